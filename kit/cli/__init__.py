@@ -1,0 +1,80 @@
+"""
+The command `speedrun`: flags in, one library call, render out. Decides nothing about runs itself.
+
+This package is the only place that prints, exits and reads the environment. stdout is for machines,
+stderr for people; exit codes are those of `EXIT_CODES`. Commands are loaded when they are used.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from kit import __version__
+from kit.cli.terminal import complain
+from kit.errors import IntegrityError, KitError, PrerequisiteError, RunError, UsageError
+
+EXIT_CODES: tuple[tuple[type[KitError], int], ...] = (
+    (UsageError, 2),
+    (PrerequisiteError, 3),
+    (IntegrityError, 4),
+    (RunError, 5),
+)
+"""First match wins. 0 is yes, 1 is done and the answer is no, 130 is interrupted."""
+
+COMMANDS = ("bundle", "doctor", "eval", "image", "keys", "record")
+
+
+class LazyGroup(click.Group):
+    """Finds the command `name` in `kit.cli.<name>` as the attribute `command`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return every command's name, sorted."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the one module that is needed."""
+        if cmd_name not in COMMANDS:
+            return None
+        found: click.Command = importlib.import_module(f"kit.cli.{cmd_name}").command
+        return found
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="speedrun")
+def speedrun() -> None:
+    """
+    Run, check and sign attempts at the NanoGPT speedrun records.
+
+    \b
+    Examples:
+      speedrun eval --record 3 --profile smoke
+      speedrun bundle verify runs/<run_id>/result.json
+      speedrun doctor
+    """
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command line and exit with the code of the project's table."""
+    sys.exit(run(argv))
+
+
+def run(argv: list[str] | None = None) -> int:
+    """Run the command line and return its exit code; the one error boundary."""
+    try:
+        code: Any = speedrun.main(args=argv, prog_name="speedrun", standalone_mode=False, auto_envvar_prefix="SPEEDRUN")
+    except KitError as e:
+        complain(e.message, e.hint)
+        return next((code for kind, code in EXIT_CODES if isinstance(e, kind)), 5)
+    except click.ClickException as e:
+        e.show()
+        return e.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        complain("interrupted")
+        return 130
+    except BrokenPipeError:
+        return 0
+    return code if isinstance(code, int) else 0

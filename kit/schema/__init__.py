@@ -1,0 +1,117 @@
+"""
+Load and validate the project's documents: TOML by people, JSON by machines, one schema each.
+
+Schemas are JSON Schema 2020-12 files beside this module, named `<name>.schema.json`; the name carries
+the version (`result.v1`). Validation never fetches a reference from anywhere.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+
+from kit.errors import PrerequisiteError, SchemaError, UsageError
+
+MAX_DOCUMENT = 64 << 20
+"""Bytes of the largest document that is read; a larger one is refused before it is parsed."""
+
+
+@functools.cache
+def load_schema(name: str) -> dict[str, Any]:
+    """Return the schema called `name`, for example `result.v1`."""
+    source = resources.files(__package__).joinpath(f"{name}.schema.json")
+    try:
+        schema: dict[str, Any] = json.loads(source.read_bytes())
+    except FileNotFoundError as e:
+        raise UsageError(f"there is no schema called {name!r}", "list them with: speedrun bundle schema --list") from e
+    return schema
+
+
+def schema_names() -> list[str]:
+    """Return the names that `load_schema` accepts, sorted."""
+    suffix = ".schema.json"
+    return sorted(
+        p.name.removesuffix(suffix) for p in resources.files(__package__).iterdir() if p.name.endswith(suffix)
+    )
+
+
+def validate(name: str, document: Any, where: str) -> None:
+    """
+    Check `document` against schema `name`.
+
+    Raises `SchemaError` naming `where`, the JSON path and the rule of the first (topmost) violation.
+    """
+    validator = _validator(name)
+    worst = jsonschema.exceptions.best_match(validator.iter_errors(document))
+    if worst is not None:
+        text = worst.message if len(worst.message) <= 300 else worst.message[:300] + " …"
+        raise SchemaError(f"{where}: {worst.json_path}: {text}", f"the form is schema {name} in kit/schema/")
+
+
+@functools.cache
+def _validator(name: str) -> jsonschema.Draft202012Validator:
+    schema = load_schema(name)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return jsonschema.Draft202012Validator(schema)
+
+
+def parse_json(data: bytes, where: str) -> Any:
+    """
+    Parse JSON strictly: UTF-8, no duplicate keys, no NaN or Infinity, bounded size and depth.
+
+    Raises `SchemaError` naming `where`.
+    """
+    if len(data) > MAX_DOCUMENT:
+        raise SchemaError(f"{where}: larger than {MAX_DOCUMENT} bytes")
+
+    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key, value in items:
+            if key in found:
+                raise ValueError(f"duplicate key {key!r}")
+            found[key] = value
+        return found
+
+    def constant(text: str) -> Any:
+        raise ValueError(f"{text} is not JSON")
+
+    try:
+        return json.loads(data.decode("utf-8"), object_pairs_hook=pairs, parse_constant=constant)
+    except (ValueError, RecursionError) as e:
+        raise SchemaError(f"{where}: not valid JSON: {e}") from e
+
+
+def read_json(path: Path, schema: str | None = None) -> Any:
+    """Read a JSON file and, if `schema` is given, validate it. Raises `PrerequisiteError` if absent."""
+    document = parse_json(_read(path), str(path))
+    if schema is not None:
+        validate(schema, document, str(path))
+    return document
+
+
+def read_toml(path: Path, schema: str | None = None) -> dict[str, Any]:
+    """Read a TOML file and, if `schema` is given, validate it. Raises `PrerequisiteError` if absent."""
+    try:
+        document = tomllib.loads(_read(path).decode("utf-8"))
+    except (ValueError, RecursionError) as e:
+        raise SchemaError(f"{path}: not valid TOML: {e}") from e
+    if schema is not None:
+        validate(schema, document, str(path))
+    return document
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > MAX_DOCUMENT:
+            raise SchemaError(f"{path}: larger than {MAX_DOCUMENT} bytes")
+        return path.read_bytes()
+    except FileNotFoundError as e:
+        raise PrerequisiteError(f"{path} does not exist") from e
+    except OSError as e:
+        raise PrerequisiteError(f"cannot read {path}: {e.strerror}") from e
