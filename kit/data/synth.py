@@ -1,0 +1,203 @@
+"""
+The smoke profile's data: the pins of `records/smoke.toml`, and the shards made from them. Runs no guest.
+
+The shards are drawn from a language of `kit.data.markov`, so the kit knows the probability of every token.
+The mean -log p of the scored validation window is the floor: no honest loss is below it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import ROUND_HALF_EVEN, Decimal
+from pathlib import Path
+from typing import Any
+
+from kit.data.markov import Language, LanguageSpec
+from kit.data.shard import read_tokens, write_shard
+from kit.digest import Sha256, sha256_file, tree_digest
+from kit.errors import DigestMismatch, SchemaError
+from kit.schema import read_toml
+from kit.store import Progress, Store, no_progress
+
+ROOM = "smoke"
+PLACES = Decimal("0.000001")
+"""Floors are pinned to this, rounded half to even."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """A file as the guest sees it, below `data/fineweb10B/`."""
+
+    name: str
+    size: int
+    sha256: Sha256
+
+
+@dataclass(frozen=True, slots=True)
+class ShardPin:
+    """A shard: its file, and the stream it is drawn from."""
+
+    file: DataFile
+    stream: str
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class SmokeDeadlines:
+    """Seconds; the same clocks as `kit.run.spec.Deadlines`, which this room may not import."""
+
+    start_s: float
+    warmup_s: float
+    stall_s: float
+    teardown_s: float
+    total_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class SmokeGuest:
+    """How the reference trainer is run in the smoke profile."""
+
+    args: tuple[str, ...]
+    """Arguments of `train_reference.py`, and of it alone."""
+    env: tuple[tuple[str, str], ...]
+    world_size: int
+    untimed_steps: int
+    vocabulary: int
+    """Rows of its output layer: its loss at step 0 is near ln(vocabulary)."""
+    memory: int
+    """Bytes that the whole guest may use."""
+
+
+@dataclass(frozen=True, slots=True)
+class SmokeSpec:
+    """`records/smoke.toml`. Losses are nats per token."""
+
+    language: LanguageSpec
+    train: tuple[ShardPin, ...]
+    val: ShardPin
+    val_tokens: int
+    """Scored tokens: positions 1..val_tokens of the validation shard, read from position 0."""
+    floor: float
+    entropy_rate: float
+    target: float
+    guest: SmokeGuest
+    deadlines: SmokeDeadlines
+
+    @property
+    def shards(self) -> tuple[ShardPin, ...]:
+        """Every shard, sorted by name."""
+        return tuple(sorted((*self.train, self.val), key=lambda pin: pin.file.name))
+
+
+@dataclass(frozen=True, slots=True)
+class SmokeData:
+    """The shards, ready to be mounted read-only."""
+
+    folder: Path
+    files: tuple[DataFile, ...]
+    val_tokens: int
+    floor: float
+    target: float
+
+
+def load_smoke(records: Path) -> SmokeSpec:
+    """
+    Read `smoke.toml` in the folder `records`.
+
+    That the pins are what the language gives is NOT checked here: `ensure_smoke` checks the bytes, and a
+    test derives floor and entropy rate again. Raises `PrerequisiteError` or `SchemaError`.
+    """
+    path = records / "smoke.toml"
+    document = read_toml(path, "smoke.v1")
+    guest, score = document["guest"], document["score"]
+    spec = SmokeSpec(
+        language=LanguageSpec(**document["language"]),
+        train=tuple(_pin(entry) for entry in document["train"]),
+        val=_pin(document["val"]),
+        val_tokens=score["val_tokens"],
+        floor=score["floor"],
+        entropy_rate=score["entropy_rate"],
+        target=score["target"],
+        guest=SmokeGuest(
+            args=tuple(guest["args"]),
+            env=tuple(sorted(guest["env"].items())),
+            world_size=guest["world_size"],
+            untimed_steps=guest["untimed_steps"],
+            vocabulary=guest["vocabulary"],
+            memory=guest["memory"],
+        ),
+        deadlines=SmokeDeadlines(**{clock: float(s) for clock, s in document["deadlines"].items()}),
+    )
+    if not spec.floor < spec.target:
+        raise SchemaError(f"{path}: target {spec.target} is not above the floor {spec.floor}")
+    if spec.val_tokens >= spec.val.tokens:
+        raise SchemaError(f"{path}: {spec.val.tokens} tokens hold no scored window of {spec.val_tokens}")
+    return spec
+
+
+def _pin(entry: dict[str, Any]) -> ShardPin:
+    file = DataFile(entry["name"], entry["size"], Sha256(entry["sha256"]))
+    return ShardPin(file, entry["stream"], entry["tokens"])
+
+
+def ensure_smoke(spec: SmokeSpec, store: Store, progress: Progress = no_progress) -> SmokeData:
+    """
+    Return the smoke data, making it on first use; safe for several processes at once.
+
+    The bytes are hashed on every call, so what is mounted is what is pinned. Raises `DigestMismatch` if
+    the folder or the language gives other bytes, `RunError` if the disk is full.
+    """
+    files = tuple(pin.file for pin in spec.shards)
+    key = tree_digest({file.name: file.sha256 for file in files})
+    folder = store.room(ROOM) / key
+    if not folder.is_dir():
+        with store.lock(f"{ROOM}-{key}"):
+            if not folder.is_dir():
+                with store.staging(ROOM) as staged:
+                    for done, pin in enumerate(write_smoke(spec, staged), 1):
+                        progress(f"smoke data: {pin.file.name}", done, len(files))
+                    _check(
+                        staged,
+                        files,
+                        "the language no longer gives the pinned bytes: speedrun data synth --derive",
+                    )
+                    staged.rename(folder)
+    _check(folder, files, f"delete {folder} and run the command again")
+    return SmokeData(folder, files, spec.val_tokens, spec.floor, spec.target)
+
+
+def write_smoke(spec: SmokeSpec, folder: Path) -> Iterator[ShardPin]:
+    """Write the shards into `folder`, yielding the pin of each when it is there. Digests are not checked."""
+    language = Language(spec.language)
+    for pin in spec.shards:
+        write_shard(folder / pin.file.name, language.sample(pin.stream, pin.tokens))
+        yield pin
+
+
+def _check(folder: Path, files: tuple[DataFile, ...], hint: str) -> None:
+    for file in files:
+        path = folder / file.name
+        found = sha256_file(path) if path.is_file() else "nothing"
+        if found != file.sha256:
+            raise DigestMismatch(f"{path} has sha256 {found}, expected {file.sha256}", hint)
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """What the pins of `records/smoke.toml` must be, derived from its language alone."""
+
+    files: tuple[DataFile, ...]
+    floor: Decimal
+    entropy_rate: Decimal
+
+
+def derive(spec: SmokeSpec, folder: Path) -> Derived:
+    """Make the shards in `folder`, trusting no pin, and return what should be pinned."""
+    names = [pin.file.name for pin in write_smoke(spec, folder)]
+    files = tuple(DataFile(n, (folder / n).stat().st_size, sha256_file(folder / n)) for n in names)
+    language = Language(spec.language)
+    floor = language.mean_nats(read_tokens(folder / spec.val.file.name), spec.val_tokens)
+    return Derived(
+        files, floor.quantize(PLACES, ROUND_HALF_EVEN), Decimal(str(round(language.entropy_rate(), 6)))
+    )
