@@ -1,0 +1,162 @@
+"""The image room's lock: reads and writes images/<era>/lock.json. Resolving is `kit.image.resolve`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kit.digest import Sha256, sha256_bytes
+from kit.errors import PrerequisiteError, SchemaError, StaleLock
+from kit.image.spec import EraSpec
+from kit.schema import parse_json, validate
+from kit.store import Artifact, write_atomic
+
+FORMAT = "speedrun-kit/lock.v1"
+
+
+@dataclass(frozen=True, slots=True)
+class Wheel(Artifact):
+    """A wheel by digest; `name` is its file name."""
+
+    project: str
+    """Canonical name: lower case, runs of `-_.` as one `-`."""
+    version: str
+    url: str | None = None
+    """Only for a wheel that no general index offers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deb(Artifact):
+    """A Debian package by digest; `name` is its file name in the pool."""
+
+    package: str
+    version: str
+    sha1: str
+    """snapshot.debian.org files are named by it. It decides nothing: sha256 does."""
+    pool: str
+    """Path below a mirror's root."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """Every byte that an image is made of. Holds no location of a registry."""
+
+    era: str
+    image_toml_sha256: Sha256
+    debs: tuple[Deb, ...]
+    wheels: tuple[Wheel, ...]
+    sha256: Sha256
+    """Of lock.json's bytes."""
+
+    @property
+    def artifacts(self) -> tuple[Artifact, ...]:
+        """All files, debs first."""
+        return (*self.debs, *self.wheels)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(a.size for a in self.artifacts)
+
+
+def lock_path(spec: EraSpec) -> Path:
+    """Return where the era's lock is or would be."""
+    return spec.source.with_name("lock.json")
+
+
+def read_lock(spec: EraSpec) -> Lock:
+    """
+    Read the lock that belongs to `spec`.
+
+    Raises `PrerequisiteError` if there is none, `StaleLock` if it was made from other bytes of
+    image.toml, `SchemaError` if it does not have its form. Whether the artifacts can be had is not checked.
+    """
+    path = lock_path(spec)
+    command = f"speedrun image lock {spec.era}"
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError as e:
+        raise PrerequisiteError(f"{path} does not exist", command) from e
+    lock = parse_lock(data, str(path))
+    if lock.era != spec.era:
+        raise SchemaError(f"{path}: is the lock of era {lock.era!r}, not {spec.era!r}", command)
+    if lock.image_toml_sha256 != spec.sha256:
+        raise StaleLock(
+            f"{path} was made from another version of {spec.source}"
+            f" (sha256 {lock.image_toml_sha256[:12]}…, now {spec.sha256[:12]}…)",
+            command,
+        )
+    return lock
+
+
+def parse_lock(data: bytes, where: str) -> Lock:
+    """
+    Parse lock.json's bytes.
+
+    Raises `SchemaError` naming `where` for another form, or if two entries share a name or a file name.
+    """
+    document = parse_json(data, where)
+    validate("lock.v1", document, where)
+    lock = Lock(
+        era=document["era"],
+        image_toml_sha256=Sha256(document["image_toml_sha256"]),
+        debs=tuple(_deb(d) for d in document["debs"]),
+        wheels=tuple(_wheel(w) for w in document["wheels"]),
+        sha256=sha256_bytes(data),
+    )
+    _refuse_duplicates([d.package for d in lock.debs], where)
+    _refuse_duplicates([w.project for w in lock.wheels], where)
+    _refuse_duplicates([a.name for a in lock.artifacts], where)
+    return lock
+
+
+def render_lock(era: str, image_toml_sha256: Sha256, debs: tuple[Deb, ...], wheels: tuple[Wheel, ...]) -> bytes:
+    """Return lock.json's bytes: entries sorted by name, one JSON spelling."""
+    document = {
+        "format": FORMAT,
+        "era": era,
+        "image_toml_sha256": image_toml_sha256,
+        "debs": [_deb_json(d) for d in sorted(debs, key=lambda d: d.package)],
+        "wheels": [_wheel_json(w) for w in sorted(wheels, key=lambda w: w.project)],
+    }
+    validate("lock.v1", document, f"the new lock of {era}")
+    return (json.dumps(document, indent=1, ensure_ascii=True) + "\n").encode("ascii")
+
+
+def write_lock(spec: EraSpec, debs: tuple[Deb, ...], wheels: tuple[Wheel, ...]) -> Lock:
+    """Write the era's lock.json in one step and return what it says."""
+    data = render_lock(spec.era, spec.sha256, debs, wheels)
+    path = lock_path(spec)
+    lock = parse_lock(data, str(path))
+    write_atomic(path, data)
+    return lock
+
+
+def _refuse_duplicates(names: list[str], where: str) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise SchemaError(f"{where}: {name} is listed twice")
+        seen.add(name)
+
+
+def _deb(d: dict[str, Any]) -> Deb:
+    return Deb(d["file"], d["size"], Sha256(d["sha256"]), d["name"], d["version"], d["sha1"], d["pool"])
+
+
+def _wheel(w: dict[str, Any]) -> Wheel:
+    return Wheel(w["file"], w["size"], Sha256(w["sha256"]), w["name"], w["version"], w.get("url"))
+
+
+def _deb_json(d: Deb) -> dict[str, Any]:
+    return {
+        "name": d.package, "version": d.version, "file": d.name, "size": d.size,
+        "sha256": d.sha256, "sha1": d.sha1, "pool": d.pool,
+    }  # fmt: skip
+
+
+def _wheel_json(w: Wheel) -> dict[str, Any]:
+    entry = {"name": w.project, "version": w.version, "file": w.name, "size": w.size, "sha256": w.sha256}
+    return entry if w.url is None else {**entry, "url": w.url}

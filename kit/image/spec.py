@@ -1,0 +1,118 @@
+"""The image room's plan: reads images/<era>/image.toml into an EraSpec. Resolves and fetches nothing."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from kit.digest import Sha256, sha256_bytes
+from kit.errors import PrerequisiteError, SchemaError
+from kit.schema import read_toml
+
+
+class FidelityLevel(StrEnum):
+    """How near a component is to the one that the record was set with."""
+
+    EXACT = "exact"
+    NEAREST_STABLE = "nearest-stable"
+    """The record ran a nightly that is gone; this is the first release after it."""
+    NEAREST = "nearest"
+    UNKNOWN = "unknown"
+    """The record does not say what it ran."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fidelity:
+    """One component of an image, compared with what the record ran."""
+
+    component: str
+    version: str
+    level: FidelityLevel
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class EraSpec:
+    """What an era's image holds, as people wrote it."""
+
+    era: str
+    summary: str
+    epoch: int
+    """Seconds since 1970: the one modification time of every file. Eras that share layers share it."""
+    python: str
+    """Minor version of CPython, for example `3.11`."""
+    requirements: tuple[str, ...]
+    exclude_newer: datetime.date | None
+    own_layer: tuple[str, ...]
+    """Canonical names of the wheels that get a layer each, in this order; the others share the last one."""
+    urls: tuple[tuple[str, str], ...]
+    """Canonical name -> address, for wheels that no general index offers."""
+    suite: str
+    packages: tuple[str, ...]
+    env: tuple[tuple[str, str], ...]
+    fidelity: tuple[Fidelity, ...]
+    source: Path
+    sha256: Sha256
+    """Of image.toml's bytes; a lock made from other bytes is stale."""
+
+
+def eras(images: Path) -> tuple[str, ...]:
+    """Return the names of the eras that have an image.toml, sorted."""
+    return tuple(sorted(p.parent.name for p in images.glob("*/image.toml")))
+
+
+def read_spec(images: Path, era: str) -> EraSpec:
+    """
+    Read one era's image.toml.
+
+    Raises `PrerequisiteError` listing the known eras if there is none of that name, `SchemaError` if
+    it does not have its form. Whether the requirements can be resolved is not checked.
+    """
+    known = eras(images)
+    if era not in known:
+        listed = ", ".join(known) or "none"
+        raise PrerequisiteError(f"there is no era called {era!r}", f"the known eras are: {listed}")
+    path = images / era / "image.toml"
+    document = read_toml(path, "image.v1")
+    if document["era"] != era:
+        raise SchemaError(f"{path}: names era {document['era']!r}, its folder is {era!r}", "make the two agree")
+    return _spec(document, path)
+
+
+def _spec(document: dict[str, Any], path: Path) -> EraSpec:
+    wheels = document["wheels"]
+    return EraSpec(
+        era=document["era"],
+        summary=document["summary"],
+        epoch=_epoch(document["epoch"], path),
+        python=document["python"],
+        requirements=tuple(wheels["requirements"]),
+        exclude_newer=_date(wheels.get("exclude-newer"), path),
+        own_layer=tuple(wheels["own-layer"]),
+        urls=tuple(sorted(wheels.get("urls", {}).items())),
+        suite=document["debian"]["suite"],
+        packages=tuple(document["debian"]["packages"]),
+        env=tuple(sorted(document["env"].items())),
+        fidelity=tuple(
+            Fidelity(f["component"], f["version"], FidelityLevel(f["level"]), f["why"]) for f in document["fidelity"]
+        ),
+        source=path,
+        sha256=sha256_bytes(path.read_bytes()),
+    )
+
+
+def _epoch(value: object, path: Path) -> int:
+    if not isinstance(value, datetime.datetime) or value.utcoffset() != datetime.timedelta(0):
+        raise SchemaError(f"{path}: $.epoch: not a date-time in UTC", "write it like 2026-07-11T00:00:00Z")
+    return int(value.timestamp())
+
+
+def _date(value: object, path: Path) -> datetime.date | None:
+    if value is None:
+        return None
+    if not isinstance(value, datetime.date) or isinstance(value, datetime.datetime):
+        raise SchemaError(f"{path}: $.wheels.exclude-newer: not a date", "write it like 2024-10-19")
+    return value
