@@ -1,0 +1,209 @@
+"""
+Claims: what a guest's printed lines say, under three grammars. Judges nothing and starts nothing.
+
+    step     records 4 and later, and every upstream step log
+             step:S/N val_loss:X train_time:Tms step_avg:Ams
+             step:S/N [train_loss:X ]train_time:Tms step_avg:Ams
+    llm.c    the log files that llm.c and records 1-3's scripts write
+             s:S tel:X     |     s:S trl:X[ lr:.. norm:..]
+    classic  what records 1-3's scripts print; no clock, and a val line does not name its step
+             val loss X    |     step S/N | train loss X | ...
+
+Only a whole line of stdout can be a claim, and no language model reads one, ever.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+
+from kit import logfile
+from kit.errors import IntegrityError, PrerequisiteError, SchemaError
+from kit.run.result import Point, Stream
+
+MAX_CLAIM = 256
+"""Bytes of the longest line that can be a claim; upstream's longest has 92."""
+MAX_LOG = 64 << 20
+"""Bytes of the largest log file that is read; upstream's largest has 1.6 MB."""
+
+
+class Grammar(StrEnum):
+    """How a script prints its claims."""
+
+    STEP = "step"
+    LLM_C = "llm.c"
+    CLASSIC = "classic"
+
+
+# [0-9], not \d: \d also matches other scripts' digits. Every repetition is bounded and no two touch.
+_N = r"[0-9]{1,9}"
+_LOSS = r"[0-9]{1,4}\.[0-9]{1,20}|nan|inf"
+_AVG = r"(?:[0-9]{1,9}\.[0-9]{1,6}|nan|inf)"
+_TIME = rf"train_time:(?P<ms>[0-9]{{1,10}})ms step_avg:{_AVG}ms"
+_HEAD = rf"step:(?P<step>{_N})/(?P<total>{_N}) "
+
+_VAL = {
+    Grammar.STEP: re.compile(rf"{_HEAD}val_loss:(?P<loss>{_LOSS}) {_TIME}", re.ASCII),
+    Grammar.LLM_C: re.compile(rf"s:(?P<step>{_N}) tel:(?P<loss>{_LOSS})", re.ASCII),
+    Grammar.CLASSIC: re.compile(rf"val loss (?P<loss>{_LOSS})", re.ASCII),
+}
+_TRAIN = {
+    Grammar.STEP: re.compile(rf"{_HEAD}(?:train_loss:(?:{_LOSS}) )?{_TIME}", re.ASCII),
+    Grammar.LLM_C: re.compile(
+        rf"s:(?P<step>{_N}) trl:(?:{_LOSS})(?: lr:[0-9.e-]{{1,20}} norm:[0-9.naif]{{1,20}})?"
+    ),
+    Grammar.CLASSIC: re.compile(
+        rf"step {{1,4}}(?P<step>{_N})/(?P<total>{_N}) \| train loss (?:{_LOSS}) \| [ -~]{{1,160}}"
+    ),
+}
+
+
+def parse_line(line: str, grammar: Grammar, last: Point | None = None) -> Point | None:
+    """
+    Read one line, without its line end, as a claim; None if it is none.
+
+    `last` is the claim before it. Only `classic` uses it: a `val loss` line does not name its step,
+    which is that of the training line before it, or 0. `total_steps` is 0 where no line has said it yet.
+    A loss that is printed as `inf` becomes NaN. Whether steps or times rise is not checked.
+    """
+    if len(line) > MAX_CLAIM:
+        return None
+    match = _VAL[grammar].fullmatch(line) or _TRAIN[grammar].fullmatch(line)
+    if match is None:
+        return None
+    found = match.groupdict()
+    loss = found.get("loss")
+    if grammar is Grammar.CLASSIC and loss is not None:
+        step, total = (last.step, last.total_steps) if last else (0, 0)
+    else:
+        step, total = int(found["step"]), int(found.get("total") or 0)
+    ms = found.get("ms")
+    return Point(
+        step=step,
+        total_steps=total,
+        val_loss=None if loss is None else float("nan") if loss == "inf" else float(loss),
+        train_time_ms=None if ms is None else int(ms),
+    )
+
+
+class Claims:
+    """Reads claims from the pieces of a guest's output in the order of their arrival."""
+
+    def __init__(self, grammar: Grammar) -> None:
+        self.grammar = grammar
+        self._last: Point | None = None
+
+    def feed(self, piece: bytes, stream: Stream, whole: bool, host_ns: int | None = None) -> Point | None:
+        """
+        Return the claim in one stored piece, stamped; None for stderr, for a cut line, for other text.
+
+        One `\\n` at the end of the piece is its line end. `host_ns`: nanoseconds since the guest's start.
+        """
+        if not whole or stream is not Stream.STDOUT or len(piece) > MAX_CLAIM + 1:
+            return None
+        point = parse_line(piece.removesuffix(b"\n").decode("utf-8", "replace"), self.grammar, self._last)
+        if point is not None:
+            point = self._last = replace(point, host_ns=host_ns)
+        return point
+
+
+_STREAMS = {"o": Stream.STDOUT, "e": Stream.STDERR}
+
+
+def read_run(log: Path, stamps: Path, grammar: Grammar) -> tuple[Point, ...]:
+    """
+    Re-derive a run's claims from its stored output: the same points as those read live.
+
+    `log` is the raw bytes of both streams; `stamps` has one JSON array per stored piece,
+    `[t_ns, "o" | "e", nbytes, whole]`. Raises `IntegrityError` if the two do not fit together,
+    `SchemaError` if a stamp is malformed, `PrerequisiteError` if a file is absent.
+    """
+    data = _bytes(log)
+    claims, points, begin = Claims(grammar), [], 0
+    for host_ns, stream, size, whole in _stamps(_bytes(stamps), str(stamps)):
+        piece = data[begin : begin + size]
+        begin += size
+        if (point := claims.feed(piece, stream, whole, host_ns)) is not None:
+            points.append(point)
+    if begin != len(data):
+        raise IntegrityError(
+            f"{stamps} stamps {begin} bytes, but {log} has {len(data)}", "one of the two was changed"
+        )
+    return tuple(points)
+
+
+def _stamps(data: bytes, where: str) -> Iterator[tuple[int, Stream, int, bool]]:
+    for number, line in enumerate(data.splitlines(), 1):
+        try:
+            host_ns, stream, size, whole = json.loads(line)
+            plain = type(host_ns) is int and type(size) is int and size > 0 and whole in (0, 1)
+            stamp = (host_ns, _STREAMS[stream], size, bool(whole))
+        except (ValueError, TypeError, KeyError, RecursionError) as e:
+            raise SchemaError(f"{where}:{number}: not a stamp") from e
+        if not plain:
+            raise SchemaError(f"{where}:{number}: not a stamp")
+        yield stamp
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """What one log file says. `points` hold training lines, too; those have no `val_loss`."""
+
+    grammar: Grammar | None
+    """None if no line of the body is a claim."""
+    points: tuple[Point, ...]
+    sources: tuple[logfile.SourceFile, ...]
+    environment: logfile.Environment | None
+    other_lines: int
+    """Lines of the body that are not claims (nvidia-smi, peak memory, warnings)."""
+
+    @property
+    def validations(self) -> tuple[Point, ...]:
+        """The validation claims, in order."""
+        return tuple(p for p in self.points if p.val_loss is not None)
+
+
+def read_log(source: bytes | Path, grammar: Grammar | None = None) -> Log:
+    """
+    Read an upstream log file, or any file of printed lines, after the fact.
+
+    Only the body is read for claims, never the embedded source. Without `grammar` it is the one
+    under which the body has most claims. Points carry no stamps. Raises `PrerequisiteError` if
+    the file is absent or larger than `MAX_LOG`.
+    """
+    sections = logfile.split(source if isinstance(source, bytes) else _bytes(source))
+    lines = sections.body.split(b"\n")
+    if lines[-1] == b"":
+        lines.pop()
+    tried = [grammar] if grammar else list(Grammar)
+    found = {g: _claims(lines, g) for g in tried}
+    best = max(tried, key=lambda g: len(found[g]))
+    points = found[best]
+    return Log(
+        grammar=best if points or grammar else None,
+        points=points,
+        sources=sections.sources,
+        environment=sections.environment,
+        other_lines=len(lines) - len(points),
+    )
+
+
+def _claims(lines: list[bytes], grammar: Grammar) -> tuple[Point, ...]:
+    claims = Claims(grammar)
+    found = (claims.feed(line, Stream.STDOUT, True) for line in lines)
+    return tuple(p for p in found if p is not None)
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > MAX_LOG:
+            raise PrerequisiteError(f"{path} has more than {MAX_LOG} bytes: that is no log of this project")
+        return path.read_bytes()
+    except FileNotFoundError as e:
+        raise PrerequisiteError(f"{path} does not exist") from e
+    except OSError as e:
+        raise PrerequisiteError(f"cannot read {path}: {e.strerror}") from e

@@ -1,0 +1,100 @@
+"""Finding and ending processes through /proc: by PID namespace, by descent and by a marker in the environment."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterable
+from pathlib import Path
+
+MARKER = "SPEEDRUN_RUN_ID"
+"""Environment variable that names the run: set for an engine's own client, and for guests of `host`."""
+
+PROC = Path("/proc")
+
+
+def pids() -> list[int]:
+    """Return the ids of all processes that this process can see, sorted."""
+    return sorted(int(name) for name in os.listdir(PROC) if name.isdecimal())  # noqa: PTH208
+
+
+def namespace_of(pid: int) -> str | None:
+    """Return the name of a process's PID namespace, or None if it is gone or may not be looked at."""
+    try:
+        return os.readlink(PROC / str(pid) / "ns" / "pid")  # noqa: PTH115
+    except OSError:
+        return None
+
+
+def in_namespace(namespace: str) -> list[int]:
+    """Return the processes in a PID namespace, zombies left out."""
+    return [p for p in pids() if namespace_of(p) == namespace and is_alive(p)]
+
+
+def marked(run_id: str) -> list[int]:
+    """Return the processes whose initial environment names this run, without the calling one."""
+    wanted = f"{MARKER}={run_id}".encode()
+    return [p for p in pids() if p != os.getpid() and wanted in _environment(p) and is_alive(p)]
+
+
+def descendants(roots: Iterable[int]) -> list[int]:
+    """Return `roots` and all their living descendants."""
+    children: dict[int, list[int]] = {}
+    for pid in pids():
+        children.setdefault(_parent(pid), []).append(pid)
+    found: list[int] = []
+    queue = list(roots)
+    while queue:
+        pid = queue.pop()
+        if pid in found:
+            continue
+        found.append(pid)
+        queue += children.get(pid, [])
+    return [p for p in found if is_alive(p)]
+
+
+def is_alive(pid: int) -> bool:
+    """Tell whether a process exists and is not a zombie."""
+    return _state(pid) not in ("", "Z", "X")
+
+
+def kill_all(targets: Iterable[int]) -> None:
+    """Send SIGKILL to each; one that is gone already is no error."""
+    for pid in targets:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def describe(pid: int) -> str:
+    """Name a process for a person."""
+    try:
+        name = (PROC / str(pid) / "comm").read_text(errors="replace").strip()
+    except OSError:
+        name = "gone"
+    return f"process {pid} ({name})"
+
+
+def _stat(pid: int) -> list[str]:
+    try:
+        text = (PROC / str(pid) / "stat").read_text(errors="replace")
+    except OSError:
+        return []
+    return text.rpartition(")")[2].split()
+
+
+def _state(pid: int) -> str:
+    fields = _stat(pid)
+    return fields[0] if fields else ""
+
+
+def _parent(pid: int) -> int:
+    fields = _stat(pid)
+    return int(fields[1]) if len(fields) > 1 else 0
+
+
+def _environment(pid: int) -> list[bytes]:
+    try:
+        return (PROC / str(pid) / "environ").read_bytes().split(b"\0")
+    except OSError:
+        return []

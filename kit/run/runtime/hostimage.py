@@ -1,0 +1,82 @@
+"""
+`--image host`: a root file system made of named parts of this machine, read-only. Copies nothing.
+
+Never `/`, `/run`, `/var`, `/root`, `/home` or `/tmp` as a whole: only the system's programs and libraries,
+a few named files of /etc and the prefix of one Python interpreter.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import subprocess
+from pathlib import Path, PurePosixPath
+
+from kit.errors import PrerequisiteError
+
+SYSTEM = ("usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32")
+ETC = ("ld.so.cache", "alternatives", "nsswitch.conf", "localtime")
+EMPTY = ("dev", "proc", "sys", "tmp", "input", "data", "workspace", "etc")
+FILES = {
+    "passwd": "root:x:0:0:root:/:/bin/sh\nguest:x:65532:65532:guest:/workspace:/bin/sh\n",
+    "group": "root:x:0:\nguest:x:65532:\n",
+    "hosts": "127.0.0.1 localhost\n",
+}
+FORBIDDEN = tuple(map(Path, ("/", "/run", "/var", "/root", "/home", "/tmp", "/etc", "/proc", "/sys", "/dev")))  # noqa: S108
+
+
+def build(folder: Path, python: Path) -> tuple[Path, tuple[tuple[Path, PurePosixPath], ...]]:
+    """
+    Make the skeleton in `folder` and return it with the read-only binds that fill it.
+
+    Raises `PrerequisiteError` if the interpreter's prefix is one of the folders that are never shown.
+    """
+    folder.mkdir(mode=0o755)
+    for name in EMPTY:
+        (folder / name).mkdir(mode=0o755)
+    for name, text in FILES.items():
+        (folder / "etc" / name).write_text(text)
+    binds: list[Path] = []
+    for name in SYSTEM:
+        source = Path("/") / name
+        if source.is_symlink():
+            (folder / name).symlink_to(source.readlink())
+        elif source.is_dir():
+            binds.append(source)
+    binds += [Path("/etc") / name for name in ETC if (Path("/etc") / name).exists()]
+    binds += [prefix for prefix in prefixes(python) if not prefix.is_relative_to("/usr")]
+    for source in binds:
+        _make_target(folder, source)
+    return folder, tuple((source, PurePosixPath(source)) for source in binds)
+
+
+def _make_target(folder: Path, source: Path) -> None:
+    target = folder / source.relative_to("/")
+    if source.is_dir():
+        target.mkdir(parents=True, exist_ok=True)
+    else:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.touch()
+    for parent in (target, *target.parents):
+        if parent == folder:
+            break
+        if not parent.is_file():
+            parent.chmod(0o755)
+
+
+@functools.cache
+def prefixes(python: Path) -> tuple[Path, ...]:
+    """Return the folders that an interpreter lives in: its environment's and its base's."""
+    code = "import sys, json; print(json.dumps([sys.prefix, sys.base_prefix]))"
+    try:
+        said = subprocess.run([str(python), "-I", "-c", code], capture_output=True, timeout=30, check=True).stdout
+        found = sorted({Path(p).resolve() for p in json.loads(said)})
+    except (OSError, subprocess.SubprocessError, ValueError) as e:
+        raise PrerequisiteError(f"{python} is not a working Python interpreter", "pass another with --python") from e
+    for prefix in found:
+        if prefix in FORBIDDEN:
+            raise PrerequisiteError(
+                f"the interpreter {python} has the prefix {prefix}, which is never shown to a guest",
+                "use a virtual environment in a folder of its own",
+            )
+    return tuple(found)

@@ -1,0 +1,240 @@
+"""
+Runtime `runc`: one OCI bundle, one foreground `runc run`, no daemon. The embedded default.
+
+As root the guest is another uid in cgroups of its own. As an ordinary user (rootless) it is that user
+with no capability in a user namespace, and memory and pids limits are recorded as not enforced.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from kit.digest import sha256_bytes
+from kit.errors import PrerequisiteError, RunError
+from kit.run import cgroup, processes
+from kit.run.cgroup import Cgroup
+from kit.run.result import Usage
+from kit.run.runtime import hostimage, oci
+from kit.run.runtime.port import Enforcement
+from kit.run.spec import RunSpec, RuntimeName
+
+CGROUP_PARENT = "/speedrun-kit"
+STARTED_WITHIN_S = 30.0
+
+
+class Runc:
+    """See `kit.run.runtime.port.Runtime`. `python` is the interpreter that `--image host` offers."""
+
+    name = RuntimeName.RUNC
+    contains = True
+
+    def __init__(self, python: Path | None = None, state: Path | None = None) -> None:
+        self._python = python or Path(sys.executable)
+        self.state = state or state_folder()
+
+    def start(self, spec: RunSpec, scratch: Path) -> RuncGuest:
+        """See `Runtime.start`."""
+        binary, version = _runc()
+        if spec.gpus:
+            raise PrerequisiteError("the runc runtime has no GPU support yet", "use --runtime host on a GPU machine")
+        box = self._box(spec, scratch)
+        bundle = scratch / "oci"
+        bundle.mkdir()
+        document = oci.config(spec, box)
+        (bundle / "config.json").write_bytes(document)
+        self.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        not_enforced = () if box.cgroup else ("memory", "pids (per user, by rlimit)", "guest uid (it is the kit's)")
+        enforcement = Enforcement(self.name, version, self.contains, sha256_bytes(document), not_enforced)
+        return RuncGuest(binary, self.state, spec.run_id, bundle, box.cgroup, enforcement)
+
+    def reaper(self, run_id: str) -> Sequence[str]:
+        """See `Runtime.reaper`."""
+        return ("runc", str(self.state), run_id)
+
+    def _box(self, spec: RunSpec, scratch: Path) -> oci.Box:
+        root = os.geteuid() == 0
+        if root and not cgroup.writable():
+            raise PrerequisiteError(
+                "the memory and pids control groups cannot be written here",
+                "give this container its own cgroups, or use --runtime host (never ranked)",
+            )
+        if spec.image is None:
+            rootfs, mounts = hostimage.build(scratch / "rootfs", self._python)
+        elif spec.image.rootfs is not None:
+            rootfs, mounts = spec.image.rootfs, ()
+        else:
+            raise RunError(f"image {spec.image.era} was not unpacked for runc")
+        return oci.Box(
+            rootfs=rootfs,
+            mounts=mounts,
+            rootless_ids=None if root else (os.geteuid(), os.getegid()),
+            cgroup=f"{CGROUP_PARENT}/{spec.run_id}" if root else None,
+            swap_limit=cgroup.accounts_swap(),
+            open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
+        )
+
+
+class RuncGuest:
+    """See `kit.run.runtime.port.Guest`."""
+
+    def __init__(
+        self, binary: str, state: Path, run_id: str, bundle: Path, group: str | None, enforcement: Enforcement
+    ) -> None:
+        self.enforcement = enforcement
+        self._binary, self._state, self._run_id, self._bundle = binary, state, run_id, bundle
+        self._cgroup = Cgroup(group) if group else None
+        self._pid_file = bundle / "pid"
+        self._init: int | None = None
+        self._namespace: str | None = None
+        argv = [
+            binary, "--root", str(state), "--log", str(bundle / "runc.log"), "run", "--keep",
+            "--pid-file", str(self._pid_file), "--bundle", str(bundle), run_id,
+        ]  # fmt: skip
+        self._process = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            env={"PATH": os.environ.get("PATH", os.defpath), processes.MARKER: run_id},
+        )
+        assert self._process.stdout and self._process.stderr  # noqa: S101 - PIPE was asked for
+        self.stdout, self.stderr = self._process.stdout.fileno(), self._process.stderr.fileno()
+        self._await_start()
+
+    def _await_start(self) -> None:
+        deadline = time.monotonic() + STARTED_WITHIN_S
+        while not self._learn_init():
+            if self._process.poll() is not None and not self._learn_init():
+                reason = self._complaint()
+                self._remove()
+                raise RunError(f"runc did not start the guest: {reason}", "see: speedrun doctor")
+            if time.monotonic() > deadline:
+                self.kill()
+                self._remove()
+                raise RunError(f"runc did not start the guest in {STARTED_WITHIN_S:.0f} s", "see: speedrun doctor")
+            time.sleep(0.002)
+
+    def _learn_init(self) -> bool:
+        try:
+            self._init = int(self._pid_file.read_text())
+        except (OSError, ValueError):
+            return False
+        self._namespace = processes.namespace_of(self._init)
+        if self._namespace == processes.namespace_of(os.getpid()):
+            self._namespace = None
+        return True
+
+    def _complaint(self) -> str:
+        assert self._process.stderr  # noqa: S101
+        said = self._process.stderr.read(4096).decode(errors="replace").strip().splitlines()
+        return said[-1][:500] if said else f"exit code {self._process.returncode}"
+
+    def poll(self) -> int | None:
+        """See `Guest.poll`."""
+        code = self._process.poll()
+        return code if code is None or code >= 0 else 128 - code
+
+    def terminate(self) -> None:
+        """See `Guest.terminate`."""
+        self._signal_init(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """See `Guest.kill`: the death of the first process of a PID namespace ends all others."""
+        self._signal_init(signal.SIGKILL)
+        if self._cgroup:
+            processes.kill_all(self._cgroup.members())
+        if self._init is None:
+            processes.kill_all(processes.descendants([self._process.pid]))
+
+    def _signal_init(self, number: signal.Signals) -> None:
+        # runc has not reaped the guest while it runs itself, so the id cannot be another's
+        if self._init is not None and self._process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._init, number)
+
+    def remains(self) -> tuple[str, ...]:
+        """See `Guest.remains`."""
+        left = set(self._cgroup.members() if self._cgroup else ())
+        if self._namespace:
+            left |= set(processes.in_namespace(self._namespace))
+        if self._process.poll() is None:
+            left.add(self._process.pid)
+        return tuple(processes.describe(pid) for pid in sorted(left))
+
+    def usage(self) -> Usage:
+        """See `Guest.usage`."""
+        return self._cgroup.usage() if self._cgroup else Usage()
+
+    def close(self) -> None:
+        """See `Guest.close`."""
+        self._remove()
+        for pipe in (self._process.stdout, self._process.stderr):
+            if pipe:
+                pipe.close()
+
+    def _remove(self) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+        reap(self._state, self._run_id)
+
+
+def reap(state: Path, run_id: str) -> bool:
+    """End and remove whatever is left of a run's guest; return whether nothing is left. Safe to repeat."""
+    group = Cgroup(f"{CGROUP_PARENT}/{run_id}")
+    processes.kill_all(processes.descendants(processes.marked(run_id)))
+    processes.kill_all(group.members())
+    binary = shutil.which("runc", path=_search_path())
+    if binary and (state / run_id).is_dir():
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            subprocess.run(
+                [binary, "--root", str(state), "delete", "--force", run_id],
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=20, check=False,
+            )  # fmt: skip
+    group.remove()
+    return not ((state / run_id).exists() or group.members() or processes.marked(run_id))
+
+
+def guests(state: Path) -> list[str]:
+    """Return the run ids whose guests runc still knows, sorted."""
+    return sorted(p.name for p in state.iterdir() if p.is_dir()) if state.is_dir() else []
+
+
+def state_folder() -> Path:
+    """Return where runc keeps its state for this user: a tmpfs, so that it does not outlive a reboot."""
+    if os.geteuid() == 0:
+        return Path("/run/speedrun-kit/runc")
+    runtime = Path(f"/run/user/{os.geteuid()}")
+    return (runtime if runtime.is_dir() else Path(f"/tmp/speedrun-kit-{os.geteuid()}")) / "speedrun-runc"  # noqa: S108
+
+
+def _search_path() -> str:
+    # runc lives in sbin, which an ordinary user's PATH leaves out
+    return os.environ.get("PATH", os.defpath) + ":/usr/local/sbin:/usr/sbin:/sbin"
+
+
+def _runc() -> tuple[str, str]:
+    binary = shutil.which("runc", path=_search_path())
+    if binary is None:
+        raise PrerequisiteError("runc is not installed", "apt-get install --no-install-recommends runc")
+    return binary, _version(binary)
+
+
+@functools.cache
+def _version(binary: str) -> str:
+    try:
+        said = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=20, check=True).stdout
+    except (OSError, subprocess.SubprocessError) as e:
+        raise PrerequisiteError(f"{binary} does not answer: {e}", "reinstall runc") from e
+    return said.split()[2] if len(said.split()) > 2 else "unknown"
