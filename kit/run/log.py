@@ -98,10 +98,10 @@ class Claims:
         self._last: Point | None = None
 
     def feed(self, piece: bytes, stream: Stream, whole: bool, host_ns: int | None = None) -> Point | None:
-        """
+        r"""
         Return the claim in one stored piece, stamped; None for stderr, for a cut line, for other text.
 
-        One `\\n` at the end of the piece is its line end. `host_ns`: nanoseconds since the guest's start.
+        One `\n` at the end of the piece is its line end. `host_ns`: nanoseconds since the guest's start.
         """
         if not whole or stream is not Stream.STDOUT or len(piece) > MAX_CLAIM + 1:
             return None

@@ -1,0 +1,117 @@
+"""
+The sections of an upstream log file: embedded source, environment, printed lines. Reads no numbers.
+
+Upstream's scripts write their own source into their log, so the file contains text such as `val_loss:`
+that no run printed. Shapes found in all 1,110 readable logs (`=` lines have exactly 100 characters):
+
+    [=] source = environment = lines          953 logs, 30 of them with the leading `=`
+    [=] source = environment = empty = lines  165 logs, 10 of them with the leading `=`; see below
+    lines                                     2 logs, of llm.c's form
+
+From record 61 on, further files follow the main script, each after `-` x 40, `# NAME`, `-` x 40.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+SEPARATOR = b"=" * 100
+MAIN = "train_gpt2.py"
+"""What the kit calls the script; the logs do not say its name."""
+
+_FILE_MARK = re.compile(rb"^-{40}\n# ([A-Za-z0-9_]{1,60}\.py)\n-{40}\n", re.MULTILINE)
+_PYTHON = re.compile(r"^Running Python ([0-9][^\s]{0,40})", re.MULTILINE | re.IGNORECASE)
+_TORCH = re.compile(r"^Running PyTorch ([0-9][^\s]{0,60})(?: compiled for CUDA ([0-9.]{1,10}))?", re.M | re.I)
+_TRITON = re.compile(r"^Running Triton version ([0-9][^\s]{0,40})", re.MULTILINE | re.IGNORECASE)
+_DRIVER = re.compile(r"Driver Version: ([0-9.]{1,20})")
+_GPU = re.compile(
+    r"^\|\s{1,4}[0-9]{1,3}\s{1,4}([A-Za-z][^|]{1,40}?)\s{1,30}(?:On|Off)\s{1,4}\|", re.MULTILINE
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """One file of the script that wrote the log."""
+
+    name: str
+    data: bytes
+    """As it stands in the log; upstream may have added one line end when it wrote it there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What the log says about where it ran. None means that it does not say."""
+
+    python: str | None
+    torch: str | None
+    cuda: str | None
+    """The CUDA version that torch was compiled for."""
+    triton: str | None
+    driver: str | None
+    gpus: tuple[str, ...]
+    """Model names as nvidia-smi prints them (it cuts long ones), one per GPU."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sections:
+    """An upstream log file, cut. `body` is the only part in which lines may be read as claims."""
+
+    sources: tuple[SourceFile, ...]
+    environment: Environment | None
+    body: bytes
+
+
+def split(data: bytes) -> Sections:
+    """
+    Cut a log file into its sections; a file without separators is all body.
+
+    Nothing about the lines of the body is checked. A file with one separator only has no body:
+    what follows its source is environment, since no run reached its first line.
+    """
+    parts = _parts(data)
+    if len(parts) == 1:
+        return Sections((), None, data)
+    if not parts[0].strip():
+        parts = parts[1:]
+    source, *rest = parts
+    environment = _environment(rest[0]) if rest else None
+    return Sections(_sources(source), environment, b"".join(rest[1:]))
+
+
+def _parts(data: bytes) -> list[bytes]:
+    parts: list[bytes] = []
+    begin = 0
+    for line in re.finditer(rb"^={100}\r?(?:\n|\Z)", data, re.MULTILINE):
+        parts.append(data[begin : line.start()])
+        begin = line.end()
+    parts.append(data[begin:])
+    return parts
+
+
+def _sources(source: bytes) -> tuple[SourceFile, ...]:
+    files: list[SourceFile] = []
+    name, begin = MAIN, 0
+    for mark in _FILE_MARK.finditer(source):
+        files.append(SourceFile(name, source[begin : mark.start()]))
+        name, begin = mark[1].decode("ascii"), mark.end()
+    files.append(SourceFile(name, source[begin:]))
+    return tuple(files)
+
+
+def _environment(part: bytes) -> Environment:
+    text = part.decode("utf-8", "replace")
+    torch = _TORCH.search(text)
+
+    def first(pattern: re.Pattern[str]) -> str | None:
+        found = pattern.search(text)
+        return found[1] if found else None
+
+    return Environment(
+        python=first(_PYTHON),
+        torch=torch[1] if torch else None,
+        cuda=torch[2] if torch else None,
+        triton=first(_TRITON),
+        driver=first(_DRIVER),
+        gpus=tuple(_GPU.findall(text)),
+    )
