@@ -45,7 +45,7 @@ def canonical_json(value: Any) -> bytes:
     """
     try:
         return rfc8785.dumps(value)
-    except (rfc8785.CanonicalizationError, RecursionError) as e:
+    except (rfc8785.CanonicalizationError, UnicodeError, RecursionError) as e:
         raise SchemaError(f"value has no canonical JSON form: {e}") from e
 
 

@@ -12,8 +12,9 @@ from enum import StrEnum
 
 from kit.bundle.codec import Pairs, Prose
 from kit.digest import Sha256
+from kit.run.log import Grammar
 from kit.run.result import PhaseTime, RunStatus, Teardown, Usage
-from kit.run.spec import Deadlines, Limits, Phase
+from kit.run.spec import Deadlines, Limits, Phase, RuntimeName
 
 
 class Profile(StrEnum):
@@ -126,7 +127,7 @@ class Image:
 class Runtime:
     """What ran the guest, and which parts of the RunSpec it could not honour."""
 
-    name: str
+    name: RuntimeName
     version: str
     contains: bool
     config_sha256: Sha256 | None
@@ -247,15 +248,17 @@ class ValPoint:
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What the guest said; `kit.bundle.verdict.claims_of` derives it from the log."""
+    """What the guest said; `kit.bundle.compose.claims_of` derives it from the points of the log."""
 
+    grammar: Grammar
+    """How the guest's lines were read."""
     steps: int | None
-    """Steps of the whole run as the guest announced them; None if it printed no validation line."""
+    """Steps of the whole run as the last validation line announced them; None if none did."""
     final_step: int | None
     final_val_loss: float | None
     train_time_ms: int | None
     val_points: tuple[ValPoint, ...]
-    """At most `MAX_VAL_POINTS`: the first ones and the last one."""
+    """At most `kit.bundle.compose.MAX_VAL_POINTS`: the first ones and the last one."""
     val_points_printed: int
 
 

@@ -1,0 +1,122 @@
+"""
+What a result comes to, derived from its own values: verdict, obstacles to ranking, contradictions.
+
+The writer derives with these functions and the reader derives again. Pure; reads no file and no clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kit.bundle.predicate import (
+    AuditCheck,
+    Claims,
+    Isolation,
+    Outcome,
+    Predicate,
+    Profile,
+    Severity,
+    Verdict,
+)
+from kit.digest import tree_digest
+from kit.run.result import RunStatus
+from kit.run.spec import Phase
+
+CLOCK_SLACK_S = 1.0
+"""How far the phases' sum may be from the wall time: they are read at different moments."""
+
+
+def judge(
+    status: RunStatus, claims: Claims, target_val_loss: float, checks: tuple[AuditCheck, ...]
+) -> Verdict:
+    """
+    Return the verdict.
+
+    `refused` if a fatal check failed; `failed` if the run did not complete, or its last validation line is
+    not the one of its last step, or holds no finite loss; else `reached` if that loss is at most the target.
+    """
+    if any(c.severity is Severity.FATAL and c.outcome is Outcome.FAILED for c in checks):
+        return Verdict.REFUSED
+    if status is not RunStatus.COMPLETED or claims.final_val_loss is None or claims.steps is None:
+        return Verdict.FAILED
+    if claims.final_step != claims.steps:
+        return Verdict.FAILED
+    return Verdict.REACHED if claims.final_val_loss <= target_val_loss else Verdict.MISSED
+
+
+def obstacles(predicate: Predicate) -> tuple[str, ...]:
+    """
+    Return why the result cannot be ranked, as far as the predicate itself shows; empty if nothing stands against it.
+
+    `predicate.score` is not looked at, except for its verdict. A listing may have further reasons.
+    """
+    return tuple(_obstacles(predicate))
+
+
+def _obstacles(p: Predicate) -> Iterator[str]:
+    environment = p.environment
+    if p.run.profile is Profile.SMOKE:
+        yield "the smoke profile is a toy task"
+    if not environment.runtime.contains:
+        yield f"the runtime {environment.runtime.name} contains nothing"
+    if environment.isolation.level is not Isolation.CONTAINED:
+        yield f"isolation is {environment.isolation.level}, not contained"
+    for check in environment.isolation.checks:
+        if not check.passed:
+            yield f"the isolation check {check.id} failed"
+    if environment.image is None:
+        yield "it ran on the machine's own files, not on a pinned image"
+    if not p.inputs.data.pinned:
+        yield "data: unpinned"
+    if p.score.verdict is not Verdict.REACHED:
+        yield f"the verdict is {p.score.verdict}"
+
+
+def contradictions(predicate: Predicate, submission_sha256: str) -> Iterator[str]:
+    """
+    Yield what a predicate says twice in two ways; `submission_sha256` is that of the subject.
+
+    Looks at the predicate alone: the stored log is compared in `kit.bundle.verify`.
+    """
+    p = predicate
+    files = {f.name: f.sha256 for f in p.inputs.submission}
+    if len(files) != len(p.inputs.submission) or tree_digest(files) != submission_sha256:
+        yield "inputs.submission does not add up to the subject's digest"
+    yield from _claims(p)
+    yield from _clocks(p)
+    verdict = judge(p.run.status, p.claims, p.task.target_val_loss, p.audit.checks)
+    if p.score.verdict is not verdict:
+        yield f"the verdict is given as {p.score.verdict}, but the rest says {verdict}"
+    against = obstacles(p)
+    if p.score.ranked and against:
+        yield f"it is given as ranked, but {against[0]}"
+    if p.score.ranked is bool(p.score.unranked_because):
+        yield "ranked and unranked_because contradict each other"
+
+
+def _claims(p: Predicate) -> Iterator[str]:
+    points, claims = p.claims.val_points, p.claims
+    if len(points) != len(p.observations.val_point_host_ms):
+        yield "there are not as many host stamps as validation points"
+    if len(points) > claims.val_points_printed:
+        yield "it holds more validation points than were printed"
+    last = points[-1] if points else None
+    given = (claims.final_step, claims.final_val_loss, claims.train_time_ms)
+    if given != ((last.step, last.val_loss, last.train_time_ms) if last else (None, None, None)):
+        yield "the final claims are not those of the last validation point"
+
+
+def _clocks(p: Predicate) -> Iterator[str]:
+    seen = p.observations
+    order = [list(Phase).index(t.phase) for t in seen.phases]
+    if order != sorted(set(order)):
+        yield "the phases are not in their order"
+    total = sum(t.seconds for t in seen.phases)
+    if p.run.status is not RunStatus.LOST and seen.phases and abs(total - seen.wall_s) > CLOCK_SLACK_S:
+        yield f"the phases add up to {total:.1f} s, but the wall time is {seen.wall_s:.1f} s"
+    if seen.train_wall_s is not None and seen.train_wall_s > seen.wall_s + CLOCK_SLACK_S:
+        yield "the training took longer than the run"
+    if p.run.status is RunStatus.COMPLETED and (p.run.exit_code != 0 or p.run.clock is not None):
+        yield "it is given as completed, but it did not end by itself with exit code 0"
+    if p.run.status in (RunStatus.TIMED_OUT, RunStatus.STALLED) and p.run.clock is None:
+        yield f"it is given as {p.run.status}, but no clock is named"
