@@ -100,6 +100,7 @@ class RunResult:
     """End of warm-up to the last validation claim, host monotonic clock."""
     phases: tuple[PhaseTime, ...]
     points: tuple[Point, ...]
+    """Its validation claims, in order of arrival."""
     output_bytes: int
     output_lines: int
     usage: Usage
