@@ -1,0 +1,67 @@
+"""`speedrun hint`: show the hints and check them against the house style."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.group()
+def command() -> None:
+    """Show and check the hints of the 19 tasks.
+
+    \b
+    Examples:
+      speedrun hint show 4 --level 2
+      speedrun hint lint
+    """
+
+
+@command.command("show")
+@click.argument("task", type=int)
+@click.option(
+    "--level", type=click.IntRange(1, 3), required=True, help="1 pseudocode, 2 description, 3 paper"
+)
+def show(task: int, level: int) -> None:
+    """Print one hint of TASK (its start record) as Markdown.
+
+    \b
+    Examples:
+      speedrun hint show 4 --level 1
+      speedrun hint show 20 --level 3 | less
+    """
+    from kit.facts import facts_root
+    from kit.hints import HintLevel, load_hint
+
+    click.echo(load_hint(facts_root(), task, HintLevel(level)).text, nl=False)
+
+
+@command.command("lint")
+@click.argument("tasks", type=int, nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="findings as JSON on stdout")
+def lint_hints(tasks: tuple[int, ...], as_json: bool) -> int:
+    """Check the hints of TASKS (all 19 when none is named); exit 1 if a rule is broken.
+
+    \b
+    Examples:
+      speedrun hint lint
+      speedrun hint lint 4 5 --json
+    """
+    from dataclasses import asdict
+
+    from kit.cli.terminal import emit_json, note
+    from kit.facts import facts_root
+    from kit.hints import LEVELS, TASKS, load_hint, load_markers
+    from kit.hints.lint import lint
+
+    root = facts_root()
+    markers = load_markers(root)
+    hints = [load_hint(root, task, level) for task in tasks or TASKS for level in LEVELS]
+    findings = [finding for hint in hints for finding in lint(hint, markers)]
+    if as_json:
+        rows = [asdict(f) | {"level": int(f.level)} for f in findings]
+        emit_json({"hints": len(hints), "findings": rows})
+    else:
+        for f in findings:
+            click.echo(f"task {f.task} level {int(f.level)} line {f.line}: {f.rule.value}: {f.message}")
+        note(f"{len(hints)} hints, {len(findings)} findings; overlap with the scripts was not looked at")
+    return 1 if findings else 0
