@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from kit.bundle.codec import pairs, prose
 from kit.bundle.predicate import Claims, Kit, Observations, Profile, Run, Runtime, ValPoint
 from kit.run.log import Grammar
-from kit.run.result import Point, RunResult
+from kit.run.result import PhaseTime, Point, RunResult
 from kit.run.runtime.port import Enforcement
 from kit.run.spec import RunSpec
 
@@ -97,13 +97,23 @@ def observations_of(result: RunResult) -> Observations:
     return Observations(
         wall_s=result.wall_s,
         train_wall_s=result.train_wall_s,
-        phases=result.phases,
+        phases=_phases(result),
         output_bytes=result.output_bytes,
         output_lines=result.output_lines,
         usage=result.usage,
         teardown=replace(result.teardown, remains=remains),
         val_point_host_ms=host_ms_of(result.points),
     )
+
+
+def _phases(result: RunResult) -> tuple[PhaseTime, ...]:
+    """Cut the phases at the end of the run: the last lines are read a little after it."""
+    left, cut = result.wall_s, []
+    for time in result.phases:
+        seconds = min(max(time.seconds, 0.0), left)
+        left -= seconds
+        cut.append(replace(time, seconds=seconds))
+    return tuple(cut)
 
 
 def _kept(val: tuple[Point, ...]) -> tuple[Point, ...]:

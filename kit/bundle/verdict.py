@@ -46,7 +46,7 @@ def judge(
 
 def obstacles(predicate: Predicate) -> tuple[str, ...]:
     """
-    Return why the result cannot be ranked, as far as the predicate itself shows; empty if nothing stands against it.
+    Return why the result cannot be ranked, as far as the predicate itself shows; empty if it can.
 
     `predicate.score` is not looked at, except for its verdict. A listing may have further reasons.
     """
