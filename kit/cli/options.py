@@ -33,3 +33,21 @@ mirror_option = click.option(
     help="Folder of downloaded files (any depth), asked before the network.",
 )
 """`--mirror DIR`, passed as `mirror: Path | None`."""
+
+
+def default_keys() -> Path:
+    """Return the user's key folder: `$XDG_CONFIG_HOME` or `~/.config`, then `speedrun-kit/keys`."""
+    config = os.environ.get("XDG_CONFIG_HOME", "")
+    base = Path(config) if config.startswith("/") else Path.home() / ".config"
+    return base / "speedrun-kit" / "keys"
+
+
+keys_option = click.option(
+    "--keys",
+    "keys",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=default_keys,
+    show_default="the configuration folder of the user, speedrun-kit/keys",
+    help="Folder of the own key and of the trusted public keys (*.pem).",
+)
+"""`--keys DIR`, passed as `keys: Path`."""

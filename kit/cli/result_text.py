@@ -1,0 +1,129 @@
+"""A verified result as text for a terminal. Reads and decides nothing; every value has been verified."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kit.bundle.predicate import Outcome, Predicate
+from kit.bundle.trust import standing
+from kit.bundle.verify import Verified
+from kit.cli.terminal import megabytes, printable
+
+MAX_POINTS = 12
+"""Validation points that are shown."""
+
+
+def describe(found: Verified) -> str:
+    """Return the whole text, one topic per paragraph."""
+    p = found.predicate
+    parts = [_head(found), _run(p), _claims(p), _environment(p), _inputs(p), _audit(p)]
+    return printable("\n\n".join("\n".join(part) for part in parts))
+
+
+def _rows(rows: list[tuple[str, str]]) -> Iterator[str]:
+    for name, value in rows:
+        yield f"  {name:<13} {value}"
+
+
+def _head(found: Verified) -> Iterator[str]:
+    p = found.predicate
+    target = f" (target {p.task.target_val_loss:.4f}: {p.task.target_source})"
+    onward = f" -> {p.task.next_record}" if p.task.next_record is not None else ""
+    yield f"record {p.task.record}{onward}, {p.run.profile}: {p.score.verdict.upper()}{target}"
+    if p.score.ranked:
+        yield "ranked"
+    else:
+        yield "UNRANKED"
+        yield from (f"  because {reason}" for reason in p.score.unranked_because)
+    where = standing(p, found.trusted)
+    rows = [
+        ("tier", f"{where.tier}" + (f"; next: {where.missing}" if where.missing else "")),
+        ("signed by", f"{found.key_id} ({'trusted' if found.trusted else 'NOT TRUSTED'})"),
+    ]
+    if found.unchecked:
+        rows.append(("not checked", "the files beside the bundle"))
+    if p.score.fsr is not None:
+        rows.append(("FSR", f"{p.score.fsr:.3f}"))
+    yield from _rows(rows)
+
+
+def _run(p: Predicate) -> Iterator[str]:
+    seen = p.observations
+    how = f"{p.run.status}: {p.run.reason}" + (f" (in {p.run.ended_in})" if p.run.ended_in else "")
+    yield f"run {p.run.id}"
+    left = ", ".join(seen.teardown.remains) or "nothing"
+    memory = "not counted" if seen.usage.peak_memory is None else megabytes(seen.usage.peak_memory)
+    yield from _rows(
+        [
+            ("ended", how),
+            ("started", p.run.started_at),
+            ("command", " ".join(p.run.argv)),
+            *((str(t.phase), f"{t.seconds:.1f} s of at most {t.deadline_s:.0f} s") for t in seen.phases),
+            ("wall time", f"{seen.wall_s:.1f} s"),
+            ("peak memory", memory),
+            ("teardown", f"{seen.teardown.kill_s:.2f} s; left behind: {left}"),
+        ]
+    )
+
+
+def _claims(p: Predicate) -> Iterator[str]:
+    yield "claimed by the guest, and when the host saw it"
+    yield "          step      val loss   train time   host clock"
+    rows = list(zip(p.claims.val_points, p.observations.val_point_host_ms, strict=True))
+    hidden = len(rows) - MAX_POINTS
+    for number, (point, host_ms) in enumerate(rows):
+        if hidden > 0 and MAX_POINTS // 2 <= number < MAX_POINTS // 2 + hidden:
+            if number == MAX_POINTS // 2:
+                yield f"        ... {hidden} more ..."
+            continue
+        loss = "not finite" if point.val_loss is None else f"{point.val_loss:.4f}"
+        yield f"  {point.step:>12}  {loss:>12}  {_seconds(point.train_time_ms):>11}  {_seconds(host_ms):>11}"
+    trained = p.observations.train_wall_s
+    yield f"  training: claimed {_seconds(p.claims.train_time_ms).strip()}, observed " + (
+        "none" if trained is None else f"{trained:.1f} s"
+    )
+
+
+def _seconds(ms: float | None) -> str:
+    return "-" if ms is None else f"{ms / 1000:.1f} s"
+
+
+def _environment(p: Predicate) -> Iterator[str]:
+    where = p.environment
+    image = "the machine's own files" if where.image is None else f"sha256:{where.image.config_digest}"
+    gpus = ", ".join(f"{g.name} ({megabytes(g.memory)})" for g in p.hardware.gpus) or "none"
+    yield f"environment {where.era}"
+    yield from _rows(
+        [
+            ("image", image),
+            ("fidelity", ", ".join(f"{name} {level}" for name, level in where.fidelity)),
+            ("runtime", f"{where.runtime.name} {where.runtime.version}"),
+            ("not enforced", ", ".join(where.runtime.not_enforced) or "nothing"),
+            (
+                "machine",
+                f"{p.hardware.cpu.model}, {p.hardware.cpu.cores} cores, {megabytes(p.hardware.memory)}",
+            ),
+            ("GPUs", gpus),
+            ("isolation", str(where.isolation.level)),
+        ]
+    )
+    for check in where.isolation.checks:
+        yield f"    {'passed' if check.passed else 'FAILED':<8} {check.id}: {check.detail}"
+
+
+def _inputs(p: Predicate) -> Iterator[str]:
+    data = p.inputs.data
+    yield "inputs"
+    yield from _rows(
+        [
+            *((f.name, f"{megabytes(f.size)}, sha256 {f.sha256}") for f in p.inputs.submission),
+            ("data", f"{data.name}, {len(data.files)} files, {'pinned' if data.pinned else 'UNPINNED'}"),
+        ]
+    )
+
+
+def _audit(p: Predicate) -> Iterator[str]:
+    yield "audit" if p.audit.checks else "audit: no check ran"
+    for check in p.audit.checks:
+        word = check.outcome.upper() if check.outcome is Outcome.FAILED else check.outcome.value
+        yield f"    {word:<8} {check.id} ({check.severity}): {check.detail}"
