@@ -1,0 +1,42 @@
+"""Records: facts about the 21 upstream speedrun records, and their scripts. Runs nothing, judges nothing."""
+
+from __future__ import annotations
+
+from kit.records.record import (
+    TARGET_VAL_LOSS,
+    UPSTREAM,
+    FidelityLevel,
+    Phases,
+    PinnedLog,
+    Record,
+    Script,
+    ScriptFile,
+    ScriptSource,
+    UpstreamFile,
+    WorldSize,
+    known,
+    load,
+    load_all,
+)
+from kit.records.script import fetch_script, run_toml, script_files, sources
+
+__all__ = [
+    "TARGET_VAL_LOSS",
+    "UPSTREAM",
+    "FidelityLevel",
+    "Phases",
+    "PinnedLog",
+    "Record",
+    "Script",
+    "ScriptFile",
+    "ScriptSource",
+    "UpstreamFile",
+    "WorldSize",
+    "fetch_script",
+    "known",
+    "load",
+    "load_all",
+    "run_toml",
+    "script_files",
+    "sources",
+]

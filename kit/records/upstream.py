@@ -1,0 +1,86 @@
+"""Brings files of upstream commits: from a local git directory or over https. Knows no records."""
+
+from __future__ import annotations
+
+import http.client
+import subprocess
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import BinaryIO
+
+from kit.digest import CHUNK
+from kit.errors import NetworkError, PrerequisiteError
+from kit.store import Artifact, Progress
+
+RAW = "https://raw.githubusercontent.com/KellerJordan/modded-nanogpt"
+TIMEOUT_S = 30.0
+"""Longest silence of the server."""
+
+
+class MirrorFile:
+    """A `kit.store.Fetcher` of one file of one commit from a git directory, bare or not."""
+
+    def __init__(self, git_dir: Path, commit: str, path: str) -> None:
+        self.git_dir = git_dir
+        self.name = f"{commit}:{path}"
+        self.source = f"mirror {git_dir}"
+
+    def fetch(self, artifact: Artifact, sink: BinaryIO, offset: int, progress: Progress) -> None:
+        """See `Fetcher.fetch`. The blob is read as it is: no filter, no conversion, no hook runs."""
+        # safe.directory: a mirror that another user keeps is only read, and nothing in it is run.
+        argv = ["git", "-c", "safe.directory=*", "-C", str(self.git_dir), "cat-file", "blob", self.name]
+        try:
+            done = subprocess.run(argv, capture_output=True, check=False, stdin=subprocess.DEVNULL)
+        except FileNotFoundError as e:
+            raise PrerequisiteError("git is not installed", "install git, or leave --mirror out") from e
+        except OSError as e:
+            raise PrerequisiteError(f"cannot start git: {e.strerror}") from e
+        if done.returncode:
+            lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["git failed"]
+            raise PrerequisiteError(f"{self.name} is not in that git directory ({lines[-1][:200]})")
+        sink.truncate(0)
+        sink.write(done.stdout)
+        progress(artifact.name, len(done.stdout), artifact.size)
+
+
+class HttpsFile:
+    """A `kit.store.Fetcher` of one file of one commit over http; a broken transfer is resumed."""
+
+    def __init__(self, commit: str, path: str, base: str = RAW) -> None:
+        self.url = f"{base}/{commit}/{path}"
+        self.source = self.url
+
+    def fetch(self, artifact: Artifact, sink: BinaryIO, offset: int, progress: Progress) -> None:
+        """See `Fetcher.fetch`."""
+        headers = {"Accept-Encoding": "identity", "User-Agent": "speedrun-kit"}
+        if offset:
+            headers["Range"] = f"bytes={offset}-"
+        request = urllib.request.Request(self.url, headers=headers)  # noqa: S310  the base is https
+        try:
+            with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
+                if answer.status != 206:
+                    sink.truncate(0)
+                    offset = 0
+                while chunk := answer.read(CHUNK):
+                    sink.write(chunk)
+                    offset += len(chunk)
+                    progress(artifact.name, offset, artifact.size)
+                    if offset > artifact.size:
+                        break
+        except urllib.error.HTTPError as e:
+            if e.code == 404:
+                raise PrerequisiteError("no such file there") from e
+            raise NetworkError(
+                f"{self.url} answered {e.code}", "run the command again later, or pass --mirror"
+            ) from e
+        except (urllib.error.URLError, http.client.HTTPException, OSError) as e:
+            reason = getattr(e, "reason", None) or e
+            raise NetworkError(
+                f"{self.url} did not answer ({reason})",
+                "check the network, or pass --mirror with a local git directory",
+            ) from e
+        if offset < artifact.size:
+            raise NetworkError(
+                f"{self.url} ended after {offset} of {artifact.size} bytes", "run the command again"
+            )
