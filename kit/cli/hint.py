@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import click
+
+from kit.cli.options import store_option
+
+if TYPE_CHECKING:
+    from kit.hints.lint import Scripts
 
 
 @click.group()
@@ -37,13 +45,21 @@ def show(task: int, level: int) -> None:
 
 @command.command("lint")
 @click.argument("tasks", type=int, nargs=-1)
+@store_option
+@click.option(
+    "--mirror",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=None,
+    help="git directory of the upstream repository: look also for overlap with the scripts",
+)
 @click.option("--json", "as_json", is_flag=True, help="findings as JSON on stdout")
-def lint_hints(tasks: tuple[int, ...], as_json: bool) -> int:
+def lint_hints(tasks: tuple[int, ...], store: Path, mirror: Path | None, as_json: bool) -> int:
     """Check the hints of TASKS (all 19 when none is named); exit 1 if a rule is broken.
 
     \b
     Examples:
       speedrun hint lint
+      speedrun hint lint --mirror ~/modded-nanogpt
       speedrun hint lint 4 5 --json
     """
     from dataclasses import asdict
@@ -56,12 +72,28 @@ def lint_hints(tasks: tuple[int, ...], as_json: bool) -> int:
     root = facts_root()
     markers = load_markers(root)
     hints = [load_hint(root, task, level) for task in tasks or TASKS for level in LEVELS]
-    findings = [finding for hint in hints for finding in lint(hint, markers)]
+    scripts = {h.task: _scripts(root, h.task, store, mirror) for h in hints} if mirror else {}
+    findings = [finding for hint in hints for finding in lint(hint, markers, scripts.get(hint.task))]
     if as_json:
         rows = [asdict(f) | {"level": int(f.level)} for f in findings]
-        emit_json({"hints": len(hints), "findings": rows})
+        emit_json({"hints": len(hints), "overlap_checked": mirror is not None, "findings": rows})
     else:
         for f in findings:
             click.echo(f"task {f.task} level {int(f.level)} line {f.line}: {f.rule.value}: {f.message}")
-        note(f"{len(hints)} hints, {len(findings)} findings; overlap with the scripts was not looked at")
+        unread = "" if mirror else "; overlap with the scripts was not looked at (--mirror)"
+        note(f"{len(hints)} hints, {len(findings)} findings{unread}")
     return 1 if findings else 0
+
+
+def _scripts(root: Path, task: int, store: Path, mirror: Path) -> Scripts:
+    from kit import records
+    from kit.hints import target_of
+    from kit.hints.lint import Scripts
+    from kit.store import Store
+
+    texts: list[str] = []
+    for number in (task, target_of(task)):
+        record = records.load(root / "records", number)
+        found = records.fetch_script(record, Store(store), records.sources(record.script.origin, mirror))
+        texts.append((found / record.script.entry).read_text(encoding="utf-8"))
+    return Scripts(*texts)

@@ -109,8 +109,10 @@ def _form(hint: Hint) -> Iterator[Finding]:
         yield _finder(hint, Rule.EQUATION, 0, "level 3 needs at least one $$ equation $$")
 
 
-_CODE = re.compile(r"\bself\.|\bdef \w+\(|^\s*(?:from|import) \w+$|\bnn\.\w|(?<![\w.])F\.\w|\blambda \w+:")
-_ASSIGNMENT = re.compile(r"^\s*[\w.\[\], ]+ = ")
+_CODE = re.compile(
+    r"\bself\.|\bdef \w+\(|^\s*(?:from|import) \w+$|(?<![\w.])nn\.\w|(?<![\w.])F\.\w|\blambda \w+:"
+)
+_ASSIGNMENT = re.compile(r"^\s*[\w.\[\]]+(?:, *[\w.\[\]]+)* = ")
 _NUMBER = re.compile(r"(?<![\d.,:\w])\d{4,}(?![\d\w])")
 _YEAR = re.compile(r"(19|20)\d\d")
 _MATH = re.compile(r"\$\$.+?\$\$|\$[^$\n]+\$", re.DOTALL)
