@@ -14,16 +14,36 @@ import sys
 
 SECRETS = ("/etc/shadow", "/root/.ssh", "/root/.config", "/home", "/run/secrets")
 SOCKETS = (
-    "/run/docker.sock", "/var/run/docker.sock", "/run/containerd/containerd.sock", "/run/podman/podman.sock",
+    "/run/docker.sock",
+    "/var/run/docker.sock",
+    "/run/containerd/containerd.sock",
+    "/run/podman/podman.sock",
     "/var/run/crio/crio.sock",
 )
 KNOBS = (
-    "/proc/sysrq-trigger", "/proc/sys/kernel/core_pattern", "/proc/sys/kernel/modprobe",
-    "/proc/sys/vm/drop_caches", "/sys/kernel/uevent_helper",
+    "/proc/sysrq-trigger",
+    "/proc/sys/kernel/core_pattern",
+    "/proc/sys/kernel/modprobe",
+    "/proc/sys/vm/drop_caches",
+    "/sys/kernel/uevent_helper",
 )
 DEVICES = {
-    "console", "core", "fd", "full", "mqueue", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin", "stdout",
-    "tty", "urandom", "zero",
+    "console",
+    "core",
+    "fd",
+    "full",
+    "mqueue",
+    "null",
+    "ptmx",
+    "pts",
+    "random",
+    "shm",
+    "stderr",
+    "stdin",
+    "stdout",
+    "tty",
+    "urandom",
+    "zero",
 }
 GPU_DEVICES = ("nvidia", "infiniband", "dri", "gdrdrv")
 CLONE_NEWUSER = 0x10000000
@@ -41,7 +61,11 @@ def uid():
         outside = f.read().split()
     mapped = outside[:2] != ["0", "0"]
     me = os.getuid()
-    return me != 0 or mapped, "uid %d (%s outside), groups %s" % (me, outside[1] if mapped else me, os.getgroups())
+    return me != 0 or mapped, "uid %d (%s outside), groups %s" % (
+        me,
+        outside[1] if mapped else me,
+        os.getgroups(),
+    )
 
 
 def capabilities():
@@ -60,14 +84,18 @@ def seccomp():
     libc = ctypes.CDLL(None, use_errno=True)
     refused = libc.unshare(CLONE_NEWUSER) == -1 and ctypes.get_errno() in (errno.EPERM, errno.ENOSYS)
     return status("Seccomp") == "2" and refused, "Seccomp %s, unshare(CLONE_NEWUSER) %s" % (
-        status("Seccomp"), "refused" if refused else "ALLOWED")
+        status("Seccomp"),
+        "refused" if refused else "ALLOWED",
+    )
 
 
 def root_read_only():
     """The root file system takes no file."""
     flags = os.statvfs("/").f_flag
     writable = [d for d in ("/", "/etc", "/usr", "/usr/bin") if os.path.isdir(d) and os.access(d, os.W_OK)]
-    return bool(flags & os.ST_RDONLY) and not writable, "read-only" if not writable else "writable: %s" % writable
+    return bool(
+        flags & os.ST_RDONLY
+    ) and not writable, "read-only" if not writable else "writable: %s" % writable
 
 
 def inputs_read_only():
@@ -78,7 +106,9 @@ def inputs_read_only():
             fields = line.split()
             if fields[4].startswith(("/input/", "/workspace/")):
                 found.append((fields[4], "ro" in fields[5].split(",")))
-    return bool(found) and all(ro for _, ro in found), ", ".join("%s %s" % (p, "ro" if r else "RW") for p, r in found)
+    return bool(found) and all(ro for _, ro in found), ", ".join(
+        "%s %s" % (p, "ro" if r else "RW") for p, r in found
+    )
 
 
 def network():
@@ -118,7 +148,9 @@ def kernel_knobs():
 
 def other_processes():
     """Nothing but this process and its shell is in sight."""
-    others = [int(n) for n in os.listdir("/proc") if n.isdigit() and int(n) not in (1, os.getpid(), os.getppid())]
+    others = [
+        int(n) for n in os.listdir("/proc") if n.isdigit() and int(n) not in (1, os.getpid(), os.getppid())
+    ]
     return not others, "none" if not others else "%d others" % len(others)
 
 
@@ -129,8 +161,18 @@ def devices():
 
 
 CHECKS = (
-    uid, capabilities, no_new_privileges, seccomp, root_read_only, inputs_read_only, network, engine_sockets,
-    secrets, kernel_knobs, other_processes, devices,
+    uid,
+    capabilities,
+    no_new_privileges,
+    seccomp,
+    root_read_only,
+    inputs_read_only,
+    network,
+    engine_sockets,
+    secrets,
+    kernel_knobs,
+    other_processes,
+    devices,
 )
 
 

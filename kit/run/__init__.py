@@ -1,1 +1,1 @@
-"""Running one guest: what may happen (`spec`), who keeps it to that (`supervise`), what came of it (`result`)."""
+"""Running one guest: what may happen (`spec`), who sees to it (`supervise`), what came of it (`result`)."""

@@ -1,4 +1,4 @@
-"""Reading one guest's control group, version 1 or 2: members, peak memory, OOM kills. Engines write it, this does not."""
+"""Reading one guest's control group, version 1 or 2: members, peak memory, OOM kills. Sets no limit."""
 
 from __future__ import annotations
 
@@ -57,7 +57,9 @@ def writable() -> bool:
 
 def accounts_swap() -> bool:
     """Tell whether a memory limit can include swap on this kernel."""
-    return (MOUNT / "cgroup.controllers").exists() or (MOUNT / "memory" / "memory.memsw.limit_in_bytes").exists()
+    return (MOUNT / "cgroup.controllers").exists() or (
+        MOUNT / "memory" / "memory.memsw.limit_in_bytes"
+    ).exists()
 
 
 def _number(path: Path) -> int | None:

@@ -1,4 +1,4 @@
-"""Finding and ending processes through /proc: by PID namespace, by descent and by a marker in the environment."""
+"""Finding and ending processes through /proc: by PID namespace, by descent, by an environment marker."""
 
 from __future__ import annotations
 

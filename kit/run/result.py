@@ -1,4 +1,4 @@
-"""RunResult: what came of one guest, as the host observed it. What the guest said is kept apart, as claims."""
+"""RunResult: what came of one guest, as the host observed it. What the guest said is kept apart."""
 
 from __future__ import annotations
 

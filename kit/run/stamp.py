@@ -43,9 +43,7 @@ class LogWriter:
         """Whether something was left out because of the output limit."""
 
     def feed(self, stream: Stream, data: bytes, t_ns: int) -> list[bytes]:
-        """
-        Store what arrived at `t_ns` and return the whole stdout lines that it completed, as stored.
-        """
+        """Store what arrived at `t_ns` and return the whole stdout lines that it completed, as stored."""
         pending = self._pending[stream]
         lines: list[bytes] = []
         *complete, rest = data.split(b"\n")

@@ -92,9 +92,10 @@ class _Session:
                 if point.val_loss is not None:
                     self.points.append(point)
                 self.clock.point(t_ns / 1e9, point)
-                self.watch.point(point)
             if self.clock.phase is not before:
                 self.watch.phase(self.clock.phase, t_ns / 1e9)
+            if point is not None:
+                self.watch.point(point)
 
 
 def supervise(
@@ -166,7 +167,9 @@ def _attend(session: _Session, limits: Limits) -> _End:
         if session.now_s() >= due.at_s:
             if due.clock == STALL:
                 return _End(RunStatus.STALLED, "no new step came before the stall clock ran out", due.clock)
-            return _End(RunStatus.TIMED_OUT, f"the {due.clock} deadline passed at {due.at_s:.1f} s", due.clock)
+            return _End(
+                RunStatus.TIMED_OUT, f"the {due.clock} deadline passed at {due.at_s:.1f} s", due.clock
+            )
 
 
 def _ask_to_end(session: _Session) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import json
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from kit.errors import PrerequisiteError
@@ -44,9 +45,10 @@ def build(folder: Path, python: Path) -> tuple[Path, tuple[tuple[Path, PurePosix
         elif source.is_dir():
             binds.append(source)
     binds += [Path("/etc") / name for name in ETC if (Path("/etc") / name).exists()]
-    binds += [prefix for prefix in prefixes(python) if not prefix.is_relative_to("/usr")]
+    binds += [prefix for prefix in interpreter(python).prefixes if not prefix.is_relative_to("/usr")]
     for source in binds:
         _make_target(folder, source)
+    (folder / "tmp").chmod(0o1777)  # runc gives a tmpfs the mode of the folder under it
     return folder, tuple((source, PurePosixPath(source)) for source in binds)
 
 
@@ -64,19 +66,34 @@ def _make_target(folder: Path, source: Path) -> None:
             parent.chmod(0o755)
 
 
+@dataclass(frozen=True, slots=True)
+class Interpreter:
+    """A Python interpreter of this machine."""
+
+    executable: Path
+    """The real one: what is on the PATH may be a script that looks for it."""
+    prefixes: tuple[Path, ...]
+    """The folders that it lives in: its environment's and its base's."""
+
+
 @functools.cache
-def prefixes(python: Path) -> tuple[Path, ...]:
-    """Return the folders that an interpreter lives in: its environment's and its base's."""
-    code = "import sys, json; print(json.dumps([sys.prefix, sys.base_prefix]))"
+def interpreter(python: Path) -> Interpreter:
+    """Ask an interpreter where it lives. Raises `PrerequisiteError` if it fails or lives in `FORBIDDEN`."""
+    code = "import sys, json; print(json.dumps([sys.executable, sys.prefix, sys.base_prefix]))"
     try:
-        said = subprocess.run([str(python), "-I", "-c", code], capture_output=True, timeout=30, check=True).stdout
-        found = sorted({Path(p).resolve() for p in json.loads(said)})
+        said = subprocess.run(
+            [str(python), "-I", "-c", code], capture_output=True, timeout=30, check=True
+        ).stdout
+        executable, *found = json.loads(said)
     except (OSError, subprocess.SubprocessError, ValueError) as e:
-        raise PrerequisiteError(f"{python} is not a working Python interpreter", "pass another with --python") from e
-    for prefix in found:
+        raise PrerequisiteError(
+            f"{python} is not a working Python interpreter", "pass another with --python"
+        ) from e
+    prefixes = tuple(sorted({Path(p).resolve() for p in found}))
+    for prefix in prefixes:
         if prefix in FORBIDDEN:
             raise PrerequisiteError(
                 f"the interpreter {python} has the prefix {prefix}, which is never shown to a guest",
                 "use a virtual environment in a folder of its own",
             )
-    return tuple(found)
+    return Interpreter(Path(executable), prefixes)

@@ -17,7 +17,8 @@ GUEST_ID = 65532
 MASKED = (
     "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
     "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/firmware",
-    "/sys/devices/virtual/powercap", "/sys/fs/bpf", "/sys/fs/cgroup", "/sys/kernel/debug", "/sys/kernel/security",
+    "/sys/devices/virtual/powercap", "/sys/fs/bpf", "/sys/fs/cgroup", "/sys/kernel/debug",
+    "/sys/kernel/security",
 )  # fmt: skip
 READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
@@ -64,7 +65,9 @@ def _process(spec: RunSpec, box: Box) -> dict[str, Any]:
         "args": bootstrap(spec, str(SUBMISSION)),
         "env": [f"{name}={value}" for name, value in spec.env],
         "cwd": str(WORKSPACE),
-        "capabilities": {kind: [] for kind in ("bounding", "effective", "permitted", "inheritable", "ambient")},
+        "capabilities": {
+            kind: [] for kind in ("bounding", "effective", "permitted", "inheritable", "ambient")
+        },
         "rlimits": [{"type": kind, "hard": value, "soft": value} for kind, value in sorted(rlimits.items())],
         "noNewPrivileges": True,
         **({"oomScoreAdj": 500} if box.rootless_ids is None else {}),
@@ -86,16 +89,21 @@ def _mounts(spec: RunSpec, box: Box) -> list[dict[str, Any]]:
 
     pts = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]
     return [
-        *(_bind(source, target) for source, target in box.mounts),
         {"destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid", "noexec", "nodev"]},
         tmpfs("/dev", 1 << 16, "755", "strictatime"),
         {"destination": "/dev/pts", "type": "devpts", "source": "devpts", "options": pts},
         tmpfs("/dev/shm", limits.shm, "1777", "nodev", "noexec"),  # noqa: S108
-        {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["nosuid", "noexec", "nodev", "ro"]},
+        {
+            "destination": "/sys",
+            "type": "sysfs",
+            "source": "sysfs",
+            "options": ["nosuid", "noexec", "nodev", "ro"],
+        },
         # exec: Triton and Inductor load what they compile there
         tmpfs("/tmp", limits.tmp, "1777", "exec", "nodev"),  # noqa: S108
         tmpfs("/input", 1 << 16, "755", "nodev", "noexec"),
         tmpfs(str(WORKSPACE), limits.workspace, "700", "exec", "nodev", owned=True),
+        *(_bind(source, target) for source, target in box.mounts),
         _bind(spec.submission, SUBMISSION),
         *(_bind(m.source, m.target) for m in spec.mounts),
     ]

@@ -78,8 +78,7 @@ class Runtime(Protocol):
 
 BOOTSTRAP = """\
 set -e
-cp -R -- "$1/." .
-chmod -R u+rwX .
+cp -R --no-preserve=mode -- "$1/." .
 n=$2
 shift 2
 while [ "$n" -gt 0 ]; do mkdir -p -- "$1"; shift; n=$((n - 1)); done
@@ -90,7 +89,16 @@ exec "$@"
 
 def bootstrap(spec: RunSpec, submission: str) -> list[str]:
     """Return the guest's whole argv; `submission` is where the guest sees the submission's folder."""
-    return ["/bin/sh", "-c", BOOTSTRAP, "guest", submission, str(len(spec.folders)), *spec.folders, *spec.argv]
+    return [
+        "/bin/sh",
+        "-c",
+        BOOTSTRAP,
+        "guest",
+        submission,
+        str(len(spec.folders)),
+        *spec.folders,
+        *spec.argv,
+    ]
 
 
 def spelled(argv: Sequence[str]) -> str:

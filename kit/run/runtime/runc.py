@@ -46,14 +46,18 @@ class Runc:
         """See `Runtime.start`."""
         binary, version = _runc()
         if spec.gpus:
-            raise PrerequisiteError("the runc runtime has no GPU support yet", "use --runtime host on a GPU machine")
+            raise PrerequisiteError(
+                "the runc runtime has no GPU support yet", "use --runtime host on a GPU machine"
+            )
         box = self._box(spec, scratch)
         bundle = scratch / "oci"
         bundle.mkdir()
         document = oci.config(spec, box)
         (bundle / "config.json").write_bytes(document)
         self.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-        not_enforced = () if box.cgroup else ("memory", "pids (per user, by rlimit)", "guest uid (it is the kit's)")
+        not_enforced = (
+            () if box.cgroup else ("memory", "pids (per user, by rlimit)", "guest uid (it is the kit's)")
+        )
         enforcement = Enforcement(self.name, version, self.contains, sha256_bytes(document), not_enforced)
         return RuncGuest(binary, self.state, spec.run_id, bundle, box.cgroup, enforcement)
 
@@ -122,7 +126,9 @@ class RuncGuest:
             if time.monotonic() > deadline:
                 self.kill()
                 self._remove()
-                raise RunError(f"runc did not start the guest in {STARTED_WITHIN_S:.0f} s", "see: speedrun doctor")
+                raise RunError(
+                    f"runc did not start the guest in {STARTED_WITHIN_S:.0f} s", "see: speedrun doctor"
+                )
             time.sleep(0.002)
 
     def _learn_init(self) -> bool:
@@ -200,8 +206,12 @@ def reap(state: Path, run_id: str) -> bool:
         with contextlib.suppress(subprocess.TimeoutExpired):
             subprocess.run(
                 [binary, "--root", str(state), "delete", "--force", run_id],
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=20, check=False,
-            )  # fmt: skip
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                timeout=20,
+                check=False,
+            )
     group.remove()
     return not ((state / run_id).exists() or group.members() or processes.marked(run_id))
 
@@ -209,6 +219,11 @@ def reap(state: Path, run_id: str) -> bool:
 def guests(state: Path) -> list[str]:
     """Return the run ids whose guests runc still knows, sorted."""
     return sorted(p.name for p in state.iterdir() if p.is_dir()) if state.is_dir() else []
+
+
+def installed() -> bool:
+    """Tell whether a runc binary is here. Whether it can start a guest, `speedrun doctor` finds out."""
+    return shutil.which("runc", path=_search_path()) is not None
 
 
 def state_folder() -> Path:
@@ -234,7 +249,9 @@ def _runc() -> tuple[str, str]:
 @functools.cache
 def _version(binary: str) -> str:
     try:
-        said = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=20, check=True).stdout
+        said = subprocess.run(
+            [binary, "--version"], capture_output=True, text=True, timeout=20, check=True
+        ).stdout
     except (OSError, subprocess.SubprocessError) as e:
         raise PrerequisiteError(f"{binary} does not answer: {e}", "reinstall runc") from e
     return said.split()[2] if len(said.split()) > 2 else "unknown"

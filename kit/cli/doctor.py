@@ -1,0 +1,51 @@
+"""`speedrun doctor`: what works on this machine, and what to do about the rest."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import click
+
+from kit.cli.options import keys_option, store_option
+from kit.cli.terminal import emit_json, printable
+
+MARKS = {"ok": "ok     ", "missing": "missing", "broken": "BROKEN "}
+
+
+@click.command(name="doctor")
+@click.option("--fix", is_flag=True, help="End guests that lost their kit, and close their records.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Folder of runs."
+)
+@store_option
+@keys_option
+def command(fix: bool, as_json: bool, out: Path, store: Path, keys: Path) -> int:
+    """
+    Start a real guest in every runtime, look from its inside, and say what is missing.
+
+    Exits with 0 if contained runs can be made here, with 3 if something is missing.
+
+    \b
+    Examples:
+      speedrun doctor
+      speedrun doctor --fix
+    """
+    from kit.evaluate.doctor import examine, usable
+    from kit.store import Store
+
+    python = Path(shutil.which("python3") or sys.executable)
+    found = []
+    for diagnosis in examine(Store(store), out, keys, python, fix):
+        found.append(diagnosis)
+        if not as_json:
+            click.echo(f"{MARKS[diagnosis.health]}  {diagnosis.id:<14} {printable(diagnosis.detail)}")
+            if diagnosis.fix:
+                click.echo(f"                         try: {printable(diagnosis.fix)}")
+    ready = usable(found)
+    if as_json:
+        checks = [{"id": d.id, "health": d.health, "detail": d.detail, "fix": d.fix} for d in found]
+        emit_json({"usable": ready, "checks": checks})
+    return 0 if ready else 3

@@ -1,0 +1,199 @@
+"""`speedrun eval`: one evaluation, told live on stderr, its bundle on stdout."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kit.cli.options import keys_option, mirror_option, store_option
+from kit.cli.terminal import Meter, emit_json, note
+
+if TYPE_CHECKING:
+    from kit.evaluate.conduct import Outcome
+    from kit.evaluate.plan import Plan
+    from kit.evaluate.request import Places, Request
+
+SECONDS = click.FloatRange(min=0.1, max=7 * 86400)
+
+
+def deadline_options(command: Callable[..., int]) -> Callable[..., int]:
+    """Add the five deadline flags."""
+    texts = {
+        "start": "to the guest's first line",
+        "warmup": "from there to its first timed step",
+        "stall": "without a new step",
+        "teardown": "from the last validation to its exit",
+        "total": "for the whole run",
+    }
+    for name, text in reversed(texts.items()):
+        flag = click.option(
+            f"--{name}-deadline",
+            f"{name}_s",
+            type=SECONDS,
+            metavar="SECONDS",
+            help=f"Longest time {text}.",
+        )
+        command = flag(command)
+    return command
+
+
+@click.command(name="eval")
+@click.option("--record", type=int, required=True, metavar="N", help="Start record of the task.")
+@click.option(
+    "--submission",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder with train_gpt2.py and, for its arguments, run.toml.  [default: the record's own script]",
+)
+@click.option("--profile", type=click.Choice(["full", "smoke"]), default="full", show_default=True)
+@click.option(
+    "--runtime", type=click.Choice(["auto", "docker", "runc", "host"]), default="auto", show_default=True
+)
+@click.option("--image", metavar="ERA|host", help="Image to run in.  [default: the record's era; smoke: cpu]")
+@click.option("--gpus", type=click.IntRange(min=0), metavar="N", help="GPUs of a full run.  [default: 8]")
+@click.option(
+    "--python",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Interpreter with torch, for --image host.  [default: python3 on the PATH]",
+)
+@deadline_options
+@click.option("--plan", "plan_only", is_flag=True, help="Print what would be done, and stop.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Folder of runs."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the bundle's path.")
+@store_option
+@mirror_option
+@keys_option
+def command(**options: Any) -> int:
+    """
+    Run a submission in its pinned image, audit it, and sign what came of it.
+
+    Exits with 0 if the target was reached, with 1 if it was not; the signed bundle says why.
+
+    \b
+    Examples:
+      speedrun eval --record 3 --profile smoke
+      speedrun eval --record 3 --submission my-agent/ --json
+      speedrun eval --record 3 --plan
+    """
+    from kit.evaluate.conduct import conduct
+    from kit.evaluate.lost import close_lost
+    from kit.evaluate.plan import draft
+    from kit.evaluate.prepare import prepared
+
+    request, places = _request(options), _places(options)
+    plan = draft(request, places)
+    if options["plan_only"]:
+        _show_plan(plan, places, options["as_json"])
+        return 0
+    for folder in close_lost(places.out, places.keys):
+        note(f"run {folder.run_id} had lost its kit; its record is now {folder.result}")
+    with prepared(plan, places) as ready, _cancellable() as cancelled:
+        outcome = conduct(ready, places, _listener(plan, cancelled))
+    _report(outcome, options["as_json"])
+    return _exit_code(outcome)
+
+
+def _request(options: dict[str, Any]) -> Request:
+    from kit.bundle.predicate import Profile
+    from kit.evaluate.request import Overrides, Request
+    from kit.run.spec import RuntimeName
+
+    found = shutil.which("python3")
+    return Request(
+        record=options["record"],
+        profile=Profile(options["profile"]),
+        submission=options["submission"],
+        runtime=None if options["runtime"] == "auto" else RuntimeName(options["runtime"]),
+        image=options["image"],
+        gpus=options["gpus"],
+        overrides=Overrides(**{name: options[name] for name in Overrides.__slots__}),
+        python=options["python"] or (Path(found) if found else None),
+    )
+
+
+def _places(options: dict[str, Any]) -> Places:
+    from kit.cli.provenance import this_kit
+    from kit.evaluate.request import Places
+    from kit.facts import facts_root
+    from kit.image.fetch import default_fetchers
+    from kit.store import Store
+
+    facts = facts_root()
+    return Places(
+        records=facts / "records",
+        images=facts / "images",
+        store=Store(options["store"]),
+        out=options["out"],
+        keys=options["keys"],
+        fetchers=default_fetchers(options["mirror"]),
+        kit=this_kit(),
+        progress=Meter(),
+    )
+
+
+@contextlib.contextmanager
+def _cancellable() -> Iterator[Callable[[], bool]]:
+    """Turn the first Ctrl-C or SIGTERM into a polled flag, so that the run still ends in a record."""
+    caught: list[int] = []
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        caught.append(number)
+
+    before = {
+        number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    }
+    try:
+        yield lambda: bool(caught)
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+def _listener(plan: Plan, cancelled: Callable[[], bool]) -> Any:
+    from kit.cli.live import Live
+    from kit.evaluate.conduct import Listener
+    from kit.run.supervise import Watch
+
+    live = Live(plan)
+    return Listener(
+        watch=Watch(phase=live.phase, point=live.point, cancelled=cancelled),
+        reserved=live.reserved,
+        probed=live.probed,
+    )
+
+
+def _show_plan(plan: Plan, places: Places, as_json: bool) -> None:
+    from kit.cli.planned import describe, spell
+
+    described = describe(plan, places)
+    if as_json:
+        emit_json(described)
+    else:
+        click.echo(spell(described))
+
+
+def _report(outcome: Outcome, as_json: bool) -> None:
+    from kit.cli.live import close, summary
+
+    close(outcome)
+    if as_json:
+        emit_json(summary(outcome))
+    else:
+        click.echo(str(outcome.bundle))
+
+
+def _exit_code(outcome: Outcome) -> int:
+    from kit.bundle.predicate import Verdict
+    from kit.run.result import RunStatus
+
+    if outcome.predicate.run.status is RunStatus.CANCELLED:
+        return 130
+    return 0 if outcome.predicate.score.verdict is Verdict.REACHED else 1

@@ -1,0 +1,121 @@
+"""What a person sees of a run while it goes on and when it has ended, and the same as one JSON object."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kit.cli.terminal import note
+
+if TYPE_CHECKING:
+    from kit.evaluate.conduct import Outcome
+    from kit.evaluate.plan import Plan
+    from kit.run.folder import RunFolder
+    from kit.run.probe import Probe
+    from kit.run.result import Point
+    from kit.run.spec import Phase
+
+EVERY_S = 2.0
+
+
+class Live:
+    """Tells phases, validation lines, and every few seconds the step; losses in nats per token."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._tty = sys.stderr.isatty()
+        self._told = 0.0
+
+    def reserved(self, folder: RunFolder) -> None:
+        """Name the run."""
+        plan = self._plan
+        note(
+            f"run {folder.run_id}: record {plan.record.number}, "
+            f"profile {plan.profile}, runtime {plan.runtime.name}, image {plan.era}"
+        )
+        if plan.profile == "smoke":
+            note("  UNRANKED: the smoke profile is a toy task on synthetic data")
+        if not plan.runtime.contains:
+            note("  UNRANKED: this runtime contains nothing; the guest is a process of this user")
+
+    def probed(self, probe: Probe) -> None:
+        """Tell what the isolation probe found."""
+        shut = len(probe.checks) - len(probe.failed)
+        note(f"  isolation: {shut} of {len(probe.checks)} ways out are shut, asked from the inside")
+        for check in probe.failed:
+            note(f"    OPEN {check.id}: {check.detail}")
+        if probe.enforcement.not_enforced:
+            note(f"    not enforced on this machine: {', '.join(probe.enforcement.not_enforced)}")
+
+    def phase(self, phase: Phase, now_s: float) -> None:
+        """Tell that a phase began."""
+        self._clear()
+        note(f"  {now_s:7.1f} s  {phase}")
+
+    def point(self, point: Point) -> None:
+        """Tell a claim: validation lines always, training lines now and then."""
+        now = time.monotonic()
+        if point.val_loss is None and now - self._told < EVERY_S:
+            return
+        self._told = now
+        self._clear()
+        loss = f"  val_loss {point.val_loss:.4f}" if point.val_loss is not None else ""
+        clocks = f"host {(point.host_ns or 0) / 1e9:.1f} s"
+        if point.train_time_ms is not None:
+            clocks += f", its own clock {point.train_time_ms / 1e3:.1f} s"
+        line = f"             step {point.step}/{point.total_steps}{loss}  ({clocks})"
+        click.echo(line, err=True, nl=not self._tty or point.val_loss is not None)
+
+    def _clear(self) -> None:
+        if self._tty:
+            click.echo("\r\x1b[K", err=True, nl=False)
+
+
+def close(outcome: Outcome) -> None:
+    """Tell how the run ended."""
+    p = outcome.predicate
+    loss = "no final loss" if p.claims.final_val_loss is None else f"val_loss {p.claims.final_val_loss:.4f}"
+    note(f"  {p.run.status}: {p.run.reason}")
+    for check in p.audit.checks:
+        note(f"  audit {check.id}: {check.outcome}: {check.detail}")
+    note(
+        f"  {p.score.verdict}: {loss}, target {p.task.target_val_loss:g}; "
+        f"{p.observations.wall_s:.1f} s on the host's clock"
+    )
+    if not p.score.ranked:
+        note(f"  unranked: {'; '.join(p.score.unranked_because)}")
+
+
+def summary(outcome: Outcome) -> dict[str, Any]:
+    """Return the object that `eval --json` prints."""
+    p = outcome.predicate
+    return {
+        "run_id": p.run.id,
+        "status": p.run.status,
+        "reason": p.run.reason,
+        "verdict": p.score.verdict,
+        "bundle": str(outcome.bundle),
+        "claims": {
+            "steps": p.claims.final_step,
+            "final_val_loss": p.claims.final_val_loss,
+            "train_time_ms": p.claims.train_time_ms,
+        },
+        "observations": {
+            "wall_s": round(p.observations.wall_s, 3),
+            "train_wall_s": None
+            if p.observations.train_wall_s is None
+            else round(p.observations.train_wall_s, 3),
+            "phases": {t.phase: round(t.seconds, 3) for t in p.observations.phases},
+        },
+        "audit": {
+            c.id: {"outcome": c.outcome, "severity": c.severity, "detail": c.detail} for c in p.audit.checks
+        },
+        "score": {
+            "ranked": p.score.ranked,
+            "fsr": p.score.fsr,
+            "unranked_because": list(p.score.unranked_because),
+        },
+    }

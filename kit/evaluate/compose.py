@@ -1,0 +1,123 @@
+"""From what was planned, observed and found to the predicate that is signed. Judges nothing itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from kit.audit.finding import Finding
+from kit.bundle.codec import pairs
+from kit.bundle.compose import Reserved, claims_of, observations_of, run_of, runtime_of
+from kit.bundle.predicate import (
+    Audit,
+    AuditCheck,
+    Cpu,
+    Environment,
+    Gpu,
+    Hardware,
+    Inputs,
+    Isolation,
+    IsolationCheck,
+    IsolationReport,
+    Manifest,
+    Outcome,
+    Predicate,
+    Runtime,
+    Score,
+    Severity,
+    Task,
+    Verdict,
+)
+from kit.bundle.verdict import judge, obstacles
+from kit.digest import Sha256, sha256_bytes, tree_digest
+from kit.evaluate.prepare import Prepared
+from kit.evaluate.request import Places
+from kit.records import Record, run_toml
+from kit.records.script import RUN_TOML
+from kit.run import machine
+from kit.run.probe import ProbeCheck
+from kit.run.result import RunResult
+from kit.run.runtime.port import Enforcement
+
+
+def compose(
+    ready: Prepared,
+    places: Places,
+    result: RunResult,
+    checks: tuple[ProbeCheck, ...],
+    enforcement: Enforcement | None,
+    findings: tuple[Finding, ...],
+) -> Predicate:
+    """Return the whole predicate; `enforcement` is None if no guest was started."""
+    plan = ready.plan
+    claims = claims_of(result.points, plan.grammar)
+    audits = tuple(
+        AuditCheck(f.id, Severity(f.severity), Outcome(f.outcome), f.detail, pairs(dict(f.figures)))
+        for f in findings
+    )
+    verdict = judge(result.status, claims, plan.target_val_loss, audits)
+    predicate = Predicate(
+        run=run_of(ready.spec, result, Reserved(ready.nonce, plan.profile, places.kit)),
+        task=Task(
+            record=plan.record.number,
+            next_record=plan.record.next_record,
+            target_val_loss=plan.target_val_loss,
+            target_source=plan.target_source,
+            baseline_submission_sha256=_baseline(plan.record),
+        ),
+        environment=Environment(
+            era=plan.era,
+            image=ready.image,
+            fidelity=ready.fidelity,
+            runtime=runtime_of(enforcement) if enforcement else _unstarted(ready),
+            isolation=_isolation(ready, checks),
+        ),
+        hardware=_hardware(plan.gpus),
+        inputs=Inputs(
+            submission=ready.files,
+            data=ready.data,
+            record_manifest=Manifest(f"records/{plan.record.number:02d}.toml", plan.record.manifest_sha256),
+        ),
+        claims=claims,
+        observations=observations_of(result),
+        audit=Audit(audits),
+        score=Score(verdict, ranked=False, unranked_because=(), fsr=None),
+    )
+    return replace(predicate, score=_score(predicate, verdict))
+
+
+def _baseline(record: Record) -> Sha256:
+    """Return the tree digest of the record's own submission, without fetching it."""
+    files = {file.name: file.sha256 for file in record.script.files}
+    return tree_digest({**files, RUN_TOML: sha256_bytes(run_toml(record.script))})
+
+
+def _score(predicate: Predicate, verdict: Verdict) -> Score:
+    against = obstacles(predicate)
+    return Score(verdict, ranked=not against, unranked_because=against, fsr=None)
+
+
+def _unstarted(ready: Prepared) -> Runtime:
+    runtime = ready.plan.runtime
+    return Runtime(runtime.name, "unknown", runtime.contains, None, ())
+
+
+def _isolation(ready: Prepared, checks: tuple[ProbeCheck, ...]) -> IsolationReport:
+    found = tuple(IsolationCheck(c.id, c.passed, c.detail) for c in checks)
+    if not ready.plan.runtime.contains:
+        level = Isolation.IN_POD if machine.look().in_container else Isolation.NONE
+    elif found and all(c.passed for c in found):
+        level = Isolation.CONTAINED
+    else:
+        level = Isolation.NONE
+    return IsolationReport(level, found)
+
+
+def _hardware(gpus: int) -> Hardware:
+    here = machine.look()
+    return Hardware(
+        cpu=Cpu(here.cpu, here.cores),
+        memory=here.memory,
+        gpus=tuple(Gpu(i, name, None, 0) for i, name in enumerate(here.gpus[:gpus])),
+        driver=here.driver,
+        probe=None,
+    )

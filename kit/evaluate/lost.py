@@ -1,0 +1,93 @@
+"""
+Closing the records of runs whose kit died: end what is left of the guest, then sign what is known.
+
+The intent that was written before the run is the record's draft; only its account of the end changes.
+"""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import replace
+from pathlib import Path
+
+from kit.bundle.codec import prose
+from kit.bundle.folder import leave_key
+from kit.bundle.keys import Signer, load_or_create, seal
+from kit.bundle.statement import Statement, Subjects, parse, statement
+from kit.digest import sha256_bytes, sha256_file
+from kit.errors import RunError
+from kit.run.folder import RunFolder, adopt, unfinished
+from kit.run.result import RunResult, RunStatus, Teardown, Usage
+from kit.run.runtime.runc import state_folder
+from kit.run.spec import RunSpec, RuntimeName
+from kit.run.watcher import reap
+from kit.schema import read_json
+
+ATTEMPTS = 20
+EMPTY = sha256_bytes(b"")
+
+
+def lost_result(spec: RunSpec, reason: str) -> RunResult:
+    """Return the result of a run of which nothing is known but that it was reserved."""
+    return RunResult(
+        run_id=spec.run_id,
+        status=RunStatus.LOST,
+        reason=reason,
+        ended_in=None,
+        clock=None,
+        exit_code=None,
+        started_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
+        wall_s=0.0,
+        train_wall_s=None,
+        phases=(),
+        points=(),
+        output_bytes=0,
+        output_lines=0,
+        usage=Usage(),
+        teardown=Teardown(0.0, ()),
+        log_sha256=EMPTY,
+        stamps_sha256=EMPTY,
+    )
+
+
+def _drafted(folder: RunFolder) -> Statement:
+    document = read_json(folder.intent, "result.v1")
+    return parse(document)
+
+
+def mark_lost(folder: RunFolder, signer: Signer, reason: str) -> None:
+    """Write the signed record of a lost run from its intent; the log that there is stays and is bound."""
+    drafted = _drafted(folder)
+    predicate = replace(
+        drafted.predicate,
+        run=replace(drafted.predicate.run, reason=prose(reason)),
+        observations=replace(drafted.predicate.observations, output_bytes=folder.log.stat().st_size),
+    )
+    subjects = Subjects(drafted.subjects.submission, sha256_file(folder.log), sha256_file(folder.stamps))
+    sign(folder, signer, statement(predicate, subjects))
+
+
+def sign(folder: RunFolder, signer: Signer, payload: bytes) -> None:
+    """Leave the public key, then the signed bundle; from then on the run has ended."""
+    bundle = seal(payload, signer)
+    leave_key(folder.path, signer)
+    folder.finish(bundle)
+
+
+def close_lost(out: Path, keys: Path) -> list[RunFolder]:
+    """
+    End and record every run below `out` that lost its kit; return them. Runs of a living kit are left alone.
+
+    Raises `RunError` if something of a guest cannot be ended.
+    """
+    closed: list[RunFolder] = []
+    for folder in unfinished(out):
+        with adopt(folder) as mine:
+            if not mine:
+                continue
+            runtime = RuntimeName(_drafted(folder).predicate.environment.runtime.name)
+            if not any(reap(runtime, str(state_folder()), folder.run_id) for _ in range(ATTEMPTS)):
+                raise RunError(f"the guest of {folder.run_id} cannot be ended", "look for it with: ps -ef")
+            mark_lost(folder, load_or_create(keys), "the kit ended before the run did")
+            closed.append(folder)
+    return closed

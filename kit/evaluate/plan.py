@@ -1,0 +1,219 @@
+"""
+Plan: a request worked out against the facts and this machine, before anything is fetched or started.
+
+Raises what is wrong while it costs nothing: too few GPUs, an unknown record, a bad submission.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import assert_never
+
+from kit import records
+from kit.bundle.predicate import Profile
+from kit.data.synth import SmokeDeadlines, SmokeSpec, load_smoke
+from kit.errors import PrerequisiteError, UsageError
+from kit.evaluate import engines
+from kit.evaluate.request import HOST_IMAGE, Places, Request
+from kit.records import Phases, Record
+from kit.run import machine
+from kit.run.log import Grammar
+from kit.run.runtime.hostimage import interpreter
+from kit.run.runtime.port import Runtime
+from kit.run.spec import GIB, WORKSPACE, Deadlines, Limits, RuntimeName
+from kit.submission import Submission, load_submission
+
+REFERENCE = Path(__file__).resolve().parent.parent / "guest" / "train_reference.py"
+DATA = WORKSPACE / "data" / "fineweb10B"
+SMOKE_ERA = "cpu"
+FULL_GPUS = 8
+PORT = 29500
+CACHES = {
+    "HOME": str(WORKSPACE),
+    "LANG": "C.UTF-8",
+    "TMPDIR": "/tmp",  # noqa: S108 - the guest's own tmpfs
+    "TORCHINDUCTOR_CACHE_DIR": "/tmp/inductor",  # noqa: S108
+    "TRITON_CACHE_DIR": "/tmp/triton",  # noqa: S108
+    "USER": "guest",
+    "XDG_CACHE_HOME": "/tmp/cache",  # noqa: S108
+}
+"""Every cache is cold and dies with the guest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that is decided before the run; losses are nats per token."""
+
+    profile: Profile
+    record: Record
+    submission: Submission | None
+    """None means the reference trainer (smoke) or the record's own script (full), not fetched yet."""
+    runtime: Runtime
+    era: str
+    """An era, or `host`."""
+    python: str
+    """The interpreter as the guest sees it."""
+    script_args: tuple[str, ...]
+    entry: str
+    env: tuple[tuple[str, str], ...]
+    folders: tuple[str, ...]
+    limits: Limits
+    deadlines: Deadlines
+    untimed_steps: int
+    world_size: int
+    gpus: int
+    grammar: Grammar
+    val_tokens: int
+    target_val_loss: float
+    target_source: str
+    smoke: SmokeSpec | None
+    """The smoke language; None in the full profile."""
+
+    def launcher(self) -> tuple[str, ...]:
+        """
+        Return the guest's argv: torchrun on one node, rendezvous on loopback.
+
+        `--standalone` is not used: without a network it hangs on the host name.
+        """
+        torchrun = ("torchrun",) if self.era != HOST_IMAGE else (self.python, "-m", "torch.distributed.run")
+        port = PORT if self.runtime.contains else _free_port()
+        return (
+            *torchrun,
+            "--nnodes=1",
+            f"--nproc_per_node={self.world_size}",
+            "--master_addr=127.0.0.1",
+            f"--master_port={port}",
+            self.entry,
+            *self.script_args,
+        )
+
+
+def draft(request: Request, places: Places) -> Plan:
+    """Work the request out. Fetches, builds and starts nothing."""
+    record = records.load(places.records, request.record)
+    submission = load_submission(request.submission) if request.submission else None
+    match request.profile:
+        case Profile.SMOKE:
+            return _smoke(request, places, record, submission)
+        case Profile.FULL:
+            return _full(request, record, submission)
+        case _:
+            assert_never(request.profile)
+
+
+def _image(request: Request, default: str, runtime: Runtime) -> str:
+    if runtime.name is RuntimeName.HOST:
+        if request.image not in (None, HOST_IMAGE):
+            raise UsageError(
+                f"the host runtime cannot run image {request.image!r}",
+                "use --image host, or another --runtime",
+            )
+        return HOST_IMAGE
+    return request.image or default
+
+
+def _python(request: Request, era: str) -> str:
+    if era != HOST_IMAGE:
+        return "python3"
+    if request.python is None:
+        raise PrerequisiteError(
+            "--image host needs a Python interpreter that has torch", "pass it as --python PATH"
+        )
+    return str(interpreter(request.python).executable)
+
+
+def _smoke(request: Request, places: Places, record: Record, submission: Submission | None) -> Plan:
+    if request.gpus:
+        raise UsageError("the smoke profile runs on CPUs", "leave --gpus out, or use --profile full")
+    smoke = load_smoke(places.records)
+    runtime = engines.choose(request.runtime, request.python)
+    era = _image(request, SMOKE_ERA, runtime)
+    return Plan(
+        profile=Profile.SMOKE,
+        record=record,
+        submission=submission,
+        runtime=runtime,
+        era=era,
+        python=_python(request, era),
+        script_args=submission.args if submission else smoke.guest.args,
+        entry=submission.entry if submission else "train_gpt2.py",
+        env=_environment(dict(smoke.guest.env), smoke.val_tokens),
+        folders=("data", *record.script.folders),
+        limits=Limits(memory=smoke.guest.memory, pids=512, shm=GIB, workspace=GIB, tmp=GIB),
+        deadlines=request.overrides.applied(_deadlines(smoke.deadlines)),
+        untimed_steps=smoke.guest.untimed_steps,
+        world_size=smoke.guest.world_size,
+        gpus=0,
+        grammar=Grammar.STEP,
+        val_tokens=smoke.val_tokens,
+        target_val_loss=smoke.target,
+        target_source=f"smoke language: floor {smoke.floor} and a margin",
+        smoke=smoke,
+    )
+
+
+def _full(request: Request, record: Record, submission: Submission | None) -> Plan:
+    gpus = FULL_GPUS if request.gpus is None else request.gpus
+    here = machine.look()
+    if gpus < 1 or gpus > FULL_GPUS or FULL_GPUS % gpus:
+        raise UsageError(f"a full run uses 1, 2, 4 or 8 GPUs, not {gpus}", "pass --gpus 8")
+    if len(here.gpus) < gpus:
+        raise PrerequisiteError(
+            f"a full run of record {record.number} needs {gpus} GPUs; this machine has {len(here.gpus)}",
+            f"speedrun eval --record {record.number} --profile smoke",
+        )
+    runtime = engines.choose(request.runtime, request.python)
+    era = _image(request, record.era, runtime)
+    return Plan(
+        profile=Profile.FULL,
+        record=record,
+        submission=submission,
+        runtime=runtime,
+        era=era,
+        python=_python(request, era),
+        script_args=submission.args if submission else record.script.args,
+        entry=submission.entry if submission else record.script.entry,
+        env=_environment({}, record.val_tokens),
+        folders=("data", *record.script.folders),
+        limits=Limits(memory=here.memory * 9 // 10),
+        deadlines=request.overrides.applied(_deadlines(record.deadlines)),
+        untimed_steps=record.untimed_steps,
+        world_size=gpus,
+        gpus=gpus,
+        grammar=Grammar(record.grammar),
+        val_tokens=record.val_tokens,
+        target_val_loss=record.target_val_loss,
+        target_source="the speedrun's rule",
+        smoke=None,
+    )
+
+
+def _deadlines(phases: Phases | SmokeDeadlines) -> Deadlines:
+    return Deadlines(phases.start_s, phases.warmup_s, phases.stall_s, phases.teardown_s, phases.total_s)
+
+
+def _environment(extra: dict[str, str], val_tokens: int) -> tuple[tuple[str, str], ...]:
+    inside = DATA.relative_to(WORKSPACE)
+    conventions = {
+        "DATA_PATH": ".",
+        "NANOGPT_TRAIN_FILES": str(inside / "fineweb_train_*.bin"),
+        "NANOGPT_VAL_FILES": str(inside / "fineweb_val_*.bin"),
+        "NANOGPT_VAL_TOKENS": str(val_tokens),
+    }
+    return tuple(sorted({**CACHES, **conventions, **extra}.items()))
+
+
+def search_path(era: str, python: str) -> str:
+    """Return the guest's PATH; a host interpreter's folder comes first."""
+    system = "/usr/local/bin:/usr/bin:/bin"
+    return system if era != HOST_IMAGE else f"{PurePosixPath(python).parent}{os.pathsep}{system}"
+
+
+def _free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as s:
+        s.bind(("127.0.0.1", 0))
+        port: int = s.getsockname()[1]
+        return port

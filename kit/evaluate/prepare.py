@@ -1,0 +1,110 @@
+"""Bringing what a plan needs: image, data and submission, each checked by digest. Starts no guest."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from kit import records
+from kit.bundle.predicate import Data, Fidelity, Image, InputFile, Profile
+from kit.data.synth import ensure_smoke
+from kit.digest import files_under
+from kit.errors import PrerequisiteError
+from kit.evaluate.plan import DATA, REFERENCE, Plan, search_path
+from kit.evaluate.request import HOST_IMAGE, Places
+from kit.image.build import ensure_layout
+from kit.image.rootfs import ensure_rootfs
+from kit.run.folder import new_run_id
+from kit.run.spec import ImageRef, Mount, RunSpec, RuntimeName
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A plan with its bytes at hand."""
+
+    plan: Plan
+    spec: RunSpec
+    image: Image | None
+    fidelity: tuple[tuple[str, Fidelity], ...]
+    data: Data
+    files: tuple[InputFile, ...]
+    """The submission's."""
+    nonce: str
+
+
+@contextlib.contextmanager
+def prepared(plan: Plan, places: Places) -> Iterator[Prepared]:
+    """Bring image, data and submission; the staged submission lasts as long as the block."""
+    ref, image, fidelity, env = _image(plan, places)
+    data, mount = _data(plan, places)
+    with _submission(plan, places) as folder:
+        spec = RunSpec(
+            run_id=new_run_id(plan.record.number),
+            image=ref,
+            submission=folder,
+            argv=plan.launcher(),
+            env=tuple(
+                sorted({"PATH": search_path(plan.era, plan.python), **dict(env), **dict(plan.env)}.items())
+            ),
+            folders=plan.folders,
+            mounts=(mount,),
+            limits=plan.limits,
+            deadlines=plan.deadlines,
+            untimed_steps=plan.untimed_steps,
+            gpus=plan.gpus,
+            world_size=plan.world_size,
+        )
+        files = tuple(
+            InputFile(name, (folder / name).stat().st_size, sha256)
+            for name, sha256 in files_under(folder).items()
+        )
+        yield Prepared(plan, spec, image, fidelity, data, files, secrets.token_hex(16))
+
+
+def _image(
+    plan: Plan, places: Places
+) -> tuple[ImageRef | None, Image | None, tuple[tuple[str, Fidelity], ...], tuple[tuple[str, str], ...]]:
+    if plan.era == HOST_IMAGE:
+        return None, None, (("python", Fidelity.UNKNOWN), ("torch", Fidelity.UNKNOWN)), ()
+    layout = ensure_layout(plan.era, places.images, places.store, places.fetchers, places.progress)
+    rootfs = None
+    if plan.runtime.name is RuntimeName.RUNC:
+        rootfs = ensure_rootfs(layout, places.store, places.progress)
+    fidelity = tuple(sorted((f.component, Fidelity(f.level)) for f in layout.fidelity))
+    ref = ImageRef(plan.era, layout.config_digest, layout.manifest_digest, rootfs)
+    return ref, Image(layout.config_digest, layout.manifest_digest), fidelity, tuple(layout.env)
+
+
+def _data(plan: Plan, places: Places) -> tuple[Data, Mount]:
+    if plan.smoke is None:
+        raise PrerequisiteError(
+            "the FineWeb shards are not here", f"speedrun data fetch --record {plan.record.number}"
+        )
+    made = ensure_smoke(plan.smoke, places.store, places.progress)
+    files = tuple(InputFile(f.name, f.size, f.sha256) for f in made.files)
+    return Data("smoke", "synthetic", True, files, made.val_tokens), Mount(made.folder, DATA)
+
+
+@contextlib.contextmanager
+def _submission(plan: Plan, places: Places) -> Iterator[Path]:
+    """Give a folder that holds exactly the files that will run."""
+    with tempfile.TemporaryDirectory(prefix="speedrun-submission-") as name:
+        folder = Path(name)
+        if plan.submission is not None:
+            for file in plan.submission.files:
+                target = folder / file.name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(file.data)
+        elif plan.profile is Profile.SMOKE:
+            shutil.copyfile(REFERENCE, folder / plan.entry)
+        else:
+            sources = records.sources(plan.record.script.origin, places.upstream)
+            fetched = records.fetch_script(plan.record, places.store, sources, places.progress)
+            shutil.copytree(fetched, folder, dirs_exist_ok=True)
+        folder.chmod(0o755)
+        yield folder

@@ -1,0 +1,64 @@
+"""What a user asks for, and the places that an evaluation uses. Checks nothing against the machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from kit.bundle.predicate import Kit, Profile
+from kit.run.spec import Deadlines, RuntimeName
+from kit.store import Fetcher, Progress, Store, no_progress
+
+HOST_IMAGE = "host"
+"""The value of `--image` that means the machine's own files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """Deadlines in seconds that replace the profile's or record's; None keeps them."""
+
+    start_s: float | None = None
+    warmup_s: float | None = None
+    stall_s: float | None = None
+    teardown_s: float | None = None
+    total_s: float | None = None
+
+    def applied(self, deadlines: Deadlines) -> Deadlines:
+        """Return `deadlines` with what is given here replaced."""
+        given = {name: getattr(self, name) for name in self.__slots__ if getattr(self, name) is not None}
+        return replace(deadlines, **given)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One evaluation."""
+
+    record: int
+    profile: Profile
+    submission: Path | None = None
+    """None runs the record's own script (full) or the reference trainer (smoke)."""
+    runtime: RuntimeName | None = None
+    """None means the first containing one that works."""
+    image: str | None = None
+    """An era or `host`; None means the one that belongs to the profile and record."""
+    gpus: int | None = None
+    overrides: Overrides = field(default_factory=Overrides)
+    python: Path | None = None
+    """The interpreter that `--image host` offers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where an evaluation reads and writes, and whom it tells about long work."""
+
+    records: Path
+    images: Path
+    store: Store
+    out: Path
+    keys: Path
+    fetchers: Sequence[Fetcher]
+    kit: Kit
+    upstream: Path | None = None
+    """A local git directory of the upstream repository, for records' scripts."""
+    progress: Progress = no_progress

@@ -1,0 +1,159 @@
+"""
+The folder of one run: every path in it, its reservation and its claim to be alive. Writes no result itself.
+
+    <out>/<run_id>/intent.json      what was about to happen; stands until result.json does
+                   result.json      the signed bundle
+                   submission/      the files that ran, read-only
+                   guest.log        what the guest printed, raw
+                   stamps           when each piece of it came
+                   .alive           locked by the kit for as long as it works on this run
+                   .scratch/        the engine's files; gone afterwards
+
+A run whose folder has an intent, no result and no living owner is lost, and somebody must say so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import fcntl
+import os
+import re
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from kit.errors import UsageError
+from kit.store import disk_errors, sync_folder, write_atomic
+
+RUN_ID = re.compile(r"r[0-9]{2}-[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
+
+
+def new_run_id(record: int) -> str:
+    """Return a fresh id that sorts by record and time, for example `r03-20261123T170000Z-1a2b3c4d`."""
+    now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
+    return f"r{record:02d}-{now}-{secrets.token_hex(4)}"
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """The paths of one run."""
+
+    path: Path
+
+    @property
+    def run_id(self) -> str:
+        """The run's id, which is the folder's name."""
+        return self.path.name
+
+    @property
+    def intent(self) -> Path:
+        """The statement that would be signed if the run were lost."""
+        return self.path / "intent.json"
+
+    @property
+    def result(self) -> Path:
+        """The signed bundle."""
+        return self.path / "result.json"
+
+    @property
+    def submission(self) -> Path:
+        """The submission's files."""
+        return self.path / "submission"
+
+    @property
+    def log(self) -> Path:
+        """The guest's output."""
+        return self.path / "guest.log"
+
+    @property
+    def stamps(self) -> Path:
+        """The host's stamps."""
+        return self.path / "stamps"
+
+    @property
+    def scratch(self) -> Path:
+        """The engine's files."""
+        return self.path / ".scratch"
+
+    @property
+    def alive(self) -> Path:
+        """The lock file."""
+        return self.path / ".alive"
+
+    def finish(self, bundle: bytes) -> None:
+        """Write the result so that a power cut leaves either the intent or the whole result."""
+        write_atomic(self.result, bundle)
+        self.intent.unlink(missing_ok=True)
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        self.alive.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def reserve(out: Path, run_id: str, intent: bytes, submission: Path) -> Iterator[RunFolder]:
+    """
+    Make the run's folder appear at once and complete: intent, empty log and stamps, the submission's files.
+
+    The block owns the run; the kernel gives up its claim if this process dies. `submission` is copied with
+    modes that any uid can read. Raises `UsageError` if `out` is not a folder, `RunError` if the disk is full.
+    """
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is not a folder", "choose another --out")
+    with disk_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+        staged = RunFolder(Path(tempfile.mkdtemp(prefix=".reserving-", dir=out)))
+    final = RunFolder(out / run_id)
+    lock = None
+    try:
+        with disk_errors(out):
+            _fill(staged, intent, submission)
+            lock = os.open(staged.alive, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            staged.path.rename(final.path)
+            sync_folder(out)
+        yield final
+    finally:
+        if lock is not None:
+            os.close(lock)
+        shutil.rmtree(staged.path, ignore_errors=True)
+
+
+def _fill(folder: RunFolder, intent: bytes, submission: Path) -> None:
+    folder.path.chmod(0o755)
+    folder.scratch.mkdir(mode=0o755)
+    folder.log.touch()
+    folder.stamps.touch()
+    shutil.copytree(submission, folder.submission, copy_function=shutil.copyfile)
+    for path in [folder.submission, *folder.submission.rglob("*")]:
+        path.chmod(0o755 if path.is_dir() else 0o444)
+    write_atomic(folder.intent, intent)
+    sync_folder(folder.path)
+
+
+@contextlib.contextmanager
+def adopt(folder: RunFolder) -> Iterator[bool]:
+    """Try to become the owner of a run; gives False if a living kit owns it or it is finished."""
+    try:
+        lock = os.open(folder.alive, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError:
+        yield False
+        return
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield folder.intent.exists() and not folder.result.exists()
+    except BlockingIOError:
+        yield False
+    finally:
+        os.close(lock)
+
+
+def unfinished(out: Path) -> list[RunFolder]:
+    """Return the runs below `out` that have no result, sorted by id; some may have a living owner."""
+    if not out.is_dir():
+        return []
+    names = sorted(entry.name for entry in os.scandir(out) if RUN_ID.fullmatch(entry.name))
+    folders = [RunFolder(out / name) for name in names]
+    return [folder for folder in folders if not folder.result.exists() and folder.intent.exists()]

@@ -1,0 +1,84 @@
+"""Asking from inside a guest what it could do: one short start with the run's own limits."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+from kit.errors import RunError
+from kit.run.log import Grammar
+from kit.run.result import RunStatus
+from kit.run.runtime.port import Enforcement, Guest, Runtime
+from kit.run.spec import Deadlines, Mount, RunSpec
+from kit.run.supervise import Watch, supervise
+
+SCRIPT = Path(__file__).resolve().parent.parent / "guest" / "isolation.py"
+TARGET = PurePosixPath("/input/isolation.py")
+DEADLINES = Deadlines(start_s=30, warmup_s=30, stall_s=30, teardown_s=30, total_s=30)
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeCheck:
+    """One way out that was tried."""
+
+    id: str
+    passed: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What the probe found."""
+
+    checks: tuple[ProbeCheck, ...]
+    enforcement: Enforcement
+    seconds: float
+
+    @property
+    def failed(self) -> tuple[ProbeCheck, ...]:
+        """The ways out that are open."""
+        return tuple(check for check in self.checks if not check.passed)
+
+
+def probe(runtime: Runtime, spec: RunSpec, python: str, scratch: Path) -> Probe:
+    """
+    Start the isolation probe where the guest will run, and return its answers.
+
+    `python` is the interpreter as the guest sees it. Raises `RunError` if it could not be asked: an
+    unanswered question is never taken for a passed check.
+    """
+    began = time.monotonic()
+    asking = replace(
+        spec,
+        argv=(python, "-I", str(TARGET)),
+        mounts=(*spec.mounts, Mount(SCRIPT, TARGET)),
+        deadlines=DEADLINES,
+        gpus=0,
+    )
+    guests: list[Guest] = []
+    with tempfile.TemporaryDirectory(dir=scratch, prefix="probe-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+
+        def start() -> Guest:
+            guests.append(runtime.start(asking, folder))
+            return guests[0]
+
+        log = folder / "log"
+        result = supervise(asking, start, log, folder / "stamps", Grammar.STEP, Watch())
+        said = log.read_bytes()
+    if result.status is not RunStatus.COMPLETED:
+        raise RunError(
+            f"the isolation probe did not finish: {result.reason}: {said[-300:].decode(errors='replace')}"
+        )
+    try:
+        checks = tuple(
+            ProbeCheck(str(c["id"]), c["passed"] is True, str(c["detail"]))
+            for c in json.loads(said)["checks"]
+        )
+    except (ValueError, KeyError, TypeError) as e:
+        raise RunError("the isolation probe's answer cannot be read") from e
+    return Probe(checks, guests[0].enforcement, time.monotonic() - began)
