@@ -25,7 +25,7 @@ EXIT_CODES: tuple[tuple[type[KitError], int], ...] = (
 )
 """First match wins. 0 is yes, 1 is done and the answer is no, 130 is interrupted."""
 
-COMMANDS = ("bundle", "doctor", "eval", "hint", "image", "keys", "record")
+COMMANDS = ("bundle", "doctor", "eval", "hint", "image", "keys", "log", "record", "task")
 
 
 class LazyGroup(click.Group):
@@ -65,7 +65,9 @@ def main(argv: list[str] | None = None) -> None:
 def run(argv: list[str] | None = None) -> int:
     """Run the command line and return its exit code; the one error boundary."""
     try:
-        code: Any = speedrun.main(args=argv, prog_name="speedrun", standalone_mode=False, auto_envvar_prefix="SPEEDRUN")
+        code: Any = speedrun.main(
+            args=argv, prog_name="speedrun", standalone_mode=False, auto_envvar_prefix="SPEEDRUN"
+        )
     except KitError as e:
         complain(e.message, e.hint)
         return next((code for kind, code in EXIT_CODES if isinstance(e, kind)), 5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -35,6 +36,19 @@ def printable(text: str) -> str:
 def megabytes(size: int) -> str:
     """Spell a number of bytes for a person."""
     return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size} B"
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]], right: int = 0) -> str:
+    """Lay out text in columns, the first `right` of them flush right; control characters are replaced."""
+    cells = [[printable(cell).replace("\n", " ") for cell in row] for row in (heads, *rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(heads))]
+
+    def line(row: Sequence[str]) -> str:
+        padded = [c.rjust(w) for c, w in zip(row[:right], widths, strict=False)]
+        padded += [c.ljust(w) for c, w in zip(row[right:], widths[right:], strict=True)]
+        return "  ".join(padded).rstrip()
+
+    return "\n".join(line(row) for row in cells)
 
 
 class Meter:

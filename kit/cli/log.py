@@ -1,0 +1,109 @@
+"""`speedrun log`: read a log file of upstream's or of the kit's. Judges nothing."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from kit.run.log import Log
+
+
+@click.group()
+def command() -> None:
+    """Read the logs of runs: validation points, environment, embedded source.
+
+    \b
+    Examples:
+      speedrun log parse logs/0b1c.txt
+      speedrun log parse runs/<run_id>/guest.log --json
+    """
+
+
+@command.command("parse")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option(
+    "--grammar", type=click.Choice(["step", "llm.c", "classic"]), help="[default: the one that fits]"
+)
+@click.option("--train", is_flag=True, help="Training lines, too.")
+@click.option(
+    "--source", type=click.Path(file_okay=False, path_type=Path), help="Write the embedded source there."
+)
+@click.option("--json", "as_json", is_flag=True, help="All of it as JSON on stdout.")
+def parse(file: Path, grammar: str | None, train: bool, source: Path | None, as_json: bool) -> int:
+    """Read FILE: points, environment block, embedded source.
+
+    A run's `guest.log` with `stamps.jsonl` beside it is read as it was live: only whole lines of stdout
+    count, with the host's stamps. Exits with 1 if no line is a claim.
+
+    \b
+    Examples:
+      speedrun log parse records/track_1_short/2024-10-18_PyTorch25/d4bfb25f-688d-4da5-8743-33926fad4842.txt
+      speedrun log parse log.txt --source extracted/ --json
+    """
+    from kit.cli.terminal import emit_json
+    from kit.run.log import Grammar, read_any
+
+    log = read_any(file, Grammar(grammar) if grammar else None)
+    if source is not None:
+        _write(log, source)
+    if as_json:
+        emit_json(_document(log, train))
+    else:
+        _show(log, train)
+    return 0 if log.points else 1
+
+
+def _write(log: Log, folder: Path) -> None:
+    from kit.store import write_atomic
+
+    for file in log.sources:
+        write_atomic(folder / file.name, file.data)
+
+
+def _document(log: Log, train: bool) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from kit.digest import sha256_bytes
+
+    points = [asdict(p) for p in (log.points if train else log.validations)]
+    for point in points:
+        if point["val_loss"] is not None and math.isnan(point["val_loss"]):
+            point["val_loss"] = "nan"
+    return {
+        "grammar": log.grammar,
+        "points": points,
+        "environment": asdict(log.environment) if log.environment else None,
+        "sources": [
+            {"name": s.name, "size": len(s.data), "sha256": sha256_bytes(s.data)} for s in log.sources
+        ],
+        "other_lines": log.other_lines,
+    }
+
+
+def _show(log: Log, train: bool) -> None:
+    from kit.cli.terminal import printable, table
+
+    lines = [f"grammar      {log.grammar or 'none: no line is a claim'}"]
+    if (e := log.environment) is not None:
+        lines.append(
+            f"environment  torch {e.torch or '?'}, CUDA {e.cuda or '?'}, python {e.python or 'not said'}"
+        )
+        lines.append(f"GPUs         {len(e.gpus)} x {e.gpus[0]}" if e.gpus else "GPUs         not said")
+    lines += [f"source       {s.name}, {len(s.data)} bytes" for s in log.sources]
+    lines.append(f"points       {len(log.validations)} validation, {len(log.points)} in all")
+    click.echo(printable("\n".join(lines)) + "\n")
+    rows = [
+        (
+            f"{p.step}/{p.total_steps or '?'}",
+            "" if p.val_loss is None else f"{p.val_loss:.4f}",
+            "" if p.train_time_ms is None else f"{p.train_time_ms:,}",
+            "" if p.host_ns is None else f"{p.host_ns / 1e9:.3f}",
+        )
+        for p in (log.points if train else log.validations)
+    ]
+    if rows:
+        click.echo(table(("step", "val loss", "train ms", "host s"), rows, right=4))

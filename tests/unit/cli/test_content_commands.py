@@ -1,0 +1,112 @@
+"""The commands about records, tasks and logs: what they print, and with which code they end."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from kit.cli import run
+
+VAL = b"step:10/10 val_loss:3.2755 train_time:700ms step_avg:70.00ms\n"
+
+
+def out(capsys: pytest.CaptureFixture[str], *argv: str, code: int = 0) -> str:
+    assert run(list(argv)) == code
+    return capsys.readouterr().out
+
+
+def test_record_list_has_a_line_for_each_record(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = out(capsys, "record", "list").splitlines()
+    assert [line.split()[0] for line in lines[1:]] == [str(n) for n in range(1, 22)]
+    assert len(json.loads(out(capsys, "record", "list", "--json"))["records"]) == 21
+
+
+def test_record_show_tells_of_edits_and_folders(capsys: pytest.CaptureFixture[str]) -> None:
+    text = out(capsys, "record", "show", "17")
+    assert "uncommented" in text
+    assert "folders      logs" in text
+    document = json.loads(out(capsys, "record", "show", "17", "--json"))
+    assert (document["number"], document["world_size"], document["target_val_loss"]) == (
+        17,
+        "accumulates",
+        3.28,
+    )
+
+
+def test_an_unknown_record_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["record", "show", "22"]) == 2
+    assert "known: 1, 2" in capsys.readouterr().err
+
+
+def test_task_list_has_19_lines_and_tells_why_6_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    text = out(capsys, "task", "list")
+    assert "Record 6 starts no task" in text
+    tasks = json.loads(out(capsys, "task", "list", "--json"))["tasks"]
+    assert [t["task"] for t in tasks] == [1, 2, 3, 4, 5, *range(7, 21)]
+    assert json.loads(out(capsys, "task", "show", "15", "--json")) == tasks[13]
+    assert "noise    0.84" in out(capsys, "task", "show", "15")
+
+
+@pytest.mark.parametrize("levels", ["4", "0,1", "one", "1,,2", "-1"])
+def test_a_wrong_list_of_hints_is_a_usage_error(levels: str, tmp_path: Path) -> None:
+    assert run(["task", "export", "4", "--hints", levels, "--out", str(tmp_path / "o")]) == 2
+    assert not (tmp_path / "o").exists()
+
+
+def test_an_export_without_a_source_ends_with_3(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = [
+        "task",
+        "export",
+        "4",
+        "--out",
+        str(tmp_path / "o"),
+        "--mirror",
+        str(tmp_path),
+        "--store",
+        str(tmp_path / "s"),
+    ]
+    assert run(argv) == 3
+    assert "try:" in capsys.readouterr().err
+    assert not (tmp_path / "o").exists()
+
+
+def test_log_parse_prints_points_and_writes_the_source(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bar = b"=" * 100 + b"\n"
+    log = tmp_path / "log.txt"
+    log.write_bytes(b"import os\n" + bar + b"Running PyTorch 2.4.1 compiled for CUDA 12.1\n" + bar + VAL)
+    text = out(capsys, "log", "parse", str(log), "--source", str(tmp_path / "src"))
+    assert "10/10    3.2755       700" in text
+    assert (tmp_path / "src" / "train_gpt2.py").read_bytes() == b"import os\n"
+    document = json.loads(out(capsys, "log", "parse", str(log), "--json"))
+    assert document["points"] == [
+        {"step": 10, "total_steps": 10, "val_loss": 3.2755, "train_time_ms": 700, "host_ns": None}
+    ]
+    assert document["environment"]["torch"] == "2.4.1"
+
+
+def test_log_parse_reads_a_run_by_its_stamps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "guest.log").write_bytes(VAL + VAL)
+    (tmp_path / "stamps.jsonl").write_text(f'[5,"e",{len(VAL)},1]\n[2000000000,"o",{len(VAL)},1]\n')
+    document = json.loads(out(capsys, "log", "parse", str(tmp_path / "guest.log"), "--json"))
+    assert [p["host_ns"] for p in document["points"]] == [2_000_000_000]
+    assert document["other_lines"] == 1
+
+
+def test_log_parse_of_a_log_without_claims_ends_with_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.txt").write_bytes(b"hello \x1b[31m\n")
+    assert "none" in out(capsys, "log", "parse", str(tmp_path / "a.txt"), code=1)
+    assert run(["log", "parse", str(tmp_path / "absent.txt")]) == 3
+
+
+def test_a_loss_of_nan_is_json_all_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.txt").write_bytes(VAL.replace(b"3.2755", b"nan"))
+    document = json.loads(
+        out(capsys, "log", "parse", str(tmp_path / "a.txt"), "--json"), parse_constant=pytest.fail
+    )
+    assert document["points"][0]["val_loss"] == "nan"
