@@ -17,4 +17,6 @@ def facts_root() -> Path:
     for root in (package.parent, package / "_facts"):
         if (root / "records").is_dir() and (root / "images").is_dir():
             return root
-    raise PrerequisiteError("the folders images/ and records/ are not beside the package", "reinstall speedrun-kit")
+    raise PrerequisiteError(
+        "the folders images/ and records/ are not beside the package", "reinstall speedrun-kit"
+    )

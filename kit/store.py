@@ -189,9 +189,13 @@ def disk_errors(where: Path) -> Iterator[None]:
         raise
     except OSError as e:
         if e.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise RunError(f"no space left on the disk of {where}", "free space, or choose another --store") from e
+            raise RunError(
+                f"no space left on the disk of {where}", "free space, or choose another --store"
+            ) from e
         if e.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-            raise PrerequisiteError(f"cannot write {where}: {e.strerror}", "choose another place with --store") from e
+            raise PrerequisiteError(
+                f"cannot write {where}: {e.strerror}", "choose another place with --store"
+            ) from e
         raise
 
 
@@ -232,7 +236,9 @@ def sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
-def copy_stream(source: BinaryIO, sink: BinaryIO, label: str, total: int, progress: Progress, done: int = 0) -> int:
+def copy_stream(
+    source: BinaryIO, sink: BinaryIO, label: str, total: int, progress: Progress, done: int = 0
+) -> int:
     """Copy to the end in chunks, reporting progress; return the number of bytes in `sink` by then."""
     while chunk := source.read(CHUNK):
         sink.write(chunk)

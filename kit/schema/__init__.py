@@ -29,7 +29,9 @@ def load_schema(name: str) -> dict[str, Any]:
     try:
         schema: dict[str, Any] = json.loads(source.read_bytes())
     except FileNotFoundError as e:
-        raise UsageError(f"there is no schema called {name!r}", "list them with: speedrun bundle schema --list") from e
+        raise UsageError(
+            f"there is no schema called {name!r}", "list them with: speedrun bundle schema --list"
+        ) from e
     return schema
 
 
