@@ -1,17 +1,58 @@
 # Every target is one command. `make` alone prints this list.
-PYTHON ?= python3
-VENV   ?= .venv
-BIN    := $(VENV)/bin
+PYTHON  ?= python3
+VENV    ?= .venv
+BIN     := $(VENV)/bin
+PROFILE ?= full
+RUNC    := apt-get install -y --no-install-recommends runc
 
 .DEFAULT_GOAL := help
-.PHONY: help setup
+.PHONY: help setup runtime eval plan doctor image verify test unit lint format constraints
 
 help: ## print this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "usage: make TARGET [NAME=value ...]"
+	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(VENV)/.installed ## make the virtual environment
+setup: $(VENV)/.installed ## make the virtual environment in .venv
 
 $(VENV)/.installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]' --constraint constraints.txt
-	touch $@
+	@$(PYTHON) -m venv $(VENV) || { echo "make: python venv is missing: apt-get install -y python3-venv" >&2; exit 3; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]' --constraint constraints.txt >&2
+	@touch $@
+
+runtime: ## see that a container runtime is here; INSTALL=1 installs runc
+	@PATH="$$PATH:/usr/sbin:/sbin"; command -v runc >/dev/null && exit 0; \
+	if [ "$(INSTALL)" = 1 ]; then { apt-get update -qq && $(RUNC); } >&2; \
+	else echo "make: no container runtime answers; as root: $(RUNC)   (or add INSTALL=1)" >&2; exit 3; fi
+
+eval: setup runtime ## run and sign: RECORD=3 [PROFILE=smoke] [SUBMISSION=DIR] [RUNTIME=] [IMAGE=] [GPUS=] [OUT=]
+	@$(BIN)/speedrun eval --record $(RECORD) --profile $(PROFILE) \
+	  $(if $(SUBMISSION),--submission $(SUBMISSION)) $(if $(RUNTIME),--runtime $(RUNTIME)) \
+	  $(if $(IMAGE),--image $(IMAGE)) $(if $(GPUS),--gpus $(GPUS)) $(if $(OUT),--out $(OUT)) $(EVALFLAGS)
+
+plan: setup ## print what `make eval` would do: RECORD=3 [PROFILE=smoke]
+	@$(BIN)/speedrun eval --record $(RECORD) --profile $(PROFILE) --plan
+
+doctor: setup ## start a real guest in every runtime and say what is missing
+	@$(BIN)/speedrun doctor
+
+image: setup ## rebuild an image and compare it with its committed digest: ERA=cpu
+	@$(BIN)/speedrun image verify $(ERA)
+
+verify: setup ## verify a signed result: BUNDLE=runs/<run_id>
+	@$(BIN)/speedrun bundle verify $(BUNDLE)
+
+test: setup runtime ## every test; needs a container runtime and the package registries
+	@$(BIN)/python -m pytest $(TESTFLAGS)
+
+unit: setup ## the tests that need no container and no network
+	@$(BIN)/python -m pytest tests/unit $(TESTFLAGS)
+
+lint: setup ## format check, lint, types, import contract, docstrings
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports --no-cache && $(BIN)/interrogate -q kit
+
+format: setup ## format the code
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+constraints: setup ## renew constraints.txt from what is installed
+	@{ echo "# Exact versions of the development environment; renew with: make constraints"; \
+	  $(BIN)/python -m pip freeze --exclude-editable; } > constraints.txt
