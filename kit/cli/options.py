@@ -9,7 +9,7 @@ import click
 
 
 def default_store() -> Path:
-    """Return the user's cache folder for this project: `$XDG_CACHE_HOME` or `~/.cache`, then `speedrun-kit`."""
+    """Return `speedrun-kit` in the user's cache folder: `$XDG_CACHE_HOME` or `~/.cache`."""
     cache = os.environ.get("XDG_CACHE_HOME", "")
     base = Path(cache) if cache.startswith("/") else Path.home() / ".cache"
     return base / "speedrun-kit"

@@ -1,0 +1,1 @@
+"""The image room: from image.toml to a lock, from a lock to the same bytes anywhere. Starts no guest."""

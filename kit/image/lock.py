@@ -112,7 +112,9 @@ def parse_lock(data: bytes, where: str) -> Lock:
     return lock
 
 
-def render_lock(era: str, image_toml_sha256: Sha256, debs: tuple[Deb, ...], wheels: tuple[Wheel, ...]) -> bytes:
+def render_lock(
+    era: str, image_toml_sha256: Sha256, debs: tuple[Deb, ...], wheels: tuple[Wheel, ...]
+) -> bytes:
     """Return lock.json's bytes: entries sorted by name, one JSON spelling."""
     document = {
         "format": FORMAT,

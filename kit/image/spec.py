@@ -78,7 +78,9 @@ def read_spec(images: Path, era: str) -> EraSpec:
     path = images / era / "image.toml"
     document = read_toml(path, "image.v1")
     if document["era"] != era:
-        raise SchemaError(f"{path}: names era {document['era']!r}, its folder is {era!r}", "make the two agree")
+        raise SchemaError(
+            f"{path}: names era {document['era']!r}, its folder is {era!r}", "make the two agree"
+        )
     return _spec(document, path)
 
 
@@ -97,7 +99,8 @@ def _spec(document: dict[str, Any], path: Path) -> EraSpec:
         packages=tuple(document["debian"]["packages"]),
         env=tuple(sorted(document["env"].items())),
         fidelity=tuple(
-            Fidelity(f["component"], f["version"], FidelityLevel(f["level"]), f["why"]) for f in document["fidelity"]
+            Fidelity(f["component"], f["version"], FidelityLevel(f["level"]), f["why"])
+            for f in document["fidelity"]
         ),
         source=path,
         sha256=sha256_bytes(path.read_bytes()),

@@ -1,0 +1,83 @@
+"""The image room's own files: what packages' scripts would have made. Runs and reads nothing."""
+
+from __future__ import annotations
+
+from kit.image.entry import MERGED, Entry, folder, link, literal
+
+GUEST_UID = 65532
+"""The user `guest` of every image."""
+
+ORIGIN = "speedrun-kit"
+
+_PASSWD = f"""\
+root:x:0:0:root:/root:/bin/sh
+guest:x:{GUEST_UID}:{GUEST_UID}:guest:/workspace:/bin/sh
+nobody:x:65534:65534:nobody:/nonexistent:/bin/false
+"""
+
+_GROUP = f"""\
+root:x:0:
+guest:x:{GUEST_UID}:
+nogroup:x:65534:
+"""
+
+_HOSTS = """\
+127.0.0.1 localhost
+::1 localhost
+"""
+
+_NSSWITCH = """\
+passwd: files
+group: files
+shadow: files
+hosts: files dns
+"""
+
+_SITECUSTOMIZE = '''\
+"""Write one line at a time, so that the host stamps each line when it is printed."""
+
+import sys
+
+for stream in (sys.stdout, sys.stderr):
+    if hasattr(stream, "reconfigure"):
+        stream.reconfigure(line_buffering=True)
+'''
+
+
+def base_entries(python: str) -> list[Entry]:
+    """Return the files and links that the kit adds; they replace a package's at the same path."""
+    plain = ("data", "dev", "etc", "input", "proc", "root", "run", "sys")
+    entries = [folder(path, ORIGIN) for path in plain]
+    # Runtimes give a tmpfs the mode of the folder that it covers.
+    entries += [folder(path, ORIGIN, 0o1777) for path in ("tmp", "var/tmp", "workspace")]
+    entries += [
+        link(name, f"usr/{name}", ORIGIN) for name in sorted(MERGED & {"bin", "sbin", "lib", "lib64"})
+    ]
+    entries += [
+        literal("etc/passwd", _PASSWD.encode(), ORIGIN),
+        literal("etc/group", _GROUP.encode(), ORIGIN),
+        literal("etc/hosts", _HOSTS.encode(), ORIGIN),
+        literal("etc/hostname", b"localhost\n", ORIGIN),
+        literal("etc/nsswitch.conf", _NSSWITCH.encode(), ORIGIN),
+        literal("etc/resolv.conf", b"", ORIGIN),
+        literal(f"usr/lib/python{python}/sitecustomize.py", _SITECUSTOMIZE.encode(), ORIGIN),
+    ]
+    links = {
+        "usr/bin/awk": "mawk",
+        "usr/bin/c++": "g++",
+        "usr/bin/cc": "gcc",
+        "usr/bin/python": "python3",
+        "usr/bin/python3-config": f"x86_64-linux-gnu-python{python}-config",
+        "usr/bin/sh": "dash",
+        "usr/bin/which": "which.debianutils",
+    }
+    return entries + [link(path, target, ORIGIN) for path, target in links.items()]
+
+
+def package_list(controls: list[str]) -> Entry:
+    """Return dpkg's status file for packages that were unpacked but whose scripts never ran."""
+    stanzas = []
+    for control in sorted(controls):
+        head, _, rest = control.partition("\n")
+        stanzas.append(f"{head}\nStatus: install ok installed\n{rest}")
+    return literal("var/lib/dpkg/status", "\n".join(stanzas).encode(), ORIGIN)

@@ -1,0 +1,202 @@
+"""The image room's front door: from a lock to the promised layout, or none. Starts no guest."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from kit.digest import Sha256
+from kit.errors import DigestMismatch, KitError
+from kit.image.acquire import fetch, recheck
+from kit.image.digest import Identity, digest_path, read_identity, write_identity
+from kit.image.layer import LayerFile, Plan, plan_layers, write_layer
+from kit.image.lock import Lock, read_lock
+from kit.image.meter import Sum
+from kit.image.oci import Documents, blob_path, describe, read_manifest, write_layout
+from kit.image.spec import EraSpec, Fidelity, read_spec
+from kit.image.tarball import tar_size
+from kit.store import Fetcher, Progress, Store, no_progress, place
+
+WRITERS = 2
+ROOM = "layouts"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """An era's image in the store, as an OCI layout. Its identity is that of images/<era>/digest."""
+
+    era: str
+    path: Path
+    config_digest: Sha256
+    manifest_digest: Sha256
+    diff_ids: tuple[Sha256, ...]
+    """Lowest first; layers are uncompressed, so these name blobs too."""
+    env: tuple[tuple[str, str], ...]
+    fidelity: tuple[Fidelity, ...]
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """An image that was assembled into a folder, whatever was promised of it."""
+
+    identity: Identity
+    layers: tuple[LayerFile, ...]
+    documents: Documents
+
+
+def ensure_layout(
+    era: str, images: Path, store: Store, fetchers: Sequence[Fetcher], progress: Progress = no_progress
+) -> Layout:
+    """
+    Return the era's image, fetching and assembling what the store does not hold.
+
+    A layout that is in the store is trusted by name and size; its bytes were hashed when it came in.
+    Raises `StaleLock`, `DigestMismatch` if a file or the result is not the promised one,
+    `PrerequisiteError` for an unknown era or a file that is not to be had, `NetworkError`, and
+    `RunError` if the disk is full. In each case the store holds what it held before, or more.
+    """
+    spec = read_spec(images, era)
+    lock = read_lock(spec)
+    identity = read_identity(spec, lock)
+    found = _found(spec, identity, store)
+    if found is not None:
+        return found
+    with store.lock(f"layout-{identity.manifest}"):
+        found = _found(spec, identity, store)
+        if found is not None:
+            return found
+        fetch(lock, store, fetchers, progress)
+        with assembled(spec, lock, store, store, progress) as built:
+            _refuse_other(spec, identity, built.identity)
+            return _adopt(spec, built, store)
+
+
+def accept(
+    era: str, images: Path, store: Store, fetchers: Sequence[Fetcher], progress: Progress = no_progress
+) -> Layout:
+    """Build an era from its lock and write the outcome to images/<era>/digest: a new promise."""
+    spec = read_spec(images, era)
+    lock = read_lock(spec)
+    fetch(lock, store, fetchers, progress)
+    with assembled(spec, lock, store, store, progress) as built:
+        layout = _adopt(spec, built, store)
+        write_identity(spec, lock, built.identity)
+        return layout
+
+
+def verify(
+    era: str, images: Path, store: Store, fetchers: Sequence[Fetcher], progress: Progress = no_progress
+) -> tuple[Identity, Identity]:
+    """
+    Build an era anew from its artifacts in a fresh folder, and return (promised, found).
+
+    Nothing that an earlier build made is read; artifacts in the store are hashed again before use.
+    Raises as `ensure_layout`, except that a result which differs is returned.
+    """
+    spec = read_spec(images, era)
+    lock = read_lock(spec)
+    promised = read_identity(spec, lock)
+    fetch(lock, store, fetchers, progress)
+    recheck(lock, store, progress)
+    with assembled(spec, lock, store, store, progress) as built:
+        return promised, built.identity
+
+
+@contextlib.contextmanager
+def assembled(
+    spec: EraSpec, lock: Lock, artifacts: Store, scratch: Store, progress: Progress
+) -> Iterator[Built]:
+    """Assemble an image in a staging folder of `scratch`; layers that are not moved out go with it."""
+    with scratch.staging(ROOM) as folder:
+        (folder / "spool").mkdir()
+        progress(f"unpack {spec.era}", 0, 0)
+        plans = plan_layers(spec, lock, artifacts, folder / "spool")
+        layers = _write(plans, spec, folder, progress)
+        documents = describe(spec, layers)
+        titles = tuple((layer.title, layer.digest) for layer in layers)
+        yield Built(Identity(documents.config_digest, documents.manifest_digest, titles), layers, documents)
+
+
+def _write(plans: Sequence[Plan], spec: EraSpec, folder: Path, progress: Progress) -> tuple[LayerFile, ...]:
+    """Write the layers two at a time: inflating, hashing and writing leave the interpreter's lock."""
+    total = Sum(f"assemble {spec.era}", sum(tar_size(plan.entries) for plan in plans), progress)
+
+    def write(at: int) -> LayerFile:
+        file = folder / f"layer-{at}"
+        return write_layer(plans[at], spec.epoch, file, lambda done: total.part(file.name, done, 0))
+
+    with ThreadPoolExecutor(WRITERS) as pool:
+        try:
+            return tuple(pool.map(write, range(len(plans))))
+        except BaseException:
+            total.stop()
+            raise
+
+
+def _refuse_other(spec: EraSpec, promised: Identity, found: Identity) -> None:
+    differences = promised.differences(found)
+    if differences:
+        raise DigestMismatch(
+            f"era {spec.era} did not build into what {digest_path(spec)} promises:\n  "
+            + "\n  ".join(differences),
+            f"if the change is meant: speedrun image build {spec.era} --accept",
+        )
+
+
+def _adopt(spec: EraSpec, built: Built, store: Store) -> Layout:
+    """Move layers and documents into the store, and put a layout of hard links beside them."""
+    for layer in built.layers:
+        if not store.blob(layer.digest).exists():
+            place(layer.path, store.blob(layer.digest))
+    for document in (built.documents.config, built.documents.manifest):
+        store.put(document)
+    manifest = built.identity.manifest
+    with store.staging(ROOM) as folder:
+        write_layout(folder, spec.era, manifest, len(built.documents.manifest))
+        for digest in {built.identity.config, manifest, *built.identity.diff_ids}:
+            _link(store.blob(digest), blob_path(folder, digest))
+        final = store.room(ROOM) / manifest
+        with contextlib.suppress(FileExistsError, OSError):
+            folder.rename(final)
+    found = _found(spec, built.identity, store)
+    if found is None:
+        raise DigestMismatch(f"{final} is not whole", f"rm -r {final}, and run it again")
+    return found
+
+
+def _link(blob: Path, name: Path) -> None:
+    try:
+        name.hardlink_to(blob)
+    except OSError:  # a file system without hard links
+        name.symlink_to(os.path.relpath(blob, name.parent))
+
+
+def _found(spec: EraSpec, identity: Identity, store: Store) -> Layout | None:
+    """Return the layout if the store has all of it, by name and size."""
+    path = store.root / ROOM / identity.manifest
+    try:
+        config, layers = read_manifest(path, identity.manifest)
+        whole = all(blob_path(path, b.digest).stat().st_size == b.size for b in (config, *layers))
+    except (FileNotFoundError, KitError):
+        return None
+    if (
+        not whole
+        or tuple(layer.digest for layer in layers) != identity.diff_ids
+        or config.digest != identity.config
+    ):
+        return None
+    return Layout(
+        spec.era,
+        path,
+        identity.config,
+        identity.manifest,
+        identity.diff_ids,
+        spec.env,
+        spec.fidelity,
+        spec.epoch,
+    )

@@ -1,0 +1,181 @@
+"""The image room's reader of .deb files: ar, then tar, as entries. Runs no maintainer script."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import lzma
+import re
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from kit.digest import CHUNK
+from kit.errors import IntegrityError, PrerequisiteError
+from kit.image.entry import MAX_FILE, MERGED, Entry, Extent, Kind, folder, link, merged_path, refusal
+from kit.image.lock import Deb
+
+MAX_CONTROL = 16 << 20
+MAX_DATA = 8 << 30
+"""Bytes that a package may unpack to; and, beyond 64 MiB, `MAX_RATIO` times its own size."""
+MAX_RATIO = 100
+MAX_MEMBERS = 100_000
+
+_LEFT_OUT = re.compile(
+    r"usr/share/(info|lintian|locale|man)/.*"
+    r"|usr/share/doc/[^/]+/(?!copyright$).*"
+    r"|usr/bin/[^/]*lto-dump[^/]*"
+    r"|usr/lib/.*/libpython[^/]*\.a"
+    r"|.*\.pyc"
+)
+"""Documentation (licences stay) and large files that nothing reads at run time."""
+
+
+def read_deb(deb: Deb, path: Path, spool: Path) -> tuple[str, list[Entry]]:
+    """
+    Return a package's control text and its entries, whose bytes are in the uncompressed file `spool`.
+
+    Raises `IntegrityError` for what is not a .deb, for hostile members (absolute, `..`, links out of
+    the root, devices, duplicates) and for archives that unpack to far more than they are.
+    """
+    with path.open("rb") as f:
+        members = _ar_members(f, deb.name)
+        control_name, control = members["control"]
+        data_name, data = members["data"]
+        text = _control(_inflate(control_name, control, MAX_CONTROL, deb.name), deb)
+        limit = min(MAX_DATA, max(64 << 20, MAX_RATIO * deb.size))
+        with spool.open("wb") as out:
+            out.writelines(_inflate(data_name, data, limit, deb.name))
+    return text, list(_entries(deb, spool))
+
+
+def _ar_members(f: IO[bytes], origin: str) -> dict[str, tuple[str, bytes]]:
+    if f.read(8) != b"!<arch>\n":
+        raise IntegrityError(f"{origin}: is not an ar archive", "this is not a Debian package")
+    found: dict[str, tuple[str, bytes]] = {}
+    while header := f.read(60):
+        name = header[:16].decode("ascii", "replace").rstrip().rstrip("/")
+        digits = header[48:58].strip()
+        if len(header) != 60 or header[58:] != b"`\n" or not digits.isdigit():
+            raise IntegrityError(f"{origin}: has a broken ar header", "this is not a Debian package")
+        size = int(digits)
+        data = f.read(size)
+        if len(data) != size:
+            raise IntegrityError(f"{origin}: is cut off in {name}", "get the package again")
+        f.read(size % 2)
+        if name.split(".")[0] in found:
+            raise IntegrityError(f"{origin}: has two members {name}", "this is not a Debian package")
+        found[name.split(".")[0]] = (name, data)
+    if not {"debian-binary", "control", "data"} <= found.keys() or found["debian-binary"][1] != b"2.0\n":
+        raise IntegrityError(
+            f"{origin}: is not a Debian package of format 2.0", "this is not a Debian package"
+        )
+    return found
+
+
+def _inflate(name: str, data: bytes, limit: int, origin: str) -> Iterator[bytes]:
+    """Yield the uncompressed bytes of an ar member; more than `limit` of them are refused."""
+    total = 0
+    stream = _stream(name, data, origin)
+    try:
+        while chunk := stream.read(CHUNK):
+            total += len(chunk)
+            if total > limit:
+                raise refusal(origin, name, f"unpacks to more than {limit} bytes")
+            yield chunk
+    except (lzma.LZMAError, EOFError, OSError) as e:
+        raise IntegrityError(f"{origin}: {name} cannot be unpacked: {e}", "get the package again") from e
+    finally:
+        stream.close()
+
+
+def _stream(name: str, data: bytes, origin: str) -> io.BufferedIOBase:
+    match name.partition(".tar")[2]:
+        case "":
+            return io.BytesIO(data)
+        case ".xz":
+            return lzma.open(io.BytesIO(data))
+        case ".gz":
+            return gzip.open(io.BytesIO(data))
+        case ".zst":
+            return io.BytesIO(_zstd(data))
+        case other:
+            raise IntegrityError(
+                f"{origin}: {name}: unknown compression {other!r}", "known are xz, gz and zst"
+            )
+
+
+def _zstd(data: bytes) -> bytes:
+    program = shutil.which("zstd")
+    if program is None:
+        raise PrerequisiteError(
+            "a package is compressed with zstd, and there is no zstd here", "install zstd"
+        )
+    done = subprocess.run([program, "-dc"], input=data, capture_output=True, check=False)
+    if done.returncode != 0:
+        raise OSError(done.stderr.decode("utf-8", "replace").strip()[:200])
+    return done.stdout
+
+
+def _control(pieces: Iterator[bytes], deb: Deb) -> str:
+    try:
+        with tarfile.open(fileobj=io.BytesIO(b"".join(pieces)), mode="r:") as tar:
+            member = next((m for m in tar if m.name in ("./control", "control") and m.isreg()), None)
+            data = None if member is None else tar.extractfile(member)
+            text = "" if data is None else data.read().decode("utf-8")
+    except (tarfile.TarError, UnicodeDecodeError) as e:
+        raise IntegrityError(
+            f"{deb.name}: control cannot be read: {e}", "this is not a Debian package"
+        ) from e
+    fields = dict(line.split(": ", 1) for line in text.splitlines() if ": " in line and line[0] not in " \t")
+    said = (fields.get("Package"), fields.get("Version"))
+    if said != (deb.package, deb.version):
+        raise IntegrityError(
+            f"{deb.name}: says that it is {said[0]} {said[1]}, the lock says {deb.package} {deb.version}",
+            "resolve the era again: speedrun image lock",
+        )
+    return text.rstrip("\n") + "\n"
+
+
+def _entries(deb: Deb, spool: Path) -> Iterator[Entry]:
+    seen: dict[str, Entry] = {}
+    try:
+        with tarfile.open(spool, mode="r:", errors="strict") as tar:
+            for count, member in enumerate(tar):
+                if count >= MAX_MEMBERS:
+                    raise IntegrityError(
+                        f"{deb.name}: has more than {MAX_MEMBERS} members", "it is not fit for an image"
+                    )
+                entry = _entry(member, deb.name, spool, seen)
+                if entry is None:
+                    continue
+                if entry.path in seen and not (entry.kind is Kind.FOLDER is seen[entry.path].kind):
+                    raise IntegrityError(
+                        f"{deb.name}: has two members {entry.path}", "it is not fit for an image"
+                    )
+                seen[entry.path] = entry
+    except (tarfile.TarError, UnicodeError) as e:
+        raise IntegrityError(f"{deb.name}: data cannot be read: {e}", "this is not a Debian package") from e
+    return (e for e in seen.values() if not _LEFT_OUT.fullmatch(e.path))
+
+
+def _entry(member: tarfile.TarInfo, origin: str, spool: Path, seen: dict[str, Entry]) -> Entry | None:
+    path = merged_path(member.name, origin)
+    if path == "" or path in MERGED:
+        return None
+    if member.isdir():
+        return folder(path, origin)
+    if member.issym():
+        return link(path, member.linkname, origin)
+    if member.islnk():
+        original = seen.get(merged_path(member.linkname, origin))
+        if original is None or original.kind is not Kind.FILE:
+            raise refusal(origin, path, "a hard link to no earlier file")
+        return Entry(path, Kind.FILE, original.mode, origin, original.size, original.source)
+    if not member.isreg() or member.sparse is not None or member.size > MAX_FILE:
+        raise refusal(origin, path, "neither file, folder nor link")
+    mode = 0o755 if member.mode & 0o111 else 0o644
+    return Entry(path, Kind.FILE, mode, origin, member.size, Extent(spool, member.offset_data, member.size))

@@ -1,0 +1,97 @@
+"""The image room's promise: reads, writes and compares images/<era>/digest. Builds nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from kit.digest import Sha256, is_sha256
+from kit.errors import PrerequisiteError, SchemaError, StaleLock
+from kit.image.lock import Lock, lock_path
+from kit.image.spec import EraSpec
+from kit.store import write_atomic
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What an image is: an engine's id is the config digest or the manifest digest."""
+
+    config: Sha256
+    manifest: Sha256
+    layers: tuple[tuple[str, Sha256], ...]
+    """(title, diffID), lowest first."""
+
+    @property
+    def diff_ids(self) -> tuple[Sha256, ...]:
+        """The layers' digests, lowest first."""
+        return tuple(digest for _, digest in self.layers)
+
+    def differences(self, other: Identity) -> tuple[str, ...]:
+        """Return a sentence for each part in which `other` is not this; empty if they are the same."""
+        found = []
+        for at, ((title, mine), (_, theirs)) in enumerate(zip(self.layers, other.layers, strict=False)):
+            if mine != theirs:
+                found.append(f"layer {at} ({title}): expected {mine}, found {theirs}")
+        if len(self.layers) != len(other.layers):
+            found.append(f"layers: expected {len(self.layers)}, found {len(other.layers)}")
+        if self.config != other.config:
+            found.append(f"config: expected {self.config}, found {other.config}")
+        if self.manifest != other.manifest:
+            found.append(f"manifest: expected {self.manifest}, found {other.manifest}")
+        return tuple(found)
+
+
+def digest_path(spec: EraSpec) -> Path:
+    """Return where the era's digest is or would be."""
+    return spec.source.with_name("digest")
+
+
+def read_identity(spec: EraSpec, lock: Lock) -> Identity:
+    """
+    Read what the era's image must be.
+
+    Raises `PrerequisiteError` if nothing is promised yet, `StaleLock` if the promise was made for
+    another lock, `SchemaError` if the file does not have its form.
+    """
+    path = digest_path(spec)
+    command = f"speedrun image build {spec.era} --accept"
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError as e:
+        raise PrerequisiteError(f"{path} does not exist", command) from e
+    except UnicodeDecodeError as e:
+        raise SchemaError(f"{path}: is not text") from e
+    rows = [line.split(maxsplit=2) for line in lines if line and not line.startswith("#")]
+    single: dict[str, Sha256] = {}
+    layers: list[tuple[str, Sha256]] = []
+    for row in rows:
+        digest = Sha256(row[1].removeprefix("sha256:")) if len(row) > 1 else Sha256("")
+        if not is_sha256(digest) or row[0] in single:
+            raise SchemaError(f"{path}: cannot read {' '.join(row)[:100]!r}", command)
+        if row[0] == "layer" and len(row) == 3:
+            layers.append((row[2], digest))
+        else:
+            single[row[0]] = digest
+    if set(single) != {"lock", "config", "manifest"} or not layers:
+        raise SchemaError(f"{path}: needs lock, config, manifest and layers", command)
+    if single["lock"] != lock.sha256:
+        raise StaleLock(
+            f"{path} was written for another {lock_path(spec)}"
+            f" (sha256 {single['lock'][:12]}…, now {lock.sha256[:12]}…)",
+            command,
+        )
+    return Identity(single["config"], single["manifest"], tuple(layers))
+
+
+def write_identity(spec: EraSpec, lock: Lock, identity: Identity) -> Path:
+    """Write what the era's image must be from now on, and return the file."""
+    lines = [
+        f"# The image of era {spec.era}: what lock.json must build into, on any machine.",
+        f"lock      sha256:{lock.sha256}",
+        f"config    sha256:{identity.config}",
+        f"manifest  sha256:{identity.manifest}",
+        *(f"layer     sha256:{digest}  {title}" for title, digest in identity.layers),
+    ]
+    path = digest_path(spec)
+    write_atomic(path, ("\n".join(lines) + "\n").encode())
+    return path

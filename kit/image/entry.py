@@ -1,0 +1,147 @@
+"""The image room's smallest value: a path of an image and its bytes' source. Writes nothing."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from zipfile import ZipFile, ZipInfo
+
+from kit.digest import CHUNK
+from kit.errors import IntegrityError
+
+MERGED = frozenset({"bin", "sbin", "lib", "lib32", "lib64", "libo32", "libx32"})
+"""Top-level folders that Debian 12 keeps below /usr; at the top there are links."""
+
+MAX_PATH = 1024
+MAX_FILE = 8 << 30
+"""Bytes of one file; what a tar header without extensions can say."""
+
+
+class Kind(StrEnum):
+    """What is at a path. Nothing else is ever in an image."""
+
+    FOLDER = "folder"
+    FILE = "file"
+    LINK = "link"
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    """Bytes that are here already."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """A range of an uncompressed file."""
+
+    path: Path
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A file in an open zip archive."""
+
+    archive: ZipFile
+    info: ZipInfo
+
+
+Source = Literal | Extent | Member
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One path of an image, relative to its root. Owner and time are the writer's."""
+
+    path: str
+    kind: Kind
+    mode: int
+    origin: str
+    """The file name of the package that it comes from."""
+    size: int = 0
+    source: Source | None = None
+    target: str = ""
+    """Of a link, as it is written."""
+
+
+def folder(path: str, origin: str, mode: int = 0o755) -> Entry:
+    """Return a folder."""
+    return Entry(path, Kind.FOLDER, mode, origin)
+
+
+def link(path: str, target: str, origin: str) -> Entry:
+    """Return a symbolic link. Raises `IntegrityError` if it leads out of the root."""
+    return Entry(path, Kind.LINK, 0o777, origin, target=safe_target(path, target, origin))
+
+
+def literal(path: str, data: bytes, origin: str, mode: int = 0o644) -> Entry:
+    """Return a file with these bytes."""
+    return Entry(path, Kind.FILE, mode, origin, len(data), Literal(data))
+
+
+def chunks(source: Source) -> Iterator[bytes]:
+    """Yield a source's bytes. Whether they are as many as promised is the caller's to check."""
+    match source:
+        case Literal(data):
+            yield data
+        case Extent(path, offset, size):
+            with path.open("rb") as f:
+                f.seek(offset)
+                while size > 0 and (chunk := f.read(min(CHUNK, size))):
+                    size -= len(chunk)
+                    yield chunk
+        case Member(archive, info):
+            with archive.open(info) as f:
+                while chunk := f.read(CHUNK):
+                    yield chunk
+
+
+def plain_path(raw: str, origin: str) -> str:
+    """
+    Return a member's path without empty and `.` parts; `""` is the root.
+
+    Raises `IntegrityError` for an absolute path, `..`, odd characters or too many of them.
+    """
+    parts = [part for part in raw.split("/") if part not in ("", ".")]
+    if raw.startswith("/"):
+        raise refusal(origin, raw, "an absolute path")
+    if ".." in parts:
+        raise refusal(origin, raw, "a path with ..")
+    if not raw.isprintable() or "\\" in raw:
+        raise refusal(origin, raw, "a path with odd characters")
+    if len(raw.encode()) > MAX_PATH:
+        raise refusal(origin, raw, f"a path longer than {MAX_PATH} bytes")
+    if any(part.startswith(".wh.") for part in parts):
+        raise refusal(origin, raw, "a layer's deletion mark")
+    return "/".join(parts)
+
+
+def merged_path(raw: str, origin: str) -> str:
+    """Return `plain_path`, below /usr where Debian 12 has it."""
+    path = plain_path(raw, origin)
+    return f"usr/{path}" if "/" in path and path.split("/")[0] in MERGED else path
+
+
+def safe_target(path: str, target: str, origin: str) -> str:
+    """Return a link's target unchanged. Raises `IntegrityError` if it leads out of the root."""
+    start = "" if target.startswith("/") else posixpath.dirname(path)
+    depth = len(start.split("/")) if start else 0
+    for part in target.split("/"):
+        depth += -1 if part == ".." else 0 if part in ("", ".") else 1
+        if depth < 0:
+            raise refusal(origin, f"{path} -> {target}", "a link out of the root")
+    if not target or not target.isprintable() or len(target.encode()) > MAX_PATH:
+        raise refusal(origin, f"{path} -> {target}", "a link with an odd target")
+    return target
+
+
+def refusal(origin: str, what: str, why: str) -> IntegrityError:
+    """Return the error for a package's member that an image must not hold."""
+    shown = what if len(what) <= 120 else what[:120] + "…"
+    return IntegrityError(f"{origin}: refuse {shown!r}: {why}", "this package is not fit for an image")

@@ -1,0 +1,234 @@
+"""The image room's sources of bytes, as `kit.store` fetchers. Decides nothing: sha256 does, in the store."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterable
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import quote, urlsplit
+
+from kit.digest import CHUNK
+from kit.errors import NetworkError, PrerequisiteError
+from kit.image import index
+from kit.image.apt import PrivateApt, mirror_of
+from kit.image.lock import Deb, Wheel
+from kit.store import Artifact, Fetcher, FolderFetcher, Progress, copy_stream
+
+SNAPSHOT = "https://snapshot.debian.org/file/"
+ATTEMPTS = 3
+TIMEOUT_S = 60.0
+PYTHON = "3.11"
+SUITE = "bookworm"
+
+
+def default_fetchers(mirror: Path | None) -> tuple[Fetcher, ...]:
+    """Return the sources in the order in which they are asked: the mirror folder first, if there is one."""
+    network: tuple[Fetcher, ...] = (
+        PipFetcher(),
+        UrlFetcher(),
+        PoolFetcher(),
+        AptFetcher(),
+        SnapshotFetcher(),
+    )
+    return network if mirror is None else (FolderFetcher(mirror), *network)
+
+
+def download(url: str, artifact: Artifact, sink: BinaryIO, offset: int, progress: Progress) -> None:
+    """
+    Append `url`'s bytes from `offset` on, resuming a broken transfer by range up to `ATTEMPTS` times.
+
+    Reads at most one byte more than the artifact's size. Raises `PrerequisiteError` if the server says
+    that it has no such file, `NetworkError` if the transfer broke; what arrived stays in `sink`.
+    """
+    for attempt in range(ATTEMPTS):
+        try:
+            _transfer(url, artifact, sink, offset, progress)
+            return
+        except urllib.error.HTTPError as e:
+            host = urlsplit(url).hostname
+            if e.code in (401, 403, 404, 410):
+                raise PrerequisiteError(f"{host} answers {e.code} for {artifact.name}") from e
+            if e.code == 416:
+                sink.truncate(0)
+            broken = f"{host} answers {e.code}"
+        except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as e:
+            broken = f"{urlsplit(url).hostname}: {getattr(e, 'reason', e)}"
+        offset = sink.seek(0, 2)
+        if attempt + 1 == ATTEMPTS:
+            raise NetworkError(
+                f"transfer of {artifact.name} broke at {offset} of {artifact.size} bytes: {broken}",
+                "run the command again: it resumes there",
+            )
+
+
+def _transfer(url: str, artifact: Artifact, sink: BinaryIO, offset: int, progress: Progress) -> None:
+    headers = {"User-Agent": "speedrun-kit", "Accept-Encoding": "identity"}
+    if offset:
+        headers["Range"] = f"bytes={offset}-"
+    request = urllib.request.Request(url, headers=headers)  # noqa: S310 the schemes are the callers'
+    with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:  # noqa: S310
+        if offset and response.status != 206:
+            offset = 0
+            sink.truncate(0)
+        promised = response.length
+        start = offset
+        while offset <= artifact.size and (chunk := response.read(min(CHUNK, artifact.size + 1 - offset))):
+            sink.write(chunk)
+            offset += len(chunk)
+            progress(artifact.name, offset, artifact.size)
+        if promised is not None and offset <= artifact.size and offset - start < promised:
+            raise ConnectionError(f"closed after {offset - start} of {promised} bytes")
+
+
+class UrlFetcher:
+    """Downloads wheels whose lock entry carries an address."""
+
+    source = "the address in the lock"
+
+    def fetch(self, artifact: Artifact, sink: BinaryIO, offset: int, progress: Progress) -> None:
+        """See `Fetcher.fetch`."""
+        if not isinstance(artifact, Wheel) or artifact.url is None:
+            raise PrerequisiteError("the lock has none")
+        download(artifact.url, artifact, sink, offset, progress)
+
+
+class PipFetcher:
+    """Downloads wheels from wherever this machine's pip would take them."""
+
+    source = "the machine's Python index"
+
+    def __init__(self, python: str = PYTHON) -> None:
+        self._python = python
+        self._lock = threading.Lock()
+        self._expected: tuple[Wheel, ...] = ()
+        self._offers: dict[str, index.Offer] = {}
+
+    def expect(self, wheels: Iterable[Wheel]) -> None:
+        """Say what will be asked for, so that pip is started once for all of it."""
+        self._expected = tuple(wheels)
+
+    def fetch(self, artifact: Artifact, sink: BinaryIO, offset: int, progress: Progress) -> None:
+        """See `Fetcher.fetch`."""
+        if not isinstance(artifact, Wheel):
+            raise PrerequisiteError("not a wheel")
+        url = self._offer(artifact).url
+        if urlsplit(url).scheme == "file":
+            _copy(Path(urllib.request.url2pathname(urlsplit(url).path)), artifact, sink, progress)
+        elif urlsplit(url).scheme in ("https", "http"):
+            download(url, artifact, sink, offset, progress)
+        else:
+            raise PrerequisiteError(f"pip names a {urlsplit(url).scheme} address")
+
+    def _offer(self, wheel: Wheel) -> index.Offer:
+        with self._lock:
+            if self._expected:
+                self._ask_for_all()
+            if wheel.sha256 not in self._offers:
+                self._ask_for(wheel)
+            if wheel.sha256 in self._offers:
+                return self._offers[wheel.sha256]
+        raise PrerequisiteError(f"it offers other bytes for {wheel.project} {wheel.version}")
+
+    def _ask_for_all(self) -> None:
+        pins = tuple(f"{w.project}=={w.version}" for w in self._expected)
+        self._expected = ()
+        try:
+            self._remember(index.offers(pins, self._python, closure=False))
+        except PrerequisiteError:
+            return  # one that is missing spoils the answer for all: each is asked for alone
+
+    def _ask_for(self, wheel: Wheel) -> None:
+        platforms = tuple(wheel.name.removesuffix(".whl").rsplit("-", 1)[-1].split("."))
+        asked = index.PLATFORMS if platforms == ("any",) else platforms
+        self._remember(
+            index.offers((f"{wheel.project}=={wheel.version}",), self._python, closure=False, platforms=asked)
+        )
+
+    def _remember(self, offers: tuple[index.Offer, ...]) -> None:
+        self._offers.update((o.sha256, o) for o in offers)
+
+
+class PoolFetcher:
+    """Downloads debs by path from the Debian mirror that apt is configured for."""
+
+    source = "the machine's Debian mirror"
+
+    def __init__(self, suite: str = SUITE) -> None:
+        self._suite = suite
+        self._lock = threading.Lock()
+        self._mirror: str | None = None
+
+    def fetch(self, artifact: Artifact, sink: BinaryIO, offset: int, progress: Progress) -> None:
+        """See `Fetcher.fetch`."""
+        if not isinstance(artifact, Deb):
+            raise PrerequisiteError("not a deb")
+        with self._lock:
+            if self._mirror is None:
+                self._mirror = mirror_of(self._suite)
+        if urlsplit(self._mirror).scheme not in ("http", "https"):
+            raise PrerequisiteError(f"it is no web address: {self._mirror}")
+        download(
+            f"{self._mirror.rstrip('/')}/{quote(artifact.pool, safe='/+~:')}",
+            artifact,
+            sink,
+            offset,
+            progress,
+        )
+
+
+class AptFetcher:
+    """Lets apt itself download debs, with its own lists; for mirrors that only apt can speak to."""
+
+    source = "apt"
+
+    def __init__(self, suite: str = SUITE) -> None:
+        self._suite = suite
+        self._lock = threading.Lock()
+        self._apt: PrivateApt | None = None
+        self._refusal: str | None = None
+
+    def fetch(self, artifact: Artifact, sink: BinaryIO, offset: int, progress: Progress) -> None:
+        """See `Fetcher.fetch`."""
+        if not isinstance(artifact, Deb):
+            raise PrerequisiteError("not a deb")
+        with self._lock:
+            path = self._opened().download(artifact.package, artifact.version)
+            _copy(path, artifact, sink, progress)
+            path.unlink()
+
+    def __del__(self) -> None:
+        if self._apt is not None:
+            self._apt.close()
+
+    def _opened(self) -> PrivateApt:
+        if self._refusal is not None:
+            raise PrerequisiteError(self._refusal)
+        if self._apt is None:
+            try:
+                self._apt = PrivateApt(self._suite, mirror_of(self._suite)).__enter__()
+            except (PrerequisiteError, NetworkError) as e:
+                self._refusal = e.message
+                raise PrerequisiteError(e.message) from e
+        return self._apt
+
+
+class SnapshotFetcher:
+    """Downloads debs that the mirrors have dropped from Debian's archive of everything, by sha1."""
+
+    source = "snapshot.debian.org"
+
+    def fetch(self, artifact: Artifact, sink: BinaryIO, offset: int, progress: Progress) -> None:
+        """See `Fetcher.fetch`."""
+        if not isinstance(artifact, Deb):
+            raise PrerequisiteError("not a deb")
+        download(SNAPSHOT + artifact.sha1, artifact, sink, offset, progress)
+
+
+def _copy(path: Path, artifact: Artifact, sink: BinaryIO, progress: Progress) -> None:
+    sink.truncate(0)
+    with path.open("rb") as source:
+        copy_stream(source, sink, artifact.name, artifact.size, progress)

@@ -1,0 +1,117 @@
+"""The image room's view of the machine's Python index, through pip and uv. Downloads no wheel itself."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.util
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from kit.errors import PrerequisiteError
+
+PLATFORMS = (
+    *(f"manylinux_2_{minor}_x86_64" for minor in range(28, 16, -1)),
+    "manylinux2014_x86_64",
+    "manylinux_2_12_x86_64",
+    "manylinux2010_x86_64",
+    "manylinux_2_5_x86_64",
+    "manylinux1_x86_64",
+    "linux_x86_64",
+)
+"""Every tag that Debian 12 can run, best first: pip does not derive the older ones from the newest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A wheel that the index offers."""
+
+    project: str
+    version: str
+    url: str
+    """https or file; never written into a lock."""
+    sha256: str
+
+    @property
+    def file(self) -> str:
+        """The wheel's file name."""
+        return unquote(urlsplit(self.url).path.rsplit("/", 1)[-1])
+
+
+def canonical(name: str) -> str:
+    """Return the one spelling of a project's name."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def offers(
+    requirements: tuple[str, ...], python: str, *, closure: bool, platforms: tuple[str, ...] = PLATFORMS
+) -> tuple[Offer, ...]:
+    """
+    Ask pip which wheels it would install for CPython `python` on x86-64 Linux, sorted by name.
+
+    With `closure`, dependencies too; their markers are judged by the running interpreter, so that one
+    must be of the same version. Raises `PrerequisiteError` with pip's last words if it finds none.
+    """
+    if importlib.util.find_spec("pip") is None:
+        raise PrerequisiteError("this Python has no pip", f"{sys.executable} -m ensurepip")
+    with tempfile.TemporaryDirectory(prefix="speedrun-pip-") as folder:
+        report = Path(folder) / "report.json"
+        argv = [
+            sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--quiet",
+            "--no-input", "--disable-pip-version-check", "--retries", "2", "--only-binary", ":all:",
+            "--report", str(report), "--target", str(Path(folder) / "target"),
+            "--implementation", "cp", "--python-version", python, "--abi", "cp" + python.replace(".", ""), "--abi", "abi3", "--abi", "none",
+        ]  # fmt: skip
+        argv += [part for platform in platforms for part in ("--platform", platform)]
+        argv += [] if closure else ["--no-deps"]
+        done = subprocess.run([*argv, "--", *requirements], capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            words = [line for line in done.stderr.splitlines() if line.startswith("ERROR:")] or [
+                "ERROR: no reason"
+            ]
+            raise PrerequisiteError(words[-1].removeprefix("ERROR: ")[:300], "check pip's configured index")
+        installs = json.loads(report.read_bytes())["install"]
+    return tuple(sorted((_offer(i) for i in installs), key=lambda o: o.project))
+
+
+def _offer(item: dict[str, dict[str, object]]) -> Offer:
+    archive = item["download_info"].get("archive_info")
+    digest = archive.get("hashes", {}).get("sha256", "") if isinstance(archive, dict) else ""
+    metadata = item["metadata"]
+    return Offer(
+        canonical(str(metadata["name"])), str(metadata["version"]), str(item["download_info"]["url"]), digest
+    )
+
+
+def pins_before(requirements: tuple[str, ...], python: str, day: datetime.date) -> tuple[str, ...]:
+    """
+    Ask uv for exact pins of `requirements` and their dependencies as of the end of `day` (UTC).
+
+    Raises `PrerequisiteError` if there is no uv or it cannot resolve them.
+    """
+    if importlib.util.find_spec("uv") is not None:
+        uv = [sys.executable, "-m", "uv"]
+    elif (found := shutil.which("uv")) is not None:
+        uv = [found]
+    else:
+        raise PrerequisiteError("resolving as of a date needs uv", f"{sys.executable} -m pip install uv")
+    limit = f"{day + datetime.timedelta(days=1)}T00:00:00Z"
+    argv = [
+        *uv, "pip", "compile", "--quiet", "--no-config", "--no-header", "--no-annotate",
+        "--only-binary", ":all:", "--python-version", python,
+        "--python-platform", "x86_64-manylinux_2_28", "--exclude-newer", limit, "-",
+    ]  # fmt: skip
+    done = subprocess.run(
+        argv, input="\n".join(requirements) + "\n", capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise PrerequisiteError(
+            f"uv cannot resolve this: {done.stderr.strip()[-400:]}", "check [wheels] in image.toml"
+        )
+    return tuple(line.strip() for line in done.stdout.splitlines() if line.strip())

@@ -1,0 +1,157 @@
+"""The image room's assembler: debs and wheels into layers, each one file. Fetches nothing."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from kit.digest import Sha256
+from kit.errors import IntegrityError
+from kit.image.base import ORIGIN, base_entries, package_list
+from kit.image.deb import read_deb
+from kit.image.entry import Entry, Kind, chunks, folder, refusal
+from kit.image.lock import Lock, Wheel
+from kit.image.spec import EraSpec
+from kit.image.tarball import write_tar
+from kit.image.wheel import read_wheel
+from kit.store import Store, disk_errors
+
+BASE = "base"
+REST = "small wheels"
+READERS = 2
+"""Packages that are unpacked at a time: lzma leaves the interpreter's lock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A layer before it is written."""
+
+    title: str
+    entries: tuple[Entry, ...]
+    """Sorted by path, every folder before what it holds."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the files in it."""
+        return sum(e.size for e in self.entries)
+
+
+@dataclass(frozen=True, slots=True)
+class LayerFile:
+    """A layer as an uncompressed tar; its digest is the diffID too."""
+
+    title: str
+    path: Path
+    digest: Sha256
+    size: int
+
+
+def plan_layers(spec: EraSpec, lock: Lock, store: Store, spool: Path) -> tuple[Plan, ...]:
+    """
+    Lay out an era's layers: base, one for each wheel of `spec.own_layer`, and one for the others.
+
+    `spool` is an empty folder for unpacked packages; it must live until the layers are written. Every
+    artifact must be in the store. Raises `IntegrityError` for hostile packages, and for packages that
+    contradict each other at a path.
+    """
+    plans = [Plan(BASE, _base(spec, lock, store, spool))]
+    for title, wheels in _groups(spec, lock):
+        found = [e for w in wheels for e in read_wheel(w, store.blob(w.sha256), spec.python)]
+        plans.append(Plan(title, _sorted(_merged(found))))
+    _refuse_contradictions(plans)
+    return tuple(plans)
+
+
+def _groups(spec: EraSpec, lock: Lock) -> list[tuple[str, list[Wheel]]]:
+    by_name = {w.project: w for w in lock.wheels}
+    missing = [name for name in spec.own_layer if name not in by_name]
+    if missing:
+        raise IntegrityError(
+            f"{spec.source}: own-layer names {', '.join(missing)}, which the lock has not",
+            "take it out of own-layer",
+        )
+    rest = [w for w in lock.wheels if w.project not in spec.own_layer]
+    groups = [(name, [by_name[name]]) for name in spec.own_layer]
+    return groups + ([(REST, rest)] if rest else [])
+
+
+def _base(spec: EraSpec, lock: Lock, store: Store, spool: Path) -> tuple[Entry, ...]:
+    def read(number: int) -> tuple[str, list[Entry]]:
+        deb = lock.debs[number]
+        return read_deb(deb, store.blob(deb.sha256), spool / f"{number}.tar")
+
+    with disk_errors(spool), ThreadPoolExecutor(READERS) as pool:
+        unpacked = list(pool.map(read, range(len(lock.debs))))
+    entries = _merged(entry for _, found in unpacked for entry in found)
+    own = base_entries(spec.python)
+    if unpacked:
+        own.append(package_list([control for control, _ in unpacked]))
+    entries.update((entry.path, entry) for entry in own)
+    return _sorted(entries)
+
+
+def _merged(entries: Iterable[Entry]) -> dict[str, Entry]:
+    """Index entries by path; the same folder, link or bytes may come twice, anything else is refused."""
+    found: dict[str, Entry] = {}
+    for entry in entries:
+        before = found.setdefault(entry.path, entry)
+        if before is not entry and not _same(before, entry):
+            raise refusal(entry.origin, entry.path, f"{before.origin} has something else there")
+    return found
+
+
+def _same(a: Entry, b: Entry) -> bool:
+    if (a.kind, a.mode, a.size, a.target) != (b.kind, b.mode, b.size, b.target):
+        return False
+    if a.source is None or b.source is None or a.source == b.source:
+        return True
+    return b"".join(chunks(a.source)) == b"".join(chunks(b.source))
+
+
+def _sorted(found: dict[str, Entry]) -> tuple[Entry, ...]:
+    """Add the folders that are only implied, and sort so that each comes before what it holds."""
+    for path in list(found):
+        while "/" in path:
+            path = path.rsplit("/", 1)[0]
+            if path in found:
+                break
+            found[path] = folder(path, ORIGIN)
+    return tuple(sorted(found.values(), key=lambda e: e.path.split("/")))
+
+
+def _refuse_contradictions(plans: list[Plan]) -> None:
+    """Refuse paths below something that is no folder, and layers that replace what an earlier one holds."""
+    whole: dict[str, Entry] = {}
+    for plan in plans:
+        for entry in plan.entries:
+            before = whole.setdefault(entry.path, entry)
+            if (
+                before is not entry
+                and not (entry.kind is Kind.FOLDER is before.kind)
+                and not _same(before, entry)
+            ):
+                raise refusal(entry.origin, entry.path, f"{before.origin} has something else there")
+    for entry in whole.values():
+        parent = entry.path.rpartition("/")[0]
+        if parent and whole[parent].kind is not Kind.FOLDER:
+            raise refusal(entry.origin, entry.path, f"{whole[parent].origin} has no folder at {parent}")
+
+
+def write_layer(plan: Plan, epoch: int, path: Path, moved: Callable[[int], None]) -> LayerFile:
+    """
+    Write a layer to `path`, hashing it on the way; `moved` is told the bytes written so far.
+
+    Raises `IntegrityError` if a package's member has not its promised size, `RunError` if the disk is full.
+    """
+    digest = hashlib.sha256()
+    with disk_errors(path), path.open("wb", buffering=1 << 20) as f:
+
+        def write(data: bytes) -> None:
+            digest.update(data)
+            f.write(data)
+
+        size = write_tar(plan.entries, epoch, write, moved)
+    return LayerFile(plan.title, path, Sha256(digest.hexdigest()), size)

@@ -1,0 +1,177 @@
+"""The image room's OCI documents: config, manifest, layout and archive, from layers. Talks to no engine."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from kit.digest import Sha256, canonical_json, sha256_bytes
+from kit.errors import DigestMismatch, SchemaError
+from kit.image.base import GUEST_UID
+from kit.image.entry import Entry, Extent, Kind, folder, literal
+from kit.image.layer import LayerFile
+from kit.image.spec import EraSpec
+from kit.image.tarball import write_tar
+from kit.schema import parse_json
+
+INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
+MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
+CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
+LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar"
+"""Uncompressed: compressed bytes would depend on the compressor's version."""
+
+REPOSITORY = "speedrun-kit"
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptor:
+    """A blob that a manifest names."""
+
+    digest: Sha256
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Documents:
+    """An image's two documents, in their only spelling."""
+
+    config: bytes
+    manifest: bytes
+
+    @property
+    def config_digest(self) -> Sha256:
+        """The image id of engines with a classic store."""
+        return sha256_bytes(self.config)
+
+    @property
+    def manifest_digest(self) -> Sha256:
+        """The image id of engines with a containerd store."""
+        return sha256_bytes(self.manifest)
+
+
+def tag(era: str) -> str:
+    """Return the name that an era's image has in an engine. A name decides nothing."""
+    return f"{REPOSITORY}:{era}"
+
+
+def describe(spec: EraSpec, layers: Iterable[LayerFile]) -> Documents:
+    """Return the documents of an image of these layers. They name no builder, host or day of building."""
+    stack = list(layers)
+    created = datetime.datetime.fromtimestamp(spec.epoch, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    config = canonical_json(
+        {
+            "architecture": "amd64",
+            "config": {
+                "Cmd": ["/bin/bash"],
+                "Env": [f"{key}={value}" for key, value in spec.env],
+                "Labels": {
+                    "org.opencontainers.image.title": tag(spec.era),
+                    "org.opencontainers.image.description": spec.summary,
+                },
+                "User": f"{GUEST_UID}:{GUEST_UID}",
+                "WorkingDir": "/workspace",
+            },
+            "created": created,
+            "history": [
+                {"created": created, "created_by": f"{REPOSITORY}: {layer.title}"} for layer in stack
+            ],
+            "os": "linux",
+            "rootfs": {"type": "layers", "diff_ids": [f"sha256:{layer.digest}" for layer in stack]},
+        }
+    )
+    manifest = canonical_json(
+        {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST_TYPE,
+            "config": _descriptor(CONFIG_TYPE, sha256_bytes(config), len(config)),
+            "layers": [_descriptor(LAYER_TYPE, layer.digest, layer.size) for layer in stack],
+        }
+    )
+    return Documents(config, manifest)
+
+
+def _descriptor(media_type: str, digest: Sha256, size: int) -> dict[str, Any]:
+    return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": size}
+
+
+def blob_path(layout: Path, digest: Sha256) -> Path:
+    """Return where a layout has a blob."""
+    return layout / "blobs" / "sha256" / digest
+
+
+def write_layout(folder: Path, era: str, manifest: Sha256, size: int) -> None:
+    """Write a layout's two small files and its folders; its blobs are put in by the caller."""
+    (folder / "blobs" / "sha256").mkdir(parents=True)
+    (folder / "index.json").write_bytes(_index(era, manifest, size))
+    (folder / "oci-layout").write_bytes(canonical_json({"imageLayoutVersion": "1.0.0"}))
+
+
+def _index(era: str, manifest: Sha256, size: int) -> bytes:
+    entry = _descriptor(MANIFEST_TYPE, manifest, size)
+    entry["annotations"] = {"org.opencontainers.image.ref.name": era, "io.containerd.image.name": tag(era)}
+    entry["platform"] = {"architecture": "amd64", "os": "linux"}
+    return canonical_json({"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": [entry]})
+
+
+def read_manifest(layout: Path, digest: Sha256) -> tuple[Descriptor, tuple[Descriptor, ...]]:
+    """
+    Return a layout's config and layers, in order.
+
+    Raises `DigestMismatch` if the manifest's bytes are others, `FileNotFoundError` if it is not there.
+    The blobs that it names are not checked.
+    """
+    path = blob_path(layout, digest)
+    data = path.read_bytes()
+    if sha256_bytes(data) != digest:
+        raise DigestMismatch(f"{path} has been changed", f"remove {layout} and {path}, and run it again")
+    document = parse_json(data, str(path))
+    try:
+        return _read(document["config"]), tuple(_read(layer) for layer in document["layers"])
+    except (KeyError, TypeError, ValueError) as e:
+        raise SchemaError(f"{path}: is not an OCI image manifest") from e
+
+
+def _read(descriptor: Any) -> Descriptor:
+    return Descriptor(Sha256(str(descriptor["digest"]).removeprefix("sha256:")), int(descriptor["size"]))
+
+
+def write_archive(
+    layout: Path,
+    era: str,
+    manifest: Sha256,
+    sink: BinaryIO,
+    epoch: int,
+    without: frozenset[Sha256] = frozenset(),
+) -> None:
+    """
+    Write a layout as one tar that Docker, Podman and OCI tools load, with a manifest.json for Docker.
+
+    `without` names layers whose bytes are left out: an engine that has them as a prefix of another
+    image needs them no more. The same layout gives the same bytes.
+    """
+    config, layers = read_manifest(layout, manifest)
+    docker = [
+        {
+            "Config": f"blobs/sha256/{config.digest}",
+            "Layers": [f"blobs/sha256/{layer.digest}" for layer in layers],
+            "RepoTags": [tag(era)],
+        }
+    ]
+    names = [config.digest, manifest, *(layer.digest for layer in layers if layer.digest not in without)]
+    entries = [
+        folder("blobs", REPOSITORY),
+        folder("blobs/sha256", REPOSITORY),
+        *(_file(f"blobs/sha256/{name}", blob_path(layout, name)) for name in sorted(set(names))),
+        _file("index.json", layout / "index.json"),
+        literal("manifest.json", canonical_json(docker), REPOSITORY),
+        _file("oci-layout", layout / "oci-layout"),
+    ]
+    write_tar(entries, epoch, sink.write, lambda done: None)
+
+
+def _file(name: str, path: Path) -> Entry:
+    size = path.stat().st_size
+    return Entry(name, Kind.FILE, 0o644, REPOSITORY, size, Extent(path, 0, size))

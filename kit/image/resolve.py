@@ -1,0 +1,102 @@
+"""The image room's resolver: from an EraSpec to its lock, through pip, uv and apt. Builds nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import platform
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from kit.digest import Sha256, is_sha256
+from kit.errors import NetworkError, PrerequisiteError
+from kit.image import index
+from kit.image.apt import PrivateApt, mirror_of
+from kit.image.lock import Deb, Lock, Wheel, parse_lock, render_lock
+from kit.image.spec import EraSpec
+from kit.store import Fetcher, Progress, Store
+
+
+def resolve(spec: EraSpec, store: Store, fetchers: Sequence[Fetcher], progress: Progress) -> Lock:
+    """
+    Return the lock that `spec` resolves to today; it is not written.
+
+    The debs are brought into the store: their sha1 is in no index, so they must be hashed.
+
+    Raises `PrerequisiteError` if a tool or a wheel is missing, `NetworkError` if a source did not answer.
+    """
+    wheels = tuple(_wheel(offer, spec) for offer in _offers(spec))
+    with PrivateApt(spec.suite, mirror_of(spec.suite)) as apt:
+        offers = apt.closure(spec.packages)
+    debs = []
+    for done, offer in enumerate(offers):
+        progress("debs", done, len(offers))
+        debs.append(_deb(offer.package, offer.version, offer.pool, offer.size, offer.sha256, store, fetchers))
+    progress("debs", len(offers), len(offers))
+    data = render_lock(spec.era, spec.sha256, tuple(debs), wheels)
+    return parse_lock(data, f"the new lock of {spec.era}")
+
+
+def _offers(spec: EraSpec) -> tuple[index.Offer, ...]:
+    if spec.exclude_newer is not None:
+        pins = index.pins_before(spec.requirements, spec.python, spec.exclude_newer)
+        return index.offers(pins, spec.python, closure=False)
+    here = (platform.system(), platform.machine(), ".".join(platform.python_version_tuple()[:2]))
+    if here != ("Linux", "x86_64", spec.python):
+        raise PrerequisiteError(
+            f"era {spec.era} is resolved by pip, which judges dependencies by the Python that runs it:"
+            f" that must be {spec.python} on x86-64 Linux, and is {here[2]} on {here[0]} {here[1]}",
+            f"run this command with python{spec.python} on x86-64 Linux",
+        )
+    try:
+        return index.offers(spec.requirements, spec.python, closure=True)
+    except PrerequisiteError:
+        if not spec.urls:
+            raise
+        urls = dict(spec.urls)
+        direct = tuple(
+            f"{name} @ {urls[name]}" if (name := index.canonical(r.split("==")[0])) in urls else r
+            for r in spec.requirements
+        )
+        return index.offers(direct, spec.python, closure=True)
+
+
+def _wheel(offer: index.Offer, spec: EraSpec) -> Wheel:
+    if not is_sha256(offer.sha256):
+        raise PrerequisiteError(
+            f"the Python index gives no sha256 for {offer.file}", "use an index that does"
+        )
+    sha256 = Sha256(offer.sha256)
+    return Wheel(
+        offer.file, _size(offer.url), sha256, offer.project, offer.version, dict(spec.urls).get(offer.project)
+    )
+
+
+def _size(url: str) -> int:
+    parts = urlsplit(url)
+    if parts.scheme == "file":
+        return Path(urllib.request.url2pathname(parts.path)).stat().st_size
+    request = urllib.request.Request(url, method="HEAD")  # noqa: S310 pip named the address
+    try:
+        with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310
+            size = response.headers.get("Content-Length")
+    except (urllib.error.URLError, TimeoutError, ConnectionError) as e:
+        raise NetworkError(
+            f"{parts.hostname} did not say how large {parts.path} is: {e}", "run it again"
+        ) from e
+    if size is None:
+        raise NetworkError(f"{parts.hostname} does not say how large {parts.path} is", "use another index")
+    return int(size)
+
+
+def _deb(
+    package: str, version: str, pool: str, size: int, sha256: str, store: Store, fetchers: Sequence[Fetcher]
+) -> Deb:
+    unhashed = Deb(pool.rsplit("/", 1)[-1], size, Sha256(sha256), package, version, "0" * 40, pool)
+    path = store.ensure(unhashed, fetchers)
+    with path.open("rb") as f:
+        sha1 = hashlib.file_digest(f, lambda: hashlib.sha1(usedforsecurity=False)).hexdigest()
+    return dataclasses.replace(unhashed, sha1=sha1)

@@ -1,0 +1,217 @@
+"""The image room's root file systems: layers unpacked once, hard links from then on. Mounts nothing."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+import stat
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from kit.digest import CHUNK, Sha256, sha256_bytes
+from kit.errors import DigestMismatch, IntegrityError
+from kit.image.build import Layout
+from kit.image.entry import plain_path, refusal, safe_target
+from kit.image.oci import blob_path
+from kit.store import Progress, Store, no_progress
+
+LAYERS = "layers"
+ROOTS = "rootfs"
+TREE = "root"
+SEAL = "seal"
+"""A file beside a tree: the sha256 of what `_listing` says of it."""
+
+
+def ensure_rootfs(layout: Layout, store: Store, progress: Progress = no_progress) -> Path:
+    """
+    Return a folder that holds the image's files, for runtimes that need one; it must be mounted read-only.
+
+    Every layer's bytes are hashed when they are unpacked. Afterwards each use compares every path's
+    mode, size and time with what they were: that sees accidents, not an operator who sets times back.
+    Files belong to the calling user and are readable by every uid. Raises `DigestMismatch` if a layer
+    or the tree has been changed, `RunError` if the disk is full.
+    """
+    home = store.room(ROOTS) / layout.manifest_digest
+    if not home.exists():
+        with store.lock(f"rootfs-{layout.manifest_digest}"):
+            if not home.exists():
+                _make(layout, home, store, progress)
+                return home / TREE
+    _check(home)
+    return home / TREE
+
+
+def _make(layout: Layout, home: Path, store: Store, progress: Progress) -> None:
+    trees = [_unpacked(layout, diff_id, store, progress) for diff_id in layout.diff_ids]
+    with store.staging(ROOTS) as folder:
+        root = folder / TREE
+        root.mkdir()
+        progress("link the root file system", 0, 0)
+        folders: dict[str, int] = {}
+        for tree in trees:
+            _link_tree(tree, root, folders)
+        _finish_folders(root, folders, layout.epoch)
+        (folder / SEAL).write_text(_listing_digest(root))
+        folder.rename(home)
+
+
+def _unpacked(layout: Layout, diff_id: Sha256, store: Store, progress: Progress) -> Path:
+    """Return the layer's own tree, unpacking it if it is not there."""
+    home = store.room(LAYERS) / diff_id
+    with store.lock(f"layer-{diff_id}"):
+        if home.exists():
+            _check(home)
+            return home / TREE
+        with store.staging(LAYERS) as folder:
+            root = folder / TREE
+            root.mkdir()
+            folders = _unpack(blob_path(layout.path, diff_id), diff_id, root, progress)
+            _finish_folders(root, folders, layout.epoch)
+            (folder / SEAL).write_text(_listing_digest(root))
+            folder.rename(home)
+    return home / TREE
+
+
+class _Hashing:
+    """A file that is hashed while tarfile reads it."""
+
+    def __init__(self, path: Path, progress: Progress) -> None:
+        self._file = path.open("rb")
+        self._size = path.stat().st_size
+        self._label = f"unpack {path.name[:12]}"
+        self._progress = progress
+        self._done = 0
+        self.digest = hashlib.sha256()
+
+    def read(self, size: int = -1) -> bytes:
+        """Read on; there is no way back."""
+        data = self._file.read(size)
+        self.digest.update(data)
+        self._done += len(data)
+        self._progress(self._label, self._done, self._size)
+        return data
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def _unpack(blob: Path, diff_id: Sha256, root: Path, progress: Progress) -> dict[str, int]:
+    """Unpack a layer that this room wrote; return its folders with their modes."""
+    source = _Hashing(blob, progress)
+    folders: dict[str, int] = {}
+    try:
+        stream: Any = source
+        with tarfile.open(fileobj=stream, mode="r|", bufsize=CHUNK) as tar:
+            for member in tar:
+                _unpack_one(tar, member, root, folders, f"layer {diff_id[:12]}")
+        while source.read(CHUNK):
+            pass
+    except tarfile.TarError as e:
+        raise IntegrityError(f"{blob}: cannot be unpacked: {e}", f"rm {blob}, and run it again") from e
+    finally:
+        source.close()
+    if source.digest.hexdigest() != diff_id:
+        raise DigestMismatch(f"{blob} has been changed", f"rm {blob}, and run it again")
+    return folders
+
+
+def _unpack_one(
+    tar: tarfile.TarFile, member: tarfile.TarInfo, root: Path, folders: dict[str, int], origin: str
+) -> None:
+    path = plain_path(member.name, origin)
+    parent = path.rpartition("/")[0]
+    if not path or (parent and parent not in folders):
+        raise refusal(origin, member.name, "not below a folder of the layer")
+    place = root / path
+    if member.isdir():
+        place.mkdir(mode=0o755)
+        folders[path] = member.mode & 0o1777
+    elif member.issym():
+        place.symlink_to(safe_target(path, member.linkname, origin))
+        os.utime(place, (member.mtime, member.mtime), follow_symlinks=False)
+    elif member.isreg():
+        content = tar.extractfile(member)
+        fd = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        with os.fdopen(fd, "wb", buffering=0) as f:
+            while content is not None and (chunk := content.read(CHUNK)):
+                f.write(chunk)
+            os.fchmod(fd, member.mode & 0o755)
+            os.utime(fd, (member.mtime, member.mtime))
+    else:
+        raise refusal(origin, path, "neither file, folder nor link")
+
+
+def _link_tree(tree: Path, root: Path, folders: dict[str, int]) -> None:
+    """Put a layer's files into `root` by hard link; what is there already gives way."""
+    for path, entry, status in _walk(tree):
+        place = root / path
+        if entry.is_dir(follow_symlinks=False):
+            if path not in folders:
+                place.mkdir(mode=0o755)
+            folders[path] = stat.S_IMODE(status.st_mode)
+            continue
+        if path in folders:
+            raise refusal(str(tree), path, "a file where an earlier layer has a folder")
+        try:
+            _link(entry, status, place)
+        except FileExistsError:
+            place.unlink()
+            _link(entry, status, place)
+
+
+def _link(entry: os.DirEntry[str], status: os.stat_result, place: Path) -> None:
+    if entry.is_symlink():
+        place.symlink_to(Path(entry.path).readlink())
+        os.utime(place, ns=(status.st_mtime_ns, status.st_mtime_ns), follow_symlinks=False)
+        return
+    try:
+        os.link(entry.path, place, follow_symlinks=False)
+    except OSError as e:
+        if e.errno not in (errno.EPERM, errno.EMLINK, errno.EXDEV, errno.EOPNOTSUPP, errno.ENOSYS):
+            raise
+        shutil.copy2(entry.path, place)
+
+
+def _finish_folders(root: Path, folders: dict[str, int], epoch: int) -> None:
+    """Give folders their modes and time at the end, the deepest first: filling them changes their time."""
+    for path in sorted(folders, key=lambda p: -p.count("/")):
+        (root / path).chmod(folders[path])
+        os.utime(root / path, (epoch, epoch))
+    root.chmod(0o755)
+    os.utime(root, (epoch, epoch))
+
+
+def _walk(root: Path) -> Iterator[tuple[str, os.DirEntry[str], os.stat_result]]:
+    """Yield every path below `root` with its status, folders before what they hold, in a fixed order."""
+    pending = [""]
+    while pending:
+        folder = pending.pop()
+        with os.scandir(root / folder) as found:
+            entries = sorted(found, key=lambda e: e.name)
+        for entry in entries:
+            path = f"{folder}/{entry.name}" if folder else entry.name
+            yield path, entry, entry.stat(follow_symlinks=False)
+            if entry.is_dir(follow_symlinks=False):
+                pending.append(path)
+
+
+def _listing_digest(root: Path) -> Sha256:
+    """Return one digest over path, mode, size (not of folders) and time of everything below `root`."""
+    lines = []
+    for path, entry, status in _walk(root):
+        size = 0 if entry.is_dir(follow_symlinks=False) else status.st_size
+        lines.append(f"{status.st_mode:o} {size} {status.st_mtime_ns} {path}")
+    return sha256_bytes("\n".join(lines).encode(errors="surrogateescape"))
+
+
+def _check(home: Path) -> None:
+    seal = home / SEAL
+    if not seal.is_file() or seal.read_text() != _listing_digest(home / TREE):
+        raise DigestMismatch(
+            f"files below {home / TREE} have been changed", f"rm -r {home}, and run it again"
+        )

@@ -1,0 +1,212 @@
+"""The image room's wheel installer: PyPA `installer` semantics, as entries. Runs nothing."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import io
+import posixpath
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from email.parser import Parser
+from pathlib import Path
+from zipfile import BadZipFile, ZipFile, ZipInfo
+
+from installer.records import InvalidRecordEntry, parse_record_file
+from installer.utils import parse_entrypoints
+
+from kit.errors import IntegrityError
+from kit.image.entry import MAX_FILE, Entry, Kind, Literal, Member, literal, plain_path, refusal
+from kit.image.index import canonical
+from kit.image.lock import Wheel
+
+MAX_DATA = 16 << 30
+"""Bytes that a wheel may unpack to; and, beyond 64 MiB, `MAX_RATIO` times its own size."""
+MAX_RATIO = 100
+MAX_MEMBERS = 200_000
+
+_SCRIPT = """\
+#!/usr/bin/python3
+import sys
+
+from {module} import {first}
+
+if __name__ == "__main__":
+    sys.exit({attribute}())
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where a wheel's parts go, relative to the root; Debian's Python looks into `site` before its own."""
+
+    site: str
+    scripts: str
+    headers: str
+    data: str
+
+
+def places(python: str) -> Places:
+    """Return the places for CPython `python`, for example `3.11`."""
+    return Places(
+        site=f"usr/local/lib/python{python}/dist-packages",
+        scripts="usr/local/bin",
+        headers=f"usr/local/include/python{python}",
+        data="usr/local",
+    )
+
+
+def read_wheel(wheel: Wheel, path: Path, python: str) -> list[Entry]:
+    """
+    Return what installing a wheel would write. The zip file stays open behind the entries.
+
+    Raises `IntegrityError` for what is not a wheel of major version 1, for a member that is not in
+    RECORD, for hostile members (absolute, `..`, links, duplicates) and for archives that unpack to far
+    more than they are. The RECORD's hashes are not compared: the lock's sha256 covers the whole file.
+    """
+    try:
+        archive = ZipFile(path)
+        return _install(wheel, archive, _members(wheel, archive), places(python))
+    except (BadZipFile, InvalidRecordEntry, UnicodeError, NotImplementedError, KeyError) as e:
+        raise IntegrityError(f"{wheel.name}: is not a wheel: {e}", "get the file again") from e
+
+
+def _members(wheel: Wheel, archive: ZipFile) -> dict[str, ZipInfo]:
+    found: dict[str, ZipInfo] = {}
+    total = 0
+    for info in archive.infolist():
+        if info.is_dir():
+            continue
+        kind = stat.S_IFMT(info.external_attr >> 16)
+        if kind not in (0, stat.S_IFREG) or info.flag_bits & 1 or info.file_size > MAX_FILE:
+            raise refusal(wheel.name, info.filename, "no plain file")
+        path = info.filename
+        if path in found:
+            raise refusal(wheel.name, path, "two members of that name")
+        found[path] = info
+        total += info.file_size
+    limit = min(MAX_DATA, max(64 << 20, MAX_RATIO * wheel.size))
+    if total > limit or len(found) > MAX_MEMBERS:
+        raise refusal(wheel.name, "the archive", f"unpacks to {total} bytes in {len(found)} files")
+    return found
+
+
+def _install(wheel: Wheel, archive: ZipFile, members: dict[str, ZipInfo], where: Places) -> list[Entry]:
+    info_folder = _info_folder(wheel, members)
+    data_folder = info_folder.removesuffix(".dist-info") + ".data"
+    metadata = Parser().parsestr(archive.read(f"{info_folder}/WHEEL").decode("utf-8"))
+    if str(metadata.get("Wheel-Version", "")).split(".")[0] != "1":
+        raise IntegrityError(f"{wheel.name}: has wheel version {metadata.get('Wheel-Version')}", "known is 1")
+    rows = {
+        row[0]: row
+        for row in parse_record_file(archive.read(f"{info_folder}/RECORD").decode("utf-8").splitlines())
+    }
+    entries: dict[str, Entry] = {}
+    record: list[tuple[str, str, str]] = []
+    dropped = {f"{info_folder}/{name}" for name in ("INSTALLER", "REQUESTED", "direct_url.json", "RECORD")}
+    dropped |= {f"{info_folder}/RECORD.{suffix}" for suffix in ("jws", "p7s")}
+    for name, info in members.items():
+        if name in dropped or name.endswith(".pyc"):
+            continue
+        if name not in rows:
+            raise refusal(wheel.name, name, "not in its RECORD")
+        entry = _place(wheel, archive, info, data_folder, where)
+        _add(entries, entry)
+        hash_and_size = (
+            _hashed(entry) if isinstance(entry.source, Literal) else (rows[name][1], str(info.file_size))
+        )
+        record.append((_recorded(entry.path, where), *hash_and_size))
+    for entry in _scripts(wheel, archive, f"{info_folder}/entry_points.txt", members, where):
+        _add(entries, entry)
+        record.append((_recorded(entry.path, where), *_hashed(entry)))
+    own = f"{where.site}/{info_folder}/RECORD"
+    record.append((_recorded(own, where), "", ""))
+    _add(entries, literal(own, _rows(record), wheel.name))
+    return list(entries.values())
+
+
+def _info_folder(wheel: Wheel, members: dict[str, ZipInfo]) -> str:
+    """Find the one metadata folder, which must be named as the lock names the project."""
+    found = {name.split("/")[0] for name in members if name.split("/")[0].endswith(".dist-info")}
+    if len(found) == 1:
+        name = found.pop()
+        project, _, version = name.removesuffix(".dist-info").partition("-")
+        if (canonical(project), version) == (wheel.project, wheel.version):
+            return name
+        raise IntegrityError(
+            f"{wheel.name}: says that it is {project} {version},"
+            f" the lock says {wheel.project} {wheel.version}",
+            "resolve the era again: speedrun image lock",
+        )
+    raise IntegrityError(f"{wheel.name}: has {len(found)} .dist-info folders, not 1", "this is not a wheel")
+
+
+def _place(wheel: Wheel, archive: ZipFile, info: ZipInfo, data_folder: str, where: Places) -> Entry:
+    name = info.filename
+    mode = 0o755 if (info.external_attr >> 16) & 0o111 else 0o644
+    root, rest = where.site, name
+    if name.startswith(f"{data_folder}/"):
+        scheme, _, rest = name.removeprefix(f"{data_folder}/").partition("/")
+        match scheme:
+            case "purelib" | "platlib":
+                root = where.site
+            case "scripts":
+                data = archive.read(info)
+                if data.startswith(b"#!python"):
+                    data = b"#!/usr/bin/python3\n" + data.partition(b"\n")[2]
+                return literal(_below(where.scripts, rest, wheel), data, wheel.name, 0o755)
+            case "data":
+                root = where.data
+            case "headers":
+                root = f"{where.headers}/{wheel.project}"
+            case _:
+                raise refusal(wheel.name, name, f"unknown scheme {scheme!r}")
+    return Entry(
+        _below(root, rest, wheel), Kind.FILE, mode, wheel.name, info.file_size, Member(archive, info)
+    )
+
+
+def _below(root: str, name: str, wheel: Wheel) -> str:
+    if not name or plain_path(name, wheel.name) != name:
+        raise refusal(wheel.name, name, "not a plain path")
+    return f"{root}/{name}"
+
+
+def _scripts(
+    wheel: Wheel, archive: ZipFile, listed: str, members: dict[str, ZipInfo], where: Places
+) -> Iterator[Entry]:
+    if listed not in members:
+        return
+    for name, module, attribute, _ in parse_entrypoints(archive.read(listed).decode("utf-8")):
+        if (
+            "/" in name
+            or not name.isprintable()
+            or not all(p.isidentifier() for p in f"{module}.{attribute}".split("."))
+        ):
+            raise refusal(wheel.name, name, "a script with an odd name or function")
+        text = _SCRIPT.format(module=module, first=attribute.split(".")[0], attribute=attribute)
+        yield literal(f"{where.scripts}/{name}", text.encode(), wheel.name, 0o755)
+
+
+def _add(entries: dict[str, Entry], entry: Entry) -> None:
+    if entry.path in entries:
+        raise refusal(entry.origin, entry.path, "written twice")
+    entries[entry.path] = entry
+
+
+def _recorded(path: str, where: Places) -> str:
+    return posixpath.relpath(path, where.site)
+
+
+def _hashed(entry: Entry) -> tuple[str, str]:
+    data = entry.source.data if isinstance(entry.source, Literal) else b""
+    digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+    return f"sha256={digest}", str(len(data))
+
+
+def _rows(record: list[tuple[str, str, str]]) -> bytes:
+    out = io.StringIO()
+    csv.writer(out, delimiter=",", quotechar='"', lineterminator="\n").writerows(sorted(record))
+    return out.getvalue().encode()
