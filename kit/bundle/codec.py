@@ -89,7 +89,7 @@ def decode(kind: Any, value: Any, where: str = "$") -> Any:
         return _decode_tuple(get_args(kind)[0], value, where)
     plain = getattr(kind, "__supertype__", kind)
     if isinstance(plain, type) and issubclass(plain, StrEnum):
-        if value not in set(plain):
+        if value not in tuple(plain):
             raise SchemaError(f"{where}: {str(value)[:80]!r} is none of {sorted(plain)}")
         return plain(value)
     if plain is float and type(value) in (int, float) and math.isfinite(value):

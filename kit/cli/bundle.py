@@ -69,7 +69,8 @@ def verify(
             click.echo(_line(answer))
     if as_json:
         emit_json({"results": answers})
-    return max(answer["exit"] for answer in answers)
+    worst: int = max(answer["exit"] for answer in answers)
+    return worst
 
 
 def _trusted(keys: Path, key_files: tuple[Path, ...]) -> Trusted:

@@ -61,7 +61,7 @@ def _run(p: Predicate) -> Iterator[str]:
             *((str(t.phase), f"{t.seconds:.1f} s of at most {t.deadline_s:.0f} s") for t in seen.phases),
             ("wall time", f"{seen.wall_s:.1f} s"),
             ("peak memory", memory),
-            ("teardown", f"{seen.teardown.kill_s:.2f} s; left behind: {left}"),
+            ("gone after", f"{seen.teardown.kill_s:.2f} s; left behind: {left}"),
         ]
     )
 

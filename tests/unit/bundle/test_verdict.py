@@ -1,0 +1,138 @@
+"""What a result comes to."""
+
+from dataclasses import replace
+
+import pytest
+
+from kit.bundle.compose import claims_of
+from kit.bundle.predicate import AuditCheck, Isolation, Outcome, Profile, Severity, Verdict
+from kit.bundle.verdict import contradictions, judge, obstacles
+from kit.run.log import Grammar
+from kit.run.result import Point, RunStatus
+
+
+def claims(loss, step=20, total=20):
+    return claims_of((Point(step, total, loss, 0),), Grammar.STEP)
+
+
+def check(severity, outcome):
+    return AuditCheck("source.x", severity, outcome, "", ())
+
+
+@pytest.mark.parametrize(
+    ("loss", "verdict"),
+    [
+        (3.27, Verdict.REACHED),
+        (3.28, Verdict.REACHED),
+        (3.2801, Verdict.MISSED),
+        (float("nan"), Verdict.FAILED),
+    ],
+)
+def test_a_completed_run_is_judged_by_its_last_loss(loss, verdict):
+    assert judge(RunStatus.COMPLETED, claims(loss), 3.28, ()) is verdict
+
+
+@pytest.mark.parametrize("status", [s for s in RunStatus if s is not RunStatus.COMPLETED])
+def test_a_run_that_did_not_complete_failed_whatever_it_claimed(status):
+    assert judge(status, claims(3.0), 3.28, ()) is Verdict.FAILED
+
+
+@pytest.mark.parametrize(("step", "total"), [(10, 20), (20, 10), (0, 0)])
+def test_a_loss_before_the_last_step_is_no_result(step, total):
+    assert judge(RunStatus.COMPLETED, claims(3.0, step, total), 3.28, ()) is Verdict.FAILED
+
+
+@pytest.mark.parametrize("severity", list(Severity))
+@pytest.mark.parametrize("outcome", list(Outcome))
+def test_only_a_failed_fatal_check_refuses(severity, outcome):
+    found = judge(RunStatus.COMPLETED, claims(3.0), 3.28, (check(severity, outcome),))
+    refused = severity is Severity.FATAL and outcome is Outcome.FAILED
+    assert found is (Verdict.REFUSED if refused else Verdict.REACHED)
+
+
+@pytest.fixture
+def full(make, assets):
+    """A predicate that nothing stands against."""
+    found = make.predicate(assets)
+    found = replace(found, run=replace(found.run, profile=Profile.FULL))
+    return replace(found, score=replace(found.score, ranked=True, unranked_because=()))
+
+
+def test_a_full_contained_pinned_run_that_reached_can_be_ranked(full, assets, make):
+    assert obstacles(full) == ()
+    assert list(contradictions(full, make.subjects(assets).submission)) == []
+
+
+def _smoke(p):
+    return replace(p, run=replace(p.run, profile=Profile.SMOKE))
+
+
+def _host_files(p):
+    return replace(p, environment=replace(p.environment, image=None))
+
+
+def _in_pod(p):
+    isolation = replace(p.environment.isolation, level=Isolation.IN_POD)
+    return replace(p, environment=replace(p.environment, isolation=isolation))
+
+
+def _open_network(p):
+    (network,) = p.environment.isolation.checks
+    isolation = replace(p.environment.isolation, checks=(replace(network, passed=False),))
+    return replace(p, environment=replace(p.environment, isolation=isolation))
+
+
+def _host_runtime(p):
+    runtime = replace(p.environment.runtime, contains=False)
+    return replace(p, environment=replace(p.environment, runtime=runtime))
+
+
+def _unpinned(p):
+    return replace(p, inputs=replace(p.inputs, data=replace(p.inputs.data, pinned=False)))
+
+
+def _missed(p):
+    return replace(p, score=replace(p.score, verdict=Verdict.MISSED))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (_smoke, "the smoke profile is a toy task"),
+        (_host_files, "not on a pinned image"),
+        (_in_pod, "isolation is in-pod"),
+        (_open_network, "the isolation check network failed"),
+        (_host_runtime, "contains nothing"),
+        (_unpinned, "data: unpinned"),
+        (_missed, "the verdict is missed"),
+    ],
+)
+def test_each_obstacle_alone_keeps_a_result_from_being_ranked(full, make, assets, change, reason):
+    changed = change(full)
+    (found,) = obstacles(changed)
+    assert reason in found
+    assert any(reason in c for c in contradictions(changed, make.subjects(assets).submission))
+
+
+def test_phases_out_of_order_are_a_contradiction(full, make, assets):
+    seen = full.observations
+    turned = replace(full, observations=replace(seen, phases=seen.phases[::-1]))
+    found = list(contradictions(turned, make.subjects(assets).submission))
+    assert found == ["the phases are not in their order"]
+
+
+def test_a_file_listed_twice_is_a_contradiction(full, make, assets):
+    twice = replace(full, inputs=replace(full.inputs, submission=full.inputs.submission * 2))
+    (found,) = contradictions(twice, make.subjects(assets).submission)
+    assert "does not add up" in found
+
+
+@pytest.mark.parametrize("status", [RunStatus.TIMED_OUT, RunStatus.STALLED])
+def test_a_deadline_without_a_clock_is_a_contradiction(full, make, assets, status):
+    changed = replace(
+        full,
+        run=replace(full.run, status=status),
+        score=replace(full.score, verdict=Verdict.FAILED, ranked=False, unranked_because=("x",)),
+    )
+    (found,) = contradictions(changed, make.subjects(assets).submission)
+    assert "no clock is named" in found
