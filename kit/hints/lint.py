@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -41,6 +41,13 @@ class Scripts:
         """The target script and the diff's lines, without the diff's own markers."""
         diff = list(difflib.unified_diff(self.start.splitlines(), self.target.splitlines(), lineterm=""))[2:]
         return self.target, "\n".join(line[1:] for line in diff if not line.startswith("@@"))
+
+    @cached_property
+    def runs(self) -> tuple[frozenset[str], ...]:
+        """Every run of `SHARED_RUN` characters of the texts, under each of the two normalisations."""
+        return tuple(
+            frozenset(r for t in self.texts for r in _runs(t, keep)) for keep in (str.isalnum, _inked)
+        )
 
 
 class Rule(StrEnum):
@@ -175,23 +182,24 @@ def _fold(text: str) -> str:
     return re.sub(r"[-\s_]+", " ", grouped)
 
 
+def _inked(character: str) -> bool:
+    return not character.isspace()
+
+
+def _runs(text: str, keep: Callable[[str], bool]) -> Iterator[str]:
+    flat = "".join(c for c in text.casefold() if keep(c))
+    return (flat[i : i + SHARED_RUN] for i in range(len(flat) - SHARED_RUN + 1))
+
+
 def _overlap(hint: Hint, scripts: Scripts) -> Iterator[Finding]:
     reported: set[int] = set()
-    for keep in (str.isalnum, lambda c: not c.isspace()):
-        known: set[str] = set()
-        for source in scripts.texts:
-            flat = "".join(c for c in source.casefold() if keep(c))
-            known.update(flat[i : i + SHARED_RUN] for i in range(len(flat) - SHARED_RUN + 1))
-        places = [(c, line) for line, text, _ in _lines(hint.text) for c in text.casefold() if keep(c)]
-        flat = "".join(c for c, _ in places)
-        for i in range(len(flat) - SHARED_RUN + 1):
-            line = places[i][1]
-            if line not in reported and flat[i : i + SHARED_RUN] in known:
+    for keep, known in zip((str.isalnum, _inked), scripts.runs, strict=True):
+        lines = [n for n, text, _ in _lines(hint.text) for c in text.casefold() if keep(c)]
+        text = "".join(text for _, text, _ in _lines(hint.text))
+        for line, run in zip(lines, _runs(text, keep), strict=False):
+            if run in known and line not in reported:
                 reported.add(line)
-                message = (
-                    f"{SHARED_RUN} normalised characters of the target or diff: {flat[i : i + SHARED_RUN]}"
-                )
-                yield _finder(hint, Rule.OVERLAP, line, message)
+                yield _finder(hint, Rule.OVERLAP, line, f"shares with the target or diff: {run}")
 
 
 def _copied(hint: Hint, scripts: Scripts) -> Iterator[Finding]:
