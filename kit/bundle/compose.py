@@ -96,7 +96,7 @@ def observations_of(result: RunResult) -> Observations:
     remains = tuple(prose(name) for name in result.teardown.remains[:MAX_REMAINS])
     return Observations(
         wall_s=result.wall_s,
-        train_wall_s=result.train_wall_s,
+        train_wall_s=None if result.train_wall_s is None else min(result.train_wall_s, result.wall_s),
         phases=_phases(result),
         output_bytes=result.output_bytes,
         output_lines=result.output_lines,

@@ -61,6 +61,7 @@ def test_phases_that_ran_on_after_the_end_are_cut_to_the_wall_time(make, assets)
     late = replace(
         make.result(assets),
         wall_s=10.0,
+        train_wall_s=12.0,
         phases=(
             PhaseTime(Phase.START, 1.0, 300.0),
             PhaseTime(Phase.TRAINING, 12.0, 3600.0),
@@ -68,6 +69,7 @@ def test_phases_that_ran_on_after_the_end_are_cut_to_the_wall_time(make, assets)
         ),
     )
     assert [t.seconds for t in observations_of(late).phases] == [1.0, 9.0, 0.0]
+    assert observations_of(late).train_wall_s == 10.0
 
 
 hostile_points = st.lists(
