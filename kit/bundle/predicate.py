@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from kit.audit.finding import Outcome as Outcome
+from kit.audit.finding import Severity as Severity
 from kit.bundle.codec import Pairs, Prose
 from kit.digest import Sha256
 from kit.run.log import Grammar
@@ -40,22 +42,6 @@ class Isolation(StrEnum):
     CONTAINED = "contained"
     IN_POD = "in-pod"
     NONE = "none"
-
-
-class Severity(StrEnum):
-    """What a failed check means for the result."""
-
-    FATAL = "fatal"
-    WARNING = "warning"
-    INFO = "info"
-
-
-class Outcome(StrEnum):
-    """What came of a check."""
-
-    PASSED = "passed"
-    FAILED = "failed"
-    SKIPPED = "skipped"
 
 
 class Verdict(StrEnum):
