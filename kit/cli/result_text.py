@@ -79,9 +79,8 @@ def _claims(p: Predicate) -> Iterator[str]:
         loss = "not finite" if point.val_loss is None else f"{point.val_loss:.4f}"
         yield f"  {point.step:>12}  {loss:>12}  {_seconds(point.train_time_ms):>11}  {_seconds(host_ms):>11}"
     trained = p.observations.train_wall_s
-    yield f"  training: claimed {_seconds(p.claims.train_time_ms).strip()}, observed " + (
-        "none" if trained is None else f"{trained:.1f} s"
-    )
+    observed = "not observed" if trained is None else f"observed from the end of the warm-up {trained:.1f} s"
+    yield f"  training: claimed {_seconds(p.claims.train_time_ms)}; {observed}"
 
 
 def _seconds(ms: float | None) -> str:
