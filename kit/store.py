@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from kit.digest import CHUNK, Sha256, is_sha256
-from kit.errors import DigestMismatch, KitError, PrerequisiteError, RunError
+from kit.errors import DigestMismatch, KitError, NetworkError, PrerequisiteError, RunError
 
 Progress = Callable[[str, int, int], None]
 """Called with (label, bytes done, bytes in all); in all is 0 when it is not known."""
@@ -89,8 +89,8 @@ class Store:
         Return the artifact's path, fetching it from the first source that has it.
 
         Raises `DigestMismatch` if a source gave other bytes (the partial file is dropped),
-        `PrerequisiteError` if no source has it, `NetworkError` if a transfer broke, `RunError` if the
-        disk is full. In each case the store holds what it held before.
+        `PrerequisiteError` if no source has it, `NetworkError` if a transfer broke and no other source
+        has it, `RunError` if the disk is full. In each case the store holds what it held before.
         """
         path = self.blob(artifact.sha256)
         if self.has(artifact):
@@ -104,6 +104,7 @@ class Store:
     def _fetch(self, artifact: Artifact, fetchers: Sequence[Fetcher], progress: Progress) -> None:
         partial = _made(self.root / "partial") / artifact.sha256
         misses: list[str] = []
+        broken: NetworkError | None = None
         for fetcher in fetchers:
             try:
                 with disk_errors(partial), partial.open("ab") as sink:
@@ -116,7 +117,12 @@ class Store:
             except PrerequisiteError as e:
                 misses.append(f"{fetcher.source}: {e.message}")
                 continue
+            except NetworkError as e:
+                broken = broken or e
+                continue
             return
+        if broken is not None:
+            raise broken
         tried = "; ".join(misses) or "no source was given"
         raise PrerequisiteError(
             f"{artifact.name} (sha256 {artifact.sha256}) is not to be had ({tried})",
@@ -157,16 +163,44 @@ class Store:
 
     @contextlib.contextmanager
     def staging(self, room: str) -> Iterator[Path]:
-        """Give an empty folder on the store's file system; it is removed unless it was renamed away."""
+        """
+        Give an empty folder on the store's file system; it is removed unless it was renamed away.
+
+        The folders of processes that were killed are removed on this occasion: nobody holds their locks.
+        """
         parent = self.room(room)
-        with disk_errors(parent):
+        with self.lock(f"staging-{room.replace('/', '-')}"), disk_errors(parent):
+            for abandoned in parent.glob(".staging-*"):
+                with _held(abandoned) as held:
+                    if held:
+                        shutil.rmtree(abandoned, ignore_errors=True)
             folder = Path(tempfile.mkdtemp(prefix=".staging-", dir=parent))
-        folder.chmod(0o755)
+            folder.chmod(0o755)
+            fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fcntl.flock(fd, fcntl.LOCK_EX)
         try:
             with disk_errors(folder):
                 yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+            os.close(fd)
+
+
+@contextlib.contextmanager
+def _held(folder: Path) -> Iterator[bool]:
+    """Tell whether the lock of `folder` was free, and hold it until the end if so."""
+    try:
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        yield False
+        return
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield True
+    except BlockingIOError:
+        yield False
+    finally:
+        os.close(fd)
 
 
 def _digest_of(path: Path) -> Sha256:

@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kit.digest import Sha256
-from kit.errors import DigestMismatch, KitError
+from kit.errors import DigestMismatch, KitError, PrerequisiteError, StaleLock
 from kit.image.acquire import fetch, recheck
 from kit.image.digest import Identity, digest_path, read_identity, write_identity
 from kit.image.layer import LayerFile, Plan, plan_layers, write_layer
 from kit.image.lock import Lock, read_lock
 from kit.image.meter import Sum
-from kit.image.oci import Documents, blob_path, describe, read_manifest, write_layout
+from kit.image.oci import Documents, blob_path, describe, read_manifest, write_archive, write_layout
 from kit.image.spec import EraSpec, Fidelity, read_spec
 from kit.image.tarball import tar_size
-from kit.store import Fetcher, Progress, Store, no_progress, place
+from kit.store import Fetcher, Progress, Store, disk_errors, no_progress, place
 
 WRITERS = 2
 ROOM = "layouts"
@@ -38,6 +38,45 @@ class Layout:
     env: tuple[tuple[str, str], ...]
     fidelity: tuple[Fidelity, ...]
     epoch: int
+
+    def document(self) -> dict[str, object]:
+        """Return what a script wants to know, as JSON."""
+        return {
+            "era": self.era,
+            "path": str(self.path),
+            "config": self.config_digest,
+            "manifest": self.manifest_digest,
+            "diff_ids": list(self.diff_ids),
+            "fidelity": [
+                {"component": f.component, "version": f.version, "level": f.level} for f in self.fidelity
+            ],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """How far an era is on this machine."""
+
+    era: str
+    summary: str
+    size: int
+    """Bytes of the lock's files; 0 if there is no usable lock."""
+    present: int
+    """Bytes of them that are in the store."""
+    built: bool
+    state: str
+    """`ok`, or what is wrong with lock or digest."""
+
+    def document(self) -> dict[str, object]:
+        """Return it as JSON."""
+        return {
+            "era": self.era,
+            "summary": self.summary,
+            "bytes": self.size,
+            "bytes_present": self.present,
+            "built": self.built,
+            "lock": self.state,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +144,31 @@ def verify(
     recheck(lock, store, progress)
     with assembled(spec, lock, store, store, progress) as built:
         return promised, built.identity
+
+
+def save(layout: Layout, file: Path) -> None:
+    """Write the image as one archive for `docker load`. Raises `RunError` if the disk is full."""
+    with disk_errors(file), file.open("wb", buffering=1 << 20) as sink:
+        write_archive(layout.path, layout.era, layout.manifest_digest, sink, layout.epoch)
+
+
+def survey(era: str, images: Path, store: Store) -> Survey:
+    """Return how far an era is in `store`, without changing anything. Raises for a broken image.toml only."""
+    spec = read_spec(images, era)
+    try:
+        lock = read_lock(spec)
+    except KitError as e:
+        return Survey(era, spec.summary, 0, 0, False, _state(e))
+    present = sum(a.size for a in lock.artifacts if store.has(a))
+    try:
+        built, state = _found(spec, read_identity(spec, lock), store) is not None, "ok"
+    except KitError as e:
+        built, state = False, _state(e)
+    return Survey(era, spec.summary, lock.size, present, built, state)
+
+
+def _state(e: KitError) -> str:
+    return "stale" if isinstance(e, StaleLock) else "missing" if isinstance(e, PrerequisiteError) else "bad"
 
 
 @contextlib.contextmanager

@@ -26,6 +26,14 @@ class Identity:
         """The layers' digests, lowest first."""
         return tuple(digest for _, digest in self.layers)
 
+    def document(self) -> dict[str, object]:
+        """Return the digests as JSON."""
+        return {
+            "config": self.config,
+            "manifest": self.manifest,
+            "layers": [{"title": title, "diff_id": digest} for title, digest in self.layers],
+        }
+
     def differences(self, other: Identity) -> tuple[str, ...]:
         """Return a sentence for each part in which `other` is not this; empty if they are the same."""
         found = []

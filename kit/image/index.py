@@ -66,7 +66,8 @@ def offers(
             sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--quiet",
             "--no-input", "--disable-pip-version-check", "--retries", "2", "--only-binary", ":all:",
             "--report", str(report), "--target", str(Path(folder) / "target"),
-            "--implementation", "cp", "--python-version", python, "--abi", "cp" + python.replace(".", ""), "--abi", "abi3", "--abi", "none",
+            "--implementation", "cp", "--python-version", python,
+            "--abi", "cp" + python.replace(".", ""), "--abi", "abi3", "--abi", "none",
         ]  # fmt: skip
         argv += [part for platform in platforms for part in ("--platform", platform)]
         argv += [] if closure else ["--no-deps"]

@@ -1,0 +1,201 @@
+"""`speedrun image`: lock, fetch, build and verify the images of the eras. Runs no guest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from kit.cli.options import mirror_option, store_option
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Outcome as JSON on stdout.")
+
+
+@click.group()
+def command() -> None:
+    """Pin, fetch, build and verify images: the same lock gives the same bytes on any machine.
+
+    \b
+    Examples:
+      speedrun image list
+      speedrun image build cpu
+      speedrun image verify cpu
+    """
+
+
+@command.command("list")
+@store_option
+@json_option
+def list_images(store: Path, as_json: bool) -> None:
+    """List the eras: what they hold, and how much of it is in the store.
+
+    \b
+    Examples:
+      speedrun image list
+      speedrun image list --json
+    """
+    from kit.cli.terminal import emit_json, megabytes, table
+    from kit.facts import facts_root
+    from kit.image.build import survey
+    from kit.image.spec import eras
+    from kit.store import Store
+
+    images = facts_root() / "images"
+    found = [survey(era, images, Store(store)) for era in eras(images)]
+    if as_json:
+        emit_json({"eras": [s.document() for s in found]})
+        return
+    rows = [
+        (
+            s.era,
+            megabytes(s.size),
+            megabytes(s.size - s.present),
+            "yes" if s.built else "no",
+            s.state,
+            s.summary,
+        )
+        for s in found
+    ]
+    click.echo(table(("era", "download", "to fetch", "built", "lock", "what it is"), rows))
+
+
+@command.command()
+@click.argument("era")
+@click.option("--check", is_flag=True, help="Only see that lock.json and digest are not stale; no network.")
+@store_option
+@mirror_option
+@json_option
+def lock(era: str, check: bool, store: Path, mirror: Path | None, as_json: bool) -> None:
+    """Resolve images/ERA/image.toml and write lock.json: every file by sha256, no address of a registry.
+
+    \b
+    Examples:
+      speedrun image lock cpu --check
+      speedrun image lock cpu
+    """
+    from kit.cli.terminal import Meter, emit_json, megabytes, note
+    from kit.facts import facts_root
+    from kit.image.digest import read_identity
+    from kit.image.fetch import default_fetchers
+    from kit.image.lock import lock_path, read_lock, write_lock
+    from kit.image.resolve import resolve
+    from kit.image.spec import read_spec
+    from kit.store import Store
+
+    spec = read_spec(facts_root() / "images", era)
+    if check:
+        found = read_lock(spec)
+        read_identity(spec, found)
+        note(f"{lock_path(spec)} belongs to {spec.source.name}, and digest to it")
+    else:
+        resolved = resolve(spec, Store(store), default_fetchers(mirror), Meter())
+        found = write_lock(spec, resolved.debs, resolved.wheels)
+        note(f"wrote {lock_path(spec)}: {len(found.artifacts)} files, {megabytes(found.size)}")
+    if as_json:
+        emit_json({"era": era, "sha256": found.sha256, "files": len(found.artifacts), "bytes": found.size})
+
+
+@command.command()
+@click.argument("era")
+@store_option
+@mirror_option
+@json_option
+def fetch(era: str, store: Path, mirror: Path | None, as_json: bool) -> None:
+    """Bring every file of an era's lock into the store; resumes what broke off.
+
+    \b
+    Examples:
+      speedrun image fetch cpu
+      speedrun image fetch torch-2.6.0 --mirror /mnt/wheels
+    """
+    from kit.cli.terminal import Meter, emit_json, megabytes, note
+    from kit.facts import facts_root
+    from kit.image import acquire
+    from kit.image.fetch import default_fetchers
+    from kit.image.lock import read_lock
+    from kit.image.spec import read_spec
+    from kit.store import Store
+
+    wanted = read_lock(read_spec(facts_root() / "images", era))
+    fetched = acquire.fetch(wanted, Store(store), default_fetchers(mirror), Meter())
+    note(f"{era}: {len(wanted.artifacts)} files are in {store}, {megabytes(fetched)} of them new")
+    if as_json:
+        emit_json(
+            {"era": era, "files": len(wanted.artifacts), "bytes": wanted.size, "fetched_bytes": fetched}
+        )
+
+
+@command.command()
+@click.argument("era")
+@click.option("--accept", is_flag=True, help="Write the outcome to images/ERA/digest: a new promise.")
+@click.option(
+    "--archive",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also write the image as a tar that docker and podman load.",
+)
+@store_option
+@mirror_option
+@json_option
+def build(
+    era: str, accept: bool, archive: Path | None, store: Path, mirror: Path | None, as_json: bool
+) -> None:
+    """Build an era's image into the store, unless it is there; refuse anything but the promised one.
+
+    \b
+    Examples:
+      speedrun image build cpu
+      speedrun image build cpu --archive cpu.tar && docker load -i cpu.tar
+    """
+    from kit.cli.terminal import Meter, emit_json, note
+    from kit.facts import facts_root
+    from kit.image import build as room
+    from kit.image.fetch import default_fetchers
+    from kit.store import Store
+
+    make = room.accept if accept else room.ensure_layout
+    layout = make(era, facts_root() / "images", Store(store), default_fetchers(mirror), Meter())
+    if archive is not None:
+        room.save(layout, archive)
+        note(f"wrote {archive}")
+    if as_json:
+        emit_json(layout.document())
+    else:
+        click.echo(f"config   sha256:{layout.config_digest}\nmanifest sha256:{layout.manifest_digest}")
+        note(f"layout   {layout.path}")
+
+
+@command.command()
+@click.argument("era")
+@store_option
+@mirror_option
+@json_option
+def verify(era: str, store: Path, mirror: Path | None, as_json: bool) -> None:
+    """Build an era anew from its files and compare every digest with images/ERA/digest.
+
+    Nothing that an earlier build made is read. Exits with 0 if all are the same, with 4 if one differs.
+
+    \b
+    Examples:
+      speedrun image verify cpu
+      speedrun image verify cpu --json
+    """
+    from kit.cli.terminal import Meter, emit_json, note
+    from kit.errors import DigestMismatch
+    from kit.facts import facts_root
+    from kit.image import build as room
+    from kit.image.fetch import default_fetchers
+    from kit.store import Store
+
+    promised, found = room.verify(
+        era, facts_root() / "images", Store(store), default_fetchers(mirror), Meter()
+    )
+    differences = promised.differences(found)
+    if as_json:
+        expected, built = promised.document(), found.document()
+        emit_json({"era": era, "same": not differences, "promised": expected, "found": built})
+    if differences:
+        raise DigestMismatch(
+            f"era {era} did not build into what images/{era}/digest promises:\n  " + "\n  ".join(differences),
+            "report it with the output of: speedrun doctor --json",
+        )
+    note(f"{era}: config, manifest and {len(found.layers)} layers are the promised ones")
