@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -107,7 +107,7 @@ class Claims:
             return None
         point = parse_line(piece.removesuffix(b"\n").decode("utf-8", "replace"), self.grammar, self._last)
         if point is not None:
-            point = self._last = replace(point, host_ns=host_ns)
+            self._last = point = point if host_ns is None else replace(point, host_ns=host_ns)
         return point
 
 
@@ -179,17 +179,8 @@ def read_log(source: bytes | Path, grammar: Grammar | None = None) -> Log:
     lines = sections.body.split(b"\n")
     if lines[-1] == b"":
         lines.pop()
-    tried = [grammar] if grammar else list(Grammar)
-    found = {g: _claims(lines, g) for g in tried}
-    best = max(tried, key=lambda g: len(found[g]))
-    points = found[best]
-    return Log(
-        grammar=best if points or grammar else None,
-        points=points,
-        sources=sections.sources,
-        environment=sections.environment,
-        other_lines=len(lines) - len(points),
-    )
+    best, points = _best(grammar, lambda g: _claims(lines, g), len(lines))
+    return Log(best, points, sections.sources, sections.environment, len(lines) - len(points))
 
 
 def read_any(path: Path, grammar: Grammar | None = None) -> Log:
@@ -201,11 +192,21 @@ def read_any(path: Path, grammar: Grammar | None = None) -> Log:
     stamps = path.with_name("stamps.jsonl")
     if path.name != "guest.log" or not stamps.is_file():
         return read_log(path, grammar)
-    tried = [grammar] if grammar else list(Grammar)
-    found = {g: read_run(path, stamps, g) for g in tried}
-    best = max(tried, key=lambda g: len(found[g]))
-    others = _bytes(stamps).count(b"\n") - len(found[best])
-    return Log(best if found[best] or grammar else None, found[best], (), None, others)
+    pieces = _bytes(stamps).count(b"\n")
+    best, points = _best(grammar, lambda g: read_run(path, stamps, g), pieces)
+    return Log(best, points, (), None, pieces - len(points))
+
+
+def _best(
+    grammar: Grammar | None, read: Callable[[Grammar], tuple[Point, ...]], lines: int
+) -> tuple[Grammar | None, tuple[Point, ...]]:
+    best, points = grammar, read(grammar) if grammar else ()
+    for tried in () if grammar else Grammar:
+        if len(found := read(tried)) > len(points):
+            best, points = tried, found
+        if points and 2 * len(points) >= lines:
+            break  # no line is a claim under two grammars, so no other can have more
+    return best, points
 
 
 def _claims(lines: list[bytes], grammar: Grammar) -> tuple[Point, ...]:
