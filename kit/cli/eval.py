@@ -131,7 +131,7 @@ def _places(options: dict[str, Any]) -> Places:
         records=facts / "records",
         images=facts / "images",
         store=Store(options["store"]),
-        out=options["out"],
+        out=options["out"].absolute(),
         keys=options["keys"],
         fetchers=default_fetchers(options["mirror"]),
         kit=this_kit(),
@@ -187,7 +187,9 @@ def _report(outcome: Outcome, as_json: bool) -> None:
     if as_json:
         emit_json(summary(outcome))
     else:
-        click.echo(str(outcome.bundle))
+        here = Path.cwd()
+        bundle = outcome.bundle
+        click.echo(str(bundle.relative_to(here) if bundle.is_relative_to(here) else bundle))
 
 
 def _exit_code(outcome: Outcome) -> int:

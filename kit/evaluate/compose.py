@@ -88,7 +88,7 @@ def compose(
 def _baseline(record: Record) -> Sha256:
     """Return the tree digest of the record's own submission, without fetching it."""
     files = {file.name: file.sha256 for file in record.script.files}
-    return tree_digest({**files, RUN_TOML: sha256_bytes(run_toml(record.script))})
+    return tree_digest({**files, RUN_TOML: sha256_bytes(run_toml(record.script.args))})
 
 
 def _score(predicate: Predicate, verdict: Verdict) -> Score:

@@ -19,6 +19,7 @@ from kit.evaluate.plan import DATA, REFERENCE, Plan, search_path
 from kit.evaluate.request import HOST_IMAGE, Places
 from kit.image.build import ensure_layout
 from kit.image.rootfs import ensure_rootfs
+from kit.records.script import RUN_TOML
 from kit.run.folder import new_run_id
 from kit.run.spec import ImageRef, Mount, RunSpec, RuntimeName
 
@@ -96,12 +97,10 @@ def _submission(plan: Plan, places: Places) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="speedrun-submission-") as name:
         folder = Path(name)
         if plan.submission is not None:
-            for file in plan.submission.files:
-                target = folder / file.name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(file.data)
+            plan.submission.write(folder)
         elif plan.profile is Profile.SMOKE:
             shutil.copyfile(REFERENCE, folder / plan.entry)
+            (folder / RUN_TOML).write_bytes(records.run_toml(plan.script_args))
         else:
             sources = records.sources(plan.record.script.origin, places.upstream)
             fetched = records.fetch_script(plan.record, places.store, sources, places.progress)

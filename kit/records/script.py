@@ -39,7 +39,7 @@ def fetch_script(
     artifact = Artifact(origin.path.rsplit("/", 1)[-1], origin.size, origin.sha256)
     raw = store.ensure(artifact, fetchers, progress).read_bytes()
     files = dict(script_files(record.script, raw))
-    files[RUN_TOML] = run_toml(record.script)
+    files[RUN_TOML] = run_toml(record.script.args)
     expected = tree_digest({name: sha256_bytes(data) for name, data in files.items()})
     folder = store.room("scripts") / f"{record.number:02d}-{expected[:16]}"
     if not _holds(folder, expected):
@@ -94,9 +94,9 @@ def apply_edit(data: bytes, edit: Edit) -> bytes:
     return b"\n".join(lines)
 
 
-def run_toml(script: Script) -> bytes:
-    """Return the `run.toml` that gives the script its arguments."""
-    lines = [f"args = {json.dumps(list(script.args))}" if len(script.args) < 4 else _long(script.args)]
+def run_toml(args: tuple[str, ...]) -> bytes:
+    """Return the `run.toml` that gives a script its arguments."""
+    lines = [f"args = {json.dumps(list(args))}" if len(args) < 4 else _long(args)]
     return "\n".join([*lines, ""]).encode()
 
 

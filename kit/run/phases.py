@@ -76,11 +76,12 @@ class PhaseClock:
 
     def times(self, end_s: float) -> tuple[PhaseTime, ...]:
         """Return how long each phase took that was reached; training's own limit is the total."""
-        order = [phase for phase in Phase if phase in self._began]
-        ends = [self._began[phase] for phase in order[1:]] + [end_s]
+        # what the guest printed last may be read after its end
+        began = {phase: min(self._began[phase], end_s) for phase in Phase if phase in self._began}
+        ends = [*list(began.values())[1:], end_s]
         return tuple(
-            PhaseTime(phase, end - self._began[phase], self._limit(phase) or self._deadlines.total_s)
-            for phase, end in zip(order, ends, strict=True)
+            PhaseTime(phase, end - began[phase], self._limit(phase) or self._deadlines.total_s)
+            for phase, end in zip(began, ends, strict=True)
         )
 
     def training_began_s(self) -> float | None:

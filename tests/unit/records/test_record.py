@@ -79,7 +79,7 @@ class TestEachRecord:
 
     def test_its_arguments_are_those_of_a_run_toml(self, record: Record) -> None:
         assert bool(record.script.args) is (record.script.source is ScriptSource.FILE)
-        text = run_toml(record.script).decode()
+        text = run_toml(record.script.args).decode()
         assert all(f'"{a}"' in text for a in record.script.args)
 
     def test_its_manifest_is_named_by_its_bytes(self, record: Record) -> None:
