@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import configparser
 import csv
 import hashlib
 import io
 import posixpath
+import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +17,6 @@ from pathlib import Path
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
 from installer.records import InvalidRecordEntry, parse_record_file
-from installer.utils import parse_entrypoints
 
 from kit.errors import IntegrityError
 from kit.image.entry import MAX_FILE, Entry, Kind, Literal, Member, literal, plain_path, refusal
@@ -36,6 +37,10 @@ from {module} import {first}
 if __name__ == "__main__":
     sys.exit({attribute}())
 """
+
+
+_NAME = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
+_ENTRY_POINT = re.compile(rf"({_NAME})\s*:\s*({_NAME})\s*(?:\[.*\])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +74,14 @@ def read_wheel(wheel: Wheel, path: Path, python: str) -> list[Entry]:
     try:
         archive = ZipFile(path)
         return _install(wheel, archive, _members(wheel, archive), places(python))
-    except (BadZipFile, InvalidRecordEntry, UnicodeError, NotImplementedError, KeyError) as e:
+    except (
+        BadZipFile,
+        InvalidRecordEntry,
+        configparser.Error,
+        UnicodeError,
+        NotImplementedError,
+        KeyError,
+    ) as e:
         raise IntegrityError(f"{wheel.name}: is not a wheel: {e}", "get the file again") from e
 
 
@@ -179,15 +191,17 @@ def _scripts(
 ) -> Iterator[Entry]:
     if listed not in members:
         return
-    for name, module, attribute, _ in parse_entrypoints(archive.read(listed).decode("utf-8")):
-        if (
-            "/" in name
-            or not name.isprintable()
-            or not all(p.isidentifier() for p in f"{module}.{attribute}".split("."))
-        ):
-            raise refusal(wheel.name, name, "a script with an odd name or function")
-        text = _SCRIPT.format(module=module, first=attribute.split(".")[0], attribute=attribute)
-        yield literal(f"{where.scripts}/{name}", text.encode(), wheel.name, 0o755)
+    points = configparser.ConfigParser(delimiters=("=",), interpolation=None)
+    points.optionxform = str  # type: ignore[assignment,method-assign]
+    points.read_string(archive.read(listed).decode("utf-8"))
+    for section in ("console_scripts", "gui_scripts"):
+        for name, value in points.items(section) if points.has_section(section) else ():
+            parts = _ENTRY_POINT.fullmatch(value)
+            if parts is None or "/" in name or not name.isprintable():
+                raise refusal(wheel.name, f"{name} = {value}", "a script with an odd name or function")
+            module, attribute = parts.groups()
+            text = _SCRIPT.format(module=module, first=attribute.split(".")[0], attribute=attribute)
+            yield literal(f"{where.scripts}/{name}", text.encode(), wheel.name, 0o755)
 
 
 def _add(entries: dict[str, Entry], entry: Entry) -> None:
