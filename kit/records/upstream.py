@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import http.client
 import subprocess
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import BinaryIO
 
-from kit.digest import CHUNK
 from kit.errors import NetworkError, PrerequisiteError
 from kit.store import Artifact, Progress
+from kit.transfer import download
 
 RAW = "https://raw.githubusercontent.com/KellerJordan/modded-nanogpt"
-TIMEOUT_S = 30.0
-"""Longest silence of the server."""
 
 
 class MirrorFile:
@@ -53,34 +48,7 @@ class HttpsFile:
 
     def fetch(self, artifact: Artifact, sink: BinaryIO, offset: int, progress: Progress) -> None:
         """See `Fetcher.fetch`."""
-        headers = {"Accept-Encoding": "identity", "User-Agent": "speedrun-kit"}
-        if offset:
-            headers["Range"] = f"bytes={offset}-"
-        request = urllib.request.Request(self.url, headers=headers)  # noqa: S310  the base is https
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
-                if answer.status != 206:
-                    sink.truncate(0)
-                    offset = 0
-                while chunk := answer.read(CHUNK):
-                    sink.write(chunk)
-                    offset += len(chunk)
-                    progress(artifact.name, offset, artifact.size)
-                    if offset > artifact.size:
-                        break
-        except urllib.error.HTTPError as e:
-            if e.code == 404:
-                raise PrerequisiteError("no such file there") from e
-            raise NetworkError(
-                f"{self.url} answered {e.code}", "run the command again later, or pass --mirror"
-            ) from e
-        except (urllib.error.URLError, http.client.HTTPException, OSError) as e:
-            reason = getattr(e, "reason", None) or e
-            raise NetworkError(
-                f"{self.url} did not answer ({reason})",
-                "check the network, or pass --mirror with a local git directory",
-            ) from e
-        if offset < artifact.size:
-            raise NetworkError(
-                f"{self.url} ended after {offset} of {artifact.size} bytes", "run the command again"
-            )
+            download(self.url, artifact, sink, offset, progress)
+        except NetworkError as e:
+            raise NetworkError(e.message, f"{e.hint}, or pass --mirror with a local git directory") from e
