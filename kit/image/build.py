@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -123,7 +124,8 @@ def accept(
     lock = read_lock(spec)
     fetch(lock, store, fetchers, progress)
     with assembled(spec, lock, store, store, progress) as built:
-        layout = _adopt(spec, built, store)
+        with store.lock(f"layout-{built.identity.manifest}"):
+            layout = _adopt(spec, built, store)
         write_identity(spec, lock, built.identity)
         return layout
 
@@ -213,7 +215,7 @@ def _refuse_other(spec: EraSpec, promised: Identity, found: Identity) -> None:
 
 
 def _adopt(spec: EraSpec, built: Built, store: Store) -> Layout:
-    """Move layers and documents into the store, and put a layout of hard links beside them."""
+    """Move layers and documents into the store, with a layout of hard links; the caller holds its lock."""
     for layer in built.layers:
         if not store.blob(layer.digest).exists():
             place(layer.path, store.blob(layer.digest))
@@ -225,7 +227,8 @@ def _adopt(spec: EraSpec, built: Built, store: Store) -> Layout:
         for digest in {built.identity.config, manifest, *built.identity.diff_ids}:
             _link(store.blob(digest), blob_path(folder, digest))
         final = store.room(ROOM) / manifest
-        with contextlib.suppress(FileExistsError, OSError):
+        if _found(spec, built.identity, store) is None:
+            shutil.rmtree(final, ignore_errors=True)  # it lost a blob
             folder.rename(final)
     found = _found(spec, built.identity, store)
     if found is None:

@@ -12,18 +12,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from kit.digest import CHUNK, Sha256, sha256_bytes
+from kit.digest import CHUNK, Sha256
 from kit.errors import DigestMismatch, IntegrityError
 from kit.image.build import Layout
 from kit.image.entry import plain_path, refusal, safe_target
 from kit.image.oci import blob_path
 from kit.store import Progress, Store, no_progress
 
-LAYERS = "layers"
-ROOTS = "rootfs"
+LAYERS = "unpacked"
+ROOTS = "roots"
 TREE = "root"
 SEAL = "seal"
-"""A file beside a tree: the sha256 of what `_listing` says of it."""
+"""A file beside a tree: what `_listing` said of it when it was made."""
 
 
 def ensure_rootfs(layout: Layout, store: Store, progress: Progress = no_progress) -> Path:
@@ -55,7 +55,7 @@ def _make(layout: Layout, home: Path, store: Store, progress: Progress) -> None:
         for tree in trees:
             _link_tree(tree, root, folders)
         _finish_folders(root, folders, layout.epoch)
-        (folder / SEAL).write_text(_listing_digest(root))
+        (folder / SEAL).write_text(_listing(root), encoding="utf-8", errors="surrogateescape")
         folder.rename(home)
 
 
@@ -71,7 +71,7 @@ def _unpacked(layout: Layout, diff_id: Sha256, store: Store, progress: Progress)
             root.mkdir()
             folders = _unpack(blob_path(layout.path, diff_id), diff_id, root, progress)
             _finish_folders(root, folders, layout.epoch)
-            (folder / SEAL).write_text(_listing_digest(root))
+            (folder / SEAL).write_text(_listing(root), encoding="utf-8", errors="surrogateescape")
             folder.rename(home)
     return home / TREE
 
@@ -200,18 +200,26 @@ def _walk(root: Path) -> Iterator[tuple[str, os.DirEntry[str], os.stat_result]]:
                 pending.append(path)
 
 
-def _listing_digest(root: Path) -> Sha256:
-    """Return one digest over path, mode, size (not of folders) and time of everything below `root`."""
+def _listing(root: Path) -> str:
+    """Return a line for everything below `root`: mode, size (not of folders), time and path."""
     lines = []
     for path, entry, status in _walk(root):
         size = 0 if entry.is_dir(follow_symlinks=False) else status.st_size
         lines.append(f"{status.st_mode:o} {size} {status.st_mtime_ns} {path}")
-    return sha256_bytes("\n".join(lines).encode(errors="surrogateescape"))
+    return "\n".join(lines)
 
 
 def _check(home: Path) -> None:
-    seal = home / SEAL
-    if not seal.is_file() or seal.read_text() != _listing_digest(home / TREE):
-        raise DigestMismatch(
-            f"files below {home / TREE} have been changed", f"rm -r {home}, and run it again"
+    """Compare a tree with its seal. Raises `DigestMismatch` naming the first path that differs."""
+    try:
+        sealed = (home / SEAL).read_text(encoding="utf-8", errors="surrogateescape")
+        found = _listing(home / TREE)
+    except OSError as e:
+        sealed, found = "", str(e)
+    if sealed != found:
+        rooms = " ".join(str(home.parent.parent / room) for room in (LAYERS, ROOTS))
+        changed = sorted(
+            set(sealed.splitlines()) ^ set(found.splitlines()), key=lambda line: line.split(" ", 3)[-1]
         )
+        path = changed[0].split(" ", 3)[-1]
+        raise DigestMismatch(f"{home / TREE} has been changed, at {path}", f"rm -r {rooms}, and run it again")

@@ -164,7 +164,7 @@ class Tiny:
 @pytest.fixture
 def kitchen(tmp_path: Path) -> Kitchen:
     folder = tmp_path / "packages"
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     return Kitchen(folder)
 
 

@@ -1,0 +1,232 @@
+"""The committed cpu image: built from the registries, compared with its digest, started in a container."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+import pytest
+
+from kit.digest import files_under
+from kit.facts import facts_root
+from kit.image import build
+from kit.image.acquire import fetch
+from kit.image.fetch import AptFetcher, default_fetchers
+from kit.image.lock import lock_path, read_lock, render_lock
+from kit.image.resolve import resolve
+from kit.image.rootfs import ensure_rootfs
+from kit.image.spec import read_spec
+from kit.store import Store, no_progress
+
+pytestmark = pytest.mark.network
+
+ROOT = Path(__file__).parents[2]
+IMAGES = facts_root() / "images"
+RUNC = shutil.which("runc", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+
+VERIFY = """
+import os, sys
+from pathlib import Path
+os.umask(int(sys.argv[3], 8))
+from kit.image.build import verify
+from kit.store import FolderFetcher, Store
+images, mirror, place = (Path(a) for a in (sys.argv[1], sys.argv[2], sys.argv[4]))
+promised, found = verify("cpu", images, Store(place), [FolderFetcher(mirror)])
+print(*(promised.differences(found) or ["same"]), sep="\\n")
+"""
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory) -> Store:
+    """A store with the artifacts of the cpu era; `SPEEDRUN_TEST_STORE` names one to reuse."""
+    reused = os.environ.get("SPEEDRUN_TEST_STORE")
+    store = Store(Path(reused) if reused else tmp_path_factory.mktemp("store"))
+    fetch(read_lock(read_spec(IMAGES, "cpu")), store, default_fetchers(None))
+    return store
+
+
+@pytest.fixture(scope="session")
+def layout(store):
+    return build.ensure_layout("cpu", IMAGES, store, [])
+
+
+@pytest.fixture(scope="session")
+def root(layout, store):
+    return ensure_rootfs(layout, store)
+
+
+def test_the_lock_builds_into_the_committed_digest(store):
+    promised, found = build.verify("cpu", IMAGES, store, [])
+    assert promised.differences(found) == ()
+
+
+def test_resolving_again_gives_the_committed_lock(store):
+    spec = read_spec(IMAGES, "cpu")
+    again = resolve(spec, store, default_fetchers(None), no_progress)
+    assert render_lock("cpu", spec.sha256, again.debs, again.wheels) == lock_path(spec).read_bytes()
+
+
+def test_another_umask_zone_locale_and_home_build_the_same(store, tmp_path):
+    env = {"TZ": "Asia/Kathmandu", "LC_ALL": "tr_TR.UTF-8", "HOME": "/nonexistent", "PATH": "/usr/bin:/bin"}
+    assert _verify([sys.executable], store, tmp_path / "elsewhere", env) == "same\n"
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("setpriv") is None, reason="changing the user needs root"
+)
+def test_an_ordinary_user_builds_the_same(store, tmp_path_factory):
+    python = _python_for_others()
+    if python is None:
+        pytest.skip("no Python 3.11 that another user can run")
+    place = Path("/tmp") / f"speedrun-other-{uuid.uuid4().hex[:8]}"
+    place.mkdir()
+    try:
+        source = place / "source"
+        shutil.copytree(ROOT / "kit", source / "kit", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(IMAGES, source / "images")
+        shutil.copytree(Path(sys.prefix) / "lib" / "python3.11" / "site-packages", source / "site")
+        mirror = place / "mirror"
+        mirror.mkdir()
+        for artifact in read_lock(read_spec(IMAGES, "cpu")).artifacts:
+            shutil.copy(store.blob(artifact.sha256), mirror / artifact.name)
+        os.chown(place, 65534, 65534)
+        setpriv = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", python]
+        env = {
+            "PYTHONPATH": f"{source}:{source / 'site'}",
+            "PATH": "/usr/bin:/bin",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        said = _verify(setpriv, None, place / "store", env, images=source / "images", mirror=mirror)
+        assert said == "same\n"
+    finally:
+        shutil.rmtree(place)
+
+
+def _python_for_others() -> str | None:
+    for python in ("/usr/bin/python3.11", "/usr/local/bin/python3.11"):
+        asked = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", python, "-c", ""]
+        if Path(python).exists() and subprocess.run(asked, check=False, capture_output=True).returncode == 0:
+            return python
+    return None
+
+
+def _verify(python, store, place, env, images=IMAGES, mirror=None) -> str:
+    mirror = mirror or store.root / "blobs" / "sha256"
+    argv = [*python, "-c", VERIFY, str(images), str(mirror), "077", str(place)]
+    env = {"PYTHONPATH": str(ROOT), **env}
+    done = subprocess.run(argv, env=env, cwd="/", capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_apt_itself_can_bring_a_package(tmp_path):
+    deb = next(d for d in read_lock(read_spec(IMAGES, "cpu")).debs if d.package == "usr-is-merged")
+    assert Store(tmp_path).ensure(deb, [AptFetcher()]).stat().st_size == deb.size
+
+
+def test_the_root_file_system_holds_no_byte_code_and_no_dangling_link(root):
+    files = files_under(root)
+    assert not [name for name in files if name.endswith(".pyc")]
+    dangling = {p.relative_to(root).as_posix() for p in root.rglob("*") if not _inside(root, p).exists()}
+    # tar's remote helper and OpenSSL's own certificates dangle in Debian too.
+    assert dangling == {"etc/rmt", "usr/lib/ssl/cert.pem"}
+    assert "usr/local/bin/torchrun" in files and "usr/include/python3.11/Python.h" in files
+
+
+def _inside(root: Path, link: Path) -> Path:
+    """Follow a link as a process inside would."""
+    for _ in range(10):
+        if not link.is_symlink():
+            return link
+        target = os.readlink(link)
+        link = root / target.lstrip("/") if target.startswith("/") else link.parent / target
+    return link
+
+
+def guest(root: Path, folder: Path, *argv: str) -> str:
+    """Run argv in the image without network, read-only, as the guest user; return stdout."""
+    folder.mkdir()
+    subprocess.run([RUNC, "spec"], cwd=folder, check=True)
+    config = json.loads((folder / "config.json").read_text())
+    config["root"] = {"path": str(root), "readonly": True}
+    config["hostname"] = "localhost"
+    config["process"].update(
+        terminal=False,
+        args=list(argv),
+        user={"uid": 65532, "gid": 65532},
+        cwd="/workspace",
+        rlimits=[],
+        env=[f"{key}={value}" for key, value in read_spec(IMAGES, "cpu").env],
+    )
+    options = ["nosuid", "nodev", "exec", "size=2g"]
+    config["mounts"] += [
+        {"destination": d, "type": "tmpfs", "source": "tmpfs", "options": options}
+        for d in ("/tmp", "/workspace")
+    ]
+    (folder / "config.json").write_text(json.dumps(config))
+    argv = [RUNC, "run", "--bundle", str(folder), f"image-test-{uuid.uuid4().hex[:8]}"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+needs_runc = pytest.mark.skipif(RUNC is None or os.geteuid() != 0, reason="needs runc as root")
+
+
+@pytest.mark.container
+@needs_runc
+def test_torch_and_numpy_run_inside(root, tmp_path):
+    code = "import torch, numpy; print(torch.__version__, torch.tensor(numpy.ones(3)).sum().item())"
+    assert guest(root, tmp_path / "b", "python3", "-c", code) == "2.13.0+cpu 3.0\n"
+
+
+@pytest.mark.container
+@needs_runc
+def test_lines_leave_the_guest_one_at_a_time(root, tmp_path):
+    code = "import sys; print(sys.stdout.line_buffering, sys.stderr.line_buffering)"
+    assert guest(root, tmp_path / "b", "python3", "-c", code) == "True True\n"
+
+
+@pytest.mark.container
+@needs_runc
+def test_torchrun_is_a_command_inside(root, tmp_path):
+    assert "--nproc-per-node" in guest(root, tmp_path / "b", "torchrun", "--help")
+
+
+@pytest.mark.container
+@needs_runc
+def test_c_and_cpp_programs_and_python_extensions_compile_inside(root, tmp_path):
+    script = r"""
+set -e
+cat > a.c <<'END'
+#include <stdio.h>
+int main(void) { puts("c"); }
+END
+cat > b.cc <<'END'
+#include <iostream>
+int main() { std::cout << "c++\n"; }
+END
+cat > ext.c <<'END'
+#include <Python.h>
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "ext", 0, -1, 0};
+PyMODINIT_FUNC PyInit_ext(void) { return PyModule_Create(&module); }
+END
+gcc a.c -o a && ./a
+g++ -fopenmp b.cc -o b && ./b
+cc -shared -fPIC $(python3-config --includes) ext.c -o ext.so
+python3 -c 'import ext; print(ext.__name__)'
+whoami
+"""
+    assert guest(root, tmp_path / "b", "bash", "-c", script) == "c\nc++\next\nguest\n"
+
+
+@pytest.mark.container
+@needs_runc
+def test_inductor_compiles_inside(root, tmp_path):
+    code = "import torch; print(torch.compile(lambda x: (x * 2 + 1).sum())(torch.ones(100)).item())"
+    assert guest(root, tmp_path / "b", "python3", "-c", code) == "300.0\n"

@@ -1,0 +1,91 @@
+"""`speedrun image`: exit codes, and what goes to which stream."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from kit.cli import run
+from kit.image.digest import digest_path
+
+
+@pytest.fixture
+def speedrun(tiny, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("kit.facts.facts_root", lambda: tmp_path)
+
+    def call(*arguments, mirror=True):
+        where = ["--store", str(tmp_path / "store")]
+        where += ["--mirror", str(tiny.mirror)] if mirror and arguments[0] != "list" else []
+        monkeypatch.setattr("kit.image.fetch.PipFetcher.fetch", _absent)
+        monkeypatch.setattr("kit.image.fetch.PoolFetcher.fetch", _absent)
+        monkeypatch.setattr("kit.image.fetch.AptFetcher.fetch", _absent)
+        monkeypatch.setattr("kit.image.fetch.SnapshotFetcher.fetch", _absent)
+        code = run(["image", *arguments, *where])
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return call
+
+
+def _absent(self, artifact, sink, offset, progress):
+    from kit.errors import PrerequisiteError
+
+    raise PrerequisiteError("no network in this test")
+
+
+def test_build_accept_verify_and_list_say_yes(speedrun):
+    assert speedrun("build", "tiny", "--accept")[0] == 0
+    code, out, err = speedrun("verify", "tiny", "--json")
+    assert code == 0 and "promised ones" in err
+    report = json.loads(out)
+    assert report["same"] is True and report["promised"] == report["found"]
+    code, out, _ = speedrun("list", "--json")
+    assert code == 0
+    assert json.loads(out)["eras"][0]["built"] is True
+    assert speedrun("lock", "tiny", "--check")[0] == 0
+    assert "tiny" in speedrun("list")[1]
+
+
+def test_fetch_says_how_much_was_new(speedrun):
+    first = json.loads(speedrun("fetch", "tiny", "--json")[1])
+    assert first["fetched_bytes"] == first["bytes"] > 0
+    assert json.loads(speedrun("fetch", "tiny", "--json")[1])["fetched_bytes"] == 0
+
+
+def test_an_unknown_era_is_3_and_lists_the_known(speedrun):
+    code, out, err = speedrun("build", "torch-1.0")
+    assert (code, out) == (3, "")
+    assert "the known eras are: tiny" in err
+
+
+def test_files_that_are_not_to_be_had_are_3(speedrun):
+    code, _, err = speedrun("fetch", "tiny", mirror=False)
+    assert code == 3
+    assert "--mirror DIR" in err and "pool/main/h/hello" in err
+
+
+def test_a_stale_lock_is_4_and_names_the_command(speedrun, tiny):
+    path = tiny.images / "tiny" / "image.toml"
+    path.write_text(path.read_text() + "\n# changed\n")
+    code, _, err = speedrun("build", "tiny")
+    assert code == 4
+    assert "image.toml" in err and "lock.json" in err and "try: speedrun image lock tiny" in err
+
+
+def test_a_result_that_differs_is_4_with_a_report(speedrun, tiny):
+    speedrun("build", "tiny", "--accept")
+    path = digest_path(tiny.spec)
+    config = next(line for line in path.read_text().splitlines() if line.startswith("config"))
+    path.write_text(path.read_text().replace(config, f"config    sha256:{'e' * 64}"))
+    code, out, err = speedrun("verify", "tiny", "--json")
+    assert code == 4
+    assert "config: expected eeee" in err and "layer" not in err
+    assert json.loads(out)["same"] is False
+
+
+def test_an_archive_is_written_beside_the_digests(speedrun, tmp_path):
+    speedrun("build", "tiny", "--accept")
+    code, out, _ = speedrun("build", "tiny", "--archive", str(tmp_path / "tiny.tar"))
+    assert code == 0 and out.startswith("config   sha256:")
+    assert (tmp_path / "tiny.tar").stat().st_size > 1_000_000

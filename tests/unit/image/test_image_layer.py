@@ -1,0 +1,158 @@
+"""Layers: what is in them, what contradicts, and how their bytes are spelled."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import tarfile
+
+import pytest
+
+from kit.errors import IntegrityError
+from kit.image.base import GUEST_UID
+from kit.image.build import assembled, fetch
+from kit.image.entry import Entry, Extent, Kind, folder, link, literal
+from kit.image.layer import plan_layers
+from kit.image.lock import read_lock
+from kit.image.tarball import tar_size, write_tar
+from kit.store import FolderFetcher, Store, no_progress
+
+EPOCH = 1783728000
+
+
+def spell(entries):
+    out = io.BytesIO()
+    size = write_tar(entries, EPOCH, out.write, lambda done: None)
+    assert size == len(out.getvalue()) == tar_size(entries)
+    return out.getvalue()
+
+
+def plans(tiny, tmp_path, debs=(), wheels=(), own_layer=("big",)):
+    """Plan the tiny era with further packages."""
+    store = Store(tmp_path / "store")
+    lock = read_lock(tiny.spec)
+    lock = dataclasses.replace(lock, debs=(*lock.debs, *debs), wheels=(*lock.wheels, *wheels))
+    fetch(lock, store, [FolderFetcher(tiny.mirror)])
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    return plan_layers(dataclasses.replace(tiny.spec, own_layer=own_layer), lock, store, spool)
+
+
+def test_long_and_foreign_names_survive_in_any_tar_reader():
+    names = ["short", "d/" + "n" * 99, "d/" + "n" * 200, "d/" + "é" * 60, "d/ü"]
+    entries = [literal(n, n.encode(), "test") for n in names]
+    entries += [link("d/l", "t" * 150, "test"), folder("f" * 120, "test")]
+    with tarfile.open(fileobj=io.BytesIO(spell(entries)), mode="r:") as tar:
+        assert [m.name for m in tar.getmembers()] == [*names, "d/l", "f" * 120]
+        assert all(tar.extractfile(n).read() == n.encode() for n in names)
+        assert tar.getmember("d/l").linkname == "t" * 150
+        assert {(m.uid, m.gid, m.uname, m.gname, m.mtime) for m in tar} == {(0, 0, "", "", EPOCH)}
+
+
+def test_a_header_is_the_one_that_the_format_describes():
+    ours = spell(
+        [Entry("bin/x", Kind.FILE, 0o755, "test", 0), folder("bin", "test"), link("l", "bin/x", "test")]
+    )
+    with tarfile.open(fileobj=io.BytesIO(ours), mode="r:") as tar:
+        members = tar.getmembers()
+    assert [(m.type, m.mode) for m in members] == [(b"0", 0o755), (b"5", 0o755), (b"2", 0o777)]
+    assert ours[257:265] == b"ustar\x0000"
+
+
+def test_a_source_that_is_too_short_or_too_long_is_refused(tmp_path):
+    file = tmp_path / "f"
+    file.write_bytes(b"12345")
+    for offset, size in ((3, 5), (0, 9)):
+        entry = Entry("f", Kind.FILE, 0o644, "some.deb", size, Extent(file, offset, size))
+        with pytest.raises(IntegrityError, match=r"some\.deb: f is not of its promised size"):
+            spell([entry])
+
+
+def test_layers_come_in_the_promised_order_and_hold_what_their_titles_say(tiny, tmp_path):
+    found = plans(tiny, tmp_path)
+    assert [p.title for p in found] == ["base", "big", "small wheels"]
+    base, big, small = ({e.path: e for e in p.entries} for p in found)
+    site = "usr/local/lib/python3.11/dist-packages"
+    assert base["usr/bin/hello"].mode == 0o755
+    assert "usr/local/bin/bigrun" in big and f"{site}/big/weights.bin" in big
+    assert f"{site}/small.py" in small and f"{site}/big/__init__.py" not in small
+    for plan in found:
+        paths = [e.path for e in plan.entries]
+        parents = {p.rpartition("/")[0] for p in paths} - {""}
+        assert parents <= set(paths) and len(paths) == len(set(paths))
+        assert all(paths.index(p) < paths.index(c) for c in paths if (p := c.rpartition("/")[0]))
+
+
+def test_the_base_has_what_package_scripts_would_have_made(tiny, tmp_path):
+    base = {e.path: e for e in plans(tiny, tmp_path)[0].entries}
+    assert f"guest:x:{GUEST_UID}:" in base["etc/passwd"].source.data.decode()
+    assert b"127.0.0.1 localhost" in base["etc/hosts"].source.data
+    assert (base["lib"].target, base["bin"].target) == ("usr/lib", "usr/bin")
+    assert base["usr/bin/sh"].target == "dash"
+    assert {base[p].mode for p in ("tmp", "workspace")} == {0o1777}
+    assert {"data", "input", "proc", "sys", "dev"} <= base.keys()
+    status = base["var/lib/dpkg/status"].source.data.decode()
+    assert status.startswith("Package: hello\nStatus: install ok installed\nVersion: 1.0-1\n")
+
+
+def test_the_guest_writes_line_by_line_to_both_streams(tiny, tmp_path):
+    import subprocess
+    import sys
+
+    base = {e.path: e for e in plans(tiny, tmp_path)[0].entries}
+    code = base["usr/lib/python3.11/sitecustomize.py"].source.data.decode()
+    code += "\nprint(sys.stdout.line_buffering, sys.stderr.line_buffering)"
+    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "True True\n"
+
+
+def test_two_packages_may_bring_the_same_bytes_to_one_place(tiny, tmp_path, kitchen, cook):
+    deb = kitchen.deb(
+        [cook.member("./usr/bin/hello", b"#!/bin/sh\necho hello\n", mode=0o755)], package="again"
+    )
+    assert plans(tiny, tmp_path, debs=[deb])[0].title == "base"
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("./usr/bin/hello", {"data": b"other bytes", "mode": 0o755}),
+        ("./usr/bin/hello", {"data": b"#!/bin/sh\necho hello\n"}),
+        ("./usr/bin/hello", {"kind": tarfile.SYMTYPE, "linkname": "dash"}),
+        ("./usr/bin/hello", {"kind": tarfile.DIRTYPE}),
+    ],
+    ids=["bytes", "mode", "link", "folder"],
+)
+def test_two_packages_that_contradict_each_other_are_refused(tiny, tmp_path, kitchen, cook, name, fields):
+    deb = kitchen.deb([cook.member(name, **fields)], package="other")
+    with pytest.raises(IntegrityError, match="has something else there"):
+        plans(tiny, tmp_path, debs=[deb])
+
+
+def test_a_file_below_a_link_is_refused(tiny, tmp_path, kitchen, cook):
+    first = kitchen.deb([cook.member("./srv/way", kind=tarfile.SYMTYPE, linkname="/etc")], package="first")
+    second = kitchen.deb([cook.member("./srv/way/passwd", b"evil")], package="second")
+    with pytest.raises(IntegrityError, match="has no folder at srv/way"):
+        plans(tiny, tmp_path, debs=[first, second])
+
+
+def test_a_later_layer_cannot_replace_what_an_earlier_one_holds(tiny, tmp_path, kitchen):
+    wheel = kitchen.wheel({"third-1.0.data/data/bin/bigrun": b"evil"}, project="third", version="1.0")
+    with pytest.raises(IntegrityError, match="usr/local/bin/bigrun"):
+        plans(tiny, tmp_path, wheels=[wheel])
+
+
+def test_an_own_layer_that_is_not_locked_is_refused(tiny, tmp_path):
+    with pytest.raises(IntegrityError, match="own-layer names triton"):
+        plans(tiny, tmp_path, own_layer=("triton", "big"))
+
+
+def test_the_whole_image_unpacks_with_other_tools(tiny, tmp_path):
+    store = Store(tmp_path / "store")
+    lock = read_lock(tiny.spec)
+    fetch(lock, store, [FolderFetcher(tiny.mirror)])
+    with assembled(tiny.spec, lock, store, store, no_progress) as built:
+        for layer in built.layers:
+            with tarfile.open(layer.path, mode="r:") as tar:
+                assert all(m.mtime == tiny.spec.epoch and m.uid == 0 for m in tar)
+    assert not list((tmp_path / "store" / "layouts").iterdir())
