@@ -1,0 +1,155 @@
+"""The facts of a sharded data set: names, sizes, and who stated which digests. Opens no shard."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from kit.data.shard import HEADER_BYTES, TOKEN_BYTES
+from kit.digest import Sha256, canonical_json, sha256_bytes
+from kit.errors import PrerequisiteError, SchemaError, StaleLock, UsageError
+from kit.schema import read_json, read_toml
+from kit.store import Artifact
+
+FINEWEB = "fineweb10B"
+
+
+class StatedBy(StrEnum):
+    """Whose word a shard's digest is."""
+
+    HUB = "hub"
+    """The Hub's, for one revision."""
+    FOLDER = "folder"
+    """Only of the files that someone had: it says that they did not change since."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataSet:
+    """A data set as `records/<name>.toml` describes it. Every shard has the same size."""
+
+    name: str
+    repo: str
+    folder: str
+    """Where scripts look for it, below their working folder."""
+    val_name: str
+    train_prefix: str
+    train_first: int
+    train_last: int
+    tokens: int
+    """Of one shard."""
+    size: int
+    """Of one shard, in bytes."""
+    sha256: Sha256
+    """Of the TOML file's bytes."""
+    path: Path
+
+    def shards(self, train: int) -> tuple[str, ...]:
+        """
+        Return the names of the validation shard and of the first `train` training shards, in that order.
+
+        Raises `UsageError` if there are not so many.
+        """
+        most = self.train_last - self.train_first + 1
+        if not 0 <= train <= most:
+            raise UsageError(f"{self.name} has {most} training shards, not {train}")
+        numbers = range(self.train_first, self.train_first + train)
+        return (self.val_name, *(f"{self.train_prefix}{n:06d}.bin" for n in numbers))
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """Which bytes the shards are, and who says so."""
+
+    repo: str
+    revision: str | None
+    stated_by: StatedBy
+    dataset_sha256: Sha256
+    files: tuple[Artifact, ...]
+    """Sorted by name."""
+
+    def artifact(self, name: str) -> Artifact | None:
+        """Return what is stated of one shard, or None."""
+        return next((a for a in self.files if a.name == name), None)
+
+    def to_json(self) -> bytes:
+        """Return the document of schema `dataset-lock.v1`, in canonical form with a line end."""
+        return (
+            canonical_json(
+                {
+                    "schema": "dataset-lock.v1",
+                    "dataset_sha256": self.dataset_sha256,
+                    "repo": self.repo,
+                    "revision": self.revision,
+                    "stated_by": self.stated_by,
+                    "files": {a.name: {"size": a.size, "sha256": a.sha256} for a in self.files},
+                }
+            )
+            + b"\n"
+        )
+
+
+def load_dataset(records: Path, name: str = FINEWEB) -> DataSet:
+    """Read `<records>/<name>.toml`. Raises `SchemaError` if size and tokens do not fit together."""
+    path = records / f"{name}.toml"
+    d = read_toml(path, "dataset.v1")
+    train, shard = d["train"], d["shard"]
+    if shard["size"] != HEADER_BYTES + TOKEN_BYTES * shard["tokens"] or train["last"] < train["first"]:
+        raise SchemaError(f"{path}: a shard of {shard['tokens']} tokens does not have {shard['size']} bytes")
+    return DataSet(
+        name=d["name"],
+        repo=d["repo"],
+        folder=d["folder"],
+        val_name=d["val"]["name"],
+        train_prefix=train["prefix"],
+        train_first=train["first"],
+        train_last=train["last"],
+        tokens=shard["tokens"],
+        size=shard["size"],
+        sha256=sha256_bytes(path.read_bytes()),
+        path=path,
+    )
+
+
+def lock_path(dataset: DataSet) -> Path:
+    """Return where the data set's lock is or would be: beside its TOML file."""
+    return dataset.path.with_suffix(".lock.json")
+
+
+def load_lock(dataset: DataSet) -> Statement | None:
+    """
+    Read the lock that is part of the facts; None if there is none, and then full runs are unpinned.
+
+    Raises `StaleLock` if it was made from another version of the TOML file, `SchemaError` if it is not
+    the Hub's statement: only that can be checked by somebody else.
+    """
+    path = lock_path(dataset)
+    if not path.exists():
+        return None
+    statement = read_statement(path, dataset)
+    if statement.stated_by is not StatedBy.HUB or statement.revision is None:
+        raise SchemaError(
+            f"{path}: a lock needs the Hub's word and its revision", "make it with: speedrun data lock"
+        )
+    return statement
+
+
+def read_statement(path: Path, dataset: DataSet) -> Statement:
+    """Read a statement. Raises `StaleLock` if it is about another version of the data set."""
+    try:
+        d: dict[str, Any] = read_json(path, "dataset-lock.v1")
+    except PrerequisiteError as e:
+        raise PrerequisiteError(e.message, "speedrun data fetch") from e
+    if d["dataset_sha256"] != dataset.sha256:
+        raise StaleLock(
+            f"{path} was made from another version of {dataset.path}", "renew it with: speedrun data lock"
+        )
+    files = (Artifact(name, f["size"], Sha256(f["sha256"])) for name, f in d["files"].items())
+    return Statement(
+        repo=d["repo"],
+        revision=d["revision"],
+        stated_by=StatedBy(d["stated_by"]),
+        dataset_sha256=Sha256(d["dataset_sha256"]),
+        files=tuple(sorted(files, key=lambda a: a.name)),
+    )

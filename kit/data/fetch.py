@@ -1,0 +1,195 @@
+"""Brings shards into the store and lays them out as a folder that a guest can read. Judges no token."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kit.data.dataset import DataSet, StatedBy, Statement, load_lock, read_statement
+from kit.data.hub import Hub
+from kit.data.memo import Memo, identity
+from kit.data.shard import read_header
+from kit.digest import tree_digest
+from kit.errors import IntegrityError, PrerequisiteError
+from kit.store import Artifact, Fetcher, FolderFetcher, Progress, Store, no_progress, write_atomic
+
+
+@dataclass(frozen=True, slots=True)
+class Shards:
+    """Shards in one folder of the store, each a hard link to its blob."""
+
+    folder: Path
+    files: tuple[Artifact, ...]
+    """Sorted by name."""
+    repo: str
+    revision: str | None
+    stated_by: StatedBy
+    pinned: bool
+    """The digests are those of a lock that is part of the facts. If not, a full run says so."""
+
+
+def fetch(
+    dataset: DataSet,
+    names: Sequence[str],
+    store: Store,
+    *,
+    mirror: Path | None = None,
+    endpoint: str | None = None,
+    progress: Progress = no_progress,
+) -> Shards:
+    """
+    Bring the named shards into the store.
+
+    Expected digests are the lock's if there is one, else what `mirror` holds if it is given, else what the
+    Hub states for its newest revision; the latter two are kept in the store, and the result is not pinned.
+    Shards that are here are not asked for. Raises as `Hub.state` and `Store.ensure` do; what was
+    complete before an error is kept.
+    """
+    lock = load_lock(dataset)
+    statement = lock or _stated(dataset, names, store, mirror, endpoint, progress)
+    wanted = _wanted(dataset, names, statement)
+    sources: list[Fetcher] = [FolderFetcher(mirror)] if mirror else []
+    if statement.revision and not all(store.has(a) for a in wanted):
+        sources += _hub_sources(statement, endpoint, bool(mirror))
+    memo = Memo(store)
+    for artifact in wanted:
+        fresh = not store.has(artifact)
+        path = store.ensure(artifact, sources, progress)
+        _check(path, dataset)
+        if fresh:
+            memo.learn(path, identity(path), artifact.sha256)
+    return _lay_out(wanted, statement, store, memo, pinned=lock is not None)
+
+
+def find(dataset: DataSet, names: Sequence[str], store: Store) -> Shards:
+    """
+    Return the named shards as they are in the store; fetches nothing.
+
+    Raises `PrerequisiteError` with the command that brings them. Their bytes are not read: see `verify`.
+    """
+    lock = load_lock(dataset)
+    statement = lock or _known(dataset, store)
+    if statement is None:
+        raise PrerequisiteError(f"no shard of {dataset.name} is here", "speedrun data fetch --record N")
+    wanted = _wanted(dataset, names, statement)
+    absent = [a.name for a in wanted if not store.has(a)]
+    if absent:
+        some = ", ".join(absent[:3]) + (" …" if len(absent) > 3 else "")
+        raise PrerequisiteError(
+            f"{len(absent)} of {len(wanted)} shards of {dataset.name} are not here ({some})",
+            "speedrun data fetch --record N",
+        )
+    return _lay_out(wanted, statement, store, Memo(store), pinned=lock is not None)
+
+
+def _statement_path(dataset: DataSet, store: Store) -> Path:
+    return store.room("data") / f"{dataset.name}.stated.json"
+
+
+def _known(dataset: DataSet, store: Store) -> Statement | None:
+    path = _statement_path(dataset, store)
+    return read_statement(path, dataset) if path.exists() else None
+
+
+def _stated(
+    dataset: DataSet,
+    names: Sequence[str],
+    store: Store,
+    mirror: Path | None,
+    endpoint: str | None,
+    progress: Progress,
+) -> Statement:
+    """Find out which bytes are expected where no lock says so, and remember it."""
+    known = _known(dataset, store)
+    missing = [n for n in names if known is None or known.artifact(n) is None]
+    if known is not None and not missing:
+        return known
+    if mirror is not None:
+        new = _folder_statement(dataset, missing, mirror, store, progress)
+    else:
+        new = Hub(endpoint).state(dataset, missing, known.revision if known else None)
+    statement = new if known is None else _merged(known, new)
+    write_atomic(_statement_path(dataset, store), statement.to_json())
+    return statement
+
+
+def _merged(known: Statement, new: Statement) -> Statement:
+    files = tuple(sorted({*known.files, *new.files}, key=lambda a: a.name))
+    if known.stated_by is new.stated_by and known.revision == new.revision:
+        return Statement(new.repo, new.revision, new.stated_by, new.dataset_sha256, files)
+    return Statement(new.repo, None, StatedBy.FOLDER, new.dataset_sha256, files)
+
+
+def _folder_statement(
+    dataset: DataSet, names: Sequence[str], mirror: Path, store: Store, progress: Progress
+) -> Statement:
+    if not mirror.is_dir():
+        raise PrerequisiteError(f"{mirror} is not a folder")
+    places = {p.name: p for p in sorted(mirror.rglob("*.bin")) if p.is_file()}
+    memo = Memo(store)
+    files: list[Artifact] = []
+    for n, name in enumerate(names):
+        progress(f"reading {mirror}", n * dataset.size, len(names) * dataset.size)
+        if name not in places:
+            raise PrerequisiteError(
+                f"{name} is not in {mirror}", f"download it from the data set {dataset.repo}"
+            )
+        _check(places[name], dataset)
+        files.append(Artifact(name, dataset.size, memo.sha256(places[name])[0]))
+    memo.save()
+    return Statement(
+        dataset.repo, None, StatedBy.FOLDER, dataset.sha256, tuple(sorted(files, key=lambda a: a.name))
+    )
+
+
+def _hub_sources(statement: Statement, endpoint: str | None, optional: bool) -> list[Fetcher]:
+    try:
+        return [Hub(endpoint).fetcher(statement.repo, statement.revision or "")]
+    except PrerequisiteError:
+        if optional:
+            return []
+        raise
+
+
+def _wanted(dataset: DataSet, names: Sequence[str], statement: Statement) -> tuple[Artifact, ...]:
+    found = {a.name: a for a in statement.files}
+    unknown = [n for n in names if n not in found]
+    if unknown:
+        raise PrerequisiteError(
+            f"nothing says which bytes {unknown[0]} has ({len(unknown)} shards)",
+            "speedrun data fetch --record N",
+        )
+    return tuple(found[n] for n in sorted(names))
+
+
+def _check(path: Path, dataset: DataSet) -> None:
+    tokens = read_header(path).tokens
+    if tokens != dataset.tokens:
+        raise IntegrityError(f"{path} has {tokens} tokens, expected {dataset.tokens}")
+
+
+def _lay_out(
+    wanted: tuple[Artifact, ...], statement: Statement, store: Store, memo: Memo, *, pinned: bool
+) -> Shards:
+    digest = tree_digest({a.name: a.sha256 for a in wanted})
+    folder = store.room("data") / f"shards-{digest[:16]}"
+    if not _is_laid_out(folder, wanted, store):
+        with store.lock(f"data-{digest[:16]}"), store.staging("data") as staging:
+            for artifact in wanted:
+                memo.link(store.blob(artifact.sha256), staging / artifact.name)
+            shutil.rmtree(folder, ignore_errors=True)
+            staging.replace(folder)
+    memo.save()
+    return Shards(folder, wanted, statement.repo, statement.revision, statement.stated_by, pinned)
+
+
+def _is_laid_out(folder: Path, wanted: tuple[Artifact, ...], store: Store) -> bool:
+    try:
+        names = sorted(p.name for p in folder.iterdir())
+        return names == [a.name for a in wanted] and all(
+            (folder / a.name).samefile(store.blob(a.sha256)) for a in wanted
+        )
+    except FileNotFoundError:
+        return False

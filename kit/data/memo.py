@@ -1,0 +1,95 @@
+"""Remembers the sha256 of files that did not change since they were hashed. Decides nothing about them."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from pathlib import Path
+
+from kit.digest import Sha256, is_sha256, sha256_file
+from kit.errors import SchemaError
+from kit.schema import parse_json
+from kit.store import Store, write_atomic
+
+KEPT = 4096
+"""Entries; the oldest go first."""
+SETTLE_S = 0.05
+"""Longer than a tick of the clock that file systems stamp with: two changes within one look like one."""
+
+
+def identity(path: Path) -> str:
+    """
+    Name a file as it is now: device, inode, size, mtime and ctime in nanoseconds.
+
+    Any write or rename through the kernel changes the ctime, which no program can set back; one that
+    sets the machine's clock back, as root, could.
+    """
+    s = path.stat()
+    return f"{s.st_dev}:{s.st_ino}:{s.st_size}:{s.st_mtime_ns}:{s.st_ctime_ns}"
+
+
+class Memo:
+    """The memo of one store. Threads may share it; processes merge what they learn when they save."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._path = store.room("memo") / "sha256.json"
+        self._known = self._read()
+        self._new: dict[str, Sha256] = {}
+        self._lock = threading.Lock()
+
+    def sha256(self, path: Path, anew: bool = False) -> tuple[Sha256, bool]:
+        """Return a file's sha256, and whether it had to be hashed for that; `anew` hashes it in any case."""
+        before = identity(path)
+        known = None if anew else self._recall(before)
+        if known is not None:
+            return known, False
+        settled = time.time() - path.stat().st_ctime > SETTLE_S
+        digest = sha256_file(path)
+        if settled:
+            self.learn(path, before, digest)
+        return digest, True
+
+    def learn(self, path: Path, expected: str, digest: Sha256) -> None:
+        """Remember `digest` for the file, if it is still the one named `expected`."""
+        if identity(path) == expected:
+            with self._lock:
+                self._new[expected] = digest
+
+    def link(self, path: Path, new: Path) -> None:
+        """Hard-link a file. That changes its ctime, so what is known of it is carried over."""
+        known = self._recall(identity(path))
+        os.link(path, new)
+        if known is not None:
+            self.learn(path, identity(path), known)
+
+    def _recall(self, name: str) -> Sha256 | None:
+        with self._lock:
+            return self._new.get(name) or self._known.get(name)
+
+    def save(self) -> None:
+        """
+        Write what was learnt, keeping what other processes wrote meanwhile.
+
+        Returns after a tick of the clock: a change from then on gives a file another identity.
+        """
+        with self._lock:
+            new, self._new = self._new, {}
+        if not new:
+            return
+        with self._store.lock("memo"):
+            known = {**self._read(), **new}
+            self._known = dict(list(known.items())[-KEPT:])
+            write_atomic(self._path, json.dumps(self._known).encode(), mode=0o600)
+        time.sleep(SETTLE_S)
+
+    def _read(self) -> dict[str, Sha256]:
+        try:
+            found = parse_json(self._path.read_bytes(), str(self._path))
+        except (OSError, SchemaError):
+            return {}
+        if not isinstance(found, dict):
+            return {}
+        return {str(k): Sha256(v) for k, v in found.items() if isinstance(v, str) and is_sha256(v)}

@@ -1,0 +1,84 @@
+"""Reads shards and compares them with what is stated of them. Changes none of them."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from kit.data.dataset import DataSet
+from kit.data.fetch import Shards
+from kit.data.memo import Memo
+from kit.data.shard import read_header
+from kit.errors import KitError
+from kit.store import Artifact, Progress, Store, no_progress
+
+WORKERS = 4
+"""Hashing is bound by the disk soon after that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What was found about one shard."""
+
+    name: str
+    fault: str | None
+    """One sentence; None if header, count, size and sha256 are as stated."""
+    hashed: bool
+    """False if the memo knew the digest of the unchanged file."""
+
+
+def verify(
+    dataset: DataSet,
+    shards: Shards,
+    store: Store,
+    *,
+    rehash: bool = False,
+    progress: Progress = no_progress,
+) -> tuple[Checked, ...]:
+    """
+    Check every shard: header, token count, size, sha256. Sorted by name; a fault is a value, not an error.
+
+    An unchanged file is hashed once (see `memo`), unless `rehash`. Tokens are not looked at one by one:
+    the digest covers them.
+    """
+    memo = Memo(store)
+    done = 0
+    total = len(shards.files) * dataset.size
+
+    def one(artifact: Artifact) -> Checked:
+        return _check(shards.folder / artifact.name, artifact, dataset, memo, rehash)
+
+    with ThreadPoolExecutor(max_workers=min(WORKERS, os.cpu_count() or 1)) as pool:
+        found: list[Checked] = []
+        for checked in pool.map(one, shards.files):
+            found.append(checked)
+            done += dataset.size
+            progress(f"verifying {dataset.name}", done, total)
+    memo.save()
+    return tuple(found)
+
+
+def drop_faulty(shards: Shards, checked: tuple[Checked, ...], store: Store) -> None:
+    """Remove the blobs of faulty shards and their links, so that `fetch` brings them again."""
+    faulty = {c.name for c in checked if c.fault}
+    for artifact in shards.files:
+        if artifact.name in faulty:
+            store.blob(artifact.sha256).unlink(missing_ok=True)
+            (shards.folder / artifact.name).unlink(missing_ok=True)
+
+
+def _check(path: Path, artifact: Artifact, dataset: DataSet, memo: Memo, rehash: bool) -> Checked:
+    hashed = False
+    try:
+        tokens = read_header(path).tokens
+        if tokens != dataset.tokens:
+            return Checked(artifact.name, f"it has {tokens} tokens, expected {dataset.tokens}", hashed)
+        digest, hashed = memo.sha256(path, anew=rehash)
+    except KitError as e:
+        return Checked(artifact.name, e.message, hashed)
+    except OSError as e:
+        return Checked(artifact.name, f"it cannot be read: {e.strerror}", hashed)
+    fault = None if digest == artifact.sha256 else f"it has sha256 {digest}, expected {artifact.sha256}"
+    return Checked(artifact.name, fault, hashed)

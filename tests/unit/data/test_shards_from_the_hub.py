@@ -1,0 +1,492 @@
+"""Shards arrive whole or not at all, are compared with what is stated of them, and are hashed once."""
+
+from __future__ import annotations
+
+import dataclasses
+import http.server
+import json
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from kit.cli import run
+from kit.data.dataset import DataSet, StatedBy, load_dataset, load_lock, lock_path
+from kit.data.fetch import Shards, fetch, find
+from kit.data.hub import Hub
+from kit.data.memo import SETTLE_S, Memo, identity
+from kit.data.shard import pack_header
+from kit.data.verify import drop_faulty, verify
+from kit.digest import sha256_bytes
+from kit.errors import (
+    DigestMismatch,
+    IntegrityError,
+    KitError,
+    NetworkError,
+    PrerequisiteError,
+    SchemaError,
+    StaleLock,
+    UsageError,
+)
+from kit.facts import facts_root
+from kit.store import Store
+
+pytest.importorskip("huggingface_hub")
+
+TOKENS = 3000
+REPO = "kjj0/fineweb10B-gpt2"
+COMMIT = "ab" * 20
+NAMES = ("fineweb_train_000001.bin", "fineweb_train_000002.bin", "fineweb_val_000000.bin")
+
+
+def shard(name: str) -> bytes:
+    return pack_header(TOKENS) + bytes((sum(name.encode()) + n) % 251 for n in range(2 * TOKENS))
+
+
+SHARDS = {name: shard(name) for name in NAMES}
+
+
+class FakeHub(http.server.BaseHTTPRequestHandler):
+    """Speaks the part of the Hub's protocol that is used; `faults` go wrong in order, one a transfer."""
+
+    faults: list[str]
+    asked: list[str]
+    stated: dict[str, bytes]
+
+    def do_GET(self) -> None:
+        path = urlsplit(self.path).path
+        self.asked.append(f"{path} {self.headers.get('Range', '')}".strip())
+        assert self.headers.get("Authorization") is None, "a token was sent to somebody"
+        if path.startswith(f"/api/datasets/{REPO}"):
+            revision = path.removeprefix(f"/api/datasets/{REPO}").removeprefix("/revision/") or COMMIT
+            known = revision in (COMMIT, "main")
+            self.answer(
+                200 if known else 404,
+                {"id": REPO, "sha": COMMIT} if known else {"error": "no"},
+                "RevisionNotFound",
+            )
+        elif path.startswith(f"/datasets/{REPO}/resolve/{COMMIT}/"):
+            self.send_response(302)
+            self.send_header("Location", "/cdn/" + path.rsplit("/", 1)[1])
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+        elif path.startswith("/cdn/") and path.removeprefix("/cdn/") in SHARDS:
+            self.transfer(SHARDS[path.removeprefix("/cdn/")])
+        else:
+            self.answer(404, {"error": "no"}, "RepoNotFound")
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        self.asked.append(self.path)
+        assert self.path == f"/api/datasets/{REPO}/paths-info/{COMMIT}"
+        paths = parse_qs(body).get("paths") or json.loads(body)["paths"]
+        rows = [
+            {
+                "type": "file",
+                "path": name,
+                "size": len(SHARDS[name]),
+                "oid": "0" * 40,
+                "lfs": {
+                    "oid": sha256_bytes(self.stated[name]),
+                    "size": len(SHARDS[name]),
+                    "pointerSize": 134,
+                },
+            }
+            for name in paths
+            if name in SHARDS
+        ]
+        self.answer(200, rows)
+
+    def transfer(self, data: bytes) -> None:
+        fault = self.faults.pop(0) if self.faults else ""
+        if fault in ("404", "503"):
+            self.answer(int(fault), {"error": fault})
+            return
+        asked = self.headers.get("Range")
+        begin = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
+        body = data[begin:]
+        if fault == "flip":
+            body = body[:-1] + bytes([body[-1] ^ 1])
+        self.send_response(206 if begin else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body[: len(body) // 2] if fault == "cut" else body)
+
+    def answer(self, code: int, document: Any, error: str = "") -> None:
+        body = json.dumps(document).encode()
+        self.send_response(code)
+        if code >= 400 and error:
+            self.send_header("X-Error-Code", error)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@dataclasses.dataclass(frozen=True)
+class Served:
+    url: str
+    handler: type[FakeHub]
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    handler = type("Fresh", (FakeHub,), {"faults": [], "asked": [], "stated": dict(SHARDS)})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as listening:
+        thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield Served(f"http://127.0.0.1:{listening.server_port}", handler)
+        listening.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def facts(tmp_path: Path) -> Path:
+    """A copy of the facts with small shards."""
+    root = tmp_path / "facts"
+    (root / "records").mkdir(parents=True)
+    (root / "images").mkdir()
+    text = (facts_root() / "records" / "fineweb10B.toml").read_text()
+    text = text.replace("100_000_000", str(TOKENS)).replace("200_001_024", str(1024 + 2 * TOKENS))
+    (root / "records" / "fineweb10B.toml").write_text(text.replace("last = 103", "last = 2"))
+    record = (facts_root() / "records" / "21.toml").read_text()
+    (root / "records" / "21.toml").write_text(record.replace("train_shards = 7", "train_shards = 2"))
+    return root
+
+
+@pytest.fixture
+def dataset(facts: Path) -> DataSet:
+    return load_dataset(facts / "records")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+def bring(dataset: DataSet, store: Store, hub: Served) -> Shards:
+    return fetch(dataset, NAMES, store, endpoint=hub.url)
+
+
+def transfers(hub: Served) -> list[str]:
+    return [a.removeprefix("/cdn/") for a in hub.handler.asked if a.startswith("/cdn/")]
+
+
+def test_the_real_data_set_is_what_the_records_need() -> None:
+    real = load_dataset(facts_root() / "records")
+    assert real.shards(2) == ("fineweb_val_000000.bin", *NAMES[:2])
+    assert len(real.shards(103)) == 104
+    assert real.size == 200_001_024
+    with pytest.raises(UsageError, match="103 training shards"):
+        real.shards(104)
+
+
+def test_shards_come_with_the_revision_and_are_unpinned_without_a_lock(
+    dataset: DataSet, store: Store, hub: Served
+) -> None:
+    shards = bring(dataset, store, hub)
+    assert {p.name: p.read_bytes() for p in shards.folder.iterdir()} == SHARDS
+    assert (shards.revision, shards.stated_by, shards.pinned) == (COMMIT, StatedBy.HUB, False)
+    assert find(dataset, NAMES, store) == shards
+    before = len(hub.handler.asked)
+    assert bring(dataset, store, hub) == shards
+    assert len(hub.handler.asked) == before, "nothing is asked for twice"
+
+
+def test_more_shards_come_from_the_same_revision(dataset: DataSet, store: Store, hub: Served) -> None:
+    fetch(dataset, NAMES[:1], store, endpoint=hub.url)
+    shards = bring(dataset, store, hub)
+    assert f"/api/datasets/{REPO}/revision/{COMMIT}" in hub.handler.asked
+    assert transfers(hub) == [*NAMES[:2], NAMES[2]]
+    assert shards.revision == COMMIT
+
+
+def test_a_cut_transfer_is_resumed_where_it_broke(dataset: DataSet, store: Store, hub: Served) -> None:
+    hub.handler.faults[:] = ["cut"]
+    bring(dataset, store, hub)
+    half = len(SHARDS[NAMES[0]]) // 2
+    assert transfers(hub) == [NAMES[0], f"{NAMES[0]} bytes={half}-", *NAMES[1:]]
+
+
+def test_a_transfer_that_breaks_for_good_is_resumed_by_the_next_command(
+    dataset: DataSet, store: Store, hub: Served
+) -> None:
+    hub.handler.faults[:] = ["", "cut", "503", "503"]
+    with pytest.raises(NetworkError, match=NAMES[1]):
+        bring(dataset, store, hub)
+    hub.handler.asked.clear()
+    bring(dataset, store, hub)
+    assert transfers(hub) == [f"{NAMES[1]} bytes={len(SHARDS[NAMES[1]]) // 2}-", NAMES[2]]
+
+
+def test_a_flipped_byte_is_refused_and_dropped(dataset: DataSet, store: Store, hub: Served) -> None:
+    hub.handler.faults[:] = ["flip"]
+    with pytest.raises(DigestMismatch, match=NAMES[0]):
+        bring(dataset, store, hub)
+    assert list((store.root / "partial").iterdir()) == []
+    assert bring(dataset, store, hub).files[0].sha256 == sha256_bytes(SHARDS[NAMES[0]])
+
+
+def test_a_shard_that_the_hub_does_not_serve_is_named(dataset: DataSet, store: Store, hub: Served) -> None:
+    hub.handler.faults[:] = ["404"]
+    with pytest.raises(PrerequisiteError, match="answers 404"):
+        bring(dataset, store, hub)
+
+
+def test_what_is_no_shard_is_refused_even_if_the_hub_states_it(
+    dataset: DataSet, store: Store, hub: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = bytes(len(SHARDS[NAMES[0]]))
+    monkeypatch.setitem(SHARDS, NAMES[0], wrong)
+    hub.handler.stated[NAMES[0]] = wrong
+    with pytest.raises(IntegrityError, match="magic"):
+        bring(dataset, store, hub)
+
+
+@pytest.mark.parametrize("problem", ["revision", "repo", "file", "size"])
+def test_what_the_hub_does_not_have_is_named(dataset: DataSet, hub: Served, problem: str) -> None:
+    asked, names, revision = dataset, list(NAMES), None
+    match problem:
+        case "revision":
+            revision = "cd" * 20
+        case "repo":
+            asked = dataclasses.replace(dataset, repo="some/where")
+        case "file":
+            names = ["fineweb_train_000099.bin"]
+        case "size":
+            asked = dataclasses.replace(dataset, size=5)
+    with pytest.raises(IntegrityError if problem == "size" else PrerequisiteError):
+        Hub(hub.url).state(asked, names, revision)
+
+
+def test_no_network_is_a_network_error_with_the_fix(dataset: DataSet, store: Store) -> None:
+    with pytest.raises(NetworkError) as refusal:
+        fetch(dataset, NAMES, store, endpoint="http://127.0.0.1:9")
+    assert "--mirror" in refusal.value.hint
+
+
+def test_without_the_extra_the_fix_is_named(
+    dataset: DataSet, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(PrerequisiteError) as refusal:
+        fetch(dataset, NAMES, store)
+    assert "speedrun-kit[hub]" in refusal.value.hint
+
+
+def locked(dataset: DataSet, hub: Served) -> None:
+    lock_path(dataset).write_bytes(Hub(hub.url).state(dataset, NAMES).to_json())
+
+
+def test_a_lock_pins_the_shards_and_needs_no_statement(dataset: DataSet, store: Store, hub: Served) -> None:
+    locked(dataset, hub)
+    hub.handler.asked.clear()
+    shards = bring(dataset, store, hub)
+    assert (shards.pinned, shards.revision) == (True, COMMIT)
+    assert [a for a in hub.handler.asked if a.startswith("/api/")] == []
+
+
+def test_with_a_lock_other_bytes_are_refused_though_the_hub_states_them(
+    dataset: DataSet, store: Store, hub: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locked(dataset, hub)
+    changed = SHARDS[NAMES[0]][:-1] + b"\xff"
+    monkeypatch.setitem(SHARDS, NAMES[0], changed)
+    hub.handler.stated[NAMES[0]] = changed
+    with pytest.raises(DigestMismatch):
+        bring(dataset, store, hub)
+
+
+def test_a_lock_of_another_data_set_file_is_stale(dataset: DataSet, facts: Path, hub: Served) -> None:
+    locked(dataset, hub)
+    with dataset.path.open("a") as f:
+        f.write("# a comment\n")
+    with pytest.raises(StaleLock, match="another version"):
+        load_lock(load_dataset(facts / "records"))
+
+
+def test_a_lock_needs_the_hubs_word(dataset: DataSet, store: Store, tmp_path: Path) -> None:
+    fetch(dataset, NAMES, store, mirror=folder_of_shards(tmp_path))
+    shutil.copy(store.room("data") / "fineweb10B.stated.json", lock_path(dataset))
+    with pytest.raises(SchemaError, match="Hub's word"):
+        load_lock(dataset)
+
+
+def folder_of_shards(tmp_path: Path) -> Path:
+    folder = tmp_path / "mirror" / "deep"
+    folder.mkdir(parents=True)
+    for name, data in SHARDS.items():
+        (folder / name).write_bytes(data)
+    return folder.parent
+
+
+def test_a_folder_of_shards_serves_without_hub_and_lock(
+    dataset: DataSet, store: Store, tmp_path: Path
+) -> None:
+    shards = fetch(dataset, NAMES, store, mirror=folder_of_shards(tmp_path), endpoint="http://127.0.0.1:9")
+    assert (shards.stated_by, shards.revision, shards.pinned) == (StatedBy.FOLDER, None, False)
+    assert {p.name: p.read_bytes() for p in shards.folder.iterdir()} == SHARDS
+
+
+def test_a_folder_without_a_shard_or_with_a_wrong_one_is_refused(
+    dataset: DataSet, store: Store, tmp_path: Path
+) -> None:
+    folder = folder_of_shards(tmp_path)
+    (folder / "deep" / NAMES[0]).write_bytes(pack_header(TOKENS + 1) + bytes(2 * TOKENS + 2))
+    with pytest.raises(IntegrityError, match=f"{TOKENS + 1} tokens"):
+        fetch(dataset, NAMES, store, mirror=folder)
+    (folder / "deep" / NAMES[0]).unlink()
+    with pytest.raises(PrerequisiteError, match=NAMES[0]):
+        fetch(dataset, NAMES, store, mirror=folder)
+
+
+def test_shards_that_are_not_here_are_named_with_the_command(
+    dataset: DataSet, store: Store, hub: Served
+) -> None:
+    for expected in ("no shard of", "2 of 3 shards|nothing says"):
+        with pytest.raises(PrerequisiteError, match=expected) as refusal:
+            find(dataset, NAMES, store)
+        assert "speedrun data fetch" in refusal.value.hint
+        fetch(dataset, NAMES[:1], store, endpoint=hub.url)
+
+
+def test_an_unchanged_shard_is_hashed_once(dataset: DataSet, store: Store, hub: Served) -> None:
+    shards = bring(dataset, store, hub)
+    fetched = verify(dataset, shards, store)
+    again = verify(dataset, shards, store)
+    rehashed = verify(dataset, shards, store, rehash=True)
+    assert [c.fault for c in (*fetched, *again, *rehashed)] == 9 * [None]
+    assert [c.hashed for c in fetched] == [False] * 3, "their bytes were hashed when they arrived"
+    assert [c.hashed for c in again] == [False] * 3
+    assert [c.hashed for c in rehashed] == [True] * 3
+
+
+def test_a_second_layout_of_the_same_shards_hashes_nothing(
+    dataset: DataSet, store: Store, hub: Served
+) -> None:
+    bring(dataset, store, hub)
+    fewer = find(dataset, NAMES[:2], store)
+    assert [c.hashed for c in verify(dataset, fewer, store)] == [False, False]
+
+
+def spoil(path: Path, at: int) -> None:
+    path.chmod(0o644)
+    with path.open("r+b") as f:
+        f.seek(at)
+        byte = f.read(1)[0]
+        f.seek(at)
+        f.write(bytes([byte ^ 1]))
+
+
+@pytest.mark.parametrize(
+    ("at", "fault"),
+    [(2000, "sha256"), (0, "magic"), (4, "version"), (8, "tokens")],
+    ids=["token", "magic", "version", "count"],
+)
+def test_a_flipped_byte_in_the_store_is_found_dropped_and_brought_again(
+    dataset: DataSet, store: Store, hub: Served, at: int, fault: str
+) -> None:
+    shards = bring(dataset, store, hub)
+    spoil(shards.folder / NAMES[1], at)
+    checked = verify(dataset, shards, store)
+    assert [c.name for c in checked if c.fault] == [NAMES[1]]
+    assert fault in (checked[1].fault or "")
+    drop_faulty(shards, checked, store)
+    assert [c.fault for c in verify(dataset, bring(dataset, store, hub), store)] == 3 * [None]
+
+
+def test_a_cut_shard_is_found(dataset: DataSet, store: Store, hub: Served) -> None:
+    shards = bring(dataset, store, hub)
+    (shards.folder / NAMES[0]).chmod(0o644)
+    with (shards.folder / NAMES[0]).open("r+b") as f:
+        f.truncate(2000)
+    assert "2000 bytes" in (verify(dataset, shards, store)[0].fault or "")
+
+
+def test_the_memo_forgets_a_file_that_was_written_within_the_same_size(store: Store, tmp_path: Path) -> None:
+    file, memo = tmp_path / "f", Memo(store)
+    file.write_bytes(b"a" * 100)
+    assert memo.sha256(file)[1]
+    assert memo.sha256(file)[1], "a file that was written just now may change within the same tick"
+    time.sleep(2 * SETTLE_S)
+    assert memo.sha256(file)[1]
+    assert not memo.sha256(file)[1]
+    memo.save()
+    assert not Memo(store).sha256(file)[1], "another process knows it, too"
+    file.write_bytes(b"b" * 100)
+    assert memo.sha256(file) == (sha256_bytes(b"b" * 100), True)
+
+
+def test_a_memo_that_cannot_be_read_is_an_empty_one(store: Store, tmp_path: Path) -> None:
+    file = tmp_path / "f"
+    file.write_bytes(b"a")
+    for text in ("[", "[]", json.dumps({identity(file): "not a digest"})):
+        (store.room("memo") / "sha256.json").write_text(text)
+        assert Memo(store).sha256(file) == (sha256_bytes(b"a"), True)
+
+
+class TestCommands:
+    @pytest.fixture(autouse=True)
+    def here(self, facts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("kit.facts.facts_root", lambda: facts)
+
+    def argv(self, verb: str, store: Store, *rest: str) -> list[str]:
+        return ["data", verb, "--record", "21", "--store", str(store.root), *rest]
+
+    def test_fetch_says_unpinned_and_prints_the_folder(
+        self, store: Store, hub: Served, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert run(self.argv("fetch", store, "--endpoint", hub.url)) == 0
+        told = capsys.readouterr()
+        assert "data: unpinned; 3 shards" in told.err
+        assert COMMIT[:12] in told.err
+        assert sorted(p.name for p in Path(told.out.strip()).iterdir()) == sorted(NAMES)
+
+    def test_offline_ends_with_5_and_without_shards_with_3(
+        self, store: Store, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert run(self.argv("fetch", store, "--endpoint", "http://127.0.0.1:9")) == 5
+        assert "--mirror" in capsys.readouterr().err
+        assert run(self.argv("verify", store)) == 3
+        assert "speedrun data fetch" in capsys.readouterr().err
+
+    def test_verify_ends_with_4_until_the_bad_shard_is_dropped_and_fetched(
+        self, store: Store, hub: Served, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert run(self.argv("fetch", store, "--endpoint", hub.url, "--json")) == 0
+        folder = Path(json.loads(capsys.readouterr().out)["folder"])
+        assert run(self.argv("verify", store)) == 0
+        spoil(folder / NAMES[0], 3000)
+        assert run(self.argv("verify", store)) == 4
+        assert "--drop" in capsys.readouterr().err
+        assert run(self.argv("verify", store, "--drop", "--json")) == 4
+        assert list(json.loads(capsys.readouterr().out)["faults"]) == [NAMES[0]]
+        assert run(self.argv("fetch", store, "--endpoint", hub.url)) == 0
+        assert run(self.argv("verify", store)) == 0
+
+    def test_lock_is_the_same_bytes_for_the_same_revision(
+        self, facts: Path, store: Store, hub: Served, tmp_path: Path
+    ) -> None:
+        assert run(["data", "lock", "--endpoint", hub.url]) == 0
+        assert (
+            run(["data", "lock", "--endpoint", hub.url, "--revision", COMMIT, "--out", str(tmp_path / "l")])
+            == 0
+        )
+        assert (facts / "records" / "fineweb10B.lock.json").read_bytes() == (tmp_path / "l").read_bytes()
+        assert bring(load_dataset(facts / "records"), store, hub).pinned
+
+
+def test_every_error_of_the_room_has_a_message_for_a_person(dataset: DataSet, store: Store) -> None:
+    with pytest.raises(KitError) as refusal:
+        find(dataset, ("unknown.bin",), store)
+    assert refusal.value.message
