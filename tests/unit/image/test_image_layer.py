@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import os
+import subprocess
+import sys
 import tarfile
 
 import pytest
@@ -95,15 +98,20 @@ def test_the_base_has_what_package_scripts_would_have_made(tiny, tmp_path):
     assert status.startswith("Package: hello\nStatus: install ok installed\nVersion: 1.0-1\n")
 
 
-def test_the_guest_writes_line_by_line_to_both_streams(tiny, tmp_path):
-    import subprocess
-    import sys
-
+@pytest.mark.parametrize("flags", [["-I"], ["-I", "-u"]], ids=["plain", "as torchrun starts ranks"])
+def test_the_guest_writes_a_line_and_its_end_with_one_call(tiny, tmp_path, flags):
     base = {e.path: e for e in plans(tiny, tmp_path)[0].entries}
     code = base["usr/lib/python3.11/sitecustomize.py"].source.data.decode()
-    code += "\nprint(sys.stdout.line_buffering, sys.stderr.line_buffering)"
-    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "True True\n"
+    code += "\nprint('step', 1)\nprint('step', 2, file=sys.stderr)\nsys.stdout.write('no end')"
+    # a pipe in packet mode keeps what one write call wrote apart from the next
+    ends = os.pipe2(os.O_DIRECT), os.pipe2(os.O_DIRECT)
+    subprocess.run([sys.executable, *flags, "-c", code], stdout=ends[0][1], stderr=ends[1][1], check=True)
+    said = []
+    for reader, writer in ends:
+        os.close(writer)
+        said.append(list(iter(lambda r=reader: os.read(r, 4096), b"")))
+        os.close(reader)
+    assert said == [[b"step 1\n", b"no end"], [b"step 2\n"]]
 
 
 def test_two_packages_may_bring_the_same_bytes_to_one_place(tiny, tmp_path, kitchen, cook):
