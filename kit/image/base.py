@@ -24,13 +24,14 @@ nogroup:x:65534:
 _HOSTS = """\
 127.0.0.1 localhost
 ::1 localhost
+::ffff:127.0.0.1 localhost
 """
 
 _NSSWITCH = """\
 passwd: files
 group: files
 shadow: files
-hosts: files dns
+hosts: files
 """
 
 _SITECUSTOMIZE = '''\
