@@ -29,7 +29,7 @@ for name in os.listdir("/proc"):
     if name.isdigit():
         with open(f"/proc/{name}/cmdline") as f:
             line = f.read()
-        if "torchrun" not in line and "train_gpt2" not in line:
+        if line and "torchrun" not in line and "train_gpt2" not in line:
             strangers.append(line)
 found += strangers
 for address in (("127.0.0.1", 22), ("192.0.2.1", 80), ("198.51.100.1", 443)):
