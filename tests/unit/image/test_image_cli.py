@@ -89,3 +89,17 @@ def test_an_archive_is_written_beside_the_digests(speedrun, tmp_path):
     code, out, _ = speedrun("build", "tiny", "--archive", str(tmp_path / "tiny.tar"))
     assert code == 0 and out.startswith("config   sha256:")
     assert (tmp_path / "tiny.tar").stat().st_size > 1_000_000
+
+
+def test_a_full_disk_is_5_and_names_the_fix(speedrun, tiny, monkeypatch):
+    import errno
+
+    speedrun("build", "tiny", "--accept")
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("kit.image.layer.write_tar", full)
+    code, _, err = speedrun("verify", "tiny")
+    assert code == 5
+    assert "no space left on the disk of" in err and "another --store" in err
