@@ -34,6 +34,7 @@ PORT = 29500
 CACHES = {
     "HOME": str(WORKSPACE),
     "LANG": "C.UTF-8",
+    "PYTHONPYCACHEPREFIX": "/tmp/pycache",  # noqa: S108
     "TMPDIR": "/tmp",  # noqa: S108 - the guest's own tmpfs
     "TORCHINDUCTOR_CACHE_DIR": "/tmp/inductor",  # noqa: S108
     "TRITON_CACHE_DIR": "/tmp/triton",  # noqa: S108
