@@ -88,7 +88,7 @@ def test_the_same_lock_gives_the_same_bytes_under_any_umask_zone_locale_home_and
         argv = [sys.executable, "-c", BUILD, str(tiny.images), str(tiny.mirror), str(store), umask]
         done = subprocess.run(
             argv,
-            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **env},
+            env={"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join((str(ROOT), *sys.path)), **env},
             capture_output=True,
             text=True,
         )

@@ -55,7 +55,7 @@ def test_an_entry_that_is_listed_twice_is_refused(tiny, key):
     "change",
     [
         {"file": "../../etc/passwd.whl"},
-        {"url": "file:///opt/wheels/x.whl"},
+        {"url": "file:///srv/wheels/x.whl"},
         {"sha256": "A" * 64},
         {"size": 0},
         {"mirror": "somewhere"},
