@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from kit.run.spec import Phase
 
 EVERY_S = 2.0
+LAST_LINES = 12
+LAST_BYTES = 8192
 
 
 class Live:
@@ -79,6 +82,8 @@ def close(outcome: Outcome) -> None:
     p = outcome.predicate
     loss = "no final loss" if p.claims.final_val_loss is None else f"val_loss {p.claims.final_val_loss:.4f}"
     note(f"  {p.run.status}: {p.run.reason}")
+    if p.run.status != "completed":
+        _tell_last_words(outcome.bundle.parent / "guest.log")
     for check in p.audit.checks:
         note(f"  audit {check.id}: {check.outcome}: {check.detail}")
     note(
@@ -87,6 +92,15 @@ def close(outcome: Outcome) -> None:
     )
     if not p.score.ranked:
         note(f"  unranked: {'; '.join(p.score.unranked_because)}")
+
+
+def _tell_last_words(log: Path) -> None:
+    """Show the end of what the guest printed."""
+    with log.open("rb") as f:
+        f.seek(max(f.seek(0, 2) - LAST_BYTES, 0))
+        lines = f.read().decode(errors="replace").splitlines()[-LAST_LINES:]
+    for line in lines:
+        note(f"    guest | {line[:200]}")
 
 
 def summary(outcome: Outcome) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from kit.run.result import Usage
 from kit.run.runtime.port import Enforcement, bootstrap
 from kit.run.spec import WORKSPACE, RunSpec, RuntimeName
 
+TMP = PurePosixPath("/tmp")  # noqa: S108 - the guest's
 NOT_ENFORCED = (
     "memory", "pids", "network", "read-only root", "capabilities", "seccomp", "guest uid (it is the kit's)",
     "disk", "mount flags",
@@ -36,17 +37,27 @@ class Host:
 
     def start(self, spec: RunSpec, scratch: Path) -> HostGuest:
         """See `Runtime.start`. Mounts become symbolic links in the workspace."""
-        workspace = scratch / "workspace"
+        workspace, tmp = scratch / "workspace", scratch / "tmp"
         workspace.mkdir()
+        tmp.mkdir()
         for mount in spec.mounts:
             link = workspace / _inside(mount.target)
             link.parent.mkdir(parents=True, exist_ok=True)
             link.symlink_to(mount.source)
-        return HostGuest(spec, workspace)
+        return HostGuest(spec, workspace, tmp)
 
     def reaper(self, run_id: str) -> Sequence[str]:
         """See `Runtime.reaper`."""
         return ("host", "-", run_id)
+
+
+def _relocated(value: str, workspace: Path, tmp: Path) -> str:
+    """Move a path of the guest's two writable folders to where this runtime has them; caches start cold."""
+    path = PurePosixPath(value)
+    for inside, outside in ((WORKSPACE, workspace), (TMP, tmp)):
+        if path.is_relative_to(inside):
+            return str(outside / path.relative_to(inside))
+    return value
 
 
 def _inside(target: PurePosixPath) -> PurePosixPath:
@@ -56,10 +67,11 @@ def _inside(target: PurePosixPath) -> PurePosixPath:
 class HostGuest:
     """See `kit.run.runtime.port.Guest`."""
 
-    def __init__(self, spec: RunSpec, workspace: Path) -> None:
+    def __init__(self, spec: RunSpec, workspace: Path, tmp: Path) -> None:
         self.enforcement = Enforcement(RuntimeName.HOST, platform.release(), False, None, NOT_ENFORCED)
         self._run_id = spec.run_id
-        self._workspace = workspace
+        self._folders = (workspace, tmp)
+        env = {name: _relocated(value, workspace, tmp) for name, value in spec.env}
         self._process = subprocess.Popen(
             bootstrap(spec, str(spec.submission)),
             cwd=workspace,
@@ -67,7 +79,7 @@ class HostGuest:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
-            env={**dict(spec.env), processes.MARKER: spec.run_id},
+            env={**env, processes.MARKER: spec.run_id},
         )
         assert self._process.stdout and self._process.stderr  # noqa: S101 - PIPE was asked for
         self.stdout, self.stderr = self._process.stdout.fileno(), self._process.stderr.fileno()
@@ -102,7 +114,8 @@ class HostGuest:
         for pipe in (self._process.stdout, self._process.stderr):
             if pipe:
                 pipe.close()
-        shutil.rmtree(self._workspace, ignore_errors=True)
+        for folder in self._folders:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def reap(run_id: str) -> bool:
