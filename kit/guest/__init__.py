@@ -1,1 +1,1 @@
-"""Files that run INSIDE an image, as plain scripts. They import nothing from kit, and kit imports nothing from them."""
+"""Plain scripts that run INSIDE an image. They import nothing from kit, and kit imports nothing from them."""

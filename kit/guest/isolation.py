@@ -61,17 +61,15 @@ def uid():
         outside = f.read().split()
     mapped = outside[:2] != ["0", "0"]
     me = os.getuid()
-    return me != 0 or mapped, "uid %d (%s outside), groups %s" % (
-        me,
-        outside[1] if mapped else me,
-        os.getgroups(),
-    )
+    seen_outside = outside[1] if mapped else me
+    return me != 0 or mapped, f"uid {me} ({seen_outside} outside), groups {os.getgroups()}"
 
 
 def capabilities():
     """No capability in any set."""
     sets = {name: status(name) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")}
-    return all(int(v, 16) == 0 for v in sets.values()), ", ".join("%s %s" % kv for kv in sorted(sets.items()))
+    held = ", ".join(f"{name} {value}" for name, value in sorted(sets.items()))
+    return all(int(value, 16) == 0 for value in sets.values()), held
 
 
 def no_new_privileges():
@@ -83,7 +81,7 @@ def seccomp():
     """A filter is on, and new user namespaces are refused."""
     libc = ctypes.CDLL(None, use_errno=True)
     refused = libc.unshare(CLONE_NEWUSER) == -1 and ctypes.get_errno() in (errno.EPERM, errno.ENOSYS)
-    return status("Seccomp") == "2" and refused, "Seccomp %s, unshare(CLONE_NEWUSER) %s" % (
+    return status("Seccomp") == "2" and refused, "Seccomp {}, unshare(CLONE_NEWUSER) {}".format(
         status("Seccomp"),
         "refused" if refused else "ALLOWED",
     )
@@ -95,7 +93,7 @@ def root_read_only():
     writable = [d for d in ("/", "/etc", "/usr", "/usr/bin") if os.path.isdir(d) and os.access(d, os.W_OK)]
     return bool(
         flags & os.ST_RDONLY
-    ) and not writable, "read-only" if not writable else "writable: %s" % writable
+    ) and not writable, "read-only" if not writable else f"writable: {writable}"
 
 
 def inputs_read_only():
@@ -107,7 +105,7 @@ def inputs_read_only():
             if fields[4].startswith(("/input/", "/workspace/")):
                 found.append((fields[4], "ro" in fields[5].split(",")))
     return bool(found) and all(ro for _, ro in found), ", ".join(
-        "%s %s" % (p, "ro" if r else "RW") for p, r in found
+        "{} {}".format(p, "ro" if r else "RW") for p, r in found
     )
 
 
@@ -125,25 +123,25 @@ def network():
     except OSError as e:
         reached = errno.errorcode.get(e.errno, "timeout")
     shut = names in (["lo"], []) and routes <= 0 and reached == "ENETUNREACH"
-    return shut, "interfaces %s, %d routes, 192.0.2.1: %s" % (names, max(routes, 0), reached)
+    return shut, f"interfaces {names}, {max(routes, 0)} routes, 192.0.2.1: {reached}"
 
 
 def engine_sockets():
     """No engine's socket is in sight."""
     seen = [p for p in SOCKETS if os.path.exists(p)]
-    return not seen, "none" if not seen else "seen: %s" % seen
+    return not seen, "none" if not seen else f"seen: {seen}"
 
 
 def secrets():
     """No password hash, key or home of the machine can be read."""
     seen = [p for p in SECRETS if os.access(p, os.R_OK) and (os.path.isfile(p) or os.listdir(p))]
-    return not seen, "none" if not seen else "readable: %s" % seen
+    return not seen, "none" if not seen else f"readable: {seen}"
 
 
 def kernel_knobs():
     """No kernel setting can be written."""
     seen = [p for p in KNOBS if os.access(p, os.W_OK)]
-    return not seen, "none writable of %d" % len(KNOBS) if not seen else "writable: %s" % seen
+    return not seen, f"none writable of {len(KNOBS)}" if not seen else f"writable: {seen}"
 
 
 def other_processes():
@@ -151,13 +149,13 @@ def other_processes():
     others = [
         int(n) for n in os.listdir("/proc") if n.isdigit() and int(n) not in (1, os.getpid(), os.getppid())
     ]
-    return not others, "none" if not others else "%d others" % len(others)
+    return not others, "none" if not others else f"{len(others)} others"
 
 
 def devices():
     """Only harmless devices, and those of GPUs."""
     odd = sorted(n for n in os.listdir("/dev") if n not in DEVICES and not n.startswith(GPU_DEVICES))
-    return not odd, "only the usual ones" if not odd else "also %s" % odd
+    return not odd, "only the usual ones" if not odd else f"also {odd}"
 
 
 CHECKS = (
@@ -183,7 +181,7 @@ def main():
         try:
             passed, detail = check()
         except Exception as e:  # any surprise is a failed check, told to the host
-            passed, detail = False, "%s: %s" % (type(e).__name__, e)
+            passed, detail = False, f"{type(e).__name__}: {e}"
         found.append({"id": check.__name__.replace("_", "-"), "passed": bool(passed), "detail": detail[:300]})
     json.dump({"python": sys.version.split()[0], "checks": found}, sys.stdout)
     print()

@@ -21,8 +21,8 @@ pytestmark = [pytest.mark.container, pytest.mark.network]
 UID = 31337
 PYTHON = Path("/usr/bin/python3")
 NEEDED = (
-    "attrs", "cffi", "click", "cryptography", "installer", "jsonschema", "jsonschema-specifications", "pycparser",
-    "referencing", "rfc8785", "rpds-py", "typing_extensions",
+    "attrs", "cffi", "click", "cryptography", "installer", "jsonschema", "jsonschema-specifications",
+    "pycparser", "referencing", "rfc8785", "rpds-py", "typing_extensions",
 )  # fmt: skip
 
 
