@@ -18,7 +18,7 @@ from kit.records.record import (
     load,
     load_all,
 )
-from kit.records.script import fetch_script, run_toml, script_files, sources
+from kit.records.script import fetch_script, own_digest, run_toml, script_files, sources
 
 __all__ = [
     "TARGET_VAL_LOSS",
@@ -36,6 +36,7 @@ __all__ = [
     "known",
     "load",
     "load_all",
+    "own_digest",
     "run_toml",
     "script_files",
     "sources",

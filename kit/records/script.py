@@ -94,6 +94,12 @@ def apply_edit(data: bytes, edit: Edit) -> bytes:
     return b"\n".join(lines)
 
 
+def own_digest(record: Record) -> Sha256:
+    """Return the tree digest of the record's own submission, without fetching it."""
+    files = {f.name: f.sha256 for f in record.script.files}
+    return tree_digest({**files, RUN_TOML: sha256_bytes(run_toml(record.script.args))})
+
+
 def run_toml(args: tuple[str, ...]) -> bytes:
     """Return the `run.toml` that gives a script its arguments."""
     lines = [f"args = {json.dumps(list(args))}" if len(args) < 4 else _long(args)]

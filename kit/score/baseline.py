@@ -1,0 +1,79 @@
+"""Which times a run's FSR is taken between: measured here, scaled, re-timed by the paper, or official."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from kit.errors import PrerequisiteError
+from kit.metrics import scaled
+from kit.score.rows import Role, Row
+from kit.tasks import Task
+
+
+class Kind(StrEnum):
+    """From best to worst."""
+
+    SAME_MACHINE = "same-machine"
+    """Start and target record were run on the candidate's machine."""
+    SCALED = "scaled"
+    """Only the start record was; the target is taken to be slower or faster by the same factor."""
+    RETIMED = "re-timed"
+    """The paper's times, of its machines."""
+    OFFICIAL = "official"
+    """The leaderboard's times, of upstream's machines."""
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """The two ends of FSR's scale, in milliseconds."""
+
+    kind: Kind
+    start_ms: float
+    target_ms: float
+    start_runs: tuple[float, ...] = ()
+    """What `start_ms` is the mean of; empty if it was not measured here."""
+    target_runs: tuple[float, ...] = ()
+
+
+def baseline(task: Task, machine: str, rows: Sequence[Row], wanted: Kind | None) -> Baseline:
+    """
+    Return the baseline of a task's runs on one machine; the best that the rows allow if `wanted` is None.
+
+    A target that is not faster than its start here is no scale: then the next best is taken, unless it was
+    asked for. Raises `PrerequisiteError` if what was asked for cannot be had.
+    """
+    for kind in Kind if wanted is None else (wanted,):
+        found = _one(task, machine, rows, kind)
+        if found is not None and found.target_ms < found.start_ms:
+            return found
+    raise PrerequisiteError(
+        f"task {task.number} has no {wanted} baseline",
+        "run the start and the target record on the same machine, or use another --baseline",
+    )
+
+
+def _one(task: Task, machine: str, rows: Sequence[Row], kind: Kind) -> Baseline | None:
+    start, target = (_times(rows, task.number, machine, role) for role in (Role.START, Role.TARGET))
+    here = sum(start) / len(start) if start else 0.0
+    match kind:
+        case Kind.SAME_MACHINE:
+            return (
+                Baseline(kind, here, sum(target) / len(target), start, target) if start and target else None
+            )
+        case Kind.SCALED:
+            there = (float(task.start.retimed_ms), float(task.target.retimed_ms))
+            return Baseline(kind, here, scaled(here, *there), start) if start else None
+        case Kind.RETIMED:
+            return Baseline(kind, float(task.start.retimed_ms), float(task.target.retimed_ms))
+        case Kind.OFFICIAL:
+            return Baseline(kind, 1000 * task.start.official_s, 1000 * task.target.official_s)
+
+
+def _times(rows: Sequence[Row], task: int, machine: str, role: Role) -> tuple[float, ...]:
+    return tuple(
+        r.time_ms
+        for r in rows
+        if r.role is role and r.task == task and r.machine == machine and r.time_ms is not None
+    )

@@ -1,0 +1,162 @@
+"""Scores of configurations under the kit's rules: every reserved run of every task counts. Prints nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kit.errors import UsageError
+from kit.metrics import Interval, MeanTest, Ratio, aggregate, fieller, fsr, mean_below
+from kit.records import TARGET_VAL_LOSS
+from kit.score.baseline import Baseline, Kind, baseline
+from kit.score.rows import Role, Row
+from kit.tasks import Task
+
+REPETITIONS = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class RunScore:
+    """One run's score."""
+
+    run: str
+    reached: bool
+    """A finite time, and a loss of at most 3.28."""
+    fsr: float
+    """As measured, below 0 too; 0 for a run that failed."""
+    counted: float
+    """What enters the aggregates: not below 0, no upper bound."""
+    baseline: Baseline | None
+    """None if the table gave the FSR."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskScore:
+    """All runs of one configuration at one task."""
+
+    task: int
+    runs: tuple[RunScore, ...]
+    ratio: Ratio | None
+    """FSR with Fieller's interval, where all three arms have two runs on one machine."""
+    loss: MeanTest | None
+    """Whether the mean loss of the runs is below 3.28; None if no run has a loss."""
+
+    @property
+    def reached(self) -> int:
+        """How many runs reached the target loss."""
+        return sum(r.reached for r in self.runs)
+
+    @property
+    def mean(self) -> float:
+        """Mean of what counts."""
+        return sum(r.counted for r in self.runs) / len(self.runs)
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """Which baselines were used, best first."""
+        return tuple(k for k in Kind if any(r.baseline and r.baseline.kind is k for r in self.runs))
+
+    @property
+    def unresolved(self) -> bool:
+        """The gap between start and target is within the noise of their runs here."""
+        return self.ratio is not None and not self.ratio.resolved
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigScore:
+    """One configuration over the tasks."""
+
+    config: str
+    tasks: tuple[TaskScore, ...]
+    absent: tuple[int, ...]
+    """Tasks without a run: they count as 0, unless the score is partial."""
+    partial: bool
+    figures: tuple[Interval, ...]
+    """Mean, median, interquartile mean and optimality gap, with 95 % intervals."""
+
+
+def score(
+    rows: Sequence[Row],
+    tasks: Sequence[Task],
+    *,
+    wanted: Kind | None = None,
+    partial: bool = False,
+    seed: int = 0,
+    repetitions: int = REPETITIONS,
+) -> tuple[ConfigScore, ...]:
+    """
+    Score every configuration among `rows`, sorted by name.
+
+    A run fails, and scores 0, if it has no finite loss of at most 3.28 or no time. `partial` leaves out
+    tasks without a run instead of counting them as 0. Runs of the start and target records (`role`) serve
+    as baselines for every configuration. Raises `UsageError` for a task that does not exist or if there is no
+    candidate, `PrerequisiteError` if the wanted baseline cannot be had.
+    """
+    known = {t.number: t for t in tasks}
+    for row in rows:
+        if row.task not in known:
+            raise UsageError(f"{row.source}: there is no task {row.task}", "list them: speedrun task list")
+    configs = sorted({r.config for r in rows if r.role is Role.CANDIDATE})
+    if not configs:
+        raise UsageError(
+            "there is no run to score", "rows of role candidate, or bundles of submissions, are needed"
+        )
+    return tuple(_config(name, rows, known, wanted, partial, seed, repetitions) for name in configs)
+
+
+def _config(
+    name: str,
+    rows: Sequence[Row],
+    tasks: dict[int, Task],
+    wanted: Kind | None,
+    partial: bool,
+    seed: int,
+    repetitions: int,
+) -> ConfigScore:
+    mine = [r for r in rows if r.role is Role.CANDIDATE and r.config == name]
+    present = [n for n in tasks if any(r.task == n for r in mine)]
+    absent = tuple(n for n in tasks if n not in present)
+    found = tuple(_task(tasks[n], [r for r in mine if r.task == n], rows, wanted) for n in present)
+    scores = [[r.counted for r in t.runs] for t in found]
+    if not partial:
+        scores += [[0.0]] * len(absent)
+    return ConfigScore(name, found, absent, partial, aggregate(scores, seed, repetitions))
+
+
+def _task(task: Task, mine: Sequence[Row], rows: Sequence[Row], wanted: Kind | None) -> TaskScore:
+    runs = tuple(_run(task, r, rows, wanted) for r in mine)
+    losses = [r.val_loss for r in mine if r.val_loss is not None]
+    return TaskScore(
+        task.number, runs, _ratio(mine, runs), mean_below(losses, TARGET_VAL_LOSS) if losses else None
+    )
+
+
+def _run(task: Task, row: Row, rows: Sequence[Row], wanted: Kind | None) -> RunScore:
+    if row.fsr is not None and (row.val_loss is None or row.val_loss <= TARGET_VAL_LOSS):
+        return RunScore(row.run, True, row.fsr, max(row.fsr, 0.0), None)
+    if not reached(row, TARGET_VAL_LOSS) or row.time_ms is None:
+        return RunScore(row.run, False, 0.0, 0.0, None)
+    ends = baseline(task, row.machine, rows, wanted)
+    value = fsr(ends.start_ms, ends.target_ms, row.time_ms)
+    return RunScore(row.run, True, value, max(value, 0.0), ends)
+
+
+def reached(row: Row, bound: float) -> bool:
+    """Tell whether the run has a time, and a loss of at most `bound`."""
+    return row.time_ms is not None and row.val_loss is not None and row.val_loss <= bound
+
+
+def _ratio(mine: Sequence[Row], runs: Sequence[RunScore]) -> Ratio | None:
+    """Return the interval of the runs on the first machine on which all arms were measured twice."""
+    for row, run in zip(mine, runs, strict=True):
+        ends = run.baseline
+        if ends is None or ends.kind is not Kind.SAME_MACHINE:
+            continue
+        times = [
+            r.time_ms
+            for r, s in zip(mine, runs, strict=True)
+            if s.reached and r.time_ms is not None and r.machine == row.machine
+        ]
+        if min(len(times), len(ends.start_runs), len(ends.target_runs)) >= 2:
+            return fieller(ends.start_runs, ends.target_runs, times)
+    return None

@@ -1,0 +1,184 @@
+"""The runs that a score is made of, read from a CSV table or from verified bundles. Computes no score."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from kit.bundle.keys import Trusted
+from kit.bundle.predicate import Predicate, Profile, Verdict
+from kit.bundle.verify import Verified, open_bundle
+from kit.errors import PrerequisiteError, SchemaError, UsageError
+from kit.records import load, own_digest
+
+MAX_TABLE = 64 << 20
+COLUMNS = ("task", "config", "role", "machine", "run", "val_loss", "train_time_ms", "fsr")
+_NEEDS = "columns: task, config, run, val_loss, train_time_ms or fsr; and, if you have them, role, machine"
+
+
+class Role(StrEnum):
+    """Which of a comparison's three arms a run belongs to."""
+
+    CANDIDATE = "candidate"
+    START = "start"
+    """The start record's own script, timed here."""
+    TARGET = "target"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One run. A time that is None, or a loss that is, means that the run failed."""
+
+    task: int
+    config: str
+    role: Role
+    machine: str
+    """Runs are compared as same-machine only if these are equal."""
+    run: str
+    val_loss: float | None
+    """Nats per token, of the last validation; None for none and for NaN."""
+    time_ms: float | None
+    fsr: float | None
+    """Given instead of a time; then no baseline is applied to it."""
+    source: str
+    """For messages."""
+
+
+def read_table(path: Path) -> tuple[Row, ...]:
+    """
+    Read a CSV table with a header line; an empty cell is a value that a failed run does not have.
+
+    Raises `SchemaError` naming the line for unknown columns, missing ones, cells that are no number, and a
+    run that is there twice; `PrerequisiteError` if the file is absent or larger than 64 MiB.
+    """
+    try:
+        if path.stat().st_size > MAX_TABLE:
+            raise PrerequisiteError(f"{path} has more than {MAX_TABLE >> 20} MiB")
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as e:
+        raise PrerequisiteError(f"cannot read {path}: {e.strerror}") from e
+    except UnicodeDecodeError as e:
+        raise SchemaError(f"{path}: not UTF-8") from e
+    reader = csv.DictReader(io.StringIO(text), strict=True)
+    names = reader.fieldnames or []
+    unknown = [n for n in names if n not in COLUMNS]
+    if (
+        unknown
+        or "task" not in names
+        or not ({"fsr"} & set(names) or {"val_loss", "train_time_ms"} <= set(names))
+    ):
+        raise SchemaError(f"{path}: columns {', '.join(map(repr, names)) or 'none'}", _NEEDS)
+    try:
+        rows = [_row(cells, f"{path}:{reader.line_num}", n) for n, cells in enumerate(reader, 1)]
+    except csv.Error as e:
+        raise SchemaError(f"{path}:{reader.line_num}: {e}") from e
+    return _unique(rows)
+
+
+def _row(cells: dict[str, str | None], where: str, number: int) -> Row:
+    def text(name: str, default: str) -> str:
+        return (cells.get(name) or "").strip() or default
+
+    def value(name: str) -> float | None:
+        cell = text(name, "")
+        try:
+            found = float(cell) if cell else math.nan
+        except ValueError as e:
+            raise SchemaError(f"{where}: {name} is {cell!r}, not a number") from e
+        return found if math.isfinite(found) else None
+
+    try:
+        task, role = int(text("task", "")), Role(text("role", "candidate"))
+    except ValueError as e:
+        raise SchemaError(f"{where}: {e}", "task is a number, role is candidate, start or target") from e
+    if None in cells or None in cells.values():
+        raise SchemaError(f"{where}: not as many cells as columns")
+    time_ms = value("train_time_ms")
+    if time_ms is not None and time_ms <= 0:
+        raise SchemaError(f"{where}: train_time_ms is {time_ms}")
+    return Row(
+        task=task,
+        config=text("config", "default"),
+        role=role,
+        machine=text("machine", ""),
+        run=text("run", str(number)),
+        val_loss=value("val_loss"),
+        time_ms=time_ms,
+        fsr=value("fsr"),
+        source=where,
+    )
+
+
+def _unique(rows: Sequence[Row]) -> tuple[Row, ...]:
+    seen: dict[tuple[object, ...], str] = {}
+    for row in rows:
+        key = (row.task, row.config, row.role, row.machine, row.run)
+        if key in seen:
+            raise SchemaError(f"{row.source}: the same run as {seen[key]}", "number the runs of a task")
+        seen[key] = row.source
+    return tuple(rows)
+
+
+def read_bundles(
+    paths: Sequence[Path], trusted: Trusted, records: Path
+) -> tuple[tuple[Row, ...], tuple[str, ...]]:
+    """
+    Verify bundles and return their runs, and a note for each thing that a reader should know.
+
+    A run of a record's own script is an arm of the comparison: of the task that it starts, and of
+    the task that it is the target of. Raises as `open_bundle` does, and `UsageError` for a smoke run.
+    """
+    rows: list[Row] = []
+    notes: list[str] = []
+    for path in paths:
+        found = open_bundle(path, trusted)
+        if not found.trusted:
+            notes.append(f"{path}: signed by a key that you do not trust")
+        rows.extend(_of_bundle(found, records))
+    return _unique(rows), tuple(notes)
+
+
+def _of_bundle(found: Verified, records: Path) -> list[Row]:
+    p = found.predicate
+    if p.run.profile is not Profile.FULL:
+        raise UsageError(f"{found.path} is a {p.run.profile} run: those have no score")
+    record = load(records, p.task.record)
+    own = found.statement.subjects.submission == own_digest(record)
+    roles = [(record.number, Role.START if own else Role.CANDIDATE)]
+    if own and record.number > 1:
+        roles.append((record.number - 1, Role.TARGET))
+    valid = own or p.score.verdict is Verdict.REACHED
+    return [
+        Row(
+            task=task,
+            config="bundles",
+            role=role,
+            machine=_machine(p),
+            run=p.run.id,
+            val_loss=p.claims.final_val_loss if valid else None,
+            time_ms=_time_ms(p) if valid else None,
+            fsr=None,
+            source=str(found.path),
+        )
+        for task, role in roles
+        if load(records, task).no_task is None
+    ]
+
+
+def _time_ms(p: Predicate) -> float | None:
+    """Return the guest's own time where it has a clock, else the host's from the first step on."""
+    if p.claims.train_time_ms is not None:
+        return float(p.claims.train_time_ms)
+    return None if p.observations.train_wall_s is None else 1000 * p.observations.train_wall_s
+
+
+def _machine(p: Predicate) -> str:
+    gpus = ", ".join(sorted(g.name for g in p.hardware.gpus)) or "no GPU"
+    return (
+        f"{p.hardware.cpu.model}, {p.hardware.cpu.cores} cores; {gpus}; driver {p.hardware.driver or 'none'}"
+    )
