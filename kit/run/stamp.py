@@ -9,6 +9,7 @@ no piece of it counts as a whole line.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -103,5 +104,7 @@ class LogWriter:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._log.close()
-        self._stamps.close()
+        for file in (self._log, self._stamps):
+            file.flush()
+            os.fsync(file.fileno())  # the bundle that names these bytes must not outlive them
+            file.close()

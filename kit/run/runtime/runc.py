@@ -13,6 +13,7 @@ import os
 import resource
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -54,7 +55,7 @@ class Runc:
         bundle.mkdir()
         document = oci.config(spec, box)
         (bundle / "config.json").write_bytes(document)
-        self.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _own(self.state)
         not_enforced = (
             () if box.cgroup else ("memory", "pids (per user, by rlimit)", "guest uid (it is the kit's)")
         )
@@ -160,6 +161,9 @@ class RuncGuest:
         self._signal_init(signal.SIGKILL)
         if self._cgroup:
             processes.kill_all(self._cgroup.members())
+        if self._namespace and self._process.poll() is not None:
+            # runc can be killed before its guest; without a cgroup the namespace is what is left to go by
+            processes.kill_all(processes.in_namespace(self._namespace))
         if self._init is None:
             processes.kill_all(processes.descendants([self._process.pid]))
 
@@ -232,6 +236,16 @@ def state_folder() -> Path:
         return Path("/run/speedrun-kit/runc")
     runtime = Path(f"/run/user/{os.geteuid()}")
     return (runtime if runtime.is_dir() else Path(f"/tmp/speedrun-kit-{os.geteuid()}")) / "speedrun-runc"  # noqa: S108
+
+
+def _own(folder: Path) -> None:
+    """Make the state folder and its parent, and see that nobody else has prepared them in /tmp."""
+    for path in (folder.parent, folder):
+        with contextlib.suppress(FileExistsError):
+            path.mkdir(mode=0o700)
+        found = path.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+            raise RunError(f"{path} is not a folder of this user", f"remove it: rm -r {path}")
 
 
 def _search_path() -> str:
