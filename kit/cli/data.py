@@ -1,4 +1,4 @@
-"""`speedrun data`: the shards that records train on: fetch, verify, lock. Trains nothing."""
+"""`speedrun data`: the shards that records train on: fetch, verify, lock, synth. Trains nothing."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ def command() -> None:
     Examples:
       speedrun data fetch --record 11
       speedrun data verify --record 11
+      speedrun data synth
     """
 
 
@@ -138,6 +139,50 @@ def lock(revision: str | None, out: Path | None, endpoint: str | None) -> None:
     target = out or lock_path(dataset)
     write_atomic(target, Hub(endpoint).state(dataset, every, revision).to_json())
     click.echo(target)
+
+
+@command.command("synth")
+@click.option(
+    "--derive",
+    is_flag=True,
+    help="Make everything anew, compare with records/smoke.toml; exit 1 if it differs.",
+)
+@store_option
+@json_option
+def synth(derive: bool, store: Path, as_json: bool) -> int:
+    """Make the smoke profile's shards from their seed, and print the folder that holds them.
+
+    \b
+    Examples:
+      speedrun data synth
+      speedrun data synth --derive
+    """
+    from kit.cli.terminal import Meter, emit_json, note
+    from kit.data.synth import derive as remake
+    from kit.data.synth import ensure_smoke, load_smoke
+    from kit.facts import facts_root
+    from kit.store import Store
+
+    spec = load_smoke(facts_root() / "records")
+    if derive:
+        with Store(store).staging("smoke") as folder:
+            made = remake(spec, folder)
+        wrong = made.differences(spec)
+        files = {f.name: {"size": f.size, "sha256": f.sha256} for f in made.files}
+        emit_json({"files": files, "floor": float(made.floor), "entropy_rate": float(made.entropy_rate)})
+        note(
+            f"records/smoke.toml differs: {', '.join(wrong)}" if wrong else "records/smoke.toml says the same"
+        )
+        return 1 if wrong else 0
+    data = ensure_smoke(spec, Store(store), Meter())
+    note(f"smoke data: {len(data.files)} shards; floor {data.floor:.4f}, target {data.target:.4f} nats")
+    if as_json:
+        files = {f.name: {"size": f.size, "sha256": f.sha256} for f in data.files}
+        scores = {"floor": data.floor, "target": data.target, "val_tokens": data.val_tokens}
+        emit_json({"folder": str(data.folder), "files": files, **scores})
+    else:
+        click.echo(data.folder)
+    return 0
 
 
 def _wanted(record: int) -> tuple[DataSet, tuple[str, ...]]:

@@ -155,8 +155,10 @@ def ensure_smoke(spec: SmokeSpec, store: Store, progress: Progress = no_progress
         with store.lock(f"{ROOM}-{key}"):
             if not folder.is_dir():
                 with store.staging(ROOM) as staged:
-                    for done, pin in enumerate(write_smoke(spec, staged), 1):
-                        progress(f"smoke data: {pin.file.name}", done, len(files))
+                    done = 0
+                    for pin in write_smoke(spec, staged):
+                        done += pin.file.size
+                        progress("smoke data", done, sum(file.size for file in files))
                     _check(
                         staged,
                         files,
@@ -190,6 +192,14 @@ class Derived:
     files: tuple[DataFile, ...]
     floor: Decimal
     entropy_rate: Decimal
+
+    def differences(self, spec: SmokeSpec) -> tuple[str, ...]:
+        """Return the names of the pins that are not as derived, sorted."""
+        pinned = {pin.file.name: pin.file for pin in spec.shards}
+        wrong = [f.name for f in self.files if pinned[f.name] != f]
+        wrong += ["floor"] if float(self.floor) != spec.floor else []
+        wrong += ["entropy_rate"] if float(self.entropy_rate) != spec.entropy_rate else []
+        return tuple(sorted(wrong))
 
 
 def derive(spec: SmokeSpec, folder: Path) -> Derived:
