@@ -64,7 +64,7 @@ def lint_hints(tasks: tuple[int, ...], store: Path, mirror: Path | None, as_json
     """
     from dataclasses import asdict
 
-    from kit.cli.terminal import emit_json, note
+    from kit.cli.terminal import emit_json, note, printable
     from kit.facts import facts_root
     from kit.hints import LEVELS, TASKS, load_hint, load_markers
     from kit.hints.lint import lint
@@ -79,9 +79,11 @@ def lint_hints(tasks: tuple[int, ...], store: Path, mirror: Path | None, as_json
         emit_json({"hints": len(hints), "overlap_checked": mirror is not None, "findings": rows})
     else:
         for f in findings:
-            click.echo(f"task {f.task} level {int(f.level)} line {f.line}: {f.rule.value}: {f.message}")
+            where = f"task {f.task} level {int(f.level)} line {f.line}"
+            click.echo(printable(f"{where}: {f.rule.value}: {f.message}"))
         unread = "" if mirror else "; overlap with the scripts was not looked at (--mirror)"
-        note(f"{len(hints)} hints, {len(findings)} findings{unread}")
+        apart = "\n" if findings else ""  # also where stdout and stderr were captured apart and joined
+        note(f"{apart}{len(hints)} hints, {len(findings)} findings{unread}")
     return 1 if findings else 0
 
 

@@ -134,9 +134,7 @@ def _prose(hint: Hint) -> Iterator[Finding]:
     for number, text, fenced in _lines(hint.text):
         if (found := _CODE.search(text)) or (fenced and (found := _ASSIGNMENT.match(text))):
             yield _finder(hint, Rule.CODE, number, f"{found.group().strip()!r} is Python; assign with <-")
-        plain = _MATH.sub(" ", re.sub(r"`[^`]*`", " ", text))
-        if fenced:
-            continue
+    for number, plain in enumerate(_plain(hint.text).splitlines(), start=1):
         for long in _NUMBER.findall(plain):
             if not _YEAR.fullmatch(long):
                 yield _finder(hint, Rule.NUMBER, number, f"write {int(long):,}")
@@ -229,6 +227,12 @@ def _lines(text: str) -> Iterator[tuple[int, str, bool]]:
             fenced = not fenced
             continue
         yield number, line, fenced
+
+
+def _plain(text: str) -> str:
+    """Blank fences, inline code and mathematics, also of several lines; every other line keeps its number."""
+    prose = re.sub(r"`[^`\n]*`", " ", _blank_fences(text))
+    return _MATH.sub(lambda found: " " + "\n" * found.group().count("\n"), prose)
 
 
 def _blank_fences(text: str) -> str:

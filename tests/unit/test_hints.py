@@ -62,6 +62,68 @@ def test_the_three_levels_of_a_task_share_one_title(task: int) -> None:
     assert len({title_of(load_hint(ROOT, task, level)) for level in LEVELS}) == 1
 
 
+REVIEW = re.compile(
+    r"# Review of task (?P<task>\d\d)\n"
+    r"\n## Checked\n\n(?P<checked>.+?)\n"
+    r"\n## Changed\n\n(?P<changed>.+?)\n"
+    r"\n## Left open\n\n(?P<open>.+?)\n",
+    re.DOTALL,
+)
+BULLETS = re.compile(r"(?:- \S[^\n]*\n(?:  \S[^\n]*\n)*)+")
+
+
+def faults_of_review(task: int, text: str) -> list[str]:
+    found = REVIEW.fullmatch(text)
+    if found is None or found["task"] != f"{task:02d}":
+        return ["title and sections"]
+    sections = {name: found[name] for name in ("checked", "changed", "open")}
+    nothing = [name for name in ("changed", "open") if sections[name] == "Nothing."]
+    wrong = [n for n in sections if n not in nothing and not BULLETS.fullmatch(sections[n] + "\n")]
+    return wrong + re.findall(r"\d{4}-\d\d-\d\d|(?<!\w)@\w+", text)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_was_read_a_second_time_and_its_review_has_the_form_of_the_style_page(task: int) -> None:
+    review = ROOT / "hints" / f"{task:02d}" / "review.md"
+    assert faults_of_review(task, review.read_text()) == []
+
+
+GOOD_REVIEW = """# Review of task 04
+
+## Checked
+
+- One change of the diff,
+  in two lines. Levels 1, 2.
+
+## Changed
+
+Nothing.
+
+## Left open
+
+Nothing.
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("task 04", "task 05"),
+        ("## Changed", "## Corrected"),
+        ("## Left open\n\nNothing.\n", ""),
+        ("- One change of the diff,\n  in two lines. Levels 1, 2.", "Nothing."),
+        ("Nothing.\n\n## Left", "All is well.\n\n## Left"),
+        ("Levels 1, 2.", "Levels 1, 2, on 2025-01-31."),
+        ("Levels 1, 2.", "Levels 1, 2, says @reader."),
+    ],
+    ids=["other-task", "heading", "section-missing", "nothing-checked", "no-bullet", "date", "name"],
+)
+def test_a_review_of_another_form_is_refused(old: str, new: str) -> None:
+    assert faults_of_review(4, GOOD_REVIEW) == []
+    assert old in GOOD_REVIEW
+    assert faults_of_review(4, GOOD_REVIEW.replace(old, new)) != []
+
+
 @needs_mirror
 @pytest.mark.parametrize(("task", "level"), EVERY_HINT)
 def test_no_hint_copies_from_the_target_or_the_diff(
@@ -136,6 +198,17 @@ FAULTS = [
     (Rule.CODE, PSEUDOCODE, lambda t: t + "\n```text\nx = 1\n```\n"),
     (Rule.LATER, DESCRIPTION, lambda t: t + "\nas in record 3\n"),
 ]
+
+
+EQUATION = "$$\nN = 9536, \\qquad\nN - 2048 = 7488\n$$"
+
+
+def test_a_long_number_is_free_inside_an_equation_of_several_lines_and_found_after_it() -> None:
+    whole = f"{hint_01(PAPER)}\n{EQUATION}\n"
+    assert lint(Hint(1, PAPER, whole), load_markers(ROOT)) == ()
+    spoilt = f"{whole}\nand 9536 steps\n"
+    (finding,) = lint(Hint(1, PAPER, spoilt), load_markers(ROOT))
+    assert (finding.rule, finding.line) == (Rule.NUMBER, len(spoilt.splitlines()))
 
 
 @pytest.mark.parametrize(("rule", "level", "spoil"), FAULTS)
@@ -232,6 +305,22 @@ def test_the_lint_command_says_no_and_where(
     said = json.loads(capsys.readouterr().out)
     assert (said["hints"], said["overlap_checked"]) == (6, False)
     assert [(f["task"], f["level"], f["rule"]) for f in said["findings"]] == [(1, 3, "spelling")]
+
+
+def test_the_summary_of_lint_keeps_apart_from_the_findings_when_both_streams_are_joined(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(ROOT / "hints", tmp_path / "hints")
+    spoilt = tmp_path / "hints" / "01" / form_of(PAPER).file
+    spoilt.write_text(spoilt.read_text() + "\nthe optimizer")
+    monkeypatch.setattr(kit.facts, "facts_root", lambda: tmp_path)
+    assert run(["hint", "lint", "1"]) == 1
+    said = capsys.readouterr()
+    *findings, summary = f"{said.out.strip()}{said.err}".splitlines()
+    assert [line.endswith("write optimiser") for line in findings if line] == [True]
+    assert summary.startswith("3 hints, 1 findings")
+    assert run(["hint", "lint", "2"]) == 0
+    assert capsys.readouterr().err.startswith("3 hints, 0 findings")
 
 
 @needs_mirror
