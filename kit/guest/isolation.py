@@ -2,6 +2,7 @@
 What a guest could do, looked at from the inside: prints one JSON object and changes nothing.
 
 Runs in its own start, before the submission's, under the same limits. Standard library only.
+Its one argument is how many GPUs the guest was given.
 A check passes when the way out is shut. Kernel knobs are asked about with access(2), never written.
 """
 
@@ -45,7 +46,7 @@ DEVICES = {
     "urandom",
     "zero",
 }
-GPU_DEVICES = ("nvidia", "infiniband", "dri", "gdrdrv")
+GPU_CONTROL = {"nvidia-modeset", "nvidia-uvm", "nvidia-uvm-tools", "nvidiactl"}
 CLONE_NEWUSER = 0x10000000
 
 
@@ -153,9 +154,13 @@ def other_processes():
 
 
 def devices():
-    """Only harmless devices, and those of GPUs."""
-    odd = sorted(n for n in os.listdir("/dev") if n not in DEVICES and not n.startswith(GPU_DEVICES))
-    return not odd, "only the usual ones" if not odd else f"also {odd}"
+    """Only harmless devices, and as many GPUs as were given."""
+    given = int(sys.argv[1]) if len(sys.argv) > 1 else 0
+    names = set(os.listdir("/dev"))
+    gpus = {n for n in names if n.startswith("nvidia") and n[len("nvidia") :].isdigit()}
+    odd = sorted(names - DEVICES - gpus - (GPU_CONTROL if given else set()))
+    seen = f"the usual ones and {len(gpus)} GPUs of {given}"
+    return not odd and len(gpus) == given, seen if not odd else f"{seen}, also {odd}"
 
 
 CHECKS = (

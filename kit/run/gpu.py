@@ -8,13 +8,13 @@ made smaller. What is odd but workable is a warning, and every warning keeps the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from kit.errors import KitError, PrerequisiteError
-from kit.run import cuda, toolkit, version
+from kit.run import cuda, driver, toolkit, version
 from kit.run.driver import DriverFiles
-from kit.run.nvml import NOTHING, Fabric, Gpu, Inventory, Nvml
+from kit.run.nvml import NOTHING, Driver, Fabric, Gpu, Inventory, Nvml
 from kit.run.spec import GIB
 from kit.run.version import Version
 
@@ -57,6 +57,16 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
+class Sources:
+    """Whom a preflight asks."""
+
+    nvml: Nvml = field(default_factory=Driver)
+    files: Callable[[tuple[int, ...]], DriverFiles] = driver.find
+    """Finds the driver's files, for the minor numbers of the GPUs."""
+    toolkit: Callable[[], Version | None] = toolkit.installed
+
+
+@dataclass(frozen=True, slots=True)
 class Preflight:
     """What was found, in the order in which it was looked at."""
 
@@ -83,12 +93,7 @@ NO_GPUS = Preflight(())
 """Of a run that wants none."""
 
 
-def preflight(
-    wanted: Wanted,
-    nvml: Nvml,
-    files: Callable[[tuple[int, ...]], DriverFiles],
-    toolkit_version: Callable[[], Version | None] = toolkit.installed,
-) -> Preflight:
+def preflight(wanted: Wanted, sources: Sources) -> Preflight:
     """
     Look at everything that `wanted` depends on. Raises nothing: see `Preflight.require`.
 
@@ -98,7 +103,7 @@ def preflight(
     if wanted.gpus == 0:
         return NO_GPUS
     try:
-        seen = nvml.read()
+        seen = sources.nvml.read()
     except KitError as e:
         refusal = GpuFinding("driver", Level.REFUSAL, e.message, e.hint)
         return Preflight((refusal,))
@@ -106,9 +111,9 @@ def preflight(
     counted = _count(wanted, seen)
     if counted.level is Level.REFUSAL:
         return Preflight((counted,), driver=seen.driver)
-    found = [counted, _driver(wanted, seen), _model(chosen), *_state(chosen), _files(chosen, files)]
+    found = [counted, _driver(wanted, seen), _model(chosen), *_state(chosen), _files(chosen, sources)]
     if wanted.toolkit:
-        found.append(_toolkit(toolkit_version()))
+        found.append(_toolkit(sources.toolkit()))
     return Preflight(tuple(found), chosen, seen.driver)
 
 
@@ -125,29 +130,29 @@ def _count(wanted: Wanted, seen: Inventory) -> GpuFinding:
 
 
 def _driver(wanted: Wanted, seen: Inventory) -> GpuFinding:
-    driver = seen.driver or "unknown"
+    loaded = seen.driver or "unknown"
     if wanted.cuda is None:
-        return _ok("driver", f"driver {driver}; which CUDA the guest has is not known")
+        return _ok("driver", f"driver {loaded}; which CUDA the guest has is not known")
     name = f"CUDA {version.spell(wanted.cuda)}"
     needs = cuda.needs(wanted.cuda)
-    match cuda.fit(driver, wanted.cuda):
+    match cuda.fit(loaded, wanted.cuda):
         case cuda.Fit.FULL:
-            return _ok("driver", f"driver {driver} suits {name}")
+            return _ok("driver", f"driver {loaded} suits {name}")
         case cuda.Fit.LIMITED if needs:
             return GpuFinding(
                 "driver",
                 Level.WARNING,
-                f"driver {driver} runs {name} by minor-version compatibility alone, not like {needs.full}",
+                f"driver {loaded} runs {name} by minor-version compatibility alone, not like {needs.full}",
                 f"install driver {needs.full} or newer",
             )
         case cuda.Fit.TOO_OLD if needs:
             return GpuFinding(
                 "driver",
                 Level.REFUSAL,
-                f"driver {driver} cannot run {name}, which needs {needs.floor} or newer",
+                f"driver {loaded} cannot run {name}, which needs {needs.floor} or newer",
                 f"install driver {needs.full} or newer",
             )
-    return GpuFinding("driver", Level.WARNING, f"no table says whether driver {driver} runs {name}")
+    return GpuFinding("driver", Level.WARNING, f"no table says whether driver {loaded} runs {name}")
 
 
 def _model(chosen: tuple[Gpu, ...]) -> GpuFinding:
@@ -206,9 +211,9 @@ def _listed(indices: list[int]) -> str:
     return ",".join(str(i) for i in indices)
 
 
-def _files(chosen: tuple[Gpu, ...], find: Callable[[tuple[int, ...]], DriverFiles]) -> GpuFinding:
+def _files(chosen: tuple[Gpu, ...], sources: Sources) -> GpuFinding:
     try:
-        files = find(tuple(gpu.minor for gpu in chosen))
+        files = sources.files(tuple(gpu.minor for gpu in chosen))
     except PrerequisiteError as e:
         return GpuFinding("driver-files", Level.REFUSAL, e.message, e.hint)
     return _ok("driver-files", f"{len(files.libraries)} libraries, {len(files.devices)} devices, {files.smi}")

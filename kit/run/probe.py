@@ -53,10 +53,9 @@ def probe(runtime: Runtime, spec: RunSpec, python: str, scratch: Path) -> Probe:
     began = time.monotonic()
     asking = replace(
         spec,
-        argv=(python, "-I", str(TARGET)),
+        argv=(python, "-I", str(TARGET), str(spec.gpus)),
         mounts=(*spec.mounts, Mount(SCRIPT, TARGET)),
         deadlines=DEADLINES,
-        gpus=0,
     )
     guests: list[Guest] = []
     with tempfile.TemporaryDirectory(dir=scratch, prefix="probe-") as name:

@@ -91,6 +91,15 @@ class ImageRef:
 
 
 @dataclass(frozen=True, slots=True)
+class GpuDevice:
+    """A GPU that a guest gets, by the names that engines know it by."""
+
+    uuid: str
+    minor: int
+    """It is /dev/nvidia<minor> on the host."""
+
+
+@dataclass(frozen=True, slots=True)
 class RunSpec:
     """One guest."""
 
@@ -109,4 +118,6 @@ class RunSpec:
     deadlines: Deadlines = field(default_factory=Deadlines)
     untimed_steps: int = 10
     gpus: int = 0
+    gpu_devices: tuple[GpuDevice, ...] = ()
+    """Which ones, in the order of the ranks; as many as `gpus`."""
     world_size: int = 1

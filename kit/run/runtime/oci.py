@@ -7,6 +7,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from kit.digest import canonical_json
+from kit.run import driver
+from kit.run.driver import DriverFiles
 from kit.run.runtime import seccomp
 from kit.run.runtime.port import bootstrap
 from kit.run.spec import SUBMISSION, WORKSPACE, RunSpec
@@ -38,6 +40,10 @@ class Box:
     """Whether the kernel accounts swap, so that the memory limit can include it."""
     open_files: int = 1 << 20
     """The most open files that this machine lets a process of the kit grant."""
+    locked_memory: int | None = None
+    """Bytes of locked memory that this machine lets a process of the kit grant; None for no such limit."""
+    driver: DriverFiles | None = None
+    """Of a guest with GPUs: its devices are the ones that the guest gets."""
 
 
 def config(spec: RunSpec, box: Box) -> bytes:
@@ -59,11 +65,16 @@ def _process(spec: RunSpec, box: Box) -> dict[str, Any]:
     rlimits = {"RLIMIT_CORE": 0, "RLIMIT_NOFILE": min(spec.limits.open_files, box.open_files)}
     if box.cgroup is None:
         rlimits["RLIMIT_NPROC"] = spec.limits.pids
+    if box.driver is not None:
+        # no JSON number spells "unlimited" exactly; more than its memory a guest cannot lock anyway
+        most = spec.limits.memory
+        rlimits["RLIMIT_MEMLOCK"] = most if box.locked_memory is None else min(most, box.locked_memory)
+    env = spec.env if box.driver is None else driver.environment(spec.env)
     return {
         "terminal": False,
         "user": {"uid": uid, "gid": uid, "umask": 0o022},
         "args": bootstrap(spec, str(SUBMISSION)),
-        "env": [f"{name}={value}" for name, value in spec.env],
+        "env": [f"{name}={value}" for name, value in env],
         "cwd": str(WORKSPACE),
         "capabilities": {
             kind: [] for kind in ("bounding", "effective", "permitted", "inheritable", "ambient")
@@ -104,6 +115,7 @@ def _mounts(spec: RunSpec, box: Box) -> list[dict[str, Any]]:
         tmpfs("/input", 1 << 16, "755", "nodev", "noexec"),
         tmpfs(str(WORKSPACE), limits.workspace, "700", "exec", "nodev", owned=True),
         *(_bind(source, target) for source, target in box.mounts),
+        *(_bind(source, target) for source, target in (box.driver.mounts() if box.driver else ())),
         _bind(spec.submission, SUBMISSION),
         *(_bind(m.source, m.target) for m in spec.mounts),
     ]
@@ -130,6 +142,12 @@ def _linux(spec: RunSpec, box: Box) -> dict[str, Any]:
         linux["namespaces"].append({"type": "user"})
         linux["uidMappings"] = [{"containerID": 0, "hostID": uid, "size": 1}]
         linux["gidMappings"] = [{"containerID": 0, "hostID": gid, "size": 1}]
+    devices = box.driver.devices if box.driver is not None else ()
+    if devices:
+        linux["devices"] = [
+            {"path": f"/dev/{d.name}", "type": "c", "major": d.major, "minor": d.minor, "fileMode": 0o666}
+            for d in devices
+        ]
     if box.cgroup is not None:
         memory: dict[str, int] = {"limit": spec.limits.memory}
         if box.swap_limit:
@@ -138,6 +156,12 @@ def _linux(spec: RunSpec, box: Box) -> dict[str, Any]:
         linux["resources"] = {
             "memory": memory,
             "pids": {"limit": spec.limits.pids},
-            "devices": [{"allow": False, "access": "rwm"}],
+            "devices": [
+                {"allow": False, "access": "rwm"},
+                *(
+                    {"allow": True, "type": "c", "major": d.major, "minor": d.minor, "access": "rw"}
+                    for d in devices
+                ),
+            ],
         }
     return linux

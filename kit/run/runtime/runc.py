@@ -22,8 +22,9 @@ from pathlib import Path
 
 from kit.digest import sha256_bytes
 from kit.errors import PrerequisiteError, RunError
-from kit.run import cgroup, processes
+from kit.run import cgroup, driver, processes
 from kit.run.cgroup import Cgroup
+from kit.run.driver import DriverFiles
 from kit.run.result import Usage
 from kit.run.runtime import hostimage, oci
 from kit.run.runtime.port import Enforcement
@@ -46,10 +47,6 @@ class Runc:
     def start(self, spec: RunSpec, scratch: Path) -> RuncGuest:
         """See `Runtime.start`."""
         binary, version = _runc()
-        if spec.gpus:
-            raise PrerequisiteError(
-                "the runc runtime has no GPU support yet", "use --runtime host on a GPU machine"
-            )
         box = self._box(spec, scratch)
         bundle = scratch / "oci"
         bundle.mkdir()
@@ -86,7 +83,25 @@ class Runc:
             cgroup=f"{CGROUP_PARENT}/{spec.run_id}" if root else None,
             swap_limit=cgroup.accounts_swap(),
             open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
+            locked_memory=None if root else _most_locked(),
+            driver=driver_of(spec),
         )
+
+
+def driver_of(spec: RunSpec) -> DriverFiles | None:
+    """
+    Return the driver's files for the guest's GPUs, None for a guest without.
+
+    Raises `PrerequisiteError` if a file is missing, `RunError` if it is not said which GPUs are meant.
+    """
+    if len(spec.gpu_devices) != spec.gpus:
+        raise RunError(f"{spec.gpus} GPUs are wanted, but {len(spec.gpu_devices)} were chosen")
+    return driver.find(tuple(gpu.minor for gpu in spec.gpu_devices)) if spec.gpus else None
+
+
+def _most_locked() -> int | None:
+    most = resource.getrlimit(resource.RLIMIT_MEMLOCK)[1]
+    return None if most == resource.RLIM_INFINITY else most
 
 
 class RuncGuest:
