@@ -58,6 +58,11 @@ def deadline_options(command: Callable[..., int]) -> Callable[..., int]:
 @click.option("--image", metavar="ERA|host", help="Image to run in.  [default: the record's era; smoke: cpu]")
 @click.option("--gpus", type=click.IntRange(min=0), metavar="N", help="GPUs of a full run.  [default: 8]")
 @click.option(
+    "--accept-world-size",
+    is_flag=True,
+    help="Run also on a number of GPUs that changes the record's steps; never ranked.",
+)
+@click.option(
     "--python",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Interpreter with torch, for --image host.  [default: python3 on the PATH]",
@@ -83,6 +88,7 @@ def command(**options: Any) -> int:
       speedrun eval --record 3 --submission my-agent/ --json
       speedrun eval --record 3 --plan
     """
+    from kit.cli.live import machine
     from kit.evaluate.conduct import conduct
     from kit.evaluate.lost import close_lost
     from kit.evaluate.plan import draft
@@ -96,6 +102,7 @@ def command(**options: Any) -> int:
     for folder in close_lost(places.out, places.keys):
         note(f"run {folder.run_id} had lost its kit; its record is now {folder.result}")
     with prepared(plan, places) as ready, _cancellable() as cancelled:
+        machine(ready.preflight)
         outcome = conduct(ready, places, _listener(plan, cancelled))
     _report(outcome, options["as_json"])
     return _exit_code(outcome)
@@ -114,6 +121,7 @@ def _request(options: dict[str, Any]) -> Request:
         runtime=None if options["runtime"] == "auto" else RuntimeName(options["runtime"]),
         image=options["image"],
         gpus=options["gpus"],
+        accept_world_size=options["accept_world_size"],
         overrides=Overrides(**{name: options[name] for name in Overrides.__slots__}),
         python=options["python"] or (Path(found) if found else None),
     )

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from kit.evaluate.conduct import Outcome
     from kit.evaluate.plan import Plan
     from kit.run.folder import RunFolder
+    from kit.run.gpu import Preflight
     from kit.run.probe import Probe
     from kit.run.result import Point
     from kit.run.spec import Phase
@@ -41,6 +42,8 @@ class Live:
         )
         if plan.profile == "smoke":
             note("  UNRANKED: the smoke profile is a toy task on synthetic data")
+        for reason in plan.obstacles:
+            note(f"  UNRANKED: {reason}")
         if not plan.runtime.contains:
             note("  UNRANKED: this runtime contains nothing; the guest is a process of this user")
 
@@ -75,6 +78,15 @@ class Live:
     def _clear(self) -> None:
         if self._tty:
             click.echo("\r\x1b[K", err=True, nl=False)
+
+
+def machine(preflight: Preflight) -> None:
+    """Tell which GPUs the run gets, and what is odd about them."""
+    if preflight.gpus:
+        names = ", ".join(sorted({gpu.name for gpu in preflight.gpus}))
+        note(f"GPUs: {len(preflight.gpus)} x {names}, driver {preflight.driver}")
+    for finding in preflight.warnings:
+        note(f"  UNRANKED: {finding.detail}" + (f" (try: {finding.fix})" if finding.fix else ""))
 
 
 def close(outcome: Outcome) -> None:

@@ -69,8 +69,7 @@ def find(dataset: DataSet, names: Sequence[str], store: Store) -> Shards:
 
     Raises `PrerequisiteError` with the command that brings them. Their bytes are not read: see `verify`.
     """
-    lock = load_lock(dataset)
-    statement = lock or _known(dataset, store)
+    statement = stated(dataset, store)
     if statement is None:
         raise PrerequisiteError(f"no shard of {dataset.name} is here", "speedrun data fetch --record N")
     wanted = _wanted(dataset, names, statement)
@@ -81,7 +80,12 @@ def find(dataset: DataSet, names: Sequence[str], store: Store) -> Shards:
             f"{len(absent)} of {len(wanted)} shards of {dataset.name} are not here ({some})",
             "speedrun data fetch --record N",
         )
-    return _lay_out(wanted, statement, store, Memo(store), pinned=lock is not None)
+    return _lay_out(wanted, statement, store, Memo(store), pinned=load_lock(dataset) is not None)
+
+
+def stated(dataset: DataSet, store: Store) -> Statement | None:
+    """Return what is stated of the shards so far: by the lock, or by an earlier `fetch`; None if nothing."""
+    return load_lock(dataset) or _known(dataset, store)
 
 
 def _statement_path(dataset: DataSet, store: Store) -> Path:

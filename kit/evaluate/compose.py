@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from kit.audit.finding import Finding
-from kit.bundle.codec import pairs
+from kit.bundle.codec import pairs, prose
 from kit.bundle.compose import Reserved, claims_of, observations_of, run_of, runtime_of
 from kit.bundle.predicate import (
     Audit,
@@ -34,6 +34,7 @@ from kit.evaluate.request import Places
 from kit.records import Record, run_toml
 from kit.records.script import RUN_TOML
 from kit.run import machine
+from kit.run.gpu import Preflight
 from kit.run.probe import ProbeCheck
 from kit.run.result import RunResult
 from kit.run.runtime.port import Enforcement
@@ -71,7 +72,7 @@ def compose(
             runtime=runtime_of(enforcement) if enforcement else _unstarted(ready),
             isolation=_isolation(ready, checks),
         ),
-        hardware=_hardware(plan.gpus),
+        hardware=_hardware(ready.preflight),
         inputs=Inputs(
             submission=ready.files,
             data=ready.data,
@@ -82,7 +83,7 @@ def compose(
         audit=Audit(audits),
         score=Score(verdict, ranked=False, unranked_because=(), fsr=None),
     )
-    return replace(predicate, score=_score(predicate, verdict))
+    return replace(predicate, score=_score(predicate, verdict, _unranked(ready)))
 
 
 def _baseline(record: Record) -> Sha256:
@@ -91,8 +92,14 @@ def _baseline(record: Record) -> Sha256:
     return tree_digest({**files, RUN_TOML: sha256_bytes(run_toml(record.script.args))})
 
 
-def _score(predicate: Predicate, verdict: Verdict) -> Score:
-    against = obstacles(predicate)
+def _unranked(ready: Prepared) -> tuple[str, ...]:
+    """Return what only the host knows against ranking, beside what the predicate shows."""
+    warnings = (f"{finding.id}: {finding.detail}" for finding in ready.preflight.warnings)
+    return tuple(prose(reason) for reason in (*ready.plan.obstacles, *warnings))
+
+
+def _score(predicate: Predicate, verdict: Verdict, unranked: tuple[str, ...]) -> Score:
+    against = (*obstacles(predicate), *unranked)
     return Score(verdict, ranked=not against, unranked_because=against, fsr=None)
 
 
@@ -112,12 +119,12 @@ def _isolation(ready: Prepared, checks: tuple[ProbeCheck, ...]) -> IsolationRepo
     return IsolationReport(level, found)
 
 
-def _hardware(gpus: int) -> Hardware:
+def _hardware(preflight: Preflight) -> Hardware:
     here = machine.look()
     return Hardware(
         cpu=Cpu(here.cpu, here.cores),
         memory=here.memory,
-        gpus=tuple(Gpu(i, name, None, 0) for i, name in enumerate(here.gpus[:gpus])),
-        driver=here.driver,
+        gpus=tuple(Gpu(gpu.index, gpu.name, gpu.uuid, gpu.memory) for gpu in preflight.gpus),
+        driver=preflight.driver or here.driver,
         probe=None,
     )

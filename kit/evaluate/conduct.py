@@ -24,6 +24,7 @@ from kit.evaluate.prepare import Prepared
 from kit.evaluate.request import Places
 from kit.run.folder import RunFolder, reserve
 from kit.run.probe import Probe, ProbeCheck, probe
+from kit.run.release import await_release, proved
 from kit.run.result import RunResult
 from kit.run.runtime.port import Enforcement, Guest
 from kit.run.supervise import Watch, supervise
@@ -62,7 +63,7 @@ def conduct(ready: Prepared, places: Places, listener: Listener) -> Outcome:
     with reserve(places.out, ready.spec.run_id, intent, ready.spec.submission) as folder:
         listener.reserved(folder)
         try:
-            result, checks, enforcement = _run(ready, folder, listener)
+            result, checks, enforcement = _run(ready, places, folder, listener)
         except BaseException as e:
             reason = e.message if isinstance(e, KitError) else f"the kit failed: {type(e).__name__}: {e}"
             mark_lost(folder, signer, reason)
@@ -79,7 +80,7 @@ def _statement(ready: Prepared, places: Places, result: RunResult, submission: S
 
 
 def _run(
-    ready: Prepared, folder: RunFolder, listener: Listener
+    ready: Prepared, places: Places, folder: RunFolder, listener: Listener
 ) -> tuple[RunResult, tuple[ProbeCheck, ...], Enforcement]:
     runtime = ready.plan.runtime
     checks: tuple[ProbeCheck, ...] = ()
@@ -100,6 +101,8 @@ def _run(
             return started[0]
 
         result = supervise(ready.spec, start, folder.log, folder.stamps, ready.plan.grammar, listener.watch)
+        if ready.preflight.gpus:
+            result = proved(result, await_release(ready.preflight.gpus, places.gpus.nvml))
     return result, checks, started[0].enforcement
 
 

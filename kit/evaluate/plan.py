@@ -1,7 +1,8 @@
 """
 Plan: a request worked out against the facts and this machine, before anything is fetched or started.
 
-Raises what is wrong while it costs nothing: too few GPUs, an unknown record, a bad submission.
+Raises what is wrong while it costs nothing: an unknown record, a bad submission, a number of GPUs that would
+change the task. Whether the machine has the GPUs, `kit.evaluate.gpus` finds out.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from kit.data.synth import SmokeDeadlines, SmokeSpec, load_smoke
 from kit.errors import PrerequisiteError, UsageError
 from kit.evaluate import engines
 from kit.evaluate.request import HOST_IMAGE, Places, Request
+from kit.evaluate.worldsize import RECORD_GPUS, obstacles
 from kit.records import Phases, Record
 from kit.run import machine
 from kit.run.log import Grammar
@@ -29,7 +31,6 @@ from kit.submission import Submission, load_submission
 REFERENCE = Path(__file__).resolve().parent.parent / "guest" / "train_reference.py"
 DATA = WORKSPACE / "data" / "fineweb10B"
 SMOKE_ERA = "cpu"
-FULL_GPUS = 8
 PORT = 29500
 CACHES = {
     "HOME": str(WORKSPACE),
@@ -72,6 +73,8 @@ class Plan:
     target_source: str
     smoke: SmokeSpec | None
     """The smoke language; None in the full profile."""
+    obstacles: tuple[str, ...] = ()
+    """Why a result of this plan cannot be ranked, beside what the result itself shows."""
 
     def launcher(self) -> tuple[str, ...]:
         """
@@ -157,15 +160,8 @@ def _smoke(request: Request, places: Places, record: Record, submission: Submiss
 
 
 def _full(request: Request, record: Record, submission: Submission | None) -> Plan:
-    gpus = FULL_GPUS if request.gpus is None else request.gpus
-    here = machine.look()
-    if gpus < 1 or gpus > FULL_GPUS or FULL_GPUS % gpus:
-        raise UsageError(f"a full run uses 1, 2, 4 or 8 GPUs, not {gpus}", "pass --gpus 8")
-    if len(here.gpus) < gpus:
-        raise PrerequisiteError(
-            f"a full run of record {record.number} needs {gpus} GPUs; this machine has {len(here.gpus)}",
-            f"speedrun eval --record {record.number} --profile smoke",
-        )
+    gpus = RECORD_GPUS if request.gpus is None else request.gpus
+    against = obstacles(record, gpus, request.accept_world_size, submission is None)
     runtime = engines.choose(request.runtime, request.python)
     era = _image(request, record.era, runtime)
     return Plan(
@@ -179,7 +175,7 @@ def _full(request: Request, record: Record, submission: Submission | None) -> Pl
         entry=submission.entry if submission else record.script.entry,
         env=_environment({}, record.val_tokens),
         folders=("data", *record.script.folders),
-        limits=Limits(memory=here.memory * 9 // 10),
+        limits=Limits(memory=machine.look().memory * 9 // 10),
         deadlines=request.overrides.applied(_deadlines(record.deadlines)),
         untimed_steps=record.untimed_steps,
         world_size=gpus,
@@ -189,6 +185,7 @@ def _full(request: Request, record: Record, submission: Submission | None) -> Pl
         target_val_loss=record.target_val_loss,
         target_source="the speedrun's rule",
         smoke=None,
+        obstacles=against,
     )
 
 

@@ -14,14 +14,15 @@ from kit import records
 from kit.bundle.predicate import Data, Fidelity, Image, InputFile, Profile
 from kit.data.synth import ensure_smoke
 from kit.digest import files_under
-from kit.errors import PrerequisiteError
+from kit.evaluate import fineweb, gpus
 from kit.evaluate.plan import DATA, REFERENCE, Plan, search_path
 from kit.evaluate.request import HOST_IMAGE, Places
 from kit.image.build import ensure_layout
 from kit.image.rootfs import ensure_rootfs
 from kit.records.script import RUN_TOML
 from kit.run.folder import new_run_id
-from kit.run.spec import ImageRef, Mount, RunSpec, RuntimeName
+from kit.run.gpu import Preflight
+from kit.run.spec import GpuDevice, ImageRef, Mount, RunSpec, RuntimeName
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,36 +36,45 @@ class Prepared:
     data: Data
     files: tuple[InputFile, ...]
     """The submission's."""
+    preflight: Preflight
+    """The GPUs as they were found just before the run."""
     nonce: str
 
 
 @contextlib.contextmanager
 def prepared(plan: Plan, places: Places) -> Iterator[Prepared]:
-    """Bring image, data and submission; the staged submission lasts as long as the block."""
-    ref, image, fidelity, env = _image(plan, places)
+    """
+    Bring data, submission and image; the staged submission lasts as long as the block.
+
+    What can be refused is refused before the first byte is fetched; the image, the largest, comes last.
+    Raises `PrerequisiteError` for GPUs or shards that are not here or not fit, and what fetching raises.
+    """
+    gpus.look(plan, places).require()
     data, mount = _data(plan, places)
     with _submission(plan, places) as folder:
+        ref, image, fidelity, env = _image(plan, places)
+        ready = gpus.look(plan, places)  # again: bringing all that may have taken an hour
+        ready.require()
         spec = RunSpec(
             run_id=new_run_id(plan.record.number),
             image=ref,
             submission=folder,
             argv=plan.launcher(),
-            env=tuple(
-                sorted({"PATH": search_path(plan.era, plan.python), **dict(env), **dict(plan.env)}.items())
-            ),
+            env=_env(plan, env, ready),
             folders=plan.folders,
             mounts=(mount,),
             limits=plan.limits,
             deadlines=plan.deadlines,
             untimed_steps=plan.untimed_steps,
             gpus=plan.gpus,
+            gpu_devices=tuple(GpuDevice(gpu.uuid, gpu.minor) for gpu in ready.gpus),
             world_size=plan.world_size,
         )
         files = tuple(
             InputFile(name, (folder / name).stat().st_size, sha256)
             for name, sha256 in files_under(folder).items()
         )
-        yield Prepared(plan, spec, image, fidelity, data, files, secrets.token_hex(16))
+        yield Prepared(plan, spec, image, fidelity, data, files, ready, secrets.token_hex(16))
 
 
 def _image(
@@ -81,11 +91,21 @@ def _image(
     return ref, Image(layout.config_digest, layout.manifest_digest), fidelity, tuple(layout.env)
 
 
+def _env(plan: Plan, image: tuple[tuple[str, str], ...], ready: Preflight) -> tuple[tuple[str, str], ...]:
+    """Return the guest's environment; an engine that reads `NVIDIA_VISIBLE_DEVICES` gives it no other GPU."""
+    uuids = ",".join(gpu.uuid for gpu in ready.gpus)
+    visible = {
+        "NVIDIA_VISIBLE_DEVICES": uuids or "void",
+        **({"CUDA_VISIBLE_DEVICES": uuids} if uuids else {}),
+    }
+    path = {"PATH": search_path(plan.era, plan.python)}
+    return tuple(sorted({**path, **dict(image), **dict(plan.env), **visible}.items()))
+
+
 def _data(plan: Plan, places: Places) -> tuple[Data, Mount]:
     if plan.smoke is None:
-        raise PrerequisiteError(
-            "the FineWeb shards are not here", f"speedrun data fetch --record {plan.record.number}"
-        )
+        data, folder = fineweb.here(plan.record, places)
+        return data, Mount(folder, DATA)
     made = ensure_smoke(plan.smoke, places.store, places.progress)
     files = tuple(InputFile(f.name, f.size, f.sha256) for f in made.files)
     return Data("smoke", "synthetic", True, files, made.val_tokens), Mount(made.folder, DATA)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kit.bundle.predicate import Kit, Profile
+from kit.run.gpu import Sources
 from kit.run.spec import Deadlines, RuntimeName
 from kit.store import Fetcher, Progress, Store, no_progress
 
@@ -43,6 +44,8 @@ class Request:
     image: str | None = None
     """An era or `host`; None means the one that belongs to the profile and record."""
     gpus: int | None = None
+    accept_world_size: bool = False
+    """Run also on a number of GPUs that changes the record's steps; such a run is never ranked."""
     overrides: Overrides = field(default_factory=Overrides)
     python: Path | None = None
     """The interpreter that `--image host` offers."""
@@ -59,6 +62,8 @@ class Places:
     keys: Path
     fetchers: Sequence[Fetcher]
     kit: Kit
+    gpus: Sources = field(default_factory=Sources)
+    """Whom the GPU preflight asks."""
     upstream: Path | None = None
     """A local git directory of the upstream repository, for records' scripts."""
     progress: Progress = no_progress

@@ -75,13 +75,19 @@ class Preflight:
     """The ones that the run gets, in the order of its ranks."""
     driver: str | None = None
 
-    def of(self, level: Level) -> tuple[GpuFinding, ...]:
-        """Return the findings of one level."""
-        return tuple(f for f in self.findings if f.level is level)
+    @property
+    def warnings(self) -> tuple[GpuFinding, ...]:
+        """What is odd; each of them keeps the result from being ranked."""
+        return tuple(f for f in self.findings if f.level is Level.WARNING)
+
+    @property
+    def refusals(self) -> tuple[GpuFinding, ...]:
+        """What forbids the run."""
+        return tuple(f for f in self.findings if f.level is Level.REFUSAL)
 
     def require(self) -> None:
         """Raise `PrerequisiteError` with every refusal, and the first one's fix, if there is any."""
-        refused = self.of(Level.REFUSAL)
+        refused = self.refusals
         if refused:
             rest = "".join(
                 f"\n  also: {f.detail}" + (f" (try: {f.fix})" if f.fix else "") for f in refused[1:]

@@ -1,0 +1,51 @@
+"""What a plan needs of this machine's GPUs, and the preflight that looks for it. Knows no driver itself."""
+
+from __future__ import annotations
+
+from kit.errors import KitError
+from kit.evaluate.plan import Plan
+from kit.evaluate.request import HOST_IMAGE, Places
+from kit.evaluate.worldsize import POSSIBLE
+from kit.image.lock import Lock, read_lock
+from kit.image.spec import read_spec
+from kit.run.gpu import NO_GPUS, Preflight, Wanted, preflight
+from kit.run.spec import RuntimeName
+from kit.run.version import Version, parse
+
+RUNTIME_LIBRARIES = ("nvidia-cuda-runtime", "nvidia-cuda-runtime-cu12")
+"""The wheel whose version is the CUDA that torch was built with."""
+
+
+def look(plan: Plan, places: Places) -> Preflight:
+    """Look at the machine's GPUs as they are now. Raises nothing: see `Preflight.require`."""
+    if not plan.gpus:
+        return NO_GPUS
+    return preflight(wanted(plan, places), places.gpus)
+
+
+def wanted(plan: Plan, places: Places) -> Wanted:
+    """Return what the plan needs; the lock of its image says which CUDA that is, if there is one."""
+    smaller = [str(n) for n in POSSIBLE if n < plan.gpus and plan.record.world_size.keeps_the_record(n)]
+    fewer = f"; or, for the same steps on fewer GPUs: --gpus {' or '.join(smaller)}" if smaller else ""
+    return Wanted(
+        gpus=plan.gpus,
+        if_fewer=f"speedrun eval --record {plan.record.number} --profile smoke{fewer}",
+        cuda=_cuda(plan, places),
+        toolkit=plan.runtime.name is RuntimeName.DOCKER,
+    )
+
+
+def _cuda(plan: Plan, places: Places) -> Version | None:
+    if plan.era == HOST_IMAGE:
+        return None
+    try:
+        return cuda_of(read_lock(read_spec(places.images, plan.era)))
+    except KitError:  # bringing the image says what is wrong with it
+        return None
+
+
+def cuda_of(lock: Lock) -> Version | None:
+    """Return (major, minor) of the CUDA that an image holds; None if it holds none."""
+    found = next((w.version for w in lock.wheels if w.project in RUNTIME_LIBRARIES), None)
+    version = parse(found) if found else None
+    return version[:2] if version else None
