@@ -31,14 +31,15 @@ def obstacles(record: Record, gpus: int, accepted: bool, own_script: bool) -> tu
     change = _change(record, gpus)
     if own_script and record.world_size is WorldSize.EXACTLY_8:
         raise UsageError(
-            f"record {record.number} cannot run on {gpus} GPUs: {change}", f"pass --gpus {RECORD_GPUS}"
+            f"record {record.number} cannot run: with {gpus} of {RECORD_GPUS} GPUs {change}",
+            f"pass --gpus {RECORD_GPUS}",
         )
     if not accepted:
         raise UsageError(
-            f"{gpus} GPUs change what record {record.number} does: {change}",
+            f"record {record.number} would not be itself: with {gpus} of {RECORD_GPUS} GPUs {change}",
             f"pass --gpus {RECORD_GPUS}, or --accept-world-size for a run that is never ranked",
         )
-    return (f"it ran on {gpus} GPUs: {change}",)
+    return (f"with {gpus} of {RECORD_GPUS} GPUs {change}",)
 
 
 def _change(record: Record, gpus: int) -> str:
@@ -48,7 +49,7 @@ def _change(record: Record, gpus: int) -> str:
             return f"its script stops at once{note}"
         case WorldSize.BATCH_SCALES:
             smaller = record.tokens_per_step * gpus // RECORD_GPUS
-            return f"each step would see {smaller:,} tokens instead of {record.tokens_per_step:,}{note}"
+            return f"each step sees {smaller:,} tokens instead of {record.tokens_per_step:,}{note}"
         case WorldSize.ACCUMULATES | WorldSize.SPLITS:
             return f"its script does not split its batch over {gpus}{note}"
         case _:
