@@ -154,19 +154,20 @@ def ensure_smoke(spec: SmokeSpec, store: Store, progress: Progress = no_progress
     if not folder.is_dir():
         with store.lock(f"{ROOM}-{key}"):
             if not folder.is_dir():
-                with store.staging(ROOM) as staged:
-                    done = 0
-                    for pin in write_smoke(spec, staged):
-                        done += pin.file.size
-                        progress("smoke data", done, sum(file.size for file in files))
-                    _check(
-                        staged,
-                        files,
-                        "the language no longer gives the pinned bytes: speedrun data synth --derive",
-                    )
-                    staged.rename(folder)
+                _make(spec, store, folder, progress)
     _check(folder, files, f"delete {folder} and run the command again")
     return SmokeData(folder, files, spec.val_tokens, spec.floor, spec.target)
+
+
+def _make(spec: SmokeSpec, store: Store, folder: Path, progress: Progress) -> None:
+    total, done = sum(pin.file.size for pin in spec.shards), 0
+    with store.staging(ROOM) as staged:
+        for pin in write_smoke(spec, staged):
+            done += pin.file.size
+            progress("smoke data", done, total)
+        hint = "the pins are not the language's: see speedrun data synth --derive"
+        _check(staged, tuple(pin.file for pin in spec.shards), hint)
+        staged.rename(folder)
 
 
 def write_smoke(spec: SmokeSpec, folder: Path) -> Iterator[ShardPin]:
