@@ -114,26 +114,40 @@ class Claims:
 _STREAMS = {"o": Stream.STDOUT, "e": Stream.STDERR}
 
 
-def read_run(log: Path, stamps: Path, grammar: Grammar) -> tuple[Point, ...]:
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What arrived at one moment: a whole line with its end, or a part of one."""
+
+    host_ns: int
+    """Host monotonic nanoseconds since the guest's start."""
+    stream: Stream
+    data: bytes
+    whole: bool
+
+
+def read_pieces(log: Path, stamps: Path) -> Iterator[Piece]:
     """
-    Re-derive a run's claims from its stored output: the same points as those read live.
+    Give a run's stored output piece by piece, in the order of arrival.
 
     `log` is the raw bytes of both streams; `stamps` has one JSON array per stored piece,
-    `[t_ns, "o" | "e", nbytes, whole]`. Raises `IntegrityError` if the two do not fit together,
-    `SchemaError` if a stamp is malformed, `PrerequisiteError` if a file is absent.
+    `[t_ns, "o" | "e", nbytes, whole]`. Raises, also after the last piece, `IntegrityError` if the two do
+    not fit together, `SchemaError` if a stamp is malformed, `PrerequisiteError` if a file is absent.
     """
-    data = _bytes(log)
-    claims, points, begin = Claims(grammar), [], 0
+    data, begin = _bytes(log), 0
     for host_ns, stream, size, whole in _stamps(_bytes(stamps), str(stamps)):
-        piece = data[begin : begin + size]
+        yield Piece(host_ns, stream, data[begin : begin + size], whole)
         begin += size
-        if (point := claims.feed(piece, stream, whole, host_ns)) is not None:
-            points.append(point)
     if begin != len(data):
         raise IntegrityError(
             f"{stamps} stamps {begin} bytes, but {log} has {len(data)}", "one of the two was changed"
         )
-    return tuple(points)
+
+
+def read_run(log: Path, stamps: Path, grammar: Grammar) -> tuple[Point, ...]:
+    """Re-derive a run's claims from its stored output, as they were read live; raises as `read_pieces`."""
+    claims = Claims(grammar)
+    found = (claims.feed(p.data, p.stream, p.whole, p.host_ns) for p in read_pieces(log, stamps))
+    return tuple(point for point in found if point is not None)
 
 
 def _stamps(data: bytes, where: str) -> Iterator[tuple[int, Stream, int, bool]]:
