@@ -1,0 +1,26 @@
+"""Ctrl-C and SIGTERM while a guest runs: a flag that the library polls. Ends nothing itself."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+
+@contextlib.contextmanager
+def cancellable() -> Iterator[Callable[[], bool]]:
+    """Turn the first Ctrl-C, SIGTERM or SIGHUP into a polled flag, so that the run still ends in a record."""
+    caught: list[int] = []
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        caught.append(number)
+
+    before = {
+        number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    }
+    try:
+        yield lambda: bool(caught)
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
