@@ -11,6 +11,7 @@ Everything the kit raises.
     + SignatureError     a signature, key or envelope is not acceptable
   - RunError             we could not do it: engine, disk, Slurm             (exit 5)
     + NetworkError       a source did not answer
+    + EngineSilent       a container engine did not answer, or stopped answering
 
 A run that fails is not an error: see `kit.run.result.RunStatus`. Only `kit.cli` maps these to exit codes.
 """
@@ -61,3 +62,7 @@ class RunError(KitError):
 
 class NetworkError(RunError):
     """A remote source refused, failed or did not answer."""
+
+
+class EngineSilent(RunError):
+    """A container engine did not answer, or stopped answering."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kit.cli.options import keys_option, mirror_option, store_option
+from kit.cli.options import docker_socket, keys_option, mirror_option, store_option
 from kit.cli.terminal import Meter, emit_json, note
 
 if TYPE_CHECKING:
@@ -124,6 +124,7 @@ def _request(options: dict[str, Any]) -> Request:
         accept_world_size=options["accept_world_size"],
         overrides=Overrides(**{name: options[name] for name in Overrides.__slots__}),
         python=options["python"] or (Path(found) if found else None),
+        engine=docker_socket(),
     )
 
 

@@ -1,4 +1,4 @@
-"""`speedrun image`: lock, fetch, build and verify the images of the eras. Runs no guest."""
+"""`speedrun image`: lock, fetch, build, verify, load and export the images of the eras. Runs no guest."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Outcome as J
 
 @click.group()
 def command() -> None:
-    """Pin, fetch, build and verify images: the same lock gives the same bytes on any machine.
+    """Pin, fetch, build, verify and load images: the same lock gives the same bytes on any machine.
 
     \b
     Examples:
       speedrun image list
       speedrun image build cpu
       speedrun image verify cpu
+      speedrun image load cpu
     """
 
 
@@ -128,23 +129,16 @@ def fetch(era: str, store: Path, mirror: Path | None, as_json: bool) -> None:
 @command.command()
 @click.argument("era")
 @click.option("--accept", is_flag=True, help="Write the outcome to images/ERA/digest: a new promise.")
-@click.option(
-    "--archive",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Also write the image as a tar that docker and podman load.",
-)
 @store_option
 @mirror_option
 @json_option
-def build(
-    era: str, accept: bool, archive: Path | None, store: Path, mirror: Path | None, as_json: bool
-) -> None:
+def build(era: str, accept: bool, store: Path, mirror: Path | None, as_json: bool) -> None:
     """Build an era's image into the store, unless it is there; refuse anything but the promised one.
 
     \b
     Examples:
       speedrun image build cpu
-      speedrun image build cpu --archive cpu.tar && docker load -i cpu.tar
+      speedrun image build cpu --json
     """
     from kit.cli.terminal import Meter, emit_json, note
     from kit.facts import facts_root
@@ -154,9 +148,6 @@ def build(
 
     make = room.accept if accept else room.ensure_layout
     layout = make(era, facts_root() / "images", Store(store), default_fetchers(mirror), Meter())
-    if archive is not None:
-        room.save(layout, archive)
-        note(f"wrote {archive}")
     if as_json:
         emit_json(layout.document())
     else:
@@ -199,3 +190,81 @@ def verify(era: str, store: Path, mirror: Path | None, as_json: bool) -> None:
             "report it with the output of: speedrun doctor --json",
         )
     note(f"{era}: config, manifest and {len(found.layers)} layers are the promised ones")
+
+
+@command.command()
+@click.argument("era")
+@click.option(
+    "--engine", type=click.Choice(["docker", "podman"]), default="docker", show_default=True,
+    help="Who is given the image: at $DOCKER_HOST or the current docker context, or at $CONTAINER_HOST.",
+)  # fmt: skip
+@store_option
+@mirror_option
+@json_option
+def load(era: str, engine: str, store: Path, mirror: Path | None, as_json: bool) -> None:
+    """Give an era's image to Docker or Podman, unless it is there, and see that it is the promised one.
+
+    Docker's classic store is sent only the layers that it lacks. Prints the engine's id of the image, which
+    is the config's digest or the manifest's; exits with 4 if the engine ends up with another one.
+
+    \b
+    Examples:
+      speedrun image load cpu
+      speedrun image load torch-2.4.1 --engine podman
+    """
+    from kit.cli.options import docker_socket, podman_socket
+    from kit.cli.terminal import Meter, emit_json, megabytes, note
+    from kit.facts import facts_root
+    from kit.image import engine as room
+    from kit.image.build import ensure_layout
+    from kit.image.fetch import default_fetchers
+    from kit.store import Store
+
+    meter = Meter()
+    layout = ensure_layout(era, facts_root() / "images", Store(store), default_fetchers(mirror), meter)
+    if engine == "docker":
+        loaded = room.ensure_loaded(layout, docker_socket(), meter)
+    else:
+        loaded = room.load_podman(layout, podman_socket(), meter)
+    there = f"{loaded.layers_left_out} of {len(layout.diff_ids)} layers were there"
+    note(f"{loaded.engine} has {era}: {megabytes(loaded.sent)} sent, {there}")
+    if as_json:
+        emit_json(
+            {
+                "era": era, "engine": loaded.engine, "id": loaded.id, "sent_bytes": loaded.sent,
+                "layers_left_out": loaded.layers_left_out,
+            }
+        )  # fmt: skip
+    else:
+        click.echo(loaded.id)
+
+
+@command.command()
+@click.argument("era")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="File to write.")
+@store_option
+@mirror_option
+@json_option
+def export(era: str, out: Path, store: Path, mirror: Path | None, as_json: bool) -> None:
+    """Write an era's image as one archive that docker, podman and OCI tools load; always the same bytes.
+
+    Prints its sha256 as sha256sum does.
+
+    \b
+    Examples:
+      speedrun image export cpu --out cpu.tar && docker load -i cpu.tar
+    """
+    from kit.cli.terminal import Meter, emit_json
+    from kit.facts import facts_root
+    from kit.image import archive
+    from kit.image.build import ensure_layout
+    from kit.image.fetch import default_fetchers
+    from kit.store import Store
+
+    meter = Meter()
+    layout = ensure_layout(era, facts_root() / "images", Store(store), default_fetchers(mirror), meter)
+    sha256 = archive.export(layout, out, meter)
+    if as_json:
+        emit_json({"era": era, "file": str(out), "bytes": out.stat().st_size, "sha256": sha256})
+    else:
+        click.echo(f"{sha256}  {out}")

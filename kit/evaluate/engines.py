@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import assert_never
 
-from kit.errors import PrerequisiteError
+from kit import engine
+from kit.errors import PrerequisiteError, UsageError
+from kit.evaluate.request import HOST_IMAGE, Request
+from kit.run.runtime.docker import Docker
 from kit.run.runtime.host import Host
 from kit.run.runtime.port import Runtime
 from kit.run.runtime.runc import Runc, installed
@@ -14,27 +17,39 @@ from kit.run.spec import RuntimeName
 INSTALL_RUNC = "apt-get install -y --no-install-recommends runc"
 
 
-def make(name: RuntimeName, python: Path | None) -> Runtime:
-    """Return the adapter called `name`; it may still find its engine missing when it starts a guest."""
+def make(name: RuntimeName, python: Path | None, socket: str = engine.DEFAULT_ENGINE) -> Runtime:
+    """
+    Return the adapter called `name`; it may still find its engine missing when it starts a guest.
+
+    `python` is what runc offers with `--image host`, `socket` the URL of Docker's or Podman's socket.
+    """
     match name:
         case RuntimeName.RUNC:
             return Runc(python)
         case RuntimeName.HOST:
             return Host()
         case RuntimeName.DOCKER:
-            raise PrerequisiteError("the docker runtime is not part of this version", "use --runtime runc")
+            return Docker(socket)
         case _:
             assert_never(name)
 
 
-def choose(wanted: RuntimeName | None, python: Path | None) -> Runtime:
+def choose(request: Request) -> Runtime:
     """
-    Return the runtime to use: the wanted one, or the first that contains the guest and is installed.
+    Return the runtime to use: the wanted one, or the first that contains: docker, if it answers, or runc.
 
-    `host` is never chosen by itself. Raises `PrerequisiteError` with the line that installs one.
+    `host` is never chosen by itself, and docker not for this machine's own files. Raises `UsageError` for
+    docker with those, `PrerequisiteError` with the line that installs a runtime.
     """
-    if wanted is not None:
-        return make(wanted, python)
+    own_files = request.image == HOST_IMAGE
+    if request.runtime is RuntimeName.DOCKER and own_files:
+        raise UsageError(
+            "the docker runtime runs images, not this machine's own files", "use --runtime runc, or an era"
+        )
+    if request.runtime is not None:
+        return make(request.runtime, request.python, request.engine)
+    if not own_files and engine.answers(request.engine):
+        return Docker(request.engine)
     if installed():
-        return Runc(python)
+        return Runc(request.python)
     raise PrerequisiteError("no container runtime answers on this machine", INSTALL_RUNC)

@@ -18,7 +18,7 @@ from kit.digest import sha256_bytes, sha256_file
 from kit.errors import RunError
 from kit.run.folder import RunFolder, adopt, unfinished
 from kit.run.result import RunResult, RunStatus, Teardown, Usage
-from kit.run.runtime.runc import state_folder
+from kit.run.runtime import docker, runc
 from kit.run.spec import RunSpec, RuntimeName
 from kit.run.watcher import reap
 from kit.schema import read_json
@@ -86,7 +86,8 @@ def close_lost(out: Path, keys: Path) -> list[RunFolder]:
             if not mine:
                 continue
             runtime = RuntimeName(_drafted(folder).predicate.environment.runtime.name)
-            if not any(reap(runtime, str(state_folder()), folder.run_id) for _ in range(ATTEMPTS)):
+            state = docker.state_folder() if runtime is RuntimeName.DOCKER else runc.state_folder()
+            if not any(reap(runtime, str(state), folder.run_id) for _ in range(ATTEMPTS)):
                 raise RunError(f"the guest of {folder.run_id} cannot be ended", "look for it with: ps -ef")
             mark_lost(folder, load_or_create(keys), "the kit ended before the run did")
             closed.append(folder)

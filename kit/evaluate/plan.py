@@ -133,7 +133,7 @@ def _smoke(request: Request, places: Places, record: Record, submission: Submiss
     if request.gpus:
         raise UsageError("the smoke profile runs on CPUs", "leave --gpus out, or use --profile full")
     smoke = load_smoke(places.records)
-    runtime = engines.choose(request.runtime, request.python)
+    runtime = engines.choose(request)
     era = _image(request, SMOKE_ERA, runtime)
     return Plan(
         profile=Profile.SMOKE,
@@ -162,7 +162,7 @@ def _smoke(request: Request, places: Places, record: Record, submission: Submiss
 def _full(request: Request, record: Record, submission: Submission | None) -> Plan:
     gpus = RECORD_GPUS if request.gpus is None else request.gpus
     against = obstacles(record, gpus, request.accept_world_size, submission is None)
-    runtime = engines.choose(request.runtime, request.python)
+    runtime = engines.choose(request)
     era = _image(request, record.era, runtime)
     return Plan(
         profile=Profile.FULL,

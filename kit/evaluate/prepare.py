@@ -6,7 +6,7 @@ import contextlib
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,12 +17,16 @@ from kit.digest import files_under
 from kit.evaluate import fineweb, gpus
 from kit.evaluate.plan import DATA, REFERENCE, Plan, search_path
 from kit.evaluate.request import HOST_IMAGE, Places
-from kit.image.build import ensure_layout
+from kit.image.build import Layout, ensure_layout
+from kit.image.engine import ensure_loaded
 from kit.image.rootfs import ensure_rootfs
 from kit.records.script import RUN_TOML
 from kit.run.folder import new_run_id
 from kit.run.gpu import Preflight
+from kit.run.runtime.docker import Docker
+from kit.run.runtime.port import Runtime
 from kit.run.spec import GpuDevice, ImageRef, Mount, RunSpec, RuntimeName
+from kit.store import Fetcher, Progress, Store, no_progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,7 @@ def prepared(plan: Plan, places: Places) -> Iterator[Prepared]:
             image=ref,
             submission=folder,
             argv=plan.launcher(),
-            env=_env(plan, env, ready),
+            env=environment(plan, env, ready),
             folders=plan.folders,
             mounts=(mount,),
             limits=plan.limits,
@@ -82,24 +86,42 @@ def _image(
 ) -> tuple[ImageRef | None, Image | None, tuple[tuple[str, Fidelity], ...], tuple[tuple[str, str], ...]]:
     if plan.era == HOST_IMAGE:
         return None, None, (("python", Fidelity.UNKNOWN), ("torch", Fidelity.UNKNOWN)), ()
-    layout = ensure_layout(plan.era, places.images, places.store, places.fetchers, places.progress)
-    rootfs = None
-    if plan.runtime.name is RuntimeName.RUNC:
-        rootfs = ensure_rootfs(layout, places.store, places.progress)
+    layout, ref = bring_image(
+        plan.era, plan.runtime, places.images, places.store, places.fetchers, places.progress
+    )
     fidelity = tuple(sorted((f.component, Fidelity(f.level)) for f in layout.fidelity))
-    ref = ImageRef(plan.era, layout.config_digest, layout.manifest_digest, rootfs)
     return ref, Image(layout.config_digest, layout.manifest_digest), fidelity, tuple(layout.env)
 
 
-def _env(plan: Plan, image: tuple[tuple[str, str], ...], ready: Preflight) -> tuple[tuple[str, str], ...]:
+def bring_image(
+    era: str,
+    runtime: Runtime,
+    images: Path,
+    store: Store,
+    fetchers: Sequence[Fetcher],
+    progress: Progress = no_progress,
+) -> tuple[Layout, ImageRef]:
+    """Bring an era's image to where `runtime` starts it from; raises as `ensure_layout` and the engine do."""
+    layout = ensure_layout(era, images, store, fetchers, progress)
+    rootfs = ensure_rootfs(layout, store, progress) if runtime.name is RuntimeName.RUNC else None
+    if isinstance(runtime, Docker):
+        ensure_loaded(layout, runtime.engine, progress)
+    return layout, ImageRef(era, layout.config_digest, layout.manifest_digest, rootfs)
+
+
+def environment(plan: Plan, image: tuple[tuple[str, str], ...], ready: Preflight) -> tuple[tuple[str, str], ...]:
     """Return the guest's environment; an engine that reads `NVIDIA_VISIBLE_DEVICES` gives it no other GPU."""
+    path = {"PATH": search_path(plan.era, plan.python)}
+    return tuple(sorted({**path, **dict(image), **dict(plan.env), **visible_gpus(ready)}.items()))
+
+
+def visible_gpus(ready: Preflight) -> dict[str, str]:
+    """Return the variables that show a guest the GPUs of `ready`, and no other."""
     uuids = ",".join(gpu.uuid for gpu in ready.gpus)
-    visible = {
+    return {
         "NVIDIA_VISIBLE_DEVICES": uuids or "void",
         **({"CUDA_VISIBLE_DEVICES": uuids} if uuids else {}),
     }
-    path = {"PATH": search_path(plan.era, plan.python)}
-    return tuple(sorted({**path, **dict(image), **dict(plan.env), **visible}.items()))
 
 
 def _data(plan: Plan, places: Places) -> tuple[Data, Mount]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kit.bundle.predicate import Kit, Profile
+from kit.engine import DEFAULT_ENGINE
 from kit.run.gpu import Sources
 from kit.run.spec import Deadlines, RuntimeName
 from kit.store import Fetcher, Progress, Store, no_progress
@@ -49,6 +50,8 @@ class Request:
     overrides: Overrides = field(default_factory=Overrides)
     python: Path | None = None
     """The interpreter that `--image host` offers."""
+    engine: str = DEFAULT_ENGINE
+    """The URL of the socket at which Docker or Podman would answer."""
 
 
 @dataclass(frozen=True, slots=True)

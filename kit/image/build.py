@@ -17,10 +17,10 @@ from kit.image.digest import Identity, digest_path, read_identity, write_identit
 from kit.image.layer import LayerFile, Plan, plan_layers, write_layer
 from kit.image.lock import Lock, read_lock
 from kit.image.meter import Sum
-from kit.image.oci import Documents, blob_path, describe, read_manifest, write_archive, write_layout
+from kit.image.oci import Documents, blob_path, describe, read_manifest, write_layout
 from kit.image.spec import EraSpec, Fidelity, read_spec
 from kit.image.tarball import tar_size
-from kit.store import Fetcher, Progress, Store, disk_errors, no_progress, place
+from kit.store import Fetcher, Progress, Store, no_progress, place
 
 WRITERS = 2
 ROOM = "layouts"
@@ -146,12 +146,6 @@ def verify(
     recheck(lock, store, progress)
     with assembled(spec, lock, store, store, progress) as built:
         return promised, built.identity
-
-
-def save(layout: Layout, file: Path) -> None:
-    """Write the image as one archive for `docker load`. Raises `RunError` if the disk is full."""
-    with disk_errors(file), file.open("wb", buffering=1 << 20) as sink:
-        write_archive(layout.path, layout.era, layout.manifest_digest, sink, layout.epoch)
 
 
 def survey(era: str, images: Path, store: Store) -> Survey:

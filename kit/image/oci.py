@@ -1,4 +1,4 @@
-"""The image room's OCI documents: config, manifest, layout and archive, from layers. Talks to no engine."""
+"""The image room's OCI documents: config, manifest and layout, from layers. Talks to no engine."""
 
 from __future__ import annotations
 
@@ -6,15 +6,13 @@ import datetime
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from kit.digest import Sha256, canonical_json, sha256_bytes
 from kit.errors import DigestMismatch, SchemaError
 from kit.image.base import GUEST_UID
-from kit.image.entry import Entry, Extent, Kind, folder, literal
 from kit.image.layer import LayerFile
 from kit.image.spec import EraSpec
-from kit.image.tarball import write_tar
 from kit.schema import parse_json
 
 INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
@@ -138,40 +136,14 @@ def _read(descriptor: Any) -> Descriptor:
     return Descriptor(Sha256(str(descriptor["digest"]).removeprefix("sha256:")), int(descriptor["size"]))
 
 
-def write_archive(
-    layout: Path,
-    era: str,
-    manifest: Sha256,
-    sink: BinaryIO,
-    epoch: int,
-    without: frozenset[Sha256] = frozenset(),
-) -> None:
-    """
-    Write a layout as one tar that Docker, Podman and OCI tools load, with a manifest.json for Docker.
-
-    `without` names layers whose bytes are left out: an engine that has them as a prefix of another
-    image needs them no more. The same layout gives the same bytes.
-    """
-    config, layers = read_manifest(layout, manifest)
-    docker = [
-        {
-            "Config": f"blobs/sha256/{config.digest}",
-            "Layers": [f"blobs/sha256/{layer.digest}" for layer in layers],
-            "RepoTags": [tag(era)],
-        }
-    ]
-    names = [config.digest, manifest, *(layer.digest for layer in layers if layer.digest not in without)]
-    entries = [
-        folder("blobs", REPOSITORY),
-        folder("blobs/sha256", REPOSITORY),
-        *(_file(f"blobs/sha256/{name}", blob_path(layout, name)) for name in sorted(set(names))),
-        _file("index.json", layout / "index.json"),
-        literal("manifest.json", canonical_json(docker), REPOSITORY),
-        _file("oci-layout", layout / "oci-layout"),
-    ]
-    write_tar(entries, epoch, sink.write, lambda done: None)
-
-
-def _file(name: str, path: Path) -> Entry:
-    size = path.stat().st_size
-    return Entry(name, Kind.FILE, 0o644, REPOSITORY, size, Extent(path, 0, size))
+def docker_manifest(era: str, config: Descriptor, layers: Iterable[Descriptor]) -> bytes:
+    """Return the manifest.json that `docker load` looks for in an archive of this layout."""
+    return canonical_json(
+        [
+            {
+                "Config": f"blobs/sha256/{config.digest}",
+                "Layers": [f"blobs/sha256/{layer.digest}" for layer in layers],
+                "RepoTags": [tag(era)],
+            }
+        ]
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from kit.errors import IntegrityError
 from kit.image.entry import Entry, Kind, chunks
@@ -28,6 +28,13 @@ def write_tar(
         moved(done)
     write(bytes(2 * BLOCK))
     return done + 2 * BLOCK
+
+
+def stream_tar(entries: Iterable[Entry], epoch: int) -> Iterator[bytes]:
+    """Yield what `write_tar` would write, in pieces of at most a megabyte."""
+    for entry in entries:
+        yield from _pieces(entry, epoch)
+    yield bytes(2 * BLOCK)
 
 
 def tar_size(entries: Iterable[Entry]) -> int:

@@ -49,6 +49,18 @@ class Cgroup:
         return [root / relative for root in roots if (root / relative).is_dir()]
 
 
+def of_process(pid: int) -> Cgroup | None:
+    """Return the group that accounts a process's memory, or None if the process is gone."""
+    try:
+        lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+    except OSError:
+        return None
+    rows = [line.split(":", 2) for line in lines if line.count(":") >= 2]
+    paths = [path for _, controllers, path in rows if "memory" in controllers.split(",")]
+    paths += [path for number, controllers, path in rows if number == "0" and not controllers]
+    return Cgroup(paths[0]) if paths else None
+
+
 def writable() -> bool:
     """Tell whether this process may make control groups for memory and process counts."""
     roots = [MOUNT] if (MOUNT / "cgroup.controllers").exists() else [MOUNT / "memory", MOUNT / "pids"]

@@ -38,6 +38,31 @@ def marked(run_id: str) -> list[int]:
     return [p for p in pids() if p != os.getpid() and wanted in _environment(p) and is_alive(p)]
 
 
+def of_container(container: str) -> list[int]:
+    """Return the living processes in the control group that Docker or Podman made for a container's id."""
+    return [p for p in pids() if is_of(container, p) and is_alive(p)]
+
+
+def is_of(container: str, pid: int) -> bool:
+    """Tell whether a process is in a container's control group, or in one below it."""
+    names = {container, f"docker-{container}.scope", f"libpod-{container}", f"libpod-{container}.scope"}
+    try:
+        lines = (PROC / str(pid) / "cgroup").read_text().splitlines()
+    except OSError:
+        return False
+    return any(names.intersection(line.split(":", 2)[-1].split("/")) for line in lines)
+
+
+def shims(container: str) -> list[int]:
+    """Return containerd's own processes beside a container; they outlive a killed engine."""
+    found = []
+    for pid in pids():
+        argv = _argv(pid)
+        if argv and Path(argv[0]).name.startswith("containerd-shim") and container in argv:
+            found.append(pid)
+    return found
+
+
 def descendants(roots: Iterable[int]) -> list[int]:
     """Return `roots` and all their living descendants."""
     children: dict[int, list[int]] = {}
@@ -91,6 +116,13 @@ def _state(pid: int) -> str:
 def _parent(pid: int) -> int:
     fields = _stat(pid)
     return int(fields[1]) if len(fields) > 1 else 0
+
+
+def _argv(pid: int) -> list[str]:
+    try:
+        return (PROC / str(pid) / "cmdline").read_bytes().decode(errors="replace").split("\0")
+    except OSError:
+        return []
 
 
 def _environment(pid: int) -> list[bytes]:

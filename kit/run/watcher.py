@@ -63,7 +63,9 @@ def reap(runtime: RuntimeName, state: str, run_id: str) -> bool:
 
             return host.reap(run_id)
         case RuntimeName.DOCKER:
-            raise RunError("the docker runtime is not part of this version")
+            from kit.run.runtime import docker
+
+            return docker.reap(Path(state), run_id)
 
 
 def main(argv: Sequence[str]) -> int:

@@ -13,7 +13,6 @@ import os
 import resource
 import shutil
 import signal
-import stat
 import subprocess
 import sys
 import time
@@ -28,6 +27,8 @@ from kit.run.driver import DriverFiles
 from kit.run.result import Usage
 from kit.run.runtime import hostimage, oci
 from kit.run.runtime.port import Enforcement
+from kit.run.runtime.state import folder as state_of
+from kit.run.runtime.state import own
 from kit.run.spec import RunSpec, RuntimeName
 
 CGROUP_PARENT = "/speedrun-kit"
@@ -52,7 +53,7 @@ class Runc:
         bundle.mkdir()
         document = oci.config(spec, box)
         (bundle / "config.json").write_bytes(document)
-        _own(self.state)
+        own(self.state)
         not_enforced = (
             () if box.cgroup else ("memory", "pids (per user, by rlimit)", "guest uid (it is the kit's)")
         )
@@ -246,21 +247,8 @@ def installed() -> bool:
 
 
 def state_folder() -> Path:
-    """Return where runc keeps its state for this user: a tmpfs, so that it does not outlive a reboot."""
-    if os.geteuid() == 0:
-        return Path("/run/speedrun-kit/runc")
-    runtime = Path(f"/run/user/{os.geteuid()}")
-    return (runtime if runtime.is_dir() else Path(f"/tmp/speedrun-kit-{os.geteuid()}")) / "speedrun-runc"  # noqa: S108
-
-
-def _own(folder: Path) -> None:
-    """Make the state folder and its parent, and see that nobody else has prepared them in /tmp."""
-    for path in (folder.parent, folder):
-        with contextlib.suppress(FileExistsError):
-            path.mkdir(mode=0o700)
-        found = path.lstat()
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-            raise RunError(f"{path} is not a folder of this user", f"remove it: rm -r {path}")
+    """Return where runc keeps its state for this user."""
+    return state_of("runc")
 
 
 def _search_path() -> str:

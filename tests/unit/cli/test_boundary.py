@@ -20,6 +20,7 @@ EXPECTED = {
     errors.SignatureError: 4,
     errors.RunError: 5,
     errors.NetworkError: 5,
+    errors.EngineSilent: 5,
 }
 
 

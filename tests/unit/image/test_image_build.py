@@ -17,7 +17,7 @@ import pytest
 
 from kit.digest import sha256_file
 from kit.errors import DigestMismatch, PrerequisiteError, RunError, StaleLock
-from kit.image import build, oci
+from kit.image import archive, build, oci
 from kit.image.digest import digest_path, read_identity
 from kit.image.lock import lock_path, read_lock
 from kit.store import FolderFetcher, Store
@@ -141,16 +141,15 @@ def test_the_layout_is_one_that_others_can_read(promised, tmp_path):
 
 def test_an_archive_leaves_out_the_layers_that_an_engine_has(promised, tmp_path):
     layout = ensure(promised, Store(tmp_path / "s"))
-    whole, part = io.BytesIO(), io.BytesIO()
-    arguments = (layout.path, layout.era, layout.manifest_digest)
-    oci.write_archive(*arguments, whole, layout.epoch)
-    oci.write_archive(*arguments, part, layout.epoch, frozenset(layout.diff_ids[:1]))
-    with tarfile.open(fileobj=io.BytesIO(whole.getvalue())) as tar:
+    whole = b"".join(archive.pieces(layout))
+    part = b"".join(archive.pieces(layout, frozenset(layout.diff_ids[:1])))
+    assert len(whole) == archive.size(layout)
+    with tarfile.open(fileobj=io.BytesIO(whole)) as tar:
         docker = json.load(tar.extractfile("manifest.json"))[0]
         assert docker["RepoTags"] == ["speedrun-kit:tiny"]
         names = set(tar.getnames())
         assert {docker["Config"], *docker["Layers"], "index.json", "oci-layout"} <= names
-    with tarfile.open(fileobj=io.BytesIO(part.getvalue())) as tar:
+    with tarfile.open(fileobj=io.BytesIO(part)) as tar:
         assert names - set(tar.getnames()) == {f"blobs/sha256/{layout.diff_ids[0]}"}
 
 

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from kit.cli import run
+from kit.digest import sha256_file
 from kit.image.digest import digest_path
 
 
@@ -84,11 +85,29 @@ def test_a_result_that_differs_is_4_with_a_report(speedrun, tiny):
     assert json.loads(out)["same"] is False
 
 
-def test_an_archive_is_written_beside_the_digests(speedrun, tmp_path):
+def test_an_archive_is_exported_whole_and_always_the_same(speedrun, tmp_path):
     speedrun("build", "tiny", "--accept")
-    code, out, _ = speedrun("build", "tiny", "--archive", str(tmp_path / "tiny.tar"))
-    assert code == 0 and out.startswith("config   sha256:")
-    assert (tmp_path / "tiny.tar").stat().st_size > 1_000_000
+    code, out, _ = speedrun("export", "tiny", "--out", str(tmp_path / "tiny.tar"))
+    assert code == 0
+    assert out.split() == [sha256_file(tmp_path / "tiny.tar"), str(tmp_path / "tiny.tar")]
+    _, again, _ = speedrun("export", "tiny", "--out", str(tmp_path / "again.tar"))
+    assert again.split()[0] == out.split()[0]
+    assert sorted(p.name for p in tmp_path.glob("*.tar*")) == ["again.tar", "tiny.tar"]
+
+
+def test_an_export_replaces_no_device_and_makes_no_folder(speedrun, tmp_path):
+    speedrun("build", "tiny", "--accept")
+    assert speedrun("export", "tiny", "--out", "/dev/null")[0] == 2
+    assert speedrun("export", "tiny", "--out", str(tmp_path / "no" / "tiny.tar"))[0] == 2
+    assert not (tmp_path / "no").exists()
+
+
+def test_loading_without_an_engine_is_3_and_says_what_to_start(speedrun, tmp_path, monkeypatch):
+    speedrun("build", "tiny", "--accept")
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no.sock")
+    code, _, err = speedrun("load", "tiny")
+    assert code == 3
+    assert f"no engine answers at unix://{tmp_path}/no.sock" in err and "DOCKER_HOST" in err
 
 
 def test_a_full_disk_is_5_and_names_the_fix(speedrun, tiny, monkeypatch):

@@ -5,20 +5,21 @@ import os
 import pytest
 
 from kit.errors import RunError
-from kit.run.runtime.runc import _own, state_folder
+from kit.run.runtime.runc import state_folder
+from kit.run.runtime.state import own
 
 
 def test_the_state_folder_is_made_for_its_user_alone(tmp_path):
-    _own(tmp_path / "a" / "b")
+    own(tmp_path / "a" / "b")
     assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o700
-    _own(tmp_path / "a" / "b")
+    own(tmp_path / "a" / "b")
 
 
 def test_a_prepared_link_is_refused(tmp_path):
     (tmp_path / "real").mkdir()
     (tmp_path / "a").symlink_to(tmp_path / "real")
     with pytest.raises(RunError, match="not a folder of this user"):
-        _own(tmp_path / "a" / "b")
+        own(tmp_path / "a" / "b")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
@@ -26,7 +27,7 @@ def test_another_users_folder_is_refused(tmp_path):
     (tmp_path / "a").mkdir()
     os.chown(tmp_path / "a", 12345, 12345)
     with pytest.raises(RunError, match="not a folder of this user"):
-        _own(tmp_path / "a" / "b")
+        own(tmp_path / "a" / "b")
 
 
 def test_two_users_never_share_a_state_folder(monkeypatch):

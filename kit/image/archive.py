@@ -1,0 +1,76 @@
+"""The image room's archives: an image as one tar that Docker, Podman and OCI tools load. Asks no engine."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from kit.digest import Sha256
+from kit.errors import UsageError
+from kit.image.build import Layout
+from kit.image.entry import Entry, Extent, Kind, folder, literal
+from kit.image.oci import REPOSITORY, blob_path, docker_manifest, read_manifest
+from kit.image.tarball import stream_tar, tar_size
+from kit.store import Progress, disk_errors, no_progress, place
+
+NOTHING: frozenset[Sha256] = frozenset()
+
+
+def size(layout: Layout, without: frozenset[Sha256] = NOTHING) -> int:
+    """Return the bytes that `pieces` will yield."""
+    return tar_size(_entries(layout, without))
+
+
+def pieces(layout: Layout, without: frozenset[Sha256] = NOTHING) -> Iterator[bytes]:
+    """
+    Yield the archive: an OCI layout with a manifest.json for Docker, both naming the same blobs.
+
+    `without` names layers whose bytes are left out: Docker's classic store needs none that it has as a
+    prefix of another image. The same layout gives the same bytes. The blobs are not hashed again: whoever
+    loads them does that.
+    """
+    return stream_tar(_entries(layout, without), layout.epoch)
+
+
+def export(layout: Layout, file: Path, progress: Progress = no_progress) -> Sha256:
+    """
+    Write the whole archive to `file`, which appears when it is complete, and return its sha256.
+
+    Raises `UsageError` if `file` is something else than a file, `RunError` if the disk is full.
+    """
+    if file.exists() and not file.is_file():
+        raise UsageError(f"{file} is not a file", "choose another --out")
+    if not file.parent.is_dir():
+        raise UsageError(f"there is no folder {file.parent}", "make it, or choose another --out")
+    digest, done, total = hashlib.sha256(), 0, size(layout)
+    with disk_errors(file), tempfile.TemporaryDirectory(prefix=f".{file.name}.", dir=file.parent) as name:
+        temporary = Path(name) / "archive"
+        with temporary.open("wb", buffering=1 << 20) as sink:
+            for piece in pieces(layout):
+                sink.write(piece)
+                digest.update(piece)
+                done += len(piece)
+                progress(f"export {layout.era}", done, total)
+        place(temporary, file, 0o644)
+    return Sha256(digest.hexdigest())
+
+
+def _entries(layout: Layout, without: frozenset[Sha256]) -> list[Entry]:
+    config, layers = read_manifest(layout.path, layout.manifest_digest)
+    kept = {layer.digest for layer in layers} - without
+    names = {config.digest, layout.manifest_digest, *kept}
+    return [
+        folder("blobs", REPOSITORY),
+        folder("blobs/sha256", REPOSITORY),
+        *(_file(f"blobs/sha256/{name}", blob_path(layout.path, name)) for name in sorted(names)),
+        _file("index.json", layout.path / "index.json"),
+        literal("manifest.json", docker_manifest(layout.era, config, layers), REPOSITORY),
+        _file("oci-layout", layout.path / "oci-layout"),
+    ]
+
+
+def _file(name: str, path: Path) -> Entry:
+    length = path.stat().st_size
+    return Entry(name, Kind.FILE, 0o644, REPOSITORY, length, Extent(path, 0, length))

@@ -1,0 +1,149 @@
+"""The image room's way into an engine: what is not there is loaded, and found again by digest alone."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from kit import engine
+from kit.digest import Sha256, is_sha256
+from kit.engine import About, Engine, EngineName
+from kit.errors import DigestMismatch, PrerequisiteError, RunError
+from kit.image import archive
+from kit.image.archive import NOTHING
+from kit.image.build import Layout
+from kit.store import Progress, no_progress
+
+LOADED_WITHIN_S = 1800.0
+"""For one sign of life while an engine unpacks: it says nothing while it writes a layer of gigabytes."""
+PODMAN = "podman"
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """An image that an engine has."""
+
+    engine: str
+    """Its name and version."""
+    id: str
+    """The engine's id of it, with `sha256:`: one of the two digests that are committed."""
+    sent: int
+    """Bytes that had to be sent; 0 if it was there."""
+    layers_left_out: int
+    """Layers whose bytes the engine had."""
+
+
+def ensure_loaded(layout: Layout, url: str, progress: Progress = no_progress) -> Loaded:
+    """
+    Load the image into the engine at a socket, unless it is there, and see that it is the promised one.
+
+    Raises `PrerequisiteError` if no engine answers, `DigestMismatch` if the engine ends up with another
+    image, `RunError` if it refuses the archive.
+    """
+    asking = Engine(url)
+    try:
+        about = asking.about()
+        name = f"{about.name} {about.version}"
+        found = asking.image_id(layout.config_digest, layout.manifest_digest)
+        if found is not None:
+            return Loaded(name, found, 0, len(layout.diff_ids))
+        without = _shared(layout, about, asking)
+        sent = archive.size(layout, without)
+        loading = Engine(url, LOADED_WITHIN_S)
+        try:
+            loading.load(_told(layout, without, sent, progress))
+        finally:
+            loading.close()
+        found = asking.image_id(layout.config_digest, layout.manifest_digest)
+        return Loaded(name, _required(found, layout), sent, len(without))
+    finally:
+        asking.close()
+
+
+def load_podman(layout: Layout, url: str, progress: Progress = no_progress) -> Loaded:
+    """Load the image into Podman: at its socket, if it answers there, or else through its program."""
+    if engine.answers(url):
+        loaded = ensure_loaded(layout, url, progress)
+        if not loaded.engine.startswith(EngineName.PODMAN):
+            raise PrerequisiteError(f"{loaded.engine} answers at {url}, not Podman", "use --engine docker")
+        return loaded
+    name = " ".join(_podman("--version").split()).replace(" version", "")
+    found = _podman_id(layout)
+    if found is not None:
+        return Loaded(name, found, 0, len(layout.diff_ids))
+    sent = archive.size(layout)
+    _podman_load(_told(layout, NOTHING, sent, progress))
+    return Loaded(name, _required(_podman_id(layout), layout), sent, 0)
+
+
+def _shared(layout: Layout, about: About, asking: Engine) -> frozenset[Sha256]:
+    """
+    Return the layers that need not be sent: the longest run, from the lowest, that an image there has too.
+
+    Only Docker's classic store takes an archive with gaps.
+    """
+    if about.name is not EngineName.DOCKER or about.containerd_store:
+        return NOTHING
+    most = max((_shared_with(layout, chain) for chain in asking.chains()), default=0)
+    return frozenset(layout.diff_ids[:most])
+
+
+def _shared_with(layout: Layout, chain: tuple[Sha256, ...]) -> int:
+    """Return how many of the lowest layers are the same."""
+    pairs = zip(layout.diff_ids, chain, strict=False)
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
+def _told(layout: Layout, without: frozenset[Sha256], total: int, progress: Progress) -> Iterator[bytes]:
+    done = 0
+    for piece in archive.pieces(layout, without):
+        yield piece
+        done += len(piece)
+        progress(f"load {layout.era}", done, total)
+
+
+def _required(found: str | None, layout: Layout) -> str:
+    if found is None:
+        raise DigestMismatch(
+            f"the engine took the archive of {layout.era}, but has no image sha256:{layout.config_digest}"
+            f" or sha256:{layout.manifest_digest}",
+            f"speedrun image verify {layout.era}",
+        )
+    return found
+
+
+def _podman(*arguments: str) -> str:
+    try:
+        done = subprocess.run([PODMAN, *arguments], capture_output=True, text=True, timeout=60, check=False)
+    except FileNotFoundError as e:
+        raise PrerequisiteError("podman is not installed", "apt-get install podman") from e
+    except subprocess.TimeoutExpired as e:
+        raise RunError(f"podman {arguments[0]} did not answer in 60 s", "try it by hand") from e
+    if done.returncode:
+        raise RunError(f"podman {arguments[0]} failed: {done.stderr.strip()[-300:]}", "try it by hand")
+    return done.stdout
+
+
+def _podman_id(layout: Layout) -> str | None:
+    wanted = (layout.config_digest, layout.manifest_digest)
+    ids = {line.removeprefix("sha256:") for line in _podman("images", "--no-trunc", "--quiet").split()}
+    return next((f"sha256:{digest}" for digest in wanted if is_sha256(digest) and digest in ids), None)
+
+
+def _podman_load(pieces: Iterator[bytes]) -> None:
+    process = subprocess.Popen(
+        [PODMAN, "load", "--quiet"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    assert process.stdin and process.stderr  # noqa: S101 - PIPE was asked for
+    with process:
+        try:
+            for piece in pieces:
+                process.stdin.write(piece)
+            process.stdin.close()
+        except BrokenPipeError:
+            pass  # it says why
+        said = process.stderr.read().decode(errors="replace")
+    if process.returncode:
+        raise RunError(f"podman did not load the image: {said.strip()[-300:]}", "try: podman info")

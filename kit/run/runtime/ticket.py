@@ -1,0 +1,86 @@
+"""
+Tickets: what a later process must know to end a run's container without the engine. Ends nothing itself.
+
+    <state>/<run_id>        the engine's address, then the container's id, a line each; only ever appended to
+
+The engine may be dead when the guest has to go; the kernel knows the guest's processes by the container's id.
+A ticket is locked by the run's kit, so that a run whose kit lives is not taken for a lost one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Stub:
+    """What a ticket says."""
+
+    engine: str
+    """The engine's socket, as a URL."""
+    containers: tuple[str, ...]
+    """Ids; none if the engine was asked to make a container and its answer never came."""
+
+
+class Ticket:
+    """A ticket in the hand of the run's kit, from before the container is made until it is gone."""
+
+    def __init__(self, state: Path, run_id: str, engine: str) -> None:
+        """Write and lock it in the folder `state`, which must be this user's alone."""
+        self._path = state / run_id
+        self._fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._fd, fcntl.LOCK_EX)
+        if os.fstat(self._fd).st_size == 0:
+            os.write(self._fd, f"{engine}\n".encode())
+
+    def add(self, container: str) -> None:
+        """Note the container's id; to be called before the container is started."""
+        os.write(self._fd, f"{container}\n".encode())
+
+    def tear(self) -> None:
+        """Remove it: the container is gone. Safe to repeat."""
+        self._path.unlink(missing_ok=True)
+        self.drop()
+
+    def drop(self) -> None:
+        """Let it lie for whoever cleans up. Safe to repeat."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def read(state: Path, run_id: str) -> Stub | None:
+    """Return what a run's ticket says, or None if there is none. A line that was cut off is left out."""
+    try:
+        lines = (state / run_id).read_bytes().decode().split("\n")[:-1]
+    except (OSError, UnicodeDecodeError):
+        return None
+    return Stub(lines[0], tuple(lines[1:])) if lines else None
+
+
+def remove(state: Path, run_id: str) -> None:
+    """Remove a ticket; one that is gone is no error."""
+    (state / run_id).unlink(missing_ok=True)
+
+
+def held(state: Path, run_id: str) -> bool:
+    """Tell whether a living kit holds the run's ticket."""
+    try:
+        fd = os.open(state / run_id, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def runs(state: Path) -> list[str]:
+    """Return the run ids that have a ticket, sorted."""
+    return sorted(p.name for p in state.iterdir()) if state.is_dir() else []
