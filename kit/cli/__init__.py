@@ -25,7 +25,10 @@ EXIT_CODES: tuple[tuple[type[KitError], int], ...] = (
 )
 """First match wins. 0 is yes, 1 is done and the answer is no, 130 is interrupted."""
 
-COMMANDS = ("bundle", "data", "doctor", "eval", "hint", "image", "keys", "log", "record", "score", "task")
+COMMANDS = (
+    "bundle", "data", "doctor", "eval", "hint", "image", "keys", "log", "pack", "record", "score", "task",
+    "unpack",
+)  # fmt: skip
 
 
 class LazyGroup(click.Group):

@@ -1,0 +1,178 @@
+"""Packing: what a verified run needs for an offline rerun, gathered into one archive. Runs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from kit import records
+from kit.bundle import folder
+from kit.bundle.keys import Trusted
+from kit.bundle.predicate import Predicate, Profile
+from kit.bundle.statement import LOG, STAMPS, SUBMISSION
+from kit.bundle.verify import Verified, open_bundle
+from kit.capsule import bag
+from kit.capsule.guide import guide
+from kit.capsule.write import Part, part_of_bytes, part_of_file, write_capsule
+from kit.data.synth import ensure_smoke, load_smoke
+from kit.digest import Sha256, sha256_bytes
+from kit.errors import DigestMismatch, PrerequisiteError, UsageError
+from kit.evaluate.plan import DATA
+from kit.evaluate.request import Places
+from kit.image.build import Layout, ensure_layout
+from kit.image.oci import blob_path, docker_manifest, read_manifest
+from kit.run.runtime import oci
+from kit.run.spec import Mount, RunSpec
+from kit.store import disk_errors, place
+
+ERA_FILES = ("digest", "image.toml", "lock.json")
+OPEN_FILES = 4096
+"""Of a rerun by runc alone: what any machine grants."""
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A capsule that was written."""
+
+    file: Path
+    size: int
+    sha256_of_manifest: Sha256
+    """Of the bag's payload manifest: it names all content."""
+    with_data: bool
+    trusted: bool
+    """Whether the packer trusts the bundle's key."""
+
+
+def pack(bundle: Path, file: Path, trusted: Trusted, places: Places, with_data: bool = False) -> Packed:
+    """
+    Write the capsule of a run to `file`, which must not exist.
+
+    The bundle is verified first, then the image is made or taken from the store and compared with the
+    bundle's. Synthetic data are always packed. Raises `UsageError` for a run on the machine's own files,
+    `DigestMismatch` if this kit's image, record or data are not the run's, `PrerequisiteError` if the data
+    are not in the store, and as `open_bundle` and `ensure_layout` do.
+    """
+    if file.exists():
+        raise UsageError(f"{file} exists", "choose another file")
+    found = open_bundle(bundle, trusted)
+    layout = _image(found.predicate, places)
+    with_data = with_data or found.predicate.run.profile is Profile.SMOKE
+    parts = dict(_parts(found, trusted, layout, places, with_data))
+    spec = _spec(found.predicate, places.records)
+    box = oci.Box(rootfs=Path("rootfs"), open_files=OPEN_FILES)
+    parts[f"{bag.RUNC}/config.json"] = part_of_bytes(oci.config(spec, box))
+    oxum = bag.Oxum(sum(part.size for part in parts.values()), len(parts))
+    p = found.predicate
+    tags = {
+        bag.INFO: bag.info(oxum, p.run.id, p.run.started_at[:10], places.kit.version),
+        bag.RUN_MD: guide(p, found.key_id, spec, layout.diff_ids, with_data),
+    }
+    manifest = bag.manifest({path: part.sha256 for path, part in parts.items()})
+    bag.parse_manifest(manifest, "this capsule")
+    size = _write(parts, tags, layout.epoch, file, places)
+    return Packed(file, size, sha256_bytes(manifest), with_data, found.trusted)
+
+
+def _write(parts: dict[str, Part], tags: dict[str, bytes], epoch: int, file: Path, places: Places) -> int:
+    partial = file.with_name(f".{file.name}.partial")
+    try:
+        with disk_errors(file), partial.open("wb", buffering=1 << 20) as sink:
+            size = write_capsule(parts, tags, epoch, sink, places.progress, f"pack {file.name}")
+        place(partial, file, mode=0o644)
+    finally:
+        partial.unlink(missing_ok=True)
+    return size
+
+
+def _image(p: Predicate, places: Places) -> Layout:
+    wanted = p.environment.image
+    if wanted is None:
+        raise UsageError(
+            f"run {p.run.id} ran on its machine's own files: there is no image to pack",
+            "run it in an image: speedrun eval without --image host",
+        )
+    layout = ensure_layout(p.environment.era, places.images, places.store, places.fetchers, places.progress)
+    if (layout.config_digest, layout.manifest_digest) != (wanted.config_digest, wanted.manifest_digest):
+        raise DigestMismatch(
+            f"the run's image is {wanted.manifest_digest}, but this kit's {layout.era} is"
+            f" {layout.manifest_digest}",
+            f"pack it with the kit that ran it: version {p.run.kit.version}, commit {p.run.kit.commit}",
+        )
+    return layout
+
+
+def _parts(
+    found: Verified, trusted: Trusted, layout: Layout, places: Places, with_data: bool
+) -> Iterator[tuple[str, Part]]:
+    yield from _run(found, trusted)
+    config, layers = read_manifest(layout.path, layout.manifest_digest)
+    for digest in sorted({config.digest, layout.manifest_digest, *(layer.digest for layer in layers)}):
+        yield f"{bag.IMAGE}/blobs/sha256/{digest}", part_of_file(blob_path(layout.path, digest), digest)
+    for name in ("index.json", "oci-layout"):
+        yield f"{bag.IMAGE}/{name}", part_of_file(layout.path / name)
+    yield f"{bag.IMAGE}/manifest.json", part_of_bytes(docker_manifest(layout.era, config, layers))
+    for name in ERA_FILES:
+        yield f"{bag.IMAGES}/{layout.era}/{name}", part_of_file(places.images / layout.era / name)
+    yield from _record(found.predicate, places)
+    if with_data:
+        yield from _shards(found.predicate, places)
+
+
+def _run(found: Verified, trusted: Trusted) -> Iterator[tuple[str, Part]]:
+    where = found.path.parent
+    subjects = found.statement.subjects
+    yield f"{bag.RUN}/{folder.BUNDLE}", part_of_file(found.path)
+    key = trusted.get(found.key_id) or folder.signer_beside(found.path, found.key_id)
+    if key is None:
+        raise PrerequisiteError(f"{folder.SIGNER} is not beside {found.path}")
+    yield f"{bag.RUN}/{folder.SIGNER}", part_of_bytes(key.pem)
+    yield f"{bag.RUN}/{LOG}", part_of_file(where / LOG, subjects.log)
+    yield f"{bag.RUN}/{STAMPS}", part_of_file(where / STAMPS, subjects.stamps)
+    for file in found.predicate.inputs.submission:
+        source = where / SUBMISSION / file.name
+        yield f"{bag.RUN}/{SUBMISSION}/{file.name}", part_of_file(source, file.sha256)
+
+
+def _record(p: Predicate, places: Places) -> Iterator[tuple[str, Part]]:
+    record = records.load(places.records, p.task.record)
+    if record.manifest_sha256 != p.inputs.record_manifest.sha256:
+        raise DigestMismatch(
+            f"records/{record.number:02d}.toml is another version than the run's",
+            f"pack it with the kit that ran it: version {p.run.kit.version}, commit {p.run.kit.commit}",
+        )
+    names = [f"{record.number:02d}.toml", *(["smoke.toml"] if p.run.profile is Profile.SMOKE else [])]
+    for name in names:
+        yield f"{bag.RECORDS}/{name}", part_of_file(places.records / name)
+
+
+def _shards(p: Predicate, places: Places) -> Iterator[tuple[str, Part]]:
+    folder_of_smoke = None
+    if p.run.profile is Profile.SMOKE:
+        folder_of_smoke = ensure_smoke(load_smoke(places.records), places.store, places.progress).folder
+    for file in p.inputs.data.files:
+        source = folder_of_smoke / file.name if folder_of_smoke else places.store.blob(file.sha256)
+        if not source.is_file() or source.stat().st_size != file.size:
+            raise PrerequisiteError(
+                f"{file.name} (sha256 {file.sha256}) is not in the store",
+                f"speedrun data fetch --record {p.task.record}, or leave out --with-data",
+            )
+        yield f"{bag.SHARDS}/{file.name}", part_of_file(source, file.sha256)
+
+
+def _spec(p: Predicate, where: Path) -> RunSpec:
+    """Return the run's RunSpec with paths relative to a folder beside the unpacked capsule."""
+    capsule = Path("..") / bag.TOP
+    return RunSpec(
+        run_id=p.run.id,
+        image=None,
+        submission=capsule / bag.RUN / SUBMISSION,
+        argv=p.run.argv,
+        env=p.run.env,
+        folders=("data", *records.load(where, p.task.record).script.folders),
+        mounts=(Mount(capsule / bag.SHARDS, PurePosixPath(DATA)),),
+        limits=p.run.limits,
+        deadlines=p.run.deadlines,
+        untimed_steps=p.run.untimed_steps,
+        world_size=p.run.world_size,
+    )

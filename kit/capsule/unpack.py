@@ -1,0 +1,199 @@
+"""
+Reading a capsule's archive that anybody may have made: all of it, into a new folder, or nothing.
+
+Nothing of the archive is believed. The reader knows which member must come next, spells its header as the
+writer would, and compares; so links, devices, other owners, absolute paths, `..`, a name that comes twice and
+anything else that a tar can hold differ already in their header. Sizes are bounded before they are used. What
+the payload says is not judged here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from kit.capsule import bag
+from kit.digest import CHUNK, Sha256
+from kit.errors import DigestMismatch, IntegrityError, PrerequisiteError, RunError, UsageError
+from kit.image.entry import Entry, Kind
+from kit.image.tarball import BLOCK, header
+from kit.store import Progress, disk_errors, no_progress, sync_folder
+
+MAX_BYTES = 64 << 30
+"""Of the payload, unless the reader allows more."""
+_KINDS = {
+    b"1": "a hard link", b"2": "a symbolic link", b"3": "a device", b"4": "a device", b"6": "a pipe",
+    b"S": "a sparse file", b"L": "a long name", b"g": "a global header",
+}  # fmt: skip
+
+
+def unpack(file: Path, folder: Path, max_bytes: int = MAX_BYTES, progress: Progress = no_progress) -> Path:
+    """
+    Unpack a capsule so that it becomes `folder`, which must not exist; return `folder`.
+
+    Every byte is compared with the manifests as it is written. Raises `IntegrityError` (`DigestMismatch`
+    where a digest differs) naming the member, `UsageError` if `folder` is there, `RunError` if the payload
+    is larger than `max_bytes` or than the disk has room. Then nothing is left.
+    """
+    if os.path.lexists(folder):
+        raise UsageError(f"{folder} exists", "choose another folder")
+    with disk_errors(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        staged = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        with _opened(file) as source, disk_errors(folder):
+            _Reader(source, file.name, max_bytes, progress).into(staged)
+            staged.chmod(0o755)
+            staged.rename(folder)
+            sync_folder(folder.parent)
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+    return folder
+
+
+def _opened(file: Path) -> BinaryIO:
+    try:
+        source = file.open("rb")
+    except OSError as e:
+        raise PrerequisiteError(f"cannot read {file}: {e.strerror}") from e
+    if not stat.S_ISREG(os.fstat(source.fileno()).st_mode):
+        source.close()
+        raise PrerequisiteError(f"{file} is not a regular file")
+    return source
+
+
+class _Reader:
+    """One pass over one archive."""
+
+    def __init__(self, source: BinaryIO, name: str, max_bytes: int, progress: Progress) -> None:
+        self._source = source
+        self._name = name
+        self._max = max_bytes
+        self._progress = progress
+        self._epoch = 0
+        self._left = 0
+        """Bytes of payload that may still come."""
+
+    def into(self, root: Path) -> None:
+        """Unpack into the empty folder `root`, which takes the place of the archive's top folder."""
+        self._epoch = self._first_epoch()
+        tags = {name: self._tag(name) for name in bag.TAG_FILES}
+        if tags[bag.BAGIT] != bag.BAGIT_TXT:
+            raise IntegrityError(f"{self._name}: {bag.BAGIT} is not that of BagIt 1.0")
+        if tags[bag.TAG_MANIFEST] != bag.tag_manifest(tags):
+            raise DigestMismatch(f"{self._name}: {bag.TAG_MANIFEST} does not fit the files that it lists")
+        payload = bag.parse_manifest(tags[bag.MANIFEST], bag.MANIFEST)
+        oxum = self._bounds(tags[bag.INFO], payload, root)
+        for name, data in tags.items():
+            (root / name).write_bytes(data)
+        for path, kind in bag.members(payload):
+            if kind is Kind.FOLDER:
+                self._header(path, kind)
+                (root / path).mkdir(mode=0o755)
+            else:
+                self._file(root / path, path, payload[path], oxum.size)
+        if self._left:
+            raise IntegrityError(
+                f"{self._name}: the payload has {self._left} bytes less than {bag.INFO} says"
+            )
+        self._end()
+
+    def _bounds(self, info: bytes, payload: dict[str, Sha256], root: Path) -> bag.Oxum:
+        oxum = bag.parse_oxum(info, bag.INFO)
+        if oxum.files != len(payload):
+            raise IntegrityError(f"{self._name}: {bag.INFO} counts {oxum.files} files, not {len(payload)}")
+        if oxum.size > self._max:
+            raise RunError(
+                f"{self._name} holds {oxum.size} bytes, more than the limit of {self._max}",
+                "if you expect that much: --max-bytes",
+            )
+        free = shutil.disk_usage(root).free
+        if oxum.size > free:
+            raise RunError(f"{self._name} needs {oxum.size} bytes; {free} are free", "free space")
+        self._left = oxum.size
+        return oxum
+
+    def _first_epoch(self) -> int:
+        block = self._read(BLOCK)
+        try:
+            epoch = int(block[136:147], 8)
+        except ValueError as e:
+            raise IntegrityError(f"{self._name}: not a capsule, or a compressed one") from e
+        if block != header(Entry(bag.TOP, Kind.FOLDER, 0o755, ""), epoch):
+            raise IntegrityError(f"{self._name}: begins with {_found(block)}, not with the folder {bag.TOP}/")
+        return epoch
+
+    def _header(self, path: str, kind: Kind) -> int:
+        """Read the header that must come next and return the size that it states."""
+        full = f"{bag.TOP}/{path}"
+        mode = 0o755 if kind is Kind.FOLDER else 0o644
+        wanted = header(Entry(full, kind, mode, ""), self._epoch)
+        block = self._read(len(wanted))
+        tail = block[-BLOCK:]
+        try:
+            size = int(tail[124:135], 8)
+        except ValueError:
+            size = 0
+        if block != header(Entry(full, kind, mode, "", size), self._epoch):
+            raise IntegrityError(f"{self._name}: {_found(block)} where {path} must come")
+        return size
+
+    def _tag(self, name: str) -> bytes:
+        size = self._header(name, Kind.FILE)
+        if size > bag.MAX_TAG_FILE:
+            raise IntegrityError(f"{self._name}: {name} has {size} bytes, more than {bag.MAX_TAG_FILE}")
+        data = self._read(size)
+        self._padding(size)
+        return data
+
+    def _file(self, place: Path, path: str, sha256: Sha256, total: int) -> None:
+        size = self._header(path, Kind.FILE)
+        if size > self._left:
+            raise IntegrityError(f"{self._name}: {path} exceeds the size that {bag.INFO} states")
+        self._left -= size
+        found = hashlib.sha256()
+        with place.open("xb") as sink:
+            for chunk in self._chunks(size):
+                sink.write(chunk)
+                found.update(chunk)
+            sink.flush()
+            os.fsync(sink.fileno())
+        self._padding(size)
+        if found.hexdigest() != sha256:
+            raise DigestMismatch(f"{self._name}: {path} has sha256 {found.hexdigest()}, expected {sha256}")
+        place.chmod(0o444)
+        self._progress(f"unpack {self._name}", total - self._left, total)
+
+    def _chunks(self, size: int) -> Iterator[bytes]:
+        while size > 0:
+            chunk = self._read(min(size, CHUNK))
+            size -= len(chunk)
+            yield chunk
+
+    def _padding(self, size: int) -> None:
+        if any(self._read(-size % BLOCK)):
+            raise IntegrityError(f"{self._name}: bytes are hidden behind a file")
+
+    def _end(self) -> None:
+        if any(self._read(2 * BLOCK)) or self._source.read(1):
+            raise IntegrityError(f"{self._name}: more follows than the manifest lists")
+
+    def _read(self, size: int) -> bytes:
+        data = self._source.read(size)
+        if len(data) != size:
+            raise IntegrityError(f"{self._name}: ends too early", "get the file again")
+        return data
+
+
+def _found(block: bytes) -> str:
+    """Name a header's member for a person."""
+    name = block[:100].split(b"\0", 1)[0].decode("ascii", "replace")
+    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name) or "nothing"
+    kind = _KINDS.get(block[156:157])
+    return f"{shown!r} ({kind})" if kind else repr(shown)

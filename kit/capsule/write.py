@@ -1,0 +1,91 @@
+"""Writing a capsule: from sources with known digests to one deterministic tar. Chooses no content."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from kit.capsule import bag
+from kit.digest import Sha256, sha256_bytes, sha256_file
+from kit.errors import DigestMismatch
+from kit.image.entry import Entry, Extent, Kind, Literal, Source, chunks, folder, literal
+from kit.image.tarball import BLOCK, header
+from kit.store import Progress
+
+ORIGIN = "capsule"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One file of the payload."""
+
+    source: Source
+    size: int
+    sha256: Sha256
+    """What its bytes must have when they are written."""
+
+
+def part_of_bytes(data: bytes) -> Part:
+    """Return a part that is at hand."""
+    return Part(Literal(data), len(data), sha256_bytes(data))
+
+
+def part_of_file(path: Path, sha256: Sha256 | None = None) -> Part:
+    """Return a part that is a file; it is hashed now unless its digest is known."""
+    size = path.stat().st_size
+    return Part(Extent(path, 0, size), size, sha256 or sha256_file(path))
+
+
+def write_capsule(
+    parts: Mapping[str, Part],
+    tags: Mapping[str, bytes],
+    epoch: int,
+    sink: BinaryIO,
+    progress: Progress,
+    label: str,
+) -> int:
+    """
+    Write the archive and return its bytes. `tags` are RUN.md and bag-info.txt; the rest is made here.
+
+    Raises `DigestMismatch` if a source has not, or no longer, the bytes of its digest: what was written by
+    then must be thrown away.
+    """
+    payload = {path: part.sha256 for path, part in parts.items()}
+    listed = {**tags, bag.BAGIT: bag.BAGIT_TXT, bag.MANIFEST: bag.manifest(payload)}
+    listed[bag.TAG_MANIFEST] = bag.tag_manifest(listed)
+    total = sum(part.size for part in parts.values())
+    done = 0
+    for entry, sha256 in _entries(parts, payload, listed):
+        sink.write(header(entry, epoch))
+        if entry.source is None:
+            continue
+        found, written = hashlib.sha256(), 0
+        for chunk in chunks(entry.source):
+            sink.write(chunk)
+            found.update(chunk)
+            written += len(chunk)
+            done += len(chunk)
+            progress(label, min(done, total), total)
+        if (found.hexdigest(), written) != (sha256, entry.size):
+            raise DigestMismatch(f"{entry.path} is not, or no longer, of sha256 {sha256}", "pack it again")
+        sink.write(bytes(-entry.size % BLOCK))
+    sink.write(bytes(2 * BLOCK))
+    return sink.tell()
+
+
+def _entries(
+    parts: Mapping[str, Part], payload: Mapping[str, Sha256], tags: Mapping[str, bytes]
+) -> Iterator[tuple[Entry, Sha256 | None]]:
+    yield folder(bag.TOP, ORIGIN), None
+    for name in bag.TAG_FILES:
+        yield literal(f"{bag.TOP}/{name}", tags[name], ORIGIN), sha256_bytes(tags[name])
+    for path, kind in bag.members(payload):
+        full = f"{bag.TOP}/{path}"
+        if kind is Kind.FOLDER:
+            yield folder(full, ORIGIN), None
+        else:
+            part = parts[path]
+            yield Entry(full, Kind.FILE, 0o644, ORIGIN, part.size, part.source), part.sha256

@@ -1,0 +1,34 @@
+"""Where commands that run or rebuild something read and write, from their options. Checks nothing there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kit.cli.terminal import Meter
+
+if TYPE_CHECKING:
+    from kit.evaluate.request import Places
+
+
+def places(
+    store: Path, mirror: Path | None, keys: Path, out: Path = Path("runs"), offline: bool = False
+) -> Places:
+    """Return the places of an evaluation; `offline` leaves the mirror as the only source of files."""
+    from kit.cli.provenance import this_kit
+    from kit.evaluate.request import Places
+    from kit.facts import facts_root
+    from kit.image.fetch import default_fetchers
+    from kit.store import FolderFetcher, Store
+
+    facts = facts_root()
+    return Places(
+        records=facts / "records",
+        images=facts / "images",
+        store=Store(store),
+        out=out.absolute(),
+        keys=keys,
+        fetchers=([FolderFetcher(mirror)] if mirror else []) if offline else default_fetchers(mirror),
+        kit=this_kit(),
+        progress=Meter(),
+    )
