@@ -202,7 +202,7 @@ def _state(chosen: tuple[Gpu, ...]) -> Iterator[GpuFinding]:
     )  # fmt: skip
     waiting = [gpu.index for gpu in chosen if gpu.fabric is Fabric.PENDING]
     yield _each(
-        "fabric", waiting, "the links between the GPUs are not set up", "their links are ready",
+        "fabric", waiting, "the links between the GPUs are not set up", "no link is waiting to be set up",
         "systemctl start nvidia-fabricmanager (as root)",
     )  # fmt: skip
 

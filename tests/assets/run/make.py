@@ -1,0 +1,92 @@
+"""
+Write the golden OCI configurations of this folder: `python tests/assets/run/make.py`.
+
+Record 3 on eight GPUs, as a machine with FAKE GPUs and a FAKE driver would start it. After a change that is
+meant, run it and read the difference.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+from fake_gpus import fake_files, fake_inventory, fake_sources  # noqa: E402
+
+from kit.bundle.predicate import Kit, Profile  # noqa: E402
+from kit.digest import Sha256  # noqa: E402
+from kit.evaluate.gpus import look  # noqa: E402
+from kit.evaluate.plan import DATA, draft  # noqa: E402
+from kit.evaluate.prepare import environment  # noqa: E402
+from kit.evaluate.request import Places, Request  # noqa: E402
+from kit.facts import facts_root  # noqa: E402
+from kit.run.runtime import oci  # noqa: E402
+from kit.run.spec import GIB, GpuDevice, ImageRef, Limits, Mount, RunSpec, RuntimeName  # noqa: E402
+from kit.store import Store  # noqa: E402
+
+IMAGE_ENV = (("HOME", "/workspace"), ("PATH", "/usr/local/bin:/usr/bin:/usr/sbin"))
+NODE = Limits(memory=1800 * GIB)
+"""Of a machine with 2 TiB of memory."""
+
+
+def eight_gpus() -> RunSpec:
+    """Record 3 on eight GPUs, from the record's own facts."""
+    nowhere = Path("/nowhere")
+    places = Places(
+        records=facts_root() / "records",
+        images=facts_root() / "images",
+        store=Store(nowhere),
+        out=nowhere,
+        keys=nowhere,
+        fetchers=(),
+        kit=Kit("0", None),
+        gpus=fake_sources(fake_inventory()),
+    )
+    plan = draft(Request(record=3, profile=Profile.FULL, runtime=RuntimeName.RUNC), places)
+    ready = look(plan, places)
+    ready.require()
+    return RunSpec(
+        run_id="r03-20261123T170000Z-00000000",
+        image=ImageRef(plan.era, Sha256("a" * 64), Sha256("b" * 64), Path("/store/rootfs")),
+        submission=Path("/runs/r03/submission"),
+        argv=plan.launcher(),
+        env=environment(plan, IMAGE_ENV, ready),
+        folders=plan.folders,
+        mounts=(Mount(Path("/store/data/shards"), PurePosixPath(DATA)),),
+        limits=replace(plan.limits, memory=NODE.memory),
+        deadlines=plan.deadlines,
+        untimed_steps=plan.untimed_steps,
+        gpus=plan.gpus,
+        gpu_devices=tuple(GpuDevice(gpu.uuid, gpu.minor) for gpu in ready.gpus),
+        world_size=plan.world_size,
+    )
+
+
+def boxes(spec: RunSpec) -> dict[str, oci.Box]:
+    """The same machine for root and for an ordinary user."""
+    files = fake_files(tuple(gpu.minor for gpu in spec.gpu_devices))
+    rootfs = Path("/store/rootfs")
+    return {
+        "eight-gpus.oci.json": oci.Box(rootfs, cgroup=f"/speedrun-kit/{spec.run_id}", driver=files),
+        "eight-gpus-rootless.oci.json": oci.Box(
+            rootfs, rootless_ids=(1000, 1000), open_files=1 << 19, locked_memory=8 << 20, driver=files
+        ),
+    }
+
+
+def documents() -> dict[str, str]:
+    """Return file name -> content, laid out for people to compare."""
+    spec = eight_gpus()
+    return {
+        name: json.dumps(json.loads(oci.config(spec, box)), indent=1, sort_keys=True) + "\n"
+        for name, box in boxes(spec).items()
+    }
+
+
+if __name__ == "__main__":
+    for name, text in documents().items():
+        (HERE / name).write_text(text)
