@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from kit.cli.interrupt import cancellable
 from kit.cli.options import docker_socket, keys_option, mirror_option, store_option
 from kit.cli.terminal import Meter, emit_json, note
 
@@ -68,6 +66,17 @@ def deadline_options(command: Callable[..., int]) -> Callable[..., int]:
     help="Interpreter with torch, for --image host.  [default: python3 on the PATH]",
 )
 @deadline_options
+@click.option(
+    "--audit",
+    "audits",
+    metavar="NAMES",
+    help="Audits that take further runs: canary, held-out, baseline, screen, all; comma-separated.",
+)
+@click.option(
+    "--audit-seed",
+    metavar="TEXT",
+    help="What the audits' streams and windows follow from, for a verifier who issued it.  [default: chance]",
+)
 @click.option("--plan", "plan_only", is_flag=True, help="Print what would be done, and stop.")
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Folder of runs."
@@ -86,24 +95,27 @@ def command(**options: Any) -> int:
     Examples:
       speedrun eval --record 3 --profile smoke
       speedrun eval --record 3 --submission my-agent/ --json
+      speedrun eval --record 3 --profile smoke --audit canary,held-out
       speedrun eval --record 3 --plan
     """
     from kit.cli.live import machine
+    from kit.evaluate.audits import wanted
     from kit.evaluate.conduct import conduct
     from kit.evaluate.lost import close_lost
     from kit.evaluate.plan import draft
     from kit.evaluate.prepare import prepared
 
     request, places = _request(options), _places(options)
+    asked = wanted((options["audits"] or "").replace(",", " ").split(), options["audit_seed"])
     plan = draft(request, places)
     if options["plan_only"]:
         _show_plan(plan, places, options["as_json"])
         return 0
     for folder in close_lost(places.out, places.keys):
         note(f"run {folder.run_id} had lost its kit; its record is now {folder.result}")
-    with prepared(plan, places) as ready, _cancellable() as cancelled:
+    with prepared(plan, places) as ready, cancellable() as cancelled:
         machine(ready.preflight)
-        outcome = conduct(ready, places, _listener(plan, cancelled))
+        outcome = conduct(ready, places, _listener(plan, cancelled), asked)
     _report(outcome, options["as_json"])
     return _exit_code(outcome)
 
@@ -148,24 +160,6 @@ def _places(options: dict[str, Any]) -> Places:
     )
 
 
-@contextlib.contextmanager
-def _cancellable() -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C or SIGTERM into a polled flag, so that the run still ends in a record."""
-    caught: list[int] = []
-
-    def handler(number: int, frame: FrameType | None) -> None:
-        caught.append(number)
-
-    before = {
-        number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    }
-    try:
-        yield lambda: bool(caught)
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)
-
-
 def _listener(plan: Plan, cancelled: Callable[[], bool]) -> Any:
     from kit.cli.live import Live
     from kit.evaluate.conduct import Listener
@@ -176,6 +170,7 @@ def _listener(plan: Plan, cancelled: Callable[[], bool]) -> Any:
         watch=Watch(phase=live.phase, point=live.point, cancelled=cancelled),
         reserved=live.reserved,
         probed=live.probed,
+        rerunning=lambda name: note(f"  audit: running {name}"),
     )
 
 

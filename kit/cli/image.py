@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from kit.cli.imagetest import test
 from kit.cli.options import mirror_option, store_option
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Outcome as JSON on stdout.")
@@ -21,7 +22,11 @@ def command() -> None:
       speedrun image build cpu
       speedrun image verify cpu
       speedrun image load cpu
+      speedrun image test cpu
     """
+
+
+command.add_command(test)
 
 
 @command.command("list")
