@@ -25,9 +25,7 @@ def obstacles(record: Record, gpus: int, accepted: bool, own_script: bool) -> tu
     if gpus == RECORD_GPUS:
         return ()
     if record.world_size.keeps_the_record(gpus):
-        return (
-            f"it ran on {gpus} GPUs: the steps are those of the record on {RECORD_GPUS}, the time is not",
-        )
+        return (f"with {gpus} of {RECORD_GPUS} GPUs the steps are the record's, the time is not",)
     change = _change(record, gpus)
     if own_script and record.world_size is WorldSize.EXACTLY_8:
         raise UsageError(

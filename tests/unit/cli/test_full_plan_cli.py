@@ -1,0 +1,93 @@
+"""`eval --plan` for eight GPUs on a machine that has none: everything that would be needed, and exit 0."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from kit.cli import run
+from kit.facts import facts_root
+from kit.records import load
+
+pytestmark = pytest.mark.skipif(Path("/proc/driver/nvidia/gpus").is_dir(), reason="this machine has GPUs")
+
+PLAN = ["eval", "--record", "3", "--runtime", "runc", "--plan"]
+
+
+@pytest.fixture
+def plan(tmp_path, capsys):
+    def ask(*more):
+        assert (
+            run([*PLAN, *more, "--json", "--store", str(tmp_path / "s"), "--out", str(tmp_path / "r")]) == 0
+        )
+        assert not (tmp_path / "r").exists()
+        return json.loads(capsys.readouterr().out)
+
+    return ask
+
+
+def test_the_plan_lists_every_byte_of_image_shards_and_script(plan):
+    told = plan()
+    kinds = [a["kind"] for a in told["artifacts"]]
+    record = load(facts_root() / "records", 3)
+    assert kinds.count("shard") == record.train_shards + 1 == 38
+    assert kinds.count("script") == 1 and kinds.count("image") > 50
+    assert told["download_bytes"] == sum(a["size"] for a in told["artifacts"])
+    shards = sum(a["size"] for a in told["artifacts"] if a["kind"] == "shard")
+    assert shards == 38 * 200_001_024
+    script = next(a for a in told["artifacts"] if a["kind"] == "script")
+    assert (script["size"], script["sha256"]) == (record.script.origin.size, record.script.origin.sha256)
+
+
+def test_the_plan_says_that_the_gpus_are_missing_and_what_to_do(plan):
+    found = {f["id"]: f for f in plan()["findings"]}
+    assert found["count"]["level"] == "refusal"
+    assert found["count"]["detail"] == "8 GPUs wanted, 0 here: no NVIDIA driver is loaded"
+    assert found["count"]["fix"] == "speedrun eval --record 3 --profile smoke"
+    assert found["shards"] == {
+        "id": "shards",
+        "level": "refusal",
+        "detail": "38 of 38 shards are not here",
+        "fix": "speedrun data fetch --record 3",
+    }
+    assert "unpinned" in found["data"]["detail"]
+
+
+def test_the_plan_shows_ranks_devices_mounts_limits_and_deadlines(plan):
+    told = plan()
+    assert told["world_size"] == told["gpus"] == 8 and "--nproc_per_node=8" in told["argv"]
+    assert told["devices"]["control"] == ["/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools"]
+    assert set(told["mounts"]) == {"/input/submission", "/workspace/data/fineweb10B", "/input/driver"}
+    assert told["deadlines"]["total_s"] == 3600 and told["limits"]["shm"] > 0
+    assert told["image"] == "torch-2.4.1"
+
+
+def test_an_accepted_world_size_is_in_the_plan(plan):
+    found = {f["id"]: f for f in plan("--gpus", "4", "--accept-world-size")["findings"]}
+    assert "262,144 tokens instead of 524,288" in found["ranking"]["detail"]
+
+
+def test_a_world_size_that_changes_the_record_is_a_usage_error(capsys):
+    assert run([*PLAN, "--gpus", "4"]) == 2
+    assert "--accept-world-size" in capsys.readouterr().err
+
+
+def test_an_era_that_cannot_be_built_is_a_finding_not_the_end_of_the_plan(plan):
+    found = {f["id"]: f for f in plan("--image", "torch-0.0.0")["findings"]}
+    assert found["image"]["level"] == "refusal" and "torch-0.0.0" in found["image"]["detail"]
+
+
+def test_the_plan_for_people_holds_the_same(tmp_path, capsys):
+    assert run([*PLAN, "--store", str(tmp_path / "s")]) == 0
+    told = capsys.readouterr().out
+    for wanted in (
+        "8 ranks, 8 GPUs",
+        "fineweb_train_000037.bin",
+        "train_gpt2.py",
+        "REFUSED  count: 8 GPUs wanted, 0 here",
+        "try: speedrun data fetch --record 3",
+        "would be refused here, for 2 of these findings",
+    ):
+        assert wanted in told
