@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from kit.cli.options import keys_option, store_option
+from kit.cli.options import docker_socket, keys_option, store_option
 from kit.cli.terminal import emit_json, printable
 
 MARKS = {"ok": "ok     ", "missing": "missing", "broken": "BROKEN "}
@@ -33,12 +33,20 @@ def command(fix: bool, as_json: bool, out: Path, store: Path, keys: Path) -> int
       speedrun doctor
       speedrun doctor --fix
     """
-    from kit.evaluate.doctor import examine, usable
+    from kit.evaluate.doctor import Patient, examine, usable
+    from kit.facts import facts_root
     from kit.store import Store
 
-    python = Path(shutil.which("python3") or sys.executable)
+    patient = Patient(
+        store=Store(store),
+        images=facts_root() / "images",
+        out=out,
+        keys=keys,
+        python=Path(shutil.which("python3") or sys.executable),
+        engine=docker_socket(),
+    )
     found = []
-    for diagnosis in examine(Store(store), out, keys, python, fix):
+    for diagnosis in examine(patient, fix):
         found.append(diagnosis)
         if not as_json:
             click.echo(f"{MARKS[diagnosis.health]}  {diagnosis.id:<14} {printable(diagnosis.detail)}")

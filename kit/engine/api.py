@@ -23,7 +23,7 @@ from kit.errors import EngineSilent, PrerequisiteError, RunError, UsageError
 DEFAULT_ENGINE = "unix:///var/run/docker.sock"
 MINIMUM_API = (1, 41)
 """Docker 20.10: the first with a control-group namespace of a container's own. Podman 4 speaks it too."""
-PATIENCE_S = 20.0
+PATIENCE_S = 10.0
 """For one short answer. Longer silence is taken for a dead engine."""
 HINT = "see: speedrun doctor"
 
@@ -102,7 +102,7 @@ class Engine:
 
     def ping(self) -> None:
         """Return if the engine answers; raises `EngineSilent` otherwise."""
-        with self._asking("answer"):
+        with self._asking("give a sign of life"):
             self._api.ping()
 
     def about(self) -> About:
@@ -247,9 +247,7 @@ class Engine:
             said = str(e.explanation or e).strip()[:500]
             raise RunError(f"the engine would not {what}: {said}", HINT) from e
         except (DockerException, RequestException, HTTPError, OSError, ValueError, LookupError) as e:
-            raise EngineSilent(
-                f"the engine at {self.url} does not {what}: it is gone or does not answer", HINT
-            ) from e
+            raise EngineSilent(f"the engine at {self.url} did not answer when asked to {what}", HINT) from e
 
 
 def _prefixed(digest: object) -> str:

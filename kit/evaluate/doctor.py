@@ -1,34 +1,44 @@
 """
 What works on this machine, found out by doing it: every runtime starts a real guest. Mends only when asked.
 
-A runtime is asked with this machine's own files as its image, so that no image has to be built first.
+runc and host are asked with this machine's own files as the image, so that none has to be built first;
+docker with the image `cpu`, if the engine has it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 
+from kit.engine import Engine
 from kit.errors import KitError, PrerequisiteError
 from kit.evaluate import engines
 from kit.evaluate.lost import close_lost
+from kit.image.build import ensure_layout, survey
 from kit.run import machine
 from kit.run.folder import new_run_id, unfinished
 from kit.run.log import Grammar
 from kit.run.probe import probe
 from kit.run.result import RunStatus
+from kit.run.runtime import docker
+from kit.run.runtime.docker import Docker
 from kit.run.runtime.hostimage import interpreter
 from kit.run.runtime.port import Runtime
-from kit.run.spec import GIB, MIB, Deadlines, Limits, RunSpec, RuntimeName
+from kit.run.spec import GIB, MIB, Deadlines, ImageRef, Limits, RunSpec, RuntimeName
 from kit.run.supervise import Watch, supervise
 from kit.run.watcher import watched
 from kit.store import Store
 
 ROOM_FOR_AN_ERA = 15 * GIB
+ENGINE_PATIENCE_S = 5.0
+ERA = "cpu"
+"""The image that docker is asked to start; the smallest one."""
 
 
 class Health(StrEnum):
@@ -51,13 +61,30 @@ class Diagnosis:
     fix: str = ""
 
 
-def examine(store: Store, out: Path, keys: Path, python: Path, fix: bool) -> Iterator[Diagnosis]:
+@dataclass(frozen=True, slots=True)
+class Patient:
+    """What is examined."""
+
+    store: Store
+    images: Path
+    out: Path
+    """Folder of runs."""
+    keys: Path
+    python: Path
+    """The interpreter that runc's guest runs."""
+    engine: str
+    """The URL of the socket at which Docker or Podman would answer."""
+
+
+def examine(patient: Patient, fix: bool) -> Iterator[Diagnosis]:
     """Look at everything in turn; with `fix`, close the records of lost runs and end their guests."""
+    yield _diagnosis(RuntimeName.DOCKER, partial(_try_docker, patient))
     for name in (RuntimeName.RUNC, RuntimeName.HOST):
-        yield _runtime(name, python)
+        yield _diagnosis(name, partial(_try, engines.make(name, patient.python), patient.python))
     yield _gpus()
-    yield _disk(store)
-    yield _lost(out, keys, fix)
+    yield _disk(patient.store)
+    yield _containers(patient.engine, fix)
+    yield _lost(patient.out, patient.keys, fix)
 
 
 def usable(found: list[Diagnosis]) -> bool:
@@ -67,17 +94,37 @@ def usable(found: list[Diagnosis]) -> bool:
     return any(d.health is Health.OK for d in contained) and not rest
 
 
-def _runtime(name: RuntimeName, python: Path) -> Diagnosis:
+def _diagnosis(name: RuntimeName, attempt: Callable[[], str]) -> Diagnosis:
     title = f"runtime-{name}"
     try:
-        return Diagnosis(title, Health.OK, _try(engines.make(name, python), python))
+        return Diagnosis(title, Health.OK, attempt())
     except PrerequisiteError as e:
         return Diagnosis(title, Health.MISSING, e.message, e.hint)
     except KitError as e:
         return Diagnosis(title, Health.BROKEN, e.message, e.hint)
 
 
-def _try(runtime: Runtime, python: Path) -> str:
+def _try_docker(patient: Patient) -> str:
+    with contextlib.closing(Engine(patient.engine, ENGINE_PATIENCE_S)) as engine:
+        about = engine.about()
+        identity = _built(patient)
+        if identity is None or engine.image_id(identity.config_digest, identity.manifest_digest) is None:
+            raise PrerequisiteError(
+                f"{about.name} {about.version} answers, but no guest was started: it has no image {ERA}",
+                f"speedrun image load {ERA}",
+            )
+    return f"{about.name}: {_try(Docker(patient.engine), patient.python, identity)}"
+
+
+def _built(patient: Patient) -> ImageRef | None:
+    """Return the image if the store has it; nothing is fetched or built for a look."""
+    if not survey(ERA, patient.images, patient.store).built:
+        return None
+    layout = ensure_layout(ERA, patient.images, patient.store, ())
+    return ImageRef(ERA, layout.config_digest, layout.manifest_digest)
+
+
+def _try(runtime: Runtime, python: Path, image: ImageRef | None = None) -> str:
     with tempfile.TemporaryDirectory(prefix="speedrun-doctor-") as name:
         scratch = Path(name)
         scratch.chmod(0o755)
@@ -86,16 +133,17 @@ def _try(runtime: Runtime, python: Path) -> str:
         (submission / "hello.txt").write_text("hello\n")
         spec = RunSpec(
             run_id=new_run_id(0),
-            image=None,
+            image=image,
             submission=submission,
             argv=("cat", "hello.txt"),
             env=(("PATH", "/usr/bin:/bin"),),
             limits=Limits(memory=GIB, pids=64, shm=MIB, workspace=MIB, tmp=MIB),
             deadlines=Deadlines(start_s=30, total_s=30),
         )
+        inside = "python3" if image else str(interpreter(python).executable)
         with watched(runtime.reaper(spec.run_id)):
             if runtime.contains:
-                found = probe(runtime, spec, str(interpreter(python).executable), scratch)
+                found = probe(runtime, spec, inside, scratch)
                 if found.failed:
                     listed = ", ".join(check.id for check in found.failed)
                     raise KitError(f"it starts guests but does not contain them: {listed}")
@@ -130,6 +178,18 @@ def _disk(store: Store) -> Diagnosis:
     if free < ROOM_FOR_AN_ERA:
         return Diagnosis("store", Health.MISSING, short, "choose a larger disk with --store")
     return Diagnosis("store", Health.OK, detail)
+
+
+def _containers(engine: str, fix: bool) -> Diagnosis:
+    state = docker.state_folder()
+    if fix:
+        swept = docker.sweep(engine, state)
+        return Diagnosis("containers", Health.OK, f"{len(swept)} containers of lost runs removed")
+    found = docker.orphans(engine, state)
+    if found:
+        detail = f"{len(found)} runs whose kit is gone have left containers: {', '.join(found[:4])}"
+        return Diagnosis("containers", Health.BROKEN, detail, "speedrun doctor --fix")
+    return Diagnosis("containers", Health.OK, "no lost run has left one")
 
 
 def _lost(out: Path, keys: Path, fix: bool) -> Diagnosis:

@@ -81,6 +81,7 @@ def close_lost(out: Path, keys: Path) -> list[RunFolder]:
     Raises `RunError` if something of a guest cannot be ended.
     """
     closed: list[RunFolder] = []
+    docker.tidy(docker.state_folder())
     for folder in unfinished(out):
         with adopt(folder) as mine:
             if not mine:

@@ -8,6 +8,7 @@ phase clocks; it cannot move the total.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import selectors
@@ -109,8 +110,7 @@ def supervise(
     """
     started_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
     started_ns = time.monotonic_ns()
-    with LogWriter(log, stamps, spec.limits) as writer:
-        guest = start()
+    with LogWriter(log, stamps, spec.limits) as writer, contextlib.closing(start()) as guest:
         clock = PhaseClock(spec.deadlines, spec.untimed_steps)
         session = _Session(guest, writer, clock, Claims(grammar), watch, started_ns)
         session.open_pipes.register(guest.stdout, selectors.EVENT_READ, Stream.STDOUT)
@@ -126,7 +126,6 @@ def supervise(
         kill_s = session.now_s() - end_s
         usage = guest.usage()
         writer.finish(time.monotonic_ns() - started_ns)
-        guest.close()
     status, reason = _judge(end, exit_code, usage.oom_kills)
     if writer.exceeded and end.status is None:
         status, reason = RunStatus.OUTPUT_LIMIT, _output_reason(spec.limits)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kit.digest import sha256_bytes
-from kit.engine import DEFAULT_ENGINE, About, Engine, EngineName
+from kit.engine import DEFAULT_ENGINE, About, Container, Engine, EngineName
 from kit.errors import DigestMismatch, EngineSilent, KitError, PrerequisiteError, RunError, UsageError
 from kit.run import processes
 from kit.run.runtime import dockerconfig, ticket
@@ -21,11 +21,13 @@ from kit.run.runtime.dockerconfig import LABEL, Terms
 from kit.run.runtime.dockerguest import DockerGuest
 from kit.run.runtime.port import Enforcement
 from kit.run.runtime.state import folder, own
-from kit.run.runtime.ticket import Ticket
+from kit.run.runtime.ticket import Stub, Ticket
 from kit.run.spec import ImageRef, RunSpec, RuntimeName
 
 PODMAN_GPUS = (5, 4)
 """Older ones ignore a request for devices without a word: https://github.com/containers/podman/pull/25171"""
+START_PATIENCE_S = 120.0
+"""For making and starting a container: NVIDIA's hook may have to wake eight GPUs first."""
 REAP_PATIENCE_S = 5.0
 
 
@@ -47,51 +49,61 @@ class Docker:
             )
         if len(spec.gpu_devices) != spec.gpus:
             raise RunError(f"{spec.gpus} GPUs are wanted, but {len(spec.gpu_devices)} were chosen")
-        engine = Engine(self.engine)
-        about = engine.about()
-        _refuse_blind(about, spec)
-        terms = Terms(
-            engine=about.name,
-            image=_image(engine, spec.image),
-            memory_limit=about.memory_limit,
-            swap_limit=about.swap_limit,
-            pids_limit=about.pids_limit,
-            open_files=about.open_files,
-            locked_memory=about.locked_memory,
-        )
-        request = dockerconfig.request(spec, terms)
-        own(self.state)
-        slip = Ticket(self.state, spec.run_id, self.engine)
-        try:
-            container, warnings = engine.create(f"speedrun-{spec.run_id}", request)
-            slip.add(container)
-        except EngineSilent:
-            slip.drop()  # the engine may have made it all the same
-            raise
-        except BaseException:
-            slip.tear()
-            raise
-        enforcement = Enforcement(
-            runtime=self.name,
-            version=f"{about.version} (podman)" if about.name is EngineName.PODMAN else about.version,
-            contains=self.contains,
-            config_sha256=sha256_bytes(request),
-            not_enforced=(*terms.not_enforced, *warnings),
-        )
-        guest = DockerGuest(engine, container, slip, enforcement)
-        try:
-            _recheck(engine, container, terms.image)
-            guest.start()
-        except BaseException:
-            guest.kill()
-            with contextlib.suppress(KitError):
-                guest.close()
-            raise
-        return guest
+        with contextlib.closing(Engine(self.engine, START_PATIENCE_S)) as engine:
+            about = engine.about()
+            _refuse_blind(about, spec)
+            terms = _terms(about, _image(engine, spec.image))
+            request = dockerconfig.request(spec, terms)
+            own(self.state)
+            slip = Ticket(self.state, spec.run_id, self.engine)
+            container, warnings = _create(engine, spec.run_id, request, slip)
+            enforcement = Enforcement(
+                runtime=self.name,
+                version=f"{about.version} (podman)" if about.name is EngineName.PODMAN else about.version,
+                contains=self.contains,
+                config_sha256=sha256_bytes(request),
+                not_enforced=(*terms.not_enforced, *warnings),
+            )
+            guest = DockerGuest(Engine(self.engine), container, slip, enforcement)
+            try:
+                _recheck(engine, container, terms.image)
+                guest.start(engine)
+            except BaseException:
+                guest.kill()
+                with contextlib.suppress(KitError):
+                    guest.close()
+                raise
+            return guest
 
     def reaper(self, run_id: str) -> Sequence[str]:
         """See `Runtime.reaper`."""
         return ("docker", str(self.state), run_id)
+
+
+def _terms(about: About, image: str) -> Terms:
+    return Terms(
+        engine=about.name,
+        image=image,
+        memory_limit=about.memory_limit,
+        swap_limit=about.swap_limit,
+        pids_limit=about.pids_limit,
+        open_files=about.open_files,
+        locked_memory=about.locked_memory,
+    )
+
+
+def _create(engine: Engine, run_id: str, request: bytes, slip: Ticket) -> tuple[str, tuple[str, ...]]:
+    """Make the container and note its id before anything of it can run."""
+    try:
+        container, warnings = engine.create(f"speedrun-{run_id}", request)
+        slip.add(container)
+    except EngineSilent:
+        slip.drop()  # the engine may have made it all the same
+        raise
+    except BaseException:
+        slip.tear()
+        raise
+    return container, warnings
 
 
 def _refuse_blind(about: About, spec: RunSpec) -> None:
@@ -128,49 +140,86 @@ def _recheck(engine: Engine, container: str, image: str) -> None:
 
 
 def reap(state: Path, run_id: str) -> bool:
-    """End and remove whatever is left of a run's guest; return whether nothing is left. Safe to repeat."""
+    """
+    End and remove whatever is left of a run's guest; return whether nothing is left. Safe to repeat.
+
+    Where the engine is gone, what the kernel shows decides, and the ticket stays for `tidy`.
+    """
     stub = ticket.read(state, run_id)
     if stub is None:
         return True
+    try:
+        _end(stub, run_id)
+    except (EngineSilent, PrerequisiteError):
+        pass
+    except KitError:
+        return False
+    else:
+        if stub.containers:  # otherwise the engine may still be making one
+            ticket.remove(state, run_id)
+    return not any(processes.of_container(container) for container in stub.containers)
+
+
+def _end(stub: Stub, run_id: str) -> None:
+    """End a run's guest by the kernel, then by the engine. Raises `RunError` if a container stays."""
     for container in stub.containers:
         processes.kill_all(processes.of_container(container))
     try:
-        engine = Engine(stub.engine, REAP_PATIENCE_S)
-        found = [c.id for c in engine.labelled(LABEL, run_id)]
-        for container in found:
-            engine.remove(container)
-        left = engine.labelled(LABEL, run_id)
-    except KitError:
-        # the engine is gone: what the kernel still shows decides, and the ticket stays for `sweep`
+        with contextlib.closing(Engine(stub.engine, REAP_PATIENCE_S)) as engine:
+            for found in engine.labelled(LABEL, run_id):
+                engine.remove(found.id)
+            if engine.labelled(LABEL, run_id):
+                raise RunError(f"the engine keeps the container of {run_id}", "speedrun doctor --fix")
+    except (EngineSilent, PrerequisiteError):
         for container in stub.containers:
             processes.kill_all(processes.shims(container))
-        return not any(processes.of_container(container) for container in stub.containers)
-    if left:
-        return False
-    if stub.containers:
-        ticket.remove(state, run_id)
-    return not any(processes.of_container(container) for container in (*stub.containers, *found))
+        raise
+
+
+def tidy(state: Path) -> tuple[str, ...]:
+    """
+    End and remove the containers of runs whose kit is gone, by their tickets; return the run ids, sorted.
+
+    Tickets of engines that do not answer stay.
+    """
+    tidied = []
+    for run_id in ticket.runs(state):
+        stub = ticket.read(state, run_id)
+        if ticket.held(state, run_id):
+            continue
+        with contextlib.suppress(KitError):
+            if stub is not None:
+                _end(stub, run_id)
+            ticket.remove(state, run_id)
+            tidied.append(run_id)
+    return tuple(tidied)
+
+
+def orphans(url: str, state: Path) -> tuple[str, ...]:
+    """
+    Return the runs whose kit is gone and whose container is not, sorted. Raises nothing if no engine answers.
+
+    A container that has not ended and has no ticket of this user may be another user's, and is left out.
+    """
+    found = {run_id for run_id in ticket.runs(state) if not ticket.held(state, run_id)}
+    with contextlib.suppress(KitError), contextlib.closing(Engine(url, REAP_PATIENCE_S)) as engine:
+        found |= {c.label for c in _ended(engine, state)}
+    return tuple(sorted(found))
 
 
 def sweep(url: str, state: Path) -> tuple[str, ...]:
-    """
-    Remove the containers of runs whose kit is gone, and their tickets; return the run ids, sorted.
-
-    A container without a ticket of this user is removed only if it has ended: another kit may own it.
-    Raises what the engine raises.
-    """
-    swept: set[str] = set()
-    for run_id in ticket.runs(state):
-        if not ticket.held(state, run_id) and reap(state, run_id):
-            ticket.remove(state, run_id)
-            swept.add(run_id)
-    engine = Engine(url)
-    for container in engine.labelled(LABEL):
-        ended = container.started and not container.running
-        if ended and not ticket.held(state, container.label):
+    """Do what `tidy` does, remove the other `orphans` of the engine at `url`, and return their run ids."""
+    swept = set(tidy(state))
+    with contextlib.suppress(KitError), contextlib.closing(Engine(url, REAP_PATIENCE_S)) as engine:
+        for container in _ended(engine, state):
             engine.remove(container.id)
             swept.add(container.label)
     return tuple(sorted(swept))
+
+
+def _ended(engine: Engine, state: Path) -> list[Container]:
+    found = engine.labelled(LABEL)
+    return [c for c in found if c.started and not c.running and not ticket.held(state, c.label)]
 
 
 def state_folder() -> Path:

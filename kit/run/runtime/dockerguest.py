@@ -14,7 +14,7 @@ import socket
 import threading
 from typing import NoReturn
 
-from kit.engine import Container, Engine, frames
+from kit.engine import PATIENCE_S, Container, Engine, frames
 from kit.errors import EngineSilent, KitError, RunError
 from kit.run import cgroup, processes
 from kit.run.cgroup import Cgroup
@@ -24,7 +24,6 @@ from kit.run.runtime.ticket import Ticket
 
 SAMPLE_S = 0.2
 SAMPLES_PER_PING = 25
-PING_PATIENCE_S = 10.0
 MISSES = 3
 """Unanswered pings in a row after which the engine counts as hung: about half a minute."""
 DRAIN_S = 10.0
@@ -50,15 +49,15 @@ class DockerGuest:
         self._stop = threading.Event()
         self._reader = threading.Thread(target=self._read, name="guest-output", daemon=True)
 
-    def start(self) -> None:
+    def start(self, starting: Engine) -> None:
         """Start the container; its output is listened to first. Raises what the engine raises."""
-        waiting, asking = Engine(self._engine.url, None), Engine(self._engine.url, PING_PATIENCE_S)
         self._stream = self._engine.attach(self._container)
         self._reader.start()
-        self._engine.start(self._container)
+        starting.start(self._container)
         self._learn_init()
-        for name, work, engine in (("guest-end", self._await, waiting), ("guest-pulse", self._pulse, asking)):
-            threading.Thread(target=work, args=(engine,), name=name, daemon=True).start()
+        for work, patience_s in ((self._await, None), (self._pulse, PATIENCE_S)):
+            engine = Engine(self._engine.url, patience_s)
+            threading.Thread(target=work, args=(engine,), name=work.__name__, daemon=True).start()
 
     def _learn_init(self) -> None:
         found = self._engine.inspect(self._container)
@@ -135,9 +134,7 @@ class DockerGuest:
 
     def _tell(self) -> NoReturn:
         self._told = True
-        left = ", ".join(processes.describe(pid) for pid in processes.of_container(self._container))
-        still = f"; not ended yet: {left}" if left else ""
-        raise EngineSilent(f"the run was lost with its engine: {self._lost}{still}", "see: speedrun doctor")
+        raise EngineSilent(f"the run was lost with its engine: {self._lost}", "see: speedrun doctor")
 
     def terminate(self) -> None:
         """See `Guest.terminate`."""

@@ -31,10 +31,11 @@ class Ticket:
     def __init__(self, state: Path, run_id: str, engine: str) -> None:
         """Write and lock it in the folder `state`, which must be this user's alone."""
         self._path = state / run_id
-        self._fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fresh = state / f".{run_id}"  # nobody may see it before it is locked
+        self._fd = os.open(fresh, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._fd, fcntl.LOCK_EX)
-        if os.fstat(self._fd).st_size == 0:
-            os.write(self._fd, f"{engine}\n".encode())
+        os.write(self._fd, f"{engine}\n".encode())
+        fresh.rename(self._path)
 
     def add(self, container: str) -> None:
         """Note the container's id; to be called before the container is started."""
@@ -83,4 +84,4 @@ def held(state: Path, run_id: str) -> bool:
 
 def runs(state: Path) -> list[str]:
     """Return the run ids that have a ticket, sorted."""
-    return sorted(p.name for p in state.iterdir()) if state.is_dir() else []
+    return sorted(p.name for p in state.glob("[!.]*"))
