@@ -21,8 +21,8 @@ from kit.errors import KitError, PrerequisiteError
 from kit.evaluate import engines
 from kit.evaluate.lost import close_lost
 from kit.image.build import ensure_layout, survey
-from kit.run import machine
 from kit.run.folder import new_run_id, unfinished
+from kit.run.gpu import Sources, Wanted, preflight
 from kit.run.log import Grammar
 from kit.run.probe import probe
 from kit.run.result import RunStatus
@@ -81,7 +81,7 @@ def examine(patient: Patient, fix: bool) -> Iterator[Diagnosis]:
     yield _diagnosis(RuntimeName.DOCKER, partial(_try_docker, patient))
     for name in (RuntimeName.RUNC, RuntimeName.HOST):
         yield _diagnosis(name, partial(_try, engines.make(name, patient.python), patient.python))
-    yield _gpus()
+    yield gpus(Sources())
     yield _disk(patient.store)
     yield _containers(patient.engine, fix)
     yield _lost(patient.out, patient.keys, fix)
@@ -161,11 +161,23 @@ def _try(runtime: Runtime, python: Path, image: ImageRef | None = None) -> str:
         return f"version {found.enforcement.version} starts a guest, {shut}{limits}"
 
 
-def _gpus() -> Diagnosis:
-    here = machine.look()
-    if not here.gpus:
+def gpus(sources: Sources) -> Diagnosis:
+    """Tell which GPUs are here, and what would keep a full run from them or its result from being ranked."""
+    try:
+        count = len(sources.nvml.read().gpus)
+    except KitError as e:
+        return Diagnosis("gpus", Health.MISSING, e.message, e.hint)
+    if not count:
         return Diagnosis("gpus", Health.MISSING, "no NVIDIA GPU; only the smoke profile runs here")
-    return Diagnosis("gpus", Health.OK, f"{len(here.gpus)} x {here.gpus[0]}, driver {here.driver}")
+    ready = preflight(Wanted(count, if_fewer="see: nvidia-smi"), sources)
+    names = ", ".join(sorted({gpu.name for gpu in ready.gpus}))
+    detail = f"{count} x {names}, driver {ready.driver}"
+    odd = (*ready.refusals, *ready.warnings)
+    if odd:
+        return Diagnosis(
+            "gpus", Health.MISSING, "; ".join((detail, *(found.detail for found in odd))), odd[0].fix
+        )
+    return Diagnosis("gpus", Health.OK, detail)
 
 
 def _disk(store: Store) -> Diagnosis:

@@ -1,4 +1,4 @@
-"""What this machine is: processor, memory, GPUs, whether it is itself a container. Measures no speed."""
+"""What this machine is: processor, memory, driver, whether it is a container. Measures no speed."""
 
 from __future__ import annotations
 
@@ -19,9 +19,8 @@ class Machine:
     """That this process may use."""
     memory: int
     """Bytes."""
-    gpus: tuple[str, ...]
-    """Names of the NVIDIA GPUs that the driver shows, in its order."""
     driver: str | None
+    """Of NVIDIA's GPUs, if one is loaded; which GPUs there are, `kit.run.nvml` asks it."""
     in_container: bool
 
 
@@ -31,15 +30,9 @@ def look(proc: Path = PROC) -> Machine:
         cpu=_field(proc / "cpuinfo", "model name") or platform.machine() or "unknown",
         cores=len(os.sched_getaffinity(0)),
         memory=int((_field(proc / "meminfo", "MemTotal") or "0 kB").split()[0]) * 1024,
-        gpus=_gpus(proc / "driver" / "nvidia"),
         driver=_driver(proc / "driver" / "nvidia"),
         in_container=any(Path(p).exists() for p in ("/.dockerenv", "/run/.containerenv")),
     )
-
-
-def _gpus(driver: Path) -> tuple[str, ...]:
-    folders = sorted((driver / "gpus").iterdir()) if (driver / "gpus").is_dir() else []
-    return tuple(_field(folder / "information", "Model") or "unknown NVIDIA GPU" for folder in folders)
 
 
 def _driver(driver: Path) -> str | None:
