@@ -24,11 +24,6 @@ from kit.errors import UsageError
 TOTAL = 4096
 """The weights of a context sum to this: a probability is weight / TOTAL."""
 
-FOLLOW_BITS = 16
-"""A word's weight after a kind is 2**e, with e drawn evenly from 0..FOLLOW_BITS-1."""
-FAMILY_BITS = 12
-"""The family of the word before multiplies it by 2**e, with e drawn evenly from 0..FAMILY_BITS-1."""
-
 
 @dataclass(frozen=True, slots=True)
 class LanguageSpec:
@@ -40,6 +35,10 @@ class LanguageSpec:
     families: int = 8
     bos_weight: int = 16
     """Of TOTAL: a document has TOTAL / bos_weight words on average."""
+    follow_bits: int = 16
+    """A word's weight after a kind is 2**e, with e drawn evenly from 0..follow_bits-1."""
+    family_bits: int = 12
+    """The family of the word before multiplies it by 2**e, with e drawn evenly from 0..family_bits-1."""
 
 
 class Language:
@@ -86,15 +85,15 @@ class Language:
         spec = self.spec
         rows: list[tuple[int, ...]] = []
         by_family = [
-            [1 << draw % FAMILY_BITS for draw in self._draws(f"family/{f}", spec.words)]
+            [1 << draw % spec.family_bits for draw in self._draws(f"family/{f}", spec.words)]
             for f in range(spec.families + 1)
         ]
         for kind in range(spec.kinds):
-            follow = [1 << draw % FOLLOW_BITS for draw in self._draws(f"follow/{kind}", spec.words)]
+            follow = [1 << draw % spec.follow_bits for draw in self._draws(f"follow/{kind}", spec.words)]
             for scale in by_family:
                 raw = [a * b for a, b in zip(follow, scale, strict=True)]
                 rows.append((*apportion(raw, TOTAL - spec.bos_weight), spec.bos_weight))
-        opening = [1 << draw % FOLLOW_BITS for draw in self._draws("follow/bos", spec.words)]
+        opening = [1 << draw % spec.follow_bits for draw in self._draws("follow/bos", spec.words)]
         rows.append((*apportion(opening, TOTAL), 0))  # no document is empty
         return tuple(rows)
 

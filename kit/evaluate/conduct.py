@@ -11,13 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kit.audit import floor, trace
-from kit.audit.finding import Finding
 from kit.bundle.keys import load_or_create, throwaway
 from kit.bundle.predicate import Predicate
 from kit.bundle.statement import Subjects, statement
 from kit.digest import Sha256, tree_digest
-from kit.errors import KitError, RunError
+from kit.errors import KitError, RunError, UsageError
+from kit.evaluate import reruns
+from kit.evaluate.audits import Wanted, at_rest, start_script
 from kit.evaluate.compose import compose
 from kit.evaluate.lost import lost_result, mark_lost, sign
 from kit.evaluate.prepare import Prepared
@@ -38,6 +38,8 @@ class Listener:
     watch: Watch = field(default_factory=Watch)
     reserved: Callable[[RunFolder], None] = lambda folder: None
     probed: Callable[[Probe], None] = lambda probe: None
+    rerunning: Callable[[str], None] = lambda name: None
+    """Called with the name of each further run that an audit starts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +50,17 @@ class Outcome:
     bundle: Path
 
 
-def conduct(ready: Prepared, places: Places, listener: Listener) -> Outcome:
+def conduct(ready: Prepared, places: Places, listener: Listener, wanted: Wanted | None = None) -> Outcome:
     """
-    Run what was prepared and return its signed record.
+    Run what was prepared, make the audits that are wanted, and return the signed record.
 
     A guest that fails is an outcome. Raises `RunError` if the kit or the engine failed; the record then
-    says `lost` and why.
+    says `lost` and why. Raises `UsageError` for audits in a runtime that contains nothing.
     """
+    wanted = wanted or Wanted()
+    if wanted.audits and not ready.plan.runtime.contains:
+        raise UsageError("audits by further runs need a runtime that contains the guest", "leave --audit out")
+    start = start_script(ready.plan, places)
     signer = load_or_create(places.keys) if ready.plan.runtime.contains else throwaway()
     submission = tree_digest({f.name: f.sha256 for f in ready.files})
     intent = _statement(
@@ -64,11 +70,15 @@ def conduct(ready: Prepared, places: Places, listener: Listener) -> Outcome:
         listener.reserved(folder)
         try:
             result, checks, enforcement = _run(ready, places, folder, listener)
+            bench = reruns.Bench(
+                ready, places, folder, wanted, start, listener.watch.cancelled, listener.rerunning
+            )
+            findings = (*at_rest(ready, folder, result, start), *reruns.audit(bench, result))
         except BaseException as e:
             reason = e.message if isinstance(e, KitError) else f"the kit failed: {type(e).__name__}: {e}"
             mark_lost(folder, signer, reason)
             raise
-        predicate = compose(ready, places, result, checks, enforcement, _audit(ready, result))
+        predicate = compose(ready, places, result, checks, enforcement, findings)
         subjects = Subjects(submission, result.log_sha256, result.stamps_sha256)
         sign(folder, signer, statement(predicate, subjects))
     return Outcome(predicate, folder.result)
@@ -104,12 +114,3 @@ def _run(
         if ready.preflight.gpus:
             result = proved(result, await_release(ready.preflight.gpus, places.gpus.nvml))
     return result, checks, started[0].enforcement
-
-
-def _audit(ready: Prepared, result: RunResult) -> tuple[Finding, ...]:
-    smoke = ready.plan.smoke
-    return (
-        floor.check(result.points, smoke.floor if smoke else None),
-        trace.clock(result.points),
-        trace.monotone(result.points),
-    )

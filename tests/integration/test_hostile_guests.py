@@ -72,7 +72,8 @@ def test_a_guest_that_looks_around_finds_nothing(cpu_image, evaluate):
     run = evaluate(SEEKER)
     log = (run.folder / "guest.log").read_text()
     assert "FOUND []" in log, log[-2000:]
-    assert run.report["verdict"] == "failed" and run.code == 1
+    assert run.report["verdict"] == "refused" and run.code == 1
+    assert run.report["audit"]["source.network"]["outcome"] == "failed"
 
 
 def test_a_deadline_ends_a_daemon_that_ignores_sigterm_and_holds_a_port(cpu_image, evaluate, tmp_path):

@@ -12,7 +12,9 @@ import kit.guest
 
 FOLDER = Path(kit.guest.__file__).parent
 FILES = sorted(p.name for p in FOLDER.glob("*.py") if p.name != "__init__.py")
-ALLOWED = sys.stdlib_module_names | {"torch", "numpy", "triton"}
+SIBLINGS = {name.removesuffix(".py") for name in FILES}
+"""They lie in the same folder of the guest when they need each other."""
+ALLOWED = sys.stdlib_module_names | {"torch", "numpy", "triton"} | SIBLINGS
 
 
 def imported(source: str) -> set[str]:

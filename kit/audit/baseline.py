@@ -1,0 +1,119 @@
+"""
+`baseline.*`: a run against its start script's on the same machine. Starts neither.
+
+Phases are declared by the guest, so a script could train before its clock starts and replay the lines later.
+Two rules bound what that is worth: the warm-up may take 1.25 times the start script's and 15 s, and what it
+needs outside its own clock beyond what the start script needs is added to its time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kit.audit.check import Check
+from kit.audit.finding import Finding, Severity
+
+WARMUP_FACTOR = 1.25
+WARMUP_ROOM_S = 15.0
+EXCESS_SHARE = 0.05
+EXCESS_ROOM_S = 3.0
+"""An excess above both is flagged; any excess is added to the time."""
+TOO_FAST = 0.5
+FEW_STEPS = 0.5
+EXCESS_FIGURE = "excess_s"
+
+WARMUP = Check(
+    "baseline.warmup", Severity.FATAL,
+    "work before the first timed step beyond 1.25 x the start script's + 15 s",
+    "work that fits under that bound; it is added to the time",
+)  # fmt: skip
+EXCESS = Check(
+    "baseline.excess", Severity.WARNING,
+    "time outside the script's own clock beyond the start script's: start, warm-up, validation",
+    "what the start script itself wastes there, which a script may fill with work of its own",
+)  # fmt: skip
+SPEED = Check(
+    "baseline.speed", Severity.WARNING, "a time below half of the start script's on the same machine",
+    "anything slower; no record took half the time of the one before",
+)  # fmt: skip
+STEPS = Check(
+    "baseline.steps", Severity.WARNING,
+    "fewer than half of the start script's steps", "how many tokens a step takes",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """How a run went: seconds on the host's clock, except `claimed_s`. None: it did not get there."""
+
+    warmup_s: float | None
+    """Of start and warm-up together."""
+    to_last_val_s: float | None
+    """From the guest's start to its last validation line."""
+    claimed_s: float | None
+    """The guest's own time; None where its grammar has no clock."""
+    steps: int | None
+
+    @property
+    def outside_s(self) -> float | None:
+        """Seconds that the guest's own clock does not show."""
+        if self.to_last_val_s is None or self.claimed_s is None:
+            return None
+        return self.to_last_val_s - self.claimed_s
+
+
+def judge(candidate: Course, baseline: Course) -> tuple[Finding, ...]:
+    """Return all comparisons; those without a figure on either side are skipped."""
+    return (
+        _warmup(candidate, baseline),
+        _excess(candidate, baseline),
+        _speed(candidate, baseline),
+        _steps(candidate, baseline),
+    )
+
+
+def warmup_bound_s(baseline_s: float) -> float:
+    """Return the longest warm-up of a ranked run, from that of the start script on the same machine."""
+    return WARMUP_FACTOR * baseline_s + WARMUP_ROOM_S
+
+
+def _warmup(candidate: Course, baseline: Course) -> Finding:
+    if candidate.warmup_s is None or baseline.warmup_s is None:
+        return WARMUP.skipped("one of the two runs did not end its warm-up")
+    bound = warmup_bound_s(baseline.warmup_s)
+    figures = {"bound_s": bound, "baseline_s": baseline.warmup_s, "candidate_s": candidate.warmup_s}
+    detail = f"it took {candidate.warmup_s:.1f} s to the end of its warm-up; the bound is {bound:.1f} s"
+    if candidate.warmup_s > bound:
+        return WARMUP.failed(detail, **figures)
+    return WARMUP.passed(detail, **figures)
+
+
+def _excess(candidate: Course, baseline: Course) -> Finding:
+    mine, theirs = candidate.outside_s, baseline.outside_s
+    if mine is None or theirs is None:
+        return EXCESS.skipped("one of the two runs has no clock of its own, or did not end", excess_s=0.0)
+    excess = max(0.0, mine - theirs)
+    figures = {EXCESS_FIGURE: excess, "outside_s": mine, "baseline_outside_s": theirs}
+    detail = (
+        f"{mine:.1f} s are outside its clock, {theirs:.1f} s of the start script: {excess:.1f} s are added"
+    )
+    claimed = candidate.claimed_s or 0.0
+    if excess > EXCESS_ROOM_S and excess > EXCESS_SHARE * claimed:
+        return EXCESS.failed(detail, **figures)
+    return EXCESS.passed(detail, **figures)
+
+
+def _speed(candidate: Course, baseline: Course) -> Finding:
+    if not candidate.claimed_s or not baseline.claimed_s:
+        return SPEED.skipped("one of the two runs claims no time")
+    ratio = candidate.claimed_s / baseline.claimed_s
+    detail = f"it claims {ratio:.2f} of the start script's time"
+    return (SPEED.failed if ratio < TOO_FAST else SPEED.passed)(detail, ratio=ratio)
+
+
+def _steps(candidate: Course, baseline: Course) -> Finding:
+    if not candidate.steps or not baseline.steps:
+        return STEPS.skipped("one of the two runs names no number of steps")
+    ratio = candidate.steps / baseline.steps
+    detail = f"it takes {candidate.steps} steps, the start script {baseline.steps}"
+    return (STEPS.failed if ratio < FEW_STEPS else STEPS.passed)(detail, ratio=ratio)

@@ -1,0 +1,60 @@
+"""The names and texts that the source rules look for, in their full spelling. Judges nothing."""
+
+from __future__ import annotations
+
+import re
+
+NETWORK = {
+    "aiohttp", "asyncio", "boto3", "datasets", "ftplib", "http", "httpx", "huggingface_hub", "kaggle",
+    "paramiko", "requests", "smtplib", "socket", "socketserver", "ssl", "telnetlib", "transformers", "urllib",
+    "urllib3", "wandb", "webbrowser", "websockets", "xmlrpc", "zmq",
+}  # fmt: skip
+PROCESS = {"concurrent", "multiprocessing", "pty", "sched", "signal"}
+NVIDIA_SMI = ("run", "check_output", "PIPE", "STDOUT", "DEVNULL")
+"""What of `subprocess` the records use, for `nvidia-smi` alone."""
+PROCESS_CALLS = re.compile(
+    r"os\.(system|popen|fork|forkpty|exec\w*|spawn\w*|posix_spawn\w*|kill|killpg|_exit|abort|nice|setsid"
+    r"|sched_\w+)|torch\.multiprocessing\..*|threading\.setprofile|atexit\.register"
+)
+DYNAMIC = {
+    "_ctypes", "cffi", "code", "codeop", "ctypes", "dill", "gc", "imp", "importlib", "inspect", "marshal",
+    "mmap", "pickle", "pkgutil", "runpy", "site", "cloudpickle", "trace", "types", "weakref", "zipimport",
+}  # fmt: skip
+DYNAMIC_CALLS = {"exec", "eval", "compile", "__import__", "globals", "locals", "vars", "breakpoint"}
+DYNAMIC_ATTRIBUTES = re.compile(
+    r"sys\.(_getframe|_current_frames|settrace|setprofile|modules|meta_path|path_hooks|path|addaudithook)"
+    r"|torch\.utils\.cpp_extension\..*|torch\.ops\.load_library|.*\.__(code|globals|subclasses|closure)__"
+)
+WEIGHTS = re.compile(
+    r"torch\.(load|hub\..*|jit\.load|serialization\..*|package\..*)|numpy\.(load|loadtxt|fromregex|savez?)"
+    r"|safetensors\..*|.*\.from_pretrained|shelve\..*|sqlite3\..*|(zlib|lzma|bz2|gzip|base64|binascii)\..*"
+)
+CONFIGS = re.compile(r"torch\.(_inductor|_dynamo|_functorch)\b.*")
+ALLOWED_CONFIG = "torch._inductor.config.coordinate_descent_tuning"
+COMPILE_OPTION = "dynamic"
+SETTINGS = re.compile(r"torch\.(backends\..*|_inductor\..*|_dynamo\..*|_functorch\..*|compiler\..*)")
+"""Attributes of modules that are there to be set; the compiler's are judged by their own rule."""
+OUTPUT = re.compile(r"sys\.(stdout|stderr|__stdout__|__stderr__)(\..*)?|os\.(write|dup2?|fdopen)")
+TIMER = re.compile(
+    r"time\.\w+|torch\.cuda\.(synchronize|Event|Stream|stream).*|datetime\..*|.*\.elapsed_time"
+)
+SURROUNDINGS = re.compile(
+    r"platform\..*|os\.(uname|getlogin|getuid|getpid|getppid|cpu_count|listdir|scandir|walk|statvfs|getcwd)"
+    r"|psutil\..*|getpass\..*|pwd\..*"
+)
+KNOWN_VARIABLES = {
+    "RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "DATA_PATH",
+    "PYTORCH_CUDA_ALLOC_CONF", "NANOGPT_TRAIN_FILES", "NANOGPT_VAL_FILES", "NANOGPT_VAL_TOKENS",
+    "OMP_NUM_THREADS", "TOKENIZERS_PARALLELISM", "GLOO_SOCKET_IFNAME",
+}  # fmt: skip
+DATA_TEXT = re.compile(r"\.bin\b|fineweb|data/|/workspace|/input|/tmp|/dev/shm|/proc|/sys\b|/etc\b|~")
+OFFICIAL = {"data/fineweb10B/fineweb_train_*.bin", "data/fineweb10B/fineweb_val_*.bin"}
+OFFICIAL_TOKENS = 10_485_760
+VALIDATION = re.compile(
+    r"(n_)?val(idation)?_(tokens|token_count|files|bin|shard\w*|window|max_steps|steps|batches|size|data|count)"
+    r"|input_val_bin|eval_(tokens|steps|files)"
+)
+CLAIM = re.compile(r"val[_ ]loss|train_time|step_avg|tel:")
+FALSE_CLAIM = re.compile(r"(val_loss:|val loss |tel:)\s*[0-9.]|train_time:\s*[0-9]")
+MAX_TEXT = 8192
+MAX_ITEMS = 1024

@@ -1,0 +1,325 @@
+"""
+What a script does that the source rules look at, as countable signals of its syntax tree. Judges nothing.
+
+A signal names a rule and what was found, with imported names spelled out: after `import torch.distributed as
+d`, the call `d.all_reduce(x)` is one of `torch.distributed.all_reduce`. Positions are kept beside, so that
+moving a line or renaming a variable adds no signal. The script is never imported or run.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import pairwise
+
+from kit.audit.patterns import (
+    ALLOWED_CONFIG,
+    CLAIM,
+    COMPILE_OPTION,
+    CONFIGS,
+    DATA_TEXT,
+    DYNAMIC,
+    DYNAMIC_ATTRIBUTES,
+    DYNAMIC_CALLS,
+    FALSE_CLAIM,
+    KNOWN_VARIABLES,
+    MAX_ITEMS,
+    MAX_TEXT,
+    NETWORK,
+    NVIDIA_SMI,
+    OFFICIAL,
+    OFFICIAL_TOKENS,
+    OUTPUT,
+    PROCESS,
+    PROCESS_CALLS,
+    SETTINGS,
+    SURROUNDINGS,
+    TIMER,
+    VALIDATION,
+    WEIGHTS,
+)
+
+
+class Rule(StrEnum):
+    """What a signal is of; also the last part of the id of the check that judges it."""
+
+    DATA = "data"
+    PATCH = "patch"
+    CLAIM = "claim"
+    LINES = "lines"
+    OUTPUT = "output"
+    TIMER = "timer"
+    NETWORK = "network"
+    PROCESS = "process"
+    DYNAMIC = "dynamic"
+    WEIGHTS = "weights"
+    COMPILER = "compiler"
+    BLOB = "blob"
+    SURROUNDINGS = "surroundings"
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """One thing that a script does."""
+
+    rule: Rule
+    what: str
+    """Spelled so that the same deed has the same text in both scripts."""
+    line: int
+
+
+def parse(text: str) -> ast.Module:
+    """Return the tree of a script as Python 3.11 reads it. Raises what `ast.parse` does."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # upstream has `\s` in docstrings, which only warns
+        return ast.parse(text, feature_version=(3, 11))
+
+
+def signals(tree: ast.Module) -> Iterator[Signal]:
+    """Yield every signal of one script, in no particular order."""
+    names = _imported(tree)
+    prose = _docstrings(tree)
+    for node in ast.walk(tree):
+        if id(node) not in prose:
+            line = getattr(node, "lineno", 0)
+            for rule, what in _of(node, names):
+                yield Signal(rule, what, line)
+
+
+def _imported(tree: ast.Module) -> dict[str, str]:
+    """Map local names to what they stand for: imports, and plain second names of imported things."""
+    names: dict[str, str] = {}
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import(names=aliases):
+                for a in aliases:
+                    names[a.asname or a.name.split(".")[0]] = a.name if a.asname else a.name.split(".")[0]
+            case ast.ImportFrom(module=str(module), names=aliases):
+                names |= {a.asname or a.name: f"{module}.{a.name}" for a in aliases}
+    for node in ast.walk(tree):
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Name() | ast.Attribute() as value):
+                if (
+                    (found := _spell(value, names))
+                    and found.split(".")[0] in _roots(names)
+                    and name not in names
+                ):
+                    names[name] = found
+    return names
+
+
+def _roots(names: dict[str, str]) -> set[str]:
+    return {full.split(".")[0] for full in names.values()}
+
+
+def _spell(node: ast.expr, names: dict[str, str]) -> str:
+    """Return a dotted name with its first part spelled out; empty for anything else."""
+    match node:
+        case ast.Name(id=name):
+            return names.get(name, name)
+        case ast.Attribute(value=value, attr=attr):
+            head = _spell(value, names)
+            return f"{head}.{attr}" if head else f"?.{attr}"
+    return ""
+
+
+def _docstrings(tree: ast.Module) -> set[int]:
+    """Return the ids of constants that are prose: statements that consist of a string."""
+    return {
+        id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant)
+    }
+
+
+def _of(node: ast.AST, names: dict[str, str]) -> Iterator[tuple[Rule, str]]:
+    match node:
+        case ast.Import(names=aliases):
+            for a in aliases:
+                yield from _module(a.name)
+        case ast.ImportFrom(module=str(module), names=aliases):
+            for a in aliases:
+                yield from _module(module)
+                yield from _reach(f"{module}.{a.name}")
+                if a.asname == "print" or a.name == "print":
+                    yield Rule.PATCH, "print"
+        case ast.Call():
+            yield from _call(node, names)
+        case ast.Attribute() | ast.Name() if not isinstance(node.ctx, ast.Load):
+            yield from _bound(node, names)
+        case ast.Attribute():
+            yield from _reach(_spell(node, names))
+        case ast.Name(id=name) if name in names:
+            yield from _reach(names[name])
+        case ast.FunctionDef(name="print") | ast.ClassDef(name="print"):
+            yield Rule.PATCH, "print"
+        case ast.Subscript(value=value, ctx=ast.Store() | ast.Del()):
+            yield from _subscript(_spell(value, names), node)
+        case ast.Constant(value=str() | bytes() as value):
+            yield from _text(value)
+        case ast.JoinedStr(values=values):
+            yield from _printed(values)
+        case ast.List(elts=items) | ast.Tuple(elts=items) | ast.Set(elts=items) if len(items) > MAX_ITEMS:
+            yield Rule.BLOB, f"a literal of {len(items)} items"
+        case ast.Dict(keys=items) if len(items) > MAX_ITEMS:
+            yield Rule.BLOB, f"a literal of {len(items)} entries"
+    yield from _validation(node)
+
+
+def _module(name: str) -> Iterator[tuple[Rule, str]]:
+    root = name.split(".")[0]
+    if root in NETWORK:
+        yield Rule.NETWORK, f"import {root}"
+    if root in PROCESS:
+        yield Rule.PROCESS, f"import {root}"
+    if root in DYNAMIC:
+        yield Rule.DYNAMIC, f"import {root}"
+
+
+def _reach(full: str) -> Iterator[tuple[Rule, str]]:
+    """Yield what the mere use of a name says."""
+    if DYNAMIC_ATTRIBUTES.fullmatch(full):
+        yield Rule.DYNAMIC, full
+    if PROCESS_CALLS.fullmatch(full):
+        yield Rule.PROCESS, full
+    if WEIGHTS.fullmatch(full):
+        yield Rule.WEIGHTS, full
+    if OUTPUT.fullmatch(full) and not full.endswith((".flush", "stdout", "stderr")):
+        yield Rule.OUTPUT, full
+    if full.startswith("subprocess.") and full.split(".")[1] not in NVIDIA_SMI:
+        yield Rule.PROCESS, full
+    if SURROUNDINGS.fullmatch(full):
+        yield Rule.SURROUNDINGS, full
+
+
+def _call(node: ast.Call, names: dict[str, str]) -> Iterator[tuple[Rule, str]]:
+    full = _spell(node.func, names)
+    if isinstance(node.func, ast.Name) and full in DYNAMIC_CALLS:
+        yield Rule.DYNAMIC, f"{full}()"
+    if full in ("setattr", "delattr", "object.__setattr__", "builtins.setattr") and node.args:
+        target = _spell(node.args[0], names)
+        if target.split(".")[0] in _roots(names) and not SETTINGS.fullmatch(f"{target}.x"):
+            yield Rule.PATCH, f"setattr({target})"
+        if CONFIGS.fullmatch(target):
+            yield Rule.COMPILER, f"setattr({target})"
+    if TIMER.fullmatch(full):
+        yield Rule.TIMER, f"{full}()"
+    if full == "torch.compile":
+        for keyword in node.keywords:
+            if keyword.arg != COMPILE_OPTION:
+                yield Rule.COMPILER, f"torch.compile({keyword.arg or '**'}=)"
+    elif CONFIGS.fullmatch(full) and full.split(".")[-1] in ("update", "patch", "set_stance", "load_config"):
+        yield Rule.COMPILER, f"{full}()"
+    if full.startswith("subprocess.") and not _is_nvidia_smi(node):
+        yield Rule.PROCESS, f"{full}()"
+    if full == "open":
+        yield Rule.SURROUNDINGS, "open()"
+    if full in ("os.environ.get", "os.getenv") and node.args:
+        yield from _variable(node.args[0])
+    if full.endswith(".next_batch") and "val" in full:
+        yield Rule.DATA, "a batch of validation data"
+
+
+def _is_nvidia_smi(node: ast.Call) -> bool:
+    match node.args:
+        case [ast.List(elts=[ast.Constant(value="nvidia-smi")])]:
+            return not any(k.arg in ("env", "executable", "shell", "preexec_fn") for k in node.keywords)
+    return False
+
+
+def _bound(node: ast.Attribute | ast.Name, names: dict[str, str]) -> Iterator[tuple[Rule, str]]:
+    """Yield what assigning to or deleting a name says."""
+    full = _spell(node, names)
+    if isinstance(node, ast.Name):
+        if node.id == "print":
+            yield Rule.PATCH, "print"
+        return
+    if CONFIGS.fullmatch(full) and full != ALLOWED_CONFIG:
+        yield Rule.COMPILER, f"{full} ="
+    root = full.split(".")[0]
+    if not SETTINGS.fullmatch(full) and (root in _roots(names) or root in ("builtins", "__builtins__")):
+        yield Rule.PATCH, f"{full} ="
+    if full.endswith((".__class__", ".__code__", ".__eq__", ".__dict__")):
+        yield Rule.PATCH, f"{full.split('.')[-1]} ="
+
+
+def _subscript(full: str, node: ast.Subscript) -> Iterator[tuple[Rule, str]]:
+    if full in ("sys.modules", "__builtins__") or full.endswith(".__dict__"):
+        yield Rule.PATCH, f"{full}[] ="
+    if full == "os.environ":
+        yield from _variable(node.slice)
+
+
+def _variable(node: ast.expr) -> Iterator[tuple[Rule, str]]:
+    name = node.value if isinstance(node, ast.Constant) else None
+    if not isinstance(name, str) or name not in KNOWN_VARIABLES:
+        yield Rule.SURROUNDINGS, f"os.environ[{name if isinstance(name, str) else '?'}]"
+
+
+def _text(value: str | bytes) -> Iterator[tuple[Rule, str]]:
+    if len(value) > MAX_TEXT:
+        yield Rule.BLOB, f"a literal of {len(value)} {'bytes' if isinstance(value, bytes) else 'characters'}"
+        return
+    text = value if isinstance(value, str) else value.decode("latin-1")
+    if "\n" not in text.strip() and text not in OFFICIAL and DATA_TEXT.search(text):
+        yield Rule.DATA, f"the text {text!r}"
+    if FALSE_CLAIM.search(text):
+        yield Rule.CLAIM, f"a claim in the text {text[:80]!r}"
+    elif CLAIM.search(text):
+        yield Rule.LINES, "a claim's words"
+
+
+def _printed(values: list[ast.expr]) -> Iterator[tuple[Rule, str]]:
+    for before, value in pairwise(values):
+        text = before.value if isinstance(before, ast.Constant) else ""
+        constant = isinstance(value, ast.FormattedValue) and isinstance(value.value, ast.Constant)
+        if constant and isinstance(text, str) and re.search(r"(val_loss:|val loss |train_time:)$", text):
+            yield Rule.CLAIM, "a constant where a claim's figure belongs"
+
+
+def _validation(node: ast.AST) -> Iterator[tuple[Rule, str]]:
+    """Yield how the validation's size and files are set, wherever a name of theirs is given a value."""
+    pairs: list[tuple[str, ast.expr | None]] = []
+    match node:
+        case ast.Assign(targets=targets, value=value):
+            pairs = [
+                (t.id if isinstance(t, ast.Name) else t.attr, value)
+                for t in targets
+                if isinstance(t, ast.Name | ast.Attribute)
+            ]
+        case (
+            ast.AnnAssign(target=ast.Name(id=name), value=value)
+            | ast.AugAssign(target=ast.Name(id=name), value=value)
+        ):
+            pairs = [(name, value)]
+        case ast.keyword(arg=str(name), value=value):
+            pairs = [(name, value)]
+    for name, value in pairs:
+        if VALIDATION.fullmatch(name.lower()) and value is not None and (said := _value(value)):
+            yield Rule.DATA, f"{name.lower()} = {said}"
+
+
+def _value(node: ast.expr) -> str:
+    """Spell a value; empty if it is what the rules ask for: the official window, by whatever batch."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.FloorDiv):
+        by = node.left
+        if (by.attr if isinstance(by, ast.Attribute) else getattr(by, "id", "")) == "val_tokens":
+            return ""
+    if isinstance(node, ast.Constant) and node.value in OFFICIAL:
+        return ""
+    number = _product(node)
+    if number is not None:
+        return "" if number == OFFICIAL_TOKENS else str(number)
+    return ast.unparse(node)[:120]
+
+
+def _product(node: ast.expr) -> int | None:
+    match node:
+        case ast.Constant(value=int(value)):
+            return value
+        case ast.BinOp(left=left, op=ast.Mult(), right=right):
+            a, b = _product(left), _product(right)
+            return None if a is None or b is None else a * b
+    return None

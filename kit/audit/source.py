@@ -1,0 +1,170 @@
+"""
+`source.*`: what a submission adds to its start script, by the rules of the task. Reads trees, runs nothing.
+
+Every rule counts signals (`kit.audit.signals`) in both scripts; only what the submission has more of is held
+against it. So a start script that calls `nvidia-smi` may go on doing so, and moved code is no finding.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from kit.audit.check import Check
+from kit.audit.finding import Finding, Severity
+from kit.audit.patterns import VALIDATION
+from kit.audit.signals import Rule, Signal, parse, signals
+
+RUN_TOML = "run.toml"
+MAX_FILE = 64 << 10
+"""Bytes of a file that is not Python; kernels in CUDA or C++ take a few thousand."""
+MAX_ADDED = 64 << 10
+"""Bytes by which a submission may outgrow its start script before a person should look: records add 16 K."""
+SHOWN = 4
+
+_ADAPTIVE = "code that hides what it does: names that are put together at run time, or logic of its own"
+
+
+def _check(name: str, severity: Severity, sees: str, cannot_see: str = _ADAPTIVE) -> Check:
+    return Check(f"source.{name}", severity, sees, cannot_see)
+
+
+F, W = Severity.FATAL, Severity.WARNING
+CHECKS = {
+    Rule.DATA: _check(
+        Rule.DATA, F,
+        "other data files or paths, another number of validation tokens, more batches of them",
+        "data that are read through the official names and then skipped, masked or reordered",
+    ),
+    Rule.PATCH: _check(Rule.PATCH, F, "functions of imported modules, builtins or `print` that are replaced"),
+    Rule.CLAIM: _check(
+        Rule.CLAIM, F, "lines that claim a loss or time written as a literal",
+        "a false figure that is computed, however simply",
+    ),
+    Rule.OUTPUT: _check(Rule.OUTPUT, F, "writing to stdout or file descriptors other than by `print`"),
+    Rule.NETWORK: _check(Rule.NETWORK, F, "imports of modules that talk to a network"),
+    Rule.PROCESS: _check(Rule.PROCESS, F,
+        "new processes, signals, exits past the interpreter, exit handlers"
+    ),
+    Rule.DYNAMIC: _check(
+        Rule.DYNAMIC, F, "code made at run time, frames, interpreter internals, foreign functions"
+    ),
+    Rule.WEIGHTS: _check(Rule.WEIGHTS, F, "weights or tables that are loaded or unpacked"),
+    Rule.COMPILER: _check(
+        Rule.COMPILER, F,
+        "compiler options that the rules do not allow", "options that come with library calls"
+    ),
+    Rule.BLOB: _check(
+        Rule.BLOB, F, "long literals, long tables, files that are not text", "a blob in many short pieces"
+    ),
+    Rule.LINES: _check(
+        Rule.LINES, W,
+        "more places than before that print a claim's words", "a changed line that is printed as often"
+    ),
+    Rule.TIMER: _check(
+        Rule.TIMER, W, "timers and device synchronisation called in more or fewer places",
+        "work that is moved out of the timed part",
+    ),
+    Rule.SURROUNDINGS: _check(
+        Rule.SURROUNDINGS, W,
+        "a look at the machine, other variables or files: how a script could tell a test apart",
+        "recognition by the data or by timing",
+    ),
+}  # fmt: skip
+PARSE = _check("parse", F, "Python files that Python 3.11 cannot read, and an unreadable run.toml", "")
+SIZE = _check("size", W, "a submission that outgrows its start script by more than 64 KiB", "what it is")
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """One file of a script."""
+
+    name: str
+    data: bytes
+
+
+def judge(submission: Sequence[SourceFile], baseline: Sequence[SourceFile] | None) -> tuple[Finding, ...]:
+    """
+    Compare a submission with its start script; every check is skipped if that is not at hand (None).
+
+    A file that cannot be read as Python fails `source.parse`, and what it does is not looked at.
+    """
+    if baseline is None:
+        return tuple(c.skipped("the start script is not at hand") for c in (PARSE, *CHECKS.values(), SIZE))
+    before, _ = _signals(baseline)
+    after, faults = _signals(submission)
+    added = _added(before, after)
+    grown = sum(len(f.data) for f in submission) - sum(len(f.data) for f in baseline)
+    findings = [PARSE.failed("; ".join(faults[:SHOWN])) if faults else PARSE.passed("every file can be read")]
+    findings += [_finding(CHECKS[rule], [s for s in added if s[1].rule is rule]) for rule in CHECKS]
+    if grown > MAX_ADDED:
+        findings.append(SIZE.failed(f"{grown} bytes more than the start script", added_bytes=grown))
+    else:
+        findings.append(SIZE.passed(f"{grown:+d} bytes against the start script", added_bytes=grown))
+    return tuple(findings)
+
+
+def _finding(check: Check, added: list[tuple[str, Signal]]) -> Finding:
+    if not added:
+        return check.passed("the submission adds none")
+    said = [f"{name}:{s.line}: {s.what}" for name, s in added[:SHOWN]]
+    more = f"; and {len(added) - SHOWN} more" if len(added) > SHOWN else ""
+    return check.failed(f"adds {'; '.join(said)}{more}", added=len(added))
+
+
+def _added(before: list[tuple[str, Signal]], after: list[tuple[str, Signal]]) -> list[tuple[str, Signal]]:
+    """Return the signals that the submission has more of; timers also count where it has fewer."""
+    had = Counter((s.rule, s.what) for _, s in before)
+    have = Counter((s.rule, s.what) for _, s in after)
+    surplus = have - had
+    found: list[tuple[str, Signal]] = []
+    for name, signal in reversed(after):
+        key = signal.rule, signal.what
+        if surplus[key] > 0:
+            surplus[key] -= 1
+            found.append((name, signal))
+    lost = Counter({key: n for key, n in (had - have).items() if key[0] is Rule.TIMER})
+    found += [
+        ("the start script", Signal(rule, f"{n} fewer of {what}", 0)) for (rule, what), n in lost.items()
+    ]
+    return sorted(found, key=lambda item: (item[0], item[1].line, item[1].what))
+
+
+def _signals(files: Sequence[SourceFile]) -> tuple[list[tuple[str, Signal]], list[str]]:
+    found: list[tuple[str, Signal]] = []
+    faults: list[str] = []
+    for file in files:
+        try:
+            found += [(file.name, s) for s in _of_file(file)]
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as e:
+            faults.append(f"{file.name}: {type(e).__name__}: {str(e)[:120]}")
+    return found, faults
+
+
+def _of_file(file: SourceFile) -> Iterator[Signal]:
+    if file.name.endswith(".py"):
+        yield from signals(parse(file.data.decode("utf-8")))
+    elif file.name == RUN_TOML:
+        yield from _arguments(file.data)
+    elif len(file.data) > MAX_FILE or b"\0" in file.data or not _is_text(file.data):
+        yield Signal(Rule.BLOB, f"{file.name}, {len(file.data)} bytes that are not text or too many", 0)
+
+
+def _arguments(data: bytes) -> Iterator[Signal]:
+    """Read the script's arguments for other data and another validation."""
+    args = [str(a) for a in tomllib.loads(data.decode("utf-8")).get("args", ())]
+    for name, value in zip(args, (*args[1:], ""), strict=False):
+        key = name.lstrip("-").replace("-", "_").lower().split("=")[0]
+        about_data = VALIDATION.fullmatch(key) or key in ("input_bin", "train_files", "train_bin")
+        if name.startswith("-") and about_data:
+            yield Signal(Rule.DATA, f"{name} {value}", 0)
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -1,0 +1,165 @@
+"""
+Canary streams: tokens that the kit draws itself and whose probability it knows. Judges no script.
+
+    uniform   every token of the vocabulary equally often; floor ln V
+    ngram     a Markov language of `kit.data.markov` that no training data come from
+    model     samples of a trained GPT, which a guest drew (`kit/guest/sample_reference.py`)
+
+Only the tokens that are scored are drawn; a shard is filled up by repeating them.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import math
+import sys
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from kit.data.markov import TOTAL, Language, LanguageSpec
+from kit.data.shard import BOS
+from kit.errors import IntegrityError, UsageError
+
+VOCABULARY = BOS + 1
+FOLLOW_BITS, FAMILY_BITS = 10, 6
+"""Make the language's entropy rate about 4.3 nats: a stream must be harder than the loss that it tests."""
+MAX_PIECE = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A drawn stream. Its first token is BOS and is not scored; nats per token over the rest."""
+
+    tokens: array[int]
+    floor: float
+    standard_error: float
+
+    @property
+    def scored(self) -> int:
+        """How many tokens are scored."""
+        return len(self.tokens) - 1
+
+
+def vocabulary(rows: int) -> tuple[int, ...]:
+    """Return the token ids of a model with so many rows; below GPT-2's, the last row stands for BOS."""
+    if rows > BOS:
+        return tuple(range(VOCABULARY))
+    return (*range(rows - 1), BOS)
+
+
+def uniform(seed: str, ids: Sequence[int], count: int) -> Drawn:
+    """Draw BOS and `count` tokens, each of `ids` equally likely, by SHAKE-256 and rejection."""
+    limit = len(ids) * (65536 // len(ids))
+    tokens = array("H", [BOS])
+    block = 0
+    while len(tokens) <= count:
+        draws = _draws(f"uniform/{seed}/{block}", 1 << 16)
+        tokens.extend(ids[d % len(ids)] for d in draws if d < limit)
+        block += 1
+    return Drawn(tokens[: count + 1], math.log(len(ids)), 0.0)
+
+
+def ngram(seed: str, ids: Sequence[int], count: int) -> Drawn:
+    """Draw BOS and `count` tokens of a language that follows from `seed`; its words are drawn from `ids`."""
+    words = min(255, len(ids) - 1)
+    language = Language(LanguageSpec(seed, words, follow_bits=FOLLOW_BITS, family_bits=FAMILY_BITS))
+    tokens = language.sample(f"canary/{seed}", count + 1)
+    floor, error = _moments(_weights(language, tokens))
+    spoken = {BOS: BOS} | dict(enumerate(_chosen(seed, [i for i in ids if i != BOS], words)))
+    return Drawn(array("H", [spoken[t] for t in tokens]), floor, error)
+
+
+def sampled(lines: Iterable[bytes], count: int) -> Drawn:
+    """
+    Read the samples that a guest printed: `sample I BASE64` lines and one `sampled N SUM SQUARES` line.
+
+    A piece is little-endian uint16 tokens from position I on; SUM and SQUARES are of -log p over the N drawn
+    tokens. Raises `IntegrityError` if pieces are missing or the stream is not of `count` scored tokens.
+    """
+    tokens = array("H")
+    summary: tuple[float, float] | None = None
+    for line in lines:
+        match line.split():
+            case [b"sample", at, piece] if int(at) == len(tokens) and len(piece) <= 2 * MAX_PIECE:
+                tokens.extend(_piece(piece))
+            case [b"sampled", _, cost, square]:
+                summary = float(cost), float(square)
+    if summary is None or len(tokens) != count + 1 or tokens[0] != BOS:
+        raise IntegrityError(f"the sampler printed {len(tokens)} tokens of {count + 1}, or no summary")
+    total, squares = summary
+    mean = total / count
+    variance = max(squares / count - mean * mean, 0.0)
+    return Drawn(tokens, mean, math.sqrt(variance / count))
+
+
+def filled(drawn: Drawn, tokens: int) -> array[int]:
+    """Return a shard's worth of tokens: the stream over and over. What is scored stands first."""
+    if tokens < len(drawn.tokens):
+        raise UsageError(f"a shard of {tokens} tokens cannot hold a stream of {len(drawn.tokens)}")
+    return (drawn.tokens * (tokens // len(drawn.tokens) + 1))[:tokens]
+
+
+def rotated(tokens: array[int], offset: int) -> array[int]:
+    """Return the same tokens beginning at `offset`, the beginning moved to the end."""
+    return tokens[offset:] + tokens[:offset]
+
+
+def windows(tokens: int, scored: int) -> int:
+    """Return how many windows a shard has beside its first that share no token with it or each other."""
+    return max(0, (tokens - 1) // scored - 1)
+
+
+def pick(seed: str, label: str, choices: int) -> int:
+    """Return a number from 0 to `choices` - 1 that follows from the seed."""
+    return int.from_bytes(_digest(f"pick/{seed}/{label}", 8), "big") % choices
+
+
+def _piece(piece: bytes) -> array[int]:
+    try:
+        data = base64.b64decode(piece, validate=True)
+    except binascii.Error as e:
+        raise IntegrityError("the sampler printed something that is not base64") from e
+    return _little(data)
+
+
+def _weights(language: Language, tokens: array[int]) -> Counter[int]:
+    symbols = [language.bos if t == BOS else t for t in tokens]
+    before = [language.bos, *symbols]
+    return Counter(
+        language.weights[language.context(b, last)][symbol]
+        for b, last, symbol in zip(before, symbols, symbols[1:], strict=False)
+    )
+
+
+def _moments(weights: Counter[int]) -> tuple[float, float]:
+    """Return mean and standard error of -log p."""
+    count = weights.total()
+    mean = sum(n * math.log(TOTAL / w) for w, n in weights.items()) / count
+    variance = sum(n * (math.log(TOTAL / w) - mean) ** 2 for w, n in weights.items()) / count
+    return mean, math.sqrt(variance / count)
+
+
+def _chosen(seed: str, ids: Sequence[int], words: int) -> list[int]:
+    """Return `words` different ids in an order that follows from the seed."""
+    order = sorted(range(len(ids)), key=lambda i: _digest(f"words/{seed}/{i}", 8))
+    return [ids[i] for i in order[:words]]
+
+
+def _draws(label: str, count: int) -> array[int]:
+    return _little(_digest(label, 2 * count))
+
+
+def _digest(label: str, size: int) -> bytes:
+    return hashlib.shake_256(f"speedrun-kit/canary/1/{label}".encode()).digest(size)
+
+
+def _little(data: bytes) -> array[int]:
+    found = array("H")
+    found.frombytes(data[: len(data) // 2 * 2])
+    if sys.byteorder == "big":
+        found.byteswap()
+    return found

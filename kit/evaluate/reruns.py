@@ -1,0 +1,235 @@
+"""
+Further runs of guests for the audits: canary streams, the start script, another validation window.
+
+Every rerun has the run's own limits, image and watcher; only what is mounted or which script runs is another.
+They run one after the other under the run's id, after its guest is gone. Judging is `kit.audit`'s.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from kit.audit import baseline, canary, held_out
+from kit.audit.canary import Rerun, Stream, Texture
+from kit.audit.finding import Finding
+from kit.audit.source import SourceFile
+from kit.data import texture
+from kit.data.shard import read_tokens, write_shard
+from kit.data.texture import Drawn
+from kit.errors import KitError
+from kit.evaluate import streams
+from kit.evaluate.audits import Audit, Wanted, start_arguments
+from kit.evaluate.plan import DATA
+from kit.evaluate.prepare import Prepared
+from kit.evaluate.request import Places
+from kit.run.folder import RunFolder
+from kit.run.release import await_release
+from kit.run.result import RunResult, RunStatus
+from kit.run.runtime.port import Guest
+from kit.run.spec import Mount, Phase, RunSpec
+from kit.run.supervise import Watch, supervise
+from kit.run.watcher import watched
+
+SCREEN_LINES = 3
+"""Validation lines after which a screen is ended; step 0 proves nothing."""
+REQUESTED = {
+    Texture.UNIFORM: Audit.UNIFORM,
+    Texture.NGRAM: Audit.NGRAM,
+    Texture.MODEL: Audit.MODEL,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What all reruns of one evaluation share."""
+
+    ready: Prepared
+    places: Places
+    folder: RunFolder
+    wanted: Wanted
+    baseline: tuple[SourceFile, ...] | None
+    cancelled: Callable[[], bool]
+    told: Callable[[str], None]
+
+    def run(self, name: str, spec: RunSpec, lines: int | None = None) -> RunResult:
+        """Run one guest to its end, or to `lines` validation lines; its log stays in the run's folder."""
+        self.told(name)
+        ready, runtime = self.ready, self.ready.plan.runtime
+        seen: list[int] = []
+        watch = Watch(
+            point=lambda p: seen.append(p.step) if p.val_loss is not None else None,
+            cancelled=lambda: self.cancelled() or (lines is not None and len(seen) >= lines),
+        )
+        logs = self.folder.path / "audit"
+        logs.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self.folder.scratch, prefix="rerun-") as scratch:
+            Path(scratch).chmod(0o755)
+
+            def start() -> Guest:
+                return runtime.start(spec, Path(scratch))
+
+            log, stamps = logs / f"{name}.log", logs / f"{name}.stamps"
+            with watched(runtime.reaper(spec.run_id)):
+                result = supervise(spec, start, log, stamps, ready.plan.grammar, watch)
+                if ready.preflight.gpus:
+                    await_release(ready.preflight.gpus, self.places.gpus.nvml)
+        return result
+
+    @property
+    def val_name(self) -> str:
+        """The name of the validation shard."""
+        return next(f.name for f in self.ready.data.files if "_val_" in f.name)
+
+    @property
+    def data_folder(self) -> Path:
+        """The folder of the mounted shards."""
+        return next(m.source for m in self.ready.spec.mounts if m.target == DATA)
+
+    @contextlib.contextmanager
+    def with_val(self, spec: RunSpec, write: Callable[[Path], None]) -> Iterator[RunSpec]:
+        """Give `spec` with another validation shard mounted over the one that is there."""
+        with tempfile.TemporaryDirectory(dir=self.folder.scratch, prefix="shard-") as name:
+            Path(name).chmod(0o755)
+            shard = Path(name) / self.val_name
+            write(shard)
+            yield replace(spec, mounts=(*spec.mounts, Mount(shard, DATA / self.val_name)))
+
+    @contextlib.contextmanager
+    def start_script(self, files: tuple[SourceFile, ...]) -> Iterator[RunSpec]:
+        """Give a spec that runs the start record's own script."""
+        plan = self.ready.plan
+        with tempfile.TemporaryDirectory(prefix="speedrun-baseline-") as name:
+            folder = Path(name)
+            streams.write(folder, files)
+            argv = replace(plan, entry="train_gpt2.py", script_args=start_arguments(plan)).launcher()
+            yield replace(self.ready.spec, submission=folder, argv=argv)
+
+
+def audit(bench: Bench, result: RunResult) -> tuple[Finding, ...]:
+    """
+    Make every audit that is wanted and return the findings.
+
+    Nothing is rerun if the run itself did not complete, or once the operator cancelled: skipped checks earn
+    no trust. An engine that fails on a rerun makes that check skipped; the run's own record stands.
+    """
+    wanted = bench.wanted
+    findings: list[Finding] = []
+    streams_seen: dict[Texture, RunResult] = {}
+    claimed = _last(result)
+    if wanted.has(Audit.SCREEN):
+        findings.append(_canary(bench, Texture.UNIFORM, claimed, SCREEN_LINES, streams_seen))
+    for kind, asked in REQUESTED.items():
+        if wanted.has(asked) and not (kind is Texture.UNIFORM and wanted.has(Audit.SCREEN)):
+            findings.append(_canary(bench, kind, claimed, None, streams_seen))
+    if wanted.has(Audit.BASELINE, Audit.HELD_OUT):
+        findings += _against_start_script(bench, result, streams_seen.get(Texture.UNIFORM))
+    return tuple(findings)
+
+
+def _canary(
+    bench: Bench, kind: Texture, claimed: float | None, lines: int | None, seen: dict[Texture, RunResult]
+) -> Finding:
+    check = canary.check_for(kind, lines is None)
+    if claimed is None:
+        return check.skipped("the run itself did not complete")
+    if bench.cancelled():
+        return check.skipped("the operator cancelled")
+    try:
+        drawn = _drawn(bench, kind)
+        with bench.with_val(bench.ready.spec, _writer(bench, drawn)) as spec:
+            seen[kind] = again = bench.run(f"canary-{kind}", spec, lines)
+    except KitError as e:
+        return check.skipped(f"the rerun could not be made: {e.message}")
+    stream = Stream(kind, drawn.floor, drawn.standard_error, drawn.scored, bench.wanted.seed)
+    stopped = lines is not None and again.status is RunStatus.CANCELLED
+    return canary.judge(stream, Rerun(again.status, again.points, stopped, again.wall_s), claimed)
+
+
+def _drawn(bench: Bench, kind: Texture) -> Drawn:
+    plan = bench.ready.plan
+    ids = texture.vocabulary(plan.smoke.guest.vocabulary if plan.smoke else texture.VOCABULARY)
+    match kind:
+        case Texture.UNIFORM:
+            return texture.uniform(bench.wanted.seed, ids, plan.val_tokens)
+        case Texture.NGRAM:
+            return texture.ngram(bench.wanted.seed, ids, plan.val_tokens)
+        case Texture.MODEL:
+            return streams.model(
+                bench.ready, bench.places.store, bench.wanted.seed, lambda spec: _sampled(bench, spec)
+            )
+
+
+def _sampled(bench: Bench, spec: RunSpec) -> tuple[RunResult, Path]:
+    result = bench.run("sampler", spec)
+    return result, bench.folder.path / "audit" / "sampler.log"
+
+
+def _writer(bench: Bench, drawn: Drawn) -> Callable[[Path], None]:
+    size = next(f.size for f in bench.ready.data.files if f.name == bench.val_name)
+    return lambda path: streams.write_stream(path, drawn, size)
+
+
+def _against_start_script(bench: Bench, result: RunResult, uniform: RunResult | None) -> Iterator[Finding]:
+    if bench.baseline is None or bench.cancelled() or _last(result) is None:
+        why = (
+            "the start script is not at hand" if bench.baseline is None else "the run itself did not complete"
+        )
+        yield baseline.WARMUP.skipped(why)
+        return
+    with bench.start_script(bench.baseline) as spec:
+        try:
+            theirs = bench.run("baseline", spec)
+            yield from baseline.judge(course(result), course(theirs))
+            if uniform is not None:
+                drawn = _drawn(bench, Texture.UNIFORM)
+                with bench.with_val(spec, _writer(bench, drawn)) as noisy:
+                    again = bench.run("baseline-uniform", noisy)
+                yield canary.versus_baseline(uniform.points, again.points)
+            if bench.wanted.has(Audit.HELD_OUT):
+                yield _held_out(bench, spec, result, theirs)
+        except KitError as e:
+            yield baseline.WARMUP.skipped(f"the start script could not be run: {e.message}")
+
+
+def _held_out(bench: Bench, spec: RunSpec, result: RunResult, theirs: RunResult) -> Finding:
+    scored = bench.ready.plan.val_tokens
+    tokens = read_tokens(bench.data_folder / bench.val_name)
+    choices = texture.windows(len(tokens), scored)
+    if not choices:
+        return held_out.HELD_OUT.skipped("the validation shard holds no second window")
+    window = 1 + texture.pick(bench.wanted.seed, "window", choices)
+
+    def write(path: Path) -> None:
+        write_shard(path, texture.rotated(tokens, window * scored))
+
+    with bench.with_val(bench.ready.spec, write) as rotated:
+        mine_rotated = bench.run("held-out", rotated)
+    with bench.with_val(spec, write) as rotated:
+        theirs_rotated = bench.run("held-out-baseline", rotated)
+    losses = held_out.Losses(*(_last(r) for r in (result, mine_rotated, theirs, theirs_rotated)))
+    return held_out.judge(losses, window)
+
+
+def course(result: RunResult) -> baseline.Course:
+    """Return how a run went, as the rules of ranked runs look at it."""
+    times = {t.phase: t.seconds for t in result.phases}
+    trained = Phase.TRAINING in times or Phase.TEARDOWN in times
+    last = result.points[-1] if result.points else None
+    return baseline.Course(
+        warmup_s=times.get(Phase.START, 0.0) + times.get(Phase.WARMUP, 0.0) if trained else None,
+        to_last_val_s=last.host_ns / 1e9 if last and last.host_ns is not None else None,
+        claimed_s=last.train_time_ms / 1e3 if last and last.train_time_ms is not None else None,
+        steps=last.total_steps if last else None,
+    )
+
+
+def _last(result: RunResult) -> float | None:
+    """Return the loss of a completed run's last validation line, if it is that of its last step."""
+    if result.status is not RunStatus.COMPLETED or not result.points:
+        return None
+    last = result.points[-1]
+    return last.val_loss if last.step == last.total_steps else None

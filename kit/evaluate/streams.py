@@ -1,0 +1,113 @@
+"""Making canary streams: shards from drawn tokens, and text-like samples drawn by a guest. Judges nothing."""
+
+from __future__ import annotations
+
+import json
+from array import array
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from kit.audit.source import SourceFile
+from kit.bundle.predicate import Profile
+from kit.data import texture
+from kit.data.shard import HEADER_BYTES, TOKEN_BYTES, read_tokens, write_shard
+from kit.data.texture import Drawn
+from kit.digest import canonical_json, sha256_bytes, sha256_file
+from kit.errors import RunError
+from kit.evaluate.plan import REFERENCE
+from kit.evaluate.prepare import Prepared
+from kit.run.result import RunResult, RunStatus
+from kit.run.spec import RunSpec
+from kit.store import Store
+
+SAMPLER = REFERENCE.with_name("sample_reference.py")
+TEMPERATURE = "1.25"
+"""Of the samples: it lifts their entropy above the loss that the model itself reaches."""
+FULL_ARGUMENTS = ("--steps", "1500", "--val-every", "500")
+"""A model of GPT-2's size, trained long enough to write words; its loss need not be low."""
+SMOKE_LENGTH, FULL_LENGTH = 64, 256
+"""Tokens of one sample."""
+
+Sampling = Callable[[RunSpec], tuple[RunResult, Path]]
+
+
+def write(folder: Path, files: tuple[SourceFile, ...]) -> None:
+    """Write a script's files where a guest can read them."""
+    folder.chmod(0o755)
+    for file in files:
+        path = folder / file.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(file.data)
+        path.chmod(0o444)
+
+
+def write_stream(path: Path, drawn: Drawn, size: int) -> None:
+    """Write a drawn stream as a shard of `size` bytes, so that it looks like the one that it stands for."""
+    write_shard(path, texture.filled(drawn, (size - HEADER_BYTES) // TOKEN_BYTES))
+
+
+def model(ready: Prepared, store: Store, seed: str, run: Sampling) -> Drawn:
+    """
+    Return samples of a reference model that a guest trains in the run's own image; `run` starts that guest.
+
+    The same seed, image and guest files give the stream of the store. Raises `RunError` if the guest fails.
+    """
+    scripts = tuple(SourceFile(p.name, p.read_bytes()) for p in (REFERENCE, SAMPLER))
+    smoke = ready.plan.smoke
+    own = smoke.guest.args if smoke else FULL_ARGUMENTS
+    length = SMOKE_LENGTH if ready.plan.profile is Profile.SMOKE else FULL_LENGTH
+    arguments = (
+        *("--sample-count", str(ready.plan.val_tokens), "--sample-length", str(length)),
+        *("--sample-seed", seed, "--temperature", TEMPERATURE),
+        *own,
+    )
+    kept = store.room("canary") / _key(ready, scripts, arguments)
+    if not (kept / "stream.json").is_file():
+        with store.staging("canary") as staged:
+            folder = staged / "script"
+            folder.mkdir()
+            write(folder, scripts)
+            _keep(staged, _draw(ready, folder, arguments, run))
+            if not kept.exists():
+                staged.rename(kept)
+    return _kept(kept)
+
+
+def _key(ready: Prepared, scripts: tuple[SourceFile, ...], arguments: tuple[str, ...]) -> str:
+    image = ready.image.config_digest if ready.image else "host"
+    files = [sha256_bytes(s.data) for s in scripts]
+    data = [f.sha256 for f in ready.data.files]
+    return sha256_bytes(canonical_json([image, files, data, list(arguments), ready.plan.world_size]))
+
+
+def _draw(ready: Prepared, folder: Path, arguments: tuple[str, ...], run: Sampling) -> Drawn:
+    plan = replace(ready.plan, entry=SAMPLER.name, script_args=arguments)
+    # the samples are drawn after the last validation line
+    deadlines = replace(ready.spec.deadlines, teardown_s=ready.spec.deadlines.total_s)
+    spec = replace(ready.spec, submission=folder, argv=plan.launcher(), deadlines=deadlines)
+    result, log = run(spec)
+    if result.status is not RunStatus.COMPLETED:
+        raise RunError(f"the sampler's guest was {result.status}: {result.reason}", f"see {log}")
+    return texture.sampled(_lines(log), ready.plan.val_tokens)
+
+
+def _lines(log: Path) -> Iterator[bytes]:
+    with log.open("rb") as f:
+        yield from (line for line in f if line.startswith(b"sample"))
+
+
+def _keep(folder: Path, drawn: Drawn) -> None:
+    write_shard(folder / "stream.bin", drawn.tokens)
+    summary = {
+        "floor": drawn.floor,
+        "standard_error": drawn.standard_error,
+        "sha256": sha256_file(folder / "stream.bin"),
+    }
+    (folder / "stream.json").write_bytes(canonical_json(summary))
+
+
+def _kept(folder: Path) -> Drawn:
+    summary = json.loads((folder / "stream.json").read_bytes())
+    tokens: array[int] = read_tokens(folder / "stream.bin")
+    return Drawn(tokens, float(summary["floor"]), float(summary["standard_error"]))

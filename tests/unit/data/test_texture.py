@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import base64
+import math
+from array import array
+from collections import Counter
+from itertools import pairwise
+
+import pytest
+
+from kit.data import texture
+from kit.data.shard import BOS
+from kit.errors import IntegrityError, UsageError
+
+SMALL = texture.vocabulary(256)
+
+
+def test_a_small_vocabulary_keeps_bos_in_its_last_row():
+    assert (*range(255), BOS) == SMALL
+    assert len(texture.vocabulary(50304)) == 50257
+
+
+def test_the_same_seed_draws_the_same_stream_and_another_one_does_not():
+    for draw in (texture.uniform, texture.ngram):
+        a, b, c = (draw(seed, SMALL, 2000) for seed in ("1", "1", "2"))
+        assert a == b and a.tokens != c.tokens
+        assert a.tokens[0] == BOS and a.scored == 2000
+
+
+def test_noise_has_the_entropy_that_its_floor_says():
+    drawn = texture.uniform("x", SMALL, 100_000)
+    counts = Counter(drawn.tokens[1:])
+    entropy = -sum(n / 1e5 * math.log(n / 1e5) for n in counts.values())
+    assert drawn.floor == math.log(256) and entropy == pytest.approx(drawn.floor, abs=0.005)
+
+
+def test_the_floor_of_a_language_is_the_mean_cost_of_its_own_tokens():
+    drawn = texture.ngram("x", SMALL, 20_000)
+    from kit.data.markov import Language, LanguageSpec
+
+    spec = LanguageSpec("x", follow_bits=texture.FOLLOW_BITS, family_bits=texture.FAMILY_BITS)
+    language = Language(spec)
+    own = language.sample("canary/x", 20_001)
+    assert drawn.floor == pytest.approx(float(language.mean_nats(own, 20_000)), abs=1e-9)
+    assert abs(drawn.floor - language.entropy_rate()) < 6 * drawn.standard_error
+
+
+def test_no_simple_predictor_beats_the_floor():
+    drawn = texture.ngram("y", SMALL, 60_000)
+    tokens = drawn.tokens
+    pairs = Counter(pairwise(tokens))
+    singles = Counter(tokens[:-1])
+    bigram = -sum(n * math.log(n / singles[a]) for (a, _), n in pairs.items()) / drawn.scored
+    assert bigram > drawn.floor - 0.5, "even fitted to the stream itself it overfits only so far"
+    unigram = -sum(n * math.log(n / drawn.scored) for n in Counter(tokens[1:]).values()) / drawn.scored
+    assert unigram > drawn.floor
+
+
+def printed(tokens: array[int], piece: int = 50) -> list[bytes]:
+    lines = [
+        b"sample %d %s" % (i, base64.b64encode(tokens[i : i + piece].tobytes()))
+        for i in range(0, len(tokens), piece)
+    ]
+    return [*lines, b"sampled %d %r %r" % (len(tokens) - 1, 400.0, 1700.0)]
+
+
+def test_samples_are_read_as_they_were_printed():
+    tokens = array("H", [BOS, *range(100)])
+    drawn = texture.sampled(printed(tokens), 100)
+    assert drawn.tokens == tokens and drawn.floor == 4.0
+    assert drawn.standard_error == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("fault", ["a-piece-missing", "no-summary", "no-bos", "not-base64"])
+def test_incomplete_samples_are_refused(fault):
+    lines = printed(array("H", [0 if fault == "no-bos" else BOS, *range(100)]))
+    if fault == "a-piece-missing":
+        del lines[1]
+    if fault == "no-summary":
+        del lines[-1]
+    if fault == "not-base64":
+        lines[0] = b"sample 0 ****"
+    with pytest.raises(IntegrityError):
+        texture.sampled(lines, 100)
+
+
+def test_a_shard_is_filled_with_the_stream_over_and_over():
+    drawn = texture.uniform("x", SMALL, 9)
+    assert texture.filled(drawn, 25) == (drawn.tokens * 3)[:25]
+    with pytest.raises(UsageError):
+        texture.filled(drawn, 9)
+
+
+def test_a_rotated_window_shares_no_scored_token_with_the_first():
+    tokens = array("H", range(1001))
+    count = texture.windows(len(tokens), 100)
+    assert count == 9
+    for window in range(1, count + 1):
+        moved = texture.rotated(tokens, window * 100)
+        assert sorted(moved) == sorted(tokens)
+        assert not set(moved[1:101]) & set(tokens[1:101])
+
+
+def test_a_window_follows_from_the_seed():
+    picks = {texture.pick(str(n), "window", 9) for n in range(200)}
+    assert picks == set(range(9)) and texture.pick("a", "w", 9) == texture.pick("a", "w", 9)
