@@ -195,7 +195,7 @@ def ranks(backend, count):
     expected = [f"rank {rank} of {count}: {count * (count + 1) // 2}" for rank in range(count)]
     found = sorted(line for line in said.splitlines() if line.startswith("rank "))
     assert found == sorted(expected), f"the ranks said {found}"
-    return f"{count} ranks agree on the sum"
+    return f"ranks that agree on the sum: {count}"
 
 
 def rank(backend):
