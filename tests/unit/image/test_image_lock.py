@@ -94,7 +94,9 @@ def test_the_committed_locks_are_not_stale_and_name_no_registry(era):
 def test_the_committed_locks_hold_the_torch_that_their_fidelity_states(era):
     spec = read_spec(IMAGES, era)
     stated = next(f for f in spec.fidelity if f.component == "torch")
-    assert [w.version for w in read_lock(spec).wheels if w.project == "torch"] == [stated.version]
+    [locked] = [w.version for w in read_lock(spec).wheels if w.project == "torch"]
+    # a wheel of the general index leaves out the CUDA version that torch itself reports
+    assert stated.version == locked or stated.version.startswith(f"{locked}+")
 
 
 def test_eras_share_one_epoch_and_so_their_layers():
