@@ -1,7 +1,8 @@
 """
 Frozen dataclasses to JSON values and back, by their annotations. Knows no document; bounds are the schema's.
 
-* a dataclass is an object with exactly its fields as keys; None is null and is never left out
+* a dataclass is an object with exactly its fields as keys; None is null and is never left out,
+  but a field marked `OPTIONAL` is: documents that were written before it was thought of stay as they are
 * `Pairs[T]` is an object; `tuple[T, ...]` is an array; a StrEnum is its value
 * a float is a number (an integer where it is whole, as RFC 8785 spells it)
 * `Prose` is text that may hold what a guest wrote: it is made printable and cut when it is written
@@ -27,6 +28,9 @@ Pairs = tuple[tuple[str, T], ...]
 _PROSE = "prose"
 Prose = Annotated[str, _PROSE]
 """Text for people. Callers pass any `str`; `encode` keeps at most `MAX_PROSE` printable characters of it."""
+
+OPTIONAL = "optional"
+"""Marks `Annotated[T | None, OPTIONAL]`: a key that is absent for None, and never null."""
 
 MAX_PROSE = 2000
 
@@ -56,7 +60,8 @@ def encode(kind: Any, value: Any) -> Any:
     kind = _some(kind)
     if dataclasses.is_dataclass(value):
         hints = _hints(cast(type, type(value)))
-        return {name: encode(hint, getattr(value, name)) for name, hint in hints.items()}
+        there = ((name, hint, getattr(value, name)) for name, hint in hints.items())
+        return {name: encode(hint, v) for name, hint, v in there if v is not None or not _optional(hint)}
     if isinstance(value, StrEnum):
         return value.value
     if isinstance(value, tuple):
@@ -101,6 +106,8 @@ def decode(kind: Any, value: Any, where: str = "$") -> Any:
 
 def _decode_object(kind: type, value: Any, where: str) -> Any:
     hints = _hints(kind)
+    if isinstance(value, dict):
+        hints = {name: h for name, h in hints.items() if value.get(name) is not None or not _optional(h)}
     if not isinstance(value, dict) or set(value) != set(hints):
         found = sorted(value) if isinstance(value, dict) else type(value).__name__
         raise SchemaError(f"{where}: expected the keys {sorted(hints)}, found {found}")
@@ -122,6 +129,10 @@ def _pair_value(item: Any) -> Any:
     """Return T if `item` is the element of `Pairs[T]`, else None."""
     args = get_args(item)
     return args[1] if get_origin(item) is tuple and len(args) == 2 and args[0] is str else None
+
+
+def _optional(hint: Any) -> bool:
+    return get_origin(hint) is Annotated and OPTIONAL in get_args(hint)[1:]
 
 
 def _some(kind: Any) -> Any:

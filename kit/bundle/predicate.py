@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Annotated
 
 from kit.audit.finding import Outcome as Outcome
 from kit.audit.finding import Severity as Severity
-from kit.bundle.codec import Pairs, Prose
+from kit.bundle.codec import OPTIONAL, Pairs, Prose
 from kit.digest import Sha256
 from kit.run.log import Grammar
 from kit.run.result import PhaseTime, RunStatus, Teardown, Usage
@@ -292,6 +293,26 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
+class Reproduces:
+    """The result that this run repeats. Whether the two agree is computed by readers, who have both."""
+
+    run_id: str
+    key_id: Sha256
+    """Of the first result's signer."""
+    bundle_sha256: Sha256
+    """Of the first result's `result.json`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """The series that this run was reserved in, before any run of it started."""
+
+    id: str
+    plan_sha256: Sha256
+    """Of the signed plan, which names every run."""
+
+
+@dataclass(frozen=True, slots=True)
 class Predicate:
     """One result."""
 
@@ -304,3 +325,5 @@ class Predicate:
     observations: Observations
     audit: Audit
     score: Score
+    reproduces: Annotated[Reproduces | None, OPTIONAL] = None
+    series: Annotated[Series | None, OPTIONAL] = None

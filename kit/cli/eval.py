@@ -11,10 +11,10 @@ import click
 
 from kit.cli.interrupt import cancellable
 from kit.cli.options import docker_socket, keys_option, mirror_option, store_option
-from kit.cli.terminal import Meter, emit_json, note
+from kit.cli.terminal import emit_json, note
 
 if TYPE_CHECKING:
-    from kit.evaluate.conduct import Outcome
+    from kit.evaluate.conduct import Listener, Outcome
     from kit.evaluate.plan import Plan
     from kit.evaluate.request import Places, Request
 
@@ -99,13 +99,15 @@ def command(**options: Any) -> int:
       speedrun eval --record 3 --plan
     """
     from kit.cli.live import machine
+    from kit.cli.places import places as places_of
     from kit.evaluate.audits import wanted
     from kit.evaluate.conduct import conduct
     from kit.evaluate.lost import close_lost
     from kit.evaluate.plan import draft
     from kit.evaluate.prepare import prepared
 
-    request, places = _request(options), _places(options)
+    request = _request(options)
+    places = places_of(options["store"], options["mirror"], options["keys"], options["out"])
     asked = wanted((options["audits"] or "").replace(",", " ").split(), options["audit_seed"])
     plan = draft(request, places)
     if options["plan_only"]:
@@ -115,7 +117,7 @@ def command(**options: Any) -> int:
         note(f"run {folder.run_id} had lost its kit; its record is now {folder.result}")
     with prepared(plan, places) as ready, cancellable() as cancelled:
         machine(ready.preflight)
-        outcome = conduct(ready, places, _listener(plan, cancelled), asked)
+        outcome = conduct(ready, places, listener(plan, cancelled), asked)
     _report(outcome, options["as_json"])
     return _exit_code(outcome)
 
@@ -140,27 +142,8 @@ def _request(options: dict[str, Any]) -> Request:
     )
 
 
-def _places(options: dict[str, Any]) -> Places:
-    from kit.cli.provenance import this_kit
-    from kit.evaluate.request import Places
-    from kit.facts import facts_root
-    from kit.image.fetch import default_fetchers
-    from kit.store import Store
-
-    facts = facts_root()
-    return Places(
-        records=facts / "records",
-        images=facts / "images",
-        store=Store(options["store"]),
-        out=options["out"].absolute(),
-        keys=options["keys"],
-        fetchers=default_fetchers(options["mirror"]),
-        kit=this_kit(),
-        progress=Meter(),
-    )
-
-
-def _listener(plan: Plan, cancelled: Callable[[], bool]) -> Any:
+def listener(plan: Plan, cancelled: Callable[[], bool]) -> Listener:
+    """Return what tells a person about a run on stderr while it goes on."""
     from kit.cli.live import Live
     from kit.evaluate.conduct import Listener
     from kit.run.supervise import Watch

@@ -82,6 +82,8 @@ def compose(
         observations=observations_of(result),
         audit=Audit(audits),
         score=Score(verdict, ranked=False, unranked_because=(), fsr=None),
+        reproduces=ready.reproduces,
+        series=ready.series,
     )
     return replace(predicate, score=_score(predicate, verdict, _unranked(ready)))
 

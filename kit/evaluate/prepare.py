@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kit import records
-from kit.bundle.predicate import Data, Fidelity, Image, InputFile, Profile
+from kit.bundle.predicate import Data, Fidelity, Image, InputFile, Profile, Reproduces, Series
 from kit.data.synth import ensure_smoke
 from kit.digest import files_under
 from kit.evaluate import fineweb, gpus
@@ -43,6 +43,8 @@ class Prepared:
     preflight: Preflight
     """The GPUs as they were found just before the run."""
     nonce: str
+    reproduces: Reproduces | None = None
+    series: Series | None = None
 
 
 @contextlib.contextmanager
@@ -109,7 +111,9 @@ def bring_image(
     return layout, ImageRef(era, layout.config_digest, layout.manifest_digest, rootfs)
 
 
-def environment(plan: Plan, image: tuple[tuple[str, str], ...], ready: Preflight) -> tuple[tuple[str, str], ...]:
+def environment(
+    plan: Plan, image: tuple[tuple[str, str], ...], ready: Preflight
+) -> tuple[tuple[str, str], ...]:
     """Return the guest's environment; an engine that reads `NVIDIA_VISIBLE_DEVICES` gives it no other GPU."""
     path = {"PATH": search_path(plan.era, plan.python)}
     return tuple(sorted({**path, **dict(image), **dict(plan.env), **visible_gpus(ready)}.items()))

@@ -17,10 +17,10 @@ from kit.image.digest import Identity, digest_path, read_identity, write_identit
 from kit.image.layer import LayerFile, Plan, plan_layers, write_layer
 from kit.image.lock import Lock, read_lock
 from kit.image.meter import Sum
-from kit.image.oci import Documents, blob_path, describe, read_manifest, write_layout
+from kit.image.oci import Descriptor, Documents, blob_path, describe, read_manifest, write_layout
 from kit.image.spec import EraSpec, Fidelity, read_spec
 from kit.image.tarball import tar_size
-from kit.store import Fetcher, Progress, Store, no_progress, place
+from kit.store import Artifact, Fetcher, FolderFetcher, Progress, Store, no_progress, place
 
 WRITERS = 2
 ROOM = "layouts"
@@ -114,6 +114,32 @@ def ensure_layout(
         with assembled(spec, lock, store, store, progress) as built:
             _refuse_other(spec, identity, built.identity)
             return _adopt(spec, built, store)
+
+
+def adopt(era: str, images: Path, store: Store, folder: Path, progress: Progress = no_progress) -> Layout:
+    """
+    Return the era's image, taken into the store from a layout in `folder` that anybody may have made.
+
+    Every byte is compared with images/<era>/digest on its way. Raises `DigestMismatch` if it is another
+    image, and as `ensure_layout` does; nothing is fetched.
+    """
+    spec = read_spec(images, era)
+    identity = read_identity(spec, read_lock(spec))
+    with store.lock(f"layout-{identity.manifest}"):
+        found = _found(spec, identity, store)
+        if found is not None:
+            return found
+        try:
+            config, layers = read_manifest(folder, identity.manifest)
+        except FileNotFoundError as e:
+            raise DigestMismatch(f"{folder} does not hold the image {identity.manifest} of era {era}") from e
+        if (config.digest, tuple(x.digest for x in layers)) != (identity.config, identity.diff_ids):
+            raise DigestMismatch(f"the manifest in {folder} names other layers than {digest_path(spec)}")
+        size = blob_path(folder, identity.manifest).stat().st_size
+        sources = (FolderFetcher(folder / "blobs" / "sha256"),)
+        for blob in (*layers, config, Descriptor(identity.manifest, size)):
+            store.ensure(Artifact(blob.digest, blob.size, blob.digest), sources, progress)
+        return _lay_out(spec, identity, store)
 
 
 def accept(
@@ -215,16 +241,20 @@ def _adopt(spec: EraSpec, built: Built, store: Store) -> Layout:
             place(layer.path, store.blob(layer.digest))
     for document in (built.documents.config, built.documents.manifest):
         store.put(document)
-    manifest = built.identity.manifest
+    return _lay_out(spec, built.identity, store)
+
+
+def _lay_out(spec: EraSpec, identity: Identity, store: Store) -> Layout:
+    """Make a layout of hard links to blobs that the store has; the caller holds its lock."""
     with store.staging(ROOM) as folder:
-        write_layout(folder, spec.era, manifest, len(built.documents.manifest))
-        for digest in {built.identity.config, manifest, *built.identity.diff_ids}:
+        write_layout(folder, spec.era, identity.manifest, store.blob(identity.manifest).stat().st_size)
+        for digest in {identity.config, identity.manifest, *identity.diff_ids}:
             _link(store.blob(digest), blob_path(folder, digest))
-        final = store.room(ROOM) / manifest
-        if _found(spec, built.identity, store) is None:
+        final = store.room(ROOM) / identity.manifest
+        if _found(spec, identity, store) is None:
             shutil.rmtree(final, ignore_errors=True)  # it lost a blob
             folder.rename(final)
-    found = _found(spec, built.identity, store)
+    found = _found(spec, identity, store)
     if found is None:
         raise DigestMismatch(f"{final} is not whole", f"rm -r {final}, and run it again")
     return found

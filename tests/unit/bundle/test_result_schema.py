@@ -2,12 +2,14 @@
 
 import dataclasses
 import types
+from dataclasses import replace
 from enum import StrEnum
 from typing import Annotated, Union, get_args, get_origin, get_type_hints
 
 import pytest
 
-from kit.bundle.predicate import Predicate
+from kit.bundle.codec import OPTIONAL, decode, encode
+from kit.bundle.predicate import Predicate, Reproduces
 from kit.errors import SchemaError
 from kit.schema import load_schema, validate
 
@@ -34,9 +36,14 @@ def compare(schema, kind, node, where):
     elif dataclasses.is_dataclass(kind):
         hints = get_type_hints(kind, include_extras=True)
         names = {f.name for f in dataclasses.fields(kind)}
-        assert set(node["properties"]) == set(node["required"]) == names, where
+        optional = {name for name in names if OPTIONAL in getattr(hints[name], "__metadata__", ())}
+        assert set(node["properties"]) == set(node["required"]) | optional == names, where
+        assert not optional & set(node["required"]), where
         for name in names:
-            compare(schema, hints[name], node["properties"][name], f"{where}.{name}")
+            hint = hints[name]
+            if name in optional:
+                (hint,) = (k for k in get_args(get_args(hint)[0]) if k is not type(None))
+            compare(schema, hint, node["properties"][name], f"{where}.{name}")
     elif get_origin(kind) is tuple:
         item = get_args(kind)[0]
         if get_origin(item) is tuple and get_args(item)[0] is str and len(get_args(item)) == 2:
@@ -129,3 +136,18 @@ def test_a_trust_tier_cannot_be_asserted_by_the_writer(make, good):
         document["predicate"][place]["tier"] = "canary"
         with pytest.raises(SchemaError):
             validate("result.v1", document, "result")
+
+
+def test_an_optional_part_is_absent_or_whole_but_never_null(make, assets):
+    plain = make.predicate(assets)
+    assert not {"reproduces", "series"} & set(encode(Predicate, plain))
+    named = replace(plain, reproduces=Reproduces("r03-x", "a" * 64, "b" * 64))
+    document = encode(Predicate, named)
+    assert decode(Predicate, document) == named
+    document["reproduces"] = None
+    with pytest.raises(SchemaError, match="reproduces"):
+        decode(Predicate, document)
+    payload = make.payload_of((assets / "good.json").read_bytes())
+    payload["predicate"]["reproduces"] = None
+    with pytest.raises(SchemaError, match="reproduces"):
+        validate("result.v1", payload, "payload")

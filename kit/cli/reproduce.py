@@ -1,0 +1,133 @@
+"""`speedrun reproduce`: somebody's run again, and whether it agrees. Says nothing about who signed it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kit.cli.interrupt import cancellable
+from kit.cli.options import docker_socket, keys_option, mirror_option, store_option
+from kit.cli.terminal import emit_json, note
+
+if TYPE_CHECKING:
+    from kit.bundle.agreement import Comparison
+    from kit.bundle.keys import Trusted
+    from kit.evaluate.request import Places
+    from kit.reproduce import First, Reproduction
+
+
+@click.command(name="reproduce")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option("--offline", is_flag=True, help="Ask no network: the store, --mirror and the capsule must do.")
+@click.option("--runtime", type=click.Choice(["auto", "docker", "runc"]), default="auto", show_default=True)
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Folder of runs."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the bundle's path.")
+@store_option
+@mirror_option
+@keys_option
+def command(
+    source: Path,
+    offline: bool,
+    runtime: str,
+    out: Path,
+    as_json: bool,
+    store: Path,
+    mirror: Path | None,
+    keys: Path,
+) -> int:
+    """Run somebody's result again and sign what came of it. SOURCE is a bundle, a run's folder or a capsule.
+
+    The first bundle is verified, the image built from the lock or taken from the capsule, and its digests
+    compared; then the same submission runs on the same data. The new bundle names the first.
+
+    Exit 0: reproduced. 1: not reproduced, or not comparable; both say why. 4: bundle, capsule or image are
+    refused before anything starts.
+
+    \b
+    Examples:
+      speedrun reproduce runs/<run_id>
+      speedrun reproduce result.capsule.tar --offline
+    """
+    from kit.bundle.agreement import Agreement
+    from kit.bundle.keys import trusted
+    from kit.cli.eval import listener
+    from kit.cli.live import close
+    from kit.cli.places import places as places_of
+    from kit.reproduce import plan_again, repeat
+    from kit.run.spec import RuntimeName
+
+    places = places_of(store, mirror, keys, out, offline)
+    with _first(source, trusted(keys), places) as first, cancellable() as cancelled:
+        _tell(first)
+        plan = plan_again(first, None if runtime == "auto" else RuntimeName(runtime), docker_socket())
+        found = repeat(first, plan, listener(plan, cancelled))
+    close(found.outcome)
+    _spell(found)
+    if as_json:
+        emit_json(_document(found))
+    else:
+        click.echo(str(found.outcome.bundle))
+    if found.outcome.predicate.run.status == "cancelled":
+        return 130
+    return 0 if found.comparison.agreement is Agreement.REPRODUCED else 1
+
+
+@contextlib.contextmanager
+def _first(source: Path, trusted: Trusted, places: Places) -> Iterator[First]:
+    """Give the verified first run; what a capsule was unpacked into is removed afterwards."""
+    from kit.capsule.content import open_capsule
+    from kit.capsule.unpack import unpack
+    from kit.reproduce import from_bundle, from_capsule
+
+    if source.is_dir() and (source / "tagmanifest-sha256.txt").is_file():
+        yield from_capsule(open_capsule(source, trusted), places)
+    elif source.suffix == ".tar":
+        with places.store.staging("capsules") as folder:
+            root = unpack(source, folder / "capsule", progress=places.progress)
+            yield from_capsule(open_capsule(root, trusted), places)
+    else:
+        yield from_bundle(source, trusted, places)
+
+
+def _tell(first: First) -> None:
+    p = first.found.predicate
+    key = f"key {first.found.key_id[:16]}, {'trusted' if first.found.trusted else 'NOT TRUSTED'}"
+    note(f"first run {p.run.id}: record {p.task.record}, {p.run.profile}, {p.score.verdict}; {key}")
+    if not first.own_image:
+        note("  its image is not the one that this kit builds for its era; it runs in its own")
+
+
+def _spell(found: Reproduction) -> None:
+    c = found.comparison
+    note(f"{c.agreement.upper()}" + ("" if not c.reasons else f": {'; '.join(c.reasons)}"))
+    if c.loss_difference is not None:
+        note(f"  final loss {c.loss_difference:+.4f} (allowed: {c.tolerance.loss:.4f} either way)")
+    if c.curve_difference is not None:
+        note(f"  largest difference of the loss at one step {c.curve_difference:.4f}")
+    if c.time_ratio is not None:
+        note(f"  training time x {c.time_ratio:.3f}")
+    if found.same_key:
+        note("  both runs are signed by one key: this is no evidence for others")
+
+
+def _document(found: Reproduction) -> dict[str, Any]:
+    from kit.cli.live import summary
+
+    return {**summary(found.outcome), "reproduces": _comparison(found.comparison), "same_key": found.same_key}
+
+
+def _comparison(c: Comparison) -> dict[str, Any]:
+    return {
+        "agreement": c.agreement,
+        "reasons": list(c.reasons),
+        "loss_difference": c.loss_difference,
+        "curve_difference": c.curve_difference,
+        "time_ratio": c.time_ratio,
+        "allowed": {"loss": c.tolerance.loss, "time": c.tolerance.time},
+    }

@@ -1,0 +1,167 @@
+"""
+Repeating somebody's run: verify, bring the same image, rerun, compare, sign. Judges no first run by itself.
+
+1. The bundle is verified with the files beside it. 2. What cannot be compared is said before anything starts.
+3. The image is built or taken from the capsule, and must have the bundle's digests. 4. The rerun goes through
+`kit.evaluate`. 5. Its bundle names the first one; whether they agree is computed, here and by any reader.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from kit import records
+from kit.bundle.agreement import Comparison, compare, tolerance
+from kit.bundle.keys import Trusted
+from kit.bundle.predicate import Predicate, Profile, Reproduces
+from kit.bundle.statement import SUBMISSION
+from kit.bundle.verify import Verified, open_bundle
+from kit.capsule.content import Capsule
+from kit.data.synth import load_smoke
+from kit.digest import sha256_file
+from kit.errors import DigestMismatch, UsageError
+from kit.evaluate.conduct import Listener, Outcome, conduct
+from kit.evaluate.plan import Plan, draft
+from kit.evaluate.prepare import prepared
+from kit.evaluate.request import Overrides, Places, Request
+from kit.image.build import Layout, adopt, ensure_layout
+from kit.run.spec import RuntimeName
+from kit.store import Artifact, FolderFetcher
+
+
+@dataclass(frozen=True, slots=True)
+class First:
+    """A verified run that may be repeated here."""
+
+    found: Verified
+    places: Places
+    """Where the rerun takes its image from."""
+    own_image: bool
+    """Whether the run's image is the one that this kit promises for its era."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reproduction:
+    """What came of repeating a run."""
+
+    outcome: Outcome
+    comparison: Comparison
+    same_key: bool
+    """The rerun is signed by the first run's own key: it binds nobody."""
+
+
+def from_bundle(path: Path, trusted: Trusted, places: Places) -> First:
+    """
+    Verify a bundle and bring its image, built from this kit's lock if the store has it not.
+
+    Raises as `open_bundle` and `ensure_layout`; `DigestMismatch` if image, record or data are not this kit's.
+    """
+    found = open_bundle(path, trusted)
+    _require_same_facts(found.predicate, places)
+    era = _era(found.predicate)
+    layout = ensure_layout(era, places.images, places.store, places.fetchers, places.progress)
+    _require_image(found.predicate, layout)
+    return First(found, places, own_image=True)
+
+
+def from_capsule(capsule: Capsule, places: Places) -> First:
+    """
+    Bring a capsule's image and data into the store; nothing is fetched.
+
+    Raises `DigestMismatch` if the image is not the bundle's, or record or data are not this kit's.
+    """
+    p = capsule.found.predicate
+    _require_same_facts(p, places)
+    layout = adopt(_era(p), capsule.images, places.store, capsule.image, places.progress)
+    _require_image(p, layout)
+    if capsule.shards is not None and p.run.profile is Profile.FULL:
+        sources = (FolderFetcher(capsule.shards),)
+        for f in p.inputs.data.files:
+            places.store.ensure(Artifact(f.name, f.size, f.sha256), sources, places.progress)
+    theirs = (capsule.images / layout.era / "digest").read_bytes()
+    ours = places.images / layout.era / "digest"
+    same = ours.is_file() and ours.read_bytes() == theirs
+    return First(capsule.found, replace(places, images=capsule.images), same)
+
+
+def plan_again(first: First, runtime: RuntimeName | None, engine: str) -> Plan:
+    """
+    Work out the rerun: the first run's submission, image, GPUs and deadlines. Starts nothing.
+
+    `runtime` None takes the first one that contains; `engine` is the socket of Docker or Podman. Raises
+    `UsageError` for the host runtime, and as `draft` does.
+    """
+    p = first.found.predicate
+    clocks = p.run.deadlines
+    again = Request(
+        record=p.task.record,
+        profile=p.run.profile,
+        submission=first.found.path.parent / SUBMISSION,
+        runtime=runtime,
+        image=p.environment.era,
+        engine=engine,
+        gpus=p.run.gpus or None,
+        accept_world_size=True,
+        overrides=Overrides(
+            clocks.start_s, clocks.warmup_s, clocks.stall_s, clocks.teardown_s, clocks.total_s
+        ),
+    )
+    if again.runtime is RuntimeName.HOST:
+        raise UsageError(
+            "a rerun on the host runtime reproduces nothing: it contains nothing", "use --runtime runc"
+        )
+    return draft(again, first.places)
+
+
+def repeat(first: First, plan: Plan, listener: Listener) -> Reproduction:
+    """Run it again and compare. Raises as `prepared` and `conduct` do."""
+    found = first.found
+    named = Reproduces(found.predicate.run.id, found.key_id, sha256_file(found.path))
+    with prepared(plan, first.places) as ready:
+        outcome = conduct(replace(ready, reproduces=named), first.places, listener)
+    second = open_bundle(outcome.bundle, Trusted(()))
+    record = records.load(first.places.records, found.predicate.task.record)
+    allowed = tolerance(found.predicate.run.profile, record)
+    comparison = compare(found.statement, second.statement, allowed)
+    return Reproduction(outcome, comparison, second.key_id == found.key_id)
+
+
+def _era(p: Predicate) -> str:
+    if p.environment.image is None:
+        raise UsageError(
+            f"run {p.run.id} ran on its machine's own files: nobody else has them",
+            "only runs in an image can be reproduced",
+        )
+    return p.environment.era
+
+
+def _require_image(p: Predicate, layout: Layout) -> None:
+    wanted = p.environment.image
+    found = (layout.config_digest, layout.manifest_digest)
+    if wanted is None or (wanted.config_digest, wanted.manifest_digest) != found:
+        raise DigestMismatch(
+            f"not comparable: the run's image is {wanted.manifest_digest if wanted else None},"
+            f" this one is {layout.manifest_digest}",
+            f"use the run's capsule, or the kit that ran it: {_version(p)}",
+        )
+
+
+def _require_same_facts(p: Predicate, places: Places) -> None:
+    for reason in _other_facts(p, places):
+        raise DigestMismatch(f"not comparable: {reason}", f"use the kit that ran it: {_version(p)}")
+
+
+def _other_facts(p: Predicate, places: Places) -> Iterator[str]:
+    record = records.load(places.records, p.task.record)
+    if record.manifest_sha256 != p.inputs.record_manifest.sha256:
+        yield f"records/{record.number:02d}.toml is another version than the run's"
+    if p.run.profile is Profile.SMOKE:
+        pins = sorted((pin.file.name, pin.file.sha256) for pin in load_smoke(places.records).shards)
+        if pins != sorted((f.name, f.sha256) for f in p.inputs.data.files):
+            yield "the smoke data of this kit are not the run's"
+
+
+def _version(p: Predicate) -> str:
+    return f"version {p.run.kit.version}, commit {p.run.kit.commit or 'unknown'}"
