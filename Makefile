@@ -41,11 +41,11 @@ image: setup ## rebuild an image and compare it with its committed digest: ERA=c
 verify: setup ## verify a signed result: BUNDLE=runs/<run_id>
 	@$(BIN)/speedrun bundle verify $(BUNDLE)
 
-test: setup runtime ## every test; needs a container runtime and the package registries
-	@$(BIN)/python -m pytest $(TESTFLAGS)
+test: setup runtime unit ## every test; needs a container runtime and the package registries
+	@$(BIN)/python -m pytest tests/integration $(TESTFLAGS)
 
 unit: setup ## the tests that need no container and no network
-	@$(BIN)/python -m pytest tests/unit $(TESTFLAGS)
+	@$(BIN)/python -m pytest tests/unit --numprocesses auto $(TESTFLAGS)
 
 lint: setup ## format check, lint, types, import contract, docstrings
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports --no-cache && $(BIN)/interrogate -q kit
