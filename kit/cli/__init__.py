@@ -27,7 +27,7 @@ EXIT_CODES: tuple[tuple[type[KitError], int], ...] = (
 
 COMMANDS = (
     "bundle", "data", "doctor", "eval", "hint", "image", "keys", "log", "pack", "record", "reproduce",
-    "score", "task", "unpack",
+    "score", "submit", "task", "unpack",
 )  # fmt: skip
 
 

@@ -1,0 +1,119 @@
+"""`speedrun submit`: a result into a shared repository, and the check that waits there. Ranks nobody."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kit.cli.options import keys_option
+
+
+class WithDefault(click.Group):
+    """A group whose first word may be left out: `submit RUN` is `submit send RUN`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put `send` in front of what names no command."""
+        if args and args[0] not in (*self.commands, "-h", "--help"):
+            args = ["send", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=WithDefault)
+def command() -> None:
+    """Submit results, and check submissions.
+
+    \b
+    Examples:
+      speedrun submit runs/<run_id> --agent my-agent --to ../leaderboard
+      speedrun submit runs/<run_id> --agent my-agent --to hf://owner/leaderboard
+      speedrun submit check ../leaderboard
+    """
+
+
+@command.command("send")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--to", "target", required=True, metavar="DIR|hf://OWNER/NAME", help="Where it goes.")
+@click.option("--agent", required=True, metavar="NAME", help="Of a-z, 0-9 and -.")
+@click.option("--model", metavar="NAME", help="The language model behind the agent.")
+@click.option(
+    "--hint", "hints", type=click.IntRange(1, 3), multiple=True, help="A level that it was given; repeat."
+)
+@click.option("--note", help="One line for readers.")
+@click.option("--capsule", metavar="URL", help="Where the run's capsule can be had.")
+@click.option("--endpoint", metavar="URL", help="Another Hub than the configured one.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@keys_option
+def send(run: Path, target: str, keys: Path, endpoint: str | None, as_json: bool, **said: Any) -> None:
+    """Lay a run out as a submission: in a folder, or as a pull request to a dataset of the Hub.
+
+    It is verified first, with the files beside it. A run that cannot be ranked is sent all the same: what
+    counts is what the receiver's check says, with the keys that he trusts.
+
+    \b
+    Examples:
+      speedrun submit send runs/<run_id> --agent my-agent --to ../leaderboard
+      speedrun submit runs/<run_id> --agent my-agent --hint 1 --to hf://owner/leaderboard
+    """
+    from kit.bundle.keys import trusted
+    from kit.bundle.verify import open_bundle
+    from kit.cli.terminal import emit_json, note
+    from kit.submit.entry import Entry, lay_out
+    from kit.submit.hub import SCHEME, repository
+    from kit.submit.hub import send as send_to_hub
+
+    said["hints"] = tuple(sorted(set(said["hints"])))
+    entry = Entry(**said)
+    repo = repository(target) if target.startswith(SCHEME) else None
+    found = open_bundle(run, trusted(keys))
+    if not found.predicate.score.ranked:
+        note(f"it cannot be ranked: {'; '.join(found.predicate.score.unranked_because)}")
+    if repo is None:
+        files = lay_out(found, entry, Path(target))
+        address = str(Path(target) / Path(files[0]).parent)
+    else:
+        with tempfile.TemporaryDirectory(prefix="speedrun-submit-") as folder:
+            files = lay_out(found, entry, Path(folder))
+            p = found.predicate
+            title = f"Add {p.run.id}: task {p.task.record} by {entry.agent}"
+            address = send_to_hub(repo, Path(folder), files, title, endpoint, None)
+    if as_json:
+        emit_json({"address": address, "files": list(files), "run_id": found.predicate.run.id})
+    else:
+        click.echo(address)
+
+
+@command.command("check")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="All findings as one JSON object on stdout.")
+@keys_option
+def check(folder: Path, as_json: bool, keys: Path) -> int:
+    """Check every submission below FOLDER/submissions, all findings at once; offline.
+
+    Exit 0: nothing found. 1: well-formed, but not to be ranked: an untrusted key, a smoke or host run, a
+    missed target, a duplicate, a replay. 3: a file is missing. 4: files that are not what was signed, or have
+    no place there. The highest counts.
+
+    \b
+    Examples:
+      speedrun submit check ../leaderboard
+      speedrun submit check ../leaderboard --json
+    """
+    from kit.bundle.keys import trusted
+    from kit.cli.terminal import Meter, emit_json, note, printable
+    from kit.submit.check import check, summary
+
+    meter = Meter()
+    checked = check(folder, trusted(keys), lambda done, total: meter("submissions", done, total))
+    if as_json:
+        findings = [{"where": f.where, "rule": f.rule, "message": f.message} for f in checked.findings]
+        accepted = [found.where.relative_to(folder).as_posix() for found in checked.accepted]
+        emit_json({"accepted": accepted, "findings": findings, "exit": checked.exit_code})
+    else:
+        for f in checked.findings:
+            click.echo(printable(f"{f.where}: {f.rule}: {f.message}"))
+        counts = ", ".join(f"{n} {rule}" for rule, n in summary(checked).items()) or "no finding"
+        note(f"{len(checked.accepted)} accepted; {counts}")
+    return checked.exit_code

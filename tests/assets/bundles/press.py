@@ -1,0 +1,156 @@
+"""Prints honest run folders like the sample, for tests of submissions, boards and series. TEST-ONLY keys."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from kit.bundle import compose, folder, keys, statement, verdict
+from kit.bundle.predicate import (
+    AuditCheck,
+    Data,
+    Gpu,
+    Isolation,
+    IsolationReport,
+    Outcome,
+    Predicate,
+    Profile,
+    Severity,
+)
+from kit.digest import Sha256, sha256_bytes, tree_digest
+from kit.run.log import Grammar, read_run
+from kit.run.result import RunStatus
+from kit.run.spec import RuntimeName
+
+HERE = Path(__file__).parent
+
+
+def _make() -> Any:
+    if "bundle_assets_make" in sys.modules:
+        return sys.modules["bundle_assets_make"]
+    spec = importlib.util.spec_from_file_location("bundle_assets_make", HERE / "make.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+MAKE = _make()
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What differs from the sample run; the rest is derived as an honest writer does."""
+
+    number: int = 0
+    """Makes id, nonce and output unique."""
+    record: int = 3
+    next_record: int | None = 4
+    profile: Profile = Profile.FULL
+    runtime: RuntimeName = RuntimeName.RUNC
+    final_loss: float = 3.2790
+    time_ms: int = 5000
+    tier: str = "canary"
+    """The highest tier that its checks allow."""
+    script: bytes = b""
+    gpu: str = "NVIDIA H100 80GB HBM3"
+    pinned: bool = True
+    log: str | None = None
+    """A text of its own instead of the number, to repeat an output."""
+    nonce: str | None = None
+    extra: tuple[tuple[str, Any], ...] = ()
+    """Further fields of the predicate."""
+
+
+def press(where: Path, sample: Sample, signer: keys.Signer = MAKE.SIGNER) -> Path:
+    """Write one run's folder below `where` and return it."""
+    run_id = f"r{sample.record:02d}-20260101T000000Z-{sample.number:08x}"
+    target = where / run_id
+    (target / "submission").mkdir(parents=True)
+    script = sample.script or f"# submission {sample.number % 7}\n".encode()
+    (target / "submission" / "train_gpt2.py").write_bytes(script)
+    _write_log(target, sample)
+    (target / folder.SIGNER).write_bytes(signer.public.pem)
+    found = _predicate(target, sample, run_id, script)
+    payload = statement.statement(found, folder.subjects(target))
+    (target / folder.BUNDLE).write_bytes(keys.seal(payload, signer))
+    return target
+
+
+def _write_log(target: Path, sample: Sample) -> None:
+    step = sample.time_ms / 20
+    marks = [(0, 10.8258, 1.2), (5, 6.2, 1.2 + step * 5 / 1000), (10, 4.1234, 1.2 + step * 10 / 1000)]
+    marks += [(15, 3.6, 1.2 + step * 15 / 1000), (20, sample.final_loss, 1.2 + sample.time_ms / 1000)]
+    lines = [(0.9, sample.log or f"run {sample.number}")]
+    for at, loss, second in marks:
+        lines.append(
+            (second, f"step:{at}/20 val_loss:{loss:.4f} train_time:{round(step * at)}ms step_avg:1.00ms")
+        )
+    (target / statement.LOG).write_bytes(b"".join(f"{text}\n".encode() for _, text in lines))
+    stamps = [f'[{round(second * 1e9)},"o",{len(text) + 1},1]\n' for second, text in lines]
+    (target / statement.STAMPS).write_text("".join(stamps), encoding="ascii")
+
+
+def _checks(tier: str) -> tuple[AuditCheck, ...]:
+    names = {
+        "self-reported": (),
+        "screened": ("source.timer", "trace.clock"),
+        "canary": ("source.timer", "trace.clock", "canary.to_end"),
+        "canary + held-out": ("source.timer", "trace.clock", "canary.to_end", "held_out.window"),
+    }[tier]
+    return tuple(AuditCheck(name, Severity.FATAL, Outcome.PASSED, "in order", ()) for name in names)
+
+
+def _predicate(target: Path, sample: Sample, run_id: str, script: bytes) -> Predicate:
+    plain = MAKE.predicate(HERE)
+    log, stamps = target / statement.LOG, target / statement.STAMPS
+    points = read_run(log, stamps, Grammar.STEP)
+    seen = replace(
+        MAKE.result(HERE), run_id=run_id, points=points, output_bytes=log.stat().st_size,
+        wall_s=2.0 + sample.time_ms / 1000, train_wall_s=sample.time_ms / 1000, phases=(),
+    )  # fmt: skip
+    gpus = 8 if sample.profile is Profile.FULL else 0
+    claims = compose.claims_of(points, Grammar.STEP)
+    checks = _checks(sample.tier)
+    isolation = plain.environment.isolation
+    contains = sample.runtime is not RuntimeName.HOST
+    found = replace(
+        plain,
+        run=replace(
+            plain.run, id=run_id, nonce=sample.nonce or f"{sample.number:032x}", profile=sample.profile,
+            status=RunStatus.COMPLETED, gpus=gpus,
+        ),
+        task=replace(plain.task, record=sample.record, next_record=sample.next_record),
+        environment=replace(
+            plain.environment,
+            runtime=replace(plain.environment.runtime, name=sample.runtime, contains=contains),
+            isolation=isolation if contains else IsolationReport(Isolation.NONE, ()),
+        ),
+        hardware=replace(
+            plain.hardware,
+            gpus=tuple(Gpu(i, sample.gpu, f"GPU-{i}", 80 << 30) for i in range(gpus)),
+            driver="570",
+        ),
+        inputs=replace(
+            plain.inputs,
+            submission=(replace(plain.inputs.submission[0], size=len(script), sha256=sha256_bytes(script)),),
+            data=Data("fineweb10B", "tokens", sample.pinned, plain.inputs.data.files, 10_485_760),
+        ),
+        claims=claims,
+        observations=compose.observations_of(seen),
+        audit=replace(plain.audit, checks=checks),
+        **dict(sample.extra),
+    )  # fmt: skip
+    judged = verdict.judge(found.run.status, claims, found.task.target_val_loss, checks)
+    found = replace(found, score=replace(found.score, verdict=judged))
+    against = verdict.obstacles(found)
+    return replace(found, score=replace(found.score, ranked=not against, unranked_because=against))
+
+
+def tree_of(script: bytes) -> Sha256:
+    """Return the digest of a submission of one file."""
+    return tree_digest({"train_gpt2.py": sha256_bytes(script)})
