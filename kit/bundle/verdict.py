@@ -19,6 +19,7 @@ from kit.bundle.predicate import (
     Verdict,
 )
 from kit.digest import tree_digest
+from kit.run.gpu import RECORD_GPUS, RECORD_MODELS
 from kit.run.result import RunStatus
 from kit.run.spec import Phase
 
@@ -68,8 +69,20 @@ def _obstacles(p: Predicate) -> Iterator[str]:
         yield "it ran on the machine's own files, not on a pinned image"
     if not p.inputs.data.pinned:
         yield "data: unpinned"
+    if p.run.profile is Profile.FULL:
+        yield from _gpus(p)
+    if p.observations.teardown.remains:
+        yield f"after its end there remained: {', '.join(p.observations.teardown.remains)}"
     if p.score.verdict is not Verdict.REACHED:
         yield f"the verdict is {p.score.verdict}"
+
+
+def _gpus(p: Predicate) -> Iterator[str]:
+    gpus = p.hardware.gpus
+    if not len({g.uuid for g in gpus}) == len(gpus) == p.run.gpus == RECORD_GPUS:
+        yield f"it had {p.run.gpus} GPUs and names {len(gpus)}; the records ran on {RECORD_GPUS}"
+    for name in sorted({g.name for g in gpus} - set(RECORD_MODELS)):
+        yield f"{name} is not a model that the records ran on"
 
 
 def contradictions(predicate: Predicate, submission_sha256: str) -> Iterator[str]:

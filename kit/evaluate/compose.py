@@ -34,7 +34,7 @@ from kit.evaluate.request import Places
 from kit.records import Record, run_toml
 from kit.records.script import RUN_TOML
 from kit.run import machine
-from kit.run.gpu import Preflight
+from kit.run.gpu import MODEL, Preflight
 from kit.run.probe import ProbeCheck
 from kit.run.result import RunResult
 from kit.run.runtime.port import Enforcement
@@ -96,7 +96,7 @@ def _baseline(record: Record) -> Sha256:
 
 def _unranked(ready: Prepared) -> tuple[str, ...]:
     """Return what only the host knows against ranking, beside what the predicate shows."""
-    warnings = (f"{finding.id}: {finding.detail}" for finding in ready.preflight.warnings)
+    warnings = (f.detail for f in ready.preflight.warnings if f.id != MODEL)
     return tuple(prose(reason) for reason in (*ready.plan.obstacles, *warnings))
 
 

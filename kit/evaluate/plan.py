@@ -19,9 +19,10 @@ from kit.data.synth import SmokeDeadlines, SmokeSpec, load_smoke
 from kit.errors import PrerequisiteError, UsageError
 from kit.evaluate import engines
 from kit.evaluate.request import HOST_IMAGE, Places, Request
-from kit.evaluate.worldsize import RECORD_GPUS, obstacles
+from kit.evaluate.worldsize import obstacles
 from kit.records import Phases, Record
 from kit.run import machine
+from kit.run.gpu import RECORD_GPUS
 from kit.run.log import Grammar
 from kit.run.runtime.hostimage import interpreter
 from kit.run.runtime.port import Runtime

@@ -6,9 +6,8 @@ from typing import assert_never
 
 from kit.errors import UsageError
 from kit.records import Record, WorldSize
+from kit.run.gpu import RECORD_GPUS
 
-RECORD_GPUS = 8
-"""Every record was set on so many."""
 POSSIBLE = (1, 2, 4, 8)
 
 

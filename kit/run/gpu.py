@@ -18,8 +18,12 @@ from kit.run.nvml import NOTHING, Driver, Fabric, Gpu, Inventory, Nvml
 from kit.run.spec import GIB
 from kit.run.version import Version
 
+RECORD_GPUS = 8
+"""Every record was set on so many."""
 RECORD_MODELS = ("NVIDIA H100 80GB HBM3", "NVIDIA H200")
 """As nvidia-smi names the boards that records were set and re-timed on. Those for PCIe slots are slower."""
+MODEL = "model"
+"""Id of the finding about the model, which a result shows by itself."""
 BUSY = 2 * GIB
 """More memory than an idle GPU has in use."""
 
@@ -165,15 +169,15 @@ def _model(chosen: tuple[Gpu, ...]) -> GpuFinding:
     names = sorted({gpu.name for gpu in chosen})
     if len(names) > 1:
         return GpuFinding(
-            "model",
+            MODEL,
             Level.REFUSAL,
             f"the GPUs differ: {', '.join(names)}",
             "use a machine with GPUs of one model",
         )
     if names[0] not in RECORD_MODELS:
         listed = " or ".join(RECORD_MODELS)
-        return GpuFinding("model", Level.WARNING, f"{names[0]} is not what the records ran on ({listed})")
-    return _ok("model", names[0])
+        return GpuFinding(MODEL, Level.WARNING, f"{names[0]} is not what the records ran on ({listed})")
+    return _ok(MODEL, names[0])
 
 
 def _state(chosen: tuple[Gpu, ...]) -> Iterator[GpuFinding]:

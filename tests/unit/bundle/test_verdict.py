@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from kit.bundle.compose import claims_of
-from kit.bundle.predicate import AuditCheck, Isolation, Outcome, Profile, Severity, Verdict
+from kit.bundle.predicate import AuditCheck, Gpu, Isolation, Outcome, Profile, Severity, Verdict
 from kit.bundle.verdict import contradictions, judge, obstacles
 from kit.run.log import Grammar
 from kit.run.result import Point, RunStatus
@@ -54,7 +54,12 @@ def test_only_a_failed_fatal_check_refuses(severity, outcome):
 def full(make, assets):
     """A predicate that nothing stands against."""
     found = make.predicate(assets)
-    found = replace(found, run=replace(found.run, profile=Profile.FULL))
+    gpus = tuple(Gpu(i, "NVIDIA H100 80GB HBM3", f"GPU-{i}", 85 << 30) for i in range(8))
+    found = replace(
+        found,
+        run=replace(found.run, profile=Profile.FULL, gpus=8),
+        hardware=replace(found.hardware, gpus=gpus),
+    )
     return replace(found, score=replace(found.score, ranked=True, unranked_because=()))
 
 
@@ -95,9 +100,36 @@ def _missed(p):
     return replace(p, score=replace(p.score, verdict=Verdict.MISSED))
 
 
+def _four_gpus(p):
+    return replace(p, run=replace(p.run, gpus=4), hardware=replace(p.hardware, gpus=p.hardware.gpus[:4]))
+
+
+def _unnamed_gpus(p):
+    return replace(p, hardware=replace(p.hardware, gpus=p.hardware.gpus[:7]))
+
+
+def _one_gpu_named_twice(p):
+    return replace(p, hardware=replace(p.hardware, gpus=(*p.hardware.gpus[:7], p.hardware.gpus[0])))
+
+
+def _other_model(p):
+    gpus = tuple(replace(g, name="NVIDIA H100 PCIe") for g in p.hardware.gpus)
+    return replace(p, hardware=replace(p.hardware, gpus=gpus))
+
+
+def _left_behind(p):
+    gone = replace(p.observations.teardown, remains=("20480 MiB on GPU 3",))
+    return replace(p, observations=replace(p.observations, teardown=gone))
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
+        (_four_gpus, "it had 4 GPUs and names 4; the records ran on 8"),
+        (_unnamed_gpus, "it had 8 GPUs and names 7"),
+        (_one_gpu_named_twice, "it had 8 GPUs and names 8"),
+        (_other_model, "NVIDIA H100 PCIe is not a model"),
+        (_left_behind, "20480 MiB on GPU 3"),
         (_smoke, "the smoke profile is a toy task"),
         (_host_files, "not on a pinned image"),
         (_in_pod, "isolation is in-pod"),

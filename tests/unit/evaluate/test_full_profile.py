@@ -230,11 +230,20 @@ def test_the_bundle_names_every_gpu_with_its_memory_and_the_driver(request_full,
     assert len({g.uuid for g in hardware.gpus}) == 8
 
 
-def test_what_the_preflight_warned_of_keeps_the_result_from_ranking(request_full, places, shards):
-    seen = replace(fake_inventory(0), gpus=tuple(fake_gpu(i, name="NVIDIA A100-SXM4-80GB") for i in range(8)))
+def test_what_the_preflight_warned_of_keeps_the_result_from_ranking(
+    request_full, places, shards, monkeypatch
+):
+    monkeypatch.setattr(gpus, "_cuda", lambda plan, places: (12, 1))
+    seen = fake_inventory(driver="525.147.05")
     score = predicate_of(request_full, replace(places, gpus=fake_sources(seen))).score
     assert not score.ranked
-    assert any(why.startswith("model: NVIDIA A100-SXM4-80GB is not") for why in score.unranked_because)
+    assert sum("minor-version compatibility" in why for why in score.unranked_because) == 1
+
+
+def test_another_model_than_the_records_keeps_the_result_from_ranking(request_full, places, shards):
+    seen = replace(fake_inventory(0), gpus=tuple(fake_gpu(i, name="NVIDIA A100-SXM4-80GB") for i in range(8)))
+    score = predicate_of(request_full, replace(places, gpus=fake_sources(seen))).score
+    assert sum("A100" in why for why in score.unranked_because) == 1
 
 
 def test_an_accepted_world_size_keeps_the_result_from_ranking(request_full, places, shards):
