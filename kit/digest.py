@@ -51,7 +51,7 @@ def canonical_json(value: Any) -> bytes:
 
 def tree_digest(files: Mapping[str, Sha256]) -> Sha256:
     """
-    Return one digest for a set of files: sha256 over `<sha256>  <path>\\n` lines sorted by path.
+    Return one digest for a set of files: sha256 over `<sha256>  <path>` lines sorted by path.
 
     The input is what `sha256sum` prints, so a stranger can recompute it with coreutils. Paths are
     POSIX and relative; their safety is not checked here.
