@@ -114,7 +114,7 @@ def selftest(
         if ready.gpus:
             result = proved(result, await_release(ready.gpus, bench.gpus.nvml))
         report = read_report(scratch / LOG, scratch / STAMPS)
-        words = last_words(scratch / LOG)
+        words = last_words(scratch / LOG, scratch / STAMPS)
     return Tested(
         image=image,
         enforcement=enforcement,

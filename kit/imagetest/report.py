@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -88,9 +89,11 @@ def _answer(line: bytes, awaited: str) -> Answer:
     )
 
 
-def last_words(log: Path) -> str:
-    """Return the last line that was stored, for a person."""
-    with log.open("rb") as f:
-        f.seek(max(log.stat().st_size - 4096, 0))
-        lines = f.read().decode("utf-8", "replace").strip().splitlines()
-    return prose(lines[-1][:300]) if lines else ""
+def last_words(log: Path, stamps: Path) -> str:
+    """Return the last line of stderr that is not empty, for a person; the report itself is on stdout."""
+    words = b""
+    with contextlib.suppress(IntegrityError):
+        for piece in read_pieces(log, stamps):
+            if piece.stream is Stream.STDERR and piece.data.strip():
+                words = piece.data
+    return prose(words[-300:].decode("utf-8", "replace").strip())

@@ -105,8 +105,13 @@ def test_files_that_do_not_fit_together_are_a_fault(read, tmp_path):
     assert "stamps" in (read_report(tmp_path / "log", tmp_path / "stamps").fault or "")
 
 
-def test_last_words_are_one_printable_line(tmp_path):
-    (tmp_path / "log").write_bytes(b"x" * 9000 + b"\nfirst\n\x1b[31mKilled\xff\n\n")
-    assert last_words(tmp_path / "log").isprintable() and "Killed" in last_words(tmp_path / "log")
-    (tmp_path / "log").write_bytes(b"")
-    assert last_words(tmp_path / "log") == ""
+def test_last_words_are_what_stderr_said_last_whatever_stdout_said_after_it(read, tmp_path):
+    def words():
+        return last_words(tmp_path / "log", tmp_path / "stamps")
+
+    read((Stream.STDERR, b"first\n"), (Stream.STDERR, b"x" * 900 + b"\x1b[31mKilled\xff\n\n"), *WHOLE)
+    assert words().isprintable() and "Killed" in words() and len(words()) <= 300
+    read((Stream.STDERR, b"without its end"), *WHOLE)
+    assert words() == "without its end"
+    read(*WHOLE)
+    assert words() == ""
