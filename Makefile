@@ -6,7 +6,7 @@ PROFILE ?= full
 RUNC    := apt-get install -y --no-install-recommends runc
 
 .DEFAULT_GOAL := help
-.PHONY: help setup runtime eval plan doctor image verify test unit lint format constraints
+.PHONY: help setup runtime eval plan doctor image verify test unit hostile lint format constraints reproduce pack submit report
 
 help: ## print this list
 	@echo "usage: make TARGET [NAME=value ...]"
@@ -41,11 +41,26 @@ image: setup ## rebuild an image and compare it with its committed digest: ERA=c
 verify: setup ## verify a signed result: BUNDLE=runs/<run_id>
 	@$(BIN)/speedrun bundle verify $(BUNDLE)
 
+reproduce: setup runtime ## run a result again and compare: BUNDLE=runs/<run_id> or a capsule [RUNTIME=] [OUT=]
+	@$(BIN)/speedrun reproduce $(BUNDLE) $(if $(RUNTIME),--runtime $(RUNTIME)) $(if $(OUT),--out $(OUT)) $(EVALFLAGS)
+
+pack: setup ## one archive for an offline rerun: BUNDLE=runs/<run_id> [FILE=]
+	@$(BIN)/speedrun pack $(BUNDLE) $(if $(FILE),--out $(FILE))
+
+submit: setup ## lay a result out for a shared repository: BUNDLE=runs/<run_id> AGENT=name TO=DIR or hf://owner/name
+	@$(BIN)/speedrun submit $(BUNDLE) --agent $(AGENT) --to $(TO)
+
+report: setup ## a page of all submissions: BOARD=DIR [SITE=site]
+	@$(BIN)/speedrun report $(BOARD) $(if $(SITE),--out $(SITE))
+
 test: setup runtime unit ## every test; needs a container runtime and the package registries
 	@$(BIN)/python -m pytest tests/integration $(TESTFLAGS)
 
 unit: setup ## the tests that need no container and no network
 	@$(BIN)/python -m pytest tests/unit --numprocesses auto $(TESTFLAGS)
+
+hostile: setup runtime ## run every attack for real and write the threat model: [RUNTIME=runc]
+	@$(BIN)/python tests/hostile --record $(if $(RUNTIME),--runtime $(RUNTIME))
 
 lint: setup ## format check, lint, types, import contract, docstrings
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports --no-cache && $(BIN)/interrogate -q kit

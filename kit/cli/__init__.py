@@ -26,8 +26,8 @@ EXIT_CODES: tuple[tuple[type[KitError], int], ...] = (
 """First match wins. 0 is yes, 1 is done and the answer is no, 130 is interrupted."""
 
 COMMANDS = (
-    "bundle", "data", "doctor", "eval", "hint", "image", "keys", "log", "pack", "record", "reproduce",
-    "score", "submit", "task", "unpack",
+    "bundle", "data", "doctor", "eval", "hint", "image", "keys", "log", "pack", "record", "report",
+    "reproduce", "score", "submit", "task", "unpack",
 )  # fmt: skip
 
 

@@ -68,7 +68,7 @@ def command(**options: Any) -> None:
       speedrun score --table runs.csv --paper-rules
       speedrun score --power --sd 0.0017 --margin 0.002
     """
-    _require_extra()
+    require_extra()
     if options["show_power"]:
         _show_power(options["sd"], options["margin"], options["as_json"])
         return
@@ -89,7 +89,8 @@ def command(**options: Any) -> None:
     _show(found, drawn, options["as_json"])
 
 
-def _require_extra() -> None:
+def require_extra() -> None:
+    """Raise `PrerequisiteError` if the extra `score` is not installed."""
     from kit.errors import PrerequisiteError
 
     try:

@@ -92,9 +92,9 @@ def send(run: Path, target: str, keys: Path, endpoint: str | None, as_json: bool
 def check(folder: Path, as_json: bool, keys: Path) -> int:
     """Check every submission below FOLDER/submissions, all findings at once; offline.
 
-    Exit 0: nothing found. 1: well-formed, but not to be ranked: an untrusted key, a smoke or host run, a
-    missed target, a duplicate, a replay. 3: a file is missing. 4: files that are not what was signed, or have
-    no place there. The highest counts.
+    Exit 0: nothing found. 1: well-formed, but not acceptable: an untrusted key, a smoke or host run, a
+    duplicate, a replay. 3: a file is missing. 4: files that are not what was signed, or have no place there.
+    The highest counts. A run that missed its target is acceptable: every run counts.
 
     \b
     Examples:

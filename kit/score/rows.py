@@ -139,11 +139,17 @@ def read_bundles(
         found = open_bundle(path, trusted)
         if not found.trusted:
             notes.append(f"{path}: signed by a key that you do not trust")
-        rows.extend(_of_bundle(found, records))
+        rows.extend(rows_of(found, records))
     return _unique(rows), tuple(notes)
 
 
-def _of_bundle(found: Verified, records: Path) -> list[Row]:
+def rows_of(found: Verified, records: Path, config: str = "bundles") -> list[Row]:
+    """
+    Return a verified run's rows: one, or for a record's own script one of each task that it is an arm of.
+
+    A candidate that missed the target has neither loss nor time: it failed. Raises `UsageError` for a smoke
+    run.
+    """
     p = found.predicate
     if p.run.profile is not Profile.FULL:
         raise UsageError(f"{found.path} is a {p.run.profile} run: those have no score")
@@ -156,7 +162,7 @@ def _of_bundle(found: Verified, records: Path) -> list[Row]:
     return [
         Row(
             task=task,
-            config="bundles",
+            config=config,
             role=role,
             machine=_machine(p),
             run=p.run.id,

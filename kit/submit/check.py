@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
 from kit.bundle.keys import Trusted
+from kit.bundle.predicate import Verdict
 from kit.bundle.statement import SUBMISSION
 from kit.bundle.verdict import obstacles
 from kit.digest import sha256_bytes
@@ -35,7 +36,7 @@ class Rule(StrEnum):
     """Bundle, entry or files are not what was signed, or not of their form."""
     UNTRUSTED = "untrusted key"
     UNRANKED = "unranked"
-    """The result cannot be ranked: a smoke or host run, unpinned data, a missed target ..."""
+    """The result can have no rank, whatever it reached: a smoke or host run, unpinned data ..."""
     DUPLICATE = "duplicate"
     """The same run is there twice."""
     REPLAY = "replay"
@@ -167,8 +168,8 @@ def _alone(place: str, found: Submitted) -> Iterator[Finding]:
         yield Finding(place, Rule.LAYOUT, f"by its content its place is {right}")
     if not found.found.trusted:
         yield Finding(place, Rule.UNTRUSTED, f"the key {found.found.key_id} is not trusted")
-    reasons = p.score.unranked_because or obstacles(p)
-    for reason in () if p.score.ranked else reasons:
+    # A run that missed its target is a run: it is listed, and its score is 0.
+    for reason in obstacles(replace(p, score=replace(p.score, verdict=Verdict.REACHED))):
         yield Finding(place, Rule.UNRANKED, reason)
 
 

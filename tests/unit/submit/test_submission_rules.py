@@ -116,7 +116,6 @@ def test_a_faulty_folder_is_refused_with_its_reason_and_the_others_are_not(submi
         ({"profile": Profile.SMOKE}, "the smoke profile"),
         ({"runtime": RuntimeName.HOST}, "the runtime host contains nothing"),
         ({"pinned": False}, "data: unpinned"),
-        ({"final_loss": 3.2801}, "the verdict is missed"),
     ],
 )
 def test_a_result_that_cannot_be_ranked_is_refused(submit, trusted, fields, says):
@@ -125,6 +124,12 @@ def test_a_result_that_cannot_be_ranked_is_refused(submit, trusted, fields, says
     assert {f.rule for f in checked.findings} == {Rule.UNRANKED}
     assert any(says in f.message for f in checked.findings)
     assert checked.exit_code == 1
+
+
+def test_a_run_that_missed_its_target_is_accepted_because_every_run_counts(submit, trusted):
+    place = submit(1, final_loss=3.2801)
+    checked = check(submit.root, trusted)
+    assert checked.findings == () and [s.where for s in checked.accepted] == [place]
 
 
 def test_an_untrusted_key_is_refused(submit, trusted, press):
