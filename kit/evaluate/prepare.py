@@ -20,6 +20,7 @@ from kit.evaluate.request import HOST_IMAGE, Places
 from kit.image.build import Layout, ensure_layout
 from kit.image.engine import ensure_loaded
 from kit.image.rootfs import ensure_rootfs
+from kit.records import Record
 from kit.records.script import RUN_TOML
 from kit.run.folder import new_run_id
 from kit.run.gpu import Preflight
@@ -83,6 +84,20 @@ def prepared(plan: Plan, places: Places) -> Iterator[Prepared]:
         yield Prepared(plan, spec, image, fidelity, data, files, ready, secrets.token_hex(16))
 
 
+def fidelity_of(record: Record, layout: Layout) -> tuple[tuple[str, Fidelity], ...]:
+    """
+    Return how near the image's components are to what the record ran, sorted by component.
+
+    An era's image says it for most of its records; in the record's own era the record itself knows better:
+    records 1 to 3 share an era with later ones, but their logs do not say what they ran.
+    """
+    levels = {f.component: Fidelity(f.level) for f in layout.fidelity}
+    if layout.era == record.era:
+        levels["torch"] = Fidelity(record.torch_fidelity)
+        levels["python"] = Fidelity(record.python_fidelity)
+    return tuple(sorted(levels.items()))
+
+
 def _image(
     plan: Plan, places: Places
 ) -> tuple[ImageRef | None, Image | None, tuple[tuple[str, Fidelity], ...], tuple[tuple[str, str], ...]]:
@@ -91,7 +106,7 @@ def _image(
     layout, ref = bring_image(
         plan.era, plan.runtime, places.images, places.store, places.fetchers, places.progress
     )
-    fidelity = tuple(sorted((f.component, Fidelity(f.level)) for f in layout.fidelity))
+    fidelity = fidelity_of(plan.record, layout)
     return ref, Image(layout.config_digest, layout.manifest_digest), fidelity, tuple(layout.env)
 
 
