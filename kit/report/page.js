@@ -4,10 +4,10 @@
   var tools = document.getElementById("tools");
   if (!board || !tools) { return; }
   tools.hidden = false;
-  var body = board.tBodies[0];
+  var rows = Array.prototype.slice.call(board.tBodies);
   var heads = Array.prototype.slice.call(board.tHead.rows[0].cells);
   function key(row, column) {
-    var text = row.cells[column].dataset.key;
+    var text = row.rows[0].cells[column].dataset.key;
     var number = parseFloat(text);
     return isNaN(number) ? text : number;
   }
@@ -23,10 +23,10 @@
         head.getAttribute("aria-sort") === "ascending";
       heads.forEach(function (other) { other.removeAttribute("aria-sort"); });
       head.setAttribute("aria-sort", down ? "descending" : "ascending");
-      Array.prototype.slice.call(body.rows).sort(function (a, b) {
+      rows.sort(function (a, b) {
         var x = key(a, column), y = key(b, column);
         return (x < y ? -1 : x > y ? 1 : 0) * (down ? -1 : 1);
-      }).forEach(function (row) { body.appendChild(row); });
+      }).forEach(function (row) { board.appendChild(row); });
     });
   });
   var text = document.getElementById("find");
@@ -36,7 +36,7 @@
   function filter() {
     var words = text.value.toLowerCase().split(/\s+/).filter(Boolean);
     var shown = 0;
-    Array.prototype.slice.call(body.rows).forEach(function (row) {
+    rows.forEach(function (row) {
       var all = row.textContent.toLowerCase();
       var fits = words.every(function (word) { return all.indexOf(word) >= 0; }) &&
         (!task.value || row.dataset.task === task.value) &&
@@ -44,7 +44,7 @@
       row.hidden = !fits;
       shown += fits ? 1 : 0;
     });
-    count.textContent = shown + " of " + body.rows.length + " rows";
+    count.textContent = shown + " of " + rows.length + " rows";
   }
   [text, task, tier].forEach(function (tool) { tool.addEventListener("input", filter); });
   filter();

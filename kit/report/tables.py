@@ -20,7 +20,6 @@ HEADS = (
     ("Mean loss", "up"),
     ("Tier", "down"),
     ("Environment", ""),
-    ("Runs", ""),
 )
 """Column and the direction in which a first click sorts it."""
 ABOUT_TIERS = {
@@ -32,7 +31,7 @@ ABOUT_TIERS = {
 
 
 def board_table(groups: Sequence[Group]) -> str:
-    """Return the main table, one row for each group."""
+    """Return the main table: a body for each group, of one row and its runs."""
     return f'<div id="board">{_table(groups)}</div>'
 
 
@@ -44,7 +43,7 @@ def baseline_table(groups: Sequence[Group]) -> str:
 def _table(groups: Sequence[Group]) -> str:
     heads = "".join(f'<th scope="col"{f" data-sort={way}" if way else ""}>{name}</th>' for name, way in HEADS)
     rows = "".join(_row(group) for group in groups)
-    return f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+    return f"<table><thead><tr>{heads}</tr></thead>{rows}</table>"
 
 
 def _row(group: Group) -> str:
@@ -61,14 +60,14 @@ def _row(group: Group) -> str:
         (_mean_loss(counted) or 99, _loss(counted)),
         (TIERS.index(group.tier), _tier(group)),
         ("", _environment(group.median)),
-        ("", _runs(group)),
     )
     tds = "".join(
         f'<td data-label="{name}" data-key="{escape(str(key))}"{_whole(name)}><div>{html}</div></td>'
         for (name, _), (key, html) in zip(HEADS, cells, strict=True)
     )
     tier = TIERS.index(group.tier)
-    return f'<tr data-task="{group.task}" data-tier="{tier}"{classes}>{tds}</tr>'
+    runs = f'<tr class="more"><td colspan="{len(HEADS)}">{_runs(group)}</td></tr>'
+    return f'<tbody data-task="{group.task}" data-tier="{tier}"{classes}><tr>{tds}</tr>{runs}</tbody>'
 
 
 def _whole(column: str) -> str:
