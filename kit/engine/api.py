@@ -50,6 +50,8 @@ class About:
     """The most open files that the engine's process and this one may grant."""
     locked_memory: int | None
     """The most bytes of locked memory likewise; None for no such limit."""
+    processes: int | None
+    """The most processes of one user likewise; None for no such limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,7 @@ class Engine:
             pids_limit=info.get("PidsLimit") is True,
             open_files=granted(self._path, "Max open files", resource.RLIMIT_NOFILE) or 1 << 20,
             locked_memory=granted(self._path, "Max locked memory", resource.RLIMIT_MEMLOCK),
+            processes=granted(self._path, "Max processes", resource.RLIMIT_NPROC),
         )
 
     def image_id(self, config: Sha256, manifest: Sha256) -> str | None:
@@ -158,7 +161,7 @@ class Engine:
     def load(self, archive: Iterable[bytes]) -> None:
         """Let the engine read an image archive. Raises `RunError` with what it complained about."""
         with self._asking("load the image"):
-            for answer in self._api.load_image(archive):
+            for answer in self._api.load_image(iter(archive)):  # a list would be taken for a form
                 if "error" in answer:
                     raise RunError(f"the engine did not load the image: {answer['error']}", HINT)
 
@@ -237,7 +240,7 @@ class Engine:
     @contextlib.contextmanager
     def _asking(self, what: str) -> Iterator[None]:
         """Turn what the SDK raises into `EngineSilent` (no answer) or `RunError` (a refusal)."""
-        from docker.errors import APIError, DockerException
+        from docker.errors import APIError, DockerException, StreamParseError
         from requests.exceptions import RequestException
         from urllib3.exceptions import HTTPError
 
@@ -246,7 +249,7 @@ class Engine:
         except APIError as e:
             said = str(e.explanation or e).strip()[:500]
             raise RunError(f"the engine would not {what}: {said}", HINT) from e
-        except (DockerException, RequestException, HTTPError, OSError, ValueError, LookupError) as e:
+        except (DockerException, RequestException, HTTPError, StreamParseError, OSError) as e:
             raise EngineSilent(f"the engine at {self.url} did not answer when asked to {what}", HINT) from e
 
 

@@ -48,7 +48,8 @@ def granted(path: Path, name: str, kind: int) -> int | None:
     found = [] if mine == resource.RLIM_INFINITY else [mine]
     with contextlib.suppress(OSError, ValueError, StopIteration):
         lines = Path(f"/proc/{knock(path)}/limits").read_text().splitlines()
-        found.append(int(next(line.split() for line in lines if line.startswith(name))[4]))
+        rest = next(line.removeprefix(name) for line in lines if line.startswith(name))
+        found.append(int(rest.split()[1]))
     return min(found, default=None)
 
 

@@ -8,12 +8,15 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from dockerd import BINARY, Dockerd
 
+from kit.engine import answers
 from kit.run import processes
 from kit.run.cgroup import Cgroup
 
@@ -42,6 +45,46 @@ class Evaluated:
         return json.loads(payload)["predicate"]
 
 
+@dataclass(frozen=True)
+class Contained:
+    """A runtime that contains, and the environment in which the kit finds its engine."""
+
+    name: str
+    env: dict[str, str]
+
+
+DAEMONS: list[Dockerd] = []
+"""Those of this session, for `left_of`."""
+
+
+@pytest.fixture(scope="session")
+def dockerd(cpu_image: None) -> Iterator[Dockerd]:
+    """A Docker daemon of this session's own that has the `cpu` image."""
+    if BINARY is None or os.geteuid() != 0:
+        pytest.skip("needs dockerd, as root")
+    daemon = Dockerd()
+    DAEMONS.append(daemon)
+    try:
+        daemon.start()
+        load = [*SPEEDRUN, "image", "load", "cpu"]
+        env = {**os.environ, "DOCKER_HOST": daemon.url}
+        done = subprocess.run(load, env=env, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        yield daemon
+    finally:
+        DAEMONS.remove(daemon)
+        daemon.stop()
+
+
+@pytest.fixture(scope="session", params=["runc", "docker"])
+def contained(request: pytest.FixtureRequest, cpu_image: None) -> Contained:
+    """Each runtime that contains, in turn: what one promises, the other keeps."""
+    env = dict(os.environ)
+    if request.param == "docker":
+        env["DOCKER_HOST"] = request.getfixturevalue("dockerd").url
+    return Contained(request.param, env)
+
+
 @pytest.fixture(scope="session")
 def runtime() -> None:
     """Containers can be started here."""
@@ -57,13 +100,14 @@ def cpu_image(runtime: None) -> None:
 
 
 @pytest.fixture
-def arguments(tmp_path: Path) -> list[str]:
+def arguments(tmp_path: Path, contained: Contained) -> list[str]:
     """`eval` arguments that keep runs and keys inside the test's folder."""
-    return ["--profile", "smoke", "--out", str(tmp_path / "runs"), "--keys", str(tmp_path / "keys")]
+    places = ["--out", str(tmp_path / "runs"), "--keys", str(tmp_path / "keys")]
+    return ["--profile", "smoke", "--runtime", contained.name, *places]
 
 
 @pytest.fixture
-def evaluate(arguments: list[str], tmp_path: Path):
+def evaluate(arguments: list[str], tmp_path: Path, contained: Contained):
     """Evaluate a script, or the reference trainer, and return what came of it."""
 
     def run(script: str | None = None, *more: str, record: int = 3) -> Evaluated:
@@ -73,9 +117,11 @@ def evaluate(arguments: list[str], tmp_path: Path):
             folder.mkdir(exist_ok=True)
             (folder / "train_gpt2.py").write_text(script)
             command += ["--submission", str(folder)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
-        report = json.loads(done.stdout) if done.stdout.strip() else {}
-        return Evaluated(done.returncode, report, done.stderr)
+        done = subprocess.run(
+            command, env=contained.env, capture_output=True, text=True, check=False, timeout=300
+        )
+        assert done.stdout.strip(), done.stderr
+        return Evaluated(done.returncode, json.loads(done.stdout), done.stderr)
 
     return run
 
@@ -84,8 +130,12 @@ def left_of(run_id: str) -> list[str]:
     """Name whatever is left of a run's guest on this machine."""
     left = [processes.describe(pid) for pid in processes.marked(run_id)]
     left += [processes.describe(pid) for pid in Cgroup(f"/speedrun-kit/{run_id}").members()]
-    state = Path("/run/speedrun-kit/runc") / run_id
-    return [*left, *([str(state)] if state.exists() else [])]
+    left += [str(p) for p in Path("/run/speedrun-kit").glob(f"*/{run_id}")]
+    for daemon in DAEMONS:
+        left += daemon.guests()
+        if answers(daemon.url):
+            left += [f"container of {label}" for label in daemon.containers() if label == run_id]
+    return left
 
 
 def wait_until(condition, seconds: float) -> bool:

@@ -12,8 +12,8 @@ pytestmark = [pytest.mark.container, pytest.mark.network]
 
 
 @pytest.fixture(scope="module")
-def reached(cpu_image, tmp_path_factory):
-    """One honest smoke run that all tests of this file look at."""
+def reached(contained, tmp_path_factory):
+    """One honest smoke run in each runtime, which all tests of this file look at."""
     import subprocess
 
     from conftest import SPEEDRUN, Evaluated
@@ -21,7 +21,10 @@ def reached(cpu_image, tmp_path_factory):
     base = tmp_path_factory.mktemp("smoke")
     places = ["--out", str(base / "runs"), "--keys", str(base / "keys")]
     command = [*SPEEDRUN, "eval", "--record", "3", "--profile", "smoke", "--json", *places]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    command += ["--runtime", contained.name]
+    done = subprocess.run(
+        command, env=contained.env, capture_output=True, text=True, check=False, timeout=300
+    )
     return Evaluated(done.returncode, json.loads(done.stdout), done.stderr), base / "keys"
 
 

@@ -12,11 +12,11 @@ import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from kit.digest import sha256_bytes
+from kit.digest import canonical_json, sha256_bytes
 from kit.engine import DEFAULT_ENGINE, About, Container, Engine, EngineName
 from kit.errors import DigestMismatch, EngineSilent, KitError, PrerequisiteError, RunError, UsageError
 from kit.run import processes
-from kit.run.runtime import dockerconfig, ticket
+from kit.run.runtime import dockerconfig, seccomp, ticket
 from kit.run.runtime.dockerconfig import LABEL, Terms
 from kit.run.runtime.dockerguest import DockerGuest
 from kit.run.runtime.port import Enforcement
@@ -42,7 +42,7 @@ class Docker:
         self.state = state or state_folder()
 
     def start(self, spec: RunSpec, scratch: Path) -> DockerGuest:
-        """See `Runtime.start`; nothing is kept in `scratch`. Raises `DigestMismatch` for another image."""
+        """See `Runtime.start`. Raises `DigestMismatch` if the engine takes another image."""
         if spec.image is None:
             raise UsageError(
                 "the docker runtime runs images alone, not this machine's own files", "use --runtime runc"
@@ -52,7 +52,7 @@ class Docker:
         with contextlib.closing(Engine(self.engine, START_PATIENCE_S)) as engine:
             about = engine.about()
             _refuse_blind(about, spec)
-            terms = _terms(about, _image(engine, spec.image))
+            terms = _terms(about, _image(engine, spec.image), scratch)
             request = dockerconfig.request(spec, terms)
             own(self.state)
             slip = Ticket(self.state, spec.run_id, self.engine)
@@ -80,7 +80,10 @@ class Docker:
         return ("docker", str(self.state), run_id)
 
 
-def _terms(about: About, image: str) -> Terms:
+def _terms(about: About, image: str, scratch: Path) -> Terms:
+    profile = scratch / "seccomp.json" if about.name is EngineName.PODMAN else None
+    if profile is not None:
+        profile.write_bytes(canonical_json(seccomp.section()))
     return Terms(
         engine=about.name,
         image=image,
@@ -89,6 +92,8 @@ def _terms(about: About, image: str) -> Terms:
         pids_limit=about.pids_limit,
         open_files=about.open_files,
         locked_memory=about.locked_memory,
+        processes=about.processes,
+        seccomp=profile,
     )
 
 

@@ -32,6 +32,10 @@ class Terms:
     """The most open files that it may grant."""
     locked_memory: int | None = None
     """The most bytes of locked memory that it may grant; None for no such limit."""
+    processes: int | None = None
+    """The most processes of one user that it may grant; None for no such limit."""
+    seccomp: Path | None = None
+    """A profile in place of the engine's own: Podman's lets a guest make user namespaces."""
 
     @property
     def not_enforced(self) -> tuple[str, ...]:
@@ -79,15 +83,15 @@ def _host_config(spec: RunSpec, terms: Terms) -> dict[str, Any]:
         "CgroupnsMode": "private",
         "Privileged": False,
         "CapDrop": ["ALL"],
-        # no seccomp profile is named, so the engine's default one holds
-        "SecurityOpt": ["no-new-privileges"],
+        # where no seccomp profile is named, the engine's default one holds
+        "SecurityOpt": ["no-new-privileges", *([f"seccomp={terms.seccomp}"] if terms.seccomp else [])],
         "Init": False,
         "AutoRemove": False,
         "RestartPolicy": {"Name": "no"},
         "LogConfig": {"Type": "none", "Config": {}},
         "OomScoreAdj": 500,
         "ShmSize": limits.shm,
-        "Tmpfs": _tmpfs(spec),
+        "Tmpfs": _tmpfs(spec, terms.engine),
         "Mounts": [_bind(spec.submission, SUBMISSION), *(_bind(m.source, m.target) for m in spec.mounts)],
         "Ulimits": _ulimits(spec, terms),
     }
@@ -102,13 +106,14 @@ def _host_config(spec: RunSpec, terms: Terms) -> dict[str, Any]:
     return config
 
 
-def _tmpfs(spec: RunSpec) -> dict[str, str]:
-    owner = f"uid={GUEST_ID},gid={GUEST_ID}"
+def _tmpfs(spec: RunSpec, engine: EngineName) -> dict[str, str]:
+    # Podman's tmpfs knows no owner; the guest is the only one in there who could write
+    owned = f"mode=700,uid={GUEST_ID},gid={GUEST_ID}" if engine is EngineName.DOCKER else "mode=1777"
     return {
         # exec: Triton and Inductor load what they compile there
         "/tmp": f"rw,exec,nosuid,nodev,size={spec.limits.tmp},mode=1777",  # noqa: S108
         "/input": f"rw,noexec,nosuid,nodev,size={1 << 16},mode=755",
-        str(WORKSPACE): f"rw,exec,nosuid,nodev,size={spec.limits.workspace},mode=700,{owner}",
+        str(WORKSPACE): f"rw,exec,nosuid,nodev,size={spec.limits.workspace},{owned}",
     }
 
 
@@ -127,6 +132,8 @@ def _ulimits(spec: RunSpec, terms: Terms) -> list[dict[str, Any]]:
     if spec.gpus:
         # CUDA and NCCL lock memory; more than it has a guest cannot lock anyway
         limits["memlock"] = min(spec.limits.memory, terms.locked_memory or spec.limits.memory)
+    if terms.engine is EngineName.PODMAN and terms.processes is not None:
+        limits["nproc"] = terms.processes  # Podman would ask for more than it may grant itself
     return [{"Name": name, "Soft": most, "Hard": most} for name, most in sorted(limits.items())]
 
 

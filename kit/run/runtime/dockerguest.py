@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import socket
 import threading
@@ -26,6 +27,7 @@ SAMPLE_S = 0.2
 SAMPLES_PER_PING = 25
 MISSES = 3
 """Unanswered pings in a row after which the engine counts as hung: about half a minute."""
+DROP_AFTER_MS = 100
 DRAIN_S = 10.0
 """How long the last output may take to come after the exit code."""
 
@@ -37,6 +39,8 @@ class DockerGuest:
         self.enforcement = enforcement
         self.stdout, self._out = os.pipe()
         self.stderr, self._err = os.pipe()
+        for pipe in (self._out, self._err):
+            os.set_blocking(pipe, False)
         self._engine, self._container, self._slip = engine, container, slip
         self._stream: socket.socket | None = None
         self._pidfd: int | None = None
@@ -45,6 +49,7 @@ class DockerGuest:
         self._seen = Usage()
         self._exit: int | None = None
         self._lost = ""
+        self._ending = self._dropping = False
         self._told = False
         self._stop = threading.Event()
         self._reader = threading.Thread(target=self._read, name="guest-output", daemon=True)
@@ -81,13 +86,28 @@ class DockerGuest:
         pipes = {1: self._out, 2: self._err}
         try:
             for kind, data in frames(self._stream):
-                while data:
-                    data = data[os.write(pipes[kind], data) :]
+                self._pass_on(pipes[kind], data)
         except OSError:
             pass  # nobody reads any more
         finally:
             for pipe in pipes.values():
                 os.close(pipe)
+
+    def _pass_on(self, pipe: int, data: bytes) -> None:
+        """
+        Write to a pipe, waiting for its reader; once the guest is to end, drop what nobody takes.
+
+        Docker holds its lock on an ended container until its output is taken: whoever asks for the container
+        instead of reading would wait for ever.
+        """
+        poller = select.poll()
+        poller.register(pipe, select.POLLOUT)
+        while data:
+            if poller.poll(0 if self._dropping else DROP_AFTER_MS):
+                data = data[os.write(pipe, data) :]
+            elif self._ending:
+                self._dropping = True
+                return
 
     def _await(self, engine: Engine) -> None:
         try:
@@ -142,6 +162,7 @@ class DockerGuest:
 
     def kill(self) -> None:
         """See `Guest.kill`: by the kernel where the kit may, else by the engine."""
+        self._ending = True
         self._sample()
         self._signal(signal.SIGKILL)
         processes.kill_all(processes.of_container(self._container))

@@ -1,0 +1,144 @@
+"""The engine dies or hangs under a guest: the guest goes, the record says lost, and the remains are swept."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from conftest import SPEEDRUN, Evaluated, left_of, verify, wait_until
+
+pytestmark = [pytest.mark.container, pytest.mark.network]
+
+SLEEPER = "import time\nprint('up', flush=True)\ntime.sleep(600)\n"
+
+
+@pytest.fixture
+def daemon(dockerd):
+    """The session's daemon; it runs again afterwards, whatever was done to it."""
+    yield dockerd
+    if dockerd.process.poll() is None:
+        dockerd.signal(signal.SIGCONT)
+    else:
+        dockerd.start()
+
+
+@pytest.fixture
+def started(daemon, tmp_path):
+    """Start an evaluation, and give it with its folder once both ranks have printed a line."""
+    submission, runs = tmp_path / "submission", tmp_path / "runs"
+    submission.mkdir()
+    (submission / "train_gpt2.py").write_text(SLEEPER)
+    processes = []
+
+    def start(*more: str) -> tuple[subprocess.Popen[str], Path]:
+        command = [
+            *SPEEDRUN, "eval", "--record", "3", "--profile", "smoke", "--runtime", "docker",
+            "--out", str(runs), "--keys", str(tmp_path / "keys"), "--submission", str(submission), *more,
+        ]  # fmt: skip
+        env = {**os.environ, "DOCKER_HOST": daemon.url}
+        process = subprocess.Popen(
+            command,
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        processes.append(process)
+
+        def folder() -> Path | None:
+            found = sorted(runs.glob("r03-*")) if runs.is_dir() else []
+            return found[0] if found and (found[0] / "guest.log").read_bytes().count(b"up\n") == 2 else None
+
+        assert wait_until(folder, 90), process.stderr.read() if process.poll() is not None else "no line came"
+        return process, folder()
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def doctor(daemon, tmp_path: Path, *more: str) -> str:
+    places = ["--out", str(tmp_path / "runs"), "--keys", str(tmp_path / "keys")]
+    done = subprocess.run(
+        [*SPEEDRUN, "doctor", *places, *more],
+        env={**os.environ, "DOCKER_HOST": daemon.url}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return done.stdout
+
+
+def recorded(folder: Path, keys: Path) -> str:
+    """Return why the run's record, which verifies, says that it is lost."""
+    done = verify(folder, keys)
+    assert done.returncode == 0, done.stderr
+    run = Evaluated(5, {"bundle": folder / "result.json"}, "").predicate["run"]
+    assert run["status"] == "lost"
+    return run["reason"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "stopped"])
+def test_a_daemon_that_dies_loses_the_run_and_leaves_no_process(daemon, started, tmp_path, number):
+    process, folder = started()
+    began = time.monotonic()
+    daemon.signal(number)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 5, stderr
+    assert "the run was lost with its engine" in stderr
+    assert daemon.guests() == []
+    assert time.monotonic() - began < 30
+    assert "did not answer" in recorded(folder, tmp_path / "keys")
+    assert wait_until(lambda: daemon.helpers() == [], 5)
+
+
+def test_what_a_dead_daemon_kept_is_swept_once_it_is_back(daemon, started, tmp_path):
+    _, folder = started()
+    daemon.signal(signal.SIGKILL)
+    assert wait_until(lambda: (folder / "result.json").exists(), 30)
+    daemon.start()
+    assert daemon.containers() == [folder.name]
+    assert folder.name in doctor(daemon, tmp_path)
+    doctor(daemon, tmp_path, "--fix")
+    assert left_of(folder.name) == [] and daemon.containers() == []
+
+
+def test_a_daemon_that_hangs_does_not_keep_the_guest_alive(daemon, started, tmp_path):
+    process, folder = started("--warmup-deadline", "2")
+    daemon.signal(signal.SIGSTOP)
+    assert wait_until(lambda: daemon.guests() == [], 10), "the deadline holds without the engine"
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 5, stderr
+    assert "did not answer" in recorded(folder, tmp_path / "keys")
+
+
+def test_kit_and_daemon_killed_together_leave_nothing(daemon, started, tmp_path):
+    process, folder = started()
+    daemon.signal(signal.SIGKILL)
+    process.kill()
+    process.communicate()
+    assert wait_until(lambda: daemon.guests() == [] and daemon.helpers() == [], 10)
+    daemon.start()
+    assert "1 records closed" in doctor(daemon, tmp_path, "--fix")
+    assert left_of(folder.name) == [] and daemon.containers() == []
+    assert "the kit ended" in recorded(folder, tmp_path / "keys")
+
+
+def test_a_container_of_a_living_kit_is_not_swept_by_another(daemon, started, tmp_path):
+    process, folder = started()
+    assert "0 containers of lost runs removed" in doctor(daemon, tmp_path, "--fix")
+    assert daemon.containers() == [folder.name] and process.poll() is None
+
+
+def test_without_a_daemon_the_run_is_refused_before_it_is_reserved(tmp_path):
+    command = [*SPEEDRUN, "eval", "--record", "3", "--profile", "smoke", "--runtime", "docker"]
+    done = subprocess.run(
+        [*command, "--out", str(tmp_path / "runs"), "--keys", str(tmp_path / "keys")],
+        env={**os.environ, "DOCKER_HOST": f"unix://{tmp_path}/none.sock"},
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 3 and "no engine answers" in done.stderr
+    assert not list((tmp_path / "runs").glob("r03-*"))

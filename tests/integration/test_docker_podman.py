@@ -1,0 +1,132 @@
+"""Podman: the same image id, and a contained run through its Docker-compatible socket."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+from conftest import REPOSITORY, SPEEDRUN, Evaluated, verify, wait_until
+from dockerd import PATH
+
+from kit.engine import answers
+from kit.run import processes
+
+pytestmark = [pytest.mark.container, pytest.mark.network]
+
+PODMAN = shutil.which("podman", path=PATH)
+SLEEPER = "import time\nprint('up', flush=True)\ntime.sleep(600)\n"
+
+
+@pytest.fixture(scope="module")
+def podman(cpu_image):
+    """An environment in which Podman keeps everything in a folder of its own, and its service's address."""
+    if PODMAN is None or os.geteuid() != 0:
+        pytest.skip("needs podman, as root")
+    base = Path(tempfile.mkdtemp(prefix="sr-podman-"))
+    url = f"unix://{base}/podman.sock"
+    (base / "storage.conf").write_text(
+        f'[storage]\ndriver = "overlay"\ngraphroot = "{base}/root"\nrunroot = "{base}/run"\n'
+    )
+    (base / "containers.conf").write_text(
+        '[engine]\nruntime = "runc"\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n'
+        f'tmp_dir = "{base}/tmp"\n'
+    )
+    env = {
+        **os.environ, "PATH": PATH, "CONTAINERS_STORAGE_CONF": f"{base}/storage.conf",
+        "CONTAINERS_CONF": f"{base}/containers.conf", "DOCKER_HOST": url,
+    }  # fmt: skip
+    try:
+        yield env
+    finally:
+        mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+        for mount in sorted((m for m in mounts if m.startswith(f"{base}/")), reverse=True):
+            subprocess.run(["umount", "--lazy", mount], check=False)
+        shutil.rmtree(base)
+
+
+def load(env: dict[str, str]) -> dict:
+    command = [*SPEEDRUN, "image", "load", "cpu", "--engine", "podman", "--json"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def loaded(podman) -> dict:
+    """The image, given to Podman while no service runs: through `podman load`."""
+    if answers("unix:///run/podman/podman.sock"):
+        pytest.skip("a service of the machine's own Podman would get the image")
+    return load(podman)
+
+
+@pytest.fixture(scope="module")
+def service(podman, loaded):
+    process = subprocess.Popen(
+        [PODMAN, "system", "service", "--time", "0", podman["DOCKER_HOST"]],
+        env=podman, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    try:
+        assert wait_until(lambda: answers(podman["DOCKER_HOST"]), 30)
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=30)
+
+
+@pytest.fixture
+def evaluated(podman, service, tmp_path):
+    def run(script: str | None, *more: str) -> Evaluated:
+        command = [
+            *SPEEDRUN, "eval", "--record", "3", "--profile", "smoke", "--json", "--runtime", "docker",
+            "--out", str(tmp_path / "runs"), "--keys", str(tmp_path / "keys"), *more,
+        ]  # fmt: skip
+        if script is not None:
+            (tmp_path / "submission").mkdir()
+            (tmp_path / "submission" / "train_gpt2.py").write_text(script)
+            command += ["--submission", str(tmp_path / "submission")]
+        done = subprocess.run(command, env=podman, capture_output=True, text=True, check=False, timeout=300)
+        assert done.stdout.strip(), done.stderr
+        return Evaluated(done.returncode, json.loads(done.stdout), done.stderr)
+
+    return run
+
+
+def test_podmans_image_id_is_the_committed_digest(loaded):
+    assert f"config    {loaded['id']}\n" in (REPOSITORY / "images" / "cpu" / "digest").read_text()
+    assert loaded["engine"].startswith("podman ") and loaded["sent_bytes"] > 1_000_000_000
+
+
+def test_through_the_socket_it_is_the_same_image(podman, service, loaded):
+    again = load({**podman, "CONTAINER_HOST": podman["DOCKER_HOST"]})
+    assert again["id"] == loaded["id"] and again["sent_bytes"] == 0
+
+
+def test_a_smoke_run_through_podmans_socket_is_contained_and_reaches_the_target(evaluated, tmp_path):
+    run = evaluated(None)
+    assert (run.code, run.report["verdict"]) == (0, "reached"), run.stderr
+    environment = run.predicate["environment"]
+    assert environment["runtime"]["version"].endswith("(podman)")
+    assert environment["runtime"]["not_enforced"] == []
+    assert environment["isolation"]["level"] == "contained"
+    assert verify(run.folder, tmp_path / "keys").returncode == 0
+
+
+def test_a_deadline_ends_podmans_guest(evaluated):
+    run = evaluated(SLEEPER, "--warmup-deadline", "1")
+    assert run.report["status"] == "timed_out"
+    teardown = run.predicate["observations"]["teardown"]
+    assert teardown["remains"] == [] and teardown["kill_s"] < 2
+    assert not [p for p in processes.pids() if "libpod-" in _groups(p) and processes.is_alive(p)]
+
+
+def _groups(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cgroup").read_text()
+    except OSError:
+        return ""
