@@ -27,7 +27,7 @@ EXIT_CODES: tuple[tuple[type[KitError], int], ...] = (
 
 COMMANDS = (
     "bundle", "data", "doctor", "eval", "hint", "image", "keys", "log", "pack", "record", "report",
-    "reproduce", "score", "submit", "task", "unpack",
+    "reproduce", "score", "series", "submit", "task", "unpack",
 )  # fmt: skip
 
 

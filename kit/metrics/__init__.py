@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from kit.metrics.aggregate import Aggregates, Interval, aggregate, bootstrap, point_estimates
 from kit.metrics.fsr import Ratio, fieller, fsr, scaled
-from kit.metrics.significance import MeanTest, mean_below, power, runs_needed
+from kit.metrics.significance import MeanTest, mean_below, mean_interval, power, runs_needed
 
 __all__ = [
     "Aggregates",
@@ -20,6 +20,7 @@ __all__ = [
     "fieller",
     "fsr",
     "mean_below",
+    "mean_interval",
     "point_estimates",
     "power",
     "runs_needed",

@@ -43,6 +43,15 @@ def mean_below(values: Sequence[float], bound: float) -> MeanTest:
     return MeanTest(sample.size, mean, sd, float(stats.t.cdf(t, sample.size - 1)))
 
 
+def mean_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
+    """Return the interval of the true mean of normal, independent values; at least two, all finite."""
+    sample = np.asarray(values, dtype=float)
+    if sample.size < 2 or not np.isfinite(sample).all():
+        raise ValueError("an interval needs at least two values, and all finite")
+    half = float(stats.t.ppf((1 + level) / 2, sample.size - 1) * sample.std(ddof=1) / np.sqrt(sample.size))
+    return float(sample.mean()) - half, float(sample.mean()) + half
+
+
 def power(runs: int, sd: float, margin: float, alpha: float = 0.01) -> float:
     """
     Return how probable it is that the test of `runs` runs succeeds at level `alpha`.

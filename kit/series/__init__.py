@@ -1,0 +1,1 @@
+"""Runs that belong together: reserved and signed before the first, each accounted for. Ranks nothing."""

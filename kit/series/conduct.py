@@ -1,0 +1,134 @@
+"""Conducting a series: reserve and sign all runs, run them in turn, account for each. Judges no run."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from kit.bundle.keys import load_or_create
+from kit.bundle.predicate import Series
+from kit.digest import tree_digest
+from kit.errors import RunError, UsageError
+from kit.evaluate.audits import Wanted
+from kit.evaluate.conduct import Listener, Outcome, conduct
+from kit.evaluate.plan import Plan, draft
+from kit.evaluate.prepare import Prepared, prepared
+from kit.evaluate.request import Places, Request
+from kit.run.folder import new_run_id
+from kit.run.result import RunStatus
+from kit.series.record import Arm, Rule, SeriesPlan, Slot, close, new_series_id, now, opened
+
+MAX_RUNS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """How long a series is to be."""
+
+    runs: int
+    """Of each arm."""
+    interleave: bool = False
+    """Run start and target record too, in turn."""
+    rule: Rule = Rule.ALL_RUNS
+
+
+def plans(request: Request, asked: Asked, places: Places) -> dict[Arm, Plan]:
+    """
+    Work out every arm. Fetches and starts nothing.
+
+    Raises `UsageError` for a runtime that contains nothing, for arms without a submission to compare, and for
+    a record without a next one; and as `draft` does.
+    """
+    if not 1 <= asked.runs <= MAX_RUNS:
+        raise UsageError(f"a series has 1 to {MAX_RUNS} runs, not {asked.runs}")
+    found = {Arm.CANDIDATE: draft(request, places)}
+    if not found[Arm.CANDIDATE].runtime.contains:
+        raise UsageError("a series needs a runtime that contains the guest", "leave --runtime host out")
+    if asked.interleave:
+        following = found[Arm.CANDIDATE].record.next_record
+        if request.submission is None or following is None:
+            raise UsageError(
+                "--interleave compares a submission with its start and target record",
+                "give --submission DIR, and a record that a task starts at",
+            )
+        found[Arm.START] = draft(replace(request, submission=None), places)
+        found[Arm.TARGET] = draft(replace(request, submission=None, record=following), places)
+    return found
+
+
+def order(asked: Asked) -> tuple[Arm, ...]:
+    """Return the arms in the order of the runs; every round begins with another arm, against drift."""
+    arms = (Arm.START, Arm.TARGET, Arm.CANDIDATE) if asked.interleave else (Arm.CANDIDATE,)
+    rounds = ((*arms[i % len(arms) :], *arms[: i % len(arms)]) for i in range(asked.runs))
+    return tuple(arm for one in rounds for arm in one)
+
+
+def conduct_series(
+    found: dict[Arm, Plan],
+    asked: Asked,
+    places: Places,
+    listen: Callable[[Plan], Listener],
+    wanted: Wanted | None,
+    planned: Callable[[SeriesPlan], None] = lambda plan: None,
+) -> Path:
+    """
+    Run a series and return its signed record. Audits that are `wanted` are made of candidates only.
+
+    A run that fails, or whose engine fails, is one of the series; the next one starts. Whatever ends the
+    series, every reserved run has a bundle or is named as never started.
+    """
+    signer = load_or_create(places.keys)
+    with contextlib.ExitStack() as stack:
+        ready = {arm: stack.enter_context(prepared(plan, places)) for arm, plan in found.items()}
+        plan = _reserve(ready, asked)
+        where, digest = stack.enter_context(opened(places.out, plan, signer))
+        planned(plan)
+        reason = "the kit failed"
+        try:
+            reason = _run_all(ready, plan, Series(plan.id, digest), places, listen, wanted)
+        finally:
+            record = close(where, plan, signer, reason)
+    return record
+
+
+def _reserve(ready: dict[Arm, Prepared], asked: Asked) -> SeriesPlan:
+    candidate = ready[Arm.CANDIDATE].plan
+    slots = tuple(
+        Slot(
+            new_run_id(ready[arm].plan.record.number),
+            secrets.token_hex(16),
+            arm,
+            tree_digest({f.name: f.sha256 for f in ready[arm].files}),
+        )
+        for arm in order(asked)
+    )
+    number = candidate.record.number
+    return SeriesPlan(new_series_id(number), now(), number, candidate.profile, asked.rule, slots)
+
+
+def _run_all(
+    ready: dict[Arm, Prepared],
+    plan: SeriesPlan,
+    series: Series,
+    places: Places,
+    listen: Callable[[Plan], Listener],
+    wanted: Wanted | None,
+) -> str:
+    """Return why the series ended."""
+    for slot in plan.slots:
+        base = ready[slot.arm]
+        spec = replace(base.spec, run_id=slot.run_id)
+        mine = replace(base, spec=spec, nonce=slot.nonce, series=series)
+        outcome: Outcome | None = None
+        with contextlib.suppress(RunError):  # its record says `lost`, and why
+            audits = wanted if slot.arm is Arm.CANDIDATE else None
+            outcome = conduct(mine, places, listen(base.plan), audits)
+        status = outcome.predicate.run.status if outcome else RunStatus.LOST
+        if status is RunStatus.CANCELLED:
+            return f"cancelled in run {slot.run_id}"
+        if plan.rule is Rule.FIRST_FAILURE and status is not RunStatus.COMPLETED:
+            return f"the rule: run {slot.run_id} was {status}"
+    return "all runs were made"

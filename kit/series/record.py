@@ -1,0 +1,212 @@
+"""
+The two signed documents of a series, in a folder beside its runs. Starts no run, computes no figure.
+
+    <out>/<series_id>/plan.json     signed before the first run starts: every run's id, nonce, arm; the rule
+                      series.json   signed at the end: each run's bundle by digest, or that it never started
+                      signer.pem    the public key of both
+                      .alive        locked for as long as the series goes on
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import fcntl
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+from kit.bundle import dsse, folder
+from kit.bundle.codec import OPTIONAL, Prose, decode, encode
+from kit.bundle.keys import Signer, Trusted, seal
+from kit.bundle.predicate import Profile
+from kit.bundle.statement import STATEMENT_TYPE
+from kit.digest import Sha256, canonical_json, sha256_bytes, sha256_file
+from kit.errors import DigestMismatch, PrerequisiteError, SchemaError, SignatureError
+from kit.schema import validate
+from kit.store import write_atomic
+
+PREDICATE_TYPE = "urn:speedrun-kit:series:v1"
+SCHEMA = "series.v1"
+PLAN = "plan.json"
+RECORD = "series.json"
+SERIES_ID = re.compile(r"s[0-9]{2}-[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
+
+
+class Arm(StrEnum):
+    """What a run of a series runs."""
+
+    CANDIDATE = "candidate"
+    START = "start"
+    """The start record's own script."""
+    TARGET = "target"
+    """The next record's own script."""
+
+
+class Rule(StrEnum):
+    """When a series ends; fixed before it starts."""
+
+    ALL_RUNS = "all runs"
+    FIRST_FAILURE = "first failure"
+    """After the first run that does not complete. It can only make a series shorter, never look better."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One reserved run."""
+
+    run_id: str
+    nonce: str
+    arm: Arm
+    submission_sha256: Sha256
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesPlan:
+    """What will be run, in this order."""
+
+    id: str
+    created_at: str
+    record: int
+    profile: Profile
+    rule: Rule
+    slots: tuple[Slot, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How the series ended."""
+
+    plan_sha256: Sha256
+    """Of plan.json, as it was signed."""
+    at: str
+    reason: Prose
+    not_started: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesBody:
+    """The predicate of both documents."""
+
+    plan: SeriesPlan
+    ended: Annotated[Ended | None, OPTIONAL] = None
+
+
+def new_series_id(record: int) -> str:
+    """Return a fresh id, for example `s03-20261123T170000Z-1a2b3c4d`."""
+    now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
+    return f"s{record:02d}-{now}-{secrets.token_hex(4)}"
+
+
+def now() -> str:
+    """Return the operator's wall clock, UTC, ISO 8601."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+
+
+@contextlib.contextmanager
+def opened(out: Path, plan: SeriesPlan, signer: Signer) -> Iterator[tuple[Path, Sha256]]:
+    """Sign the plan, and own the series for the block; gives its folder and the digest of plan.json."""
+    where = out / plan.id
+    where.mkdir(parents=True)
+    lock = os.open(where / ".alive", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        folder.leave_key(where, signer)
+        sealed = seal(_statement(SeriesBody(plan), [(plan.id, _digest(plan))]), signer)
+        write_atomic(where / PLAN, sealed)
+        yield where, sha256_bytes(sealed)
+    finally:
+        os.close(lock)
+
+
+def close(where: Path, plan: SeriesPlan, signer: Signer, reason: str) -> Path:
+    """Sign the record: what each reserved run came to, as its bundle says, or that it never started."""
+    bundles = [(slot.run_id, where.parent / slot.run_id / folder.BUNDLE) for slot in plan.slots]
+    ended = [(name, sha256_file(path)) for name, path in bundles if path.is_file()]
+    absent = tuple(name for name, path in bundles if not path.is_file())
+    body = SeriesBody(plan, Ended(sha256_file(where / PLAN), now(), reason, absent))
+    payload = _statement(body, [(plan.id, _digest(plan)), *ended])
+    folder.leave_key(where, signer)
+    write_atomic(where / RECORD, seal(payload, signer))
+    (where / ".alive").unlink(missing_ok=True)
+    return where / RECORD
+
+
+def close_lost(out: Path, signer: Signer) -> list[Path]:
+    """Sign the records of series below `out` whose kit died; their runs must have been closed before."""
+    if not out.is_dir():
+        return []
+    closed = []
+    for name in sorted(entry.name for entry in os.scandir(out) if SERIES_ID.fullmatch(entry.name)):
+        where = out / name
+        if (where / RECORD).exists() or not (where / PLAN).exists() or not _abandoned(where):
+            continue
+        body, _, _ = read(where / PLAN, Trusted((signer.public,)))
+        closed.append(close(where, body.plan, signer, "the kit ended before the series did"))
+    return closed
+
+
+def _abandoned(where: Path) -> bool:
+    lock = os.open(where / ".alive", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(lock)
+    return True
+
+
+def _digest(plan: SeriesPlan) -> Sha256:
+    return sha256_bytes(canonical_json(encode(SeriesPlan, plan)))
+
+
+def _statement(body: SeriesBody, subjects: list[tuple[str, Sha256]]) -> bytes:
+    document = {
+        "_type": STATEMENT_TYPE,
+        "predicateType": PREDICATE_TYPE,
+        "subject": [{"name": name, "digest": {"sha256": digest}} for name, digest in subjects],
+        "predicate": encode(SeriesBody, body),
+    }
+    validate(SCHEMA, document, "series")
+    return canonical_json(document)
+
+
+def read(path: Path, trusted: Trusted) -> tuple[SeriesBody, dict[str, Sha256], bool]:
+    """
+    Verify a plan or a record: return its body, each bundle's digest, and whether its key is trusted.
+
+    The bundles themselves are not looked at. Raises `PrerequisiteError`, `SignatureError`, `SchemaError`.
+    """
+    try:
+        with path.open("rb") as f:
+            data = f.read(dsse.MAX_BUNDLE + 1)
+    except OSError as e:
+        raise PrerequisiteError(f"cannot read {path}: {e.strerror}") from e
+    if len(data) > dsse.MAX_BUNDLE:
+        raise SchemaError(f"{path} is larger than {dsse.MAX_BUNDLE} bytes")
+    envelope = dsse.envelope_of(dsse.parse_canonical(data, path.name))
+    key = trusted.get(envelope.hint)
+    known = key is not None
+    key = key or folder.signer_beside(path, envelope.hint)
+    if key is None:
+        raise SignatureError(
+            f"no key with the id {envelope.hint[:80]!r} is known", "speedrun keys trust FILE"
+        )
+    key.verify(envelope.signature, dsse.pae(envelope.payload_type, envelope.payload))
+    if envelope.payload_type != dsse.PAYLOAD_TYPE:
+        raise SignatureError(f"the payload type is {envelope.payload_type[:80]!r}")
+    document = dsse.parse_canonical(envelope.payload, "payload")
+    validate(SCHEMA, document, path.name)
+    body: SeriesBody = decode(SeriesBody, document["predicate"], "$.predicate")
+    subjects = {s["name"]: Sha256(s["digest"]["sha256"]) for s in document["subject"]}
+    if subjects.pop(body.plan.id, None) != _digest(body.plan) or len(subjects) + 1 != len(
+        document["subject"]
+    ):
+        raise DigestMismatch(f"{path.name}: the subjects are not those of the plan")
+    return body, subjects, known

@@ -1,0 +1,208 @@
+"""A series is signed before it starts, accounts for every run, and is judged by the bundles alone."""
+
+import importlib.util
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("scipy")
+
+from kit.bundle.keys import Trusted
+from kit.bundle.predicate import Profile, Series
+from kit.cli import run as speedrun
+from kit.digest import canonical_json
+from kit.errors import DigestMismatch, KitError, PrerequisiteError, SignatureError
+from kit.metrics import fieller, mean_below
+from kit.series.conduct import Asked, order
+from kit.series.figures import open_series
+from kit.series.record import Arm, Rule, SeriesPlan, Slot, close, close_lost, new_series_id, opened
+
+ASSETS = Path(__file__).parents[2] / "assets" / "bundles"
+SCRIPTS = {arm: f"# {arm}\n".encode() for arm in Arm}
+TIMES = {Arm.START: (9000, 9040, 8990), Arm.TARGET: (5000, 5030, 4990), Arm.CANDIDATE: (7000, 7010, 6960)}
+
+
+@pytest.fixture(scope="session")
+def press():
+    """The module that prints run folders."""
+    if "bundle_press" not in sys.modules:
+        spec = importlib.util.spec_from_file_location("bundle_press", ASSETS / "press.py")
+        sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[spec.name])
+    return sys.modules["bundle_press"]
+
+
+@pytest.fixture
+def trusted(press):
+    return Trusted((press.MAKE.SIGNER.public,))
+
+
+@pytest.fixture
+def series(tmp_path, press):
+    """Make a series of runs that the press prints, and return its folder."""
+
+    def make(runs=3, interleave=True, times=TIMES, started=None, losses=None, rule=Rule.ALL_RUNS, end=True):
+        arms = order(Asked(runs, interleave))
+        started = len(arms) if started is None else started
+        slots = tuple(
+            Slot(f"r03-20260101T000000Z-{n:08x}", f"{n:032x}", arm, press.tree_of(SCRIPTS[arm]))
+            for n, arm in enumerate(arms)
+        )
+        plan = SeriesPlan(new_series_id(3), "2026-01-01T00:00:00.000+00:00", 3, Profile.FULL, rule, slots)
+        seen = dict.fromkeys(Arm, 0)
+        with opened(tmp_path, plan, press.MAKE.SIGNER) as (where, digest):
+            for n, arm in enumerate(arms[:started]):
+                at, seen[arm] = seen[arm], seen[arm] + 1
+                loss = losses[at] if losses and arm is Arm.CANDIDATE else 3.2790
+                press.press(
+                    tmp_path,
+                    press.Sample(
+                        n, script=SCRIPTS[arm], time_ms=times[arm][at % 3], final_loss=loss,
+                        extra=(("series", Series(plan.id, digest)),),
+                    ),
+                )  # fmt: skip
+            if end:
+                close(where, plan, press.MAKE.SIGNER, "all runs were made")
+        return where
+
+    return make
+
+
+def test_every_round_begins_with_another_arm():
+    arms = order(Asked(3, interleave=True))
+    assert [arms[i] for i in (0, 3, 6)] == [Arm.START, Arm.TARGET, Arm.CANDIDATE]
+    assert all(set(arms[i : i + 3]) == set(Arm) for i in (0, 3, 6))
+    assert order(Asked(2)) == (Arm.CANDIDATE, Arm.CANDIDATE)
+
+
+def test_its_figures_are_those_of_its_runs(series, trusted):
+    found = open_series(series(losses=(3.2790, 3.2781, 3.2785)), trusted)
+    assert found.trusted and len(found.members) == 9
+    assert found.loss == mean_below((3.2790, 3.2781, 3.2785), 3.28)
+    assert found.ratio == fieller(TIMES[Arm.START], TIMES[Arm.TARGET], TIMES[Arm.CANDIDATE])
+    assert found.ratio.resolved and found.ratio.estimate == pytest.approx(0.505, abs=0.01)
+    (candidate,) = (a for a in found.arms if a.arm is Arm.CANDIDATE)
+    assert candidate.mean_ms == pytest.approx(6990)
+    assert candidate.low_ms < candidate.mean_ms < candidate.high_ms
+
+
+def test_a_gap_within_the_noise_is_unresolved(series, trusted):
+    times = dict.fromkeys(Arm, (5000, 5400, 4700))
+    assert open_series(series(times=times), trusted).unresolved
+
+
+def test_a_run_that_missed_counts_with_its_loss(series, trusted):
+    found = open_series(series(interleave=False, losses=(3.2790, 3.2900, 3.2785)), trusted)
+    assert found.loss.mean == pytest.approx((3.2790 + 3.2900 + 3.2785) / 3)
+    assert found.arms[0].reached == 2 and found.arms[0].counted == 3
+
+
+def test_runs_that_never_started_are_named_and_take_the_p_away(series, trusted):
+    found = open_series(series(interleave=False, started=2), trusted)
+    assert [m.found is None for m in found.members] == [False, False, True]
+    assert found.loss is None
+    assert len(found.body.ended.not_started) == 1
+
+
+def test_a_bundle_that_is_left_out_afterwards_is_missed(series, trusted):
+    where = series(interleave=False)
+    shutil.rmtree(where.parent / "r03-20260101T000000Z-00000001")
+    with pytest.raises(PrerequisiteError, match="00000001"):
+        open_series(where, trusted)
+
+
+def test_a_run_cannot_be_replaced_by_a_better_one(series, trusted, press, tmp_path):
+    where = series(interleave=False)
+    run = tmp_path / "r03-20260101T000000Z-00000001"
+    plan = json.loads((run / "result.json").read_bytes())
+    shutil.rmtree(run)
+    press.press(tmp_path, press.Sample(1, script=SCRIPTS[Arm.CANDIDATE], final_loss=3.2700))
+    assert plan != json.loads((run / "result.json").read_bytes())
+    with pytest.raises(DigestMismatch, match="not the run that was reserved"):
+        open_series(where, trusted)
+
+
+def test_a_reserved_run_with_another_script_is_refused(series, trusted, press, tmp_path):
+    where = series(interleave=False)
+    run = tmp_path / "r03-20260101T000000Z-00000001"
+    digest = press.MAKE.payload_of((run / "result.json").read_bytes())["predicate"]["series"]
+    shutil.rmtree(run)
+    extra = (("series", Series(digest["id"], digest["plan_sha256"])),)
+    press.press(tmp_path, press.Sample(1, script=b"# other\n", extra=extra))
+    with pytest.raises(DigestMismatch, match="another submission"):
+        open_series(where, trusted)
+
+
+def test_a_second_run_under_the_reserved_id_is_refused(series, trusted, press, tmp_path):
+    where = series(interleave=False)
+    run = tmp_path / "r03-20260101T000000Z-00000001"
+    digest = press.MAKE.payload_of((run / "result.json").read_bytes())["predicate"]["series"]
+    shutil.rmtree(run)
+    extra = (("series", Series(digest["id"], digest["plan_sha256"])),)
+    press.press(tmp_path, press.Sample(1, script=SCRIPTS[Arm.CANDIDATE], final_loss=3.27, extra=extra))
+    with pytest.raises(DigestMismatch, match="record binds"):
+        open_series(where, trusted)
+
+
+@pytest.mark.parametrize("name", ["plan.json", "series.json"])
+def test_no_byte_of_plan_and_record_can_change_unnoticed(series, trusted, name):
+    where = series(interleave=False)
+    data = (where / name).read_bytes()
+    for at in range(0, len(data), 37):
+        changed = bytearray(data)
+        changed[at] ^= 1
+        (where / name).write_bytes(changed)
+        with pytest.raises(KitError):
+            open_series(where, trusted)
+
+
+def test_another_plan_of_the_same_signer_does_not_fit(series, trusted, press, tmp_path):
+    where = series(interleave=False, started=0)
+    body = press.MAKE.payload_of((where / "plan.json").read_bytes())
+    body["predicate"]["plan"]["slots"] = body["predicate"]["plan"]["slots"][:1]
+    (where / "plan.json").write_bytes(press.MAKE.signed(canonical_json(body)))
+    with pytest.raises(DigestMismatch, match="subjects"):
+        open_series(where, trusted)
+
+
+def test_a_strangers_series_is_read_but_not_trusted(series, press):
+    where = series(interleave=False)
+    found = open_series(where, Trusted((press.MAKE.STRANGER.public,)))
+    assert not found.trusted
+    (where / "signer.pem").unlink()
+    with pytest.raises(SignatureError):
+        open_series(where, Trusted((press.MAKE.STRANGER.public,)))
+
+
+def test_the_record_of_a_lost_series_is_written_later(series, trusted, press, tmp_path):
+    where = series(interleave=False, started=1, end=False)
+    assert close_lost(tmp_path, press.MAKE.SIGNER) == [where / "series.json"]
+    found = open_series(where, trusted)
+    assert found.body.ended.reason == "the kit ended before the series did"
+    assert len(found.body.ended.not_started) == 2
+    assert close_lost(tmp_path, press.MAKE.SIGNER) == []
+
+
+def test_a_series_that_goes_on_is_left_alone(tmp_path, press):
+    slot = Slot("r03-x", "00", Arm.CANDIDATE, "0" * 64)
+    created = "2026-01-01T00:00:00.000+00:00"
+    plan = SeriesPlan(new_series_id(3), created, 3, Profile.FULL, Rule.ALL_RUNS, (slot,))
+    with opened(tmp_path, plan, press.MAKE.SIGNER):
+        assert close_lost(tmp_path, press.MAKE.SIGNER) == []
+
+
+def test_the_command_verifies_and_answers(series, press, tmp_path, capsys):
+    where = series(losses=(3.2790, 3.2781, 3.2785))
+    keys = tmp_path / "keys"
+    keys.mkdir()
+    (keys / "a.pem").write_bytes(press.MAKE.SIGNER.public.pem)
+    code = speedrun(["series", str(where), "--keys", str(keys), "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert code == (0 if found["loss"]["p"] < 0.01 else 1)
+    assert found["fsr"]["low"] < found["fsr"]["estimate"] < found["fsr"]["high"]
+    assert speedrun(["series", str(where), "--keys", str(tmp_path / "none")]) == 1
+    shown = capsys.readouterr().err
+    assert "do not trust" in shown and "FSR 0.5" in shown
