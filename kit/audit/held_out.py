@@ -12,7 +12,7 @@ from kit.audit.check import Check
 from kit.audit.finding import Finding, Severity
 
 THRESHOLD = 0.02
-"""Nats: five standard deviations of a difference of four losses, each with sd .0017 from run to run."""
+"""Nats: six standard deviations of a difference of four losses of sd .0017 each."""
 Z_80 = 0.84
 """An effect this many standard deviations above the threshold is seen four times out of five."""
 SD = 0.0034

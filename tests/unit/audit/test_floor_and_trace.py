@@ -71,3 +71,14 @@ def test_a_clock_that_stands_still_during_validation_passes_and_the_gap_is_publi
 def test_without_two_stamped_lines_the_clock_is_not_judged():
     assert trace.clock([point(50, ms=1, host_s=1)]).outcome is Outcome.SKIPPED
     assert trace.clock([point(50), point(100)]).outcome is Outcome.SKIPPED
+
+
+def test_lines_that_all_come_in_one_moment_are_still_timed():
+    points = [point(25, ms=1000, host_s=3), point(50, ms=4000, host_s=3), point(75, ms=8000, host_s=3)]
+    assert trace.clock(points).outcome is Outcome.FAILED
+
+
+def test_the_clock_may_be_set_to_zero_after_several_validations_of_untimed_steps():
+    points = [point(0, ms=0), point(4, ms=900), point(8, ms=1800), point(12, ms=200), point(16, ms=700)]
+    assert trace.monotone(points, untimed_steps=10).outcome is Outcome.PASSED
+    assert trace.monotone(points, untimed_steps=5).outcome is Outcome.FAILED
