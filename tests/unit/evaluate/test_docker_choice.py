@@ -1,0 +1,65 @@
+"""`--runtime auto`: docker if it answers, else runc; never host, and never docker for the machine's own files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kit.bundle.predicate import Profile
+from kit.errors import PrerequisiteError, UsageError
+from kit.evaluate import engines
+from kit.evaluate.request import Request
+from kit.run.spec import RuntimeName
+
+SOCKET = "unix:///somewhere/docker.sock"
+
+
+def request(**more) -> Request:
+    return Request(record=3, profile=Profile.SMOKE, engine=SOCKET, python=Path("/usr/bin/python3"), **more)
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """What answers on this machine, set by the test."""
+
+    def set_up(docker: bool, runc: bool) -> None:
+        monkeypatch.setattr(engines.engine, "answers", lambda url: docker and url == SOCKET)
+        monkeypatch.setattr(engines, "installed", lambda: runc)
+
+    return set_up
+
+
+def test_docker_is_taken_where_it_answers_at_the_given_socket(machine):
+    machine(docker=True, runc=True)
+    runtime = engines.choose(request())
+    assert runtime.name is RuntimeName.DOCKER and runtime.engine == SOCKET
+
+
+def test_runc_is_taken_where_docker_does_not_answer(machine):
+    machine(docker=False, runc=True)
+    assert engines.choose(request()).name is RuntimeName.RUNC
+
+
+def test_host_is_never_taken_by_itself(machine):
+    machine(docker=False, runc=False)
+    with pytest.raises(PrerequisiteError, match="no container runtime answers") as missing:
+        engines.choose(request())
+    assert "runc" in missing.value.hint
+
+
+def test_the_machines_own_files_go_to_runc_even_where_docker_answers(machine):
+    machine(docker=True, runc=True)
+    assert engines.choose(request(image="host")).name is RuntimeName.RUNC
+
+
+def test_docker_with_the_machines_own_files_is_a_usage_error(machine):
+    machine(docker=True, runc=True)
+    with pytest.raises(UsageError, match="not this machine's own files"):
+        engines.choose(request(runtime=RuntimeName.DOCKER, image="host"))
+
+
+@pytest.mark.parametrize("name", list(RuntimeName))
+def test_the_wanted_runtime_is_taken_without_asking_around(machine, name):
+    machine(docker=False, runc=False)
+    assert engines.choose(request(runtime=name)).name is name

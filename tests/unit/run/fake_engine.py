@@ -1,0 +1,65 @@
+"""A fake engine: answers on a unix socket what a test lays down, and starts nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import socketserver
+import threading
+import time
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+
+VERSION = {
+    "ApiVersion": "1.41",
+    "Version": "20.10.24",
+    "Components": [{"Name": "Engine", "Version": "20.10.24"}],
+}
+INFO = {"MemoryLimit": True, "SwapLimit": True, "PidsLimit": True, "DriverStatus": []}
+
+
+class FakeEngine(socketserver.ThreadingUnixStreamServer):
+    """`answers` maps `GET /path` (without the API version and the query) to (status, JSON value)."""
+
+    daemon_threads = True
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(str(folder / "fake.sock"), Handler)
+        self.url = f"unix://{folder}/fake.sock"
+        self.asked: list[str] = []
+        self.delay_s = 0.0
+        self.answers: dict[str, tuple[int, object]] = {
+            "GET /version": (200, VERSION),
+            "GET /info": (200, INFO),
+            "GET /_ping": (200, "OK"),
+        }
+        self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02})
+        self._thread.start()
+
+    def stop(self) -> None:
+        self.shutdown()
+        self._thread.join()
+        self.server_close()
+
+
+class Handler(BaseHTTPRequestHandler):
+    def _answer(self) -> None:
+        path = re.sub(r"^/v[0-9.]+", "", self.path.split("?")[0])
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        key = f"{self.command} {path}"
+        self.server.asked.append(key)
+        time.sleep(self.server.delay_s)
+        status, value = self.server.answers.get(key, (404, {"message": f"the fake knows no {key}"}))
+        body = json.dumps(value).encode()
+        with contextlib.suppress(BrokenPipeError):  # somebody lost patience
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    do_GET = do_POST = do_DELETE = _answer
+
+    def log_message(self, *_: object) -> None:
+        pass
