@@ -1,4 +1,4 @@
-"""`--runtime auto`: docker if it answers, else runc; never host, and never docker for the machine's own files."""
+"""`--runtime auto`: docker if it answers, else runc; never host, nor docker for the machine's own files."""
 
 from __future__ import annotations
 
