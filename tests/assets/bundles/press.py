@@ -63,7 +63,7 @@ class Sample:
     """A text of its own instead of the number, to repeat an output."""
     nonce: str | None = None
     extra: tuple[tuple[str, Any], ...] = ()
-    """Further fields of the predicate."""
+    """Fields of the predicate that are other than derived."""
 
 
 def press(where: Path, sample: Sample, signer: keys.Signer = MAKE.SIGNER) -> Path:
@@ -143,8 +143,8 @@ def _predicate(target: Path, sample: Sample, run_id: str, script: bytes) -> Pred
         claims=claims,
         observations=compose.observations_of(seen),
         audit=replace(plain.audit, checks=checks),
-        **dict(sample.extra),
     )  # fmt: skip
+    found = replace(found, **dict(sample.extra))
     judged = verdict.judge(found.run.status, claims, found.task.target_val_loss, checks)
     found = replace(found, score=replace(found.score, verdict=judged))
     against = verdict.obstacles(found)

@@ -1,0 +1,106 @@
+"""A whole bag may still hold parts that do not belong together: the signed bundle in it decides."""
+
+import importlib.util
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from kit.bundle.keys import Trusted
+from kit.bundle.predicate import Image
+from kit.capsule import bag
+from kit.capsule.content import open_capsule
+from kit.digest import canonical_json, files_under, sha256_bytes
+from kit.errors import DigestMismatch
+
+ASSETS = Path(__file__).parents[2] / "assets" / "bundles"
+CONFIG, LAYER = b"{}", b"layer"
+MANIFEST = canonical_json(
+    {
+        "config": {"digest": f"sha256:{sha256_bytes(CONFIG)}", "size": len(CONFIG)},
+        "layers": [{"digest": f"sha256:{sha256_bytes(LAYER)}", "size": len(LAYER)}],
+    }
+)
+
+
+@pytest.fixture(scope="session")
+def press():
+    """The module that prints run folders."""
+    if "bundle_press" not in sys.modules:
+        spec = importlib.util.spec_from_file_location("bundle_press", ASSETS / "press.py")
+        sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[spec.name])
+    return sys.modules["bundle_press"]
+
+
+@pytest.fixture
+def unpacked(tmp_path, press):
+    """What `unpack` leaves of a small capsule; `change` gets its root before the manifest is written."""
+
+    def make(change=lambda root: None, **image):
+        root = tmp_path / "capsule"
+        plain = press.MAKE.environment()
+        named = Image(
+            **({"config_digest": sha256_bytes(CONFIG), "manifest_digest": sha256_bytes(MANIFEST)} | image)
+        )
+        sample = press.Sample(1, extra=(("environment", replace(plain, image=named)),))
+        (root / "data").mkdir(parents=True)
+        press.press(tmp_path / "runs", sample).rename(root / bag.RUN)
+        blobs = root / bag.IMAGE / "blobs" / "sha256"
+        blobs.mkdir(parents=True)
+        for data in (CONFIG, LAYER, MANIFEST):
+            (blobs / sha256_bytes(data)).write_bytes(data)
+        change(root)
+        files = {f"data/{name}": digest for name, digest in files_under(root / "data").items()}
+        (root / bag.MANIFEST).write_bytes(bag.manifest(files))
+        return open_capsule(root, Trusted((press.MAKE.SIGNER.public,)))
+
+    return make
+
+
+def test_a_capsule_whose_parts_fit_is_opened(unpacked):
+    capsule = unpacked()
+    assert capsule.found.trusted and capsule.shards is None
+
+
+@pytest.mark.parametrize(
+    ("image", "says"),
+    [
+        ({"manifest_digest": "0" * 64}, "has not the bundle's image"),
+        ({"config_digest": "0" * 64}, "config is"),
+    ],
+)
+def test_another_image_than_the_bundles_is_refused(unpacked, image, says):
+    with pytest.raises(DigestMismatch, match=says):
+        unpacked(**image)
+
+
+def test_a_missing_layer_is_refused(unpacked):
+    def remove(root):
+        (root / bag.IMAGE / "blobs" / "sha256" / sha256_bytes(LAYER)).unlink()
+
+    with pytest.raises(DigestMismatch, match="lacks the image's blob"):
+        unpacked(remove)
+
+
+def test_a_changed_manifest_of_the_image_is_refused(unpacked):
+    def edit(root):
+        (root / bag.IMAGE / "blobs" / "sha256" / sha256_bytes(MANIFEST)).write_bytes(MANIFEST + b" ")
+
+    with pytest.raises(DigestMismatch, match="changed"):
+        unpacked(edit)
+
+
+def test_other_data_than_the_bundles_are_refused(unpacked):
+    def add(root):
+        (root / bag.SHARDS).mkdir()
+        (root / bag.SHARDS / "smoke_val_000000.bin").write_bytes(b"easier data")
+
+    with pytest.raises(DigestMismatch, match="data in the capsule"):
+        unpacked(add)
+
+
+def test_another_log_beside_the_bundle_is_refused(unpacked):
+    with pytest.raises(DigestMismatch, match="step 6"):
+        unpacked(lambda root: (root / bag.RUN / "guest.log").write_bytes(b"step:20/20 val_loss:3.0\n"))

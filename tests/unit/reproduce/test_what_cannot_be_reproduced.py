@@ -1,0 +1,76 @@
+"""What cannot be repeated is said before anything is fetched or started, and why."""
+
+import importlib.util
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from kit.bundle.keys import Trusted
+from kit.bundle.predicate import Kit, Manifest, Profile
+from kit.errors import DigestMismatch, UsageError
+from kit.evaluate.request import Places
+from kit.facts import facts_root
+from kit.records import load
+from kit.reproduce import First, from_bundle, plan_again
+from kit.run.spec import RuntimeName
+from kit.store import Store
+
+ASSETS = Path(__file__).parents[2] / "assets" / "bundles"
+RECORDS = facts_root() / "records"
+
+
+@pytest.fixture(scope="session")
+def press():
+    """The module that prints run folders."""
+    if "bundle_press" not in sys.modules:
+        spec = importlib.util.spec_from_file_location("bundle_press", ASSETS / "press.py")
+        sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[spec.name])
+    return sys.modules["bundle_press"]
+
+
+@pytest.fixture
+def opened(tmp_path, press):
+    """Open a run for repeating, with an empty store and no source to fetch from."""
+
+    def run(profile=Profile.FULL, **parts):
+        inputs = press.MAKE.predicate(ASSETS).inputs
+        same = Manifest("records/03.toml", load(RECORDS, 3).manifest_sha256)
+        extra = {"inputs": replace(inputs, record_manifest=same), **parts}
+        sample = press.Sample(1, profile=profile, script=press.MAKE.SCRIPT, extra=tuple(extra.items()))
+        made = press.press(tmp_path, sample)
+        places = Places(
+            RECORDS, facts_root() / "images", Store(tmp_path / "store"), tmp_path / "out", tmp_path / "keys",
+            fetchers=(), kit=Kit("0", None),
+        )  # fmt: skip
+        return from_bundle(made, Trusted((press.MAKE.SIGNER.public,)), places)
+
+    return run
+
+
+def test_a_run_of_another_version_of_the_record_is_not_comparable(opened, press):
+    inputs = press.MAKE.predicate(ASSETS).inputs
+    with pytest.raises(DigestMismatch, match=r"not comparable: records/03.toml is another version"):
+        opened(inputs=inputs)
+
+
+def test_a_smoke_run_on_other_data_is_not_comparable(opened):
+    with pytest.raises(DigestMismatch, match="not comparable: the smoke data"):
+        opened(profile=Profile.SMOKE)
+
+
+def test_a_run_on_its_machines_own_files_cannot_be_repeated(opened, press):
+    environment = replace(press.MAKE.environment(), image=None)
+    with pytest.raises(UsageError, match="its machine's own files"):
+        opened(environment=environment)
+
+
+def test_the_host_runtime_reproduces_nothing(press, tmp_path):
+    from kit.bundle.verify import open_bundle
+
+    made = press.press(tmp_path, press.Sample(1))
+    found = open_bundle(made, Trusted((press.MAKE.SIGNER.public,)))
+    with pytest.raises(UsageError, match="reproduces nothing"):
+        plan_again(First(found, None, own_image=True), RuntimeName.HOST, "unix:///none")
