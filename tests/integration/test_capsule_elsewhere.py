@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -45,12 +46,19 @@ def blocks(capsule: Path, kind: str) -> str:
     return "".join(re.findall(rf"^```sh{kind}\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
 
 
-def by_hand(script: str, where: Path, capsule: Path) -> subprocess.CompletedProcess[str]:
+def by_hand(script: str, where: Path, capsule: Path, **env: str) -> subprocess.CompletedProcess[str]:
     """Run commands with nothing of the kit on the PATH."""
     return subprocess.run(
-        ["/bin/sh", "-e", "-c", script], cwd=where, capture_output=True, text=True, check=False, timeout=300,
-        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "CAPSULE": str(capsule), "LANG": "C.UTF-8"},
+        ["/bin/sh", "-e", "-c", script], cwd=where, capture_output=True, text=True, check=False, timeout=600,
+        env={"PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "CAPSULE": str(capsule), **env},
     )  # fmt: skip
+
+
+def losses(output: str) -> list[str]:
+    """The validation lines without their times."""
+    found = [line.split(" train_time")[0] for line in output.splitlines() if "val_loss:" in line]
+    assert len(found) == 5
+    return found
 
 
 def test_the_same_run_packs_into_the_same_bytes(packed, tmp_path):
@@ -79,9 +87,7 @@ def test_runc_alone_reruns_it_and_reaches_the_same_loss(packed, tmp_path):
     file, bundle, _ = packed
     done = by_hand("tar -xf $CAPSULE\n" + blocks(file, " runc"), tmp_path, file)
     assert done.returncode == 0, done.stderr
-    printed = [line.split(" train_time")[0] for line in done.stdout.splitlines() if "val_loss:" in line]
-    log = (bundle.parent / "guest.log").read_text()
-    assert printed == [line.split(" train_time")[0] for line in log.splitlines() if "val_loss:" in line]
+    assert losses(done.stdout) == losses((bundle.parent / "guest.log").read_text())
     shutil.rmtree(tmp_path / "box")
 
 
@@ -105,3 +111,21 @@ def test_it_is_reproduced_without_a_network_an_empty_store_and_with_another_key(
     assert list((tmp_path / "store" / "capsules").iterdir()) == []
     assert speedrun("bundle", "verify", report["bundle"], "--keys", str(tmp_path / "keys")).stdout
     shutil.rmtree(tmp_path / "store")
+
+
+def test_docker_loads_and_reruns_it_by_hand_and_through_the_kit(packed, dockerd, tmp_path):
+    file, bundle, _ = packed
+    script = "tar -xf $CAPSULE\n" + "".join(blocks(file, kind) for kind in (" load", " data", " docker"))
+    done = by_hand(script, tmp_path, file, DOCKER_HOST=dockerd.url)
+    assert done.returncode == 0, done.stderr
+    assert losses(done.stdout) == losses((bundle.parent / "guest.log").read_text())
+    elsewhere = ["--store", str(tmp_path / "store"), "--keys", str(tmp_path / "keys")]
+    command = ["reproduce", str(file), "--offline", "--runtime", "docker", "--json", *elsewhere]
+    again = subprocess.run(
+        [*SPEEDRUN, *command, "--out", str(tmp_path / "runs")], capture_output=True, text=True, check=False,
+        timeout=600, env={**os.environ, "DOCKER_HOST": dockerd.url},
+    )  # fmt: skip
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["reproduces"]["agreement"] == "reproduced"
+    shutil.rmtree(tmp_path / "store")
+    shutil.rmtree(tmp_path / "capsule")
