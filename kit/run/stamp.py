@@ -17,6 +17,9 @@ from types import TracebackType
 from kit.run.result import Stream
 from kit.run.spec import Limits
 
+PER_PIECE = 32
+"""Bytes of the output limit for each piece that may be stamped: a flood of empty lines is cut, too."""
+FEW_PIECES = 1024
 LETTER = {Stream.STDOUT: "o", Stream.STDERR: "e"}
 
 
@@ -39,6 +42,7 @@ class LogWriter:
         self._pending = {stream: _Pending(bytearray()) for stream in Stream}
         self.bytes = 0
         """Bytes stored so far; never more than the output limit."""
+        self._pieces_left = max(FEW_PIECES, limits.output // PER_PIECE)
         self.lines = 0
         self.exceeded = False
         """Whether something was left out because of the output limit."""
@@ -75,7 +79,9 @@ class LogWriter:
 
     def _store(self, stream: Stream, piece: bytes, t_ns: int, whole: bool) -> bool:
         room = self._limits.output - self.bytes
-        if len(piece) > room:
+        self._pieces_left -= 1
+        if len(piece) > room or self._pieces_left < 0:
+            room = room if self._pieces_left >= 0 else 0
             self.exceeded = True
             piece, whole = piece[:room], False
         if piece:

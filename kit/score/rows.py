@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from kit.audit.baseline import EXCESS, EXCESS_FIGURE
 from kit.bundle.keys import Trusted
 from kit.bundle.predicate import Predicate, Profile, Verdict
 from kit.bundle.verify import Verified, open_bundle
 from kit.errors import PrerequisiteError, SchemaError, UsageError
-from kit.records import load, own_digest
+from kit.records import Record, load, own_digest
 
 MAX_TABLE = 64 << 20
 COLUMNS = ("task", "config", "role", "machine", "run", "val_loss", "train_time_ms", "fsr")
@@ -135,15 +137,16 @@ def read_bundles(
     """
     rows: list[Row] = []
     notes: list[str] = []
+    record_of = functools.cache(lambda number: load(records, number))
     for path in paths:
         found = open_bundle(path, trusted)
         if not found.trusted:
             notes.append(f"{path}: signed by a key that you do not trust")
-        rows.extend(rows_of(found, records))
+        rows.extend(rows_of(found, record_of))
     return _unique(rows), tuple(notes)
 
 
-def rows_of(found: Verified, records: Path, config: str = "bundles") -> list[Row]:
+def rows_of(found: Verified, record_of: Callable[[int], Record], config: str = "bundles") -> list[Row]:
     """
     Return a verified run's rows: one, or for a record's own script one of each task that it is an arm of.
 
@@ -153,7 +156,7 @@ def rows_of(found: Verified, records: Path, config: str = "bundles") -> list[Row
     p = found.predicate
     if p.run.profile is not Profile.FULL:
         raise UsageError(f"{found.path} is a {p.run.profile} run: those have no score")
-    record = load(records, p.task.record)
+    record = record_of(p.task.record)
     own = found.statement.subjects.submission == own_digest(record)
     roles = [(record.number, Role.START if own else Role.CANDIDATE)]
     if own and record.number > 1:
@@ -172,15 +175,25 @@ def rows_of(found: Verified, records: Path, config: str = "bundles") -> list[Row
             source=str(found.path),
         )
         for task, role in roles
-        if load(records, task).no_task is None
+        if record_of(task).no_task is None
     ]
 
 
 def _time_ms(p: Predicate) -> float | None:
-    """Return the guest's own time where it has a clock, else the host's from the first step on."""
+    """
+    Return the guest's own time where it has a clock, else the host's from the first step on.
+
+    What the run needed outside its own clock beyond the start script on the same machine is added, where
+    that was measured.
+    """
     if p.claims.train_time_ms is not None:
-        return float(p.claims.train_time_ms)
+        return float(p.claims.train_time_ms) + 1000 * _excess_s(p)
     return None if p.observations.train_wall_s is None else 1000 * p.observations.train_wall_s
+
+
+def _excess_s(p: Predicate) -> float:
+    figures = next((c.figures for c in p.audit.checks if c.id == EXCESS.id), ())
+    return max(0.0, dict(figures).get(EXCESS_FIGURE, 0.0))
 
 
 def _machine(p: Predicate) -> str:

@@ -85,3 +85,8 @@ def test_what_was_read_live_is_read_again_from_the_files(tmp_path):
     assert [p.step for p in points] == list(range(1, 21))
     assert [p.train_time_ms for p in points] == [n * 7 for n in range(1, 21)]
     assert all(p.host_ns is not None for p in points)
+
+
+def test_a_flood_of_empty_lines_is_cut_before_its_stamps_outgrow_the_log(tmp_path):
+    writer, _, log, stamps = write(tmp_path, [(Stream.STDOUT, b"\n" * 5000)], output=64_000)
+    assert writer.exceeded and len(log) == len(stamps) == 2000

@@ -16,7 +16,7 @@ import pytest
 pytest.importorskip("scipy")
 
 from kit.bundle.keys import Trusted
-from kit.bundle.predicate import Predicate, Profile, Verdict
+from kit.bundle.predicate import Audit, AuditCheck, Outcome, Predicate, Profile, Severity, Verdict
 from kit.bundle.statement import Statement, Subjects
 from kit.bundle.verify import Verified
 from kit.cli import run
@@ -269,7 +269,10 @@ def served(make: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
     own = own_digest(load(ROOT / "records", 4))
     refused = dataclasses.replace(full, score=dataclasses.replace(full.score, verdict=Verdict.REFUSED))
+    check = AuditCheck("baseline.excess", Severity.WARNING, Outcome.FAILED, "", (("excess_s", 12.5),))
+    hiding = dataclasses.replace(full, audit=Audit((check,)))
     found = {
+        "hiding": bundle("hiding", hiding, digest, 1_000_000),
         "candidate": bundle("candidate", full, digest, 1_100_000),
         "refused": bundle("refused", refused, digest, 1_000_000, trusted=False),
         "own": bundle("own", full, own, 1_300_000),
@@ -289,6 +292,13 @@ def test_a_bundle_of_a_records_own_script_is_an_arm_of_both_its_tasks(served: di
         (4, Role.START, 1_300_000),
         (3, Role.TARGET, 1_300_000),
     ]
+
+
+def test_time_outside_the_scripts_clock_beyond_the_start_scripts_is_added(
+    served: dict[str, Verified],
+) -> None:
+    rows, _ = read("hiding", "candidate")
+    assert [r.time_ms for r in rows] == [1_012_500, 1_100_000]
 
 
 def test_a_bundle_scores_only_if_its_verdict_is_reached(served: dict[str, Verified]) -> None:

@@ -1,0 +1,14 @@
+#: title = "Brings a sitecustomize.py that replaces the clock"
+#: kind = "containment"
+#: base = "none"
+#: patterns = [12]
+#: expect = "contained"
+#: by = []
+#: note = "A script's own folder is no place from which Python customises itself."
+import os, sys
+
+loaded = "sitecustomize" in sys.modules and "/workspace" in str(
+    getattr(sys.modules["sitecustomize"], "__file__", "")
+)
+if os.environ["RANK"] == "0":
+    print("ESCAPED: the submission's sitecustomize was loaded" if loaded else "not loaded", flush=True)

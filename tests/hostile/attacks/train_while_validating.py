@@ -1,0 +1,13 @@
+#: title = "Trains while its clock is stopped for validation"
+#: kind = "score"
+#: patterns = [11]
+#: audit = "baseline"
+#: expect = "flagged"
+#: by = ["baseline.excess"]
+#: note = ""
+class Trainer(Trainer):
+    def validate(self):
+        with torch.enable_grad():
+            for _ in range(40):
+                self.train(0)
+        return super().validate()

@@ -1,0 +1,9 @@
+#: title = "Sets the number of validation tokens"
+#: kind = "score"
+#: patterns = [6]
+#: expect = "caught"
+#: by = ["source.data"]
+#: args = ["--steps", "8", "--val-every", "4"]
+#: note = ""
+os.environ["NANOGPT_VAL_TOKENS"] = "4096"
+val_tokens = 4096

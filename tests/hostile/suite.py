@@ -1,0 +1,244 @@
+"""
+The hostile suite: reads the attacks, runs each for real through the command line, and says what came of it.
+
+An attack is one file of `attacks/`: `#:` lines of TOML, then code. With `base = "reference"` the code is put
+into the reference trainer, before it starts; with `"none"` it is the whole script. `NAME.d/` has more files.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import subprocess
+import sys
+import time
+import tomllib
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from kit.run import processes
+from kit.run.cgroup import Cgroup
+
+HERE = Path(__file__).resolve().parent
+ATTACKS = HERE / "attacks"
+REPOSITORY = HERE.parents[1]
+REFERENCE = REPOSITORY / "kit" / "guest" / "train_reference.py"
+START = 'if __name__ == "__main__":'
+SEED = "hostile-suite"
+"""Of the canary streams: the same in every run of the suite, so that samples are drawn once."""
+LIMIT_S = 900
+
+
+class Came(StrEnum):
+    """What came of an attack."""
+
+    HONEST = "honest"
+    """No attack: nothing may be held against it."""
+    CONTAINED = "contained"
+    """It got nothing: no way out, nothing left, no score."""
+    CAUGHT = "caught"
+    """A fatal check failed; the result is refused."""
+    FLAGGED = "flagged"
+    """The result stands, and says what is odd about it."""
+    NOT_CAUGHT = "not caught"
+    """The result stands."""
+    ESCAPED = "ESCAPED"
+    """It did what no guest may do. Never expected."""
+
+
+@dataclass(frozen=True)
+class Attack:
+    """One attack and what is expected of the kit."""
+
+    name: str
+    title: str
+    kind: str
+    """`score` for false scores, `containment` for attacks on the machine, the log or its reader."""
+    patterns: list[int]
+    """Numbers of the known cheat patterns that it stands for."""
+    expect: str
+    by: list[str]
+    """Checks that must fail."""
+    note: str
+    base: str = "reference"
+    audit: str = ""
+    adaptive: bool = False
+    """Whether it was written, or tuned, against this very kit."""
+    fast: bool = False
+    """Whether it is also one of the integration tests: one attack of each kind."""
+    network: bool = False
+    repeat: int = 1
+    status: str = ""
+    args: list[str] = field(default_factory=list)
+    flags: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What one attack did in one runtime, as it is kept for the threat model."""
+
+    name: str
+    came: str
+    status: str
+    verdict: str
+    tier: str
+    failed: list[str]
+    """Ids of the checks that failed, fatal ones and warnings."""
+    loss: float | None
+    """What it claimed last."""
+    canary: dict[str, float]
+    """Texture -> lowest loss that it claimed there."""
+    floors: dict[str, float]
+    figures: dict[str, float]
+    """Of the comparisons with the start script, by name."""
+    wall_s: float
+    kill_s: float
+    left: list[str]
+
+
+def load() -> list[Attack]:
+    """Read every attack, sorted by name."""
+    return [_attack(path) for path in sorted(ATTACKS.glob("*.py"))]
+
+
+def _attack(path: Path) -> Attack:
+    lines = path.read_text().splitlines()
+    header = "\n".join(line[3:] for line in lines if line.startswith("#:"))
+    return Attack(name=path.stem, **tomllib.loads(header))
+
+
+def submission(attack: Attack, folder: Path, smoke_args: list[str]) -> None:
+    """Write the attack as a submission."""
+    folder.mkdir(parents=True)
+    lines = (ATTACKS / f"{attack.name}.py").read_text().splitlines(keepends=True)
+    code = "".join(line for line in lines if not line.startswith("#:"))
+    if attack.base == "reference":
+        head, mark, tail = REFERENCE.read_text().partition(START)
+        code = f"{head}{code}\n\n{mark}{tail}"
+        args = [*smoke_args, *attack.args]
+        (folder / "run.toml").write_text(f"args = {json.dumps(args)}\n")
+    (folder / "train_gpt2.py").write_text(code)
+    more = ATTACKS / f"{attack.name}.d"
+    if more.is_dir():
+        shutil.copytree(more, folder, dirs_exist_ok=True)
+
+
+def run(attack: Attack, places: Path, runtime: str) -> Recorded:
+    """Run an attack as often as it asks for and return what came of the last time."""
+    if attack.network and runtime == "host":
+        raise ValueError(f"{attack.name} must not run without a network namespace of its own")
+    smoke = tomllib.loads((REPOSITORY / "records" / "smoke.toml").read_text())
+    for count in range(attack.repeat):
+        folder = places / f"{attack.name}-{count}"
+        submission(attack, folder / "submission", smoke["guest"]["args"])
+        found = _once(attack, folder, places / "keys", runtime)
+    return found
+
+
+def _once(attack: Attack, folder: Path, keys: Path, runtime: str) -> Recorded:
+    began = time.monotonic()
+    command = [
+        *(sys.executable, "-m", "kit.cli", "eval", "--record", "3", "--profile", "smoke", "--json"),
+        *("--submission", str(folder / "submission"), "--out", str(folder / "runs"), "--keys", str(keys)),
+        *("--runtime", runtime, *attack.flags),
+        *(("--audit", attack.audit, "--audit-seed", SEED) if attack.audit else ()),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LIMIT_S)
+    if not done.stdout.strip():
+        raise RuntimeError(f"{attack.name}: eval ended with {done.returncode}: {done.stderr[-2000:]}")
+    report = json.loads(done.stdout)
+    bundle = Path(report["bundle"])
+    seen = _seen(report, bundle)
+    left = left_of(report["run_id"], runtime)
+    escaped = bool(left) or b"ESCAPED" in (bundle.parent / "guest.log").read_bytes()
+    verified = subprocess.run(
+        [sys.executable, "-m", "kit.cli", "bundle", "verify", str(bundle.parent), "--keys", str(keys)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    tier = verified.stdout.rpartition("tier ")[2].strip() if verified.returncode == 0 else "unverifiable"
+    return Recorded(
+        name=attack.name,
+        came=_came(attack, report, escaped or verified.returncode != 0),
+        status=report["status"],
+        verdict=report["verdict"],
+        tier=tier,
+        loss=report["claims"]["final_val_loss"],
+        wall_s=round(time.monotonic() - began, 1),
+        left=left,
+        **seen,
+    )
+
+
+def _came(attack: Attack, report: dict[str, Any], escaped: bool) -> str:
+    checks = report["audit"].values()
+    failed = [c for c in checks if c["outcome"] == "failed"]
+    if escaped:
+        return Came.ESCAPED
+    if attack.kind == "containment" and report["verdict"] != "reached":
+        return Came.CONTAINED
+    if any(c["severity"] == "fatal" for c in failed):
+        return Came.CAUGHT
+    if failed:
+        return Came.FLAGGED
+    return Came.HONEST if attack.expect == Came.HONEST else Came.NOT_CAUGHT
+
+
+def _seen(report: dict[str, Any], bundle: Path) -> dict[str, Any]:
+    payload = json.loads(bundle.read_bytes())["dsseEnvelope"]["payload"]
+    predicate = json.loads(base64.b64decode(payload))["predicate"]
+    checks = {c["id"]: c for c in predicate["audit"]["checks"]}
+    streams = {
+        name.rpartition(".")[2]: c["figures"]
+        for name, c in checks.items()
+        if name.startswith(("canary.screen", "canary.to_end")) and "lowest_loss" in c["figures"]
+    }
+    figures: dict[str, float] = {}
+    for name in ("baseline.warmup", "baseline.excess", "canary.versus_baseline", "trace.pace", "trace.clock"):
+        if name in checks:
+            figures |= {f"{name}.{key}": round(v, 3) for key, v in checks[name]["figures"].items()}
+    return {
+        "failed": sorted(name for name, c in checks.items() if c["outcome"] == "failed"),
+        "canary": {name: round(f["lowest_loss"], 4) for name, f in sorted(streams.items())},
+        "floors": {name: round(f["floor"], 4) for name, f in sorted(streams.items())},
+        "figures": figures,
+        "kill_s": round(predicate["observations"]["teardown"]["kill_s"], 2),
+    }
+
+
+def left_of(run_id: str, runtime: str) -> list[str]:
+    """Name whatever is left of a run's guest on this machine."""
+    left = [processes.describe(pid) for pid in processes.marked(run_id)]
+    if runtime == "runc":
+        left += [processes.describe(pid) for pid in Cgroup(f"/speedrun-kit/{run_id}").members()]
+        state = Path("/run/speedrun-kit/runc") / run_id
+        left += [str(state)] if state.exists() else []
+    if runtime == "docker" and shutil.which("docker"):
+        listed = ["docker", "ps", "--all", "--quiet", "--no-trunc", "--filter", f"name={run_id}"]
+        left += subprocess.run(listed, capture_output=True, text=True, check=False).stdout.split()
+    return left
+
+
+def objections(attack: Attack, found: Recorded) -> list[str]:
+    """Return how what came of an attack differs from what it says that it expects."""
+    wrong = []
+    if found.came != attack.expect:
+        wrong.append(f"{found.came}, expected {attack.expect}")
+    if missing := sorted(set(attack.by) - set(found.failed)):
+        wrong.append(f"not failed: {', '.join(missing)}")
+    if attack.status and found.status != attack.status:
+        wrong.append(f"{found.status}, expected {attack.status}")
+    if attack.expect == Came.HONEST and found.failed:
+        wrong.append(f"honest, but failed: {', '.join(found.failed)}")
+    if found.left:
+        wrong.append(f"left behind: {', '.join(found.left)}")
+    return wrong
+
+
+def to_json(found: Recorded) -> dict[str, Any]:
+    """Return a record as plain values."""
+    return asdict(found)
