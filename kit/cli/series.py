@@ -13,10 +13,11 @@ from kit.cli.terminal import emit_json, note
 
 if TYPE_CHECKING:
     from kit.evaluate.audits import Wanted
+    from kit.evaluate.conduct import Outcome
     from kit.evaluate.request import Places, Request
     from kit.series.conduct import Asked
     from kit.series.figures import SeriesFigures
-    from kit.series.record import SeriesPlan
+    from kit.series.record import SeriesPlan, Slot
 
 SD, MARGIN = 0.0017, 0.002
 """Nats per token: spread of final losses and usual distance from the target, of upstream's records."""
@@ -69,7 +70,7 @@ def run_series(request: Request, asked: Asked, places: Places, wanted: Wanted | 
     _tell_power(asked.runs)
     with cancellable() as cancelled:
         record = conduct_series(
-            found, asked, places, lambda plan: listener(plan, cancelled), wanted, _tell_plan
+            found, asked, places, lambda plan: listener(plan, cancelled), wanted, _tell_plan, _tell_end
         )
         stopped = cancelled()
     figures = open_series(record.parent, trusted(places.keys))
@@ -94,6 +95,15 @@ def _tell_power(runs: int) -> None:
 
 def _tell_plan(plan: SeriesPlan) -> None:
     note(f"series {plan.id}: {len(plan.slots)} runs reserved and signed; it ends after: {plan.rule}")
+
+
+def _tell_end(slot: Slot, outcome: Outcome | None) -> None:
+    if outcome is None:
+        note(f"  {slot.arm}: lost; its record says why")
+        return
+    p = outcome.predicate
+    loss = "no loss" if p.claims.final_val_loss is None else f"val_loss {p.claims.final_val_loss:.4f}"
+    note(f"  {slot.arm}: {p.run.status}: {p.run.reason}; {p.score.verdict}, {loss}")
 
 
 def _shown_below(found: SeriesFigures) -> bool:

@@ -73,12 +73,14 @@ def conduct_series(
     listen: Callable[[Plan], Listener],
     wanted: Wanted | None,
     planned: Callable[[SeriesPlan], None] = lambda plan: None,
+    ended: Callable[[Slot, Outcome | None], None] = lambda slot, outcome: None,
 ) -> Path:
     """
     Run a series and return its signed record. Audits that are `wanted` are made of candidates only.
 
     A run that fails, or whose engine fails, is one of the series; the next one starts. Whatever ends the
-    series, every reserved run has a bundle or is named as never started.
+    series, every reserved run has a bundle or is named as never started. `ended` hears of each run, with
+    None for one that was lost.
     """
     signer = load_or_create(places.keys)
     with contextlib.ExitStack() as stack:
@@ -88,7 +90,7 @@ def conduct_series(
         planned(plan)
         reason = "the kit failed"
         try:
-            reason = _run_all(ready, plan, Series(plan.id, digest), places, listen, wanted)
+            reason = _run_all(ready, plan, Series(plan.id, digest), places, listen, wanted, ended)
         finally:
             record = close(where, plan, signer, reason)
     return record
@@ -116,6 +118,7 @@ def _run_all(
     places: Places,
     listen: Callable[[Plan], Listener],
     wanted: Wanted | None,
+    ended: Callable[[Slot, Outcome | None], None],
 ) -> str:
     """Return why the series ended."""
     for slot in plan.slots:
@@ -126,6 +129,7 @@ def _run_all(
         with contextlib.suppress(RunError):  # its record says `lost`, and why
             audits = wanted if slot.arm is Arm.CANDIDATE else None
             outcome = conduct(mine, places, listen(base.plan), audits)
+        ended(slot, outcome)
         status = outcome.predicate.run.status if outcome else RunStatus.LOST
         if status is RunStatus.CANCELLED:
             return f"cancelled in run {slot.run_id}"
