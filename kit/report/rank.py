@@ -7,7 +7,8 @@ another one: a counter-bundle is evidence for its first, not a further run of an
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,10 +116,10 @@ def rank(checked: Checked, root: Path, tasks: Sequence[Task]) -> Board:
     """
     accepted = checked.accepted
     firsts = {s.bundle_sha256: s for s in accepted}
-    records = {n: load(root / "records", n) for n in {s.found.predicate.task.record for s in accepted}}
-    verdicts = list(_reruns(accepted, firsts, records))
+    record_of = functools.cache(lambda number: load(root / "records", number))
+    verdicts = list(_reruns(accepted, firsts, record_of))
     own = [s for s in accepted if s.found.predicate.reproduces is None]
-    named = [(s, row) for s in own for row in _rows(s, root)]
+    named = [(s, row) for s in own for row in rows_of(s.found, record_of, config_of(s))]
     counted = [row for s, row in named if s.entry.retracted is None]
     overall = _scores(counted, tasks)
     scores = {(c.config, t.task): t for c in overall for t in c.tasks}
@@ -147,10 +148,6 @@ def _best_first(config: ConfigScore) -> tuple[float, float, str]:
     return -figure(config, "iqm").value, -figure(config, "mean").value, config.config
 
 
-def _rows(found: Submitted, root: Path) -> list[Row]:
-    return rows_of(found.found, root / "records", config_of(found))
-
-
 def _scores(rows: Sequence[Row], tasks: Sequence[Task]) -> tuple[ConfigScore, ...]:
     if not any(row.role is Role.CANDIDATE for row in rows):
         return ()
@@ -158,7 +155,7 @@ def _scores(rows: Sequence[Row], tasks: Sequence[Task]) -> tuple[ConfigScore, ..
 
 
 def _reruns(
-    accepted: Sequence[Submitted], firsts: Mapping[Sha256, Submitted], records: Mapping[int, Record]
+    accepted: Sequence[Submitted], firsts: Mapping[Sha256, Submitted], record_of: Callable[[int], Record]
 ) -> Iterator[tuple[Sha256, Sha256, Agreement]]:
     """Yield (first bundle, key of the rerun, agreement) for every rerun under another trusted key."""
     for second in accepted:
@@ -167,7 +164,7 @@ def _reruns(
         if first is None or first.found.key_id == second.found.key_id:
             continue
         p = first.found.predicate
-        allowed = tolerance(p.run.profile, records[p.task.record])
+        allowed = tolerance(p.run.profile, record_of(p.task.record))
         found = compare(first.found.statement, second.found.statement, allowed)
         yield first.bundle_sha256, second.found.key_id, found.agreement
 
