@@ -6,7 +6,7 @@ PROFILE ?= full
 RUNC    := apt-get install -y --no-install-recommends runc
 
 .DEFAULT_GOAL := help
-.PHONY: help setup runtime eval plan doctor image verify test unit hostile lint format constraints reproduce pack submit report
+.PHONY: help setup runtime eval plan doctor image verify test unit hostile bench lint format constraints reproduce pack submit report
 
 help: ## print this list
 	@echo "usage: make TARGET [NAME=value ...]"
@@ -20,7 +20,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@touch $@
 
 runtime: ## see that a container runtime is here; INSTALL=1 installs runc
-	@PATH="$$PATH:/usr/sbin:/sbin"; command -v runc >/dev/null && exit 0; \
+	@PATH="$$PATH:/usr/sbin:/sbin"; { command -v runc || [ -S /run/docker.sock ]; } >/dev/null && exit 0; \
 	if [ "$(INSTALL)" = 1 ]; then { apt-get update -qq && $(RUNC); } >&2; \
 	else echo "make: no container runtime answers; as root: $(RUNC)   (or add INSTALL=1)" >&2; exit 3; fi
 
@@ -61,6 +61,9 @@ unit: setup ## the tests that need no container and no network
 
 hostile: setup runtime ## run every attack for real and write the threat model: [RUNTIME=runc]
 	@$(BIN)/python tests/hostile --record $(if $(RUNTIME),--runtime $(RUNTIME))
+
+bench: setup ## time what is claimed to be fast, side by side
+	@$(BIN)/python benchmarks/bootstrap.py
 
 lint: setup ## format check, lint, types, import contract, docstrings
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports --no-cache && $(BIN)/interrogate -q kit
