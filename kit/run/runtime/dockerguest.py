@@ -152,9 +152,10 @@ class DockerGuest:
             self._tell()
         return self._exit
 
-    def _tell(self) -> NoReturn:
+    def _tell(self, left: list[int] | None = None) -> NoReturn:
         self._told = True
-        raise EngineSilent(f"the run was lost with its engine: {self._lost}", "see: speedrun doctor")
+        still = "; not ended yet: " + ", ".join(map(processes.describe, left)) if left else ""
+        raise EngineSilent(f"the run was lost with its engine: {self._lost}{still}", "speedrun doctor --fix")
 
     def terminate(self) -> None:
         """See `Guest.terminate`."""
@@ -208,7 +209,12 @@ class DockerGuest:
         return self._seen
 
     def close(self) -> None:
-        """See `Guest.close`. Raises `EngineSilent` if the engine is gone and `poll` has not said so."""
+        """
+        See `Guest.close`.
+
+        Raises `EngineSilent` if the engine is gone and `poll` has not said so, or if the guest is not gone:
+        only the engine can end what is not this user's.
+        """
         self._stop.set()
         self._remove()
         if self._stream:
@@ -226,8 +232,9 @@ class DockerGuest:
         if self._pidfd is not None:
             os.close(self._pidfd)
         self._engine.close()
-        if self._lost and not self._told:
-            self._tell()
+        left = processes.of_container(self._container) if self._lost else []
+        if left or (self._lost and not self._told):
+            self._tell(left)
 
     def _remove(self) -> None:
         if not self._lost:
