@@ -8,10 +8,14 @@ needs outside its own clock beyond what the start script needs is added to its t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
 
 from kit.audit.check import Check
 from kit.audit.finding import Finding, Severity
+from kit.run.result import Point
 
 WARMUP_FACTOR = 1.25
 WARMUP_ROOM_S = 15.0
@@ -20,6 +24,7 @@ EXCESS_ROOM_S = 3.0
 """An excess above both is flagged; any excess is added to the time."""
 TOO_FAST = 0.5
 FEW_STEPS = 0.5
+SHORT_VALIDATION = 0.4
 EXCESS_FIGURE = "excess_s"
 
 WARMUP = Check(
@@ -40,6 +45,11 @@ STEPS = Check(
     "baseline.steps", Severity.WARNING,
     "fewer than half of the start script's steps", "how many tokens a step takes",
 )  # fmt: skip
+VALIDATION = Check(
+    "baseline.validation", Severity.WARNING,
+    "validations that take less than 0.4 of the start script's time: fewer tokens",
+    "fewer tokens, and waiting",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +63,8 @@ class Course:
     claimed_s: float | None
     """The guest's own time; None where its grammar has no clock."""
     steps: int | None
+    validation_s: float | None = None
+    """Of one validation: from the training line of its step to its own line; the median."""
 
     @property
     def outside_s(self) -> float | None:
@@ -69,7 +81,19 @@ def judge(candidate: Course, baseline: Course) -> tuple[Finding, ...]:
         _excess(candidate, baseline),
         _speed(candidate, baseline),
         _steps(candidate, baseline),
+        _validation(candidate, baseline),
     )
+
+
+def validation_s(points: Sequence[Point]) -> float | None:
+    """Return how long a validation took on the host's clock: the median of all after step 0, or None."""
+    took = [
+        (after.host_ns - before.host_ns) / 1e9
+        for before, after in pairwise(points)
+        if after.val_loss is not None and before.val_loss is None and before.step == after.step
+        if after.host_ns is not None and before.host_ns is not None
+    ]
+    return median(took) if took else None
 
 
 def warmup_bound_s(baseline_s: float) -> float:
@@ -117,3 +141,15 @@ def _steps(candidate: Course, baseline: Course) -> Finding:
     ratio = candidate.steps / baseline.steps
     detail = f"it takes {candidate.steps} steps, the start script {baseline.steps}"
     return (STEPS.failed if ratio < FEW_STEPS else STEPS.passed)(detail, ratio=ratio)
+
+
+def _validation(candidate: Course, baseline: Course) -> Finding:
+    if candidate.validation_s is None or not baseline.validation_s:
+        return VALIDATION.skipped("one of the two runs has no timed validation")
+    figures = {"candidate_s": candidate.validation_s, "baseline_s": baseline.validation_s}
+    detail = (
+        f"a validation takes {candidate.validation_s:.2f} s, the start script's {baseline.validation_s:.2f} s"
+    )
+    if candidate.validation_s < SHORT_VALIDATION * baseline.validation_s:
+        return VALIDATION.failed(detail, **figures)
+    return VALIDATION.passed(detail, **figures)

@@ -24,6 +24,7 @@ CHECKS: tuple[Check, ...] = (
     baseline.EXCESS,
     baseline.SPEED,
     baseline.STEPS,
+    baseline.VALIDATION,
 )
 
 

@@ -27,8 +27,9 @@ from kit.evaluate.plan import DATA
 from kit.evaluate.prepare import Prepared
 from kit.evaluate.request import Places
 from kit.run.folder import RunFolder
+from kit.run.log import read_run
 from kit.run.release import await_release
-from kit.run.result import RunResult, RunStatus
+from kit.run.result import Point, RunResult, RunStatus
 from kit.run.runtime.port import Guest
 from kit.run.spec import Mount, Phase, RunSpec
 from kit.run.supervise import Watch, supervise
@@ -64,20 +65,26 @@ class Bench:
             point=lambda p: seen.append(p.step) if p.val_loss is not None else None,
             cancelled=lambda: self.cancelled() or (lines is not None and len(seen) >= lines),
         )
-        logs = self.folder.path / "audit"
-        logs.mkdir(exist_ok=True)
+        self.log(name).parent.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.folder.scratch, prefix="rerun-") as scratch:
             Path(scratch).chmod(0o755)
 
             def start() -> Guest:
                 return runtime.start(spec, Path(scratch))
 
-            log, stamps = logs / f"{name}.log", logs / f"{name}.stamps"
             with watched(runtime.reaper(spec.run_id)):
-                result = supervise(spec, start, log, stamps, ready.plan.grammar, watch)
+                result = supervise(spec, start, self.log(name), self.stamps(name), ready.plan.grammar, watch)
                 if ready.preflight.gpus:
                     await_release(ready.preflight.gpus, self.places.gpus.nvml)
         return result
+
+    def log(self, name: str) -> Path:
+        """Where the output of a rerun is kept. It is not bound by the bundle; the figures are."""
+        return self.folder.path / "audit" / f"{name}.log"
+
+    def stamps(self, name: str) -> Path:
+        """Where the stamps of a rerun are kept."""
+        return self.log(name).with_suffix(".stamps")
 
     @property
     def val_name(self) -> str:
@@ -165,7 +172,7 @@ def _drawn(bench: Bench, kind: Texture) -> Drawn:
 
 def _sampled(bench: Bench, spec: RunSpec) -> tuple[RunResult, Path]:
     result = bench.run("sampler", spec)
-    return result, bench.folder.path / "audit" / "sampler.log"
+    return result, bench.log("sampler")
 
 
 def _writer(bench: Bench, drawn: Drawn) -> Callable[[Path], None]:
@@ -183,7 +190,10 @@ def _against_start_script(bench: Bench, result: RunResult, uniform: RunResult | 
     with bench.start_script(bench.baseline) as spec:
         try:
             theirs = bench.run("baseline", spec)
-            yield from baseline.judge(course(result), course(theirs))
+            grammar = bench.ready.plan.grammar
+            mine = read_run(bench.folder.log, bench.folder.stamps, grammar)
+            points = read_run(bench.log("baseline"), bench.stamps("baseline"), grammar)
+            yield from baseline.judge(course(result, mine), course(theirs, points))
             if uniform is not None:
                 drawn = _drawn(bench, Texture.UNIFORM)
                 with bench.with_val(spec, _writer(bench, drawn)) as noisy:
@@ -214,8 +224,8 @@ def _held_out(bench: Bench, spec: RunSpec, result: RunResult, theirs: RunResult)
     return held_out.judge(losses, window)
 
 
-def course(result: RunResult) -> baseline.Course:
-    """Return how a run went, as the rules of ranked runs look at it."""
+def course(result: RunResult, points: tuple[Point, ...]) -> baseline.Course:
+    """Return how a run went, as the rules of ranked runs look at it; `points` are all of its claims."""
     times = {t.phase: t.seconds for t in result.phases}
     trained = Phase.TRAINING in times or Phase.TEARDOWN in times
     last = result.points[-1] if result.points else None
@@ -224,6 +234,7 @@ def course(result: RunResult) -> baseline.Course:
         to_last_val_s=last.host_ns / 1e9 if last and last.host_ns is not None else None,
         claimed_s=last.train_time_ms / 1e3 if last and last.train_time_ms is not None else None,
         steps=last.total_steps if last else None,
+        validation_s=baseline.validation_s(points),
     )
 
 

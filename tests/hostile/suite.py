@@ -30,6 +30,11 @@ START = 'if __name__ == "__main__":'
 SEED = "hostile-suite"
 """Of the canary streams: the same in every run of the suite, so that samples are drawn once."""
 LIMIT_S = 900
+MEASURED = (
+    "baseline.excess", "baseline.validation", "baseline.warmup", "canary.versus_baseline", "trace.clock",
+    "trace.pace",
+)  # fmt: skip
+"""Checks whose figures are kept."""
 
 
 class Came(StrEnum):
@@ -97,6 +102,8 @@ class Recorded:
     wall_s: float
     kill_s: float
     left: list[str]
+    last: dict[str, float] = field(default_factory=dict)
+    """Texture -> the loss that it claimed there last."""
 
 
 def load() -> list[Attack]:
@@ -198,13 +205,14 @@ def _seen(report: dict[str, Any], bundle: Path) -> dict[str, Any]:
         if name.startswith(("canary.screen", "canary.to_end")) and "lowest_loss" in c["figures"]
     }
     figures: dict[str, float] = {}
-    for name in ("baseline.warmup", "baseline.excess", "canary.versus_baseline", "trace.pace", "trace.clock"):
+    for name in MEASURED:
         if name in checks:
             figures |= {f"{name}.{key}": round(v, 3) for key, v in checks[name]["figures"].items()}
     return {
         "failed": sorted(name for name, c in checks.items() if c["outcome"] == "failed"),
         "canary": {name: round(f["lowest_loss"], 4) for name, f in sorted(streams.items())},
         "floors": {name: round(f["floor"], 4) for name, f in sorted(streams.items())},
+        "last": {name: round(f["last_loss"], 4) for name, f in sorted(streams.items())},
         "figures": figures,
         "kill_s": round(predicate["observations"]["teardown"]["kill_s"], 2),
     }

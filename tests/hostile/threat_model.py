@@ -116,8 +116,8 @@ def _losses(kept: dict[str, dict[str, Any]]) -> str:
     lines = [
         "## Canary losses",
         "",
-        "Lowest validation loss that each script claimed on each stream, to the end, in nats per token. **Bold**: below",
-        "the bound, which is the floor less 5 standard errors and 0.05. See [the canary](../concepts/canary.md).",
+        "Lowest and, in brackets, last validation loss that each script claimed on each stream, in nats per token. Every",
+        "rerun went to its end; the first loss is ln 256 = 5.545 for an honest script. **Bold**: below the bound, which is the floor less 5 standard errors and 0.05. See [the canary](../concepts/canary.md).",
         "",
     ]
     for runtime, outcomes in sorted(kept.items()):
@@ -146,7 +146,8 @@ def _loss(outcome: dict[str, Any], texture: str) -> str:
         return "-"
     failed = any(c.startswith("canary") and c.endswith(texture) for c in outcome["failed"])
     number = _number(outcome["canary"][texture])
-    return f"**{number}**" if failed else number
+    last = _number(outcome.get("last", {}).get(texture))
+    return f"**{number}** ({last})" if failed else f"{number} ({last})"
 
 
 def _number(loss: float | None) -> str:
@@ -202,6 +203,9 @@ def _figures(outcome: dict[str, Any]) -> list[str]:
         said.append(
             f"{f['baseline.warmup.candidate_s']:.1f} s of warm-up, bound {f['baseline.warmup.bound_s']:.1f} s"
         )
+    if "baseline.validation" in failed:
+        mine, theirs = f["baseline.validation.candidate_s"], f["baseline.validation.baseline_s"]
+        said.append(f"a validation takes {mine:.2f} s, the start script's {theirs:.2f} s")
     if "canary.versus_baseline" in failed:
         mine, theirs = f["canary.versus_baseline.candidate_loss"], f["canary.versus_baseline.baseline_loss"]
         said.append(f"on noise {mine:.3f}, the start script {theirs:.3f}")

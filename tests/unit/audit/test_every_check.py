@@ -91,7 +91,7 @@ def honest_run() -> list[Point]:
 
 
 STREAM = Stream(Texture.MODEL, 4.0, 0.005, 65536, "1f")
-COURSE = Course(warmup_s=20.0, to_last_val_s=100.0, claimed_s=70.0, steps=1000)
+COURSE = Course(warmup_s=20.0, to_last_val_s=100.0, claimed_s=70.0, steps=1000, validation_s=2.0)
 
 
 def rerun(*losses: float, stopped: bool = False) -> Rerun:
@@ -120,6 +120,10 @@ TRIPPED: dict[str, Finding] = {
     "baseline.warmup": found("baseline.warmup", baseline.judge(Course(60.0, 140.0, 70.0, 1000), COURSE)),
     "baseline.excess": found("baseline.excess", baseline.judge(Course(30.0, 100.0, 40.0, 1000), COURSE)),
     "baseline.speed": found("baseline.speed", baseline.judge(Course(20.0, 50.0, 20.0, 1000), COURSE)),
+    "baseline.validation": found(
+        "baseline.validation",
+        baseline.judge(Course(20.0, 100.0, 70.0, 1000, 0.1), Course(20.0, 100.0, 70.0, 1000, 2.0)),
+    ),
     "baseline.steps": found("baseline.steps", baseline.judge(Course(20.0, 100.0, 70.0, 400), COURSE)),
 } | {name: found(name, added(code)) for name, code in TRIPPING_CODE.items()}  # fmt: skip
 
@@ -137,7 +141,7 @@ PASSED: dict[str, Finding] = {
     },
     "canary.versus_baseline": canary.versus_baseline(rerun(10.8, 13.2).points, rerun(10.8, 13.3).points),
     "held_out": held_out.judge(Losses(3.27, 3.29, 3.27, 3.28), 4),
-    **{f.id: f for f in baseline.judge(Course(25.0, 95.0, 66.0, 900), COURSE)},
+    **{f.id: f for f in baseline.judge(Course(25.0, 95.0, 66.0, 900, 1.5), COURSE)},
     **{f.id: f for f in added(HONEST_CODE)},
 }
 each = pytest.mark.parametrize("name", [c.id for c in CHECKS])
@@ -194,6 +198,11 @@ def test_only_a_text_like_stream_to_its_end_is_more_than_a_screen():
 
 def test_a_loss_that_is_not_a_number_neither_passes_nor_fails():
     assert canary.judge(STREAM, rerun(math.nan, math.nan), 3.5).outcome is Outcome.SKIPPED
+
+
+def test_a_validation_is_timed_from_its_steps_training_line():
+    assert baseline.validation_s(honest_run()) == pytest.approx(0.3)
+    assert baseline.validation_s([val(0, 5.0, 0, 1.0), val(25, 4.0, 9, 2.0)]) is None
 
 
 def test_the_warmup_bound_is_that_of_the_ranked_rules():
