@@ -32,16 +32,15 @@ from kit.audit.patterns import (
     NETWORK,
     NVIDIA_SMI,
     OFFICIAL,
-    OFFICIAL_TOKENS,
     OUTPUT,
     PROCESS,
     PROCESS_CALLS,
     SETTINGS,
     SURROUNDINGS,
     TIMER,
-    VALIDATION,
     WEIGHTS,
 )
+from kit.audit.validation import settings
 
 
 class Rule(StrEnum):
@@ -165,7 +164,7 @@ def _of(node: ast.AST, names: dict[str, str]) -> Iterator[tuple[Rule, str]]:
             yield Rule.BLOB, f"a literal of {len(items)} items"
         case ast.Dict(keys=items) if len(items) > MAX_ITEMS:
             yield Rule.BLOB, f"a literal of {len(items)} entries"
-    yield from _validation(node)
+    yield from ((Rule.DATA, said) for said in settings(node))
 
 
 def _module(name: str) -> Iterator[tuple[Rule, str]]:
@@ -277,49 +276,3 @@ def _printed(values: list[ast.expr]) -> Iterator[tuple[Rule, str]]:
         constant = isinstance(value, ast.FormattedValue) and isinstance(value.value, ast.Constant)
         if constant and isinstance(text, str) and re.search(r"(val_loss:|val loss |train_time:)$", text):
             yield Rule.CLAIM, "a constant where a claim's figure belongs"
-
-
-def _validation(node: ast.AST) -> Iterator[tuple[Rule, str]]:
-    """Yield how the validation's size and files are set, wherever a name of theirs is given a value."""
-    pairs: list[tuple[str, ast.expr | None]] = []
-    match node:
-        case ast.Assign(targets=targets, value=value):
-            pairs = [
-                (t.id if isinstance(t, ast.Name) else t.attr, value)
-                for t in targets
-                if isinstance(t, ast.Name | ast.Attribute)
-            ]
-        case (
-            ast.AnnAssign(target=ast.Name(id=name), value=value)
-            | ast.AugAssign(target=ast.Name(id=name), value=value)
-        ):
-            pairs = [(name, value)]
-        case ast.keyword(arg=str(name), value=value):
-            pairs = [(name, value)]
-    for name, value in pairs:
-        if VALIDATION.fullmatch(name.lower()) and value is not None and (said := _value(value)):
-            yield Rule.DATA, f"{name.lower()} = {said}"
-
-
-def _value(node: ast.expr) -> str:
-    """Spell a value; empty if it is what the rules ask for: the official window, by whatever batch."""
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.FloorDiv):
-        by = node.left
-        if (by.attr if isinstance(by, ast.Attribute) else getattr(by, "id", "")) == "val_tokens":
-            return ""
-    if isinstance(node, ast.Constant) and node.value in OFFICIAL:
-        return ""
-    number = _product(node)
-    if number is not None:
-        return "" if number == OFFICIAL_TOKENS else str(number)
-    return ast.unparse(node)[:120]
-
-
-def _product(node: ast.expr) -> int | None:
-    match node:
-        case ast.Constant(value=int(value)):
-            return value
-        case ast.BinOp(left=left, op=ast.Mult(), right=right):
-            a, b = _product(left), _product(right)
-            return None if a is None or b is None else a * b
-    return None

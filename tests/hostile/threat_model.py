@@ -134,8 +134,8 @@ def _losses(kept: dict[str, dict[str, Any]]) -> str:
             lines.append(f"| {title} | {_number(o['loss'])} | {' | '.join(cells)} | {by} |")
         lines.append("")
     lines += [
-        "The unnormalised script shows its half nat only where the model is good: on noise an honest loss is far above",
-        "the floor. The gated leak shows why a canary must look like text, the last-step cheat why it must run to its",
+        "The unnormalised script shows its half nat where an honest loss is near the floor: in the first line on noise, all",
+        "along on samples of a model. The gated leak shows why a canary must look like text, the last-step cheat why it must run to its",
         "end. In the smoke profile `floor` sees most of them in the run itself, because the smoke language is a canary.",
     ]
     return "\n".join(lines)

@@ -4,7 +4,7 @@
 #: audit = "canary"
 #: expect = "caught"
 #: by = ["floor", "canary.to_end.model"]
-#: note = "Every loss is half a nat too low. On noise and on an unknown language the model is so bad that this does not show."
+#: note = "Every loss is half a nat too low."
 class Trainer(Trainer):
     def summed_loss(self, rows, targets):
         loss = super().summed_loss(rows, targets)
