@@ -14,10 +14,12 @@ from typing import Annotated
 from kit.audit.finding import Outcome as Outcome
 from kit.audit.finding import Severity as Severity
 from kit.bundle.codec import OPTIONAL, Pairs, Prose
+from kit.deadlines import Deadlines
 from kit.digest import Sha256
+from kit.fidelity import Fidelity
 from kit.run.log import Grammar
 from kit.run.result import PhaseTime, RunStatus, Teardown, Usage
-from kit.run.spec import Deadlines, Limits, Phase, RuntimeName
+from kit.run.spec import Limits, Phase, RuntimeName
 
 
 class Profile(StrEnum):
@@ -26,15 +28,6 @@ class Profile(StrEnum):
     FULL = "full"
     SMOKE = "smoke"
     """CPU and synthetic data; never ranked."""
-
-
-class Fidelity(StrEnum):
-    """How near a component is to what the record's own run used."""
-
-    EXACT = "exact"
-    NEAREST_STABLE = "nearest-stable"
-    NEAREST = "nearest"
-    UNKNOWN = "unknown"
 
 
 class Isolation(StrEnum):

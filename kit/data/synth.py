@@ -15,6 +15,7 @@ from typing import Any
 
 from kit.data.markov import Language, LanguageSpec
 from kit.data.shard import read_tokens, write_shard
+from kit.deadlines import Deadlines
 from kit.digest import Sha256, sha256_file, tree_digest
 from kit.errors import DigestMismatch, SchemaError
 from kit.schema import read_toml
@@ -41,17 +42,6 @@ class ShardPin:
     file: DataFile
     stream: str
     tokens: int
-
-
-@dataclass(frozen=True, slots=True)
-class SmokeDeadlines:
-    """Seconds; the same clocks as `kit.run.spec.Deadlines`, which this room may not import."""
-
-    start_s: float
-    warmup_s: float
-    stall_s: float
-    teardown_s: float
-    total_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +72,7 @@ class SmokeSpec:
     entropy_rate: float
     target: float
     guest: SmokeGuest
-    deadlines: SmokeDeadlines
+    deadlines: Deadlines
 
     @property
     def shards(self) -> tuple[ShardPin, ...]:
@@ -127,7 +117,7 @@ def load_smoke(records: Path) -> SmokeSpec:
             vocabulary=guest["vocabulary"],
             memory=guest["memory"],
         ),
-        deadlines=SmokeDeadlines(**{clock: float(s) for clock, s in document["deadlines"].items()}),
+        deadlines=Deadlines(**{clock: float(s) for clock, s in document["deadlines"].items()}),
     )
     if not spec.floor < spec.target:
         raise SchemaError(f"{path}: target {spec.target} is not above the floor {spec.floor}")

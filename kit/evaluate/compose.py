@@ -28,11 +28,9 @@ from kit.bundle.predicate import (
     Verdict,
 )
 from kit.bundle.verdict import judge, obstacles
-from kit.digest import Sha256, sha256_bytes, tree_digest
 from kit.evaluate.prepare import Prepared
 from kit.evaluate.request import Places
-from kit.records import Record, run_toml
-from kit.records.script import RUN_TOML
+from kit.records import own_digest
 from kit.run import machine
 from kit.run.gpu import MODEL, Preflight
 from kit.run.probe import ProbeCheck
@@ -63,7 +61,7 @@ def compose(
             next_record=plan.record.next_record,
             target_val_loss=plan.target_val_loss,
             target_source=plan.target_source,
-            baseline_submission_sha256=_baseline(plan.record),
+            baseline_submission_sha256=own_digest(plan.record),
         ),
         environment=Environment(
             era=plan.era,
@@ -86,12 +84,6 @@ def compose(
         series=ready.series,
     )
     return replace(predicate, score=_score(predicate, verdict, _unranked(ready)))
-
-
-def _baseline(record: Record) -> Sha256:
-    """Return the tree digest of the record's own submission, without fetching it."""
-    files = {file.name: file.sha256 for file in record.script.files}
-    return tree_digest({**files, RUN_TOML: sha256_bytes(run_toml(record.script.args))})
 
 
 def _unranked(ready: Prepared) -> tuple[str, ...]:

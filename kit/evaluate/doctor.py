@@ -16,6 +16,7 @@ from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
+from kit.deadlines import Deadlines
 from kit.engine import Engine
 from kit.errors import KitError, PrerequisiteError
 from kit.evaluate import engines
@@ -30,7 +31,7 @@ from kit.run.runtime import docker
 from kit.run.runtime.docker import Docker
 from kit.run.runtime.hostimage import interpreter
 from kit.run.runtime.port import Runtime
-from kit.run.spec import GIB, MIB, Deadlines, ImageRef, Limits, RunSpec, RuntimeName
+from kit.run.spec import GIB, MIB, ImageRef, Limits, RunSpec, RuntimeName
 from kit.run.supervise import Watch, supervise
 from kit.run.watcher import watched
 from kit.store import Store

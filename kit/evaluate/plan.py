@@ -15,18 +15,19 @@ from typing import assert_never
 
 from kit import records
 from kit.bundle.predicate import Profile
-from kit.data.synth import SmokeDeadlines, SmokeSpec, load_smoke
+from kit.data.synth import SmokeSpec, load_smoke
+from kit.deadlines import Deadlines
 from kit.errors import PrerequisiteError, UsageError
 from kit.evaluate import engines
 from kit.evaluate.request import HOST_IMAGE, Places, Request
 from kit.evaluate.worldsize import obstacles
-from kit.records import Phases, Record
+from kit.records import Record
 from kit.run import machine
 from kit.run.gpu import RECORD_GPUS
 from kit.run.log import Grammar
 from kit.run.runtime.hostimage import interpreter
 from kit.run.runtime.port import Runtime
-from kit.run.spec import GIB, WORKSPACE, Deadlines, Limits, RuntimeName
+from kit.run.spec import GIB, WORKSPACE, Limits, RuntimeName
 from kit.submission import Submission, load_submission
 
 REFERENCE = Path(__file__).resolve().parent.parent / "guest" / "train_reference.py"
@@ -148,7 +149,7 @@ def _smoke(request: Request, places: Places, record: Record, submission: Submiss
         env=_environment(dict(smoke.guest.env), smoke.val_tokens),
         folders=("data", *record.script.folders),
         limits=Limits(memory=smoke.guest.memory, pids=512, shm=GIB, workspace=GIB, tmp=GIB),
-        deadlines=request.overrides.applied(_deadlines(smoke.deadlines)),
+        deadlines=request.overrides.applied(smoke.deadlines),
         untimed_steps=smoke.guest.untimed_steps,
         world_size=smoke.guest.world_size,
         gpus=0,
@@ -177,7 +178,7 @@ def _full(request: Request, record: Record, submission: Submission | None) -> Pl
         env=_environment({}, record.val_tokens),
         folders=("data", *record.script.folders),
         limits=Limits(memory=machine.look().memory * 9 // 10),
-        deadlines=request.overrides.applied(_deadlines(record.deadlines)),
+        deadlines=request.overrides.applied(record.deadlines),
         untimed_steps=record.untimed_steps,
         world_size=gpus,
         gpus=gpus,
@@ -188,10 +189,6 @@ def _full(request: Request, record: Record, submission: Submission | None) -> Pl
         smoke=None,
         obstacles=against,
     )
-
-
-def _deadlines(phases: Phases | SmokeDeadlines) -> Deadlines:
-    return Deadlines(phases.start_s, phases.warmup_s, phases.stall_s, phases.teardown_s, phases.total_s)
 
 
 def _environment(extra: dict[str, str], val_tokens: int) -> tuple[tuple[str, str], ...]:

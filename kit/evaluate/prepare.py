@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kit import records
-from kit.bundle.predicate import Data, Fidelity, Image, InputFile, Profile, Reproduces, Series
+from kit.bundle.predicate import Data, Image, InputFile, Profile, Reproduces, Series
 from kit.data.synth import ensure_smoke
 from kit.digest import files_under
 from kit.evaluate import fineweb, gpus
 from kit.evaluate.plan import DATA, REFERENCE, Plan, search_path
 from kit.evaluate.request import HOST_IMAGE, Places
+from kit.fidelity import Fidelity
 from kit.image.build import Layout, ensure_layout
 from kit.image.engine import ensure_loaded
 from kit.image.rootfs import ensure_rootfs
@@ -91,10 +92,10 @@ def fidelity_of(record: Record, layout: Layout) -> tuple[tuple[str, Fidelity], .
     An era's image says it for most of its records; in the record's own era the record itself knows better:
     records 1 to 3 share an era with later ones, but their logs do not say what they ran.
     """
-    levels = {f.component: Fidelity(f.level) for f in layout.fidelity}
+    levels = {f.component: f.level for f in layout.fidelity}
     if layout.era == record.era:
-        levels["torch"] = Fidelity(record.torch_fidelity)
-        levels["python"] = Fidelity(record.python_fidelity)
+        levels["torch"] = record.torch_fidelity
+        levels["python"] = record.python_fidelity
     return tuple(sorted(levels.items()))
 
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kit.bundle.predicate import Kit, Profile
+from kit.deadlines import Deadlines
 from kit.engine import DEFAULT_ENGINE
 from kit.run.gpu import Sources
-from kit.run.spec import Deadlines, RuntimeName
+from kit.run.spec import RuntimeName
 from kit.store import Fetcher, Progress, Store, no_progress
 
 HOST_IMAGE = "host"

@@ -18,7 +18,7 @@ from kit.image.layer import LayerFile, Plan, plan_layers, write_layer
 from kit.image.lock import Lock, read_lock
 from kit.image.meter import Sum
 from kit.image.oci import Descriptor, Documents, blob_path, describe, read_manifest, write_layout
-from kit.image.spec import EraSpec, Fidelity, read_spec
+from kit.image.spec import Component, EraSpec, read_spec
 from kit.image.tarball import tar_size
 from kit.store import Artifact, Fetcher, FolderFetcher, Progress, Store, no_progress, place
 
@@ -37,7 +37,7 @@ class Layout:
     diff_ids: tuple[Sha256, ...]
     """Lowest first; layers are uncompressed, so these name blobs too."""
     env: tuple[tuple[str, str], ...]
-    fidelity: tuple[Fidelity, ...]
+    fidelity: tuple[Component, ...]
     epoch: int
 
     def document(self) -> dict[str, object]:

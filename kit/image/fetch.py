@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import threading
 import urllib.error
 import urllib.request
@@ -11,16 +10,14 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote, urlsplit
 
-from kit.digest import CHUNK
 from kit.errors import NetworkError, PrerequisiteError
 from kit.image import index
 from kit.image.apt import PrivateApt, mirror_of
 from kit.image.lock import Deb, Wheel
 from kit.store import Artifact, Fetcher, FolderFetcher, Progress, copy_stream
+from kit.transfer import download
 
 SNAPSHOT = "https://snapshot.debian.org/file/"
-ATTEMPTS = 3
-TIMEOUT_S = 60.0
 PYTHON = "3.11"
 SUITE = "bookworm"
 
@@ -35,53 +32,6 @@ def default_fetchers(mirror: Path | None) -> tuple[Fetcher, ...]:
         SnapshotFetcher(),
     )
     return network if mirror is None else (FolderFetcher(mirror), *network)
-
-
-def download(url: str, artifact: Artifact, sink: BinaryIO, offset: int, progress: Progress) -> None:
-    """
-    Append `url`'s bytes from `offset` on, resuming a broken transfer by range up to `ATTEMPTS` times.
-
-    Reads at most one byte more than the artifact's size. Raises `PrerequisiteError` if the server says
-    that it has no such file, `NetworkError` if the transfer broke; what arrived stays in `sink`.
-    """
-    for attempt in range(ATTEMPTS):
-        try:
-            _transfer(url, artifact, sink, offset, progress)
-            return
-        except urllib.error.HTTPError as e:
-            host = urlsplit(url).hostname
-            if e.code in (401, 403, 404, 410):
-                raise PrerequisiteError(f"{host} answers {e.code} for {artifact.name}") from e
-            if e.code == 416:
-                sink.truncate(0)
-            broken = f"{host} answers {e.code}"
-        except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as e:
-            broken = f"{urlsplit(url).hostname}: {getattr(e, 'reason', e)}"
-        offset = sink.seek(0, 2)
-        if attempt + 1 == ATTEMPTS:
-            raise NetworkError(
-                f"transfer of {artifact.name} broke at {offset} of {artifact.size} bytes: {broken}",
-                "run the command again: it resumes there",
-            )
-
-
-def _transfer(url: str, artifact: Artifact, sink: BinaryIO, offset: int, progress: Progress) -> None:
-    headers = {"User-Agent": "speedrun-kit", "Accept-Encoding": "identity"}
-    if offset:
-        headers["Range"] = f"bytes={offset}-"
-    request = urllib.request.Request(url, headers=headers)  # noqa: S310 the schemes are the callers'
-    with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:  # noqa: S310
-        if offset and response.status != 206:
-            offset = 0
-            sink.truncate(0)
-        promised = response.length
-        start = offset
-        while offset <= artifact.size and (chunk := response.read(min(CHUNK, artifact.size + 1 - offset))):
-            sink.write(chunk)
-            offset += len(chunk)
-            progress(artifact.name, offset, artifact.size)
-        if promised is not None and offset <= artifact.size and offset - start < promised:
-            raise ConnectionError(f"closed after {offset - start} of {promised} bytes")
 
 
 class UrlFetcher:

@@ -4,33 +4,22 @@ from __future__ import annotations
 
 import datetime
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from kit.digest import Sha256, sha256_bytes
 from kit.errors import PrerequisiteError, SchemaError
+from kit.fidelity import Fidelity
 from kit.schema import read_toml
 
 
-class FidelityLevel(StrEnum):
-    """How near a component is to the one that the record was set with."""
-
-    EXACT = "exact"
-    NEAREST_STABLE = "nearest-stable"
-    """The record ran a nightly that is gone; this is the first release after it."""
-    NEAREST = "nearest"
-    UNKNOWN = "unknown"
-    """The record does not say what it ran."""
-
-
 @dataclass(frozen=True, slots=True)
-class Fidelity:
+class Component:
     """One component of an image, compared with what the record ran."""
 
     component: str
     version: str
-    level: FidelityLevel
+    level: Fidelity
     why: str
 
 
@@ -53,7 +42,7 @@ class EraSpec:
     suite: str
     packages: tuple[str, ...]
     env: tuple[tuple[str, str], ...]
-    fidelity: tuple[Fidelity, ...]
+    fidelity: tuple[Component, ...]
     source: Path
     sha256: Sha256
     """Of image.toml's bytes; a lock made from other bytes is stale."""
@@ -99,7 +88,7 @@ def _spec(document: dict[str, Any], path: Path) -> EraSpec:
         packages=tuple(document["debian"]["packages"]),
         env=tuple(sorted(document["env"].items())),
         fidelity=tuple(
-            Fidelity(f["component"], f["version"], FidelityLevel(f["level"]), f["why"])
+            Component(f["component"], f["version"], Fidelity(f["level"]), f["why"])
             for f in document["fidelity"]
         ),
         source=path,

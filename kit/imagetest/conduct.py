@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kit.deadlines import Deadlines
 from kit.errors import KitError, UsageError
 from kit.evaluate.gpus import cuda_of
 from kit.evaluate.plan import CACHES, search_path
@@ -26,7 +27,7 @@ from kit.run.probe import Probe, probe
 from kit.run.release import await_release, proved
 from kit.run.result import RunResult, RunStatus
 from kit.run.runtime.port import Enforcement, Guest, Runtime
-from kit.run.spec import Deadlines, GpuDevice, ImageRef, Limits, RunSpec, RuntimeName
+from kit.run.spec import GpuDevice, ImageRef, Limits, RunSpec, RuntimeName
 from kit.run.supervise import Watch, supervise
 from kit.run.version import Version
 from kit.run.watcher import watched

@@ -5,8 +5,6 @@ from __future__ import annotations
 from kit.records.record import (
     TARGET_VAL_LOSS,
     UPSTREAM,
-    FidelityLevel,
-    Phases,
     PinnedLog,
     Record,
     Script,
@@ -23,8 +21,6 @@ from kit.records.script import fetch_script, own_digest, run_toml, script_files,
 __all__ = [
     "TARGET_VAL_LOSS",
     "UPSTREAM",
-    "FidelityLevel",
-    "Phases",
     "PinnedLog",
     "Record",
     "Script",

@@ -7,8 +7,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from kit.deadlines import Deadlines
 from kit.digest import Sha256, sha256_bytes
 from kit.errors import SchemaError, UsageError
+from kit.fidelity import Fidelity
 from kit.schema import read_toml
 
 TARGET_VAL_LOSS = 3.28
@@ -45,16 +47,6 @@ class WorldSize(StrEnum):
                 return gpus == 8
             case WorldSize.ACCUMULATES | WorldSize.SPLITS:
                 return gpus in (1, 2, 4, 8)
-
-
-class FidelityLevel(StrEnum):
-    """How near a component of the era's image is to what the record ran."""
-
-    EXACT = "exact"
-    NEAREST_STABLE = "nearest-stable"
-    NEAREST = "nearest"
-    UNKNOWN = "unknown"
-    """Upstream does not say what it ran."""
 
 
 class Change(StrEnum):
@@ -120,17 +112,6 @@ class Script:
 
 
 @dataclass(frozen=True, slots=True)
-class Phases:
-    """Seconds on the host's clock; see `kit.run.spec.Deadlines`, which this becomes."""
-
-    start_s: float
-    warmup_s: float
-    stall_s: float
-    teardown_s: float
-    total_s: float
-
-
-@dataclass(frozen=True, slots=True)
 class Record:
     """One record."""
 
@@ -151,8 +132,8 @@ class Record:
     torch: str | None
     """As the log says; None where it does not."""
     python: str | None
-    torch_fidelity: FidelityLevel
-    python_fidelity: FidelityLevel
+    torch_fidelity: Fidelity
+    python_fidelity: Fidelity
     grammar: str
     """How the script prints its claims on stdout: a value of `kit.run.log.Grammar`."""
     steps: int
@@ -162,7 +143,7 @@ class Record:
     tokens_per_step: int
     train_shards: int
     val_tokens: int
-    deadlines: Phases
+    deadlines: Deadlines
     manifest_sha256: Sha256
     """Of the TOML file's bytes."""
 
@@ -219,8 +200,8 @@ def _record(d: dict[str, Any], manifest: Sha256, where: str) -> Record:
         era=environment["era"],
         torch=environment.get("torch"),
         python=environment.get("python"),
-        torch_fidelity=FidelityLevel(environment["fidelity"]["torch"]),
-        python_fidelity=FidelityLevel(environment["fidelity"]["python"]),
+        torch_fidelity=Fidelity(environment["fidelity"]["torch"]),
+        python_fidelity=Fidelity(environment["fidelity"]["python"]),
         grammar=run["grammar"],
         steps=run["steps"],
         untimed_steps=run["untimed_steps"],
@@ -229,7 +210,7 @@ def _record(d: dict[str, Any], manifest: Sha256, where: str) -> Record:
         tokens_per_step=data["tokens_per_step"],
         train_shards=data["train_shards"],
         val_tokens=data["val_tokens"],
-        deadlines=Phases(**{name: float(value) for name, value in d["deadlines"].items()}),
+        deadlines=Deadlines(**{name: float(value) for name, value in d["deadlines"].items()}),
         manifest_sha256=manifest,
     )
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kit.deadlines import Deadlines
 from kit.run.result import PhaseTime, Point
-from kit.run.spec import Deadlines, Phase
+from kit.run.spec import Phase
 
 STALL = "stall"
 TOTAL = "total"

@@ -8,11 +8,12 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from kit.deadlines import Deadlines
 from kit.errors import RunError
 from kit.run.log import Grammar
 from kit.run.result import RunStatus
 from kit.run.runtime.port import Enforcement, Guest, Runtime
-from kit.run.spec import Deadlines, Mount, RunSpec
+from kit.run.spec import Mount, RunSpec
 from kit.run.supervise import Watch, supervise
 
 SCRIPT = Path(__file__).resolve().parent.parent / "guest" / "isolation.py"

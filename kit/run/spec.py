@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
 
+from kit.deadlines import Deadlines
 from kit.digest import Sha256
 
 GIB = 1 << 30
@@ -41,18 +42,6 @@ class Phase(StrEnum):
     """To the last validation claim."""
     TEARDOWN = "teardown"
     """From the last validation claim to the guest's exit."""
-
-
-@dataclass(frozen=True, slots=True)
-class Deadlines:
-    """Seconds on the host's monotonic clock after which the guest is killed."""
-
-    start_s: float = 300.0
-    warmup_s: float = 1500.0
-    stall_s: float = 600.0
-    """Longest time without a new step; runs only after the warm-up."""
-    teardown_s: float = 120.0
-    total_s: float = 3600.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,11 @@ from conftest import SPEEDRUN, Evaluated
 from kit.cli.options import default_store
 from kit.evaluate.gpus import cuda_of
 from kit.facts import facts_root
+from kit.fidelity import Fidelity
 from kit.image.build import survey
 from kit.image.digest import read_identity
 from kit.image.lock import read_lock
-from kit.image.spec import FidelityLevel, read_spec
+from kit.image.spec import read_spec
 from kit.records import load
 from kit.store import Store
 
@@ -39,7 +40,7 @@ def test_the_lock_holds_what_the_records_ran():
     assert "setuptools" in versions, "triton 3.0.0 imports it"
     torch = next(f for f in spec.fidelity if f.component == "torch")
     said = {load(facts_root() / "records", number).torch for number in (4, 5, 6)}
-    assert torch.level is FidelityLevel.EXACT and said == {torch.version}
+    assert torch.level is Fidelity.EXACT and said == {torch.version}
 
 
 def test_the_lowest_layer_is_the_one_of_the_cpu_era():

@@ -26,7 +26,6 @@ from kit.bundle.predicate import (
     Cpu,
     Data,
     Environment,
-    Fidelity,
     Hardware,
     Image,
     InputFile,
@@ -45,10 +44,12 @@ from kit.bundle.predicate import (
     Task,
     Verdict,
 )
+from kit.deadlines import Deadlines
 from kit.digest import canonical_json, sha256_bytes, tree_digest
+from kit.fidelity import Fidelity
 from kit.run.log import Grammar, read_run
 from kit.run.result import PhaseTime, RunResult, RunStatus, Teardown, Usage
-from kit.run.spec import Deadlines, Limits, Phase, RunSpec, RuntimeName
+from kit.run.spec import Limits, Phase, RunSpec, RuntimeName
 
 HERE = Path(__file__).parent
 

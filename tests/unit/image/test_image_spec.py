@@ -7,7 +7,8 @@ import datetime
 import pytest
 
 from kit.errors import PrerequisiteError, SchemaError
-from kit.image.spec import FidelityLevel, eras, read_spec
+from kit.fidelity import Fidelity
+from kit.image.spec import eras, read_spec
 
 
 def test_reads_what_people_wrote(tiny):
@@ -16,7 +17,7 @@ def test_reads_what_people_wrote(tiny):
     assert spec.env == (("LANG", "C.UTF-8"), ("PATH", "/usr/local/bin:/usr/bin"))
     assert spec.own_layer == ("big",)
     assert spec.exclude_newer is None
-    assert spec.fidelity[0].level is FidelityLevel.UNKNOWN
+    assert spec.fidelity[0].level is Fidelity.UNKNOWN
 
 
 def test_an_unknown_era_lists_the_known_ones(tiny):

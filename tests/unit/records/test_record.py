@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from kit.deadlines import Deadlines
 from kit.digest import sha256_file
 from kit.errors import SchemaError, UsageError
 from kit.facts import facts_root
-from kit.records import FidelityLevel, Record, ScriptSource, WorldSize, load, load_all, run_toml
+from kit.fidelity import Fidelity
+from kit.records import Record, ScriptSource, WorldSize, load, load_all, run_toml
 from kit.run.log import Grammar
-from kit.run.spec import Deadlines
 
 RECORDS = facts_root() / "records"
 ALL = load_all(RECORDS)
@@ -71,11 +72,11 @@ class TestEachRecord:
             assert record.steps == record.log.final_step
 
     def test_its_fidelity_follows_from_what_its_log_says(self, record: Record) -> None:
-        assert (record.torch_fidelity is FidelityLevel.UNKNOWN) is (record.torch is None)
-        assert (record.python_fidelity is FidelityLevel.UNKNOWN) is (record.python is None)
+        assert (record.torch_fidelity is Fidelity.UNKNOWN) is (record.torch is None)
+        assert (record.python_fidelity is Fidelity.UNKNOWN) is (record.python is None)
         if record.torch:
             exact = f"torch-{record.torch.split('+')[0]}" == record.era
-            assert (record.torch_fidelity is FidelityLevel.EXACT) is exact
+            assert (record.torch_fidelity is Fidelity.EXACT) is exact
 
     def test_its_arguments_are_those_of_a_run_toml(self, record: Record) -> None:
         assert bool(record.script.args) is (record.script.source is ScriptSource.FILE)

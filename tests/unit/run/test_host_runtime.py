@@ -9,11 +9,12 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from kit.deadlines import Deadlines
 from kit.run import processes
 from kit.run.log import Grammar
 from kit.run.result import RunStatus
 from kit.run.runtime.host import Host
-from kit.run.spec import Deadlines, Limits, Mount, RunSpec
+from kit.run.spec import Limits, Mount, RunSpec
 from kit.run.supervise import Watch, supervise
 from kit.run.watcher import watched
 

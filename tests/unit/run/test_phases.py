@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 
+from kit.deadlines import Deadlines
 from kit.run.phases import STALL, TOTAL, PhaseClock
 from kit.run.result import Point
-from kit.run.spec import Deadlines, Phase
+from kit.run.spec import Phase
 
 DEADLINES = Deadlines(start_s=10, warmup_s=100, stall_s=20, teardown_s=5, total_s=500)
 

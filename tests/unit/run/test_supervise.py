@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from kit.deadlines import Deadlines
 from kit.run.log import Grammar
 from kit.run.result import RunStatus, Usage
 from kit.run.runtime.port import Enforcement
-from kit.run.spec import Deadlines, Limits, Phase, RunSpec, RuntimeName
+from kit.run.spec import Limits, Phase, RunSpec, RuntimeName
 from kit.run.supervise import Watch, supervise
 
 VAL = b"step:%d/10 val_loss:3.5000 train_time:%dms step_avg:1.00ms\n"
