@@ -22,6 +22,7 @@ from kit.capsule.content import Capsule
 from kit.data.synth import load_smoke
 from kit.digest import sha256_file
 from kit.errors import DigestMismatch, UsageError
+from kit.evaluate.audits import Wanted
 from kit.evaluate.conduct import Listener, Outcome, conduct
 from kit.evaluate.plan import Plan, draft
 from kit.evaluate.prepare import prepared
@@ -115,12 +116,12 @@ def plan_again(first: First, runtime: RuntimeName | None, engine: str) -> Plan:
     return draft(again, first.places)
 
 
-def repeat(first: First, plan: Plan, listener: Listener) -> Reproduction:
-    """Run it again and compare. Raises as `prepared` and `conduct` do."""
+def repeat(first: First, plan: Plan, listener: Listener, wanted: Wanted | None = None) -> Reproduction:
+    """Run it again, make the audits that are wanted, and compare. Raises as `prepared` and `conduct` do."""
     found = first.found
     named = Reproduces(found.predicate.run.id, found.key_id, sha256_file(found.path))
     with prepared(plan, first.places) as ready:
-        outcome = conduct(replace(ready, reproduces=named), first.places, listener)
+        outcome = conduct(replace(ready, reproduces=named), first.places, listener, wanted)
     second = open_bundle(outcome.bundle, Trusted(()))
     record = records.load(first.places.records, found.predicate.task.record)
     allowed = tolerance(found.predicate.run.profile, record)

@@ -13,6 +13,7 @@ from math import sqrt
 
 from kit.bundle.predicate import Isolation, Predicate, Profile, Verdict
 from kit.bundle.statement import Statement
+from kit.bundle.timing import time_of
 from kit.records import Record
 from kit.run.result import RunStatus
 
@@ -57,7 +58,7 @@ class Comparison:
     curve_difference: float | None
     """The largest difference at a step that both validated at; shown, not judged."""
     time_ratio: float | None
-    """Second over first."""
+    """Second over first; with the excess outside their own clocks where both measured it."""
     tolerance: Tolerance
 
 
@@ -84,6 +85,8 @@ def compare(first: Statement, second: Statement, allowed: Tolerance) -> Comparis
         return Comparison(Agreement.NOT_COMPARABLE, against, loss, _curve(a, b), ratio, allowed)
     wrong = list(_contradictions(a, b, allowed))
     notes = [] if _times_count(a, b) else ["times are not compared: " + _why_not_times(a)]
+    if _excess_is_left_out(a, b):
+        notes.append("what they needed outside their own clocks is not compared: one did not measure it")
     agreement = Agreement.NOT_REPRODUCED if wrong else Agreement.REPRODUCED
     return Comparison(agreement, (*wrong, *notes), loss, _curve(a, b), ratio, allowed)
 
@@ -148,14 +151,17 @@ def _difference(a: float | None, b: float | None) -> float | None:
 
 
 def _ratio(a: Predicate, b: Predicate) -> float | None:
-    times = [_time_ms(p) for p in (a, b)]
-    return None if times[0] is None or times[1] is None or times[0] <= 0 else times[1] / times[0]
+    first, second = time_of(a), time_of(b)
+    if first is None or second is None or first.claimed <= 0:
+        return None
+    if first.excess is None or second.excess is None:
+        return second.claimed / first.claimed
+    return second.total / first.total
 
 
-def _time_ms(p: Predicate) -> float | None:
-    if p.claims.train_time_ms is not None:
-        return float(p.claims.train_time_ms)
-    return None if p.observations.train_wall_s is None else 1000 * p.observations.train_wall_s
+def _excess_is_left_out(a: Predicate, b: Predicate) -> bool:
+    measured = [time is not None and time.excess is not None for time in (time_of(a), time_of(b))]
+    return _times_count(a, b) and any(measured) and not all(measured)
 
 
 def _curve(a: Predicate, b: Predicate) -> float | None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Folder of runs."
 )
+@click.option("--audit", "audits", metavar="NAMES", help="Audits of the rerun, as in `speedrun eval`.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the bundle's path.")
 @store_option
 @mirror_option
@@ -36,6 +37,7 @@ def command(
     offline: bool,
     runtime: str,
     out: Path,
+    audits: str | None,
     as_json: bool,
     store: Path,
     mirror: Path | None,
@@ -53,20 +55,23 @@ def command(
     Examples:
       speedrun reproduce runs/<run_id>
       speedrun reproduce result.capsule.tar --offline
+      speedrun reproduce runs/<run_id> --audit baseline,canary
     """
     from kit.bundle.agreement import Agreement
     from kit.bundle.keys import trusted
     from kit.cli.eval import listener
     from kit.cli.live import close
     from kit.cli.places import places as places_of
+    from kit.evaluate.audits import wanted
     from kit.reproduce import plan_again, repeat
     from kit.run.spec import RuntimeName
 
     places = places_of(store, mirror, keys, out, offline)
+    asked = wanted((audits or "").replace(",", " ").split())
     with _first(source, trusted(keys), places) as first, cancellable() as cancelled:
         _tell(first)
         plan = plan_again(first, None if runtime == "auto" else RuntimeName(runtime), docker_socket())
-        found = repeat(first, plan, listener(plan, cancelled))
+        found = repeat(first, plan, listener(plan, cancelled), asked)
     close(found.outcome)
     _spell(found)
     if as_json:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from kit.audit.baseline import EXCESS, EXCESS_FIGURE
 from kit.bundle.keys import Trusted
 from kit.bundle.predicate import Predicate, Profile, Verdict
+from kit.bundle.timing import time_of
 from kit.bundle.verify import Verified, open_bundle
 from kit.errors import PrerequisiteError, SchemaError, UsageError
 from kit.records import Record, load, own_digest
@@ -150,8 +150,8 @@ def rows_of(found: Verified, record_of: Callable[[int], Record], config: str = "
     """
     Return a verified run's rows: one, or for a record's own script one of each task that it is an arm of.
 
-    A candidate that missed the target has neither loss nor time: it failed. Raises `UsageError` for a smoke
-    run.
+    A candidate that missed the target has neither loss nor time: it failed. A time includes the excess that
+    an audit measured. Raises `UsageError` for a smoke run.
     """
     p = found.predicate
     if p.run.profile is not Profile.FULL:
@@ -162,6 +162,7 @@ def rows_of(found: Verified, record_of: Callable[[int], Record], config: str = "
     if own and record.number > 1:
         roles.append((record.number - 1, Role.TARGET))
     valid = own or p.score.verdict is Verdict.REACHED
+    time = time_of(p)
     return [
         Row(
             task=task,
@@ -170,30 +171,13 @@ def rows_of(found: Verified, record_of: Callable[[int], Record], config: str = "
             machine=_machine(p),
             run=p.run.id,
             val_loss=p.claims.final_val_loss if valid else None,
-            time_ms=_time_ms(p) if valid else None,
+            time_ms=time.total if valid and time else None,
             fsr=None,
             source=str(found.path),
         )
         for task, role in roles
         if record_of(task).no_task is None
     ]
-
-
-def _time_ms(p: Predicate) -> float | None:
-    """
-    Return the guest's own time where it has a clock, else the host's from the first step on.
-
-    What the run needed outside its own clock beyond the start script on the same machine is added, where
-    that was measured.
-    """
-    if p.claims.train_time_ms is not None:
-        return float(p.claims.train_time_ms) + 1000 * _excess_s(p)
-    return None if p.observations.train_wall_s is None else 1000 * p.observations.train_wall_s
-
-
-def _excess_s(p: Predicate) -> float:
-    figures = next((c.figures for c in p.audit.checks if c.id == EXCESS.id), ())
-    return max(0.0, dict(figures).get(EXCESS_FIGURE, 0.0))
 
 
 def _machine(p: Predicate) -> str:

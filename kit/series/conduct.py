@@ -11,11 +11,11 @@ from pathlib import Path
 from kit.bundle.keys import load_or_create
 from kit.bundle.predicate import Series
 from kit.digest import tree_digest
-from kit.errors import RunError, UsageError
+from kit.errors import PrerequisiteError, RunError, UsageError
 from kit.evaluate.audits import Wanted
 from kit.evaluate.conduct import Listener, Outcome, conduct
 from kit.evaluate.plan import Plan, draft
-from kit.evaluate.prepare import Prepared, prepared
+from kit.evaluate.prepare import Prepared, looked_again, prepared
 from kit.evaluate.request import Places, Request
 from kit.run.folder import new_run_id
 from kit.run.result import RunStatus
@@ -78,9 +78,9 @@ def conduct_series(
     """
     Run a series and return its signed record. Audits that are `wanted` are made of candidates only.
 
-    A run that fails, or whose engine fails, is one of the series; the next one starts. Whatever ends the
-    series, every reserved run has a bundle or is named as never started. `ended` hears of each run, with
-    None for one that was lost.
+    A run that fails, whose engine fails, or whose GPUs are not fit when its turn comes, is one of the series;
+    the next one starts. Whatever ends the series, every reserved run has a bundle or is named as never
+    started. `ended` hears of each run, with None for one that was lost.
     """
     signer = load_or_create(places.keys)
     with contextlib.ExitStack() as stack:
@@ -122,11 +122,11 @@ def _run_all(
 ) -> str:
     """Return why the series ended."""
     for slot in plan.slots:
-        base = ready[slot.arm]
+        base = looked_again(ready[slot.arm], places)
         spec = replace(base.spec, run_id=slot.run_id)
         mine = replace(base, spec=spec, nonce=slot.nonce, series=series)
         outcome: Outcome | None = None
-        with contextlib.suppress(RunError):  # its record says `lost`, and why
+        with contextlib.suppress(RunError, PrerequisiteError):  # its record says `lost`, and why
             audits = wanted if slot.arm is Arm.CANDIDATE else None
             outcome = conduct(mine, places, listen(base.plan), audits)
         ended(slot, outcome)

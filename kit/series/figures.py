@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kit.bundle import folder
 from kit.bundle.keys import Trusted
 from kit.bundle.predicate import Predicate, Verdict
+from kit.bundle.timing import Time, outside_ms, time_of
 from kit.bundle.verify import Verified, open_bundle
 from kit.digest import sha256_file
 from kit.errors import DigestMismatch
 from kit.metrics import MeanTest, Ratio, fieller, mean_below, mean_interval
-from kit.series.record import PLAN, RECORD, Arm, SeriesBody, Slot, read
+from kit.series.papers import differences, read_papers
+from kit.series.record import Arm, SeriesBody, Slot
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,13 @@ class Member:
     slot: Slot
     found: Verified | None
     """None if it never started."""
+    time: Time | None
+    """Of a run that ended with a loss. A candidate's has its excess, where that was measured."""
+
+    @property
+    def counts(self) -> bool:
+        """It ended with a loss."""
+        return self.found is not None and _has_loss(self.found.predicate)
 
     @property
     def loss(self) -> float | None:
@@ -30,16 +39,8 @@ class Member:
 
     @property
     def time_ms(self) -> float | None:
-        """The time that it claims, else the host's from the first step on, if the run completed."""
-        return time_ms(self.found.predicate) if self.counts and self.found else None
-
-    @property
-    def counts(self) -> bool:
-        """It ended with a loss, whether that reached the target or not."""
-        return self.found is not None and self.found.predicate.score.verdict in (
-            Verdict.REACHED,
-            Verdict.MISSED,
-        )
+        """What it is scored by: its own clock's time and its excess."""
+        return self.time.total if self.time else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,45 +81,45 @@ def open_series(path: Path, trusted: Trusted) -> SeriesFigures:
     """
     Verify a series: plan, record, every run's bundle with its files, and that each is the reserved one.
 
-    `path` is the series' folder; its runs are beside it. Raises as `read` and `open_bundle`;
+    `path` is the series' folder; its runs are beside it. Raises as `read_papers` and `open_bundle`;
     `DigestMismatch` if a run is not the reserved one, or is missing.
     """
     where = path if path.is_dir() else path.parent
-    planned, _, _ = read(where / PLAN, trusted)
-    body, digests, known = read(where / RECORD, trusted)
-    ended = body.ended
-    plan_sha256 = sha256_file(where / PLAN)
-    if ended is None or ended.plan_sha256 != plan_sha256 or planned.plan != body.plan:
-        raise DigestMismatch(f"{where / RECORD} is not the record of {PLAN}")
-    if sorted([*digests, *ended.not_started]) != sorted(slot.run_id for slot in body.plan.slots):
-        raise DigestMismatch(f"{where / RECORD} does not account for every reserved run")
-    members = []
-    for slot in body.plan.slots:
-        found = None
-        if slot.run_id in digests:
-            bundle = where.parent / slot.run_id / folder.BUNDLE
-            found = open_bundle(bundle, trusted)
-            _require_reserved(found, slot, plan_sha256, digests[slot.run_id])
-        members.append(Member(slot, found))
-    return _figures(body, known, tuple(members))
+    papers = read_papers(where, trusted)
+    found = []
+    for slot in papers.plan.slots:
+        run = None
+        if slot.run_id in papers.bundles:
+            run = open_bundle(where.parent / slot.run_id / folder.BUNDLE, trusted)
+            for why in differences(papers, run, sha256_file(run.path)):
+                raise DigestMismatch(f"{run.path} {why}")
+        found.append((slot, run))
+    known = papers.trusted and all(run.trusted for _, run in found if run)
+    outside = _outside_ms([run.predicate for slot, run in found if slot.arm is Arm.START and run])
+    members = tuple(Member(slot, run, _time(slot, run, outside)) for slot, run in found)
+    return _figures(SeriesBody(papers.plan, papers.ended), known, members)
 
 
-def _require_reserved(found: Verified, slot: Slot, plan_sha256: str, digest: str) -> None:
-    p = found.predicate
-    named = p.series.plan_sha256 if p.series else None
-    if (p.run.id, p.run.nonce, named) != (slot.run_id, slot.nonce, plan_sha256):
-        raise DigestMismatch(f"{found.path} is not the run that was reserved as {slot.run_id}")
-    if found.statement.subjects.submission != slot.submission_sha256:
-        raise DigestMismatch(f"{found.path} ran another submission than was reserved")
-    if sha256_file(found.path) != digest:
-        raise DigestMismatch(f"{found.path} is not the bundle that the series' record binds")
+def _outside_ms(starts: list[Predicate]) -> float | None:
+    """Return what the start record's own runs need outside their clock here: their mean, or None."""
+    outside = [ms for p in starts if _has_loss(p) and (ms := outside_ms(p)) is not None]
+    return sum(outside) / len(outside) if outside else None
 
 
-def time_ms(p: Predicate) -> float | None:
-    """Return the guest's own time where it has a clock, else the host's from the first step on."""
-    if p.claims.train_time_ms is not None:
-        return float(p.claims.train_time_ms)
-    return None if p.observations.train_wall_s is None else 1000 * p.observations.train_wall_s
+def _time(slot: Slot, run: Verified | None, outside: float | None) -> Time | None:
+    """Return a run's time; a candidate's excess is its audit's, else what the series' start arm shows."""
+    time = time_of(run.predicate) if run and _has_loss(run.predicate) else None
+    if time is None or run is None or slot.arm is not Arm.CANDIDATE:
+        return time
+    mine = outside_ms(run.predicate)
+    if time.excess is None and mine is not None and outside is not None:
+        return replace(time, excess=max(0.0, mine - outside))
+    return time
+
+
+def _has_loss(p: Predicate) -> bool:
+    """Tell whether a run ended with a loss, whether that reached the target or not."""
+    return p.score.verdict in (Verdict.REACHED, Verdict.MISSED)
 
 
 def _figures(body: SeriesBody, known: bool, members: tuple[Member, ...]) -> SeriesFigures:

@@ -5,8 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from kit.audit.baseline import EXCESS
 from kit.bundle.agreement import Agreement, Tolerance, compare, tolerance
-from kit.bundle.predicate import Gpu, Isolation, Profile, Verdict
+from kit.bundle.predicate import AuditCheck, Gpu, Isolation, Outcome, Profile, Severity, Verdict
 from kit.bundle.statement import Statement
 from kit.digest import sha256_bytes
 from kit.run.result import RunStatus
@@ -74,6 +75,27 @@ def test_times_of_other_gpus_are_shown_but_not_judged(first):
     found = compare(a, b, ALLOWED)
     assert found.agreement is Agreement.REPRODUCED and found.time_ratio == 10.0
     assert "the GPUs differ" in found.reasons[-1]
+
+
+def with_excess(statement, seconds, outcome=Outcome.PASSED):
+    check = AuditCheck(EXCESS.id, Severity.WARNING, outcome, "x", (("excess_s", seconds),))
+    return part(statement, "audit", checks=(*statement.predicate.audit.checks, check))
+
+
+def test_work_outside_its_own_clock_counts_where_both_runs_measured_it(first):
+    a, b = with_excess(full(first, GPU), 0.0), with_excess(full(first, GPU), 0.2)
+    found = compare(a, b, ALLOWED)
+    assert found.time_ratio == pytest.approx(5200 / 5000)
+    assert found.agreement is Agreement.NOT_REPRODUCED
+    assert compare(b, a, ALLOWED).agreement is Agreement.REPRODUCED
+
+
+@pytest.mark.parametrize("outcome", [None, Outcome.SKIPPED])
+def test_an_excess_that_one_run_did_not_measure_is_left_out_and_said(first, outcome):
+    a, b = with_excess(full(first, GPU), 3.0), full(first, GPU)
+    found = compare(a, b if outcome is None else with_excess(b, 0.0, outcome), ALLOWED)
+    assert found.time_ratio == 1.0 and found.agreement is Agreement.REPRODUCED
+    assert "outside their own clocks is not compared" in found.reasons[-1]
 
 
 def other_image(s):

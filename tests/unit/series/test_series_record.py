@@ -10,8 +10,9 @@ import pytest
 
 pytest.importorskip("scipy")
 
+from kit.audit.baseline import EXCESS
 from kit.bundle.keys import Trusted
-from kit.bundle.predicate import Profile, Series
+from kit.bundle.predicate import Audit, AuditCheck, Outcome, Profile, Series, Severity
 from kit.cli import run as speedrun
 from kit.digest import canonical_json
 from kit.errors import DigestMismatch, KitError, PrerequisiteError, SignatureError
@@ -22,6 +23,7 @@ from kit.series.record import Arm, Rule, SeriesPlan, Slot, close, close_lost, ne
 
 ASSETS = Path(__file__).parents[2] / "assets" / "bundles"
 SCRIPTS = {arm: f"# {arm}\n".encode() for arm in Arm}
+ON_TIME = dict.fromkeys(Arm, 0.0)
 TIMES = {Arm.START: (9000, 9040, 8990), Arm.TARGET: (5000, 5030, 4990), Arm.CANDIDATE: (7000, 7010, 6960)}
 
 
@@ -44,7 +46,10 @@ def trusted(press):
 def series(tmp_path, press):
     """Make a series of runs that the press prints, and return its folder."""
 
-    def make(runs=3, interleave=True, times=TIMES, started=None, losses=None, rule=Rule.ALL_RUNS, end=True):
+    def make(
+        runs=3, interleave=True, times=TIMES, started=None, losses=None, rule=Rule.ALL_RUNS, end=True,
+        late=ON_TIME, checks=(),
+    ):  # fmt: skip
         arms = order(Asked(runs, interleave))
         started = len(arms) if started is None else started
         slots = tuple(
@@ -57,11 +62,14 @@ def series(tmp_path, press):
             for n, arm in enumerate(arms[:started]):
                 at, seen[arm] = seen[arm], seen[arm] + 1
                 loss = losses[at] if losses and arm is Arm.CANDIDATE else 3.2790
+                extra = {"series": Series(plan.id, digest)}
+                if checks and arm is Arm.CANDIDATE:
+                    extra["audit"] = Audit(checks)
                 press.press(
                     tmp_path,
                     press.Sample(
-                        n, script=SCRIPTS[arm], time_ms=times[arm][at % 3], final_loss=loss,
-                        extra=(("series", Series(plan.id, digest)),),
+                        n, script=SCRIPTS[arm], time_ms=times[arm][at % 3], final_loss=loss, late_s=late[arm],
+                        extra=tuple(extra.items()),
                     ),
                 )  # fmt: skip
             if end:
@@ -87,6 +95,47 @@ def test_its_figures_are_those_of_its_runs(series, trusted):
     (candidate,) = (a for a in found.arms if a.arm is Arm.CANDIDATE)
     assert candidate.mean_ms == pytest.approx(6990)
     assert candidate.low_ms < candidate.mean_ms < candidate.high_ms
+
+
+def excess(seconds, outcome=Outcome.PASSED):
+    figures = (("excess_s", seconds),)
+    return (AuditCheck(EXCESS.id, Severity.WARNING, outcome, "compared with the start script", figures),)
+
+
+def candidates(found):
+    return [m for m in found.members if m.slot.arm is Arm.CANDIDATE]
+
+
+def test_what_a_candidate_needs_beyond_the_start_arm_outside_its_clock_is_added_to_its_time(series, trusted):
+    late = {Arm.START: 30.0, Arm.TARGET: 40.0, Arm.CANDIDATE: 32.0}
+    found = open_series(series(late=late), trusted)
+    assert [round(m.time.excess) for m in candidates(found)] == [2000] * 3
+    assert [m.time.excess for m in found.members if m.slot.arm is not Arm.CANDIDATE] == [None] * 6
+    more = [ms + 2000 for ms in TIMES[Arm.CANDIDATE]]
+    assert found.ratio.estimate == pytest.approx(
+        fieller(TIMES[Arm.START], TIMES[Arm.TARGET], more).estimate, abs=1e-3
+    )
+
+
+def test_a_candidate_that_needs_less_outside_its_clock_gains_nothing(series, trusted):
+    found = open_series(series(late={Arm.START: 30.0, Arm.TARGET: 30.0, Arm.CANDIDATE: 1.0}), trusted)
+    assert [m.time.excess for m in candidates(found)] == [0.0] * 3
+
+
+def test_the_excess_that_an_audit_measured_goes_before_that_of_the_arms(series, trusted):
+    found = open_series(series(late=ON_TIME | {Arm.CANDIDATE: 9.0}, checks=excess(3.5)), trusted)
+    assert [m.time.excess for m in candidates(found)] == [3500.0] * 3
+
+
+def test_without_arms_and_audits_the_excess_is_unknown_and_not_0(series, trusted):
+    alone = open_series(series(interleave=False), trusted)
+    assert [m.time.excess for m in alone.members] == [None] * 3
+    assert alone.members[0].time_ms == TIMES[Arm.CANDIDATE][0]
+
+
+def test_a_skipped_audit_measured_nothing(series, trusted):
+    found = open_series(series(interleave=False, checks=excess(0.0, Outcome.SKIPPED)), trusted)
+    assert [m.time.excess for m in found.members] == [None] * 3
 
 
 def test_a_gap_within_the_noise_is_unresolved(series, trusted):

@@ -1,0 +1,67 @@
+"""A series' two signed documents together, and whether verified runs are those they reserved. Runs none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from kit.bundle.keys import Trusted
+from kit.bundle.verify import Verified
+from kit.digest import Sha256, sha256_file
+from kit.errors import DigestMismatch
+from kit.series.record import PLAN, RECORD, Ended, SeriesPlan, Slot, read
+
+
+@dataclass(frozen=True, slots=True)
+class Papers:
+    """A verified plan and, once the series has ended, the record that belongs to it."""
+
+    plan: SeriesPlan
+    plan_sha256: Sha256
+    """Of plan.json: what the runs name."""
+    ended: Ended | None
+    """None while it goes on."""
+    bundles: dict[str, Sha256]
+    """Run id -> sha256 of its bundle, of each run that ended; empty while the series goes on."""
+    trusted: bool
+    """The reader chose the keys of both."""
+
+    @property
+    def slots(self) -> dict[str, Slot]:
+        """Run id -> what was reserved."""
+        return {slot.run_id: slot for slot in self.plan.slots}
+
+
+def read_papers(where: Path, trusted: Trusted, unfinished: bool = False) -> Papers:
+    """
+    Verify the documents in a series' folder; the runs are not looked at.
+
+    Without `unfinished` the record must be there. Raises as `read`, and `DigestMismatch` if the record is not
+    the plan's or does not account for every reserved run.
+    """
+    planned, _, known = read(where / PLAN, trusted)
+    plan_sha256 = sha256_file(where / PLAN)
+    if unfinished and not (where / RECORD).exists():
+        return Papers(planned.plan, plan_sha256, None, {}, known)
+    body, bundles, known_too = read(where / RECORD, trusted)
+    ended = body.ended
+    if ended is None or ended.plan_sha256 != plan_sha256 or planned.plan != body.plan:
+        raise DigestMismatch(f"{where / RECORD} is not the record of {PLAN}")
+    reserved = sorted(slot.run_id for slot in body.plan.slots)
+    if sorted([*bundles, *ended.not_started]) != reserved or len(set(reserved)) != len(reserved):
+        raise DigestMismatch(f"{where / RECORD} does not account for every reserved run")
+    return Papers(body.plan, plan_sha256, ended, bundles, known and known_too)
+
+
+def differences(papers: Papers, found: Verified, bundle_sha256: Sha256) -> Iterator[str]:
+    """Yield why a verified run is not the one of its id that the series reserved and bound."""
+    p = found.predicate
+    slot = papers.slots.get(p.run.id)
+    named = p.series.plan_sha256 if p.series else None
+    if slot is None or (p.run.nonce, named) != (slot.nonce, papers.plan_sha256):
+        yield f"is not the run that was reserved as {p.run.id}"
+    elif found.statement.subjects.submission != slot.submission_sha256:
+        yield "ran another submission than was reserved"
+    elif papers.ended and papers.bundles.get(p.run.id) != bundle_sha256:
+        yield "is not the bundle that the series' record binds"
