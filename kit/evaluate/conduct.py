@@ -54,8 +54,9 @@ def conduct(ready: Prepared, places: Places, listener: Listener, wanted: Wanted 
     """
     Run what was prepared, make the audits that are wanted, and return the signed record.
 
-    A guest that fails is an outcome. Raises `RunError` if the kit or the engine failed; the record then
-    says `lost` and why. Raises `UsageError` for audits in a runtime that contains nothing.
+    A guest that fails is an outcome. Raises `RunError` if the kit or the engine failed, `PrerequisiteError`
+    if the prepared GPUs are not fit; the record then says `lost` and why. Raises `UsageError` for audits in
+    a runtime that contains nothing.
     """
     wanted = wanted or Wanted()
     if wanted.audits and not ready.plan.runtime.contains:
@@ -93,6 +94,7 @@ def _run(
     ready: Prepared, places: Places, folder: RunFolder, listener: Listener
 ) -> tuple[RunResult, tuple[ProbeCheck, ...], Enforcement]:
     runtime = ready.plan.runtime
+    ready.preflight.require()
     checks: tuple[ProbeCheck, ...] = ()
     started: list[Guest] = []
     with watched(runtime.reaper(ready.spec.run_id)):

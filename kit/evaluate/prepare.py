@@ -7,7 +7,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kit import records
@@ -83,6 +83,18 @@ def prepared(plan: Plan, places: Places) -> Iterator[Prepared]:
             for name, sha256 in files_under(folder).items()
         )
         yield Prepared(plan, spec, image, fidelity, data, files, ready, secrets.token_hex(16))
+
+
+def looked_again(ready: Prepared, places: Places) -> Prepared:
+    """
+    Return `ready` with the machine's GPUs as they are now, for a run that starts later than it was prepared.
+
+    Nothing is raised: a run whose GPUs are not fit any more is refused by `conduct`, and recorded.
+    """
+    now = gpus.look(ready.plan, places)
+    devices = tuple(GpuDevice(gpu.uuid, gpu.minor) for gpu in now.gpus)
+    env = tuple(sorted({**dict(ready.spec.env), **visible_gpus(now)}.items()))
+    return replace(ready, preflight=now, spec=replace(ready.spec, gpu_devices=devices, env=env))
 
 
 def fidelity_of(record: Record, layout: Layout) -> tuple[tuple[str, Fidelity], ...]:
