@@ -174,6 +174,7 @@ def listener(plan: Plan, cancelled: Callable[[], bool]) -> Listener:
         watch=Watch(phase=live.phase, point=live.point, cancelled=cancelled),
         reserved=live.reserved,
         probed=live.probed,
+        measured=live.measured,
         rerunning=lambda name: note(f"  audit: running {name}"),
     )
 

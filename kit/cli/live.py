@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kit.cli.speed import speed_lines
 from kit.cli.terminal import note
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from kit.run.probe import Probe
     from kit.run.result import Point
     from kit.run.spec import Phase
+    from kit.run.speed import Speed
 
 EVERY_S = 2.0
 LAST_LINES = 12
@@ -55,6 +57,13 @@ class Live:
             note(f"    OPEN {check.id}: {check.detail}")
         if probe.enforcement.not_enforced:
             note(f"    not enforced on this machine: {', '.join(probe.enforcement.not_enforced)}")
+
+    def measured(self, speed: Speed) -> None:
+        """Tell how fast the GPUs are."""
+        for line in speed_lines(speed.figures):
+            note(f"  {line}")
+        if speed.fault:
+            note(f"  UNRANKED: the GPUs could not be measured: {speed.fault}")
 
     def phase(self, phase: Phase, now_s: float) -> None:
         """Tell that a phase began."""

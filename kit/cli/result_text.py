@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from kit.bundle.predicate import Outcome, Predicate
 from kit.bundle.trust import standing
 from kit.bundle.verify import Verified
+from kit.cli.speed import speed_lines
 from kit.cli.terminal import megabytes, printable
 
 MAX_POINTS = 12
@@ -103,6 +104,7 @@ def _environment(p: Predicate) -> Iterator[str]:
                 f"{p.hardware.cpu.model}, {p.hardware.cpu.cores} cores, {megabytes(p.hardware.memory)}",
             ),
             ("GPUs", gpus),
+            *(("speed", line) for line in speed_lines(p.hardware.probe or ())),
             ("isolation", str(where.isolation.level)),
         ]
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from kit.audit.finding import Finding
 from kit.bundle.codec import pairs, prose
@@ -36,17 +36,32 @@ from kit.run.gpu import MODEL, Preflight
 from kit.run.probe import ProbeCheck
 from kit.run.result import RunResult
 from kit.run.runtime.port import Enforcement
+from kit.run.speed import Speed
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was found out around a run, beside its result."""
+
+    checks: tuple[ProbeCheck, ...] = ()
+    """Of the isolation probe."""
+    enforcement: Enforcement | None = None
+    """None if no guest was started."""
+    speed: Speed | None = None
+    """None if the run has no GPUs."""
+
+
+NOTHING_SEEN = Seen()
 
 
 def compose(
     ready: Prepared,
     places: Places,
     result: RunResult,
-    checks: tuple[ProbeCheck, ...],
-    enforcement: Enforcement | None,
+    seen: Seen,
     findings: tuple[Finding, ...],
 ) -> Predicate:
-    """Return the whole predicate; `enforcement` is None if no guest was started."""
+    """Return the whole predicate of one run."""
     plan = ready.plan
     claims = claims_of(result.points, plan.grammar)
     audits = tuple(
@@ -67,10 +82,10 @@ def compose(
             era=plan.era,
             image=ready.image,
             fidelity=ready.fidelity,
-            runtime=runtime_of(enforcement) if enforcement else _unstarted(ready),
-            isolation=_isolation(ready, checks),
+            runtime=runtime_of(seen.enforcement) if seen.enforcement else _unstarted(ready),
+            isolation=_isolation(ready, seen.checks),
         ),
-        hardware=_hardware(ready.preflight),
+        hardware=_hardware(ready.preflight, seen.speed),
         inputs=Inputs(
             submission=ready.files,
             data=ready.data,
@@ -83,13 +98,14 @@ def compose(
         reproduces=ready.reproduces,
         series=ready.series,
     )
-    return replace(predicate, score=_score(predicate, verdict, _unranked(ready)))
+    return replace(predicate, score=_score(predicate, verdict, _unranked(ready, seen.speed)))
 
 
-def _unranked(ready: Prepared) -> tuple[str, ...]:
+def _unranked(ready: Prepared, speed: Speed | None) -> tuple[str, ...]:
     """Return what only the host knows against ranking, beside what the predicate shows."""
     warnings = (f.detail for f in ready.preflight.warnings if f.id != MODEL)
-    return tuple(prose(reason) for reason in (*ready.plan.obstacles, *warnings))
+    slow = (f"how fast its GPUs are is not known: {speed.fault}",) if speed and speed.fault else ()
+    return tuple(prose(reason) for reason in (*ready.plan.obstacles, *warnings, *slow))
 
 
 def _score(predicate: Predicate, verdict: Verdict, unranked: tuple[str, ...]) -> Score:
@@ -113,12 +129,12 @@ def _isolation(ready: Prepared, checks: tuple[ProbeCheck, ...]) -> IsolationRepo
     return IsolationReport(level, found)
 
 
-def _hardware(preflight: Preflight) -> Hardware:
+def _hardware(preflight: Preflight, speed: Speed | None) -> Hardware:
     here = machine.look()
     return Hardware(
         cpu=Cpu(here.cpu, here.cores),
         memory=here.memory,
         gpus=tuple(Gpu(gpu.index, gpu.name, gpu.uuid, gpu.memory) for gpu in preflight.gpus),
         driver=preflight.driver or here.driver,
-        probe=None,
+        probe=speed.figures or None if speed else None,
     )

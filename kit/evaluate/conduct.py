@@ -18,7 +18,7 @@ from kit.digest import Sha256, tree_digest
 from kit.errors import KitError, RunError, UsageError
 from kit.evaluate import reruns
 from kit.evaluate.audits import Wanted, at_rest, start_script
-from kit.evaluate.compose import compose
+from kit.evaluate.compose import NOTHING_SEEN, Seen, compose
 from kit.evaluate.lost import lost_result, mark_lost, sign
 from kit.evaluate.prepare import Prepared
 from kit.evaluate.request import Places
@@ -26,7 +26,8 @@ from kit.run.folder import RunFolder, reserve
 from kit.run.probe import Probe, ProbeCheck, probe
 from kit.run.release import await_release, proved
 from kit.run.result import RunResult
-from kit.run.runtime.port import Enforcement, Guest
+from kit.run.runtime.port import Guest
+from kit.run.speed import Speed, measure
 from kit.run.supervise import Watch, supervise
 from kit.run.watcher import watched
 
@@ -38,6 +39,8 @@ class Listener:
     watch: Watch = field(default_factory=Watch)
     reserved: Callable[[RunFolder], None] = lambda folder: None
     probed: Callable[[Probe], None] = lambda probe: None
+    measured: Callable[[Speed], None] = lambda speed: None
+    """Called with how fast the run's GPUs are."""
     rerunning: Callable[[str], None] = lambda name: None
     """Called with the name of each further run that an audit starts."""
 
@@ -70,7 +73,7 @@ def conduct(ready: Prepared, places: Places, listener: Listener, wanted: Wanted 
     with reserve(places.out, ready.spec.run_id, intent, ready.spec.submission) as folder:
         listener.reserved(folder)
         try:
-            result, checks, enforcement = _run(ready, places, folder, listener)
+            result, seen = _run(ready, places, folder, listener)
             bench = reruns.Bench(
                 ready, places, folder, wanted, start, listener.watch.cancelled, listener.rerunning
             )
@@ -79,20 +82,18 @@ def conduct(ready: Prepared, places: Places, listener: Listener, wanted: Wanted 
             reason = e.message if isinstance(e, KitError) else f"the kit failed: {type(e).__name__}: {e}"
             mark_lost(folder, signer, reason)
             raise
-        predicate = compose(ready, places, result, checks, enforcement, findings)
+        predicate = compose(ready, places, result, seen, findings)
         subjects = Subjects(submission, result.log_sha256, result.stamps_sha256)
         sign(folder, signer, statement(predicate, subjects))
     return Outcome(predicate, folder.result)
 
 
 def _statement(ready: Prepared, places: Places, result: RunResult, submission: Sha256) -> bytes:
-    predicate = compose(ready, places, result, (), None, ())
+    predicate = compose(ready, places, result, NOTHING_SEEN, ())
     return statement(predicate, Subjects(submission, result.log_sha256, result.stamps_sha256))
 
 
-def _run(
-    ready: Prepared, places: Places, folder: RunFolder, listener: Listener
-) -> tuple[RunResult, tuple[ProbeCheck, ...], Enforcement]:
+def _run(ready: Prepared, places: Places, folder: RunFolder, listener: Listener) -> tuple[RunResult, Seen]:
     runtime = ready.plan.runtime
     ready.preflight.require()
     checks: tuple[ProbeCheck, ...] = ()
@@ -108,6 +109,8 @@ def _run(
                     f"the {runtime.name} runtime does not contain: {listed}", "see: speedrun doctor"
                 )
 
+        speed = _speed(ready, places, folder, listener)
+
         def start() -> Guest:
             started.append(runtime.start(ready.spec, folder.scratch))
             return started[0]
@@ -115,4 +118,14 @@ def _run(
         result = supervise(ready.spec, start, folder.log, folder.stamps, ready.plan.grammar, listener.watch)
         if ready.preflight.gpus:
             result = proved(result, await_release(ready.preflight.gpus, places.gpus.nvml))
-    return result, checks, started[0].enforcement
+    return result, Seen(checks, started[0].enforcement, speed)
+
+
+def _speed(ready: Prepared, places: Places, folder: RunFolder, listener: Listener) -> Speed | None:
+    """Measure the run's GPUs, if it has any, and wait until their memory is back."""
+    if not ready.preflight.gpus:
+        return None
+    speed = measure(ready.plan.runtime, ready.spec, ready.plan.python, folder.scratch)
+    listener.measured(speed)
+    await_release(ready.preflight.gpus, places.gpus.nvml)
+    return speed

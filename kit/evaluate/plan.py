@@ -31,6 +31,9 @@ from kit.run.spec import GIB, WORKSPACE, Limits, RuntimeName
 from kit.submission import Submission, load_submission
 
 REFERENCE = Path(__file__).resolve().parent.parent / "guest" / "train_reference.py"
+SITE = REFERENCE.parent / "site"
+"""What makes Python write whole lines: a part of every image, mounted where there is none."""
+HOST_SITE = PurePosixPath("/input/site")
 DATA = WORKSPACE / "data" / "fineweb10B"
 SMOKE_ERA = "cpu"
 PORT = 29500

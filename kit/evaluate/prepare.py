@@ -15,7 +15,7 @@ from kit.bundle.predicate import Data, Image, InputFile, Profile, Reproduces, Se
 from kit.data.synth import ensure_smoke
 from kit.digest import files_under
 from kit.evaluate import fineweb, gpus
-from kit.evaluate.plan import DATA, REFERENCE, Plan, search_path
+from kit.evaluate.plan import DATA, HOST_SITE, REFERENCE, SITE, Plan, search_path
 from kit.evaluate.request import HOST_IMAGE, Places
 from kit.fidelity import Fidelity
 from kit.image.build import Layout, ensure_layout
@@ -70,7 +70,7 @@ def prepared(plan: Plan, places: Places) -> Iterator[Prepared]:
             argv=plan.launcher(),
             env=environment(plan, env, ready),
             folders=plan.folders,
-            mounts=(mount,),
+            mounts=(mount, *_site(plan)),
             limits=plan.limits,
             deadlines=plan.deadlines,
             untimed_steps=plan.untimed_steps,
@@ -115,12 +115,20 @@ def _image(
     plan: Plan, places: Places
 ) -> tuple[ImageRef | None, Image | None, tuple[tuple[str, Fidelity], ...], tuple[tuple[str, str], ...]]:
     if plan.era == HOST_IMAGE:
-        return None, None, (("python", Fidelity.UNKNOWN), ("torch", Fidelity.UNKNOWN)), ()
+        site = HOST_SITE if plan.runtime.contains else SITE
+        unknown = (("python", Fidelity.UNKNOWN), ("torch", Fidelity.UNKNOWN))
+        return None, None, unknown, (("PYTHONPATH", str(site)),)
     layout, ref = bring_image(
         plan.era, plan.runtime, places.images, places.store, places.fetchers, places.progress
     )
     fidelity = fidelity_of(plan.record, layout)
     return ref, Image(layout.config_digest, layout.manifest_digest), fidelity, tuple(layout.env)
+
+
+def _site(plan: Plan) -> tuple[Mount, ...]:
+    """Return the mount that makes a guest write whole lines where no image does."""
+    wanted = plan.era == HOST_IMAGE and plan.runtime.contains
+    return (Mount(SITE, HOST_SITE),) if wanted else ()
 
 
 def bring_image(

@@ -1,6 +1,8 @@
-"""The image room's own files: what packages' scripts would have made. Runs and reads nothing."""
+"""The image room's own files: what packages' scripts would have made. Runs nothing."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 from kit.image.entry import MERGED, Entry, folder, link, literal
 
@@ -34,20 +36,8 @@ shadow: files
 hosts: files
 """
 
-_SITECUSTOMIZE = '''\
-"""
-Write whole lines, each with one system call, so that the host stamps it when it is printed.
-
-torchrun starts every rank with `python -u`, which writes a line and its end apart: on the pipe that the
-ranks share, another rank's text could come between the two.
-"""
-
-import sys
-
-for stream in (sys.stdout, sys.stderr):
-    if hasattr(stream, "reconfigure"):
-        stream.reconfigure(line_buffering=True, write_through=False)
-'''
+_SITECUSTOMIZE = Path(__file__).resolve().parent.parent / "guest" / "site" / "sitecustomize.py"
+"""Python runs it at its start. Its bytes are part of every image."""
 
 
 def base_entries(python: str) -> list[Entry]:
@@ -66,7 +56,7 @@ def base_entries(python: str) -> list[Entry]:
         literal("etc/hostname", b"localhost\n", ORIGIN),
         literal("etc/nsswitch.conf", _NSSWITCH.encode(), ORIGIN),
         literal("etc/resolv.conf", b"", ORIGIN),
-        literal(f"usr/lib/python{python}/sitecustomize.py", _SITECUSTOMIZE.encode(), ORIGIN),
+        literal(f"usr/lib/python{python}/sitecustomize.py", _SITECUSTOMIZE.read_bytes(), ORIGIN),
     ]
     links = {
         "usr/bin/awk": "mawk",

@@ -19,7 +19,7 @@ from kit.data.shard import HEADER_BYTES, pack_header
 from kit.digest import sha256_bytes
 from kit.errors import IntegrityError, PrerequisiteError, RunError
 from kit.evaluate import conduct, gpus
-from kit.evaluate.compose import compose
+from kit.evaluate.compose import NOTHING_SEEN, Seen, compose
 from kit.evaluate.lost import lost_result
 from kit.evaluate.plan import Plan, draft
 from kit.evaluate.prepare import prepared
@@ -30,6 +30,7 @@ from kit.image.spec import read_spec
 from kit.run.nvml import NOTHING
 from kit.run.release import await_release
 from kit.run.spec import GIB, RuntimeName
+from kit.run.speed import Speed
 from kit.store import Store
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "assets" / "run"))
@@ -216,7 +217,7 @@ def test_only_engines_that_use_the_container_toolkit_are_held_to_it(places):
 def predicate_of(request, places):
     ready = ready_of(request, places)
     result = lost_result(ready.spec, "a test")
-    found = compose(ready, places, result, (), None, ())
+    found = compose(ready, places, result, NOTHING_SEEN, ())
     empty = sha256_bytes(b"")
     statement(found, Subjects(empty, empty, empty))  # the schema holds
     return found
@@ -252,6 +253,26 @@ def test_an_accepted_world_size_keeps_the_result_from_ranking(request_full, plac
     assert any("98,304 tokens instead of 393,216" in why for why in score.unranked_because)
 
 
+def test_figures_of_the_speed_probe_are_in_the_signed_record(request_full, places, shards):
+    ready = ready_of(request_full, places)
+    speed = Speed((("gpu0.copy_gbs", 4312.0), ("gpu0.matmul_bf16_tflops", 781.5)), 9.0)
+    found = compose(ready, places, lost_result(ready.spec, "a test"), Seen(speed=speed), ())
+    assert found.hardware.probe == speed.figures
+    empty = sha256_bytes(b"")
+    statement(found, Subjects(empty, empty, empty))
+    assert not any("how fast" in why for why in found.score.unranked_because)
+
+
+def test_a_run_whose_gpus_were_not_measured_is_not_ranked(request_full, places, shards, monkeypatch):
+    monkeypatch.setattr(Plan, "launcher", lambda self: (self.python, self.entry))
+    monkeypatch.setattr(
+        "kit.evaluate.conduct.measure", lambda *asked: Speed((), 1.0, "it did not finish: no Triton")
+    )
+    outcome = conducted(request_full, places, monkeypatch)
+    assert outcome.predicate.run.status == "completed" and outcome.predicate.hardware.probe is None
+    assert sum("no Triton" in why for why in outcome.predicate.score.unranked_because) == 1
+
+
 @pytest.fixture
 def started_plainly(monkeypatch):
     """Start the script by itself: this environment has no torchrun."""
@@ -262,6 +283,16 @@ def conducted(request, places, monkeypatch):
     monkeypatch.setattr(conduct, "await_release", functools.partial(await_release, within_s=0.3))
     with prepared(draft(request, places), places) as ready:
         return conduct.conduct(ready, places, conduct.Listener())
+
+
+def test_the_machines_own_python_writes_whole_lines_too(
+    request_full, places, shards, started_plainly, monkeypatch
+):
+    monkeypatch.setattr(Plan, "launcher", lambda self: (self.python, "-u", self.entry))
+    script = request_full.submission / "train_gpt2.py"
+    script.write_text("import sys\nprint(sys.stdout.line_buffering, sys.stdout.write_through)\n")
+    outcome = conducted(request_full, places, monkeypatch)
+    assert (outcome.bundle.parent / "guest.log").read_text() == "True False\n"
 
 
 def test_gpu_memory_that_came_back_leaves_nothing_behind(

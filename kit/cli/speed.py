@@ -1,0 +1,31 @@
+"""Figures of the speed probe as lines for a person. Measures nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+SPELLED = (
+    ("matmul_bf16_tflops", "bf16 products {:.4g} TFLOP/s"),
+    ("copy_gbs", "copies {:.4g} GB/s"),
+    ("sm_clock_mhz", "at {:.4g} MHz"),
+    ("sm_clock_max_mhz", "of {:.4g}"),
+    ("memory_clock_mhz", "memory {:.4g} MHz"),
+    ("power_limit_w", "{:.4g} W at most"),
+    ("temperature_c", "{:.4g} °C"),
+)
+OF_A_GPU = re.compile(r"gpu([0-9]{1,4})\.[a-z0-9_]+", re.ASCII)
+
+
+def speed_lines(figures: tuple[tuple[str, float], ...]) -> Iterator[str]:
+    """Give one line for each GPU that the figures speak of, and one for the sum of all; skip other names."""
+    known = dict(figures)
+    gpus = sorted({int(found[1]) for name in known if (found := OF_A_GPU.fullmatch(name))})
+    for gpu in gpus:
+        said = [
+            text.format(known[f"gpu{gpu}.{name}"]) for name, text in SPELLED if f"gpu{gpu}.{name}" in known
+        ]
+        if said:
+            yield f"GPU {gpu}: {', '.join(said)}"
+    if "all_reduce_gbs" in known:
+        yield f"all GPUs: NCCL sums {known['all_reduce_gbs']:.4g} GB/s of bus bandwidth"
