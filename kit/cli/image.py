@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from kit.cli.imagediff import changes, diff, disk
 from kit.cli.imagetest import test
 from kit.cli.options import mirror_option, store_option
 
@@ -23,10 +24,12 @@ def command() -> None:
       speedrun image verify cpu
       speedrun image load cpu
       speedrun image test cpu
+      speedrun image diff torch-2.5.0 torch-2.5.1
     """
 
 
-command.add_command(test)
+for other in (diff, disk, test):
+    command.add_command(other)
 
 
 @command.command("list")
@@ -168,7 +171,8 @@ def build(era: str, accept: bool, store: Path, mirror: Path | None, as_json: boo
 def verify(era: str, store: Path, mirror: Path | None, as_json: bool) -> None:
     """Build an era anew from its files and compare every digest with images/ERA/digest.
 
-    Nothing that an earlier build made is read. Exits with 0 if all are the same, with 4 if one differs.
+    Nothing that an earlier build made is read. Exits with 0 if all are the same, with 4 if one differs; if
+    the store has the promised layers, it says which entries of them differ.
 
     \b
     Examples:
@@ -182,19 +186,19 @@ def verify(era: str, store: Path, mirror: Path | None, as_json: bool) -> None:
     from kit.image.fetch import default_fetchers
     from kit.store import Store
 
-    promised, found = room.verify(
-        era, facts_root() / "images", Store(store), default_fetchers(mirror), Meter()
-    )
-    differences = promised.differences(found)
+    done = room.verify(era, facts_root() / "images", Store(store), default_fetchers(mirror), Meter())
+    differences = done.differences
     if as_json:
-        expected, built = promised.document(), found.document()
-        emit_json({"era": era, "same": not differences, "promised": expected, "found": built})
+        entries = [change.document() for change in done.entries]
+        pair = {"promised": done.promised.document(), "found": done.found.document()}
+        emit_json({"era": era, "same": not differences, **pair, "entries": entries})
     if differences:
+        lines = [*differences, *changes(done.entries, "promised", "built")]
         raise DigestMismatch(
-            f"era {era} did not build into what images/{era}/digest promises:\n  " + "\n  ".join(differences),
+            f"era {era} did not build into what images/{era}/digest promises:\n  " + "\n  ".join(lines),
             "report it with the output of: speedrun doctor --json",
         )
-    note(f"{era}: config, manifest and {len(found.layers)} layers are the promised ones")
+    note(f"{era}: config, manifest and {len(done.found.layers)} layers are the promised ones")
 
 
 @command.command()

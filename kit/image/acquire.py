@@ -9,7 +9,7 @@ from kit.digest import sha256_file
 from kit.errors import DigestMismatch, PrerequisiteError
 from kit.image.fetch import PipFetcher
 from kit.image.lock import Deb, Lock, Wheel
-from kit.image.meter import Sum
+from kit.image.meter import Sum, cores
 from kit.store import Artifact, Fetcher, Progress, Store, no_progress
 
 DOWNLOADS = 4
@@ -66,10 +66,14 @@ def _outcome(pool: ThreadPoolExecutor, meter: Sum, futures: list[Future[str | No
 
 def recheck(lock: Lock, store: Store, progress: Progress = no_progress) -> None:
     """Hash every artifact in the store again. Raises `DigestMismatch` naming the first bad file."""
-    done = 0
-    for artifact in lock.artifacts:
+    meter = Sum("hash artifacts", lock.size, progress)
+
+    def check(artifact: Artifact) -> None:
         path = store.blob(artifact.sha256)
         if sha256_file(path) != artifact.sha256:
             raise DigestMismatch(f"{path} ({artifact.name}) has been changed", f"rm {path}, and run it again")
-        done += artifact.size
-        progress("hash artifacts", done, lock.size)
+        meter.part(artifact.name, artifact.size, artifact.size)
+
+    with ThreadPoolExecutor(cores()) as pool:
+        for _ in pool.map(check, sorted(lock.artifacts, key=lambda a: (-a.size, a.name))):
+            pass

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kit.digest import Sha256
+from kit.digest import Sha256, sha256_file
 from kit.errors import DigestMismatch, KitError, PrerequisiteError, StaleLock
 from kit.image.acquire import fetch, recheck
+from kit.image.assemble import ROOM, Built, assembled
+from kit.image.diff import Change, compare_layers
 from kit.image.digest import Identity, digest_path, read_identity, write_identity
-from kit.image.layer import LayerFile, Plan, plan_layers, write_layer
-from kit.image.lock import Lock, read_lock
-from kit.image.meter import Sum
-from kit.image.oci import Descriptor, Documents, blob_path, describe, read_manifest, write_layout
+from kit.image.lock import read_lock
+from kit.image.oci import Descriptor, blob_path, read_manifest, write_layout
 from kit.image.spec import Component, EraSpec, read_spec
-from kit.image.tarball import tar_size
 from kit.store import Artifact, Fetcher, FolderFetcher, Progress, Store, no_progress, place
-
-WRITERS = 2
-ROOM = "layouts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +75,18 @@ class Survey:
 
 
 @dataclass(frozen=True, slots=True)
-class Built:
-    """An image that was assembled into a folder, whatever was promised of it."""
+class Verified:
+    """What an era's lock built into, beside what was promised."""
 
-    identity: Identity
-    layers: tuple[LayerFile, ...]
-    documents: Documents
+    promised: Identity
+    found: Identity
+    entries: tuple[Change, ...]
+    """Of the layers that differ, where the store has the promised ones to compare with."""
+
+    @property
+    def differences(self) -> tuple[str, ...]:
+        """A sentence for each digest that differs; empty if the image is the promised one."""
+        return self.promised.differences(self.found)
 
 
 def ensure_layout(
@@ -158,12 +158,13 @@ def accept(
 
 def verify(
     era: str, images: Path, store: Store, fetchers: Sequence[Fetcher], progress: Progress = no_progress
-) -> tuple[Identity, Identity]:
+) -> Verified:
     """
-    Build an era anew from its artifacts in a fresh folder, and return (promised, found).
+    Build an era anew from its artifacts in a fresh folder, and compare it with what was promised.
 
-    Nothing that an earlier build made is read; artifacts in the store are hashed again before use.
-    Raises as `ensure_layout`, except that a result which differs is returned.
+    Nothing that an earlier build made is read, unless it is to explain a difference; artifacts in the
+    store are hashed again before use. Raises as `ensure_layout`, except that a result which differs is
+    returned.
     """
     spec = read_spec(images, era)
     lock = read_lock(spec)
@@ -171,7 +172,17 @@ def verify(
     fetch(lock, store, fetchers, progress)
     recheck(lock, store, progress)
     with assembled(spec, lock, store, store, progress) as built:
-        return promised, built.identity
+        return Verified(promised, built.identity, _explained(promised, built, store))
+
+
+def _explained(promised: Identity, built: Built, store: Store) -> tuple[Change, ...]:
+    """Compare the layers that differ with the promised ones, where the store has them whole."""
+    found: list[Change] = []
+    for (title, digest), layer in zip(promised.layers, built.layers, strict=False):
+        blob = store.blob(digest)
+        if layer.digest != digest and blob.exists() and sha256_file(blob) == digest:
+            found += compare_layers(title, blob, layer.path)
+    return tuple(found)
 
 
 def survey(era: str, images: Path, store: Store) -> Survey:
@@ -191,37 +202,6 @@ def survey(era: str, images: Path, store: Store) -> Survey:
 
 def _state(e: KitError) -> str:
     return "stale" if isinstance(e, StaleLock) else "missing" if isinstance(e, PrerequisiteError) else "bad"
-
-
-@contextlib.contextmanager
-def assembled(
-    spec: EraSpec, lock: Lock, artifacts: Store, scratch: Store, progress: Progress
-) -> Iterator[Built]:
-    """Assemble an image in a staging folder of `scratch`; layers that are not moved out go with it."""
-    with scratch.staging(ROOM) as folder:
-        (folder / "spool").mkdir()
-        progress(f"unpack {spec.era}", 0, 0)
-        plans = plan_layers(spec, lock, artifacts, folder / "spool")
-        layers = _write(plans, spec, folder, progress)
-        documents = describe(spec, layers)
-        titles = tuple((layer.title, layer.digest) for layer in layers)
-        yield Built(Identity(documents.config_digest, documents.manifest_digest, titles), layers, documents)
-
-
-def _write(plans: Sequence[Plan], spec: EraSpec, folder: Path, progress: Progress) -> tuple[LayerFile, ...]:
-    """Write the layers two at a time: inflating, hashing and writing leave the interpreter's lock."""
-    total = Sum(f"assemble {spec.era}", sum(tar_size(plan.entries) for plan in plans), progress)
-
-    def write(at: int) -> LayerFile:
-        file = folder / f"layer-{at}"
-        return write_layer(plans[at], spec.epoch, file, lambda done: total.part(file.name, done, 0))
-
-    with ThreadPoolExecutor(WRITERS) as pool:
-        try:
-            return tuple(pool.map(write, range(len(plans))))
-        except BaseException:
-            total.stop()
-            raise
 
 
 def _refuse_other(spec: EraSpec, promised: Identity, found: Identity) -> None:

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from zipfile import ZipFile, ZipInfo
 
 from kit.digest import CHUNK
 from kit.errors import IntegrityError
+from kit.image.inflate import Packed, inflated
 
 MERGED = frozenset({"bin", "sbin", "lib", "lib32", "lib64", "libo32", "libx32"})
 """Top-level folders that Debian 12 keeps below /usr; at the top there are links."""
@@ -44,15 +44,7 @@ class Extent:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
-    """A file in an open zip archive."""
-
-    archive: ZipFile
-    info: ZipInfo
-
-
-Source = Literal | Extent | Member
+Source = Literal | Extent | Packed
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +88,8 @@ def chunks(source: Source) -> Iterator[bytes]:
                 while size > 0 and (chunk := f.read(min(CHUNK, size))):
                     size -= len(chunk)
                     yield chunk
-        case Member(archive, info):
-            with archive.open(info) as f:
-                while chunk := f.read(CHUNK):
-                    yield chunk
+        case Packed():
+            yield from inflated(source)
 
 
 def plain_path(raw: str, origin: str) -> str:

@@ -21,8 +21,6 @@ from kit.store import Store, disk_errors
 
 BASE = "base"
 REST = "small wheels"
-READERS = 2
-"""Packages that are unpacked at a time: lzma leaves the interpreter's lock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +47,16 @@ class LayerFile:
     size: int
 
 
-def plan_layers(spec: EraSpec, lock: Lock, store: Store, spool: Path) -> tuple[Plan, ...]:
+def plan_layers(spec: EraSpec, lock: Lock, store: Store, spool: Path, workers: int) -> tuple[Plan, ...]:
     """
     Lay out an era's layers: base, one for each wheel of `spec.own_layer`, and one for the others.
 
-    `spool` is an empty folder for unpacked packages; it must live until the layers are written. Every
-    artifact must be in the store. Raises `IntegrityError` for hostile packages, and for packages that
-    contradict each other at a path.
+    `spool` is an empty folder for unpacked packages, `workers` of which are unpacked at a time; it must
+    live until the layers are written. Every artifact must be in the store.
+
+    Raises `IntegrityError` for hostile packages, and for packages that contradict each other at a path.
     """
-    plans = [Plan(BASE, _base(spec, lock, store, spool))]
+    plans = [Plan(BASE, _base(spec, lock, store, spool, workers))]
     for title, wheels in _groups(spec, lock):
         found = [e for w in wheels for e in read_wheel(w, store.blob(w.sha256), spec.python)]
         plans.append(Plan(title, _sorted(_merged(found))))
@@ -78,14 +77,17 @@ def _groups(spec: EraSpec, lock: Lock) -> list[tuple[str, list[Wheel]]]:
     return groups + ([(REST, rest)] if rest else [])
 
 
-def _base(spec: EraSpec, lock: Lock, store: Store, spool: Path) -> tuple[Entry, ...]:
+def _base(spec: EraSpec, lock: Lock, store: Store, spool: Path, workers: int) -> tuple[Entry, ...]:
     def read(number: int) -> tuple[str, list[Entry]]:
         deb = lock.debs[number]
         return read_deb(deb, store.blob(deb.sha256), spool / f"{number}.tar")
 
-    with disk_errors(spool), ThreadPoolExecutor(READERS) as pool:
-        unpacked = list(pool.map(read, range(len(lock.debs))))
-    entries = _merged(entry for _, found in unpacked for entry in found)
+    # lzma leaves the interpreter's lock; the largest first, so that no core waits for the last
+    order = sorted(range(len(lock.debs)), key=lambda number: (-lock.debs[number].size, number))
+    with disk_errors(spool), ThreadPoolExecutor(workers) as pool:
+        found = dict(zip(order, pool.map(read, order), strict=True))
+    unpacked = [found[number] for number in sorted(found)]
+    entries = _merged(entry for _, own in unpacked for entry in own)
     own = base_entries(spec.python)
     if unpacked:
         own.append(package_list([control for control, _ in unpacked]))

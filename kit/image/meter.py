@@ -1,11 +1,17 @@
-"""The image room's meter: adds the progress of work in several threads up to one line. Prints nothing."""
+"""The image room's threads: how many there may be, and their progress as one line. Prints nothing."""
 
 from __future__ import annotations
 
+import os
 import threading
 
 from kit.errors import RunError
 from kit.store import Progress
+
+
+def cores() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 class Sum:

@@ -19,8 +19,9 @@ from zipfile import BadZipFile, ZipFile, ZipInfo
 from installer.records import InvalidRecordEntry, parse_record_file
 
 from kit.errors import IntegrityError
-from kit.image.entry import MAX_FILE, Entry, Kind, Literal, Member, literal, plain_path, refusal
+from kit.image.entry import MAX_FILE, Entry, Kind, Literal, literal, plain_path, refusal
 from kit.image.index import canonical
+from kit.image.inflate import Packed, packed_members
 from kit.image.lock import Wheel
 
 MAX_DATA = 16 << 30
@@ -65,15 +66,17 @@ def places(python: str) -> Places:
 
 def read_wheel(wheel: Wheel, path: Path, python: str) -> list[Entry]:
     """
-    Return what installing a wheel would write. The zip file stays open behind the entries.
+    Return what installing a wheel would write; the entries' bytes stay in the file.
 
     Raises `IntegrityError` for what is not a wheel of major version 1, for a member that is not in
     RECORD, for hostile members (absolute, `..`, links, duplicates) and for archives that unpack to far
     more than they are. The RECORD's hashes are not compared: the lock's sha256 covers the whole file.
     """
     try:
-        archive = ZipFile(path)
-        return _install(wheel, archive, _members(wheel, archive), places(python))
+        with ZipFile(path) as archive:
+            members = _members(wheel, archive)
+            packed = packed_members(archive, path, list(members.values()), wheel.name)
+            return _install(wheel, archive, members, packed, places(python))
     except (
         BadZipFile,
         InvalidRecordEntry,
@@ -105,7 +108,9 @@ def _members(wheel: Wheel, archive: ZipFile) -> dict[str, ZipInfo]:
     return found
 
 
-def _install(wheel: Wheel, archive: ZipFile, members: dict[str, ZipInfo], where: Places) -> list[Entry]:
+def _install(
+    wheel: Wheel, archive: ZipFile, members: dict[str, ZipInfo], packed: dict[str, Packed], where: Places
+) -> list[Entry]:
     info_folder = _info_folder(wheel, members)
     data_folder = info_folder.removesuffix(".dist-info") + ".data"
     metadata = Parser().parsestr(archive.read(f"{info_folder}/WHEEL").decode("utf-8"))
@@ -124,7 +129,7 @@ def _install(wheel: Wheel, archive: ZipFile, members: dict[str, ZipInfo], where:
             continue
         if name not in rows:
             raise refusal(wheel.name, name, "not in its RECORD")
-        entry = _place(wheel, archive, info, data_folder, where)
+        entry = _place(wheel, archive, info, packed[name], data_folder, where)
         _add(entries, entry)
         hash_and_size = (
             _hashed(entry) if isinstance(entry.source, Literal) else (rows[name][1], str(info.file_size))
@@ -155,7 +160,9 @@ def _info_folder(wheel: Wheel, members: dict[str, ZipInfo]) -> str:
     raise IntegrityError(f"{wheel.name}: has {len(found)} .dist-info folders, not 1", "this is not a wheel")
 
 
-def _place(wheel: Wheel, archive: ZipFile, info: ZipInfo, data_folder: str, where: Places) -> Entry:
+def _place(
+    wheel: Wheel, archive: ZipFile, info: ZipInfo, packed: Packed, data_folder: str, where: Places
+) -> Entry:
     name = info.filename
     mode = 0o755 if (info.external_attr >> 16) & 0o111 else 0o644
     root, rest = where.site, name
@@ -175,9 +182,7 @@ def _place(wheel: Wheel, archive: ZipFile, info: ZipInfo, data_folder: str, wher
                 root = f"{where.headers}/{wheel.project}"
             case _:
                 raise refusal(wheel.name, name, f"unknown scheme {scheme!r}")
-    return Entry(
-        _below(root, rest, wheel), Kind.FILE, mode, wheel.name, info.file_size, Member(archive, info)
-    )
+    return Entry(_below(root, rest, wheel), Kind.FILE, mode, wheel.name, info.file_size, packed)
 
 
 def _below(root: str, name: str, wheel: Wheel) -> str:

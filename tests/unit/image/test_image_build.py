@@ -18,6 +18,7 @@ import pytest
 from kit.digest import sha256_file
 from kit.errors import DigestMismatch, PrerequisiteError, RunError, StaleLock
 from kit.image import archive, build, oci
+from kit.image.acquire import fetch
 from kit.image.digest import digest_path, read_identity
 from kit.image.lock import lock_path, read_lock
 from kit.store import FolderFetcher, Store
@@ -173,8 +174,8 @@ def test_verify_returns_both_identities_and_reads_nothing_of_an_earlier_build(pr
         blob = store.blob(digest)
         blob.chmod(0o644)
         blob.write_bytes(b"spoiled")
-    wanted, found = build.verify("tiny", promised.images, store, [])
-    assert wanted == found and wanted.differences(found) == ()
+    done = build.verify("tiny", promised.images, store, [])
+    assert done.promised == done.found and done.differences == done.entries == ()
 
 
 def test_verify_hashes_the_artifacts_that_it_finds(promised, tmp_path):
@@ -241,7 +242,7 @@ def test_all_missing_files_are_listed_at_once_with_pool_paths(promised, tmp_path
 
 def test_a_full_disk_is_said_and_leaves_the_store_as_it_was(promised, tmp_path, monkeypatch):
     store = Store(tmp_path / "s")
-    build.fetch(read_lock(promised.spec), store, [FolderFetcher(promised.mirror)])
+    fetch(read_lock(promised.spec), store, [FolderFetcher(promised.mirror)])
     before = contents(store)
 
     def full(*_):

@@ -12,8 +12,9 @@ import tarfile
 import pytest
 
 from kit.errors import IntegrityError
+from kit.image.acquire import fetch
+from kit.image.assemble import assembled
 from kit.image.base import GUEST_UID
-from kit.image.build import assembled, fetch
 from kit.image.entry import Entry, Extent, Kind, folder, link, literal
 from kit.image.layer import plan_layers
 from kit.image.lock import read_lock
@@ -38,7 +39,7 @@ def plans(tiny, tmp_path, debs=(), wheels=(), own_layer=("big",)):
     fetch(lock, store, [FolderFetcher(tiny.mirror)])
     spool = tmp_path / "spool"
     spool.mkdir()
-    return plan_layers(dataclasses.replace(tiny.spec, own_layer=own_layer), lock, store, spool)
+    return plan_layers(dataclasses.replace(tiny.spec, own_layer=own_layer), lock, store, spool, 2)
 
 
 def test_long_and_foreign_names_survive_in_any_tar_reader():

@@ -1,0 +1,111 @@
+"""The image room's assembly line: files in, layers and documents out, on every core. Fetches nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from kit.errors import PrerequisiteError, UsageError
+from kit.image.acquire import recheck
+from kit.image.digest import Identity
+from kit.image.layer import LayerFile, Plan, plan_layers, write_layer
+from kit.image.lock import Lock, read_lock
+from kit.image.meter import Sum, cores
+from kit.image.oci import Documents, blob_path, describe, write_layout
+from kit.image.spec import EraSpec, read_spec
+from kit.image.tarball import tar_size
+from kit.store import Progress, Store, disk_errors, no_progress
+
+ROOM = "layouts"
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """An image that was assembled into a folder, whatever was promised of it."""
+
+    identity: Identity
+    layers: tuple[LayerFile, ...]
+    documents: Documents
+
+
+@contextlib.contextmanager
+def assembled(
+    spec: EraSpec, lock: Lock, artifacts: Store, scratch: Store, progress: Progress
+) -> Iterator[Built]:
+    """Assemble an image in a staging folder of `scratch`; layers that are not moved out go with it."""
+    with scratch.staging(ROOM) as folder:
+        yield _assembled(spec, lock, artifacts, folder, progress)
+
+
+def assemble(
+    era: str, images: Path, artifacts: Store, folder: Path, progress: Progress = no_progress
+) -> Identity:
+    """
+    Assemble an era into a new OCI layout at `folder`, for builders that bring the files themselves.
+
+    Every artifact is hashed; the outcome is not compared with images/<era>/digest. Raises `UsageError`
+    if `folder` exists, `PrerequisiteError` if an artifact is missing, and what `plan_layers` raises.
+    """
+    spec = read_spec(images, era)
+    lock = read_lock(spec)
+    absent = sorted(a.name for a in lock.artifacts if not artifacts.has(a))
+    if absent:
+        raise PrerequisiteError(f"{len(absent)} files are missing: {', '.join(absent)}", "bring them")
+    recheck(lock, artifacts, progress)
+    with disk_errors(folder):
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError as e:
+            raise UsageError(f"{folder} is there already", "choose another folder") from e
+        scratch = folder / "scratch"
+        scratch.mkdir()
+        built = _assembled(spec, lock, artifacts, scratch, progress)
+        write_layout(folder, era, built.identity.manifest, len(built.documents.manifest))
+        for document, digest in (
+            (built.documents.config, built.identity.config),
+            (built.documents.manifest, built.identity.manifest),
+        ):
+            blob_path(folder, digest).write_bytes(document)
+        for layer in built.layers:
+            layer.path.rename(blob_path(folder, layer.digest))
+        shutil.rmtree(scratch)
+    return built.identity
+
+
+def _assembled(spec: EraSpec, lock: Lock, artifacts: Store, folder: Path, progress: Progress) -> Built:
+    spool = folder / "spool"
+    spool.mkdir()
+    progress(f"unpack {spec.era}", 0, 0)
+    plans = plan_layers(spec, lock, artifacts, spool, cores())
+    layers = _write(plans, spec, folder, progress)
+    documents = describe(spec, layers)
+    titles = tuple((layer.title, layer.digest) for layer in layers)
+    identity = Identity(documents.config_digest, documents.manifest_digest, titles)
+    return Built(identity, layers, documents)
+
+
+def _write(plans: Sequence[Plan], spec: EraSpec, folder: Path, progress: Progress) -> tuple[LayerFile, ...]:
+    """
+    Write the layers, one to a core: inflating, hashing and writing leave the interpreter's lock.
+
+    The largest come first, so that the cores end together.
+    """
+    sizes = [tar_size(plan.entries) for plan in plans]
+    total = Sum(f"assemble {spec.era}", sum(sizes), progress)
+
+    def write(at: int) -> LayerFile:
+        file = folder / f"layer-{at}"
+        return write_layer(plans[at], spec.epoch, file, lambda done: total.part(file.name, done, 0))
+
+    with ThreadPoolExecutor(cores()) as pool:
+        order = sorted(range(len(plans)), key=lambda at: (-sizes[at], at))
+        try:
+            written = dict(zip(order, pool.map(write, order), strict=True))
+        except BaseException:
+            total.stop()
+            raise
+    return tuple(written[at] for at in range(len(plans)))

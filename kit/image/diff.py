@@ -1,0 +1,299 @@
+"""The image room's comparison of two images, down to the tar entry. Builds nothing."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from kit.digest import CHUNK, Sha256
+from kit.errors import IntegrityError, PrerequisiteError, SchemaError, UsageError
+from kit.image.digest import read_identity
+from kit.image.index import canonical
+from kit.image.lock import read_lock
+from kit.image.oci import blob_path, read_manifest
+from kit.image.spec import eras, read_spec
+from kit.schema import parse_json
+from kit.store import Store
+
+_STATUS = "var/lib/dpkg/status"
+_DIST_INFO = re.compile(r".*/dist-packages/([^/]+)-([^/-]+)\.dist-info/RECORD")
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A layer of one of the two images; `path` is None where its bytes are not on this disk."""
+
+    title: str
+    digest: Sha256
+    path: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One of the two images."""
+
+    name: str
+    config: Sha256
+    manifest: Sha256
+    layers: tuple[Layer, ...]
+    packages: tuple[tuple[str, str, str], ...]
+    """(`deb` or `wheel`, name, version), sorted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing that is not the same on both sides; None where a side does not have it."""
+
+    kind: str
+    """`deb`, `wheel`, `layer` or `entry`."""
+    layer: str
+    """Title of the layer; empty for a package."""
+    name: str
+    before: str | None
+    after: str | None
+
+    def document(self) -> dict[str, object]:
+        """Return it as JSON."""
+        return {
+            "kind": self.kind,
+            "layer": self.layer,
+            "name": self.name,
+            "before": self.before,
+            "after": self.after,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """All in which two images differ."""
+
+    same: bool
+    """The manifests are the same, and so is everything."""
+    packages: tuple[Change, ...]
+    layers: tuple[Change, ...]
+    entries: tuple[Change, ...]
+    unread: tuple[str, ...]
+    """Titles of layers that differ and whose bytes are not on this disk: no entry of them is listed."""
+
+    def document(self) -> dict[str, object]:
+        """Return it as JSON."""
+        return {
+            "same": self.same,
+            "packages": [c.document() for c in self.packages],
+            "layers": [c.document() for c in self.layers],
+            "entries": [c.document() for c in self.entries],
+            "unread_layers": list(self.unread),
+        }
+
+
+def side(name: str, images: Path, store: Store) -> Side:
+    """
+    Return an image by the name of its era, or by the folder of its OCI layout.
+
+    Raises `UsageError` for what is neither, `PrerequisiteError` if the era has no lock or digest, and
+    `SchemaError` or `DigestMismatch` for a broken layout. A layer's bytes are not hashed.
+    """
+    if name in eras(images):
+        return _of_era(name, images, store)
+    folder = Path(name)
+    if (folder / "oci-layout").is_file():
+        return _of_layout(name, folder)
+    raise UsageError(
+        f"{name!r} is neither an era nor the folder of an OCI layout",
+        f"the known eras are: {', '.join(eras(images)) or 'none'}",
+    )
+
+
+def compare(a: Side, b: Side) -> Difference:
+    """
+    Compare two images: packages, layers by title, and the entries of layers that differ, headers and bytes.
+
+    Raises `IntegrityError` for a layer that is no tar.
+    """
+    layers: list[Change] = []
+    entries: list[Change] = []
+    unread: list[str] = []
+    before, after = ({layer.title: layer for layer in s.layers} for s in (a, b))
+    for title in dict.fromkeys((*before, *after)):
+        one, other = before.get(title), after.get(title)
+        if one is not None and other is not None and one.digest == other.digest:
+            continue
+        layers.append(Change("layer", title, title, _digest(one), _digest(other)))
+        if one is None or other is None:
+            continue
+        if one.path is None or other.path is None:
+            unread.append(title)
+        else:
+            entries += compare_layers(title, one.path, other.path)
+    if not layers and [x.title for x in a.layers] != [x.title for x in b.layers]:
+        order = (", ".join(x.title for x in s.layers) for s in (a, b))
+        layers.append(Change("layer", "", "order", *order))
+    return Difference(
+        same=a.manifest == b.manifest,
+        packages=tuple(_packages(a, b)),
+        layers=tuple(layers),
+        entries=tuple(entries),
+        unread=tuple(unread),
+    )
+
+
+def _digest(layer: Layer | None) -> str | None:
+    return None if layer is None else layer.digest
+
+
+def compare_layers(title: str, before: Path, after: Path) -> tuple[Change, ...]:
+    """
+    Compare two layers entry by entry; if all are the same and the files are not, say where they part.
+
+    Raises `IntegrityError` for a file that is no tar.
+    """
+    found: list[Change] = []
+    with before.open("rb") as one, after.open("rb") as other:
+        mine, theirs = _entries(before, one), _entries(after, other)
+        for path in sorted(mine.keys() | theirs.keys()):
+            said = _difference(mine.get(path), theirs.get(path), one, other)
+            if said is not None:
+                found.append(Change("entry", title, path, *said))
+        if not found and list(mine) != list(theirs):
+            number, pair = next(
+                (i, pair) for i, pair in enumerate(zip(mine, theirs, strict=True)) if pair[0] != pair[1]
+            )
+            found.append(Change("entry", title, f"entry {number} in order", *pair))
+        if not found:
+            sizes = tuple(f.seek(0, os.SEEK_END) for f in (one, other))
+            at = _first_other(one, 0, other, 0, max(sizes))
+            if at is not None:
+                found.append(Change("entry", title, "spelling of the tar", f"byte {at}", f"byte {at}"))
+    return tuple(found)
+
+
+def _entries(path: Path, file: IO[bytes]) -> dict[str, tarfile.TarInfo]:
+    try:
+        with tarfile.open(fileobj=file, mode="r:") as tar:
+            return {member.name: member for member in tar}
+    except tarfile.TarError as e:
+        raise IntegrityError(f"{path}: is no tar: {e}", f"rm {path}, and build it again") from e
+
+
+def _difference(
+    a: tarfile.TarInfo | None, b: tarfile.TarInfo | None, one: IO[bytes], other: IO[bytes]
+) -> tuple[str | None, str | None] | None:
+    """Say in what two entries differ, from each side; None if in nothing."""
+    if a is None or b is None:
+        return (None if a is None else _spelled(a), None if b is None else _spelled(b))
+    fields = [
+        (f"{name} {x!r}" if name else str(x), f"{name} {y!r}" if name else str(y))
+        for (name, x), (_, y) in zip(_fields(a), _fields(b), strict=True)
+        if x != y
+    ]
+    if not fields and a.isreg():
+        at = _first_other(one, a.offset_data, other, b.offset_data, a.size)
+        if at is not None:
+            fields = [(f"bytes from {at} of {a.size} on", f"bytes from {at} of {b.size} on")]
+    if not fields:
+        return None
+    return "; ".join(x for x, _ in fields), "; ".join(y for _, y in fields)
+
+
+def _fields(member: tarfile.TarInfo) -> Iterator[tuple[str, Any]]:
+    yield "", _kind(member)
+    yield "mode", f"{member.mode:04o}"
+    yield "size", member.size
+    yield "time", member.mtime
+    yield "uid", member.uid
+    yield "gid", member.gid
+    yield "user", member.uname
+    yield "group", member.gname
+    yield "target", member.linkname
+
+
+def _kind(member: tarfile.TarInfo) -> str:
+    return "folder" if member.isdir() else "link" if member.issym() else "file" if member.isreg() else "other"
+
+
+def _spelled(member: tarfile.TarInfo) -> str:
+    more = (
+        f" to {member.linkname}" if member.issym() else f" of {member.size} bytes" if member.isreg() else ""
+    )
+    return f"{_kind(member)}{more}"
+
+
+def _first_other(one: IO[bytes], at_one: int, other: IO[bytes], at_other: int, size: int) -> int | None:
+    """Return the offset of the first byte that is not the same, or None."""
+    done = 0
+    while done < size:
+        want = min(CHUNK, size - done)
+        x, y = (os.pread(f.fileno(), want, at + done) for f, at in ((one, at_one), (other, at_other)))
+        if x != y:
+            pairs = itertools.zip_longest(x, y)
+            return done + next(i for i, (p, q) in enumerate(pairs) if p != q)
+        if not x:
+            break
+        done += len(x)
+    return None
+
+
+def _packages(a: Side, b: Side) -> Iterator[Change]:
+    before, after = ({(kind, name): version for kind, name, version in s.packages} for s in (a, b))
+    for kind, name in sorted(before.keys() | after.keys()):
+        one, other = before.get((kind, name)), after.get((kind, name))
+        if one != other:
+            yield Change(kind, "", name, one, other)
+
+
+def _of_era(era: str, images: Path, store: Store) -> Side:
+    spec = read_spec(images, era)
+    lock = read_lock(spec)
+    identity = read_identity(spec, lock)
+    layers = tuple(
+        Layer(title, digest, path if (path := store.blob(digest)).exists() else None)
+        for title, digest in identity.layers
+    )
+    packages = [("deb", d.package, d.version) for d in lock.debs]
+    packages += [("wheel", w.project, w.version) for w in lock.wheels]
+    return Side(era, identity.config, identity.manifest, layers, tuple(sorted(packages)))
+
+
+def _of_layout(name: str, folder: Path) -> Side:
+    where = str(folder / "index.json")
+    try:
+        index = parse_json((folder / "index.json").read_bytes(), where)
+        manifests = [Sha256(str(m["digest"]).removeprefix("sha256:")) for m in index["manifests"]]
+        if len(manifests) != 1:
+            raise UsageError(f"{where} names {len(manifests)} images", "take one apart with skopeo first")
+        config, descriptors = read_manifest(folder, manifests[0])
+        document = parse_json(blob_path(folder, config.digest).read_bytes(), str(folder))
+        titles = [str(h.get("created_by", "")).rpartition(": ")[2] for h in document.get("history", [])]
+    except FileNotFoundError as e:
+        raise PrerequisiteError(f"{e.filename} is not there", "this is not a whole OCI layout") from e
+    except (KeyError, TypeError, AttributeError) as e:
+        raise SchemaError(f"{where}: is not the index of an OCI layout") from e
+    if len(set(titles)) != len(descriptors):
+        titles = [f"layer {at}" for at in range(len(descriptors))]
+    layers = tuple(
+        Layer(title, d.digest, path if (path := blob_path(folder, d.digest)).is_file() else None)
+        for title, d in zip(titles, descriptors, strict=True)
+    )
+    packages = {p for layer in layers if layer.path is not None for p in _installed(layer.path)}
+    return Side(name, config.digest, manifests[0], layers, tuple(sorted(packages)))
+
+
+def _installed(layer: Path) -> Iterator[tuple[str, str, str]]:
+    """Yield the packages that a layer says it holds."""
+    with layer.open("rb") as f:
+        found = _entries(layer, f)
+        for path in found:
+            if (info := _DIST_INFO.fullmatch(path)) is not None:
+                yield "wheel", canonical(info[1]), info[2]
+        if (status := found.get(_STATUS)) is not None:
+            text = os.pread(f.fileno(), status.size, status.offset_data).decode("utf-8", "replace")
+            for stanza in text.split("\n\n"):
+                fields = dict(line.split(": ", 1) for line in stanza.splitlines() if ": " in line)
+                if "Package" in fields:
+                    yield "deb", fields["Package"], fields.get("Version", "")
