@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import re
 import stat
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
 from kit.digest import Sha256, sha256_bytes, tree_digest
 from kit.errors import PrerequisiteError, SchemaError, UsageError
-from kit.schema import validate
+from kit.schema import parse_toml, validate
 
 ENTRY = "train_gpt2.py"
 RUN_TOML = "run.toml"
@@ -133,10 +132,8 @@ def _read(path: Path, limit: int) -> bytes:
 def _args(files: list[SubmissionFile], where: Path) -> tuple[str, ...]:
     data = next((f.data for f in files if f.name == RUN_TOML), b"")
     try:
-        document = tomllib.loads(data.decode("utf-8"))
+        document = parse_toml(data, str(where / RUN_TOML))
         validate("run.v1", document, str(where / RUN_TOML))
-    except (ValueError, RecursionError) as e:
-        raise SchemaError(f"{where / RUN_TOML}: not valid TOML: {e}", _RUN) from e
     except SchemaError as e:
         raise SchemaError(e.message, _RUN) from e
     return tuple(document.get("args", ()))

@@ -50,20 +50,21 @@ def lost_result(spec: RunSpec, reason: str) -> RunResult:
     )
 
 
-def _drafted(folder: RunFolder) -> Statement:
+def drafted(folder: RunFolder) -> Statement:
+    """Return what a run's intent says. Raises `SchemaError` naming it, `PrerequisiteError` if absent."""
     document = read_json(folder.intent, "result.v1")
     return parse(document)
 
 
 def mark_lost(folder: RunFolder, signer: Signer, reason: str) -> None:
     """Write the signed record of a lost run from its intent; the log that there is stays and is bound."""
-    drafted = _drafted(folder)
+    draft = drafted(folder)
     predicate = replace(
-        drafted.predicate,
-        run=replace(drafted.predicate.run, reason=prose(reason)),
-        observations=replace(drafted.predicate.observations, output_bytes=folder.log.stat().st_size),
+        draft.predicate,
+        run=replace(draft.predicate.run, reason=prose(reason)),
+        observations=replace(draft.predicate.observations, output_bytes=folder.log.stat().st_size),
     )
-    subjects = Subjects(drafted.subjects.submission, sha256_file(folder.log), sha256_file(folder.stamps))
+    subjects = Subjects(draft.subjects.submission, sha256_file(folder.log), sha256_file(folder.stamps))
     sign(folder, signer, statement(predicate, subjects))
 
 
@@ -86,7 +87,7 @@ def close_lost(out: Path, keys: Path) -> list[RunFolder]:
         with adopt(folder) as mine:
             if not mine:
                 continue
-            runtime = RuntimeName(_drafted(folder).predicate.environment.runtime.name)
+            runtime = RuntimeName(drafted(folder).predicate.environment.runtime.name)
             state = docker.state_folder() if runtime is RuntimeName.DOCKER else runc.state_folder()
             if not any(reap(runtime, str(state), folder.run_id) for _ in range(ATTEMPTS)):
                 raise RunError(f"the guest of {folder.run_id} cannot be ended", "look for it with: ps -ef")

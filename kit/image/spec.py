@@ -99,6 +99,8 @@ def _spec(document: dict[str, Any], path: Path) -> EraSpec:
 def _epoch(value: object, path: Path) -> int:
     if not isinstance(value, datetime.datetime) or value.utcoffset() != datetime.timedelta(0):
         raise SchemaError(f"{path}: $.epoch: not a date-time in UTC", "write it like 2026-07-11T00:00:00Z")
+    if value.year < 1970:
+        raise SchemaError(f"{path}: $.epoch: before 1970", "no file of a tar archive can be that old")
     return int(value.timestamp())
 
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from kit.deadlines import Deadlines
-from kit.errors import RunError
+from kit.errors import RunError, SchemaError
 from kit.run.log import Grammar
 from kit.run.result import RunStatus
 from kit.run.runtime.port import Enforcement, Guest, Runtime
 from kit.run.spec import Mount, RunSpec
 from kit.run.supervise import Watch, supervise
+from kit.schema import parse_json
 
 SCRIPT = Path(__file__).resolve().parent.parent / "guest" / "isolation.py"
 TARGET = PurePosixPath("/input/isolation.py")
@@ -74,11 +74,19 @@ def probe(runtime: Runtime, spec: RunSpec, python: str, scratch: Path) -> Probe:
         raise RunError(
             f"the isolation probe did not finish: {result.reason}: {said[-300:].decode(errors='replace')}"
         )
+    return Probe(answers(said), guests[0].enforcement, time.monotonic() - began)
+
+
+def answers(said: bytes) -> tuple[ProbeCheck, ...]:
+    """Read what the probe printed. Raises `RunError` if that is no list of answers."""
+    where = "the isolation probe's answer"
     try:
-        checks = tuple(
+        found = tuple(
             ProbeCheck(str(c["id"]), c["passed"] is True, str(c["detail"]))
-            for c in json.loads(said)["checks"]
+            for c in parse_json(said, where)["checks"]
         )
-    except (ValueError, KeyError, TypeError) as e:
-        raise RunError("the isolation probe's answer cannot be read") from e
-    return Probe(checks, guests[0].enforcement, time.monotonic() - began)
+    except (SchemaError, KeyError, TypeError) as e:
+        raise RunError(f"{where} cannot be read: {e}") from e
+    if not found:
+        raise RunError(f"{where} names no way out that it tried")
+    return found

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import functools
 import json
+import math
+import re
 import tomllib
+from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,8 @@ from kit.errors import PrerequisiteError, SchemaError, UsageError
 
 MAX_DOCUMENT = 64 << 20
 """Bytes of the largest document that is read; a larger one is refused before it is parsed."""
+
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 @functools.cache
@@ -50,7 +55,10 @@ def validate(name: str, document: Any, where: str) -> None:
     Raises `SchemaError` naming `where`, the JSON path and the rule of the first (topmost) violation.
     """
     validator = _validator(name)
-    worst = jsonschema.exceptions.best_match(validator.iter_errors(document))
+    try:
+        worst = jsonschema.exceptions.best_match(validator.iter_errors(document))
+    except (RecursionError, ValueError) as e:  # a value that cannot even be spelled in the message
+        raise SchemaError(f"{where}: nested too deeply, or a number too long") from e
     if worst is not None:
         text = worst.message if len(worst.message) <= 300 else worst.message[:300] + " …"
         raise SchemaError(f"{where}: {worst.json_path}: {text}", f"the form is schema {name} in kit/schema/")
@@ -60,12 +68,24 @@ def validate(name: str, document: Any, where: str) -> None:
 def _validator(name: str) -> jsonschema.Draft202012Validator:
     schema = load_schema(name)
     jsonschema.Draft202012Validator.check_schema(schema)
-    return jsonschema.Draft202012Validator(schema)
+    own = {"pattern": _pattern}
+    validator = jsonschema.validators.extend(jsonschema.Draft202012Validator, own)  # type: ignore[no-untyped-call]
+    found: jsonschema.Draft202012Validator = validator(schema)
+    return found
+
+
+def _pattern(
+    validator: object, pattern: str, instance: object, schema: object
+) -> Iterator[jsonschema.ValidationError]:
+    """Read `$` as JSON Schema does: the end of the text. Python's also stands before a last line end."""
+    strict = re.sub(r"(?<!\\)\$", r"\\Z", pattern)
+    if isinstance(instance, str) and not re.search(strict, instance):
+        yield jsonschema.ValidationError(f"{instance!r} does not match {pattern!r}")
 
 
 def parse_json(data: bytes, where: str) -> Any:
     """
-    Parse JSON strictly: UTF-8, no duplicate keys, no NaN or Infinity, bounded size and depth.
+    Parse JSON strictly: UTF-8, no duplicate keys, finite numbers, no lone surrogates, bounded size and depth.
 
     Raises `SchemaError` naming `where`.
     """
@@ -80,13 +100,27 @@ def parse_json(data: bytes, where: str) -> Any:
             found[key] = value
         return found
 
-    def constant(text: str) -> Any:
-        raise ValueError(f"{text} is not JSON")
-
     try:
-        return json.loads(data.decode("utf-8"), object_pairs_hook=pairs, parse_constant=constant)
+        found = json.loads(
+            data.decode("utf-8"), object_pairs_hook=pairs, parse_constant=_finite, parse_float=_finite
+        )
+        if _SURROGATE.search(data):
+            json.dumps(found, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as e:
-        raise SchemaError(f"{where}: not valid JSON: {e}") from e
+        raise SchemaError(f"{where}: not valid JSON: {_short(e)}") from e
+    return found
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:20]} is not a finite number")
+    return number
+
+
+def _short(e: Exception) -> str:
+    """Spell what a parser says, which may quote the document."""
+    return str(e).encode("utf-8", "replace").decode()[:200]
 
 
 def read_json(path: Path, schema: str | None = None) -> Any:
@@ -99,13 +133,18 @@ def read_json(path: Path, schema: str | None = None) -> Any:
 
 def read_toml(path: Path, schema: str | None = None) -> dict[str, Any]:
     """Read a TOML file and, if `schema` is given, validate it. Raises `PrerequisiteError` if absent."""
-    try:
-        document = tomllib.loads(_read(path).decode("utf-8"))
-    except (ValueError, RecursionError) as e:
-        raise SchemaError(f"{path}: not valid TOML: {e}") from e
+    document = parse_toml(_read(path), str(path))
     if schema is not None:
         validate(schema, document, str(path))
     return document
+
+
+def parse_toml(data: bytes, where: str) -> dict[str, Any]:
+    """Parse TOML with finite numbers. Raises `SchemaError` naming `where`."""
+    try:
+        return tomllib.loads(data.decode("utf-8"), parse_float=_finite)
+    except (ValueError, RecursionError) as e:
+        raise SchemaError(f"{where}: not valid TOML: {_short(e)}") from e
 
 
 def _read(path: Path) -> bytes:
