@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from kit.cli.options import keys_option
+
+if TYPE_CHECKING:
+    from kit.bundle.keys import Trusted
+    from kit.submit.entry import Entry
 
 
 class WithDefault(click.Group):
@@ -47,7 +53,10 @@ def command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @keys_option
 def send(run: Path, target: str, keys: Path, endpoint: str | None, as_json: bool, **said: Any) -> None:
-    """Lay a run out as a submission: in a folder, or as a pull request to a dataset of the Hub.
+    """Lay a run or a series out as a submission: in a folder, or as a pull request to a dataset of the Hub.
+
+    RUN is a run's folder, or a series': then all its runs go with it, for a series is submitted whole. Of a
+    series that goes on, its plan is sent, which tells everybody what was reserved.
 
     It is verified first, with the files beside it. A run that cannot be ranked is sent all the same: what
     counts is what the receiver's check says, with the keys that he trusts.
@@ -55,34 +64,70 @@ def send(run: Path, target: str, keys: Path, endpoint: str | None, as_json: bool
     \b
     Examples:
       speedrun submit send runs/<run_id> --agent my-agent --to ../leaderboard
+      speedrun submit runs/<series_id> --agent my-agent --to ../leaderboard
       speedrun submit runs/<run_id> --agent my-agent --hint 1 --to hf://owner/leaderboard
     """
     from kit.bundle.keys import trusted
-    from kit.bundle.verify import open_bundle
-    from kit.cli.terminal import emit_json, note
-    from kit.submit.entry import Entry, lay_out
+    from kit.cli.terminal import emit_json
+    from kit.submit.entry import Entry
     from kit.submit.hub import SCHEME, repository
     from kit.submit.hub import send as send_to_hub
 
     said["hints"] = tuple(sorted(set(said["hints"])))
     entry = Entry(**said)
     repo = repository(target) if target.startswith(SCHEME) else None
-    found = open_bundle(run, trusted(keys))
-    if not found.predicate.score.ranked:
-        note(f"it cannot be ranked: {'; '.join(found.predicate.score.unranked_because)}")
+    parcel = _parcel(run, entry, trusted(keys))
     if repo is None:
-        files = lay_out(found, entry, Path(target))
-        address = str(Path(target) / Path(files[0]).parent)
+        files = parcel.lay_out(Path(target))
+        address = str(Path(target) / parcel.place)
     else:
         with tempfile.TemporaryDirectory(prefix="speedrun-submit-") as folder:
-            files = lay_out(found, entry, Path(folder))
-            p = found.predicate
-            title = f"Add {p.run.id}: task {p.task.record} by {entry.agent}"
-            address = send_to_hub(repo, Path(folder), files, title, endpoint, None)
+            files = parcel.lay_out(Path(folder))
+            address = send_to_hub(repo, Path(folder), files, parcel.title, endpoint, None)
     if as_json:
-        emit_json({"address": address, "files": list(files), "run_id": found.predicate.run.id})
+        emit_json({"address": address, "files": list(files), "id": parcel.id})
     else:
         click.echo(address)
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """What goes into the repository."""
+
+    id: str
+    place: str
+    title: str
+    lay_out: Callable[[Path], tuple[str, ...]]
+
+
+def _parcel(where: Path, entry: Entry, trusted: Trusted) -> Parcel:
+    """Verify a run or a series, and tell what keeps it from a rank."""
+    from kit.bundle.verify import open_bundle
+    from kit.cli.terminal import note
+    from kit.submit.entry import lay_out, place_of
+    from kit.submit.series import is_series, lay_out_series, place_of_series, require_alone, whole_series
+
+    if is_series(where.resolve().name):
+        papers, runs = whole_series(where, trusted)
+        plan = papers.plan
+        for why in dict.fromkeys(w for run in runs for w in run.predicate.score.unranked_because):
+            note(f"not every run can be ranked: {why}")
+        if papers.ended is None:
+            note(f"the series goes on: its plan of {len(plan.slots)} runs is submitted, its runs are not")
+        return Parcel(
+            plan.id, place_of_series(papers, entry.agent),
+            f"Add {plan.id}: {len(runs)} of {len(plan.slots)} runs, task {plan.record} by {entry.agent}",
+            lambda root: lay_out_series(where, papers, runs, entry, root),
+        )  # fmt: skip
+    found = open_bundle(where, trusted)
+    require_alone(found)
+    p = found.predicate
+    if not p.score.ranked:
+        note(f"it cannot be ranked: {'; '.join(p.score.unranked_because)}")
+    return Parcel(
+        p.run.id, place_of(found, entry.agent), f"Add {p.run.id}: task {p.task.record} by {entry.agent}",
+        lambda root: lay_out(found, entry, root),
+    )  # fmt: skip
 
 
 @command.command("check")
@@ -93,7 +138,7 @@ def check(folder: Path, as_json: bool, keys: Path) -> int:
     """Check every submission below FOLDER/submissions, all findings at once; offline.
 
     Exit 0: nothing found. 1: well-formed, but not acceptable: an untrusted key, a smoke or host run, a
-    duplicate, a replay. 3: a file is missing. 4: files that are not what was signed, or have no place there.
+    duplicate, a replay, a part of a series. 3: a file is missing. 4: files that are not what was signed, or have no place there.
     The highest counts. A run that missed its target is acceptable: every run counts.
 
     \b
@@ -110,10 +155,12 @@ def check(folder: Path, as_json: bool, keys: Path) -> int:
     if as_json:
         findings = [{"where": f.where, "rule": f.rule, "message": f.message} for f in checked.findings]
         accepted = [found.where.relative_to(folder).as_posix() for found in checked.accepted]
-        emit_json({"accepted": accepted, "findings": findings, "exit": checked.exit_code})
+        series = [one.where.relative_to(folder).as_posix() for one in checked.series]
+        emit_json({"accepted": accepted, "series": series, "findings": findings, "exit": checked.exit_code})
     else:
         for f in checked.findings:
             click.echo(printable(f"{f.where}: {f.rule}: {f.message}"))
         counts = ", ".join(f"{n} {rule}" for rule, n in summary(checked).items()) or "no finding"
-        note(f"{len(checked.accepted)} accepted; {counts}")
+        whole = f", {len(checked.series)} series" if checked.series else ""
+        note(f"{len(checked.accepted)} results{whole} accepted; {counts}")
     return checked.exit_code

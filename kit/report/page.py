@@ -19,6 +19,7 @@ from kit.report.tables import (
     board_table,
     overall_table,
     refused_list,
+    series_table,
     tools,
 )
 from kit.store import write_atomic
@@ -71,7 +72,8 @@ def _lead(board: Board) -> str:
     return (
         f"{runs} runs{more}, each a signed bundle that was verified again for this page. FSR is the share of"
         " a record-to-record speedup that an agent recovered: 0 is the start record's time, 1 the next"
-        " record's. Every submitted run counts; a run that missed the target scores 0."
+        " record's. Every submitted run counts, and every run that its series reserved: one that missed the"
+        " target, or never started, scores 0."
     )
 
 
@@ -95,6 +97,13 @@ def _body(board: Board, tasks: int) -> Iterator[str]:
         yield "<h2>The records' own scripts</h2>"
         yield '<p class="soft small">Baselines: FSR is taken between them where they exist.</p>'
         yield baseline_table(board.baselines)
+    if board.series:
+        yield "<h2>Series</h2>"
+        yield '<p class="soft small">Reserved and signed before their first run; each is here whole. How many'
+        yield "there are says how much was tried. Runs outside a series were chosen by their sender, out of a"
+        yield "number that nobody else knows.</p>"
+        yield f'<details class="small"><summary>{len(board.series)} series</summary>'
+        yield series_table(board.series) + "</details>"
     if board.refused:
         yield f"<h2>Not accepted</h2><details><summary>{len(board.refused)} places</summary>"
         yield refused_list(board.refused) + "</details>"

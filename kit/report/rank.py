@@ -2,7 +2,8 @@
 From checked submissions to the rows of a board: scores, tiers, reproductions. Draws nothing.
 
 A result counts if the check had no finding about it, it is not retracted, and it does not itself repeat
-another one: a counter-bundle is evidence for its first, not a further run of an agent.
+another one: a counter-bundle is evidence for its first, not a further run of an agent. A run that a series
+reserved and never started counts as one that failed.
 """
 
 from __future__ import annotations
@@ -13,14 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kit.bundle.agreement import Agreement, compare, tolerance
+from kit.bundle.timing import Time, time_of
 from kit.bundle.trust import Tier, standing
 from kit.digest import Sha256
 from kit.metrics import Interval
 from kit.records import Record, load
 from kit.score.report import ConfigScore, RunScore, TaskScore, score
 from kit.score.rows import Role, Row, rows_of
+from kit.series.record import Arm
 from kit.submit.check import Checked
-from kit.submit.entry import Submitted
+from kit.submit.entry import Entry, Submitted
+from kit.submit.series import SubmittedSeries
 from kit.tasks import Task
 
 TIERS = tuple(Tier)
@@ -52,6 +56,11 @@ class Result:
         return self.submitted.found.predicate.run.id
 
     @property
+    def time(self) -> Time | None:
+        """What it is scored by."""
+        return time_of(self.submitted.found.predicate)
+
+    @property
     def curve(self) -> tuple[tuple[float, float], ...]:
         """(Seconds on the host's clock, nats per token), at most `MAX_POINTS` of them."""
         p = self.submitted.found.predicate
@@ -74,6 +83,18 @@ class Group:
     """Those that count first, by time; retracted ones last."""
     score: TaskScore | None
     """None if every run is retracted, or for baselines."""
+    series: tuple[SubmittedSeries, ...] = ()
+    """Those that its runs belong to, and those of the same agent, model and hints that go on."""
+
+    @property
+    def reserved(self) -> int:
+        """How many of its runs were reserved in a series before they were made."""
+        return sum(s.arm is Arm.CANDIDATE for one in self.series for s in one.papers.plan.slots)
+
+    @property
+    def chosen(self) -> int:
+        """How many runs are not of a series: nobody but their sender knows out of how many."""
+        return sum(r.submitted.found.predicate.series is None for r in self.results)
 
     @property
     def tier(self) -> Tier:
@@ -105,6 +126,8 @@ class Board:
     baselines: tuple[Group, ...]
     overall: tuple[ConfigScore, ...]
     """Each configuration over all 19 tasks; a task without a run counts as 0."""
+    series: tuple[SubmittedSeries, ...]
+    """Every accepted one, by task and age: how many there are says how much was tried."""
     refused: tuple[Refused, ...]
 
 
@@ -119,22 +142,39 @@ def rank(checked: Checked, root: Path, tasks: Sequence[Task]) -> Board:
     record_of = functools.cache(lambda number: load(root / "records", number))
     verdicts = list(_reruns(accepted, firsts, record_of))
     own = [s for s in accepted if s.found.predicate.reproduces is None]
-    named = [(s, row) for s in own for row in rows_of(s.found, record_of, config_of(s))]
+    named = [(s, row) for s in own for row in rows_of(s.found, record_of, config_of(s.entry))]
     counted = [row for s, row in named if s.entry.retracted is None]
+    counted += _never_started(checked.series, counted)
     overall = _scores(counted, tasks)
     scores = {(c.config, t.task): t for c in overall for t in c.tasks}
-    groups = list(_groups(named, verdicts, scores))
+    groups = list(_groups(named, verdicts, scores, checked.series))
     return Board(
         groups=tuple(sorted((g for g in groups if not g.results[0].baseline), key=_order)),
         baselines=tuple(sorted((g for g in groups if g.results[0].baseline), key=_order)),
         overall=tuple(sorted(overall, key=_best_first)),
+        series=tuple(sorted(checked.series, key=lambda s: (s.papers.plan.record, s.papers.plan.id))),
         refused=_refused(checked),
     )
 
 
-def config_of(found: Submitted) -> str:
+def _never_started(series: Sequence[SubmittedSeries], rows: Sequence[Row]) -> list[Row]:
+    """Return a failed row for each reserved run of a candidate that was not made."""
+    listed = {(row.task, row.config) for row in rows if row.role is Role.CANDIDATE}
+    found = []
+    for one in series:
+        task, config, ended = one.papers.plan.record, config_of(one.entry), one.papers.ended
+        if ended is None or one.entry.retracted is not None or (task, config) not in listed:
+            continue
+        found += [
+            Row(task, config, Role.CANDIDATE, "", slot.run_id, None, None, None, str(one.where))
+            for slot in one.papers.plan.slots
+            if slot.arm is Arm.CANDIDATE and slot.run_id in ended.not_started
+        ]
+    return found
+
+
+def config_of(entry: Entry) -> str:
     """Name what is compared: agent, model and hints."""
-    entry = found.entry
     hints = "no hints" if not entry.hints else f"hints {', '.join(map(str, entry.hints))}"
     return " · ".join(part for part in (entry.agent, entry.model, hints) if part)
 
@@ -173,6 +213,7 @@ def _groups(
     named: Sequence[tuple[Submitted, Row]],
     verdicts: Sequence[tuple[Sha256, Sha256, Agreement]],
     scores: Mapping[tuple[str, int], TaskScore],
+    series: Sequence[SubmittedSeries],
 ) -> Iterator[Group]:
     together: dict[tuple[int, str, bool], list[Submitted]] = {}
     for found, row in named:
@@ -184,6 +225,7 @@ def _groups(
         runs = {r.run: r for r in scored.runs} if scored else {}
         results = [_result(m, verdicts, runs, baseline) for m in members]
         entry = members[0].entry
+        theirs = (s for s in series if (s.papers.plan.record, config_of(s.entry)) == (task, config))
         yield Group(
             task=task,
             config=config,
@@ -192,6 +234,7 @@ def _groups(
             hints=entry.hints,
             results=tuple(sorted(results, key=_by_time)),
             score=scored,
+            series=() if baseline else tuple(theirs),
         )
 
 
@@ -218,9 +261,8 @@ def _result(
 
 
 def _by_time(result: Result) -> tuple[bool, float, str]:
-    ms = result.submitted.found.predicate.claims.train_time_ms
     gone = result.submitted.entry.retracted is not None
-    return gone, float("inf") if ms is None else float(ms), result.run_id
+    return gone, float("inf") if result.time is None else result.time.total, result.run_id
 
 
 def _order(group: Group) -> tuple[int, float, str]:

@@ -8,8 +8,10 @@ from math import isfinite, isnan
 
 from kit.bundle.trust import Tier
 from kit.metrics import mean_below
-from kit.report.rank import TIERS, Board, Group, Refused, Result
+from kit.report.rank import TIERS, Board, Group, Refused, Result, config_of
 from kit.score.report import ConfigScore, TaskScore
+from kit.series.record import Arm
+from kit.submit.series import SubmittedSeries
 
 HEADS = (
     ("Task", "up"),
@@ -50,12 +52,12 @@ def _row(group: Group) -> str:
     counted = [r for r in group.results if not r.submitted.entry.retracted]
     classes = "" if counted else ' class="gone"'
     found = group.score
-    best = min((t for r in counted if (t := _time(r)) is not None), default=None)
+    best = min((r.time.total for r in counted if r.time is not None), default=None)
     cells = (
         (group.task, f"<b>{group.task}</b> <span class=soft>→ {_next(group)}</span>"),
         (group.config, _agent(group)),
         (found.mean if found else -9, _fsr(found)),
-        (found.reached if found else -1, f"{found.reached} of {len(found.runs)}" if found else "–"),
+        (found.reached if found else -1, _reached(group)),
         (best if best is not None else 1e18, "–" if best is None else _clock(best)),
         (_mean_loss(counted) or 99, _loss(counted)),
         (TIERS.index(group.tier), _tier(group)),
@@ -100,6 +102,21 @@ def _fsr(found: TaskScore | None) -> str:
         )
     kinds = ", ".join(found.kinds)
     return text + (f'<br><span class="small soft">{escape(kinds)}</span>' if kinds else "")
+
+
+def _reached(group: Group) -> str:
+    """Spell how many runs reached the target, and whether somebody chose which ones are here."""
+    found = group.score
+    if found is None:
+        return "–"
+    said = []
+    if group.series:
+        count = len(group.series)
+        said.append(f"{group.reserved} reserved in {'a series' if count == 1 else f'{count} series'}")
+    if group.chosen:
+        said.append(f"{group.chosen} not in a series")
+    more = "".join(f'<br><span class="small soft">{text}</span>' for text in said)
+    return f"{found.reached} of {len(found.runs)}{more}"
 
 
 def _losses(results: Sequence[Result]) -> list[float]:
@@ -163,7 +180,6 @@ def _runs(group: Group) -> str:
 def _run(result: Result) -> str:
     entry = result.submitted.entry
     p = result.submitted.found.predicate
-    time = _time(result)
     loss = p.claims.final_val_loss
     fsr = result.score.fsr if result.score else None
     links = [f'<a href="bundles/{escape(p.run.id, quote=True)}.json">bundle</a>']
@@ -171,7 +187,7 @@ def _run(result: Result) -> str:
         links.append(f'<a href="{escape(entry.capsule, quote=True)}" rel="nofollow noopener">capsule</a>')
     cells = (
         f'<span class="id">{escape(p.run.id)}</span><br>{" · ".join(links)}',
-        "–" if time is None else _clock(time),
+        _times(result),
         "–" if loss is None else f"{loss:.4f}<br>{escape(p.score.verdict)}",
         "–" if fsr is None else f"{fsr:.3f}",
         "<br>".join(_standing(result)),
@@ -193,9 +209,13 @@ def _standing(result: Result) -> Iterator[str]:
         yield escape(entry.note)
 
 
-def _time(result: Result) -> float | None:
-    claims = result.submitted.found.predicate.claims
-    return None if claims.train_time_ms is None else float(claims.train_time_ms)
+def _times(result: Result) -> str:
+    time = result.time
+    if time is None:
+        return "–"
+    if not time.excess:
+        return _clock(time.claimed)
+    return f'{_clock(time.total)}<br><span class="soft">{_clock(time.excess)} outside its clock</span>'
 
 
 def _clock(ms: float) -> str:
@@ -219,6 +239,30 @@ def overall_table(overall: Sequence[ConfigScore], tasks: int) -> str:
     body = "".join(f"<tr>{row}</tr>" for row in rows)
     head = "".join(f"<th>{h}</th>" for h in heads)
     return f'<div class="sums"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def series_table(series: Sequence[SubmittedSeries]) -> str:
+    """Return every series: what was reserved, what became of it."""
+    rows = []
+    for one in series:
+        plan, ended = one.papers.plan, one.papers.ended
+        arms = [
+            f"{sum(slot.arm is arm for slot in plan.slots)} {arm}"
+            for arm in Arm
+            if any(slot.arm is arm for slot in plan.slots)
+        ]
+        state = "goes on" if ended is None else ended.reason
+        if ended is not None and ended.not_started:
+            state += f"; {len(ended.not_started)} never started"
+        if one.entry.retracted:
+            state = f"retracted on {one.entry.retracted.on}: {one.entry.retracted.reason}"
+        cells = (str(plan.record), config_of(one.entry), plan.id, ", ".join(arms), str(plan.rule), state)
+        kinds = ("", "", ' class="id"', "", "", "")
+        rows.append("".join(f"<td{k}>{escape(c)}</td>" for k, c in zip(kinds, cells, strict=True)))
+    heads = ("task", "agent", "series", "reserved runs", "ends after", "ended")
+    head = "".join(f"<th>{h}</th>" for h in heads)
+    body = "".join(f"<tr>{row}</tr>" for row in rows)
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def refused_list(refused: Sequence[Refused]) -> str:

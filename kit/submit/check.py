@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from pathlib import Path
 
 from kit.bundle.keys import Trusted
@@ -19,42 +18,14 @@ from kit.bundle.statement import SUBMISSION
 from kit.bundle.verdict import obstacles
 from kit.digest import sha256_bytes
 from kit.errors import KitError, PrerequisiteError
+from kit.submit import series as series_folder
 from kit.submit.entry import FILES, ROOT, Submitted, open_submitted, place_of
+from kit.submit.finding import BYTES, Finding, Rule
+from kit.submit.series import SubmittedSeries, is_series, open_submitted_series, place_of_series
+from kit.submit.whole import check_series
 
 MAX_RESULTS = 100_000
 EMPTY = sha256_bytes(b"")
-
-
-class Rule(StrEnum):
-    """What can be wrong with a submission."""
-
-    LAYOUT = "layout"
-    """A file or folder that has no place there, a link, or a folder that is not named after its content."""
-    MISSING = "missing"
-    """A file that must be there is not."""
-    INVALID = "invalid"
-    """Bundle, entry or files are not what was signed, or not of their form."""
-    UNTRUSTED = "untrusted key"
-    UNRANKED = "unranked"
-    """The result can have no rank, whatever it reached: a smoke or host run, unpinned data ..."""
-    DUPLICATE = "duplicate"
-    """The same run is there twice."""
-    REPLAY = "replay"
-    """Another result has the same nonce, or the same output to the byte: one run, signed twice."""
-
-
-BYTES = frozenset({Rule.LAYOUT, Rule.INVALID})
-"""Rules whose breach is exit code 4: these are not the bytes that a submission consists of."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One breach of one rule."""
-
-    where: str
-    """Relative to the repository."""
-    rule: Rule
-    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +33,8 @@ class Checked:
     """A repository, looked at."""
 
     accepted: tuple[Submitted, ...]
+    series: tuple[SubmittedSeries, ...]
+    """Those without a finding; the runs of each are accepted, or it has not ended."""
     findings: tuple[Finding, ...]
     """Sorted by place and rule."""
 
@@ -89,20 +62,25 @@ def check(
         )
     findings: list[Finding] = []
     places = list(_places(root, findings))
-    opened: list[Submitted] = []
+    runs: list[Submitted] = []
+    series: list[SubmittedSeries] = []
     for done, place in enumerate(places):
-        found = _open(root, place, trusted, findings)
-        if found is not None:
-            opened.append(found)
-            findings += _alone(place, found)
+        if is_series(place.rsplit("/", 1)[-1]):
+            series += _series(root, place, trusted, findings)
+        else:
+            runs += _run(root, place, trusted, findings)
         told(done + 1, len(places))
-    findings += _together(root, opened)
+    findings += _together(root, runs)
+    findings += list(check_series(root, runs, series, {f.where for f in findings}))
     faulty = {f.where for f in findings}
-    accepted = tuple(s for s in opened if _where(root, s) not in faulty)
-    return Checked(accepted, tuple(sorted(findings, key=lambda f: (f.where, f.rule, f.message))))
+    return Checked(
+        tuple(s for s in runs if _where(root, s) not in faulty),
+        tuple(s for s in series if _where(root, s) not in faulty),
+        tuple(sorted(findings, key=lambda f: (f.where, f.rule, f.message))),
+    )
 
 
-def _where(root: Path, found: Submitted) -> str:
+def _where(root: Path, found: Submitted | SubmittedSeries) -> str:
     return found.where.relative_to(root).as_posix()
 
 
@@ -130,12 +108,47 @@ def _shown(name: str) -> str:
     return "".join(c if c.isascii() and c.isprintable() else "?" for c in name)
 
 
-def _open(root: Path, place: str, trusted: Trusted, findings: list[Finding]) -> Submitted | None:
+def _run(root: Path, place: str, trusted: Trusted, findings: list[Finding]) -> Iterator[Submitted]:
+    """Give the run in a folder if it can be opened; add what is wrong with it alone."""
+    faults = list(_files(root, place, {*FILES, SUBMISSION}, frozenset()))
+    findings += faults
+    if faults:
+        return
+    try:
+        found = open_submitted(root / place, trusted)
+    except KitError as e:
+        findings.append(Finding(place, Rule.INVALID, e.message))
+        return
+    findings += _alone(place, found)
+    yield found
+
+
+def _series(root: Path, place: str, trusted: Trusted, findings: list[Finding]) -> Iterator[SubmittedSeries]:
+    """Give the series in a folder if it can be opened; add what is wrong with it alone."""
+    faults = list(_files(root, place, set(series_folder.REQUIRED), frozenset(series_folder.OPTIONAL)))
+    findings += faults
+    if faults:
+        return
+    try:
+        found = open_submitted_series(root / place, trusted)
+        right = place_of_series(found.papers, found.entry.agent)
+    except KitError as e:
+        findings.append(Finding(place, Rule.INVALID, e.message))
+        return
+    if place != right:
+        findings.append(Finding(place, Rule.LAYOUT, f"by its content its place is {right}"))
+    if not found.papers.trusted:
+        findings.append(Finding(place, Rule.UNTRUSTED, "the key of its plan or record is not trusted"))
+    yield found
+
+
+def _files(root: Path, place: str, wanted: set[str], allowed: frozenset[str]) -> Iterator[Finding]:
     names = {entry.name: entry for entry in os.scandir(root / place)}
-    before, wanted = len(findings), {*FILES, SUBMISSION}
-    findings += [Finding(place, Rule.LAYOUT, f"{_shown(n)} has no place here") for n in set(names) - wanted]
-    findings += [Finding(place, Rule.MISSING, f"{n} is missing") for n in wanted - set(names)]
-    for name in wanted & set(names):
+    for name in sorted(set(names) - wanted - allowed):
+        yield Finding(place, Rule.LAYOUT, f"{_shown(name)} has no place here")
+    for name in sorted(wanted - set(names)):
+        yield Finding(place, Rule.MISSING, f"{name} is missing")
+    for name in sorted((wanted | allowed) & set(names)):
         entry = names[name]
         plain = (
             entry.is_dir(follow_symlinks=False)
@@ -143,14 +156,7 @@ def _open(root: Path, place: str, trusted: Trusted, findings: list[Finding]) -> 
             else entry.is_file(follow_symlinks=False)
         )
         if not plain:
-            findings.append(Finding(place, Rule.LAYOUT, f"{name} is not a plain {_kind(name)}"))
-    if len(findings) > before:
-        return None
-    try:
-        return open_submitted(root / place, trusted)
-    except KitError as e:
-        findings.append(Finding(place, Rule.INVALID, e.message))
-        return None
+            yield Finding(place, Rule.LAYOUT, f"{name} is not a plain {_kind(name)}")
 
 
 def _kind(name: str) -> str:

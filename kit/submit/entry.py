@@ -37,6 +37,8 @@ MAX_ENTRY = 16 << 10
 MAX_GZIP = 16 << 20
 MAX_PLAIN = 64 << 20
 """Bytes of an output or its stamps after decompression."""
+POINTER = b"version https://git-lfs.github.com/spec/"
+"""What a clone without Git LFS has in place of a file that the Hub keeps there, as it does with *.gz."""
 AGENT = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 
@@ -120,8 +122,11 @@ def inflate(path: Path) -> bytes:
     Raises `IntegrityError` if it holds more, is damaged, or has bytes behind its end.
     """
     packed = zlib.decompressobj(wbits=31)
+    found = bounded(path, MAX_GZIP)
+    if found.startswith(POINTER):
+        raise IntegrityError(f"{path.name} is a pointer of Git LFS, not the file: run git lfs pull")
     try:
-        data = packed.decompress(bounded(path, MAX_GZIP), MAX_PLAIN + 1)
+        data = packed.decompress(found, MAX_PLAIN + 1)
     except zlib.error as e:
         raise IntegrityError(f"{path.name} is not gzip: {e}") from e
     if len(data) > MAX_PLAIN:
@@ -154,10 +159,15 @@ def open_submitted(where: Path, trusted: Trusted) -> Submitted:
 
 def place_of(found: Verified, agent: str) -> str:
     """Return the folder of a result in a repository. Raises `UsageError` for what is no agent's name."""
+    p = found.predicate
+    return place_for(p.task.record, agent, p.run.id)
+
+
+def place_for(task: int, agent: str, name: str) -> str:
+    """Return the folder of what has this name. Raises `UsageError` for what is no agent's name."""
     if not AGENT.fullmatch(agent):
         raise UsageError(f"{agent[:80]!r} is no name of an agent", "use a-z, 0-9 and -, at most 64 of them")
-    p = found.predicate
-    return f"{ROOT}/{p.task.record:02d}/{agent}/{p.run.id}"
+    return f"{ROOT}/{task:02d}/{agent}/{name}"
 
 
 def lay_out(found: Verified, entry: Entry, root: Path) -> tuple[str, ...]:
