@@ -138,8 +138,8 @@ def check(folder: Path, as_json: bool, keys: Path) -> int:
     """Check every submission below FOLDER/submissions, all findings at once; offline.
 
     Exit 0: nothing found. 1: well-formed, but not acceptable: an untrusted key, a smoke or host run, a
-    duplicate, a replay, a part of a series. 3: a file is missing. 4: files that are not what was signed, or have no place there.
-    The highest counts. A run that missed its target is acceptable: every run counts.
+    duplicate, a replay, a part of a series. 3: a file is missing. 4: files that are not what was signed, or
+    have no place there. The highest counts. A run that missed its target is acceptable: every run counts.
 
     \b
     Examples:

@@ -58,4 +58,8 @@ def send(
         raise NetworkError(f"the Hub answers {status}", "run the command again later") from e
     except (HTTPError, OSError) as e:
         raise NetworkError(f"the Hub does not answer ({e})", "check the network or --endpoint") from e
+    except (RuntimeError, ValueError) as e:  # what the library makes of an upload that failed half-way
+        raise NetworkError(
+            f"the upload failed ({e.__cause__ or e})", "run the command again; nothing was committed"
+        ) from e
     return made.pr_url or made.commit_url
