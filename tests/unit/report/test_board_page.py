@@ -13,8 +13,9 @@ import pytest
 
 pytest.importorskip("scipy")
 
+from kit.audit.baseline import EXCESS, EXCESS_FIGURE
 from kit.bundle.keys import Trusted
-from kit.bundle.predicate import Profile, Reproduces
+from kit.bundle.predicate import Audit, AuditCheck, Outcome, Profile, Reproduces, Series, Severity
 from kit.bundle.trust import Tier
 from kit.bundle.verify import open_bundle
 from kit.cli import run as speedrun
@@ -23,12 +24,15 @@ from kit.facts import facts_root
 from kit.report.page import render, write_site
 from kit.report.plots import Dot, Line, dots_plot, lines_plot
 from kit.report.rank import rank
+from kit.series.record import Arm, Rule, SeriesPlan, Slot, close, new_series_id, opened
 from kit.submit.check import check
 from kit.submit.entry import Entry, Retraction, lay_out
+from kit.submit.series import lay_out_series, whole_series
 from kit.tasks import load_task, load_tasks
 
 ASSETS = Path(__file__).parents[2] / "assets" / "bundles"
 TASKS = load_tasks(facts_root())
+SCRIPT = b"# a candidate\n"
 
 
 @pytest.fixture(scope="session")
@@ -65,6 +69,27 @@ def board(tmp_path, press):
             extra = (("reproduces", named),)
             return self.add(number, entry=Entry("rerun"), signer=signer, script=script, extra=extra, **fields)
 
+        def series(self, first, made, runs=None, entry=None, end=True):
+            """Run a series of which `made` candidates were made, and submit it whole."""
+            entry, runs = entry or Entry("an-agent"), runs or made
+            slots = tuple(
+                Slot(f"r03-20260101T000000Z-{n:08x}", f"{n:032x}", Arm.CANDIDATE, press.tree_of(SCRIPT))
+                for n in range(first, first + runs)
+            )
+            plan = SeriesPlan(
+                new_series_id(3), "2026-01-01T00:00:00.000+00:00", 3, Profile.FULL, Rule.ALL_RUNS, slots
+            )
+            found = load_task(facts_root(), 3)
+            time_ms = round(found.start.retimed_ms - 0.6 * found.gap_ms)
+            with opened(tmp_path / "runs", plan, press.MAKE.SIGNER) as (where, digest):
+                extra = (("series", Series(plan.id, digest)),)
+                for n in range(first, first + made):
+                    sample = press.Sample(n, script=SCRIPT, time_ms=time_ms, extra=extra)
+                    press.press(tmp_path / "runs", sample)
+                if end:
+                    close(where, plan, press.MAKE.SIGNER, "cancelled")
+            lay_out_series(where, *whole_series(where, self.trusted), entry, self.root)
+
         def rank(self):
             return rank(check(self.root, self.trusted), facts_root(), TASKS)
 
@@ -77,6 +102,31 @@ def test_every_accepted_run_counts_the_failed_ones_as_0(board):
     (group,) = board.rank().groups
     assert group.score.mean == pytest.approx(0.3, abs=1e-3)
     assert (group.score.reached, len(group.results)) == (1, 2)
+
+
+def test_a_run_that_was_reserved_and_never_started_counts_as_0(board):
+    board.series(1, made=2, runs=4)
+    (group,) = board.rank().groups
+    assert group.score.mean == pytest.approx(0.3, abs=1e-3)
+    assert (group.score.reached, len(group.score.runs), group.reserved, group.chosen) == (2, 4, 4, 0)
+
+
+def test_the_page_publishes_how_many_runs_were_reserved_and_how_many_were_chosen(board):
+    board.series(1, made=2)
+    board.series(10, made=0, runs=5, end=False)
+    board.add(20)
+    text = render(board.rank(), "Board", len(TASKS))
+    assert "7 reserved in 2 series" in text and "1 not in a series" in text
+    assert "goes on" in text and "5 candidate" in text
+
+
+def test_what_a_run_needed_outside_its_clock_counts_and_is_shown(board):
+    gap = load_task(facts_root(), 3).gap_ms
+    check = AuditCheck(EXCESS.id, Severity.WARNING, Outcome.PASSED, "x", ((EXCESS_FIGURE, 0.1 * gap / 1000),))
+    board.add(1, share=0.5, extra=(("audit", Audit((check,))),))
+    (group,) = board.rank().groups
+    assert group.score.mean == pytest.approx(0.4, abs=1e-3)
+    assert "outside its clock" in render(board.rank(), "Board", len(TASKS))
 
 
 def test_what_was_not_accepted_is_listed_with_its_reasons_and_has_no_score(board, press):
