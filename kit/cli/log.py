@@ -36,7 +36,7 @@ def command() -> None:
 def parse(file: Path, grammar: str | None, train: bool, source: Path | None, as_json: bool) -> int:
     """Read FILE: points, environment block, embedded source.
 
-    A run's `guest.log` with `stamps.jsonl` beside it is read as it was live: only whole lines of stdout
+    A run's `guest.log` with `stamps` beside it is read as it was live: only whole lines of stdout
     count, with the host's stamps. Exits with 1 if no line is a claim.
 
     \b

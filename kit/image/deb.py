@@ -5,13 +5,14 @@ from __future__ import annotations
 import gzip
 import io
 import lzma
+import os
 import re
 import shutil
 import subprocess
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from kit.digest import CHUNK
 from kit.errors import IntegrityError, PrerequisiteError
@@ -23,6 +24,9 @@ MAX_DATA = 8 << 30
 """Bytes that a package may unpack to; and, beyond 64 MiB, `MAX_RATIO` times its own size."""
 MAX_RATIO = 100
 MAX_MEMBERS = 100_000
+
+UNREADABLE = (tarfile.TarError, ValueError, OverflowError, OSError)
+"""What tarfile raises for headers that state what cannot be: sizes below zero, or beyond any file."""
 
 _LEFT_OUT = re.compile(
     r"usr/share/(info|lintian|locale|man)/.*"
@@ -55,6 +59,7 @@ def read_deb(deb: Deb, path: Path, spool: Path) -> tuple[str, list[Entry]]:
 def _ar_members(f: IO[bytes], origin: str) -> dict[str, tuple[str, bytes]]:
     if f.read(8) != b"!<arch>\n":
         raise IntegrityError(f"{origin}: is not an ar archive", "this is not a Debian package")
+    left = os.fstat(f.fileno()).st_size
     found: dict[str, tuple[str, bytes]] = {}
     while header := f.read(60):
         name = header[:16].decode("ascii", "replace").rstrip().rstrip("/")
@@ -62,7 +67,7 @@ def _ar_members(f: IO[bytes], origin: str) -> dict[str, tuple[str, bytes]]:
         if len(header) != 60 or header[58:] != b"`\n" or not digits.isdigit():
             raise IntegrityError(f"{origin}: has a broken ar header", "this is not a Debian package")
         size = int(digits)
-        data = f.read(size)
+        data = f.read(min(size, left))  # no more is asked for than there can be
         if len(data) != size:
             raise IntegrityError(f"{origin}: is cut off in {name}", "get the package again")
         f.read(size % 2)
@@ -126,7 +131,7 @@ def _control(pieces: Iterator[bytes], deb: Deb) -> str:
             member = next((m for m in tar if m.name in ("./control", "control") and m.isreg()), None)
             data = None if member is None else tar.extractfile(member)
             text = "" if data is None else data.read().decode("utf-8")
-    except (tarfile.TarError, UnicodeDecodeError) as e:
+    except UNREADABLE as e:
         raise IntegrityError(
             f"{deb.name}: control cannot be read: {e}", "this is not a Debian package"
         ) from e
@@ -143,7 +148,10 @@ def _control(pieces: Iterator[bytes], deb: Deb) -> str:
 def _entries(deb: Deb, spool: Path) -> Iterator[Entry]:
     seen: dict[str, Entry] = {}
     try:
-        with tarfile.open(spool, mode="r:", errors="strict") as tar:
+        with (
+            spool.open("rb") as f,
+            tarfile.open(fileobj=cast(IO[bytes], _Bounded(f)), mode="r:", errors="strict") as tar,
+        ):
             for count, member in enumerate(tar):
                 if count >= MAX_MEMBERS:
                     raise IntegrityError(
@@ -157,9 +165,23 @@ def _entries(deb: Deb, spool: Path) -> Iterator[Entry]:
                         f"{deb.name}: has two members {entry.path}", "it is not fit for an image"
                     )
                 seen[entry.path] = entry
-    except (tarfile.TarError, UnicodeError) as e:
+    except UNREADABLE as e:
         raise IntegrityError(f"{deb.name}: data cannot be read: {e}", "this is not a Debian package") from e
     return (e for e in seen.values() if not _LEFT_OUT.fullmatch(e.path))
+
+
+class _Bounded:
+    """A file of which no more is read than it has, whatever a header in it states."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._size = os.fstat(file.fileno()).st_size
+        self.seek, self.tell, self.close = file.seek, file.tell, file.close
+
+    def read(self, size: int = -1) -> bytes:
+        """Read on from where the file is."""
+        left = max(self._size - self._file.tell(), 0)
+        return self._file.read(left if size < 0 else min(size, left))
 
 
 def _entry(member: tarfile.TarInfo, origin: str, spool: Path, seen: dict[str, Entry]) -> Entry | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kit.digest import Sha256, canonical_json, sha256_bytes
+from kit.digest import Sha256, canonical_json, is_sha256, sha256_bytes
 from kit.errors import DigestMismatch, SchemaError
 from kit.image.base import GUEST_UID
 from kit.image.layer import LayerFile
@@ -128,12 +128,15 @@ def read_manifest(layout: Path, digest: Sha256) -> tuple[Descriptor, tuple[Descr
     document = parse_json(data, str(path))
     try:
         return _read(document["config"]), tuple(_read(layer) for layer in document["layers"])
-    except (KeyError, TypeError, ValueError) as e:
+    except (AttributeError, KeyError, TypeError, ValueError) as e:
         raise SchemaError(f"{path}: is not an OCI image manifest") from e
 
 
 def _read(descriptor: Any) -> Descriptor:
-    return Descriptor(Sha256(str(descriptor["digest"]).removeprefix("sha256:")), int(descriptor["size"]))
+    digest, size = descriptor["digest"].removeprefix("sha256:"), descriptor["size"]
+    if not is_sha256(digest) or type(size) is not int or size < 0:
+        raise ValueError("not a descriptor")
+    return Descriptor(Sha256(digest), size)
 
 
 def docker_manifest(era: str, config: Descriptor, layers: Iterable[Descriptor]) -> bytes:

@@ -24,6 +24,8 @@ ROOTS = "roots"
 TREE = "root"
 SEAL = "seal"
 """A file beside a tree: what `_listing` said of it when it was made."""
+IMPOSSIBLE = (errno.EEXIST, errno.EINVAL, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR)
+"""What a file system answers to a name that comes twice, is too long, or is below a file."""
 
 
 def ensure_rootfs(layout: Layout, store: Store, progress: Progress = no_progress) -> Path:
@@ -69,7 +71,7 @@ def _unpacked(layout: Layout, diff_id: Sha256, store: Store, progress: Progress)
         with store.staging(LAYERS) as folder:
             root = folder / TREE
             root.mkdir()
-            folders = _unpack(blob_path(layout.path, diff_id), diff_id, root, progress)
+            folders = unpack_layer(blob_path(layout.path, diff_id), diff_id, root, progress)
             _finish_folders(root, folders, layout.epoch)
             (folder / SEAL).write_text(_listing(root), encoding="utf-8", errors="surrogateescape")
             folder.rename(home)
@@ -100,7 +102,7 @@ class _Hashing:
         self._file.close()
 
 
-def _unpack(blob: Path, diff_id: Sha256, root: Path, progress: Progress) -> dict[str, int]:
+def unpack_layer(blob: Path, diff_id: Sha256, root: Path, progress: Progress) -> dict[str, int]:
     """Unpack a layer that this room wrote; return its folders with their modes."""
     source = _Hashing(blob, progress)
     folders: dict[str, int] = {}
@@ -111,8 +113,13 @@ def _unpack(blob: Path, diff_id: Sha256, root: Path, progress: Progress) -> dict
                 _unpack_one(tar, member, root, folders, f"layer {diff_id[:12]}")
         while source.read(CHUNK):
             pass
-    except tarfile.TarError as e:
+    except (tarfile.TarError, ValueError, OverflowError) as e:
         raise IntegrityError(f"{blob}: cannot be unpacked: {e}", f"rm {blob}, and run it again") from e
+    except OSError as e:
+        if e.errno not in IMPOSSIBLE:
+            raise
+        why = f"{blob}: cannot be unpacked: {e.strerror}"
+        raise IntegrityError(why, f"rm {blob}, and run it again") from e
     finally:
         source.close()
     if source.digest.hexdigest() != diff_id:

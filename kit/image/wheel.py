@@ -10,6 +10,8 @@ import io
 import posixpath
 import re
 import stat
+import struct
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from email.parser import Parser
@@ -81,9 +83,15 @@ def read_wheel(wheel: Wheel, path: Path, python: str) -> list[Entry]:
         BadZipFile,
         InvalidRecordEntry,
         configparser.Error,
-        UnicodeError,
+        ValueError,
         NotImplementedError,
         KeyError,
+        EOFError,
+        OSError,
+        OverflowError,
+        csv.Error,
+        struct.error,
+        zlib.error,
     ) as e:
         raise IntegrityError(f"{wheel.name}: is not a wheel: {e}", "get the file again") from e
 

@@ -14,7 +14,6 @@ Only a whole line of stdout can be a claim, and no language model reads one, eve
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -111,7 +110,8 @@ class Claims:
         return point
 
 
-_STREAMS = {"o": Stream.STDOUT, "e": Stream.STDERR}
+_STREAMS = {b"o": Stream.STDOUT, b"e": Stream.STDERR}
+_STAMP = re.compile(rb'\[([0-9]{1,18}),"([oe])",([1-9][0-9]{0,9}),([01])\]')
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,15 +152,10 @@ def read_run(log: Path, stamps: Path, grammar: Grammar) -> tuple[Point, ...]:
 
 def _stamps(data: bytes, where: str) -> Iterator[tuple[int, Stream, int, bool]]:
     for number, line in enumerate(data.splitlines(), 1):
-        try:
-            host_ns, stream, size, whole = json.loads(line)
-            plain = type(host_ns) is int and type(size) is int and size > 0 and whole in (0, 1)
-            stamp = (host_ns, _STREAMS[stream], size, bool(whole))
-        except (ValueError, TypeError, KeyError, RecursionError) as e:
-            raise SchemaError(f"{where}:{number}: not a stamp") from e
-        if not plain:
+        found = _STAMP.fullmatch(line)
+        if found is None:
             raise SchemaError(f"{where}:{number}: not a stamp")
-        yield stamp
+        yield int(found[1]), _STREAMS[found[2]], int(found[3]), found[4] == b"1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +198,7 @@ def read_any(path: Path, grammar: Grammar | None = None) -> Log:
 
     Raises as `read_log` and `read_run` do.
     """
-    stamps = path.with_name("stamps.jsonl")
+    stamps = path.with_name("stamps")
     if path.name != "guest.log" or not stamps.is_file():
         return read_log(path, grammar)
     pieces = _bytes(stamps).count(b"\n")

@@ -1,5 +1,5 @@
 """
-Keeping what a guest prints: raw bytes in `guest.log`, one stamp per piece in `stamps.jsonl`. Judges nothing.
+Keeping what a guest prints: raw bytes in `guest.log`, one stamp per piece in `stamps`. Judges nothing.
 
 A stamp is a JSON array on its own line: `[t_ns, "o" | "e", bytes, whole]`: host monotonic nanoseconds
 since the guest's start, the stream, the piece's length in `guest.log` (newline included), and 1 if the piece

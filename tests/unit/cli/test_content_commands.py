@@ -90,7 +90,7 @@ def test_log_parse_prints_points_and_writes_the_source(
 
 def test_log_parse_reads_a_run_by_its_stamps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "guest.log").write_bytes(VAL + VAL)
-    (tmp_path / "stamps.jsonl").write_text(f'[5,"e",{len(VAL)},1]\n[2000000000,"o",{len(VAL)},1]\n')
+    (tmp_path / "stamps").write_text(f'[5,"e",{len(VAL)},1]\n[2000000000,"o",{len(VAL)},1]\n')
     document = json.loads(out(capsys, "log", "parse", str(tmp_path / "guest.log"), "--json"))
     assert [p["host_ns"] for p in document["points"]] == [2_000_000_000]
     assert document["other_lines"] == 1

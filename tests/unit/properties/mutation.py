@@ -99,7 +99,7 @@ def grafted(draw: Any, document: Any, values: tuple[Any, ...] = HOSTILE) -> Any:
         parent = found
         for key in path[:-1]:
             parent = parent[key]
-        value = draw(st.sampled_from(values))
+        value = copy.deepcopy(draw(st.sampled_from(values)))
         match draw(st.sampled_from(("replace", "replace", "replace", "remove", "add", "double"))):
             case "replace":
                 parent[path[-1]] = value
