@@ -188,7 +188,7 @@ def _difference(
     if a is None or b is None:
         return (None if a is None else _spelled(a), None if b is None else _spelled(b))
     fields = [
-        (f"{name} {x!r}" if name else str(x), f"{name} {y!r}" if name else str(y))
+        (f"{name} {x}".strip(), f"{name} {y}".strip())
         for (name, x), (_, y) in zip(_fields(a), _fields(b), strict=True)
         if x != y
     ]

@@ -202,7 +202,7 @@ def tiny(tmp_path: Path) -> Tiny:
     return make_tiny(tmp_path)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def cook() -> type:
     """Give the tests the makers of tar members and ar archives."""
 

@@ -1,0 +1,189 @@
+"""In what two images differ: packages, layers, and entries down to the first byte."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from kit.digest import sha256_file
+from kit.errors import IntegrityError, PrerequisiteError, UsageError
+from kit.image import build
+from kit.image.diff import Change, compare, compare_layers, side
+from kit.image.disk import bill
+from kit.image.lock import read_lock, write_lock
+from kit.image.oci import blob_path
+from kit.image.spec import read_spec
+from kit.store import FolderFetcher, Store
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "store")
+
+
+@pytest.fixture
+def pair(tiny, kitchen, store):
+    """The tiny era, and era `next`: another version of small, which brings other files."""
+    text = (tiny.images / "tiny" / "image.toml").read_text()
+    (tiny.images / "next").mkdir()
+    toml = tiny.images / "next" / "image.toml"
+    toml.write_text(text.replace('era = "tiny"', 'era = "next"').replace("small==2.0", "small==2.1"))
+    lock = read_lock(tiny.spec)
+    small = kitchen.wheel({"small.py": b"y = 3\n", "more.py": b"z = 1\n"}, version="2.1")
+    big = next(w for w in lock.wheels if w.project == "big")
+    write_lock(read_spec(tiny.images, "next"), lock.debs, (small, big))
+    for era in ("tiny", "next"):
+        build.accept(era, tiny.images, store, [FolderFetcher(tiny.mirror)])
+    return tiny.images
+
+
+def entries(found):
+    return {c.name.removeprefix("usr/local/lib/python3.11/dist-packages/"): c for c in found.entries}
+
+
+def test_two_eras_differ_in_packages_layers_and_entries(pair, store):
+    found = compare(side("tiny", pair, store), side("next", pair, store))
+    assert not found.same
+    assert found.packages == (Change("wheel", "", "small", "2.0", "2.1"),)
+    assert [c.name for c in found.layers] == ["small wheels"]
+    changed = entries(found)
+    assert (changed["more.py"].before, changed["more.py"].after) == (None, "file of 6 bytes")
+    assert changed["small.py"].before == "bytes from 4 of 6 on"
+    assert changed["small-2.0.dist-info"].after is None
+    assert found.unread == () and "big/weights.bin" not in changed
+
+
+def test_an_era_is_the_same_as_itself_and_as_its_layout(pair, store):
+    era = side("tiny", pair, store)
+    layout = side(str(store.root / "layouts" / era.manifest), pair, store)
+    assert layout.packages == era.packages
+    assert [(x.title, x.digest) for x in layout.layers] == [(x.title, x.digest) for x in era.layers]
+    found = compare(era, layout)
+    assert found.same and not (found.packages or found.layers or found.entries)
+
+
+def test_layers_that_are_not_here_are_compared_by_digest_and_named(pair, store):
+    for digest in (layer.digest for layer in side("next", pair, store).layers):
+        store.blob(digest).unlink(missing_ok=True)
+    found = compare(side("tiny", pair, store), side("next", pair, store))
+    assert found.unread == ("small wheels",) and found.entries == ()
+    assert [c.name for c in found.packages] == ["small"]
+
+
+def test_what_is_neither_era_nor_layout_is_refused(pair, store, tmp_path):
+    with pytest.raises(UsageError, match="neither an era nor") as caught:
+        side(str(tmp_path), pair, store)
+    assert "next, tiny" in caught.value.hint
+
+
+def test_a_layout_without_its_manifest_is_refused(pair, store, tmp_path):
+    era = side("tiny", pair, store)
+    copy = tmp_path / "copy"
+    shutil.copytree(store.root / "layouts" / era.manifest, copy)
+    blob_path(copy, era.manifest).unlink()
+    with pytest.raises(PrerequisiteError, match="is not there"):
+        side(str(copy), pair, store)
+
+
+def test_a_name_in_an_index_does_not_outrank_the_digest(pair, store, tmp_path):
+    """A layout whose index calls another image `tiny` is not taken for era tiny."""
+    tiny, other = (side(era, pair, store) for era in ("tiny", "next"))
+    forged = tmp_path / "forged"
+    shutil.copytree(store.root / "layouts" / other.manifest, forged)
+    index = json.loads((forged / "index.json").read_bytes())
+    index["manifests"][0]["annotations"] = {
+        "org.opencontainers.image.ref.name": "tiny",
+        "io.containerd.image.name": "speedrun-kit:tiny",
+    }
+    (forged / "index.json").write_text(json.dumps(index))
+    with pytest.raises(IntegrityError, match="does not hold the image"):
+        build.adopt("tiny", pair, Store(tmp_path / "fresh"), forged)
+    assert side(str(forged), pair, store).manifest == other.manifest != tiny.manifest
+
+
+@pytest.fixture
+def tars(tmp_path, cook):
+    """Write two layers and compare them."""
+
+    def both(before, after):
+        paths = []
+        for name, members in (("a", before), ("b", after)):
+            path = tmp_path / name
+            path.write_bytes(cook.tar([cook.member(n, **fields) for n, fields in members]))
+            paths.append(path)
+        return compare_layers("some", *paths)
+
+    return both
+
+
+@pytest.mark.parametrize(
+    ("fields", "before", "after"),
+    [
+        ({"mode": 0o600}, "mode 0644", "mode 0600"),
+        ({"mtime": 7}, "time 0", "time 7"),
+        ({"uid": 1000}, "uid 0", "uid 1000"),
+        ({"uname": "me"}, "user", "user me"),
+        ({"data": b"12"}, "size 1", "size 2"),
+        ({"data": b"2"}, "bytes from 0 of 1 on", "bytes from 0 of 1 on"),
+    ],
+)
+def test_every_field_of_an_entry_counts(tars, fields, before, after):
+    [change] = tars([("x", {"data": b"1"})], [("x", {"data": b"1", **fields})])
+    assert change == Change("entry", "some", "x", before, after)
+
+
+def test_the_order_of_entries_counts(tars):
+    [change] = tars([("a", {}), ("b", {})], [("b", {}), ("a", {})])
+    assert change == Change("entry", "some", "entry 0 in order", "a", "b")
+
+
+def test_bytes_that_no_entry_explains_are_placed(tmp_path, cook):
+    data = cook.tar([cook.member("x", data=b"1")])
+    (tmp_path / "a").write_bytes(data)
+    (tmp_path / "b").write_bytes(data[:600] + b"!" + data[601:])
+    [change] = compare_layers("some", tmp_path / "a", tmp_path / "b")
+    assert (change.name, change.before) == ("spelling of the tar", "byte 600")
+
+
+def test_what_is_no_tar_is_refused(tmp_path):
+    for name in "ab":
+        (tmp_path / name).write_bytes(b"no tar" * 200)
+    with pytest.raises(IntegrityError, match="is no tar"):
+        compare_layers("some", tmp_path / "a", tmp_path / "b")
+
+
+def test_a_verification_that_fails_says_which_entries_differ(pair, store, tmp_path, monkeypatch):
+    from kit.image import layer
+
+    monkeypatch.setattr(layer, "base_entries", _with_another_host(layer.base_entries))
+    done = build.verify("tiny", pair, store, [])
+    assert len(done.differences) == 3 and done.differences[0].startswith("layer 0 (base): expected")
+    assert [(c.layer, c.name) for c in done.entries] == [("base", "etc/hostname")]
+
+
+def _with_another_host(original):
+    from kit.image.entry import literal
+
+    def changed(python):
+        return [e for e in original(python) if e.path != "etc/hostname"] + [
+            literal("etc/hostname", b"127.0.0.1\n", "test")
+        ]
+
+    return changed
+
+
+def test_layers_that_eras_share_are_paid_once(pair, store):
+    both = bill(pair, store)
+    layers = {p for era in ("tiny", "next") for p in (x.path for x in side(era, pair, store).layers)}
+    assert (both.eras, both.layers) == (("next", "tiny"), len(layers))
+    assert both.distinct == sum(p.stat().st_size for p in layers) < both.summed
+    assert both.on_disk >= both.distinct and len({sha256_file(p) for p in layers}) == len(layers)
+    inodes = {p.stat().st_ino: p.stat().st_blocks for p in store.root.glob("layouts/**/*")}
+    assert both.on_disk == 512 * sum(inodes.values())
+    for era in ("tiny", "next"):
+        shutil.rmtree(store.root / "layouts" / side(era, pair, store).manifest)
+    assert bill(pair, store).document() == {
+        "eras": [], "layers": 0, "summed_bytes": 0, "distinct_bytes": 0, "disk_bytes": 0, "ratio": 0.0,
+    }  # fmt: skip
