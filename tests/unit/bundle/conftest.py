@@ -1,8 +1,6 @@
 """The sample run and its bundles, from the script that writes the assets."""
 
-import importlib.util
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,20 +8,6 @@ import pytest
 from kit.bundle.keys import Trusted
 
 ASSETS = Path(__file__).parents[2] / "assets" / "bundles"
-
-
-def _load():
-    spec = importlib.util.spec_from_file_location("bundle_assets_make", ASSETS / "make.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="session")
-def make():
-    """The module that writes the assets: sample values, TEST-ONLY keys, faults."""
-    return _load()
 
 
 @pytest.fixture(scope="session")

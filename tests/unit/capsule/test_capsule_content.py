@@ -1,9 +1,6 @@
 """A whole bag may still hold parts that do not belong together: the signed bundle in it decides."""
 
-import importlib.util
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -14,7 +11,6 @@ from kit.capsule.content import open_capsule
 from kit.digest import canonical_json, files_under, sha256_bytes
 from kit.errors import DigestMismatch
 
-ASSETS = Path(__file__).parents[2] / "assets" / "bundles"
 CONFIG, LAYER = b"{}", b"layer"
 MANIFEST = canonical_json(
     {
@@ -22,16 +18,6 @@ MANIFEST = canonical_json(
         "layers": [{"digest": f"sha256:{sha256_bytes(LAYER)}", "size": len(LAYER)}],
     }
 )
-
-
-@pytest.fixture(scope="session")
-def press():
-    """The module that prints run folders."""
-    if "bundle_press" not in sys.modules:
-        spec = importlib.util.spec_from_file_location("bundle_press", ASSETS / "press.py")
-        sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[spec.name])
-    return sys.modules["bundle_press"]
 
 
 @pytest.fixture

@@ -2,12 +2,9 @@
 
 import base64
 import hashlib
-import importlib.util
 import json
 import re
-import sys
 from html.parser import HTMLParser
-from pathlib import Path
 
 import pytest
 
@@ -30,19 +27,8 @@ from kit.submit.entry import Entry, Retraction, lay_out
 from kit.submit.series import lay_out_series, whole_series
 from kit.tasks import load_task, load_tasks
 
-ASSETS = Path(__file__).parents[2] / "assets" / "bundles"
 TASKS = load_tasks(facts_root())
 SCRIPT = b"# a candidate\n"
-
-
-@pytest.fixture(scope="session")
-def press():
-    """The module that prints run folders."""
-    if "bundle_press" not in sys.modules:
-        spec = importlib.util.spec_from_file_location("bundle_press", ASSETS / "press.py")
-        sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[spec.name])
-    return sys.modules["bundle_press"]
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """What cannot be repeated is said before anything is fetched or started, and why."""
 
-import importlib.util
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,16 +17,6 @@ from kit.store import Store
 
 ASSETS = Path(__file__).parents[2] / "assets" / "bundles"
 RECORDS = facts_root() / "records"
-
-
-@pytest.fixture(scope="session")
-def press():
-    """The module that prints run folders."""
-    if "bundle_press" not in sys.modules:
-        spec = importlib.util.spec_from_file_location("bundle_press", ASSETS / "press.py")
-        sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[spec.name])
-    return sys.modules["bundle_press"]
 
 
 @pytest.fixture

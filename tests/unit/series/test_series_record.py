@@ -1,10 +1,7 @@
 """A series is signed before it starts, accounts for every run, and is judged by the bundles alone."""
 
-import importlib.util
 import json
 import shutil
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -21,20 +18,9 @@ from kit.series.conduct import Asked, order
 from kit.series.figures import open_series
 from kit.series.record import Arm, Rule, SeriesPlan, Slot, close, close_lost, new_series_id, opened
 
-ASSETS = Path(__file__).parents[2] / "assets" / "bundles"
 SCRIPTS = {arm: f"# {arm}\n".encode() for arm in Arm}
 ON_TIME = dict.fromkeys(Arm, 0.0)
 TIMES = {Arm.START: (9000, 9040, 8990), Arm.TARGET: (5000, 5030, 4990), Arm.CANDIDATE: (7000, 7010, 6960)}
-
-
-@pytest.fixture(scope="session")
-def press():
-    """The module that prints run folders."""
-    if "bundle_press" not in sys.modules:
-        spec = importlib.util.spec_from_file_location("bundle_press", ASSETS / "press.py")
-        sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[spec.name])
-    return sys.modules["bundle_press"]
 
 
 @pytest.fixture

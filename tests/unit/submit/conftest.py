@@ -1,30 +1,10 @@
 """A repository of submissions, filled with runs of the press."""
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import pytest
 
 from kit.bundle.keys import Trusted
 from kit.bundle.verify import open_bundle
 from kit.submit.entry import Entry, lay_out
-
-ASSETS = Path(__file__).parents[2] / "assets" / "bundles"
-
-
-def _load():
-    spec = importlib.util.spec_from_file_location("bundle_press", ASSETS / "press.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="session")
-def press():
-    """The module that prints run folders."""
-    return _load()
 
 
 @pytest.fixture(scope="session")
