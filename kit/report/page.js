@@ -6,13 +6,27 @@
   tools.hidden = false;
   var rows = Array.prototype.slice.call(board.tBodies);
   var heads = Array.prototype.slice.call(board.tHead.rows[0].cells);
-  function key(row, column) {
-    var text = row.rows[0].cells[column].dataset.key;
-    var number = parseFloat(text);
-    return isNaN(number) ? text : number;
+  var asMade = rows.slice();
+  function text(row, column) { return row.rows[0].cells[column].dataset.key; }
+  var sort = document.getElementById("sort");
+  function order(column, down) {
+    heads.forEach(function (head) { head.removeAttribute("aria-sort"); });
+    heads[column].setAttribute("aria-sort", down ? "descending" : "ascending");
+    sort.value = String(column);
+    // names may begin with digits: a column is of numbers only if all of it is
+    var numbers = rows.every(function (row) { return isFinite(text(row, column)); });
+    rows.sort(function (a, b) {
+      var x = text(a, column), y = text(b, column);
+      if (numbers) { x = Number(x); y = Number(y); }
+      return (x < y ? -1 : x > y ? 1 : 0) * (down ? -1 : 1);
+    }).forEach(function (row) { board.appendChild(row); });
   }
   heads.forEach(function (head, column) {
     if (!head.dataset.sort) { return; }
+    var option = document.createElement("option");
+    option.value = String(column);
+    option.textContent = "by " + head.textContent.toLowerCase();
+    sort.appendChild(option);
     var button = document.createElement("button");
     button.type = "button";
     button.textContent = head.textContent;
@@ -21,20 +35,20 @@
     button.addEventListener("click", function () {
       var down = head.getAttribute("aria-sort") !== "descending" && head.dataset.sort === "down" ||
         head.getAttribute("aria-sort") === "ascending";
-      heads.forEach(function (other) { other.removeAttribute("aria-sort"); });
-      head.setAttribute("aria-sort", down ? "descending" : "ascending");
-      rows.sort(function (a, b) {
-        var x = key(a, column), y = key(b, column);
-        return (x < y ? -1 : x > y ? 1 : 0) * (down ? -1 : 1);
-      }).forEach(function (row) { board.appendChild(row); });
+      order(column, down);
     });
   });
-  var text = document.getElementById("find");
+  sort.addEventListener("input", function () {
+    if (sort.value) { order(Number(sort.value), heads[sort.value].dataset.sort === "down"); return; }
+    heads.forEach(function (head) { head.removeAttribute("aria-sort"); });
+    asMade.forEach(function (row) { board.appendChild(row); });
+  });
+  var find = document.getElementById("find");
   var task = document.getElementById("task");
   var tier = document.getElementById("tier");
   var count = document.getElementById("count");
   function filter() {
-    var words = text.value.toLowerCase().split(/\s+/).filter(Boolean);
+    var words = find.value.toLowerCase().split(/\s+/).filter(Boolean);
     var shown = 0;
     rows.forEach(function (row) {
       var all = row.textContent.toLowerCase();
@@ -46,6 +60,6 @@
     });
     count.textContent = shown + " of " + rows.length + " rows";
   }
-  [text, task, tier].forEach(function (tool) { tool.addEventListener("input", filter); });
+  [find, task, tier].forEach(function (tool) { tool.addEventListener("input", filter); });
   filter();
 })();

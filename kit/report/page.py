@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from html import escape
 from importlib import resources
 from pathlib import Path
 
 from kit.bundle.trust import Tier
-from kit.report.plots import Dot, Line, dots_plot, lines_plot
+from kit.report.plots import COLORS, Dot, Line, color_of, dots_plot, lines_plot
 from kit.report.rank import Board, Group, figure
 from kit.report.tables import (
     ABOUT_TIERS,
@@ -24,7 +24,6 @@ from kit.report.tables import (
 )
 from kit.store import write_atomic
 
-COLORS = 8
 MAX_LINES = 24
 """Curves of one plot."""
 
@@ -87,9 +86,11 @@ def _body(board: Board, tasks: int) -> Iterator[str]:
     if board.groups:
         yield tools(board)
         yield board_table(board.groups)
-        yield '<details><summary class="small">What the tiers mean</summary><ul class="small">'
+        yield '<details class="small"><summary>What tiers and environments mean</summary><ul>'
         yield from (f"<li><b>{tier}</b>: {ABOUT_TIERS[tier]}</li>" for tier in Tier)
-        yield "<li><b>reproduced</b>: a rerun under another trusted key agrees</li></ul></details>"
+        yield "<li><b>reproduced</b>: a rerun under another trusted key agrees</li>"
+        yield "<li>environment: GPUs; image, runtime and isolation; how near torch and Python are to what the"
+        yield "record ran on</li></ul></details>"
     else:
         yield "<p>No result has been accepted yet.</p>"
     yield from _plots(board)
@@ -111,7 +112,7 @@ def _body(board: Board, tasks: int) -> Iterator[str]:
 
 def _plots(board: Board) -> Iterator[str]:
     configs = sorted({g.config for g in board.groups})
-    color = {config: i % COLORS for i, config in enumerate(configs)}
+    color = {config: i for i, config in enumerate(configs)}
     figures = [*_fsr_plots(board, color)]
     by_task: dict[int, list[Group]] = {}
     for group in board.groups:
@@ -130,7 +131,7 @@ def _plots(board: Board) -> Iterator[str]:
         plot = lines_plot(lines, "host time, s", "val loss, nats", target)
         if plot:
             caption = f"Task {task}: loss against the host's time, each agent's median run"
-            figures.append(_figure(caption, plot, groups, color))
+            figures.append(_figure(caption, plot, (line.label for line in lines), color))
     if figures:
         yield '<h2>Plots</h2><div class="plots">' + "".join(figures) + "</div>"
 
@@ -144,31 +145,31 @@ def _fsr_plots(board: Board, color: dict[str, int]) -> Iterator[str]:
             dots.append(Dot(f"task {g.task}", g.config, g.score.mean, low, high, color[g.config]))
     plot = dots_plot(dots, "FSR")
     if plot:
-        yield _figure(
-            "FSR by task, with Fieller's 95 % interval where it can be had", plot, board.groups, color
-        )
-    hints = []
+        caption = "FSR by task, with Fieller's 95 % interval where it can be had"
+        yield _figure(caption, plot, (d.label for d in dots), color)
+    hints: list[tuple[tuple[int, ...], Dot]] = []
     for config in board.overall:
         group = next(g for g in board.groups if g.config == config.config)
         mean = figure(config, "mean")
         row = f"hints {','.join(map(str, group.hints))}" if group.hints else "no hints"
-        hints.append(Dot(row, config.config, mean.value, mean.low, mean.high, color[config.config]))
-    plot = dots_plot(sorted(hints, key=lambda d: (d.row != "no hints", d.row)), "mean FSR over all tasks")
+        dot = Dot(row, config.config, mean.value, mean.low, mean.high, color[config.config])
+        hints.append((group.hints, dot))
+    ordered = [dot for _, dot in sorted(hints, key=lambda h: (len(h[0]), h[0], h[1].label))]
+    plot = dots_plot(ordered, "mean FSR over all tasks")
     if plot:
-        yield _figure("Hints compared: mean FSR over all tasks, 95 %", plot, board.groups, color)
+        caption = "Hints compared: mean FSR over all tasks, 95 %"
+        yield _figure(caption, plot, (d.label for d in ordered), color)
 
 
-def _figure(caption: str, plot: str, groups: tuple[Group, ...] | list[Group], color: dict[str, int]) -> str:
-    keys = "".join(
-        f'<li><i class="k{color[c]}"></i>{escape(c)}</li>' for c in sorted({g.config for g in groups})
-    )
+def _figure(caption: str, plot: str, shown: Iterable[str], color: dict[str, int]) -> str:
+    keys = "".join(f'<li><i class="{color_of(color[c])}"></i>{escape(c)}</li>' for c in sorted(set(shown)))
     return f'<figure><figcaption>{escape(caption)}</figcaption>{plot}<ul class="key">{keys}</ul></figure>'
 
 
 def _colors() -> str:
     return "\n".join(
-        f".c{i} polyline,.c{i} line{{stroke:var(--c{i});stroke-width:2}}.c{i} circle{{fill:var(--c{i})}}"
-        f".k{i}{{background:var(--c{i})}}"
+        f".c{i} polyline,.c{i} line,.c{i} circle{{stroke:var(--c{i});stroke-width:2}}"
+        f".c{i} circle{{fill:var(--c{i})}}.key .c{i}{{background:var(--c{i});border-color:var(--c{i})}}"
         for i in range(COLORS)
     )
 

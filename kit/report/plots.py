@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from html import escape
 from math import floor, isfinite, log10
 
-WIDTH = 640
-LEFT, RIGHT, TOP, BOTTOM = 56, 16, 12, 40
+WIDTH = 420
+"""About the pixels that a plot has on a phone and on a desktop, so that its text is legible on both."""
+LEFT, RIGHT, TOP, BOTTOM = 50, 14, 12, 44
+ROWS_LEFT = 84
+COLORS = 8
 SPAN = 1.0
 """Nats above and below the target that a plot of losses shows."""
 
@@ -37,7 +40,7 @@ class Dot:
 
 
 def lines_plot(
-    lines: Sequence[Line], x_title: str, y_title: str, mark: float | None, height: int = 300
+    lines: Sequence[Line], x_title: str, y_title: str, mark: float | None, height: int = 270
 ) -> str:
     """Return curves over a common pair of axes; `mark` is a horizontal line. Empty text without a point."""
     drawn = [line for line in lines if line.points]
@@ -53,15 +56,15 @@ def lines_plot(
     if mark is not None:
         y = y_axis.at(mark)
         parts.append(f'<line class="mark" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(
-            f'<text class="mark" x="{WIDTH - RIGHT}" y="{y - 5:.1f}" text-anchor="end">{mark:g}</text>'
-        )
+        parts.append(f'<text class="mark" x="{LEFT + 4}" y="{y - 5:.1f}">{mark:g}</text>')
     for line in drawn:
         inside = _below(line.points, y_axis.high)
         path = " ".join(f"{x_axis.at(x):.1f},{y_axis.at(y):.1f}" for x, y in inside)
         dash = ' stroke-dasharray="5 4"' if line.dashed else ""
         title = f"<title>{escape(line.label)}</title>"
-        parts.append(f'<g class="c{line.color}"><polyline points="{path}"{dash}>{title}</polyline></g>')
+        parts.append(
+            f'<g class="{color_of(line.color)}"><polyline points="{path}"{dash}>{title}</polyline></g>'
+        )
     return _svg(parts, height, f"{y_title} against {x_title}")
 
 
@@ -74,7 +77,7 @@ def dots_plot(dots: Sequence[Dot], title: str) -> str:
     for dot in shown:
         rows.setdefault(dot.row, []).append(dot)
     ends = [v for d in shown for v in (d.low, d.high, d.value) if v is not None and isfinite(v)]
-    axis = _Axis(min(-0.05, max(min(ends), -1.0)), max(1.05, min(max(ends), 2.5)), 92, WIDTH - RIGHT)
+    axis = _Axis(min(-0.05, max(min(ends), -1.0)), max(1.05, min(max(ends), 2.5)), ROWS_LEFT, WIDTH - RIGHT)
     parts, y = [], TOP + 4
     for row, members in rows.items():
         begin = y
@@ -82,19 +85,23 @@ def dots_plot(dots: Sequence[Dot], title: str) -> str:
             y += 14
             parts += _dot(dot, axis, y)
         y += 8
-        middle = (begin + y) / 2 + 4
-        parts.append(f'<text x="84" y="{middle:.0f}" text-anchor="end">{escape(row)}</text>')
-        parts.append(f'<line class="grid" x1="92" x2="{WIDTH - RIGHT}" y1="{y:.0f}" y2="{y:.0f}"/>')
+        at = (begin + y) / 2 + 4
+        parts.append(f'<text x="{ROWS_LEFT - 8}" y="{at:.0f}" text-anchor="end">{escape(row)}</text>')
+        parts.append(f'<line class="grid" x1="{ROWS_LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.0f}" y2="{y:.0f}"/>')
     height = int(y + BOTTOM)
     for value in axis.ticks():
         x = axis.at(value)
         kind = "mark" if value in (0.0, 1.0) else "grid"
         parts.insert(0, f'<line class="{kind}" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{y:.0f}"/>')
         parts.append(f'<text x="{x:.1f}" y="{y + 16:.0f}" text-anchor="middle">{value:g}</text>')
-    parts.append(
-        f'<text x="{(92 + WIDTH) / 2:.0f}" y="{y + 34:.0f}" text-anchor="middle">{escape(title)}</text>'
-    )
+    middle = (ROWS_LEFT + WIDTH) / 2
+    parts.append(f'<text x="{middle:.0f}" y="{y + 34:.0f}" text-anchor="middle">{escape(title)}</text>')
     return _svg(parts, height, title)
+
+
+def color_of(number: int) -> str:
+    """Return the classes of the nth configuration: eight colours, then the same ones hollow."""
+    return f"c{number % COLORS}" + (" h" if number >= COLORS else "")
 
 
 def _below(points: Sequence[tuple[float, float]], top: float) -> list[tuple[float, float]]:
@@ -114,7 +121,7 @@ def _dot(dot: Dot, axis: _Axis, y: float) -> list[str]:
         a, b = axis.at(dot.low), axis.at(dot.high)
         parts.append(f'<line x1="{a:.1f}" x2="{b:.1f}" y1="{y}" y2="{y}"/>')
     parts.append(f'<circle cx="{axis.at(dot.value):.1f}" cy="{y}" r="4.5"/>')
-    return [f'<g class="c{dot.color}">{tip}', *parts, "</g>"]
+    return [f'<g class="{color_of(dot.color)}">{tip}', *parts, "</g>"]
 
 
 class _Axis:

@@ -24,6 +24,7 @@ HEADS = (
     ("Environment", ""),
 )
 """Column and the direction in which a first click sorts it."""
+RUN_HEADS = ("run", "time", "loss", "FSR", "tier, and more")
 ABOUT_TIERS = {
     Tier.SELF_REPORTED: "a bundle that verifies, and little else",
     Tier.SCREENED: "contained, and no fatal finding in source and trace",
@@ -165,13 +166,13 @@ def _environment(result: Result) -> str:
     fidelity = ", ".join(f"{escape(name)} {level}" for name, level in where.fidelity)
     return (
         f'<span class="small">{cards}<br>{escape(where.era)}, {where.runtime.name}, '
-        f"{where.isolation.level}<br><span class=soft>fidelity: {fidelity}</span></span>"
+        f"{where.isolation.level}<br><span class=soft>{fidelity}</span></span>"
     )
 
 
 def _runs(group: Group) -> str:
     rows = "".join(_run(r) for r in group.results)
-    heads = "".join(f"<th>{h}</th>" for h in ("run", "time", "loss", "FSR", "tier, and what is missing"))
+    heads = "".join(f"<th>{h}</th>" for h in RUN_HEADS)
     table = f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
     count = f"{len(group.results)} run{'' if len(group.results) == 1 else 's'}"
     return f'<details class="runs"><summary>{count}</summary>{table}</details>'
@@ -193,7 +194,8 @@ def _run(result: Result) -> str:
         "<br>".join(_standing(result)),
     )
     gone = ' class="gone"' if entry.retracted else ""
-    return f"<tr{gone}>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+    tds = (f'<td data-label="{h}"><div>{cell}</div></td>' for h, cell in zip(RUN_HEADS, cells, strict=True))
+    return f"<tr{gone}>{''.join(tds)}</tr>"
 
 
 def _standing(result: Result) -> Iterator[str]:
@@ -243,7 +245,7 @@ def overall_table(overall: Sequence[ConfigScore], tasks: int) -> str:
 
 def series_table(series: Sequence[SubmittedSeries]) -> str:
     """Return every series: what was reserved, what became of it."""
-    rows = []
+    rows: list[Sequence[str]] = []
     for one in series:
         plan, ended = one.papers.plan, one.papers.ended
         arms = [
@@ -257,23 +259,28 @@ def series_table(series: Sequence[SubmittedSeries]) -> str:
         if one.entry.retracted:
             state = f"retracted on {one.entry.retracted.on}: {one.entry.retracted.reason}"
         cells = (str(plan.record), config_of(one.entry), plan.id, ", ".join(arms), str(plan.rule), state)
-        kinds = ("", "", ' class="id"', "", "", "")
-        rows.append("".join(f"<td{k}>{escape(c)}</td>" for k, c in zip(kinds, cells, strict=True)))
-    heads = ("task", "agent", "series", "reserved runs", "ends after", "ended")
+        rows.append(cells)
+    return _wide(("task", "agent", "series", "reserved runs", "ends after", "ended"), rows)
+
+
+def _wide(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a plain table of text that becomes one block for each row where it is narrow."""
     head = "".join(f"<th>{h}</th>" for h in heads)
-    body = "".join(f"<tr>{row}</tr>" for row in rows)
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    body = "".join(
+        "<tr>"
+        + "".join(
+            f'<td data-label="{h}"><div class="id">{escape(cell)}</div></td>'
+            for h, cell in zip(heads, row, strict=True)
+        )
+        + "</tr>"
+        for row in rows
+    )
+    return f'<div class="wide small"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def refused_list(refused: Sequence[Refused]) -> str:
     """Return what was not accepted, with all reasons."""
-    rows = []
-    for item in refused:
-        reasons = "<br>".join(escape(reason) for reason in item.reasons)
-        rows.append(f'<tr><td class="id">{escape(item.where)}</td><td>{reasons}</td></tr>')
-    return (
-        f"<table><thead><tr><th>place</th><th>reasons</th></tr></thead><tbody>{''.join(rows)}</tbody></table>"
-    )
+    return _wide(("place", "reasons"), [(item.where, "; ".join(item.reasons)) for item in refused])
 
 
 def tools(board: Board) -> str:
@@ -286,5 +293,6 @@ def tools(board: Board) -> str:
         '<input id="find" type="search" placeholder="agent, model, GPU …" aria-label="Filter rows">'
         f'<select id="task" aria-label="Task"><option value="">all tasks</option>{tasks}</select>'
         f'<select id="tier" aria-label="Tier"><option value="">all tiers</option>{tiers}</select>'
+        '<select id="sort" aria-label="Order"><option value="">in order of tasks</option></select>'
         '<span id="count" class="soft small" role="status"></span></div>'
     )

@@ -1,0 +1,160 @@
+"""
+A repository of submissions with whatever a board may have to show. TEST-ONLY keys, made-up times.
+
+    python tests/assets/bundles/gallery.py DIR [RESULTS]
+
+writes DIR/board and DIR/keys, to look at with `speedrun report DIR/board --keys DIR/keys`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import random
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kit.audit.baseline import EXCESS, EXCESS_FIGURE
+from kit.bundle.keys import Trusted
+from kit.bundle.predicate import Audit, AuditCheck, Outcome, Profile, Reproduces, Series, Severity
+from kit.bundle.verify import open_bundle
+from kit.digest import sha256_file
+from kit.facts import facts_root
+from kit.series.record import Arm, Rule, SeriesPlan, Slot, close, opened
+from kit.submit.entry import Entry, Retraction, lay_out
+from kit.submit.series import lay_out_series, whole_series
+from kit.tasks import Task, load_task
+
+HERE = Path(__file__).parent
+TASKS = (1, 3, 5, 8, 10, 13, 15, 18, 20)
+AGENTS = (
+    Entry("greedy", "model-a"),
+    Entry("greedy", "model-a", (1,)),
+    Entry("tree-of-patches", "model-a", (1, 2, 3)),
+    Entry("tree-of-patches", "a-model-with-a-rather-long-name-2026-01-preview", (2,)),
+    Entry("by-hand", None),
+)
+SKILL = (0.05, 0.45, 0.8, 0.6, 0.95)
+H200 = "NVIDIA H200"
+
+
+def _press() -> Any:
+    if "bundle_press" not in sys.modules:
+        spec = importlib.util.spec_from_file_location("bundle_press", HERE / "press.py")
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module
+        spec.loader.exec_module(module)
+    return sys.modules["bundle_press"]
+
+
+PRESS = _press()
+SIGNER, OTHER = PRESS.MAKE.SIGNER, PRESS.MAKE.test_only_key("other")
+
+
+@dataclass
+class Gallery:
+    """A repository below `where` that fills up."""
+
+    where: Path
+    trusted: Trusted = field(default_factory=lambda: Trusted((SIGNER.public, OTHER.public)))
+    count: int = 0
+    dice: random.Random = field(default_factory=lambda: random.Random(8))
+
+    @property
+    def root(self) -> Path:
+        """The repository."""
+        return self.where / "board"
+
+    def sample(self, task: Task, share: float, **fields: Any) -> Any:
+        """Return a run that recovers about this share of the task's gap."""
+        self.count += 1
+        time_ms = round(task.start.retimed_ms - task.gap_ms * (share + self.dice.gauss(0, 0.05)))
+        given = {
+            "record": task.number, "next_record": task.target.number, "time_ms": time_ms,
+            "final_loss": round(self.dice.gauss(3.2782, 0.0012), 4), **fields,
+        }  # fmt: skip
+        return PRESS.Sample(self.count, **given)
+
+    def add(self, sample: Any, entry: Entry, signer: Any = SIGNER) -> Path:
+        """Submit a run alone."""
+        folder: Path = PRESS.press(self.where / "runs", sample, signer)
+        lay_out(open_bundle(folder, self.trusted), entry, self.root)
+        return folder
+
+    def repeat(self, first: Path, task: Task, time_ms: int, loss: float) -> None:
+        """Submit a counter-bundle under another key."""
+        found = open_bundle(first, self.trusted)
+        named = Reproduces(found.predicate.run.id, found.key_id, sha256_file(found.path))
+        script = (first / "submission" / "train_gpt2.py").read_bytes()
+        sample = self.sample(
+            task, 0, script=script, extra=(("reproduces", named),), time_ms=time_ms, final_loss=loss
+        )
+        self.add(sample, Entry("rerun"), OTHER)
+
+    def series(self, task: Task, entry: Entry, share: float, runs: int, made: int, end: bool = True) -> None:
+        """Submit a series of which `made` runs were made."""
+        script = f"# {entry.agent} at {task.number}\n".encode()
+        samples = [self.sample(task, share, script=script) for _ in range(runs)]
+        slots = tuple(
+            Slot(
+                f"r{task.number:02d}-20260101T000000Z-{s.number:08x}", f"{s.number:032x}", Arm.CANDIDATE,
+                PRESS.tree_of(script),
+            )
+            for s in samples
+        )  # fmt: skip
+        created = "2026-01-01T00:00:00.000+00:00"
+        name = f"s{task.number:02d}-20260101T000000Z-{self.count:08x}"
+        plan = SeriesPlan(name, created, task.number, Profile.FULL, Rule.ALL_RUNS, slots)
+        runs_folder = self.where / "runs"
+        with opened(runs_folder, plan, SIGNER) as (where, digest):
+            for sample in samples[:made]:
+                object.__setattr__(sample, "extra", (("series", Series(plan.id, digest)),))
+                PRESS.press(runs_folder, sample, SIGNER)
+            if end:
+                close(where, plan, SIGNER, "all runs were made" if made == runs else "cancelled")
+        lay_out_series(where, *whole_series(where, self.trusted), entry, self.root)
+
+
+def fill(where: Path, results: int) -> Gallery:
+    """Make at least `results` results, the same every time, and one of each thing that is special."""
+    made = Gallery(where)
+    tasks = [load_task(facts_root(), number) for number in TASKS]
+    _special(made, tasks)
+    tiers = ("self-reported", "screened", "canary", "canary + held-out")
+    while made.count < results:
+        which = made.count % len(AGENTS)
+        task = made.dice.choice(tasks)
+        tier = tiers[(which + task.number) % len(tiers)]
+        made.add(made.sample(task, SKILL[which], tier=tier), AGENTS[which])
+    keys = where / "keys"
+    keys.mkdir(exist_ok=True)
+    for name, signer in (("signer", SIGNER), ("other", OTHER)):
+        (keys / f"{name}.pem").write_bytes(signer.public.pem)
+    return made
+
+
+def _special(made: Gallery, tasks: list[Task]) -> None:
+    first, second, third = tasks[1], tasks[3], tasks[4]
+    made.series(first, AGENTS[2], 0.8, 3, 3)
+    made.series(second, AGENTS[2], 0.7, 4, 2)
+    made.series(third, AGENTS[2], 0.7, 5, 0, end=False)
+    sample = made.sample(first, 0.9, tier="canary + held-out", final_loss=3.2780)
+    original = made.add(sample, AGENTS[4])
+    made.repeat(original, first, sample.time_ms, 3.2785)
+    sample = made.sample(second, 0.9, final_loss=3.2780)
+    made.repeat(made.add(sample, AGENTS[4]), second, sample.time_ms, 3.2999)
+    gone = Retraction("2026-02-01", "it had seen the validation shard")
+    made.add(made.sample(third, 1.3), Entry("too-good", "model-b", retracted=gone))
+    figures = ((EXCESS_FIGURE, 12.5),)
+    excess = (AuditCheck(EXCESS.id, Severity.WARNING, Outcome.PASSED, "12.5 s are added", figures),)
+    made.add(made.sample(first, 0.6, extra=(("audit", Audit(excess)),)), AGENTS[0])
+    made.add(made.sample(first, 0.6, gpu=H200), Entry("by-hand", None, note="On another machine."))
+    made.add(made.sample(first, 0.5, profile=Profile.SMOKE), AGENTS[0])
+    made.add(made.sample(first, 0.5), Entry("stranger", "model-a"), PRESS.MAKE.STRANGER)
+
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    fill(folder, int(sys.argv[2]) if len(sys.argv) > 2 else 60)
