@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import shutil
@@ -21,16 +22,20 @@ class Chromium:
 
     def __init__(self) -> None:
         self._home = tempfile.mkdtemp(prefix="sr-chromium-")
-        to_read, self._to = os.pipe()
-        self._from, to_write = os.pipe()
+        (to_read, self._to), (self._from, to_write) = os.pipe(), os.pipe()
+
+        def at_3_and_4() -> None:
+            high = [fcntl.fcntl(fd, fcntl.F_DUPFD, 10) for fd in (to_read, to_write)]
+            os.dup2(high[0], 3)
+            os.dup2(high[1], 4)
+
         command = [
             BINARY, "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
             "--disable-background-networking", "--disable-component-update", "--no-first-run",
             f"--user-data-dir={self._home}", "--remote-debugging-pipe", "about:blank",
         ]  # fmt: skip
-        pipes = f'exec "$@" 3<&{to_read} 4>&{to_write}'
         self._process = subprocess.Popen(
-            ["sh", "-c", pipes, "sh", *command], pass_fds=(to_read, to_write), stdin=subprocess.DEVNULL,
+            command, preexec_fn=at_3_and_4, pass_fds=(3, 4), stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
             env={**os.environ, "HOME": self._home},
         )  # fmt: skip
