@@ -6,7 +6,7 @@ PROFILE ?= full
 RUNC    := apt-get install -y --no-install-recommends runc
 
 .DEFAULT_GOAL := help
-.PHONY: help setup runtime eval plan doctor image verify test unit hostile bench lint format constraints reproduce pack submit report
+.PHONY: help setup runtime eval plan doctor image verify test unit hostile bench lint format reference constraints reproduce pack submit report
 
 help: ## print this list
 	@echo "usage: make TARGET [NAME=value ...]"
@@ -59,7 +59,7 @@ test: setup runtime unit ## every test; needs a container runtime and the packag
 unit: setup ## the tests that need no container and no network
 	@$(BIN)/python -m pytest tests/unit --numprocesses auto $(TESTFLAGS)
 
-hostile: setup runtime ## run every attack for real and write the threat model: [RUNTIME=runc]
+hostile: setup runtime ## run every attack for real in runc and Docker, and write the threat model: [RUNTIME=runc]
 	@$(BIN)/python tests/hostile --record $(if $(RUNTIME),--runtime $(RUNTIME))
 
 bench: setup ## time what is claimed to be fast, side by side
@@ -70,6 +70,9 @@ lint: setup ## format check, lint, types, import contract, docstrings
 
 format: setup ## format the code
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+reference: setup ## write docs/reference/cli.md from the commands' help
+	@$(BIN)/python docs/reference/write_cli.py
 
 constraints: setup ## renew constraints.txt from what is installed
 	@{ echo "# Exact versions of the development environment; renew with: make constraints"; \
