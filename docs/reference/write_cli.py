@@ -15,8 +15,9 @@ HEAD = """# Commands
 
 Written by `make reference` from what `--help` prints. Change the commands, not this page.
 
-Exit codes: 0 yes; 1 done, and the answer is no; 2 usage; 3 something is missing; 4 bytes are not what was promised;
-5 the kit could not do it; 130 interrupted, and the guest is gone. stdout is for machines, stderr for people.
+Exit codes: 0 yes; 1 done, and the answer is no; 2 usage; 3 something is missing; 4 bytes are not what was
+promised; 5 the kit could not do it; 130 interrupted, and the guest is gone. stdout is for machines, stderr
+for people.
 An option that takes a value can be set in the environment: `SPEEDRUN_EVAL_RUNTIME=docker` stands for
 `speedrun eval --runtime docker`.
 """
@@ -30,8 +31,8 @@ def commands(command: click.Command, parent: click.Context | None, name: str) ->
     if isinstance(command, click.Group):
         for below in command.list_commands(context):
             found = command.get_command(context, below)
-            assert found is not None
-            yield from commands(found, context, below)
+            if found is not None:
+                yield from commands(found, context, below)
 
 
 def page() -> str:
