@@ -26,6 +26,8 @@ from typing import BinaryIO, Protocol
 from kit.digest import CHUNK, Sha256, is_sha256
 from kit.errors import DigestMismatch, KitError, NetworkError, PrerequisiteError, RunError
 
+ELSEWHERE = "choose another place with --store, --out or --keys"
+
 Progress = Callable[[str, int, int], None]
 """Called with (label, bytes done, bytes in all); in all is 0 when it is not known."""
 
@@ -163,42 +165,49 @@ class Store:
 
     @contextlib.contextmanager
     def staging(self, room: str) -> Iterator[Path]:
-        """
-        Give an empty folder on the store's file system; it is removed unless it was renamed away.
+        """Give an empty folder on the store's file system; see `staged`."""
+        with staged(self.room(room)) as folder:
+            yield folder
 
-        The folders of processes that were killed are removed on this occasion: nobody holds their locks.
-        """
-        parent = self.room(room)
-        with self.lock(f"staging-{room.replace('/', '-')}"), disk_errors(parent):
-            for abandoned in parent.glob(".staging-*"):
-                with _held(abandoned) as held:
-                    if held:
-                        shutil.rmtree(abandoned, ignore_errors=True)
-            folder = Path(tempfile.mkdtemp(prefix=".staging-", dir=parent))
-            folder.chmod(0o755)
-            fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            fcntl.flock(fd, fcntl.LOCK_EX)
+
+@contextlib.contextmanager
+def staged(parent: Path, prefix: str = ".staging-") -> Iterator[Path]:
+    """
+    Give an empty folder in `parent`; it is removed unless it was renamed away.
+
+    The folders of processes that were killed are removed on this occasion: nobody holds their locks.
+    """
+    with disk_errors(parent), _held(parent, wait=True):
+        for abandoned in parent.glob(f"{prefix}*"):
+            with _held(abandoned) as held:
+                if held:
+                    shutil.rmtree(abandoned, ignore_errors=True)
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+        folder.chmod(0o755)
+        mine = contextlib.ExitStack()
+        mine.enter_context(_held(folder))
+    with mine:
         try:
             with disk_errors(folder):
                 yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-            os.close(fd)
 
 
 @contextlib.contextmanager
-def _held(folder: Path) -> Iterator[bool]:
-    """Tell whether the lock of `folder` was free, and hold it until the end if so."""
+def _held(folder: Path, wait: bool = False) -> Iterator[bool]:
+    """Hold the lock of `folder` for the block; tell whether it could be had, which some file systems deny."""
     try:
         fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except FileNotFoundError:
+    except OSError:
         yield False
         return
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield True
-    except BlockingIOError:
-        yield False
+        held = False
+        with contextlib.suppress(OSError):
+            fcntl.flock(fd, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held = True
+        yield held
     finally:
         os.close(fd)
 
@@ -224,12 +233,10 @@ def disk_errors(where: Path) -> Iterator[None]:
     except OSError as e:
         if e.errno in (errno.ENOSPC, errno.EDQUOT):
             raise RunError(
-                f"no space left on the disk of {where}", "free space, or choose another --store"
+                f"no space left on the disk of {where}", f"free space there, or {ELSEWHERE}"
             ) from e
         if e.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-            raise PrerequisiteError(
-                f"cannot write {where}: {e.strerror}", "choose another place with --store"
-            ) from e
+            raise PrerequisiteError(f"cannot write {where}: {e.strerror}", ELSEWHERE) from e
         raise
 
 
@@ -244,7 +251,7 @@ def place(temporary: Path, final: Path, mode: int = 0o444) -> None:
         finally:
             os.close(fd)
         temporary.replace(final)
-        sync_folder(final.parent)
+        sync(final.parent)
 
 
 def write_atomic(path: Path, data: bytes, mode: int = 0o644) -> None:
@@ -261,9 +268,9 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o644) -> None:
             temporary.unlink(missing_ok=True)
 
 
-def sync_folder(folder: Path) -> None:
-    """Make renames in `folder` durable."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def sync(path: Path) -> None:
+    """Make a file's bytes durable, or the names in a folder."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
     finally:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
+import sys
 import types
 from collections.abc import Mapping
 from enum import StrEnum
@@ -97,7 +97,7 @@ def decode(kind: Any, value: Any, where: str = "$") -> Any:
         if value not in tuple(plain):
             raise SchemaError(f"{where}: {str(value)[:80]!r} is none of {sorted(plain)}")
         return plain(value)
-    if plain is float and type(value) in (int, float) and math.isfinite(value):
+    if plain is float and type(value) in (int, float) and abs(value) <= sys.float_info.max:
         return float(value)
     if type(value) is plain:
         return value

@@ -23,7 +23,7 @@ from kit.digest import CHUNK, Sha256
 from kit.errors import DigestMismatch, IntegrityError, PrerequisiteError, RunError, UsageError
 from kit.image.entry import Entry, Kind
 from kit.image.tarball import BLOCK, header
-from kit.store import Progress, disk_errors, no_progress, sync_folder
+from kit.store import Progress, disk_errors, no_progress, sync
 
 MAX_BYTES = 64 << 30
 """Of the payload, unless the reader allows more."""
@@ -51,7 +51,7 @@ def unpack(file: Path, folder: Path, max_bytes: int = MAX_BYTES, progress: Progr
             _Reader(source, file.name, max_bytes, progress).into(staged)
             staged.chmod(0o755)
             staged.rename(folder)
-            sync_folder(folder.parent)
+            sync(folder.parent)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
     return folder

@@ -7,7 +7,9 @@ stderr for people; exit codes are those of `EXIT_CODES`. Commands are loaded whe
 
 from __future__ import annotations
 
+import errno
 import importlib
+import io
 import sys
 from typing import Any
 
@@ -62,6 +64,9 @@ def speedrun() -> None:
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command line and exit with the code of the project's table."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="surrogateescape")  # a path is printed as the bytes that it is
     sys.exit(run(argv))
 
 
@@ -82,4 +87,20 @@ def run(argv: list[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return 0
+    except OSError as e:
+        complain(f"{e.filename or 'this machine'}: {e.strerror or e}", _what_to_do(e))
+        return 5
+    except MemoryError:
+        complain("out of memory", "free some, or use another machine")
+        return 5
     return code if isinstance(code, int) else 0
+
+
+def _what_to_do(e: OSError) -> str:
+    match e.errno:
+        case errno.ENOSPC | errno.EDQUOT:
+            return "free space on its disk"
+        case errno.EMFILE | errno.ENFILE:
+            return "allow more open files: ulimit -n"
+        case _:
+            return "see: speedrun doctor"

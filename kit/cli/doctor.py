@@ -33,6 +33,7 @@ def command(fix: bool, as_json: bool, out: Path, store: Path, keys: Path) -> int
       speedrun doctor
       speedrun doctor --fix
     """
+    from kit.cli.series import close_lost_series
     from kit.evaluate.doctor import Patient, examine, usable
     from kit.facts import facts_root
     from kit.store import Store
@@ -52,6 +53,8 @@ def command(fix: bool, as_json: bool, out: Path, store: Path, keys: Path) -> int
             click.echo(f"{MARKS[diagnosis.health]}  {diagnosis.id:<14} {printable(diagnosis.detail)}")
             if diagnosis.fix:
                 click.echo(f"                         try: {printable(diagnosis.fix)}")
+    if fix:
+        close_lost_series(out, keys)
     ready = usable(found)
     if as_json:
         checks = [{"id": d.id, "health": d.health, "detail": d.detail, "fix": d.fix} for d in found]

@@ -110,7 +110,7 @@ def command(**options: Any) -> int:
     """
     from kit.cli.live import machine
     from kit.cli.places import places as places_of
-    from kit.cli.series import run_series
+    from kit.cli.series import close_lost_series, run_series
     from kit.evaluate.audits import wanted
     from kit.evaluate.conduct import conduct
     from kit.evaluate.lost import close_lost
@@ -126,6 +126,7 @@ def command(**options: Any) -> int:
         return 0
     for folder in close_lost(places.out, places.keys):
         note(f"run {folder.run_id} had lost its kit; its record is now {folder.result}")
+    close_lost_series(places.out, places.keys)
     if options["runs"] > 1 or options["interleave"]:
         return run_series(request, _asked(options), places, asked, options["as_json"])
     with prepared(plan, places) as ready, cancellable() as cancelled:

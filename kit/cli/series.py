@@ -55,17 +55,14 @@ def command(folder: Path, as_json: bool, keys: Path) -> int:
 
 def run_series(request: Request, asked: Asked, places: Places, wanted: Wanted | None, as_json: bool) -> int:
     """Run a series, tell it live, show its table; return the exit code."""
-    from kit.bundle.keys import load_or_create, trusted
+    from kit.bundle.keys import trusted
     from kit.cli.eval import listener
     from kit.cli.score import require_extra
     from kit.series.conduct import conduct_series, plans
 
     require_extra()
     from kit.series.figures import open_series
-    from kit.series.record import close_lost
 
-    for path in close_lost(places.out, load_or_create(places.keys)) if places.out.is_dir() else ():
-        note(f"series {path.parent.name} had lost its kit; its record is now {path}")
     found = plans(request, asked, places)
     _tell_power(asked.runs)
     with cancellable() as cancelled:
@@ -78,6 +75,17 @@ def run_series(request: Request, asked: Asked, places: Places, wanted: Wanted | 
     if not as_json:
         click.echo(str(record))
     return 130 if stopped else 0 if _shown_below(figures) else 1
+
+
+def close_lost_series(out: Path, keys: Path) -> int:
+    """Sign the records of series whose kit died, tell of each, and return how many there were."""
+    from kit.bundle.keys import load_or_create
+    from kit.series.record import abandoned, close_lost
+
+    closed = close_lost(out, load_or_create(keys)) if abandoned(out) else []
+    for path in closed:
+        note(f"series {path.parent.name} had lost its kit; its record is now {path}")
+    return len(closed)
 
 
 def _tell_power(runs: int) -> None:

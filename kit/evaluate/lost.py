@@ -16,7 +16,7 @@ from kit.bundle.keys import Signer, load_or_create, seal
 from kit.bundle.statement import Statement, Subjects, parse, statement
 from kit.digest import sha256_bytes, sha256_file
 from kit.errors import RunError
-from kit.run.folder import RunFolder, adopt, unfinished
+from kit.run.folder import RunFolder, adopt, tidy, unfinished
 from kit.run.result import RunResult, RunStatus, Teardown, Usage
 from kit.run.runtime import docker, runc
 from kit.run.spec import RunSpec, RuntimeName
@@ -71,6 +71,7 @@ def mark_lost(folder: RunFolder, signer: Signer, reason: str) -> None:
 def sign(folder: RunFolder, signer: Signer, payload: bytes) -> None:
     """Leave the public key, then the signed bundle; from then on the run has ended."""
     bundle = seal(payload, signer)
+    folder.ballast.unlink(missing_ok=True)
     leave_key(folder.path, signer)
     folder.finish(bundle)
 
@@ -83,6 +84,7 @@ def close_lost(out: Path, keys: Path) -> list[RunFolder]:
     """
     closed: list[RunFolder] = []
     docker.tidy(docker.state_folder())
+    tidy(out)
     for folder in unfinished(out):
         with adopt(folder) as mine:
             if not mine:

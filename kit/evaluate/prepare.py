@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -176,8 +175,7 @@ def _data(plan: Plan, places: Places) -> tuple[Data, Mount]:
 @contextlib.contextmanager
 def _submission(plan: Plan, places: Places) -> Iterator[Path]:
     """Give a folder that holds exactly the files that will run."""
-    with tempfile.TemporaryDirectory(prefix="speedrun-submission-") as name:
-        folder = Path(name)
+    with places.store.staging("submissions") as folder:
         if plan.submission is not None:
             plan.submission.write(folder)
         elif plan.profile is Profile.SMOKE:
@@ -187,5 +185,4 @@ def _submission(plan: Plan, places: Places) -> Iterator[Path]:
             sources = records.sources(plan.record.script.origin, places.upstream)
             fetched = records.fetch_script(plan.record, places.store, sources, places.progress)
             shutil.copytree(fetched, folder, dirs_exist_ok=True)
-        folder.chmod(0o755)
         yield folder

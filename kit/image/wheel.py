@@ -93,7 +93,7 @@ def read_wheel(wheel: Wheel, path: Path, python: str) -> list[Entry]:
         struct.error,
         zlib.error,
     ) as e:
-        raise IntegrityError(f"{wheel.name}: is not a wheel: {e}", "get the file again") from e
+        raise IntegrityError(f"{wheel.name}: is not a wheel: {str(e)[:200]}", "get the file again") from e
 
 
 def _members(wheel: Wheel, archive: ZipFile) -> dict[str, ZipInfo]:

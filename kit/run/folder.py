@@ -21,14 +21,16 @@ import os
 import re
 import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from kit.errors import UsageError
-from kit.store import disk_errors, sync_folder, write_atomic
+from kit.store import disk_errors, staged, sync, write_atomic
 
+BALLAST = 256 << 10
+"""Bytes; the record of a lost run has about 10,000."""
+RESERVING = ".reserving-"
 RUN_ID = re.compile(r"r[0-9]{2}-[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
 
 
@@ -84,12 +86,25 @@ class RunFolder:
         """The lock file."""
         return self.path / ".alive"
 
+    @property
+    def ballast(self) -> Path:
+        """The room that the record will take; to be removed before it is written."""
+        return self.path / ".ballast"
+
     def finish(self, bundle: bytes) -> None:
         """Write the result so that a power cut leaves either the intent or the whole result."""
         write_atomic(self.result, bundle)
+        self.clear()
+
+    def clear(self) -> None:
+        """Remove what only an unfinished run needs; its result is there."""
         self.intent.unlink(missing_ok=True)
-        shutil.rmtree(self.scratch, ignore_errors=True)
-        self.alive.unlink(missing_ok=True)
+        # the lock goes last: until then nobody else touches the folder
+        for path in sorted(self.path.glob(".*"), key=lambda p: p == self.alive):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -104,38 +119,42 @@ def reserve(out: Path, run_id: str, intent: bytes, submission: Path) -> Iterator
         raise UsageError(f"{out} is not a folder", "choose another --out")
     with disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
-        staged = RunFolder(Path(tempfile.mkdtemp(prefix=".reserving-", dir=out)))
     final = RunFolder(out / run_id)
-    lock = None
-    try:
-        with disk_errors(out):
-            _fill(staged, intent, submission)
-            lock = os.open(staged.alive, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with contextlib.ExitStack() as owned:
+        with staged(out, RESERVING) as name:
+            folder = RunFolder(name)
+            _fill(folder, intent, submission)
+            lock = os.open(folder.alive, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            owned.callback(os.close, lock)
             fcntl.flock(lock, fcntl.LOCK_EX)
-            staged.path.rename(final.path)
-            sync_folder(out)
+            name.rename(final.path)
+            sync(out)
         yield final
-    finally:
-        if lock is not None:
-            os.close(lock)
-        shutil.rmtree(staged.path, ignore_errors=True)
 
 
 def _fill(folder: RunFolder, intent: bytes, submission: Path) -> None:
-    folder.path.chmod(0o755)
     folder.scratch.mkdir(mode=0o755)
     folder.log.touch()
     folder.stamps.touch()
+    with folder.ballast.open("wb") as f:
+        os.posix_fallocate(f.fileno(), 0, BALLAST)
     shutil.copytree(submission, folder.submission, copy_function=shutil.copyfile)
     for path in [folder.submission, *folder.submission.rglob("*")]:
         path.chmod(0o755 if path.is_dir() else 0o444)
+        sync(path)
     write_atomic(folder.intent, intent)
-    sync_folder(folder.path)
+    sync(folder.path)
 
 
 @contextlib.contextmanager
 def adopt(folder: RunFolder) -> Iterator[bool]:
     """Try to become the owner of a run; gives False if a living kit owns it or it is finished."""
+    with _locked(folder) as mine:
+        yield mine and folder.intent.exists() and not folder.result.exists()
+
+
+@contextlib.contextmanager
+def _locked(folder: RunFolder) -> Iterator[bool]:
     try:
         lock = os.open(folder.alive, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError:
@@ -143,7 +162,7 @@ def adopt(folder: RunFolder) -> Iterator[bool]:
         return
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield folder.intent.exists() and not folder.result.exists()
+        yield True
     except BlockingIOError:
         yield False
     finally:
@@ -157,3 +176,18 @@ def unfinished(out: Path) -> list[RunFolder]:
     names = sorted(entry.name for entry in os.scandir(out) if RUN_ID.fullmatch(entry.name))
     folders = [RunFolder(out / name) for name in names]
     return [folder for folder in folders if not folder.result.exists() and folder.intent.exists()]
+
+
+def tidy(out: Path) -> None:
+    """Remove what kits left below `out` that died while they reserved a run, or just after they signed it."""
+    if not out.is_dir():
+        return
+    names = sorted(entry.name for entry in os.scandir(out))
+    if any(name.startswith(RESERVING) for name in names):
+        with staged(out, RESERVING):
+            pass
+    for folder in (RunFolder(out / name) for name in names if RUN_ID.fullmatch(name)):
+        if folder.intent.exists() and folder.result.exists():
+            with _locked(folder) as mine:
+                if mine:
+                    folder.clear()

@@ -9,13 +9,16 @@ no piece of it counts as a whole line.
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 from kit.run.result import Stream
 from kit.run.spec import Limits
+from kit.store import disk_errors
 
 PER_PIECE = 32
 """Bytes of the output limit for each piece that may be stamped: a flood of empty lines is cut, too."""
@@ -33,11 +36,12 @@ class _Pending:
 
 
 class LogWriter:
-    """Writes the two files; `feed` gives back the whole stdout lines."""
+    """Writes the two files; `feed` gives back whole stdout lines. Raises `RunError` if the disk is full."""
 
     def __init__(self, log: Path, stamps: Path, limits: Limits) -> None:
-        self._log = log.open("wb")
-        self._stamps = stamps.open("w", encoding="ascii")
+        with disk_errors(log):
+            self._log = log.open("wb")
+            self._stamps = stamps.open("w", encoding="ascii")
         self._limits = limits
         self._pending = {stream: _Pending(bytearray()) for stream in Stream}
         self.bytes = 0
@@ -46,6 +50,8 @@ class LogWriter:
         self.lines = 0
         self.exceeded = False
         """Whether something was left out because of the output limit."""
+        self._broken = False
+        """Whether the disk did not take it all; from then on nothing is written."""
 
     def feed(self, stream: Stream, data: bytes, t_ns: int) -> list[bytes]:
         """Store what arrived at `t_ns` and return the whole stdout lines that it completed, as stored."""
@@ -84,17 +90,30 @@ class LogWriter:
             room = room if self._pieces_left >= 0 else 0
             self.exceeded = True
             piece, whole = piece[:room], False
-        if piece:
-            self._log.write(piece)
-            self._stamps.write(f'[{t_ns},"{LETTER[stream]}",{len(piece)},{int(whole)}]\n')
+        if piece and not self._broken:
+            with self._writing():
+                self._log.write(piece)
+                self._stamps.write(f'[{t_ns},"{LETTER[stream]}",{len(piece)},{int(whole)}]\n')
             self.bytes += len(piece)
             self.lines += whole
         return not self.exceeded
 
     def flush(self) -> None:
         """Hand what was stored to the operating system, so that it outlives this process."""
-        self._log.flush()
-        self._stamps.flush()
+        if not self._broken:
+            with self._writing():
+                self._log.flush()
+                self._stamps.flush()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Say once that the disk is full: who is told must still be able to end the guest, and listen."""
+        try:
+            with disk_errors(Path(self._log.name)):
+                yield
+        except BaseException:
+            self._broken = True
+            raise
 
     def finish(self, t_ns: int) -> None:
         """Store what has no newline, as a piece that is no whole line."""
@@ -111,6 +130,6 @@ class LogWriter:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         for file in (self._log, self._stamps):
-            file.flush()
-            os.fsync(file.fileno())  # the bundle that names these bytes must not outlive them
-            file.close()
+            with contextlib.suppress(OSError) if self._broken else self._writing(), file:
+                file.flush()
+                os.fsync(file.fileno())  # the bundle that names these bytes must not outlive them

@@ -137,21 +137,24 @@ def close(where: Path, plan: SeriesPlan, signer: Signer, reason: str) -> Path:
     return where / RECORD
 
 
-def close_lost(out: Path, signer: Signer) -> list[Path]:
-    """Sign the records of series below `out` whose kit died; their runs must have been closed before."""
+def abandoned(out: Path) -> list[Path]:
+    """Return the folders of series below `out` whose kit died before it signed their record, sorted."""
     if not out.is_dir():
         return []
+    found = [out / entry.name for entry in os.scandir(out) if SERIES_ID.fullmatch(entry.name)]
+    return sorted(w for w in found if not (w / RECORD).exists() and (w / PLAN).exists() and _free(w))
+
+
+def close_lost(out: Path, signer: Signer) -> list[Path]:
+    """Sign the records of abandoned series below `out`; their runs must have been closed before."""
     closed = []
-    for name in sorted(entry.name for entry in os.scandir(out) if SERIES_ID.fullmatch(entry.name)):
-        where = out / name
-        if (where / RECORD).exists() or not (where / PLAN).exists() or not _abandoned(where):
-            continue
+    for where in abandoned(out):
         body, _, _ = read(where / PLAN, Trusted((signer.public,)))
         closed.append(close(where, body.plan, signer, "the kit ended before the series did"))
     return closed
 
 
-def _abandoned(where: Path) -> bool:
+def _free(where: Path) -> bool:
     lock = os.open(where / ".alive", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

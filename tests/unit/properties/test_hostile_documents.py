@@ -150,7 +150,7 @@ def test_the_markers_of_the_hints(tmp_path_factory, data):
 @given(json_of(PROBE))
 def test_what_the_probe_says(data):
     for check in reads_or_refuses(answers, data, places=("probe",)) or ():
-        assert check.id and check.detail is not None and type(check.passed) is bool
+        assert type(check.id) is type(check.detail) is str and type(check.passed) is bool
 
 
 @QUICK

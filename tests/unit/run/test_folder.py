@@ -7,7 +7,20 @@ import sys
 import pytest
 
 from kit.errors import UsageError
-from kit.run.folder import RUN_ID, RunFolder, adopt, new_run_id, reserve, unfinished
+from kit.run.folder import (
+    BALLAST,
+    RESERVING,
+    RUN_ID,
+    RunFolder,
+    adopt,
+    new_run_id,
+    reserve,
+    tidy,
+    unfinished,
+)
+from kit.store import staged
+
+ID = "r03-20261123T170000Z-00000001"
 
 
 @pytest.fixture
@@ -88,3 +101,40 @@ def test_every_path_lies_in_the_run_folder(tmp_path):
     for name in ("intent", "result", "submission", "log", "stamps", "scratch", "alive"):
         assert getattr(folder, name).parent == folder.path
     assert os.sep not in folder.run_id
+
+
+def test_what_a_kit_left_that_died_while_it_reserved_is_removed_by_the_next(tmp_path, submission):
+    dead = tmp_path / "runs" / ".reserving-dead"
+    (dead / "submission").mkdir(parents=True)
+    with reserve(tmp_path / "runs", ID, b"{}", submission):
+        assert not dead.exists()
+
+
+def test_what_a_living_kit_reserves_is_left_alone(tmp_path, submission):
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    with staged(runs, RESERVING) as living:
+        tidy(runs)
+        assert living.is_dir()
+    assert not living.exists()
+
+
+def test_what_is_left_of_a_run_that_was_signed_but_not_tidied_is_removed(tmp_path, submission):
+    with reserve(tmp_path / "runs", ID, b"{}", submission) as folder:
+        folder.result.write_bytes(b"signed")
+        tidy(tmp_path / "runs")
+        assert folder.intent.exists(), "its kit lives"
+    tidy(tmp_path / "runs")
+    assert sorted(p.name for p in folder.path.iterdir()) == [
+        "guest.log",
+        "result.json",
+        "stamps",
+        "submission",
+    ]
+
+
+def test_a_reserved_run_keeps_room_on_the_disk_for_its_record(tmp_path, submission):
+    with reserve(tmp_path / "runs", ID, b"{}", submission) as folder:
+        assert folder.ballast.stat().st_blocks * 512 >= BALLAST > 100_000
+        folder.finish(b"signed")
+        assert not folder.ballast.exists() and not folder.alive.exists()
