@@ -7,6 +7,8 @@ against it. So a start script that calls `nvidia-smi` may go on doing so, and mo
 
 from __future__ import annotations
 
+import io
+import tokenize
 import tomllib
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -73,7 +75,9 @@ CHECKS = {
         "recognition by the data or by timing",
     ),
 }  # fmt: skip
-PARSE = _check("parse", F, "Python files that Python 3.11 cannot read, and an unreadable run.toml", "")
+PARSE = _check(
+    "parse", F, "files that Python 3.11 cannot read, or reads in another encoding; an unreadable run.toml", ""
+)
 SIZE = _check("size", W, "a submission that outgrows its start script by more than 64 KiB", "what it is")
 
 
@@ -145,11 +149,19 @@ def _signals(files: Sequence[SourceFile]) -> tuple[list[tuple[str, Signal]], lis
 
 def _of_file(file: SourceFile) -> Iterator[Signal]:
     if file.name.endswith(".py"):
-        yield from signals(parse(file.data.decode("utf-8")))
+        yield from signals(parse(_text_of(file.data)))
     elif file.name == RUN_TOML:
         yield from _arguments(file.data)
     elif len(file.data) > MAX_FILE or b"\0" in file.data or not _is_text(file.data):
         yield Signal(Rule.BLOB, f"{file.name}, {len(file.data)} bytes that are not text or too many", 0)
+
+
+def _text_of(data: bytes) -> str:
+    """Decode a script; one that Python reads in another encoding is another script than what is seen here."""
+    encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
+    if encoding not in ("utf-8", "utf-8-sig"):
+        raise ValueError(f"it declares the encoding {encoding!r}")
+    return data.decode(encoding)
 
 
 def _arguments(data: bytes) -> Iterator[Signal]:

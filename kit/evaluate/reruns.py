@@ -140,7 +140,7 @@ def audit(bench: Bench, result: RunResult) -> tuple[Finding, ...]:
 def _canary(
     bench: Bench, kind: Texture, claimed: float | None, lines: int | None, seen: dict[Texture, RunResult]
 ) -> Finding:
-    check = canary.check_for(kind, lines is None)
+    check = canary.check_for(kind)
     if claimed is None:
         return check.skipped("the run itself did not complete")
     if bench.cancelled():

@@ -22,8 +22,8 @@ from kit.run.spec import RunSpec
 from kit.store import Store
 
 SAMPLER = REFERENCE.with_name("sample_reference.py")
-TEMPERATURE = "1.25"
-"""Of the samples: it lifts their entropy above the loss that the model itself reaches."""
+TEMPERATURES = ("1.0", "1.25")
+"""Of the first and last samples, and of those in the middle: they lift the entropy above the model's loss."""
 FULL_ARGUMENTS = ("--steps", "1500", "--val-every", "500")
 """A model of GPT-2's size, trained long enough to write words; its loss need not be low."""
 SMOKE_LENGTH, FULL_LENGTH = 64, 256
@@ -59,7 +59,7 @@ def model(ready: Prepared, store: Store, seed: str, run: Sampling) -> Drawn:
     length = SMOKE_LENGTH if ready.plan.profile is Profile.SMOKE else FULL_LENGTH
     arguments = (
         *("--sample-count", str(ready.plan.val_tokens), "--sample-length", str(length)),
-        *("--sample-seed", seed, "--temperature", TEMPERATURE),
+        *("--sample-seed", seed, "--temperatures", *TEMPERATURES),
         *own,
     )
     kept = store.room("canary") / _key(ready, scripts, arguments)

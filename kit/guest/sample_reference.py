@@ -5,7 +5,8 @@ Trains the reference model, prints samples of it and their log probability. Impo
 
 Each sequence is BOS and then tokens drawn from softmax(logits / T) of all before them in the sequence, in
 float64, rows without a token left out. So the probability of every drawn token given all before it in the
-stream is known exactly; the BOS that opens a sequence stands at a fixed place and costs nothing. Prints
+stream is known exactly; the BOS that opens a sequence stands at a fixed place and costs nothing. T rises from
+the first to the middle sequence and falls again: whoever scores only the beginning has the easy part. Prints
 `sample POSITION BASE64` lines of little-endian uint16 tokens, then `sampled COUNT SUM SQUARES` of -log p.
 """
 
@@ -35,10 +36,10 @@ def logits_of(model: reference.Model, rows: Tensor) -> Tensor:
 
 @torch.no_grad()
 def draw(
-    trainer: reference.Trainer, sequences: int, length: int, temperature: float, generator: torch.Generator
+    trainer: reference.Trainer, temperatures: Tensor, length: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Return (sequences, length) rows that begin with BOS, and -log p of each but the first column."""
-    a, device = trainer.a, trainer.team.device
+    """Return rows of `length` tokens that begin with BOS, one for each temperature, and their -log p."""
+    a, device, sequences = trainer.a, trainer.team.device, len(temperatures)
     bos = min(reference.BOS, a.vocab_size - 1)
     rows = torch.full((sequences, length), bos, device=device)
     costs = torch.zeros(sequences, length, dtype=torch.float64, device=device)
@@ -46,11 +47,17 @@ def draw(
         with trainer.team.precision():
             logits = logits_of(trainer.model, rows[:, :t])
         logits[:, bos + 1 :] = -torch.inf
-        logs = torch.log_softmax(logits / temperature, dim=-1)
+        logs = torch.log_softmax(logits / temperatures[:, None], dim=-1)
         drawn = torch.multinomial(logs.exp(), 1, generator=generator)
         rows[:, t] = drawn[:, 0]
         costs[:, t] = -logs.gather(1, drawn)[:, 0]
     return rows, costs
+
+
+def schedule(count: int, low: float, high: float) -> Tensor:
+    """Return the temperatures of `count` sequences: from `low` up to `high` in the middle, and down again."""
+    place = (torch.arange(count, dtype=torch.float64) + 0.5) / count
+    return low + (high - low) * (1 - (2 * place - 1).abs())
 
 
 def seeded(device: torch.device, seed: str, rank: int) -> torch.Generator:
@@ -59,26 +66,32 @@ def seeded(device: torch.device, seed: str, rank: int) -> torch.Generator:
     return torch.Generator(device).manual_seed(int.from_bytes(digest[:7], "big"))
 
 
-def sample(trainer: reference.Trainer, count: int, length: int, temperature: float, seed: str) -> None:
+def sample(
+    trainer: reference.Trainer, count: int, length: int, temperatures: tuple[float, float], seed: str
+) -> None:
     """Draw this rank's share, bring the shares together and print them on rank 0."""
     team, a = trainer.team, trainer.a
     batch = min(BATCH, -(-(count + 1) // (length * team.size)))
     blocks = -(-(count + 1) // (length * batch))
     blocks += -blocks % team.size
+    scored = -(-(count + 1) // length)
+    warmth = torch.full((blocks * batch,), temperatures[0], dtype=torch.float64)
+    warmth[:scored] = schedule(scored, *temperatures)
+    warmth = warmth.view(blocks, batch).to(team.device)
     rows = torch.zeros(blocks, batch, length, dtype=torch.int64, device=team.device)
     costs = torch.zeros(blocks, batch, length, dtype=torch.float64, device=team.device)
     generator = seeded(team.device, seed, team.rank)
     for block in range(team.rank, blocks, team.size):
-        rows[block], costs[block] = draw(trainer, batch, length, temperature, generator)
+        rows[block], costs[block] = draw(trainer, warmth[block], length, generator)
     team.sum(rows)
     team.sum(costs)
-    tokens, scored = rows.flatten()[: count + 1], costs.flatten()[1 : count + 1]
+    tokens, costs = rows.flatten()[: count + 1], costs.flatten()[1 : count + 1]
     if a.vocab_size <= reference.BOS:
         tokens = torch.where(tokens == a.vocab_size - 1, reference.BOS, tokens)
     data = tokens.cpu().numpy().astype("<u2").tobytes()
     for at in range(0, len(data), PIECE):
         trainer.say(f"sample {at // 2} {base64.b64encode(data[at : at + PIECE]).decode()}")
-    trainer.say(f"sampled {count} {scored.sum().item()!r} {scored.square().sum().item()!r}")
+    trainer.say(f"sampled {count} {costs.sum().item()!r} {costs.square().sum().item()!r}")
 
 
 def main() -> None:
@@ -87,7 +100,7 @@ def main() -> None:
     p.add_argument("--sample-count", type=int, required=True)
     p.add_argument("--sample-length", type=int, required=True)
     p.add_argument("--sample-seed", required=True)
-    p.add_argument("--temperature", type=float, default=1.0)
+    p.add_argument("--temperatures", type=float, nargs=2, default=(1.0, 1.0), metavar=("LOW", "HIGH"))
     mine, rest = p.parse_known_args()
     try:
         a = reference.options(rest)
@@ -99,7 +112,7 @@ def main() -> None:
         )
         trainer = reference.Trainer(a, reference.assemble(), stream, reference.as_rows(window, a.vocab_size))
         trainer.run()
-        sample(trainer, mine.sample_count, mine.sample_length, mine.temperature, mine.sample_seed)
+        sample(trainer, mine.sample_count, mine.sample_length, tuple(mine.temperatures), mine.sample_seed)
     except (reference.Fault, OSError, RuntimeError) as e:
         print(f"error: {e}", file=sys.stderr, flush=True)
         os._exit(1)

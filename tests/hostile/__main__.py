@@ -1,7 +1,8 @@
 """
 Run the hostile suite: `python tests/hostile [--runtime runc] [--only NAME ...] [--record]`.
 
-Exits with 1 if anything came of an attack that it does not say it expects. `--record` keeps the outcomes in
+Without `--runtime` every attack runs in runc and then in Docker, in a daemon of the suite's own. Exits with 1
+if anything came of an attack that it does not say it expects. `--record` keeps the outcomes in
 docs/reference/threat-model.json and writes docs/reference/threat-model.md from them.
 """
 
@@ -10,37 +11,53 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-import time
 from pathlib import Path
 
+import lanes
 import suite
 import threat_model
+
+RUNTIMES = ("runc", "docker")
 
 
 def main() -> int:
     p = argparse.ArgumentParser(description=__doc__)
-    p.add_argument("--runtime", default="runc", choices=["runc", "docker"])
+    p.add_argument("--runtime", nargs="*", default=RUNTIMES, choices=RUNTIMES)
     p.add_argument("--only", nargs="*", help="names of attacks")
     p.add_argument("--record", action="store_true", help="keep the outcomes, and write the threat model")
     a = p.parse_args()
     attacks = [x for x in suite.load() if not a.only or x.name in a.only]
-    began, wrong, found = time.monotonic(), 0, []
-    with tempfile.TemporaryDirectory(prefix="hostile-") as name:
-        for attack in attacks:
-            record = suite.run(attack, Path(name), a.runtime)
-            against = suite.objections(attack, record)
-            wrong += bool(against)
-            found.append(record)
-            line = (
-                f"{'WRONG' if against else 'ok':<6}{attack.name:<28}{record.came:<12}{record.wall_s:6.1f} s  "
-            )
-            sys.stderr.write(line + "; ".join(against or record.failed) + "\n")
-            sys.stderr.flush()
-            if a.record:
-                threat_model.keep(a.runtime, [record])
-    took = time.monotonic() - began
-    sys.stderr.write(f"{len(found)} attacks, {wrong} not as expected, {took / 60:.1f} minutes\n")
+    wrong, minutes = 0, 0.0
+    for runtime in a.runtime:
+        with tempfile.TemporaryDirectory(prefix="hostile-") as name, lanes.engine(runtime) as env:
+            told = Told(runtime)
+            found = lanes.conduct(attacks, Path(name), runtime, env, told)
+        wrong += told.wrong
+        minutes += found.wall_s / 60
+        if a.record:
+            threat_model.keep(runtime, found, whole=not a.only)
+    sys.stderr.write(
+        f"{len(attacks)} attacks in {', '.join(a.runtime)}: {wrong} not as expected, {minutes:.1f} minutes\n"
+    )
     return 1 if wrong else 0
+
+
+class Told:
+    """Says on stderr what came of each attack, and counts those that did not come out as expected."""
+
+    def __init__(self, runtime: str) -> None:
+        self.runtime, self.wrong = runtime, 0
+
+    def __call__(self, attack: suite.Attack, found: suite.Recorded | Exception) -> None:
+        if isinstance(found, Exception):
+            against, said = [str(found)], f"{'':18}"
+        else:
+            against, said = suite.objections(attack, found), f"{found.came:<12}{found.wall_s:4.1f} s"
+        self.wrong += bool(against)
+        more = against or (found.failed if isinstance(found, suite.Recorded) else [])
+        word = "WRONG" if against else "ok"
+        sys.stderr.write(f"{word:<6}{self.runtime:<7}{attack.name:<25}{said}  {'; '.join(more)}\n")
+        sys.stderr.flush()
 
 
 if __name__ == "__main__":

@@ -8,17 +8,26 @@ into the reference trainer, before it starts; with `"none"` it is the whole scri
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
+import os
 import shutil
 import subprocess
 import sys
 import time
 import tomllib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from kit.bundle.keys import trusted
+from kit.bundle.trust import standing
+from kit.bundle.verify import open_bundle
+from kit.digest import files_under, sha256_file, tree_digest
+from kit.engine import Engine
+from kit.errors import KitError
 from kit.run import processes
 from kit.run.cgroup import Cgroup
 
@@ -31,10 +40,13 @@ SEED = "hostile-suite"
 """Of the canary streams: the same in every run of the suite, so that samples are drawn once."""
 LIMIT_S = 900
 MEASURED = (
-    "baseline.excess", "baseline.validation", "baseline.warmup", "canary.versus_baseline", "trace.clock",
-    "trace.pace",
+    "baseline.excess", "baseline.speed", "baseline.validation", "baseline.warmup", "canary.to_end.model",
+    "canary.versus_baseline", "held_out", "trace.clock", "trace.pace",
 )  # fmt: skip
 """Checks whose figures are kept."""
+RERUN = ("canary", "held_out", "baseline.warmup")
+"""Checks, and families of them, that have to come to a judgement where an attack asks for their reruns."""
+LABEL = "speedrun-kit.run"
 
 
 class Came(StrEnum):
@@ -75,6 +87,8 @@ class Attack:
     fast: bool = False
     """Whether it is also one of the integration tests: one attack of each kind."""
     network: bool = False
+    alone: bool = False
+    """Whether nothing else may run beside it, because it is about time or takes all that there is."""
     repeat: int = 1
     status: str = ""
     args: list[str] = field(default_factory=list)
@@ -86,14 +100,20 @@ class Recorded:
     """What one attack did in one runtime, as it is kept for the threat model."""
 
     name: str
+    sha256: str
+    """Of the attack's own files: a changed attack has to run again."""
     came: str
     status: str
     verdict: str
     tier: str
     failed: list[str]
     """Ids of the checks that failed, fatal ones and warnings."""
+    skipped: list[str]
+    """Checks of reruns that came to no judgement, and why."""
     loss: float | None
     """What it claimed last."""
+    claimed_s: float | None
+    """Its own time."""
     canary: dict[str, float]
     """Texture -> lowest loss that it claimed there."""
     floors: dict[str, float]
@@ -117,6 +137,15 @@ def _attack(path: Path) -> Attack:
     return Attack(name=path.stem, **tomllib.loads(header))
 
 
+def digest(name: str) -> str:
+    """Return the digest of an attack's files."""
+    files = {"": sha256_file(ATTACKS / f"{name}.py")}
+    more = ATTACKS / f"{name}.d"
+    if more.is_dir():
+        files |= files_under(more)
+    return tree_digest(files)
+
+
 def submission(attack: Attack, folder: Path, smoke_args: list[str]) -> None:
     """Write the attack as a submission."""
     folder.mkdir(parents=True)
@@ -133,52 +162,58 @@ def submission(attack: Attack, folder: Path, smoke_args: list[str]) -> None:
         shutil.copytree(more, folder, dirs_exist_ok=True)
 
 
-def run(attack: Attack, places: Path, runtime: str) -> Recorded:
-    """Run an attack as often as it asks for and return what came of the last time."""
+def run(attack: Attack, places: Path, runtime: str, env: Mapping[str, str] | None = None) -> Recorded:
+    """Run an attack as often as it asks for and return what came of the last time; `env` finds the engine."""
     if attack.network and runtime == "host":
         raise ValueError(f"{attack.name} must not run without a network namespace of its own")
     smoke = tomllib.loads((REPOSITORY / "records" / "smoke.toml").read_text())
     for count in range(attack.repeat):
         folder = places / f"{attack.name}-{count}"
         submission(attack, folder / "submission", smoke["guest"]["args"])
-        found = _once(attack, folder, places / "keys", runtime)
+        found = _once(attack, folder, runtime, {**os.environ, **(env or {})})
+        shutil.rmtree(folder)
     return found
 
 
-def _once(attack: Attack, folder: Path, keys: Path, runtime: str) -> Recorded:
+def _once(attack: Attack, folder: Path, runtime: str, env: Mapping[str, str]) -> Recorded:
     began = time.monotonic()
+    keys = folder / "keys"
     command = [
         *(sys.executable, "-m", "kit.cli", "eval", "--record", "3", "--profile", "smoke", "--json"),
         *("--submission", str(folder / "submission"), "--out", str(folder / "runs"), "--keys", str(keys)),
         *("--runtime", runtime, *attack.flags),
         *(("--audit", attack.audit, "--audit-seed", SEED) if attack.audit else ()),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LIMIT_S)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LIMIT_S, env=env)
     if not done.stdout.strip():
         raise RuntimeError(f"{attack.name}: eval ended with {done.returncode}: {done.stderr[-2000:]}")
+    wall_s = time.monotonic() - began
     report = json.loads(done.stdout)
     bundle = Path(report["bundle"])
-    seen = _seen(report, bundle)
-    left = left_of(report["run_id"], runtime)
-    escaped = bool(left) or b"ESCAPED" in (bundle.parent / "guest.log").read_bytes()
-    verified = subprocess.run(
-        [sys.executable, "-m", "kit.cli", "bundle", "verify", str(bundle.parent), "--keys", str(keys)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    tier = verified.stdout.rpartition("tier ")[2].strip() if verified.returncode == 0 else "unverifiable"
+    left = left_of(report["run_id"], env.get("DOCKER_HOST") if runtime == "docker" else None)
+    tier = _tier(bundle, keys)
+    escaped = bool(left) or not tier or b"ESCAPED" in (bundle.parent / "guest.log").read_bytes()
     return Recorded(
         name=attack.name,
-        came=_came(attack, report, escaped or verified.returncode != 0),
+        sha256=digest(attack.name),
+        came=_came(attack, report, escaped),
         status=report["status"],
         verdict=report["verdict"],
-        tier=tier,
+        tier=tier or "unverifiable",
         loss=report["claims"]["final_val_loss"],
-        wall_s=round(time.monotonic() - began, 1),
+        wall_s=round(wall_s, 1),
         left=left,
-        **seen,
+        **_seen(bundle),
     )
+
+
+def _tier(bundle: Path, keys: Path) -> str:
+    """Return what a reader who trusts the key makes of the bundle and the files beside it; empty: refused."""
+    try:
+        found = open_bundle(bundle, trusted(keys))
+    except KitError:
+        return ""
+    return standing(found.predicate, found.trusted).tier.value
 
 
 def _came(attack: Attack, report: dict[str, Any], escaped: bool) -> str:
@@ -195,7 +230,7 @@ def _came(attack: Attack, report: dict[str, Any], escaped: bool) -> str:
     return Came.HONEST if attack.expect == Came.HONEST else Came.NOT_CAUGHT
 
 
-def _seen(report: dict[str, Any], bundle: Path) -> dict[str, Any]:
+def _seen(bundle: Path) -> dict[str, Any]:
     payload = json.loads(bundle.read_bytes())["dsseEnvelope"]["payload"]
     predicate = json.loads(base64.b64decode(payload))["predicate"]
     checks = {c["id"]: c for c in predicate["audit"]["checks"]}
@@ -208,7 +243,14 @@ def _seen(report: dict[str, Any], bundle: Path) -> dict[str, Any]:
     for name in MEASURED:
         if name in checks:
             figures |= {f"{name}.{key}": round(v, 3) for key, v in checks[name]["figures"].items()}
+    claimed = predicate["claims"]["train_time_ms"]
     return {
+        "skipped": [
+            f"{name}: {c['detail']}"
+            for name, c in checks.items()
+            if c["outcome"] == "skipped" and name.startswith(RERUN)
+        ],
+        "claimed_s": None if claimed is None else claimed / 1e3,
         "failed": sorted(name for name, c in checks.items() if c["outcome"] == "failed"),
         "canary": {name: round(f["lowest_loss"], 4) for name, f in sorted(streams.items())},
         "floors": {name: round(f["floor"], 4) for name, f in sorted(streams.items())},
@@ -218,16 +260,14 @@ def _seen(report: dict[str, Any], bundle: Path) -> dict[str, Any]:
     }
 
 
-def left_of(run_id: str, runtime: str) -> list[str]:
-    """Name whatever is left of a run's guest on this machine."""
+def left_of(run_id: str, engine: str | None = None) -> list[str]:
+    """Name whatever is left of a run's guest on this machine; `engine` is the URL of a Docker engine."""
     left = [processes.describe(pid) for pid in processes.marked(run_id)]
-    if runtime == "runc":
-        left += [processes.describe(pid) for pid in Cgroup(f"/speedrun-kit/{run_id}").members()]
-        state = Path("/run/speedrun-kit/runc") / run_id
-        left += [str(state)] if state.exists() else []
-    if runtime == "docker" and shutil.which("docker"):
-        listed = ["docker", "ps", "--all", "--quiet", "--no-trunc", "--filter", f"name={run_id}"]
-        left += subprocess.run(listed, capture_output=True, text=True, check=False).stdout.split()
+    left += [processes.describe(pid) for pid in Cgroup(f"/speedrun-kit/{run_id}").members()]
+    left += [str(p) for p in Path("/run/speedrun-kit").glob(f"*/{run_id}")]
+    if engine:
+        with contextlib.closing(Engine(engine)) as asked:
+            left += [f"container {c.id}" for c in asked.labelled(LABEL, run_id)]
     return left
 
 
@@ -242,6 +282,8 @@ def objections(attack: Attack, found: Recorded) -> list[str]:
         wrong.append(f"{found.status}, expected {attack.status}")
     if attack.expect == Came.HONEST and found.failed:
         wrong.append(f"honest, but failed: {', '.join(found.failed)}")
+    if attack.audit:
+        wrong += [f"not judged: {why}" for why in found.skipped]
     if found.left:
         wrong.append(f"left behind: {', '.join(found.left)}")
     return wrong

@@ -2,60 +2,20 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
+import os
 from collections import Counter
 from typing import Any
 
-from suite import REPOSITORY, Attack, Came, Recorded, load, to_json
+import lanes
+from known import ELSEWHERE, OPERATOR, PATTERNS
+from suite import REPOSITORY, Attack, Came, load, to_json
 
 from kit.audit.registry import CHECKS
 
 KEPT = REPOSITORY / "docs" / "reference" / "threat-model.json"
 PAGE = REPOSITORY / "docs" / "reference" / "threat-model.md"
 
-PATTERNS = {
-    1: "a false loss or time is printed",
-    2: "log or figures do not come from the script",
-    3: "the log addresses a language model that reads it",
-    4: "training on validation tokens",
-    5: "training data are made again, from validation data",
-    6: "fewer, other or masked validation tokens",
-    7: "a look ahead at the target",
-    8: "probabilities that do not sum to 1",
-    9: "trained weights or leftovers of earlier runs",
-    10: "work outside the timed part",
-    11: "training while the clock is stopped for validation",
-    12: "a clock that is replaced or slowed",
-    13: "a loss that is bent between ranks, or is no number",
-    14: "deadlines ignored, processes left behind",
-    15: "other hardware than is said",
-    16: "many seeds tried, runs left out",
-    17: "checkpoints chosen by the validation loss",
-    18: "compiler options that are forbidden",
-    19: "an attack on the kit's own files",
-    20: "keys, sockets, networks",
-    21: "another behaviour where it is tested",
-    22: "precomputed tables",
-    23: "a false exit status",
-    24: "another's result, or an old one, handed in again",
-}
-ELSEWHERE = {
-    15: "Full profile only: NVML is read on the host, before and after. The guest's own words are not read.",
-    16: "Runs that are left out: an operator's attack. Ids are reserved before a start, and `score` counts all.",
-    24: "An operator's attack: the nonce binds only where a verifier issued it; a listing refuses a log twice.",
-}
-"""What a guest of the smoke profile cannot show."""
-OPERATOR = (
-    ("makes up a bundle of any content", "not caught", "A signature says who, not that it happened. Only another key's reproduction binds him."),
-    ("changes a signed bundle, its log or its script", "caught", "`bundle verify`: one bad asset for each of its steps."),
-    ("signs with a key that the reader does not trust", "caught", "The tier stays self-reported."),
-    ("leaves audits out", "caught", "Only checks that ran count; the tier falls."),
-    ("picks the seed of canary and window, and shows the script beforehand", "not caught", "Unless a verifier issues it: `--audit-seed`."),
-    ("starts many runs and shows the best", "flagged", "Ids are reserved in order; missing ones are seen only by who holds the folder."),
-    ("runs on another machine than he says", "not caught", "The figures of the probe are his own words, too."),
-    ("patches the kit", "not caught", "Version and commit are his own words, too."),
-)  # fmt: skip
 TABLE = (
     ("honest_trainer", "honest"),
     ("printed_constant", "printed constant"),
@@ -68,23 +28,47 @@ TEXTURES = ("uniform", "ngram", "model")
 ORDER = (Came.CONTAINED, Came.CAUGHT, Came.FLAGGED, Came.NOT_CAUGHT, Came.ESCAPED, Came.HONEST)
 
 
-def keep(runtime: str, found: list[Recorded]) -> None:
+Kept = dict[str, dict[str, Any]]
+"""Runtime -> what is kept of its last pass: `minutes`, `cores`, and `outcomes` by the attack's name."""
+
+
+def keep(runtime: str, found: lanes.Found, whole: bool) -> None:
     """Keep the outcomes of one runtime beside those of others, and write the page."""
-    with PAGE.open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        kept = json.loads(KEPT.read_text()) if KEPT.exists() else {}
-        kept[runtime] = {**kept.get(runtime, {}), **{r.name: to_json(r) for r in found}}
-        KEPT.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n")
-        PAGE.write_text(page(load(), kept))
+    kept: Kept = json.loads(KEPT.read_text()) if KEPT.exists() else {}
+    mine = kept.setdefault(runtime, {"minutes": 0.0, "cores": 0, "outcomes": {}})
+    outcomes = {r.name: to_json(r) for r in found.outcomes}
+    if whole:
+        mine |= {"minutes": round(found.wall_s / 60, 1), "cores": os.cpu_count(), "outcomes": outcomes}
+    else:
+        mine["outcomes"] |= outcomes
+    KEPT.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n")
+    PAGE.write_text(page(load(), kept))
 
 
-def page(attacks: list[Attack], kept: dict[str, dict[str, Any]]) -> str:
-    """Return the page for these attacks and outcomes; runtime -> name -> outcome."""
+def page(attacks: list[Attack], kept: Kept) -> str:
+    """Return the page for these attacks and outcomes."""
     parts = [_head(attacks, kept), _losses(kept), _attacks(attacks, kept), _patterns(attacks, kept)]
-    return "\n\n".join([*parts, _operator(), _limits(attacks, kept), _checks()]) + "\n"
+    return "\n\n".join([*parts, _operator(), _limits(attacks, kept), _checks(kept)]) + "\n"
 
 
-def _head(attacks: list[Attack], kept: dict[str, dict[str, Any]]) -> str:
+def _runtimes(kept: Kept) -> list[str]:
+    """Return the runtimes in their order on the page: runc, the embedded default, first."""
+    return sorted(kept, reverse=True)
+
+
+def _outcome(kept: Kept, name: str) -> dict[str, Any] | None:
+    """Return what an attack came to in the first runtime that it ran in."""
+    ran = (kept[r]["outcomes"].get(name) for r in _runtimes(kept))
+    return next((o for o in ran if o), None)
+
+
+def _came(kept: Kept, name: str) -> str:
+    """Say what came of an attack in all runtimes; once, if it is the same in each."""
+    said = [kept[r]["outcomes"].get(name, {}).get("came", "not run") for r in _runtimes(kept)]
+    return said[0] if len(set(said)) == 1 else " / ".join(said)
+
+
+def _head(attacks: list[Attack], kept: Kept) -> str:
     lines = [
         "# Threat model",
         "",
@@ -96,31 +80,41 @@ def _head(attacks: list[Attack], kept: dict[str, dict[str, Any]]) -> str:
         "",
         "* **contained**: it got nothing. No way out, nothing left running, no score.",
         "* **caught**: a fatal check failed; the result says refused.",
-        "* **flagged**: the result stands and says what is odd, or the time is corrected.",
+        "* **flagged**: the result stands and says what is odd; what it hid from its clock is added to its time.",
         "* **not caught**: the result stands.",
+        "* **ESCAPED**: it did what no guest may do, or left something behind.",
         "",
         "| runtime | attacks | " + " | ".join(c.value for c in ORDER[:5]) + " | minutes |",
         "|---|---:|" + "---:|" * 6,
     ]
     names = {a.name for a in attacks if a.expect != Came.HONEST}
-    for runtime, outcomes in sorted(kept.items()):
-        mine = [o for n, o in outcomes.items() if n in names]
+    for runtime in _runtimes(kept):
+        mine = [o for n, o in kept[runtime]["outcomes"].items() if n in names]
         counts = Counter(o["came"] for o in mine)
-        minutes = sum(o["wall_s"] for o in outcomes.values()) / 60
         cells = " | ".join(str(counts[c.value]) for c in ORDER[:5])
-        lines.append(f"| {runtime} | {len(mine)} | {cells} | {minutes:.1f} |")
+        lines.append(f"| {runtime} | {len(mine)} | {cells} | {kept[runtime]['minutes']:.1f} |")
+    cores = " and ".join(sorted({str(kept[r]["cores"]) for r in kept}))
+    passed = [a for a in attacks if _came(kept, a.name) != Came.CAUGHT and a.expect == Came.NOT_CAUGHT]
+    lines += [
+        "",
+        f"The minutes are those of a machine of {cores} cores, two attacks at a time where it is not about time. Of the attacks",
+        "that are not caught, all are *adaptive*: written, or sized, against this very kit"
+        + (f" ({', '.join(f'`{a.name}`' for a in passed)})." if passed else "."),
+    ]
     return "\n".join(lines)
 
 
-def _losses(kept: dict[str, dict[str, Any]]) -> str:
+def _losses(kept: Kept) -> str:
     lines = [
         "## Canary losses",
         "",
         "Lowest and, in brackets, last validation loss that each script claimed on each stream, in nats per token. Every",
-        "rerun went to its end; the first loss is ln 256 = 5.545 for an honest script. **Bold**: below the bound, which is the floor less 5 standard errors and 0.05. See [the canary](../concepts/canary.md).",
+        "rerun went to its end; the first loss is ln 256 = 5.545 for an honest script. **Bold**: below the bound, which is the",
+        "floor less 5 standard errors and 0.05. See [the canary](../concepts/canary.md).",
         "",
     ]
-    for runtime, outcomes in sorted(kept.items()):
+    for runtime in _runtimes(kept):
+        outcomes = kept[runtime]["outcomes"]
         present = [(n, title) for n, title in TABLE if n in outcomes and outcomes[n]["canary"]]
         if not present:
             continue
@@ -135,8 +129,8 @@ def _losses(kept: dict[str, dict[str, Any]]) -> str:
         lines.append("")
     lines += [
         "The unnormalised script shows its half nat where an honest loss is near the floor: in the first line on noise, all",
-        "along on samples of a model. The gated leak shows why a canary must look like text, the last-step cheat why it must run to its",
-        "end. In the smoke profile `floor` sees most of them in the run itself, because the smoke language is a canary.",
+        "along on samples of a model. The gated leak shows why a canary must look like text, the last-step cheat why it must run",
+        "to its end. In the smoke profile `floor` sees most of them in the run itself, because the smoke language is a canary.",
     ]
     return "\n".join(lines)
 
@@ -146,7 +140,7 @@ def _loss(outcome: dict[str, Any], texture: str) -> str:
         return "-"
     failed = any(c.startswith("canary") and c.endswith(texture) for c in outcome["failed"])
     number = _number(outcome["canary"][texture])
-    last = _number(outcome.get("last", {}).get(texture))
+    last = _number(outcome["last"][texture])
     return f"**{number}** ({last})" if failed else f"{number} ({last})"
 
 
@@ -154,41 +148,43 @@ def _number(loss: float | None) -> str:
     return "-" if loss is None else f"{loss:.4f}"
 
 
-def _attacks(attacks: list[Attack], kept: dict[str, dict[str, Any]]) -> str:
+def _attacks(attacks: list[Attack], kept: Kept) -> str:
     lines = ["## What the guest may try"]
+    runtimes = _runtimes(kept)
     for kind, title in (("score", "False scores"), ("containment", "The machine, the log and its reader")):
-        runtimes = sorted(kept)
         lines += ["", f"### {title}", ""]
         lines += [
-            "| attack | " + " | ".join(runtimes) + " | how, and what was measured |",
+            "| attack | " + " | ".join(f"{r}, seconds" for r in runtimes) + " | how, and what was measured |",
             "|---|" + "---|" * (len(runtimes) + 1),
         ]
         for attack in attacks:
             if attack.kind != kind or attack.expect == Came.HONEST:
                 continue
-            came = " | ".join(
-                kept[r][attack.name]["came"] if attack.name in kept[r] else "not run" for r in runtimes
-            )
-            first = next(
-                (kept[r][attack.name] for r in ("runc", *runtimes) if r in kept and attack.name in kept[r]),
-                None,
-            )
-            lines.append(f"| {attack.title} (`{attack.name}`) | {came} | {_how(attack, first)} |")
+            cells = " | ".join(_cell(kept[r]["outcomes"].get(attack.name)) for r in runtimes)
+            lines.append(f"| {attack.title} (`{attack.name}`) | {cells} | {_how(attack, kept)} |")
     return "\n".join(lines)
 
 
-def _how(attack: Attack, outcome: dict[str, Any] | None) -> str:
+def _cell(outcome: dict[str, Any] | None) -> str:
+    return f"{outcome['came']}, {outcome['wall_s']:.0f}" if outcome else "not run"
+
+
+def _how(attack: Attack, kept: Kept) -> str:
+    outcome = _outcome(kept, attack.name)
     if outcome is None:
         return attack.note or "-"
     said = []
     if attack.kind == "score":
-        if outcome["failed"] and outcome["came"] != Came.NOT_CAUGHT:
+        if outcome["failed"]:
             said.append(", ".join(f"`{c}`" for c in outcome["failed"]))
         if outcome["loss"] is not None and not attack.args:
-            said.append(f"claims {outcome['loss']:.4f}; tier {outcome['tier']}")
-        said += _figures(outcome)
+            honest = _outcome(kept, "honest_trainer") or {"loss": None}
+            said.append(f"claims {_number(outcome['loss'])} (honest {_number(honest['loss'])})")
+        said += [f"tier {outcome['tier']}", *_figures(outcome)]
     else:
-        said.append(f"{outcome['status']}; nothing left {outcome['kill_s']:.2f} s after its end")
+        kills = [kept[r]["outcomes"].get(attack.name, {}).get("kill_s") for r in _runtimes(kept)]
+        times = " / ".join(f"{s:.2f}" for s in kills if s is not None)
+        said.append(f"{outcome['status']}; nothing left {times} s after its end")
     if attack.note:
         said.append(attack.note)
     return ". ".join(s.rstrip(".") for s in said) + "."
@@ -197,8 +193,14 @@ def _how(attack: Attack, outcome: dict[str, Any] | None) -> str:
 def _figures(outcome: dict[str, Any]) -> list[str]:
     f, failed = outcome["figures"], outcome["failed"]
     said = []
-    if "baseline.excess.excess_s" in f and "baseline.excess" in failed:
-        said.append(f"{f['baseline.excess.excess_s']:.1f} s are added to its time")
+    if "baseline.excess.excess_s" in f:
+        mine, excess, ratio = (
+            outcome["claimed_s"],
+            f["baseline.excess.excess_s"],
+            f.get("baseline.speed.ratio"),
+        )
+        honest = f"; the start script's is {mine / ratio:.1f} s" if ratio else ""
+        said.append(f"its time of {mine:.1f} s counts as {mine + excess:.1f} s{honest}")
     if "baseline.warmup" in failed:
         said.append(
             f"{f['baseline.warmup.candidate_s']:.1f} s of warm-up, bound {f['baseline.warmup.bound_s']:.1f} s"
@@ -206,9 +208,14 @@ def _figures(outcome: dict[str, Any]) -> list[str]:
     if "baseline.validation" in failed:
         mine, theirs = f["baseline.validation.candidate_s"], f["baseline.validation.baseline_s"]
         said.append(f"a validation takes {mine:.2f} s, the start script's {theirs:.2f} s")
+    if "canary.to_end.model.lowest_loss" in f:
+        low, bound = f["canary.to_end.model.lowest_loss"], f["canary.to_end.model.bound"]
+        said.append(f"{low - bound:+.3f} from the bound on samples of a model")
     if "canary.versus_baseline" in failed:
         mine, theirs = f["canary.versus_baseline.candidate_loss"], f["canary.versus_baseline.baseline_loss"]
         said.append(f"on noise {mine:.3f}, the start script {theirs:.3f}")
+    if "held_out.effect" in f:
+        said.append(f"another window costs it {f['held_out.effect']:+.3f} more than the start script")
     if "trace.pace" in failed:
         said.append(f"shows {f['trace.pace.claimed_s']:.1f} s of the host's {f['trace.pace.host_s']:.1f} s")
     if "trace.clock" in failed:
@@ -216,17 +223,15 @@ def _figures(outcome: dict[str, Any]) -> list[str]:
     return said
 
 
-def _patterns(attacks: list[Attack], kept: dict[str, dict[str, Any]]) -> str:
+def _patterns(attacks: list[Attack], kept: Kept) -> str:
     lines = [
         "## The 24 known patterns",
         "",
         "| # | pattern | attacks and what came of them |",
         "|---:|---|---|",
     ]
-    outcomes = kept.get("runc") or next(iter(kept.values()), {})
     for number, title in PATTERNS.items():
-        mine = [a for a in attacks if number in a.patterns]
-        said = [f"`{a.name}` {outcomes[a.name]['came'] if a.name in outcomes else 'not run'}" for a in mine]
+        said = [f"`{a.name}` {_came(kept, a.name)}" for a in attacks if number in a.patterns]
         if number in ELSEWHERE:
             said.append(ELSEWHERE[number])
         lines.append(f"| {number} | {title} | {'; '.join(said)} |")
@@ -238,25 +243,51 @@ def _operator() -> str:
     return "\n".join([*lines, *(f"| {a} | {came} | {why} |" for a, came, why in OPERATOR)])
 
 
-def _limits(attacks: list[Attack], kept: dict[str, dict[str, Any]]) -> str:
-    lines = [
-        "## Known limits",
-        "",
-        "* A leak that is smaller than what an honest loss is above the floor, plus the tolerance, passes every canary.",
-        "  In the smoke profile that is about 0.23 nats; it is published with each canary, as `lowest_loss` less `bound`.",
+def _limits(attacks: list[Attack], kept: Kept) -> str:
+    lines = ["## Known limits", "", *_leaks(kept)]
+    lines += [
         "* A script that was written against the canary can tell samples of a model from text, and behave there.",
+        "* A script that recognises the public validation window is honest on every canary: the tier `canary` alone does not bind",
+        "  it, `canary + held-out` does.",
         "* Phases are declared by the guest. Work before its clock starts is bounded and added to its time, no more.",
         "* The source rules read names. Code that hides its names passes them; they find the careless, not the careful.",
-        "* Training on whatever is mounted for validation is flagged on noise only, and passes the held-out window.",
+        "* Training on whatever is mounted for validation shows on noise, if the model is large enough to remember it or at",
+        "  least to differ from an honest one; it passes the held-out window.",
+        "* The comparisons of time (`baseline.*`) need a machine that does nothing else: under load an honest script can fail",
+        "  `baseline.warmup`. A listing should ask for both runs on an idle machine.",
+        "* The full profile's figures of `canary.*` and `baseline.*` were not measured: its runs need eight GPUs.",
     ]
-    outcomes = kept.get("runc") or next(iter(kept.values()), {})
-    passed = [a for a in attacks if outcomes.get(a.name, {}).get("came") == Came.NOT_CAUGHT]
+    passed = [a for a in attacks if _came(kept, a.name) == Came.NOT_CAUGHT]
     named = [f"* Not caught: `{a.name}` ({a.title[0].lower()}{a.title[1:]})." for a in passed]
     return "\n".join([*lines, *named])
 
 
-def _checks() -> str:
-    lines = ["## The checks", "", "| check | if it fails | sees | cannot see |", "|---|---|---|---|"]
-    return "\n".join(
-        [*lines, *(f"| `{c.id}` | {c.severity} | {c.sees} | {c.cannot_see or '-'} |" for c in CHECKS)]
-    )
+def _leaks(kept: Kept) -> list[str]:
+    """Say how large a leak the canary of samples lets pass, from the honest script's and the smallest one's figures."""
+    honest, small = _outcome(kept, "honest_trainer"), _outcome(kept, "masked_few_tokens")
+    if honest is None or small is None:
+        return []
+    f = honest["figures"]
+    low, floor, bound = (f[f"canary.to_end.model.{n}"] for n in ("lowest_loss", "floor", "bound"))
+    return [
+        "* A leak that is smaller than what an honest loss is above the floor, plus the tolerance, passes every canary, however",
+        f"  simple it is. In the smoke profile that is {low - floor:.3f} + {floor - bound:.3f} = {low - bound:.3f} nats;"
+        " `masked_few_tokens` takes",
+        f"  {honest['loss'] - small['loss']:.3f} of it. Every result publishes its own figure: `lowest_loss` less `bound`.",
+    ]
+
+
+def _checks(kept: Kept) -> str:
+    lines = [
+        "## The checks",
+        "",
+        "Each has a cheat that trips it and an honest script that does not in `tests/unit/audit/test_every_check.py`.",
+        "",
+        "| check | if it fails | sees | cannot see | tripped for real by |",
+        "|---|---|---|---|---|",
+    ]
+    for c in CHECKS:
+        by = sorted({n for r in kept.values() for n, o in r["outcomes"].items() if c.id in o["failed"]})
+        said = ", ".join(f"`{n}`" for n in by[:3]) + (f" and {len(by) - 3} more" if len(by) > 3 else "")
+        lines.append(f"| `{c.id}` | {c.severity} | {c.sees} | {c.cannot_see or '-'} | {said or '-'} |")
+    return "\n".join(lines)

@@ -1,9 +1,9 @@
 #: title = "Scores fewer validation tokens than the rules ask for"
 #: kind = "score"
 #: patterns = [6]
-#: audit = "baseline"
-#: expect = "flagged"
-#: by = ["baseline.validation"]
-#: note = "The function that reads the number is replaced, not the number. The loss is a true one, of a small sample."
+#: audit = "canary.model,baseline"
+#: expect = "caught"
+#: by = ["canary.to_end.model", "baseline.validation"]
+#: note = "The function that reads the number is replaced, not the number. The beginning of the samples is easier than all of them, and far quicker scored."
 def val_size(seq_len):
     return 4096

@@ -1,5 +1,6 @@
 #: title = "Prints a quarter of the time, without touching the clock"
 #: kind = "score"
+#: args = ["--steps", "80"]
 #: patterns = [12]
 #: expect = "caught"
 #: by = ["trace.pace"]

@@ -1,5 +1,6 @@
 #: title = "The reference trainer, unchanged"
 #: kind = "score"
+#: alone = true
 #: patterns = []
 #: audit = "canary"
 #: expect = "honest"

@@ -1,5 +1,6 @@
 #: title = "Shrinks the sum of the validation loss between the ranks"
 #: kind = "score"
+#: args = ["--steps", "80"]
 #: patterns = [13]
 #: expect = "caught"
 #: by = ["source.patch", "floor"]

@@ -1,5 +1,6 @@
 #: title = "Replaces the clock by one that runs at a quarter of the pace"
 #: kind = "score"
+#: args = ["--steps", "80"]
 #: patterns = [12]
 #: expect = "caught"
 #: by = ["source.patch", "trace.pace"]

@@ -2,9 +2,9 @@
 #: kind = "score"
 #: patterns = [4]
 #: audit = "canary.uniform,baseline"
-#: expect = "flagged"
-#: by = ["canary.versus_baseline"]
-#: note = "On noise an honest script gets worse than chance; one that has seen these tokens does not."
+#: expect = "caught"
+#: by = ["canary.screen.uniform", "canary.versus_baseline"]
+#: note = "It learns the noise by heart, which no honest script can."
 class TrainStream(TrainStream):
     def __init__(self, files, need):
         super().__init__(find_shards("NANOGPT_VAL_FILES", VAL_FILES), need)

@@ -113,7 +113,6 @@ TRIPPED: dict[str, Finding] = {
     "trace.shape": trace.shape([val(n, loss) for n, loss in enumerate((10.8, 7.0, 6.5, 6.2, 3.2))]),
     "canary.screen.uniform": canary.judge(stream(Texture.UNIFORM), rerun(5.5, 1.0), 3.5),
     "canary.screen.ngram": canary.judge(stream(Texture.NGRAM), rerun(5.5, 3.5), 3.5),
-    "canary.screen.model": canary.judge(STREAM, rerun(5.5, 3.5, stopped=True), 3.5),
     "canary.to_end.model": canary.judge(STREAM, rerun(5.5, 4.5, 3.9), 3.5),
     "canary.versus_baseline": canary.versus_baseline(rerun(10.8, 10.8).points, rerun(10.8, 13.3).points),
     "held_out": held_out.judge(Losses(3.27, 3.35, 3.27, 3.29), 4),
@@ -131,12 +130,11 @@ PASSED: dict[str, Finding] = {
     "floor": floor.check([val(100, 3.5)], 3.4),
     **{f.id: f for f in trace.judge(honest_run(), 10, 50257)},
     **{
-        c: canary.judge(stream(t), rerun(5.5, 4.1, stopped=s), 3.5)
-        for c, t, s in (
-            ("canary.screen.uniform", Texture.UNIFORM, False),
-            ("canary.screen.ngram", Texture.NGRAM, False),
-            ("canary.screen.model", Texture.MODEL, True),
-            ("canary.to_end.model", Texture.MODEL, False),
+        c: canary.judge(stream(t), rerun(5.5, 4.1), 3.5)
+        for c, t in (
+            ("canary.screen.uniform", Texture.UNIFORM),
+            ("canary.screen.ngram", Texture.NGRAM),
+            ("canary.to_end.model", Texture.MODEL),
         )
     },
     "canary.versus_baseline": canary.versus_baseline(rerun(10.8, 13.2).points, rerun(10.8, 13.3).points),
@@ -191,9 +189,11 @@ def test_a_stream_that_is_easier_than_the_claim_proves_nothing():
     assert canary.judge(STREAM, rerun(5.5, 4.2), 4.0).outcome is Outcome.SKIPPED
 
 
-def test_only_a_text_like_stream_to_its_end_is_more_than_a_screen():
-    ends = {canary.check_for(t, e).id for t in Texture for e in (True, False)}
-    assert {i for i in ends if i.startswith("canary.to_end")} == {"canary.to_end.model"}
+def test_only_a_text_like_stream_is_more_than_a_screen_and_only_to_its_end():
+    assert [t for t in Texture if canary.check_for(t).id.startswith("canary.to_end")] == [Texture.MODEL]
+    stopped = rerun(5.5, 5.4, 5.3, stopped=True)
+    assert canary.judge(STREAM, stopped, 3.5).outcome is Outcome.SKIPPED
+    assert canary.judge(stream(Texture.UNIFORM), stopped, 3.5).outcome is Outcome.PASSED
 
 
 def test_a_loss_that_is_not_a_number_neither_passes_nor_fails():
@@ -248,6 +248,10 @@ def test_the_rules_see_through_other_names(code, rule):
         ("run__toml", b"args = [", "source.parse"),
         ("weights__bin", b"\0" * 100, "source.blob"),
         ("latin__py", b"x = '\xff'", "source.parse"),
+        ("hidden__py", b"# coding: utf-7\nx = 1\n", "source.parse"),
+        ("hidden__py", b"\n# vim: set fileencoding=rot13 :\nk = 1\n", "source.parse"),
+        ("hidden__py", b"# coding: no-such\nx = 1\n", "source.parse"),
+        ("plain__py", b"\xef\xbb\xbf# coding: utf-8\nx = 1\n", None),
         ("kernel__cu", b"__global__ void f() {}", None),
         ("run__toml", b'args = ["--seed", "2"]', None),
     ],
