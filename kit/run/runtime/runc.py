@@ -33,6 +33,8 @@ from kit.run.spec import RunSpec, RuntimeName
 
 CGROUP_PARENT = "/speedrun-kit"
 STARTED_WITHIN_S = 30.0
+REMOVALS = 3
+"""How often the kit tries to remove an ended guest's state and groups."""
 
 
 class Runc:
@@ -213,7 +215,10 @@ class RuncGuest:
         if self._process.poll() is None:
             self._process.kill()
             self._process.wait()
-        reap(self._state, self._run_id)
+        # on a loaded machine `runc delete` may not end in time, and the run's next guest needs the id
+        for _ in range(REMOVALS):
+            if reap(self._state, self._run_id):
+                break
 
 
 def reap(state: Path, run_id: str) -> bool:
