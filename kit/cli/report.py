@@ -39,7 +39,7 @@ def command(folder: Path, site: Path, title: str, as_json: bool, keys: Path) -> 
     from kit.report.page import write_site
     from kit.report.rank import rank
 
-    meter = Meter()
+    meter = Meter(spell=str)
     checked = check(folder, trusted(keys), lambda done, total: meter("submissions", done, total))
     tasks = load_tasks(facts_root())
     board = rank(checked, facts_root(), tasks)

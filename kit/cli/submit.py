@@ -150,7 +150,7 @@ def check(folder: Path, as_json: bool, keys: Path) -> int:
     from kit.cli.terminal import Meter, emit_json, note, printable
     from kit.submit.check import check, summary
 
-    meter = Meter()
+    meter = Meter(spell=str)
     checked = check(folder, trusted(keys), lambda done, total: meter("submissions", done, total))
     if as_json:
         findings = [{"where": f.where, "rule": f.rule, "message": f.message} for f in checked.findings]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
@@ -54,7 +54,9 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]], right: int = 0) -
 class Meter:
     """A `kit.store.Progress` that redraws one line on a terminal and prints tenths elsewhere."""
 
-    def __init__(self) -> None:
+    def __init__(self, spell: Callable[[int], str] = megabytes) -> None:
+        self._spell = spell
+        """Of what is counted, if not bytes."""
         self._tty = sys.stderr.isatty()
         self._label = ""
         self._last = 0.0
@@ -69,10 +71,10 @@ class Meter:
         if self._tty:
             if finished or now - self._last > 0.1:
                 self._last = now
-                share = f"{100 * done // total:3d}% of {megabytes(total)}" if total else megabytes(done)
+                share = f"{100 * done // total:3d}% of {self._spell(total)}" if total else self._spell(done)
                 click.echo(f"\r\x1b[K  {share}  {printable(label)[:70]}", err=True, nl=finished)
         elif total >= 50_000_000 or finished:
             tenth = 10 * done // total if total else 0
             if tenth != self._tenth and (finished or total >= 50_000_000):
                 self._tenth = tenth
-                click.echo(f"  {10 * tenth:3d}% of {megabytes(total)}  {printable(label)}", err=True)
+                click.echo(f"  {10 * tenth:3d}% of {self._spell(total)}  {printable(label)}", err=True)
