@@ -6,7 +6,7 @@ import csv
 import functools
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -14,6 +14,7 @@ from pathlib import Path
 from kit.bundle.keys import Trusted
 from kit.bundle.predicate import Predicate, Profile, Verdict
 from kit.bundle.timing import time_of
+from kit.bundle.trust import standing
 from kit.bundle.verify import Verified, open_bundle
 from kit.errors import PrerequisiteError, SchemaError, UsageError
 from kit.records import Record, load, own_digest
@@ -140,10 +141,23 @@ def read_bundles(
     record_of = functools.cache(lambda number: load(records, number))
     for path in paths:
         found = open_bundle(path, trusted)
-        if not found.trusted:
-            notes.append(f"{path}: signed by a key that you do not trust")
-        rows.extend(rows_of(found, record_of))
+        made = rows_of(found, record_of)
+        notes.extend(f"{path}: {said}" for said in _said(found, made))
+        rows.extend(made)
     return _unique(rows), tuple(notes)
+
+
+def _said(found: Verified, rows: Sequence[Row]) -> Iterator[str]:
+    """Yield what a reader should know of one run: its tier is computed here, no bundle says it."""
+    if not any(row.role is Role.CANDIDATE for row in rows):
+        if not found.trusted:
+            yield "signed by a key that you do not trust"
+        return
+    where = standing(found.predicate, found.trusted)
+    yield f"tier {where.tier}" + (f": {where.missing}" if where.missing else "")
+    time = time_of(found.predicate)
+    if time is not None and time.excess is None:
+        yield "its work outside its own clock was not compared with the start script's: eval --audit baseline"
 
 
 def rows_of(found: Verified, record_of: Callable[[int], Record], config: str = "bundles") -> list[Row]:

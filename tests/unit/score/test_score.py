@@ -306,7 +306,16 @@ def test_a_bundle_scores_only_if_its_verdict_is_reached(served: dict[str, Verifi
     found = score(rows, TASKS, partial=True, **FEW)[0].tasks[0]
     assert (found.task, len(found.runs), found.reached) == (4, 2, 1)
     assert found.kinds == (Kind.SCALED,)
-    assert notes == ("refused: signed by a key that you do not trust",)
+    hidden = "its work outside its own clock was not compared with the start script's: eval --audit baseline"
+    assert [n for n in notes if hidden not in n] == [
+        "candidate: tier screened: no canary ran to the end and passed",
+        "refused: tier self-reported: the signer's key is not trusted",
+    ]
+    assert [n.split(":")[0] for n in notes if hidden in n] == ["candidate", "refused"]
+
+
+def test_a_reader_is_told_whose_hidden_time_was_measured(served: dict[str, Verified]) -> None:
+    assert not any("own clock" in note for note in read("hiding")[1])
 
 
 def test_a_smoke_bundle_and_the_same_bundle_twice_are_refused(served: dict[str, Verified]) -> None:
