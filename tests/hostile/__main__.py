@@ -52,7 +52,10 @@ class Told:
         if isinstance(found, Exception):
             against, said = [str(found)], f"{'':18}"
         else:
-            against, said = suite.objections(attack, found), f"{found.came:<12}{found.wall_s:4.1f} s"
+            against, said = (
+                suite.objections(attack, found, self.runtime),
+                f"{found.came:<12}{found.wall_s:4.1f} s",
+            )
         self.wrong += bool(against)
         more = against or (found.failed if isinstance(found, suite.Recorded) else [])
         word = "WRONG" if against else "ok"

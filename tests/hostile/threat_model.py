@@ -9,7 +9,7 @@ from typing import Any
 
 import lanes
 from known import ELSEWHERE, OPERATOR, PATTERNS
-from suite import REPOSITORY, Attack, Came, load, to_json
+from suite import NOISE_IN, REPOSITORY, Attack, Came, load, to_json
 
 from kit.audit.registry import CHECKS
 
@@ -110,7 +110,8 @@ def _losses(kept: Kept) -> str:
         "",
         "Lowest and, in brackets, last validation loss that each script claimed on each stream, in nats per token. Every",
         "rerun went to its end; the first loss is ln 256 = 5.545 for an honest script. **Bold**: below the bound, which is the",
-        "floor less 5 standard errors and 0.05. See [the canary](../concepts/canary.md).",
+        "floor less 5 standard errors and 0.05. See [the canary](../concepts/canary.md). What a script claims on noise does not",
+        f"depend on the runtime: those two streams were run in {NOISE_IN} alone.",
         "",
     ]
     for runtime in _runtimes(kept):
@@ -119,11 +120,12 @@ def _losses(kept: Kept) -> str:
         if not present:
             continue
         floors = outcomes[present[0][0]]["floors"]
-        heads = " | ".join(f"{t} (floor {floors.get(t, 0):.3f})" for t in TEXTURES)
-        lines += [f"| {runtime} | its claim | {heads} | caught by |", "|---|---:|---:|---:|---:|---|"]
+        shown = [t for t in TEXTURES if t in floors]
+        heads = " | ".join(f"{t} (floor {floors[t]:.3f})" for t in shown)
+        lines += [f"| {runtime} | its claim | {heads} | caught by |", f"|---|---:|{'---:|' * len(shown)}---|"]
         for name, title in present:
             o = outcomes[name]
-            cells = [_loss(o, t) for t in TEXTURES]
+            cells = [_loss(o, t) for t in shown]
             by = ", ".join(f"`{c}`" for c in o["failed"] if c == "floor" or c.startswith("canary")) or "-"
             lines.append(f"| {title} | {_number(o['loss'])} | {' | '.join(cells)} | {by} |")
         lines.append("")
@@ -185,9 +187,8 @@ def _how(attack: Attack, kept: Kept) -> str:
         kills = [kept[r]["outcomes"].get(attack.name, {}).get("kill_s") for r in _runtimes(kept)]
         times = " / ".join(f"{s:.2f}" for s in kills if s is not None)
         said.append(f"{outcome['status']}; nothing left {times} s after its end")
-    if attack.note:
-        said.append(attack.note)
-    return ". ".join(s.rstrip(".") for s in said) + "."
+    found = "; ".join(said) + "."
+    return f"{found} {attack.note}" if attack.note else found
 
 
 def _figures(outcome: dict[str, Any]) -> list[str]:

@@ -5,6 +5,7 @@
 #: expect = "not caught"
 #: by = []
 #: adaptive = true
+#: args = ["--steps", "80", "--val-every", "20"]
 #: note = "A screen does not give the canary tier."
 class Trainer(Trainer):
     calls = 0

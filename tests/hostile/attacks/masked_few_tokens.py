@@ -5,7 +5,7 @@
 #: expect = "not caught"
 #: by = []
 #: adaptive = true
-#: note = "Tuned to stay within what an honest loss is above the floor: a gain of some hundredths of a nat."
+#: note = "Sized to stay within what an honest loss is above the floor, and the tolerance."
 class Trainer(Trainer):
     def summed_loss(self, rows, targets):
         if torch.is_grad_enabled():

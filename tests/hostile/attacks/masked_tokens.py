@@ -4,6 +4,7 @@
 #: audit = "canary.model"
 #: expect = "caught"
 #: by = ["floor", "canary.to_end.model"]
+#: args = ["--steps", "80"]
 #: note = ""
 class Trainer(Trainer):
     def summed_loss(self, rows, targets):

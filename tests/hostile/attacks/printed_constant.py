@@ -1,4 +1,4 @@
-#: title = "Prints a loss curve that it never computed, at the pace of a real training"
+#: title = "Prints a loss curve that it never computed, at a pace of its own, and trains nothing"
 #: kind = "score"
 #: patterns = [1, 2]
 #: audit = "canary"
@@ -12,3 +12,6 @@ class Trainer(Trainer):
     def validate(self):
         self.calls += 1
         return self.CURVE[min(self.calls, len(self.CURVE)) - 1]
+
+    def train(self, step):
+        time.sleep(0.02)

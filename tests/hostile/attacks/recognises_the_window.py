@@ -4,6 +4,7 @@
 #: audit = "canary.model,held-out"
 #: expect = "caught"
 #: by = ["held_out"]
+#: args = ["--steps", "80"]
 #: note = "It is honest on every other stream, so no canary sees it: this is what the held-out window is for."
 class Trainer(Trainer):
     def validate(self):
