@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import operator
 import os
 import shutil
 import stat
@@ -24,6 +25,7 @@ ROOTS = "roots"
 TREE = "root"
 SEAL = "seal"
 """A file beside a tree: what `_listing` said of it when it was made."""
+_NAME = operator.attrgetter("name")
 IMPOSSIBLE = (errno.EEXIST, errno.EINVAL, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR)
 """What a file system answers to a name that comes twice, is too long, or is below a file."""
 
@@ -208,11 +210,30 @@ def _walk(root: Path) -> Iterator[tuple[str, os.DirEntry[str], os.stat_result]]:
 
 
 def _listing(root: Path) -> str:
-    """Return a line for everything below `root`: mode, size (not of folders), time and path."""
-    lines = []
-    for path, entry, status in _walk(root):
-        size = 0 if entry.is_dir(follow_symlinks=False) else status.st_size
-        lines.append(f"{status.st_mode:o} {size} {status.st_mtime_ns} {path}")
+    """
+    Return a line for everything below `root`: mode, size (not of folders), time and path.
+
+    Looked at before every run: relative to each folder, because that is what takes the time.
+    """
+    lines: list[str] = []
+    pending = [""]
+    while pending:
+        folder = pending.pop()
+        fd = os.open(root / folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        prefix = f"{folder}/" if folder else ""
+        try:
+            with os.scandir(fd) as found:
+                entries = sorted(found, key=_NAME)
+            for entry in entries:
+                status = entry.stat(follow_symlinks=False)
+                mode, path = status.st_mode, prefix + entry.name
+                if stat.S_ISDIR(mode):
+                    pending.append(path)
+                    lines.append(f"{mode:o} 0 {status.st_mtime_ns} {path}")
+                else:
+                    lines.append(f"{mode:o} {status.st_size} {status.st_mtime_ns} {path}")
+        finally:
+            os.close(fd)
     return "\n".join(lines)
 
 

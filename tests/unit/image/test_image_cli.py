@@ -121,4 +121,42 @@ def test_a_full_disk_is_5_and_names_the_fix(speedrun, tiny, monkeypatch):
     monkeypatch.setattr("kit.image.layer.write_tar", full)
     code, _, err = speedrun("verify", "tiny")
     assert code == 5
-    assert "no space left on the disk of" in err and "another --store" in err
+    assert "no space left on the disk of" in err and "--store" in err
+
+
+def test_an_image_and_itself_are_the_same_and_cost_their_layers(speedrun, tmp_path):
+    speedrun("build", "tiny", "--accept")
+    code, out, _ = speedrun("diff", "tiny", "tiny", mirror=False)
+    assert code == 0 and out.startswith("the same image: manifest sha256:")
+    code, out, _ = speedrun("disk", mirror=False)
+    assert code == 0 and out.startswith("1 images, ")
+    assert json.loads(speedrun("disk", "--json", mirror=False)[1])["eras"] == ["tiny"]
+
+
+def test_a_layout_of_other_bytes_is_1_and_the_entry_is_named(speedrun, tiny, tmp_path, monkeypatch):
+    speedrun("build", "tiny", "--accept")
+    monkeypatch.setattr("kit.image.base._HOSTS", "127.0.0.1 elsewhere\n")
+    from kit.image.assemble import assemble
+    from kit.store import Store
+
+    assemble("tiny", tiny.images, Store(tmp_path / "store"), tmp_path / "other")
+    code, out, _ = speedrun("diff", "tiny", str(tmp_path / "other"), mirror=False)
+    assert code == 1
+    assert "entries of layer base: 1 changed, 0 only in tiny" in out and "etc/hosts: size" in out
+    code, out, _ = speedrun("diff", "tiny", str(tmp_path / "other"), "--json", mirror=False)
+    [entry] = json.loads(out)["entries"]
+    assert code == 1 and entry["name"] == "etc/hosts" and entry["layer"] == "base"
+
+
+def test_a_verification_that_fails_names_the_entry(speedrun, monkeypatch):
+    speedrun("build", "tiny", "--accept")
+    monkeypatch.setattr("kit.image.base._HOSTS", "127.0.0.1 elsewhere\n")
+    code, _, err = speedrun("verify", "tiny")
+    assert code == 4
+    assert "layer 0 (base): expected" in err and "etc/hosts: size" in err
+
+
+def test_a_comparison_with_nothing_is_2_and_lists_the_eras(speedrun):
+    speedrun("build", "tiny", "--accept")
+    code, _, err = speedrun("diff", "tiny", "torch-1.0", mirror=False)
+    assert code == 2 and "the known eras are: tiny" in err
