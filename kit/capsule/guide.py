@@ -24,17 +24,20 @@ claimed: {claimed}. The folder `capsule/` is a BagIt bag (RFC 8493); below `data
 | `runc/` | the configuration of a contained rerun (no GPU) |
 | `shards/` | the data{data} |
 
-With the kit: `speedrun reproduce FILE --offline`. Without it, with tar, sha256sum and openssl:
+With the kit: `speedrun reproduce FILE --offline`. Without it, with tar, sha256sum, openssl and what every
+shell has beside it (sed, grep, cut, cat, wc, base64, find, sort, xargs):
 
 ## 1. The bytes
 
-In an empty folder; silent if every file is what the manifests list.
+In an empty folder, with `CAPSULE` naming this archive. It ends with `bytes: OK`.
 
 ```sh
 tar -xf "$CAPSULE"
 cd capsule
-sha256sum --check --strict --quiet tagmanifest-sha256.txt
-sha256sum --check --strict --quiet manifest-sha256.txt
+sha256sum --check --strict --quiet tagmanifest-sha256.txt manifest-sha256.txt &&
+  [ "$(find data ! -type d | LC_ALL=C sort)" = "$(cut -c 67- manifest-sha256.txt)" ] &&
+  echo 'bytes: OK' || echo 'bytes: NOT what the manifests list'
+cd ..
 ```
 
 ## 2. The signature
@@ -43,46 +46,60 @@ Prints `Verified OK`. The key in `signer.pem` proves who signed only if you have
 `{key_id}`, from its owner.
 
 ```sh
-cd data/run
-sed -E 's/.*"payload":"([^"]*)".*/\\1/' result.json | base64 -d > ../../../payload.json
-sed -E 's/.*"sig":"([^"]*)".*/\\1/' result.json | base64 -d > ../../../payload.sig
-cd ../../..
+sed -E 's/.*"payload":"([^"]*)".*/\\1/' capsule/data/run/result.json | base64 -d > payload.json
+sed -E 's/.*"sig":"([^"]*)".*/\\1/' capsule/data/run/result.json | base64 -d > payload.sig
 printf 'DSSEv1 28 %s %d ' application/vnd.in-toto+json "$(wc -c < payload.json)" | cat - payload.json > pae
 openssl dgst -sha256 -verify capsule/data/run/signer.pem -signature payload.sig pae
-for f in guest.log stamps; do
-  grep -q "$(sha256sum < capsule/data/run/$f | cut -c 1-64)\\"}},\\"name\\":\\"$f\\"" payload.json
-done
-(cd capsule/data/run/submission && find . -type f | sed 's|^./||' | LC_ALL=C sort | xargs sha256sum) |
-  sha256sum | cut -c 1-64 | {{ read -r tree; grep -q "$tree\\"}},\\"name\\":\\"submission\\"" payload.json; }}
 ```
 
-The loop and the last command are silent, and end with 0, if log, stamps and submission are the signed ones.
+From here on `payload.json` is what was signed. Is it about these files? Prints `OK` for each of three.
+
+```sh
+signed() {{
+  grep -q "$2\\"}},\\"name\\":\\"$1\\"" payload.json && echo "$1: OK" || echo "$1: NOT the signed one"
+}}
+for f in guest.log stamps; do
+  signed $f "$(sha256sum < capsule/data/run/$f | cut -c 1-64)"
+done
+signed submission "$(cd capsule/data/run/submission && find . -type f | sed 's|^./||' | LC_ALL=C sort |
+  xargs sha256sum | sha256sum | cut -c 1-64)"
+```
 
 ## 3. The image
 
-The bundle names it by its digests; each blob's name is its sha256, and step 1 has compared them.
+The bundle names it by its digests, and the file of each digest has it. Prints `OK` for config and manifest.
 
 ```sh
-for digest in {config} {manifest}; do
-  grep -q "$digest" payload.json
-  sha256sum capsule/data/image/blobs/sha256/$digest | grep -q "^$digest "
+for digest in {config} \\
+  {manifest}; do
+  grep -q "$digest" payload.json && sha256sum capsule/data/image/blobs/sha256/$digest | grep -q "^$digest " &&
+    echo "image: OK" || echo "image: NOT the signed one"
 done
-```
-
-Load it with Docker or Podman:
-
-```sh load
-tar -C capsule/data/image -cf - . | docker load
 ```
 
 ## 4. The rerun
 
 {rerun}
+## 5. Compare
+
+The first run said this. Losses of the same image on the same kind of machine agree to the last digit or
+nearly so; times do not.
+
+```sh said
+grep 'val.loss' capsule/data/run/guest.log
+```
+"""
+
+_LOAD = """\
+With Docker, load the image and run it; with Podman, write `podman` for `docker`:
+
+```sh load
+tar -C capsule/data/image -cf - . | docker load
+```
+
 """
 
 _DOCKER = """\
-With Docker (or Podman):
-
 ```sh docker
 docker run --rm --network none --hostname localhost --read-only --cap-drop ALL \\
   --security-opt no-new-privileges --user {uid}:{uid} \\
@@ -98,7 +115,7 @@ docker run --rm --network none --hostname localhost --read-only --cap-drop ALL \
 """
 
 _RUNC = """\
-With runc, as root:
+Or with runc alone, as root:
 
 ```sh runc
 mkdir -p box/rootfs
@@ -118,7 +135,7 @@ def guide(
     p = predicate
     image = p.environment.image
     loss = "no loss" if p.claims.final_val_loss is None else f"{p.claims.final_val_loss:.4f}"
-    rerun = _data(p, with_data) + _docker(p, spec)
+    rerun = _data(p, with_data) + _LOAD + _docker(p, spec)
     if not p.run.gpus and with_data:
         rerun += "\n" + _RUNC.format(layers=" ".join(layers), run_id=p.run.id)
     text = _HEAD.format(

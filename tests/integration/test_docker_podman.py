@@ -4,50 +4,29 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
-import tempfile
 from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY, SPEEDRUN, Evaluated, verify, wait_until
-from dockerd import PATH
+from own_podman import BINARY, own_podman
 
 from kit.engine import answers
 from kit.run import processes
 
 pytestmark = [pytest.mark.container, pytest.mark.network]
 
-PODMAN = shutil.which("podman", path=PATH)
 SLEEPER = "import time\nprint('up', flush=True)\ntime.sleep(600)\n"
 
 
 @pytest.fixture(scope="module")
 def podman(cpu_image):
     """An environment in which Podman keeps everything in a folder of its own, and its service's address."""
-    if PODMAN is None or os.geteuid() != 0:
+    if BINARY is None or os.geteuid() != 0:
         pytest.skip("needs podman, as root")
-    base = Path(tempfile.mkdtemp(prefix="sr-podman-"))
-    url = f"unix://{base}/podman.sock"
-    (base / "storage.conf").write_text(
-        f'[storage]\ndriver = "overlay"\ngraphroot = "{base}/root"\nrunroot = "{base}/run"\n'
-    )
-    (base / "containers.conf").write_text(
-        '[engine]\nruntime = "runc"\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n'
-        f'tmp_dir = "{base}/tmp"\n'
-    )
-    env = {
-        **os.environ, "PATH": PATH, "CONTAINERS_STORAGE_CONF": f"{base}/storage.conf",
-        "CONTAINERS_CONF": f"{base}/containers.conf", "DOCKER_HOST": url,
-    }  # fmt: skip
-    try:
+    with own_podman() as env:
         yield env
-    finally:
-        mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
-        for mount in sorted((m for m in mounts if m.startswith(f"{base}/")), reverse=True):
-            subprocess.run(["umount", "--lazy", mount], check=False)
-        shutil.rmtree(base)
 
 
 def load(env: dict[str, str]) -> dict:
@@ -68,7 +47,7 @@ def loaded(podman) -> dict:
 @pytest.fixture(scope="module")
 def service(podman, loaded):
     process = subprocess.Popen(
-        [PODMAN, "system", "service", "--time", "0", podman["DOCKER_HOST"]],
+        [BINARY, "system", "service", "--time", "0", podman["DOCKER_HOST"]],
         env=podman, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
     try:

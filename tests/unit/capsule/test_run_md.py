@@ -1,0 +1,149 @@
+"""RUN.md, followed to the letter: its commands need no other programs than it names, and see every change."""
+
+import importlib.util
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from kit.bundle.predicate import Image
+from kit.capsule import bag
+from kit.capsule.guide import guide
+from kit.capsule.write import part_of_file, write_capsule
+from kit.digest import canonical_json, sha256_bytes
+from kit.run.spec import Mount, RunSpec
+from kit.store import no_progress
+
+ASSETS = Path(__file__).parents[2] / "assets" / "bundles"
+NAMED = "tar sha256sum openssl sh sed grep cut cat wc base64 find sort xargs"
+CONFIG, LAYER = b"{}", b"layer"
+MANIFEST = canonical_json({"layers": [sha256_bytes(LAYER)]})
+GOOD = ["bytes: OK", "Verified OK", "guest.log: OK", "stamps: OK", "submission: OK", "image: OK", "image: OK"]
+
+
+@pytest.fixture(scope="module")
+def press():
+    """The module that prints run folders."""
+    if "bundle_press" not in sys.modules:
+        spec = importlib.util.spec_from_file_location("bundle_press", ASSETS / "press.py")
+        sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[spec.name])
+    return sys.modules["bundle_press"]
+
+
+@pytest.fixture(scope="module")
+def tools(tmp_path_factory):
+    """A PATH with the programs that RUN.md names and no others."""
+    folder = tmp_path_factory.mktemp("tools")
+    for name in NAMED.split():
+        found = shutil.which(name)
+        if found is None:
+            pytest.skip(f"{name} is not installed")
+        (folder / name).symlink_to(found)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def capsule(press, tmp_path_factory):
+    """A capsule whose image is a few bytes."""
+    base = tmp_path_factory.mktemp("capsule")
+    image = Image(config_digest=sha256_bytes(CONFIG), manifest_digest=sha256_bytes(MANIFEST))
+    extra = (("environment", replace(press.MAKE.environment(), image=image)),)
+    run = press.press(base, press.Sample(1, extra=extra))
+    blobs = base / "blobs"
+    blobs.mkdir()
+    for data in (CONFIG, LAYER, MANIFEST):
+        (blobs / sha256_bytes(data)).write_bytes(data)
+    (base / "shard").write_bytes(b"tokens")
+    parts = {f"{bag.RUN}/{p.relative_to(run)}": part_of_file(p) for p in run.rglob("*") if p.is_file()}
+    parts |= {f"{bag.IMAGE}/blobs/sha256/{p.name}": part_of_file(p) for p in blobs.iterdir()}
+    parts[f"{bag.SHARDS}/fineweb_val_000000.bin"] = part_of_file(base / "shard")
+    oxum = bag.Oxum(sum(p.size for p in parts.values()), len(parts))
+    predicate = press._predicate(run, press.Sample(1, extra=extra), run.name, b"# submission 1\n")
+    spec = RunSpec(
+        run.name, None, Path("x"), ("torchrun", "train_gpt2.py"), (("HOME", "/workspace"),),
+        mounts=(Mount(Path("y"), PurePosixPath("/workspace/data/fineweb10B")),),
+    )  # fmt: skip
+    text = guide(predicate, press.MAKE.SIGNER.key_id, spec, (sha256_bytes(LAYER),), with_data=True)
+    tags = {bag.INFO: bag.info(oxum, run.name, "2026-01-01", "0"), bag.RUN_MD: text}
+    file = base / "x.tar"
+    with file.open("wb") as sink:
+        write_capsule(parts, tags, 1_700_000_000, sink, no_progress, "pack")
+    return file, text.decode()
+
+
+def commands(text):
+    """The commands that check; those that rerun have a word behind `sh`."""
+    return "".join(re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
+
+
+def follow(script, where, path, file):
+    env = {"PATH": path, "CAPSULE": str(file)}
+    return subprocess.run(["/bin/sh", "-c", script], cwd=where, capture_output=True, text=True, env=env)
+
+
+def test_its_checks_need_only_the_programs_that_it_names(capsule, tools, tmp_path):
+    file, text = capsule
+    for name in NAMED.split():
+        assert re.search(rf"\b{name}\b", text), name
+    done = follow(commands(text), tmp_path, tools, file)
+    assert (done.returncode, done.stdout.splitlines(), done.stderr) == (0, GOOD, "")
+
+
+REMADE = """
+cd capsule && find data ! -type d | LC_ALL=C sort | xargs sha256sum > manifest-sha256.txt
+sha256sum RUN.md bag-info.txt bagit.txt manifest-sha256.txt > tagmanifest-sha256.txt"""
+"""The manifests again, as somebody would make them who changed the content."""
+BLOB = f"data/image/blobs/sha256/{sha256_bytes(CONFIG)}"
+RESULT = "capsule/data/run/result.json"
+CHANGES = {
+    "a changed log": ("echo >> capsule/data/run/guest.log", 0),
+    "a further shard": ("echo > capsule/data/shards/fineweb_train_000099.bin", 0),
+    "a shard less": ("rm capsule/data/shards/*", 0),
+    "a changed manifest": ("echo >> capsule/manifest-sha256.txt", 0),
+    "another RUN.md": ("echo >> capsule/RUN.md", 0),
+    "another signature": (f"sed -i 's/\"sig\":\"ME/\"sig\":\"MF/' {RESULT}", 1),
+    "an edited payload": (f"sed -i 's/\"payload\":\"ey/\"payload\":\"ez/' {RESULT}", 1),
+    "another key": ("openssl ecparam -genkey -name prime256v1 -noout | "
+                    "openssl ec -pubout -out capsule/data/run/signer.pem", 1),
+    "another log": ("echo >> capsule/data/run/guest.log", 2),
+    "other stamps": ("echo >> capsule/data/run/stamps", 3),
+    "another script": ("echo >> capsule/data/run/submission/train_gpt2.py", 4),
+    "a second script": ("echo > capsule/data/run/submission/evil.py", 4),
+    "a hidden script": ("echo > capsule/data/run/submission/.evil.py", 4),
+    "another image": (f"cd capsule; echo > {BLOB}", 5),
+    "no image": (f"cd capsule; rm {BLOB}", 5),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_its_checks_say_what_was_changed(capsule, tools, tmp_path, change):
+    """Whoever changes the content can make the manifests anew, but not the signature."""
+    file, text = capsule
+    edit, line = CHANGES[change]
+    subprocess.run(["tar", "-xf", str(file)], cwd=tmp_path, check=True)
+    subprocess.run(["chmod", "-R", "u+w", "capsule"], cwd=tmp_path, check=True)
+    subprocess.run(["sh", "-c", edit], cwd=tmp_path, check=True, stderr=subprocess.DEVNULL)
+    if line:
+        subprocess.run(["sh", "-c", REMADE], cwd=tmp_path, check=True)
+    script = commands(text)
+    assert script.startswith('tar -xf "$CAPSULE"\n')
+    done = follow(script.split("\n", 1)[1], tmp_path, tools, file)
+    # sha256sum names the file first
+    shown = [text for text in done.stdout.splitlines() if text and "FAILED" not in text]
+    assert shown[:line] == GOOD[:line]
+    if line == 1:
+        assert "Verified OK" not in done.stdout
+    else:
+        assert "NOT" in shown[line], done.stdout
+
+
+def test_it_names_the_image_the_key_and_the_claim(capsule, press):
+    _, text = capsule
+    assert press.MAKE.SIGNER.key_id in text
+    assert sha256_bytes(CONFIG) in text and sha256_bytes(MANIFEST) in text
+    assert "claimed: 3.2790" in text
