@@ -6,7 +6,7 @@ PROFILE ?= full
 RUNC    := apt-get install -y --no-install-recommends runc
 
 .DEFAULT_GOAL := help
-.PHONY: help setup runtime eval plan doctor image verify test unit hostile bench lint format reference constraints reproduce pack submit report
+.PHONY: help setup runtime eval plan doctor image verify test unit hostile crash bench lint format reference constraints reproduce pack submit report
 
 help: ## print this list
 	@echo "usage: make TARGET [NAME=value ...]"
@@ -61,6 +61,9 @@ unit: setup ## the tests that need no container and no network
 
 hostile: setup runtime ## run every attack for real in runc and Docker, and write the threat model: [RUNTIME=runc]
 	@$(BIN)/python tests/hostile --record $(if $(RUNTIME),--runtime $(RUNTIME))
+
+crash: setup runtime ## kill the kit at every moment and break what it stands on; write the table: [RUNTIME=runc]
+	@$(BIN)/python tests/crash --record $(if $(RUNTIME),--runtime $(RUNTIME))
 
 bench: setup ## time what is claimed to be fast, side by side
 	@$(BIN)/python benchmarks/bootstrap.py

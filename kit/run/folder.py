@@ -97,14 +97,13 @@ class RunFolder:
         self.clear()
 
     def clear(self) -> None:
-        """Remove what only an unfinished run needs; its result is there."""
-        self.intent.unlink(missing_ok=True)
-        # the lock goes last: until then nobody else touches the folder
-        for path in sorted(self.path.glob(".*"), key=lambda p: p == self.alive):
+        """Remove what only an unfinished run needs; its result is there. The intent goes last: see `tidy`."""
+        for path in self.path.glob(".*"):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink(missing_ok=True)
+        self.intent.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,124 @@
+"""
+Run the crash table: `python tests/crash [--runtime runc] [--only PART ...] [--times 50] [--record]`.
+
+Parts: points, random, writes, full-writes, store, full-store, faults, or the name of one fault. Exits with
+1 if anything came of a kill or a fault that should not. `--record` keeps the outcomes in
+docs/reference/crash.json and writes docs/reference/crash.md from them. Needs root, for small disks and for
+namespaces.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import dying
+import faults
+import killing
+import crash_page
+import storing
+from killing import Bench, Killed
+
+PARTS = ("points", "random", "writes", "full-writes", "store", "full-store", "faults")
+
+
+def _points(bench: Bench, times: int) -> Iterator[Killed]:
+    return (killing.at_point(bench, point) for point in dying.POINTS)
+
+
+def _random(bench: Bench, times: int) -> Iterator[Killed]:
+    longest = killing.duration(bench)
+    return (killing.at_random(bench, longest) for _ in range(times))
+
+
+def _writes(action: str) -> Callable[[Bench, int], Iterator[Killed]]:
+    def each(bench: Bench, times: int) -> Iterator[Killed]:
+        count = killing.writes(bench)
+        return (killing.at_write(bench, number, action) for number in range(1, count + 1))
+
+    return each
+
+
+KILLS = {"points": _points, "random": _random, "writes": _writes("kill"), "full-writes": _writes("full")}
+
+
+def _tell(name: str, wrong: tuple[str, ...], came: str) -> None:
+    sys.stderr.write(f"{'WRONG' if wrong else 'ok':<6}{name:<58}{came}  {'; '.join(wrong)}\n")
+    sys.stderr.flush()
+
+
+def _kills(bench: Bench, part: str, times: int) -> tuple[list[Killed], int]:
+    found = []
+    for one in KILLS[part](bench, times):
+        _tell(
+            f"{part}: {one.moment}",
+            one.wrong,
+            f"{one.gone_s:.2f} s  {', '.join(one.statuses) or 'nothing reserved'}",
+        )
+        found.append(one)
+    return found, sum(bool(one.wrong) for one in found)
+
+
+def _store(part: str) -> tuple[faults.Found, int]:
+    action = "full" if part == "full-store" else "kill"
+    codes: collections.Counter[int] = collections.Counter()
+    wrong: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="crash-store-") as name:
+        for number, code, odd in storing.every_write(Path(name), action):
+            codes[code] += 1
+            wrong += [f"write {number}: {w}" for w in odd]
+            if number % 20 == 0:
+                _tell(f"{part}: {number} writes", tuple(wrong), str(dict(codes)))
+    count = sum(codes.values())
+    what = "killed" if action == "kill" else "refused the disk"
+    title = (
+        f"A build of an image and its root file system is {what} at each of its {count} changes of the disk"
+    )
+    exits = ", ".join(f"{n} x exit {code}" for code, n in sorted(codes.items()))
+    came = f"each time the store is whole, and the next build ends well ({exits})"
+    return faults.Found(title, came, tuple(wrong[:5])), len(wrong)
+
+
+def main() -> int:
+    p = argparse.ArgumentParser(description=__doc__)
+    p.add_argument("--runtime", default="runc", choices=["runc", "docker"])
+    p.add_argument("--only", nargs="*", default=[], help="parts, or names of faults")
+    p.add_argument("--times", type=int, default=50, help="random kills")
+    p.add_argument("--record", action="store_true", help="keep the outcomes, and write the page")
+    a = p.parse_args()
+    every = faults.OF_DOCKER if a.runtime == "docker" else faults.FAULTS
+    named = {f.__name__: f for f in every}
+    wanted = a.only or (PARTS if a.runtime == "runc" else ("points", "random", "faults"))
+    if unknown := set(wanted) - set(PARTS) - set(named):
+        p.error(f"no such part: {', '.join(sorted(unknown))}")
+    began, wrong = time.monotonic(), 0
+    kept = crash_page.Kept()
+    with killing.bench(a.runtime) as bench:
+        for part in wanted:
+            if part in KILLS:
+                found, bad = _kills(bench, part, a.times)
+                kept.kills(a.runtime, part, found)
+            elif part in ("store", "full-store"):
+                one, bad = _store(part)
+                kept.fault(part, one)
+            else:
+                bad = 0
+                for name, fault in named.items() if part == "faults" else [(part, named[part])]:
+                    one = fault(bench)
+                    _tell(name, one.wrong, one.came)
+                    kept.fault(name, one)
+                    bad += bool(one.wrong)
+            wrong += bad
+            if a.record:
+                kept.write()
+    sys.stderr.write(f"{wrong} not as they should be, {(time.monotonic() - began) / 60:.1f} minutes\n")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,118 @@
+"""Keeps what came of kills and faults in docs/reference/crash.json, and writes docs/reference/crash.md from it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+REFERENCE = Path(__file__).resolve().parents[2] / "docs" / "reference"
+PROMISES = (
+    ("points", "Killed at a named moment"),
+    ("random", "Killed at a random moment"),
+    ("writes", "Killed before each change of the disk"),
+    ("full-writes", "The disk is full from each change of it on"),
+)
+
+
+@dataclass
+class Kept:
+    """The outcomes that are known, this time's in front of earlier ones."""
+
+    found: dict[str, Any] = field(default_factory=lambda: _read())
+
+    def kills(self, runtime: str, part: str, outcomes: list[Any]) -> None:
+        """Keep the outcomes of one part of the kill table."""
+        rows = [
+            {
+                "moment": k.moment, "runs": k.runs, "gone_s": round(k.gone_s, 2), "records": list(k.statuses),
+                "wrong": list(k.wrong),
+            }
+            for k in outcomes
+        ]  # fmt: skip
+        self.found["kills"].setdefault(part, {})[runtime] = rows
+
+    def fault(self, name: str, outcome: Any) -> None:
+        """Keep what came of one fault."""
+        self.found["faults"][name] = {
+            "fault": outcome.fault, "came": outcome.came, "wrong": list(outcome.wrong)
+        }  # fmt: skip
+
+    def write(self) -> None:
+        """Write both files."""
+        text = json.dumps(self.found, indent=1, sort_keys=True, ensure_ascii=False)
+        (REFERENCE / "crash.json").write_text(text + "\n")
+        (REFERENCE / "crash.md").write_text(spelled(self.found))
+
+
+def _read() -> dict[str, Any]:
+    path = REFERENCE / "crash.json"
+    found: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {"kills": {}, "faults": {}}
+    return found
+
+
+def spelled(found: dict[str, Any]) -> str:
+    """Return the page."""
+    lines = [HEAD]
+    lines += ["## Kills", "", "| what | runtime | times | runs reserved | nothing left after, worst | records | wrong |",
+              "|---|---|---:|---:|---:|---|---|"]  # fmt: skip
+    for part, title in PROMISES:
+        lines += [
+            _summary(title, runtime, rows) for runtime, rows in sorted(found["kills"].get(part, {}).items())
+        ]
+    points = found["kills"].get("points", {})
+    if points:
+        lines += ["", "### The named moments", "", "| the kit is killed | " + " | ".join(
+            f"{r}: nothing left after | {r}: record" for r in sorted(points)) + " |",
+            "|---|" + "---:|---|" * len(points)]  # fmt: skip
+        for row in zip(*(points[r] for r in sorted(points)), strict=True):
+            cells = " | ".join(
+                f"{k['gone_s']:.2f} s | {', '.join(k['records']) or 'none: no id was reserved'}" for k in row
+            )
+            lines.append(f"| {row[0]['moment']} | {cells} |")
+    lines += ["", "## Faults", "", "| fault | what came of it |", "|---|---|"]
+    for fault in found["faults"].values():
+        came = fault["came"] if not fault["wrong"] else f"**wrong**: {'; '.join(fault['wrong'])}"
+        lines.append(f"| {fault['fault']} | {came.replace('|', '/')} |")
+    return "\n".join(lines) + "\n" + TAIL
+
+
+def _summary(title: str, runtime: str, rows: list[dict[str, Any]]) -> str:
+    records = Counter(status for k in rows for status in k["records"])
+    spelled = ", ".join(f"{n} {status}" for status, n in sorted(records.items()))
+    worst = max(k["gone_s"] for k in rows)
+    wrong = sum(bool(k["wrong"]) for k in rows)
+    runs = sum(k["runs"] for k in rows)
+    return f"| {title} | {runtime} | {len(rows)} | {runs} | {worst:.2f} s | {spelled} | {wrong} |"
+
+
+HEAD = """\
+# What a crash leaves
+
+Measured by `python tests/crash --record`, which writes this page; nothing in it is written by hand.
+
+A run is reserved by one rename. From then on it ends in a signed record, whatever happens to the kit: the next
+`speedrun eval` with the same `--out`, or `speedrun doctor --fix`, ends what is left of the guest and closes the
+record as `lost`. A watcher process ends the guest as soon as the kit is gone. The store takes a blob by one rename
+after its digest was compared.
+
+Each kill is SIGKILL to the kit. Its guest has forked a process into a session of its own, and ignores every signal
+that can be ignored. "Nothing left" means: no process, no control group, no state of the engine. A record counts
+only if `speedrun bundle verify` accepts it, and if nothing lies in the runs folder that a finished run has not.
+For every fault, a traceback counts as wrong, and so does an exit code that is not in the table of
+[exit codes](exit-codes.md).
+"""
+
+TAIL = """
+## What is not caught
+
+* Kit and watcher killed together (`kill -9` of both): the guest goes on until the next `eval` or `doctor --fix`.
+  A reboot ends it.
+* After a power cut, the last output of a guest may be missing from `guest.log`: the record of a lost run binds what
+  is there.
+* A disk that is full to the last byte, shared with others who write: 256 KiB are kept for the record of each
+  reserved run; whoever takes them first, keeps them. The record is then closed once there is room.
+* A disk that answers `fsync` without having written.
+"""

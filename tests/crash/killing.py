@@ -1,0 +1,265 @@
+"""
+Runs whose kit is killed: what is left of the guest and of the run. Judges by the kit's own readers.
+
+A run is started through `dying.py`; its guest prints, forks away from its parents and ignores signals.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kit.bundle.keys import trusted
+from kit.bundle.verify import open_bundle
+from kit.errors import KitError
+from kit.evaluate.lost import close_lost
+from kit.run import processes
+from kit.run.cgroup import Cgroup
+from kit.run.runtime import docker, runc
+
+HERE = Path(__file__).resolve().parent
+REPOSITORY = HERE.parents[1]
+WITHIN_S = 2.0
+"""How long anything of a guest may outlive the kit."""
+LIMIT_S = 180.0
+
+GUEST = """\
+import os, signal, time
+for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+    signal.signal(number, signal.SIG_IGN)
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        time.sleep(600)
+    os._exit(0)
+for step in (0, 10, 20):
+    loss = f"{5 - step / 20:.4f}"
+    print(f"step:{step}/20 val_loss:{loss} train_time:{step * 50}ms step_avg:50.00ms", flush=True)
+    time.sleep(0.4)
+"""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A runtime, and where its engine answers."""
+
+    runtime: str
+    url: str = "unix:///nonexistent/docker.sock"
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {**os.environ, "DOCKER_HOST": self.url, "PYTHONPATH": str(REPOSITORY)}
+
+
+@dataclass
+class Bench:
+    """Where the runs of one table lie."""
+
+    folder: Path
+    engine: Engine
+    random: random.Random = field(default_factory=lambda: random.Random(20261123))
+    count: int = 0
+    daemon: Any = None
+    """The Docker daemon that belongs to the harness."""
+
+    @property
+    def keys(self) -> Path:
+        return self.folder / "keys"
+
+    def submission(self, script: str = GUEST) -> Path:
+        """The folder of a submission."""
+        folder = self.folder / f"submission-{abs(hash(script)):x}"
+        folder.mkdir(exist_ok=True)
+        (folder / "train_gpt2.py").write_text(script)
+        return folder
+
+    def out(self) -> Path:
+        """A folder of runs that no run was in."""
+        self.count += 1
+        return self.folder / f"runs-{self.count}"
+
+    def command(
+        self, out: Path, point: str = "-", action: str = "kill", *more: str, script: str = GUEST
+    ) -> list[str]:
+        """The command line of one run."""
+        return [
+            sys.executable, str(HERE / "dying.py"), point, action, "--",
+            *("eval", "--record", "3", "--profile", "smoke", "--runtime", self.engine.runtime, "--json"),
+            *("--submission", str(self.submission(script)), "--out", str(out), "--keys", str(self.keys)),
+            *more,
+        ]  # fmt: skip
+
+    def start(self, command: list[str]) -> subprocess.Popen[str]:
+        """Start a kit in a session of its own."""
+        return subprocess.Popen(
+            command, env=self.engine.env, text=True, start_new_session=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Killed:
+    """What came of one kit that was killed."""
+
+    moment: str
+    runs: int
+    """Reserved by then."""
+    gone_s: float
+    """From the kill to nothing left of the guest."""
+    statuses: tuple[str, ...]
+    """Of the records, once the next kit had looked."""
+    wrong: tuple[str, ...]
+    """What should not be so; empty is the promise."""
+
+
+def at_point(bench: Bench, point: str) -> Killed:
+    """Let the kit kill itself at a point, then look."""
+    out = bench.out()
+    process = bench.start(bench.command(out, point))
+    _, said = process.communicate(timeout=LIMIT_S)
+    ended = time.monotonic()
+    odd = (
+        ()
+        if process.returncode == -9
+        else (f"the kit was not killed, but ended with {process.returncode}: {said[-300:]}",)
+    )
+    return look(bench, out, point, ended, odd)
+
+
+def at_random(bench: Bench, longest_s: float) -> Killed:
+    """Kill the kit at a random moment of a run that takes `longest_s`, then look."""
+    out, after = bench.out(), bench.random.uniform(0.0, longest_s)
+    process = bench.start(bench.command(out))
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(after)
+    process.kill()
+    ended = time.monotonic()
+    process.communicate()
+    return look(bench, out, f"{after:.2f} s", ended)
+
+
+def look(bench: Bench, out: Path, moment: str, ended: float, odd: tuple[str, ...] = ()) -> Killed:
+    """See what is left, let the next kit close what was lost, and verify every record."""
+    wrong = list(odd)
+    ids = reserved(out)
+    gone = await_gone(ids, ended)
+    if gone is None or gone > WITHIN_S:
+        wrong.append(f"left after {WITHIN_S:.0f} s: {', '.join(left_of(ids)) or 'it went later'}")
+    close(bench, out)
+    statuses = []
+    for run_id in ids:
+        try:
+            statuses.append(str(open_bundle(out / run_id, trusted(bench.keys)).predicate.run.status))
+        except KitError as e:
+            wrong.append(f"{run_id}: {e.message}")
+    wrong += [f"left in the runs folder: {name}" for name in litter(out)]
+    return Killed(
+        moment, len(ids), time.monotonic() - ended if gone is None else gone, tuple(statuses), tuple(wrong)
+    )
+
+
+def close(bench: Bench, out: Path) -> None:
+    """Do what the next `eval` does first; for Docker also what `doctor --fix` does."""
+    close_lost(out, bench.keys)
+    if bench.engine.runtime == "docker":
+        docker.sweep(bench.engine.url, docker.state_folder())
+
+
+def reserved(out: Path) -> list[str]:
+    """The ids of the runs that were reserved."""
+    return sorted(p.name for p in out.glob("r[0-9][0-9]-*")) if out.is_dir() else []
+
+
+def litter(out: Path) -> list[str]:
+    """What lies in a folder of runs that no finished run has."""
+    wanted = {"guest.log", "result.json", "signer.pem", "stamps", "submission", "audit"}
+    found = [p.name for p in out.iterdir() if not p.name.startswith("r")] if out.is_dir() else []
+    return found + [str(p.relative_to(out)) for p in out.glob("r*/*") if p.name not in wanted]
+
+
+def left_of(ids: list[str]) -> list[str]:
+    """Name what is left of the guests of some runs: processes, control groups, the engine's state."""
+    left = []
+    for run_id in ids:
+        left += [processes.describe(pid) for pid in processes.marked(run_id) if "watcher" not in _line(pid)]
+        left += [processes.describe(pid) for pid in Cgroup(f"/speedrun-kit/{run_id}").members()]
+        left += [f"runc's state of {run_id}"] if (runc.state_folder() / run_id).exists() else []
+        stub = docker.ticket.read(docker.state_folder(), run_id)
+        for container in stub.containers if stub else ():
+            left += [processes.describe(pid) for pid in processes.of_container(container)]
+    return left
+
+
+def _line(pid: int) -> str:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+    return ""
+
+
+def await_gone(ids: list[str], since: float, limit_s: float = 30.0) -> float | None:
+    """Return how long after `since` nothing was left of some runs' guests; None if something stays."""
+    while left_of(ids):
+        if time.monotonic() - since > limit_s:
+            return None
+        time.sleep(0.02)
+    return time.monotonic() - since
+
+
+def duration(bench: Bench) -> float:
+    """Return how long a run takes that nobody kills. Its record says that it completed."""
+    out, began = bench.out(), time.monotonic()
+    process = bench.start(bench.command(out))
+    _, said = process.communicate(timeout=LIMIT_S)
+    took = time.monotonic() - began
+    found = look(bench, out, "never", time.monotonic())
+    if found.statuses != ("completed",) or found.wrong:
+        raise RuntimeError(f"a run that nobody kills: {found}: {said[-2000:]}")
+    return took
+
+
+@contextlib.contextmanager
+def bench(runtime: str) -> Iterator[Bench]:
+    """Give a bench in a folder of its own; for Docker with a daemon of its own that has the `cpu` image."""
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="crash-")))
+        if runtime == "runc":
+            yield Bench(folder, Engine(runtime))
+            return
+        sys.path.insert(0, str(REPOSITORY / "tests" / "integration"))
+        from dockerd import Dockerd
+
+        daemon = Dockerd()
+        stack.callback(daemon.stop)
+        daemon.start()
+        found = Bench(folder, Engine(runtime, daemon.url), daemon=daemon)
+        load = [sys.executable, "-m", "kit.cli", "image", "load", "cpu"]
+        subprocess.run(load, env=found.engine.env, check=True, capture_output=True)
+        yield found
+
+
+def writes(bench: Bench) -> int:
+    """Return how often a run changes the disk by name, or makes bytes durable."""
+    process = bench.start(bench.command(bench.out(), "write:99999"))
+    _, said = process.communicate(timeout=LIMIT_S)
+    return int(said.rpartition("writes: ")[2])
+
+
+def at_write(bench: Bench, number: int, action: str) -> Killed:
+    """Stop the kit before one of its changes of the disk, by a kill or by a full disk, then look."""
+    out = bench.out()
+    process = bench.start(bench.command(out, f"write:{number}", action))
+    _, said = process.communicate(timeout=LIMIT_S)
+    ended = time.monotonic()
+    codes = (-9,) if action == "kill" else (1, 5)
+    odd = [f"exit {process.returncode}: {said[-300:]}"] if process.returncode not in codes else []
+    odd += [f"a traceback: {said[-300:]}"] if "Traceback" in said else []
+    return look(bench, out, f"change {number}", ended, tuple(odd))
