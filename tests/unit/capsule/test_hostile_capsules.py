@@ -8,6 +8,7 @@ import pytest
 from kit.capsule import bag
 from kit.capsule.unpack import unpack
 from kit.capsule.write import part_of_bytes, part_of_file, write_capsule
+from kit.cli import run as speedrun
 from kit.digest import sha256_bytes
 from kit.errors import DigestMismatch, IntegrityError, PrerequisiteError, RunError, UsageError
 from kit.store import no_progress
@@ -288,3 +289,31 @@ def test_a_file_that_changes_while_it_is_packed_is_refused(tmp_path):
         write_capsule(
             {"data/log": part}, {bag.INFO: info, bag.RUN_MD: b""}, EPOCH, io.BytesIO(), no_progress, "pack"
         )
+
+
+HOSTILE = {
+    "a link": (lambda: added(tarfile.SYMTYPE, "capsule/data/y", linkname="/etc/passwd"), 4),
+    "a traversal": (lambda: added(tarfile.REGTYPE, "../../../etc/cron.d/x"), 4),
+    "a name twice": (lambda: added(tarfile.REGTYPE, "capsule/data/run/a.txt"), 4),
+    "a device": (lambda: added(tarfile.CHRTYPE, "capsule/data/y", devmajor=1, devminor=3), 4),
+    "a wrong manifest": (lambda: with_manifest(lambda old: old + line("data/zz")), 4),
+    "other bytes": (lambda: other_bytes("capsule/data/run/a.txt", b"firsT\n"), 4),
+    "a bomb": (lambda: capsule(tags={bag.INFO: bag.info(bag.Oxum(1 << 50, 3), "r03", "2026-01-01", "0")}), 5),
+    "no bundle in it": (capsule, 3),
+}
+
+
+@pytest.mark.parametrize("fault", HOSTILE)
+@pytest.mark.parametrize("name", ["unpack", "reproduce"])
+def test_the_commands_refuse_it_with_their_exit_code_and_leave_nothing(tmp_path, fault, name, capsys):
+    make, code = HOSTILE[fault]
+    (tmp_path / "x.tar").write_bytes(make())
+    options = {
+        "unpack": ["--to", str(tmp_path / "new")],
+        "reproduce": ["--store", str(tmp_path / "store"), "--out", str(tmp_path / "runs"), "--offline"],
+    }[name]
+    found = speedrun([name, str(tmp_path / "x.tar"), "--keys", str(tmp_path / "keys"), *options])
+    assert found == code, capsys.readouterr().err
+    assert "error: " in capsys.readouterr().err
+    if fault != "no bundle in it":  # that is a whole bag, and stays to be looked at
+        assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["x.tar"]
