@@ -54,7 +54,7 @@ report: setup ## a page of all submissions: BOARD=DIR [SITE=site]
 	@$(BIN)/speedrun report $(BOARD) $(if $(SITE),--out $(SITE))
 
 test: setup runtime unit ## every test; needs a container runtime and the package registries
-	@$(BIN)/python -m pytest tests/integration $(TESTFLAGS)
+	@$(BIN)/python -m pytest tests/integration --numprocesses 2 --dist loadfile --durations 12 $(TESTFLAGS)
 
 unit: setup ## the tests that need no container and no network
 	@$(BIN)/python -m pytest tests/unit --numprocesses auto $(TESTFLAGS)
