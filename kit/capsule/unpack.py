@@ -27,6 +27,8 @@ from kit.store import Progress, disk_errors, no_progress, sync
 
 MAX_BYTES = 64 << 30
 """Of the payload, unless the reader allows more."""
+_COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
+"""How gzip, bzip2, xz and Zstandard begin."""
 _KINDS = {
     b"1": "a hard link", b"2": "a symbolic link", b"3": "a device", b"4": "a device", b"6": "a pipe",
     b"S": "a sparse file", b"L": "a long name", b"g": "a global header",
@@ -120,11 +122,15 @@ class _Reader:
         return oxum
 
     def _first_epoch(self) -> int:
-        block = self._read(BLOCK)
+        block = self._source.read(BLOCK)
+        if block.startswith(_COMPRESSED):
+            raise IntegrityError(f"{self._name} is compressed", "decompress it first, then give the .tar")
+        if len(block) != BLOCK:
+            raise IntegrityError(f"{self._name}: ends too early", "get the file again")
         try:
             epoch = int(block[136:147], 8)
         except ValueError as e:
-            raise IntegrityError(f"{self._name}: not a capsule, or a compressed one") from e
+            raise IntegrityError(f"{self._name}: not a capsule") from e
         if block != header(Entry(bag.TOP, Kind.FOLDER, 0o755, ""), epoch):
             raise IntegrityError(f"{self._name}: begins with {_found(block)}, not with the folder {bag.TOP}/")
         return epoch

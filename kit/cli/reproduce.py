@@ -92,7 +92,7 @@ def _first(source: Path, trusted: Trusted, places: Places) -> Iterator[First]:
 
     if source.is_dir() and (source / "tagmanifest-sha256.txt").is_file():
         yield from_capsule(open_capsule(source, trusted), places)
-    elif source.suffix == ".tar":
+    elif source.suffix == ".tar" or ".tar." in source.name:
         with places.store.staging("capsules") as folder:
             root = unpack(source, folder / "capsule", progress=places.progress)
             yield from_capsule(open_capsule(root, trusted), places)

@@ -11,10 +11,10 @@ from kit.bundle.predicate import Predicate, Verdict
 from kit.bundle.timing import Time, outside_ms, time_of
 from kit.bundle.verify import Verified, open_bundle
 from kit.digest import sha256_file
-from kit.errors import DigestMismatch
+from kit.errors import DigestMismatch, PrerequisiteError
 from kit.metrics import MeanTest, Ratio, fieller, mean_below, mean_interval
 from kit.series.papers import differences, read_papers
-from kit.series.record import Arm, SeriesBody, Slot
+from kit.series.record import PLAN, Arm, SeriesBody, Slot
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,9 @@ def open_series(path: Path, trusted: Trusted) -> SeriesFigures:
     `path` is the series' folder; its runs are beside it. Raises as `read_papers` and `open_bundle`;
     `DigestMismatch` if a run is not the reserved one, or is missing.
     """
-    where = path if path.is_dir() else path.parent
+    where = path.parent if path.is_file() else path
+    if not (where / PLAN).is_file():
+        raise PrerequisiteError(f"{where} is no folder of a series", "give <out>/<series_id>")
     papers = read_papers(where, trusted)
     found = []
     for slot in papers.plan.slots:

@@ -9,7 +9,7 @@ from pathlib import Path
 from kit.bundle.keys import Trusted
 from kit.bundle.verify import Verified
 from kit.digest import Sha256, sha256_file
-from kit.errors import DigestMismatch
+from kit.errors import DigestMismatch, PrerequisiteError
 from kit.series.record import PLAN, RECORD, Ended, SeriesPlan, Slot, read
 
 
@@ -44,6 +44,10 @@ def read_papers(where: Path, trusted: Trusted, unfinished: bool = False) -> Pape
     plan_sha256 = sha256_file(where / PLAN)
     if unfinished and not (where / RECORD).exists():
         return Papers(planned.plan, plan_sha256, None, {}, known)
+    if not (where / RECORD).exists():
+        raise PrerequisiteError(
+            f"{where.name} has not ended", "if its kit died: speedrun eval --runs ... closes it"
+        )
     body, bundles, known_too = read(where / RECORD, trusted)
     ended = body.ended
     if ended is None or ended.plan_sha256 != plan_sha256 or planned.plan != body.plan:

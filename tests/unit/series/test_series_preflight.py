@@ -37,6 +37,17 @@ print(os.environ["CUDA_VISIBLE_DEVICES"])
 FINE = fake_inventory()
 
 
+class ByRun:
+    """A driver whose answer changes with each run that has ended."""
+
+    def __init__(self, out, inventories):
+        self.out, self.inventories = out, inventories
+
+    def read(self):
+        ended = len(list(self.out.glob("r21-*/result.json")))
+        return self.inventories[min(ended, len(self.inventories) - 1)]
+
+
 @pytest.fixture
 def places(tmp_path):
     """Records whose shards have a hundred tokens, and those shards."""
@@ -59,15 +70,15 @@ def places(tmp_path):
 
 @pytest.fixture
 def conducted(places, tmp_path, monkeypatch):
-    """Run a series of three; NVML gives the answers in turn, two of them before the first run."""
+    """Run a series of three; `inventories` is what the driver says during each of them."""
     monkeypatch.setattr(Plan, "launcher", lambda self: (self.python, self.entry))  # no torchrun here
     folder = tmp_path / "agent"
     folder.mkdir()
     (folder / "train_gpt2.py").write_text(SCRIPT)
     request = Request(21, Profile.FULL, folder, RuntimeName.HOST, python=Path(sys.executable))
 
-    def run(*answers):
-        here = replace(places, gpus=fake_sources(*answers))
+    def run(*inventories):
+        here = replace(places, gpus=replace(fake_sources(FINE), nvml=ByRun(places.out, inventories)))
         plans = {Arm.CANDIDATE: draft(request, here)}
         record = conduct_series(plans, Asked(3), here, lambda plan: Listener(), None)
         assert record.is_file()
@@ -78,8 +89,7 @@ def conducted(places, tmp_path, monkeypatch):
 
 
 def test_a_run_whose_gpus_are_gone_is_recorded_with_the_reason_and_the_next_one_is_made(conducted):
-    # prepared twice; then for each run a look before it and one after it
-    runs = conducted(FINE, FINE, FINE, FINE, fake_inventory(7), FINE)
+    runs = conducted(FINE, fake_inventory(7), FINE)
     ended = sorted(p.run.status for p, _ in runs)
     assert ended == ["completed", "completed", "lost"]
     (lost,) = (p for p, _ in runs if p.run.status == "lost")
@@ -88,7 +98,7 @@ def test_a_run_whose_gpus_are_gone_is_recorded_with_the_reason_and_the_next_one_
 
 def test_each_run_gets_and_names_the_gpus_that_are_there_at_its_time(conducted):
     spare = replace(FINE, gpus=tuple(fake_gpu(i + 1) for i in range(8)))
-    runs = conducted(FINE, FINE, FINE, FINE, spare)
+    runs = conducted(FINE, spare, spare)
     firsts = [p.hardware.gpus[0].uuid for p, _ in runs]
     assert sorted(firsts) == sorted([fake_gpu(0).uuid, fake_gpu(1).uuid, fake_gpu(1).uuid])
     for p, folder in runs:

@@ -241,3 +241,12 @@ def test_the_command_verifies_and_answers(series, press, tmp_path, capsys):
     assert speedrun(["series", str(where), "--keys", str(tmp_path / "none")]) == 1
     shown = capsys.readouterr().err
     assert "do not trust" in shown and "FSR 0.5" in shown
+
+
+def test_what_is_no_series_or_has_not_ended_is_said(series, press, tmp_path, capsys):
+    where = series(interleave=False, started=1, end=False)
+    assert speedrun(["series", str(where), "--keys", str(tmp_path / "none")]) == 3
+    assert "has not ended" in capsys.readouterr().err
+    for other in (tmp_path / "absent", tmp_path / "r03-20260101T000000Z-00000000"):
+        assert speedrun(["series", str(other), "--keys", str(tmp_path / "none")]) == 3
+        assert "is no folder of a series" in capsys.readouterr().err
