@@ -55,7 +55,7 @@ def verify(
 
     \b
     Examples:
-      speedrun bundle verify runs/*/
+      speedrun bundle verify runs/r*/
       speedrun bundle verify result.json --key their-key.pem --json
     """
     from kit.cli.terminal import complain, emit_json

@@ -63,7 +63,7 @@ def command(**options: Any) -> None:
 
     \b
     Examples:
-      speedrun score runs/*/
+      speedrun score runs/r*/
       speedrun score --table runs.csv --json
       speedrun score --table runs.csv --paper-rules
       speedrun score --power --sd 0.0017 --margin 0.002
@@ -110,7 +110,7 @@ def _rows(bundles: tuple[Path, ...], table: Path | None, keys: Path) -> tuple[Ro
 
     if bool(bundles) == (table is not None):
         raise UsageError(
-            "either bundles or one --table are scored", "speedrun score runs/*/, or --table runs.csv"
+            "either bundles or one --table are scored", "speedrun score runs/r*/, or --table runs.csv"
         )
     if table is not None:
         return read_table(table)

@@ -17,10 +17,10 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import crash_page
 import dying
 import faults
 import killing
-import crash_page
 import storing
 from killing import Bench, Killed
 

@@ -136,15 +136,22 @@ def at_point(bench: Bench, point: str) -> Killed:
 
 
 def at_random(bench: Bench, longest_s: float) -> Killed:
-    """Kill the kit at a random moment of a run that takes `longest_s`, then look."""
+    """Kill the kit at a random moment within `longest_s` of its reservation, then look."""
     out, after = bench.out(), bench.random.uniform(0.0, longest_s)
     process = bench.start(bench.command(out))
+    _await_reservation(process, out)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(after)
     process.kill()
     ended = time.monotonic()
     process.communicate()
-    return look(bench, out, f"{after:.2f} s", ended)
+    return look(bench, out, f"{after:.2f} s after the reservation", ended)
+
+
+def _await_reservation(process: subprocess.Popen[str], out: Path) -> float:
+    while not reserved(out) and process.poll() is None:
+        time.sleep(0.002)
+    return time.monotonic()
 
 
 def look(bench: Bench, out: Path, moment: str, ended: float, odd: tuple[str, ...] = ()) -> Killed:
@@ -215,9 +222,10 @@ def await_gone(ids: list[str], since: float, limit_s: float = 30.0) -> float | N
 
 
 def duration(bench: Bench) -> float:
-    """Return how long a run takes that nobody kills. Its record says that it completed."""
-    out, began = bench.out(), time.monotonic()
+    """Return how long a run takes from its reservation that nobody kills. Its record says `completed`."""
+    out = bench.out()
     process = bench.start(bench.command(out))
+    began = _await_reservation(process, out)
     _, said = process.communicate(timeout=LIMIT_S)
     took = time.monotonic() - began
     found = look(bench, out, "never", time.monotonic())

@@ -1,4 +1,4 @@
-"""A store whose user is killed, or whose disk is full, at every change of the disk: is it whole, and of use?"""
+"""A store whose user is killed, or whose disk is full, at every change of the disk: whole, and of use?"""
 
 from __future__ import annotations
 

@@ -1,0 +1,75 @@
+"""A working folder in which the examples of the help texts can be run: results, keys, logs, a leaderboard."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from kit.bundle.keys import Trusted, load_or_create
+from kit.bundle.predicate import Profile, Series
+from kit.bundle.verify import open_bundle
+from kit.series.record import Arm, Rule, SeriesPlan, Slot, close, opened
+from kit.submit.entry import Entry, lay_out
+
+ASSETS = Path(__file__).parents[2] / "assets" / "bundles"
+RUN_ID = "r03-20260101T000000Z-00000000"
+SERIES_ID = "s03-20261123T170000Z-1a2b3c4d"
+SCRIPT = b"# candidate\n"
+UPSTREAM = "records/track_1_short/2024-10-18_PyTorch25/d4bfb25f-688d-4da5-8743-33926fad4842.txt"
+
+
+def press() -> ModuleType:
+    """The module that prints run folders, signed with TEST-ONLY keys."""
+    if "bundle_press" not in sys.modules:
+        spec = importlib.util.spec_from_file_location("bundle_press", ASSETS / "press.py")
+        sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[spec.name])
+    return sys.modules["bundle_press"]
+
+
+def lay(root: Path) -> Path:
+    """Fill `root` and return the folder to work in."""
+    here = root / "desk"
+    runs = here / "runs"
+    signer = press().MAKE.SIGNER
+    press().press(runs, press().Sample(0, script=SCRIPT))
+    _series(runs, signer)
+    shutil.copytree(runs / RUN_ID, here, dirs_exist_ok=True)
+    shutil.copyfile(runs / RUN_ID / "signer.pem", here / "their-key.pem")
+    (here / "my-agent").mkdir()
+    (here / "my-agent" / "train_gpt2.py").write_bytes(SCRIPT)
+    log = b"=" * 100 + b"\nimport os\n" + b"=" * 100 + b"\nRunning Python 3.12.7\n" + b"=" * 100 + b"\n"
+    log += b"step:0/20 val_loss:10.8258 train_time:0ms step_avg:nanms\n"
+    for name in ("logs/0b1c.txt", "log.txt", UPSTREAM):
+        (here / name).parent.mkdir(parents=True, exist_ok=True)
+        (here / name).write_bytes(log)
+    (here / "runs.csv").write_text("task,config,run,fsr\n3,a,1,0.5\n3,a,2,0.6\n4,a,1,0.1\n")
+    (here / "keys").mkdir(mode=0o700)
+    load_or_create(root / "config" / "speedrun-kit" / "keys")
+    for keys in (here / "keys", root / "config" / "speedrun-kit" / "keys"):
+        (keys / "them.pem").write_bytes(signer.public.pem)
+    (root / "leaderboard" / "submissions").mkdir(parents=True)
+    found = open_bundle(runs / RUN_ID, Trusted((signer.public,)))
+    lay_out(found, Entry("another-agent", None, (), None, None, None), root / "leaderboard")
+    for name in ("modded-nanogpt/.git", "wheels"):
+        (root / name).mkdir(parents=True)
+    (here / "result").mkdir()
+    (here / "result.capsule.tar").write_bytes(b"no capsule")
+    return here
+
+
+def _series(runs: Path, signer: object) -> None:
+    make = press()
+    slots = tuple(
+        Slot(f"r03-20260101T000000Z-{n:08x}", f"{n:032x}", Arm.CANDIDATE, make.tree_of(SCRIPT))
+        for n in (1, 2, 3)
+    )
+    plan = SeriesPlan(SERIES_ID, "2026-01-01T00:00:00.000+00:00", 3, Profile.FULL, Rule.ALL_RUNS, slots)
+    with opened(runs, plan, signer) as (where, digest):
+        extra = (("series", Series(plan.id, digest)),)
+        for n in (1, 2, 3):
+            make.press(runs, make.Sample(n, script=SCRIPT, extra=extra, final_loss=3.27 + n / 1000))
+        close(where, plan, signer, "all runs were made")
