@@ -30,5 +30,6 @@ def places(
         keys=keys,
         fetchers=([FolderFetcher(mirror)] if mirror else []) if offline else default_fetchers(mirror),
         kit=this_kit(),
+        offline=offline,
         progress=Meter(),
     )

@@ -20,7 +20,7 @@ from kit.bundle.predicate import Profile
 from kit.data.texture import VOCABULARY
 from kit.errors import KitError, UsageError
 from kit.evaluate.plan import REFERENCE, Plan
-from kit.evaluate.prepare import Prepared
+from kit.evaluate.prepare import Prepared, script_sources
 from kit.evaluate.request import Places
 from kit.records.script import RUN_TOML
 from kit.run.folder import RunFolder
@@ -80,7 +80,7 @@ def start_script(plan: Plan, places: Places) -> tuple[SourceFile, ...] | None:
         arguments = records.run_toml(plan.smoke.guest.args)
         return (SourceFile(ENTRY, REFERENCE.read_bytes()), SourceFile(RUN_TOML, arguments))
     try:
-        sources = records.sources(plan.record.script.origin, places.upstream)
+        sources = script_sources(plan.record, places)
         folder = records.fetch_script(plan.record, places.store, sources, places.progress)
     except KitError:
         return None

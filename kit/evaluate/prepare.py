@@ -172,6 +172,13 @@ def _data(plan: Plan, places: Places) -> tuple[Data, Mount]:
     return Data("smoke", "synthetic", True, files, made.val_tokens), Mount(made.folder, DATA)
 
 
+def script_sources(record: Record, places: Places) -> Sequence[Fetcher]:
+    """Return where a record's own script may come from, beside the store."""
+    if places.offline and places.upstream is None:
+        return ()
+    return records.sources(record.script.origin, places.upstream)
+
+
 @contextlib.contextmanager
 def _submission(plan: Plan, places: Places) -> Iterator[Path]:
     """Give a folder that holds exactly the files that will run."""
@@ -182,7 +189,7 @@ def _submission(plan: Plan, places: Places) -> Iterator[Path]:
             shutil.copyfile(REFERENCE, folder / plan.entry)
             (folder / RUN_TOML).write_bytes(records.run_toml(plan.script_args))
         else:
-            sources = records.sources(plan.record.script.origin, places.upstream)
+            sources = script_sources(plan.record, places)
             fetched = records.fetch_script(plan.record, places.store, sources, places.progress)
             shutil.copytree(fetched, folder, dirs_exist_ok=True)
         yield folder

@@ -68,6 +68,8 @@ class Places:
     kit: Kit
     gpus: Sources = field(default_factory=Sources)
     """Whom the GPU preflight asks."""
+    offline: bool = False
+    """Whether the network must not be asked, for scripts of records neither."""
     upstream: Path | None = None
     """A local git directory of the upstream repository, for records' scripts."""
     progress: Progress = no_progress

@@ -1,0 +1,48 @@
+"""Whoever says `offline` is taken at his word: not even a record's own script is asked of the network."""
+
+from dataclasses import replace
+
+import pytest
+
+from kit.bundle.predicate import Kit, Profile
+from kit.errors import KitError
+from kit.evaluate.audits import start_script
+from kit.evaluate.plan import draft
+from kit.evaluate.prepare import script_sources
+from kit.evaluate.request import Places, Request
+from kit.facts import facts_root
+from kit.records import fetch_script, load
+from kit.records.upstream import HttpsFile, MirrorFile
+from kit.run.spec import RuntimeName
+from kit.store import Store
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch):
+    def fetch(self, *arguments):
+        raise AssertionError(f"{self.source} was asked")
+
+    monkeypatch.setattr(HttpsFile, "fetch", fetch)
+    root = facts_root()
+    return Places(
+        root / "records", root / "images", Store(tmp_path / "store"), tmp_path / "runs", tmp_path / "keys",
+        fetchers=(), kit=Kit("0", None), offline=True,
+    )  # fmt: skip
+
+
+def test_a_script_that_is_not_in_the_store_is_not_fetched(places):
+    record = load(places.records, 3)
+    with pytest.raises(KitError):
+        fetch_script(record, places.store, script_sources(record, places))
+    with pytest.raises(AssertionError, match="was asked"):
+        fetch_script(record, places.store, script_sources(record, replace(places, offline=False)))
+
+
+def test_the_audits_go_without_it(places):
+    plan = draft(Request(3, Profile.FULL, runtime=RuntimeName.RUNC), places)
+    assert start_script(plan, places) is None
+
+
+def test_a_local_mirror_may_be_asked(places, tmp_path):
+    found = script_sources(load(places.records, 3), replace(places, upstream=tmp_path))
+    assert any(isinstance(source, MirrorFile) for source in found)
