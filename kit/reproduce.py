@@ -32,6 +32,10 @@ from kit.run.spec import RuntimeName
 from kit.store import Artifact, FolderFetcher
 
 
+class NotComparable(DigestMismatch):
+    """A sound result that this kit cannot repeat: its image, record or data are others."""
+
+
 @dataclass(frozen=True, slots=True)
 class First:
     """A verified run that may be repeated here."""
@@ -57,7 +61,7 @@ def from_bundle(path: Path, trusted: Trusted, places: Places) -> First:
     """
     Verify a bundle and bring its image, built from this kit's lock if the store has it not.
 
-    Raises as `open_bundle` and `ensure_layout`; `DigestMismatch` if image, record or data are not this kit's.
+    Raises as `open_bundle` and `ensure_layout`; `NotComparable` if image, record or data are not this kit's.
     """
     found = open_bundle(path, trusted)
     _require_same_facts(found.predicate, places)
@@ -71,7 +75,7 @@ def from_capsule(capsule: Capsule, places: Places) -> First:
     """
     Bring a capsule's image and data into the store; nothing is fetched.
 
-    Raises `DigestMismatch` if the image is not the bundle's, or record or data are not this kit's.
+    Raises `NotComparable` if the image is not the bundle's, or record or data are not this kit's.
     """
     p = capsule.found.predicate
     _require_same_facts(p, places)
@@ -142,8 +146,8 @@ def _require_image(p: Predicate, layout: Layout) -> None:
     wanted = p.environment.image
     found = (layout.config_digest, layout.manifest_digest)
     if wanted is None or (wanted.config_digest, wanted.manifest_digest) != found:
-        raise DigestMismatch(
-            f"not comparable: the run's image is {wanted.manifest_digest if wanted else None},"
+        raise NotComparable(
+            f"the run's image is {wanted.manifest_digest if wanted else None},"
             f" this one is {layout.manifest_digest}",
             f"use the run's capsule, or the kit that ran it: {_version(p)}",
         )
@@ -151,7 +155,7 @@ def _require_image(p: Predicate, layout: Layout) -> None:
 
 def _require_same_facts(p: Predicate, places: Places) -> None:
     for reason in _other_facts(p, places):
-        raise DigestMismatch(f"not comparable: {reason}", f"use the kit that ran it: {_version(p)}")
+        raise NotComparable(reason, f"use the kit that ran it: {_version(p)}")
 
 
 def _other_facts(p: Predicate, places: Places) -> Iterator[str]:

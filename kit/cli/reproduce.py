@@ -16,6 +16,7 @@ from kit.cli.terminal import emit_json, note
 if TYPE_CHECKING:
     from kit.bundle.agreement import Comparison
     from kit.bundle.keys import Trusted
+    from kit.evaluate.audits import Wanted
     from kit.evaluate.request import Places
     from kit.reproduce import First, Reproduction
 
@@ -59,16 +60,30 @@ def command(
     """
     from kit.bundle.agreement import Agreement
     from kit.bundle.keys import trusted
-    from kit.cli.eval import listener
-    from kit.cli.live import close
     from kit.cli.places import places as places_of
     from kit.evaluate.audits import wanted
-    from kit.reproduce import plan_again, repeat
-    from kit.run.spec import RuntimeName
+    from kit.reproduce import NotComparable
 
     places = places_of(store, mirror, keys, out, offline)
     asked = wanted((audits or "").replace(",", " ").split())
-    with _first(source, trusted(keys), places) as first, cancellable() as cancelled:
+    try:
+        return _again(source, trusted(keys), places, runtime, asked, as_json)
+    except NotComparable as e:
+        note(f"NOT COMPARABLE: {e.message}\n  try: {e.hint}")
+        if as_json:
+            emit_json({"reproduces": {"agreement": Agreement.NOT_COMPARABLE, "reasons": [e.message]}})
+        return 1
+
+
+def _again(source: Path, trusted: Trusted, places: Places, runtime: str, asked: Wanted, as_json: bool) -> int:
+    """Repeat the run, tell what came of it, return the exit code."""
+    from kit.bundle.agreement import Agreement
+    from kit.cli.eval import listener
+    from kit.cli.live import close
+    from kit.reproduce import plan_again, repeat
+    from kit.run.spec import RuntimeName
+
+    with _first(source, trusted, places) as first, cancellable() as cancelled:
         _tell(first)
         plan = plan_again(first, None if runtime == "auto" else RuntimeName(runtime), docker_socket())
         found = repeat(first, plan, listener(plan, cancelled), asked)

@@ -7,11 +7,12 @@ import pytest
 
 from kit.bundle.keys import Trusted
 from kit.bundle.predicate import Kit, Manifest, Profile
-from kit.errors import DigestMismatch, UsageError
+from kit.cli import run as speedrun
+from kit.errors import UsageError
 from kit.evaluate.request import Places
 from kit.facts import facts_root
 from kit.records import load
-from kit.reproduce import First, from_bundle, plan_again
+from kit.reproduce import First, NotComparable, from_bundle, plan_again
 from kit.run.spec import RuntimeName
 from kit.store import Store
 
@@ -40,12 +41,12 @@ def opened(tmp_path, press):
 
 def test_a_run_of_another_version_of_the_record_is_not_comparable(opened, press):
     inputs = press.MAKE.predicate(ASSETS).inputs
-    with pytest.raises(DigestMismatch, match=r"not comparable: records/03.toml is another version"):
+    with pytest.raises(NotComparable, match=r"records/03.toml is another version"):
         opened(inputs=inputs)
 
 
 def test_a_smoke_run_on_other_data_is_not_comparable(opened):
-    with pytest.raises(DigestMismatch, match="not comparable: the smoke data"):
+    with pytest.raises(NotComparable, match="the smoke data"):
         opened(profile=Profile.SMOKE)
 
 
@@ -53,6 +54,27 @@ def test_a_run_on_its_machines_own_files_cannot_be_repeated(opened, press):
     environment = replace(press.MAKE.environment(), image=None)
     with pytest.raises(UsageError, match="its machine's own files"):
         opened(environment=environment)
+
+
+def test_the_command_says_not_comparable_and_why_before_it_fetches_or_starts_anything(
+    press, tmp_path, capsys
+):
+    made = press.press(tmp_path / "first", press.Sample(1))
+    places = [f"--{name}={tmp_path / name}" for name in ("store", "keys", "out")]
+    assert speedrun(["reproduce", str(made), "--offline", "--json", *places]) == 1
+    shown = capsys.readouterr()
+    (reason,) = json.loads(shown.out)["reproduces"]["reasons"]
+    assert "records/03.toml is another version" in reason
+    assert "NOT COMPARABLE: records/03.toml" in shown.err and "use the kit that ran it" in shown.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_tampered_bundle_is_refused_and_not_called_incomparable(press, tmp_path, capsys):
+    made = press.press(tmp_path / "first", press.Sample(1))
+    (made / "guest.log").write_bytes(b"step:20/20 val_loss:3.0\n")
+    places = [f"--{name}={tmp_path / name}" for name in ("store", "keys", "out")]
+    assert speedrun(["reproduce", str(made), "--offline", *places]) == 4
+    assert "step 6" in capsys.readouterr().err
 
 
 def test_the_host_runtime_reproduces_nothing(press, tmp_path):
