@@ -1,10 +1,8 @@
 """RUN.md, followed to the letter: its commands need no other programs than it names, and see every change."""
 
-import importlib.util
 import re
 import shutil
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -23,16 +21,6 @@ NAMED = "tar sha256sum openssl sh sed grep cut cat wc base64 find sort xargs"
 CONFIG, LAYER = b"{}", b"layer"
 MANIFEST = canonical_json({"layers": [sha256_bytes(LAYER)]})
 GOOD = ["bytes: OK", "Verified OK", "guest.log: OK", "stamps: OK", "submission: OK", "image: OK", "image: OK"]
-
-
-@pytest.fixture(scope="module")
-def press():
-    """The module that prints run folders."""
-    if "bundle_press" not in sys.modules:
-        spec = importlib.util.spec_from_file_location("bundle_press", ASSETS / "press.py")
-        sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[spec.name])
-    return sys.modules["bundle_press"]
 
 
 @pytest.fixture(scope="module")

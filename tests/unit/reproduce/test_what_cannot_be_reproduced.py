@@ -1,5 +1,6 @@
 """What cannot be repeated is said before anything is fetched or started, and why."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
