@@ -28,6 +28,8 @@ from kit.errors import DigestMismatch, KitError, NetworkError, PrerequisiteError
 
 ELSEWHERE = "choose another place with --store, --out or --keys"
 
+STAGING = ".staging-"
+
 Progress = Callable[[str, int, int], None]
 """Called with (label, bytes done, bytes in all); in all is 0 when it is not known."""
 
@@ -147,8 +149,12 @@ class Store:
         """Store bytes under their own digest and return it."""
         sha256 = Sha256(hashlib.sha256(data).hexdigest())
         path = self.blob(sha256)
-        if not path.exists():
-            write_atomic(path, data, mode=0o444)
+        with self.lock(f"blob-{sha256}"):
+            if not path.exists():
+                partial = _made(self.root / "partial") / sha256
+                with disk_errors(partial):
+                    partial.write_bytes(data)
+                place(partial, path)
         return sha256
 
     @contextlib.contextmanager
@@ -163,6 +169,13 @@ class Store:
         finally:
             os.close(fd)
 
+    def tidy(self) -> None:
+        """Remove what processes left half made in the store's rooms that were killed."""
+        for abandoned in self.root.glob(f"*/{STAGING}*"):
+            if abandoned.exists():
+                with staged(abandoned.parent):
+                    pass
+
     @contextlib.contextmanager
     def staging(self, room: str) -> Iterator[Path]:
         """Give an empty folder on the store's file system; see `staged`."""
@@ -171,7 +184,7 @@ class Store:
 
 
 @contextlib.contextmanager
-def staged(parent: Path, prefix: str = ".staging-") -> Iterator[Path]:
+def staged(parent: Path, prefix: str = STAGING) -> Iterator[Path]:
     """
     Give an empty folder in `parent`; it is removed unless it was renamed away.
 

@@ -78,12 +78,12 @@ class Patient:
 
 
 def examine(patient: Patient, fix: bool) -> Iterator[Diagnosis]:
-    """Look at everything in turn; with `fix`, close the records of lost runs and end their guests."""
+    """Look at everything in turn; with `fix`, end guests without a kit, close their records, tidy up."""
     yield _diagnosis(RuntimeName.DOCKER, partial(_try_docker, patient))
     for name in (RuntimeName.RUNC, RuntimeName.HOST):
         yield _diagnosis(name, partial(_try, engines.make(name, patient.python), patient.python))
     yield gpus(Sources())
-    yield _disk(patient.store)
+    yield _disk(patient.store, fix)
     yield _containers(patient.engine, fix)
     yield _lost(patient.out, patient.keys, fix)
 
@@ -181,8 +181,10 @@ def gpus(sources: Sources) -> Diagnosis:
     return Diagnosis("gpus", Health.OK, detail)
 
 
-def _disk(store: Store) -> Diagnosis:
+def _disk(store: Store, fix: bool) -> Diagnosis:
     try:
+        if fix:
+            store.tidy()
         free = shutil.disk_usage(store.room("blobs")).free
     except KitError as e:
         return Diagnosis("store", Health.BROKEN, e.message, e.hint)

@@ -76,6 +76,7 @@ def usable(era: Tiny) -> list[str]:
     store = Store(era.store)
     layout = ensure_layout("tiny", era.images, store, [FolderFetcher(era.mirror)])
     ensure_rootfs(layout, store)
+    store.tidy()
     return faults(era.store) + [f"left: {name}" for name in litter(era.store)]
 
 
