@@ -153,7 +153,10 @@ def open_submitted(where: Path, trusted: Trusted) -> Submitted:
             (beside / packed.removesuffix(".gz")).write_bytes(inflate(where / packed))
         (beside / SUBMISSION).mkdir()
         files.write(beside / SUBMISSION)
-        found = open_bundle(beside, trusted)
+        try:
+            found = open_bundle(beside, trusted)
+        except IntegrityError as e:  # a reader has no use for the temporary folder's name
+            raise type(e)(e.message.replace(f"{name}/", ""), "") from e
     return Submitted(where, entry, found, sha256_bytes(bundle))
 
 

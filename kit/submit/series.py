@@ -20,7 +20,7 @@ from kit.bundle import dsse, folder
 from kit.bundle.keys import Trusted
 from kit.bundle.verify import Verified, open_bundle
 from kit.digest import sha256_file
-from kit.errors import DigestMismatch, PrerequisiteError, UsageError
+from kit.errors import DigestMismatch, UsageError
 from kit.series.papers import Papers, differences, read_papers
 from kit.series.record import PLAN, RECORD, SERIES_ID
 from kit.submit.entry import ENTRY, Entry, bounded, lay_out, place_for, read_entry
@@ -107,10 +107,10 @@ def _require_room(root: Path, place: str, files: Sequence[str]) -> None:
 
 
 def require_alone(found: Verified) -> None:
-    """Raise `PrerequisiteError` if a run is one of a series: it is submitted with the others."""
+    """Raise `UsageError` if a run is one of a series: it is submitted with the others."""
     series = found.predicate.series
     if series is not None:
-        raise PrerequisiteError(
+        raise UsageError(
             f"{found.predicate.run.id} is one run of the series {series.id}",
             f"submit the whole series: speedrun submit {found.path.parent.parent / series.id} ...",
         )
