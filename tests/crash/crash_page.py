@@ -19,9 +19,9 @@ PROMISES = (
 
 @dataclass
 class Kept:
-    """The outcomes that are known, this time's in front of earlier ones."""
+    """This time's outcomes; what is not measured again stays as it was."""
 
-    found: dict[str, Any] = field(default_factory=lambda: _read())
+    found: dict[str, Any] = field(default_factory=lambda: {"kills": {}, "faults": {}})
 
     def kills(self, runtime: str, part: str, outcomes: list[Any]) -> None:
         """Keep the outcomes of one part of the kill table."""
@@ -42,9 +42,13 @@ class Kept:
 
     def write(self) -> None:
         """Write both files."""
-        text = json.dumps(self.found, indent=1, sort_keys=True, ensure_ascii=False)
+        every = _read()
+        for part, rows in self.found["kills"].items():
+            every["kills"].setdefault(part, {}).update(rows)
+        every["faults"].update(self.found["faults"])
+        text = json.dumps(every, indent=1, sort_keys=True, ensure_ascii=False)
         (REFERENCE / "crash.json").write_text(text + "\n")
-        (REFERENCE / "crash.md").write_text(spelled(self.found))
+        (REFERENCE / "crash.md").write_text(spelled(every))
 
 
 def _read() -> dict[str, Any]:

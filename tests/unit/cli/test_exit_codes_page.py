@@ -1,0 +1,86 @@
+"""docs/reference/exit-codes.md says what is so: its examples end with the codes that stand beside them."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from desk import RUN_ID, lay
+
+from kit import cli
+from kit.cli import EXIT_CODES, run
+
+PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "exit-codes.md").read_text()
+ROWS = re.findall(r"^\| *(\d+) \| (.*) \| (.*) \|$", PAGE, re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory):
+    here = lay(tmp_path_factory.mktemp("codes"))
+    shutil.copytree(here / "runs" / RUN_ID, here / "changed")
+    (here / "changed" / "guest.log").write_bytes(b"another log\n")
+    sys.path.insert(0, str(Path(__file__).parents[1] / "properties"))
+    from seeds import capsule_of
+
+    (here / "huge.tar").write_bytes(capsule_of())
+    return here
+
+
+def test_the_page_lists_every_code():
+    codes = {0, 1, 130} | {code for _, code in EXIT_CODES}
+    assert [int(code) for code, _, _ in ROWS] == sorted(codes)
+
+
+@pytest.mark.parametrize(("code", "example"), [(int(c), e) for c, _, e in ROWS if e.startswith("`")])
+def test_the_example_of_each_code_ends_with_it(code, example, desk, monkeypatch, capsys):
+    monkeypatch.chdir(desk)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(desk.parent / "config"))
+    argv = example.strip("`").replace("<run_id>", RUN_ID).split()
+    assert run(argv[1:]) == code
+    captured = capsys.readouterr()
+    if code > 1:
+        assert re.match(r"error: .+\n  try: .+\n", captured.err), "a message, and what to do next"
+        assert captured.out == ""
+
+
+def test_an_interrupt_ends_with_130_and_no_traceback(tmp_path):
+    code = (
+        "import sys, os, time\nfrom kit import cli\nimport kit.data.synth\n"
+        "kit.data.synth.ensure_smoke = lambda *a, **k: os.kill(os.getpid(), 2) or time.sleep(30)\n"
+        "sys.exit(cli.run(['data', 'synth', '--store', sys.argv[1]]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 130 and done.stderr.strip() == "error: interrupted"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(28, "No space left on device", "/x/y"), "/x/y: No space left on device"),
+        (OSError(24, "Too many open files"), "ulimit -n"),
+        (OSError("no number"), "no number"),
+        (MemoryError(), "out of memory"),
+    ],
+)
+def test_what_the_machine_refuses_is_one_line_and_5(monkeypatch, capsys, error, said):
+    def fail(**_):
+        raise error
+
+    monkeypatch.setattr(cli.speedrun, "main", fail)
+    assert run([]) == 5
+    assert said in capsys.readouterr().err
+
+
+def test_a_defect_of_the_kit_is_not_hidden(monkeypatch):
+    def fail(**_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(cli.speedrun, "main", fail)
+    with pytest.raises(ZeroDivisionError):
+        run([])
