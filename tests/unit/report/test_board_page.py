@@ -106,6 +106,22 @@ def test_the_page_publishes_how_many_runs_were_reserved_and_how_many_were_chosen
     assert "goes on" in text and "5 candidate" in text
 
 
+def test_a_series_of_which_nothing_started_is_listed_and_counts_once_there_is_a_result(board):
+    board.series(1, made=0, runs=2)
+    text = render(board.rank(), "Board", len(TASKS))
+    assert board.rank().groups == () and "2 never started" in text
+    board.add(5)
+    assert [g.score.mean for g in board.rank().groups] == [pytest.approx(0.5 / 3, abs=1e-3)]
+
+
+def test_a_retracted_series_is_listed_as_that_and_scores_nothing(board):
+    gone = Entry("an-agent", retracted=Retraction("2026-02-01", "another GPU"))
+    board.series(1, made=1, runs=2, entry=gone)
+    (group,) = board.rank().groups
+    assert group.score is None
+    assert "retracted on 2026-02-01: another GPU" in render(board.rank(), "Board", len(TASKS))
+
+
 def test_what_a_run_needed_outside_its_clock_counts_and_is_shown(board):
     gap = load_task(facts_root(), 3).gap_ms
     check = AuditCheck(EXCESS.id, Severity.WARNING, Outcome.PASSED, "x", ((EXCESS_FIGURE, 0.1 * gap / 1000),))
