@@ -15,7 +15,7 @@ from kit.bundle.folder import leave_key
 from kit.bundle.keys import Signer, load_or_create, seal
 from kit.bundle.statement import Statement, Subjects, parse, statement
 from kit.digest import sha256_bytes, sha256_file
-from kit.errors import RunError
+from kit.errors import KitError, RunError, SchemaError
 from kit.run.folder import RunFolder, adopt, tidy, unfinished
 from kit.run.result import RunResult, RunStatus, Teardown, Usage
 from kit.run.runtime import docker, runc
@@ -80,19 +80,33 @@ def close_lost(out: Path, keys: Path) -> list[RunFolder]:
     """
     End and record every run below `out` that lost its kit; return them. Runs of a living kit are left alone.
 
-    Raises `RunError` if something of a guest cannot be ended.
+    Raises `RunError` if something of a guest cannot be ended, `SchemaError` for an intent that was changed;
+    the other runs have been closed by then.
     """
     closed: list[RunFolder] = []
+    broken: KitError | None = None
     docker.tidy(docker.state_folder())
     tidy(out)
     for folder in unfinished(out):
         with adopt(folder) as mine:
-            if not mine:
-                continue
-            runtime = RuntimeName(drafted(folder).predicate.environment.runtime.name)
-            state = docker.state_folder() if runtime is RuntimeName.DOCKER else runc.state_folder()
-            if not any(reap(runtime, str(state), folder.run_id) for _ in range(ATTEMPTS)):
-                raise RunError(f"the guest of {folder.run_id} cannot be ended", "look for it with: ps -ef")
-            mark_lost(folder, load_or_create(keys), "the kit ended before the run did")
-            closed.append(folder)
+            try:
+                if mine:
+                    _close(folder, keys)
+                    closed.append(folder)
+            except KitError as e:  # one that cannot be closed must not keep the others open
+                broken = broken or e
+    if broken is not None:
+        raise broken
     return closed
+
+
+def _close(folder: RunFolder, keys: Path) -> None:
+    try:
+        runtime = RuntimeName(drafted(folder).predicate.environment.runtime.name)
+    except SchemaError as e:
+        lost = f"run {folder.run_id} lost its kit, and its intent cannot be read"
+        raise SchemaError(f"{lost}: {e.message}", f"keep {folder.path} somewhere else") from e
+    state = docker.state_folder() if runtime is RuntimeName.DOCKER else runc.state_folder()
+    if not any(reap(runtime, str(state), folder.run_id) for _ in range(ATTEMPTS)):
+        raise RunError(f"the guest of {folder.run_id} cannot be ended", "look for it with: ps -ef")
+    mark_lost(folder, load_or_create(keys), "the kit ended before the run did")
