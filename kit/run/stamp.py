@@ -39,6 +39,7 @@ class LogWriter:
     """Writes the two files; `feed` gives back whole stdout lines. Raises `RunError` if the disk is full."""
 
     def __init__(self, log: Path, stamps: Path, limits: Limits) -> None:
+        self._where = log
         with disk_errors(log):
             self._log = log.open("wb")
             self._stamps = stamps.open("w", encoding="ascii")
@@ -55,6 +56,12 @@ class LogWriter:
 
     def feed(self, stream: Stream, data: bytes, t_ns: int) -> list[bytes]:
         """Store what arrived at `t_ns` and return the whole stdout lines that it completed, as stored."""
+        if self._broken:
+            return []
+        with self._writing():
+            return self._feed(stream, data, t_ns)
+
+    def _feed(self, stream: Stream, data: bytes, t_ns: int) -> list[bytes]:
         pending = self._pending[stream]
         lines: list[bytes] = []
         *complete, rest = data.split(b"\n")
@@ -90,10 +97,9 @@ class LogWriter:
             room = room if self._pieces_left >= 0 else 0
             self.exceeded = True
             piece, whole = piece[:room], False
-        if piece and not self._broken:
-            with self._writing():
-                self._log.write(piece)
-                self._stamps.write(f'[{t_ns},"{LETTER[stream]}",{len(piece)},{int(whole)}]\n')
+        if piece:
+            self._log.write(piece)
+            self._stamps.write(f'[{t_ns},"{LETTER[stream]}",{len(piece)},{int(whole)}]\n')
             self.bytes += len(piece)
             self.lines += whole
         return not self.exceeded
@@ -109,7 +115,7 @@ class LogWriter:
     def _writing(self) -> Iterator[None]:
         """Say once that the disk is full: who is told must still be able to end the guest, and listen."""
         try:
-            with disk_errors(Path(self._log.name)):
+            with disk_errors(self._where):
                 yield
         except BaseException:
             self._broken = True
@@ -117,10 +123,13 @@ class LogWriter:
 
     def finish(self, t_ns: int) -> None:
         """Store what has no newline, as a piece that is no whole line."""
-        for stream, pending in self._pending.items():
-            if pending.data:
-                self._store(stream, bytes(pending.data), t_ns, whole=False)
-                pending.data.clear()
+        if self._broken:
+            return
+        with self._writing():
+            for stream, pending in self._pending.items():
+                if pending.data:
+                    self._store(stream, bytes(pending.data), t_ns, whole=False)
+                    pending.data.clear()
         self.flush()
 
     def __enter__(self) -> LogWriter:
