@@ -109,7 +109,7 @@ class Bench:
     def start_script(self, files: tuple[SourceFile, ...]) -> Iterator[RunSpec]:
         """Give a spec that runs the start record's own script."""
         plan = self.ready.plan
-        with tempfile.TemporaryDirectory(prefix="speedrun-baseline-") as name:
+        with tempfile.TemporaryDirectory(dir=self.folder.scratch, prefix="baseline-") as name:
             folder = Path(name)
             streams.write(folder, files)
             argv = replace(plan, entry="train_gpt2.py", script_args=start_arguments(plan)).launcher()
