@@ -1,0 +1,214 @@
+"""
+The two arms of the GPU benchmarks: a script under the kit, and the same script under bare torchrun.
+
+Both start with cold caches, and both are ended from outside. Judges nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kit.run import processes
+from kit.run.nvml import Driver
+
+KIT = (sys.executable, "-m", "kit.cli")
+STEP = re.compile(r"step:(\d+)/\d+ (?:train_loss:\S+ )?train_time:(\d+)ms")
+CLASSIC_STEP = re.compile(r"step +(\d+)/\d+ \|")
+VAL = re.compile(r"(?:step:\d+/\d+ val_loss:|val loss )(\d+\.\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Where things lie."""
+
+    data: Path
+    """Folder of shards."""
+    store: Path
+    """The kit's store, which holds the same shards and upstream's scripts."""
+    out: Path
+    """Folder for runs and logs."""
+    runtime: str = "runc"
+
+
+@dataclass(frozen=True, slots=True)
+class Kitted:
+    """One run under the kit."""
+
+    code: int
+    wall_s: float
+    """Of the whole command."""
+    folder: Path | None
+    predicate: dict[str, Any] = field(default_factory=dict)
+    said: str = ""
+    """Its last words on stderr."""
+
+    @property
+    def overhead_s(self) -> float:
+        """Return the seconds of the command in which the guest did not run."""
+        return self.wall_s - float(self.predicate["observations"]["wall_s"])
+
+    def lines(self) -> list[tuple[float, str]]:
+        """Return (seconds since the guest's start, text) of each whole line."""
+        if self.folder is None:
+            return []
+        data, at, found = (self.folder / "guest.log").read_bytes(), 0, []
+        for row in (self.folder / "stamps").read_text().splitlines():
+            t_ns, _, size, _ = json.loads(row)
+            found.append((t_ns / 1e9, data[at : at + size].decode(errors="replace").rstrip("\n")))
+            at += size
+        return found
+
+
+def under_the_kit(machine: Machine, record: int, *options: str, submission: Path | None = None) -> Kitted:
+    """Run `speedrun eval` on one GPU with this machine's own files."""
+    asked = [*KIT, "eval", "--record", str(record), "--image", "host", "--gpus", "1", "--json"]
+    asked += ["--runtime", machine.runtime, "--python", sys.executable]
+    asked += [
+        "--store",
+        str(machine.store),
+        "--out",
+        str(machine.out / "runs"),
+        "--keys",
+        str(machine.out / "keys"),
+    ]
+    asked += ["--submission", str(submission)] if submission else []
+    began = time.monotonic()
+    done = subprocess.run([*asked, *options], capture_output=True, text=True, errors="replace", check=False)
+    wall_s = time.monotonic() - began
+    try:
+        bundle = Path(json.loads(done.stdout)["bundle"])
+    except (ValueError, KeyError):
+        return Kitted(done.returncode, wall_s, None, {}, done.stderr[-600:])
+    payload = json.loads(bundle.read_bytes())["dsseEnvelope"]["payload"]
+    predicate = json.loads(base64.b64decode(payload))["predicate"]
+    return Kitted(done.returncode, wall_s, bundle.parent, predicate, done.stderr[-600:])
+
+
+@dataclass(frozen=True, slots=True)
+class Bare:
+    """One run under torchrun alone."""
+
+    code: int | None
+    """None if it was ended from outside."""
+    wall_s: float
+    lines: list[tuple[float, str]]
+    errors: str
+
+
+def free_port() -> int:
+    """Return a port that nobody listens at."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+def under_torchrun(
+    machine: Machine,
+    script: Path,
+    arguments: Sequence[str] = (),
+    *,
+    enough: Callable[[str], bool] = lambda line: False,
+    patience_s: float = 600.0,
+    data: Path | None = None,
+    env: dict[str, str] | None = None,
+    caches: Path | None = None,
+) -> Bare:
+    """
+    Run a script on one GPU until a line is `enough`, it ends, or patience does; then kill all of it.
+
+    `caches` is where compilers keep their work; by default a fresh folder.
+    """
+    with tempfile.TemporaryDirectory(prefix="bare-") as name:
+        folder = Path(name)
+        for file in script.parent.glob("*.py") if script.name == "train_gpt2.py" else (script,):
+            (folder / file.name).write_bytes(file.read_bytes())
+        (folder / "data").mkdir()
+        (folder / "logs" / "final").mkdir(parents=True)
+        (folder / "data" / "fineweb10B").symlink_to(data or machine.data)
+        argv = [sys.executable, "-m", "torch.distributed.run", "--nnodes=1", "--nproc_per_node=1"]
+        argv += ["--master_addr=127.0.0.1", f"--master_port={free_port()}", script.name, *arguments]
+        kept = caches or folder
+        places = {"TORCHINDUCTOR_CACHE_DIR": kept / "inductor", "TRITON_CACHE_DIR": kept / "triton"}
+        (folder / "tmp").mkdir()
+        places["TMPDIR"] = folder / "tmp"
+        given = {**os.environ, **{k: str(v) for k, v in places.items()}, "DATA_PATH": ".", **(env or {})}
+        with (folder / "stderr").open("w+b") as errors:
+            began = time.monotonic()
+            process = subprocess.Popen(
+                argv, cwd=folder, env=given, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors
+            )
+            timer = threading.Timer(patience_s, _end, (process.pid,))
+            timer.start()
+            lines: list[tuple[float, str]] = []
+            ended = False
+            assert process.stdout
+            for raw in process.stdout:
+                lines.append((time.monotonic() - began, raw.decode(errors="replace").rstrip("\n")))
+                if enough(lines[-1][1]):
+                    ended = True
+                    break
+            wall_s = time.monotonic() - began
+            late = not timer.is_alive()
+            timer.cancel()
+            _end(process.pid)
+            process.stdout.close()
+            code = process.wait()
+            errors.seek(0)
+            text = errors.read().decode(errors="replace")
+    return Bare(None if ended or late else code, wall_s, lines, text)
+
+
+def _end(pid: int) -> None:
+    processes.kill_all(processes.descendants([pid]))
+
+
+def until_step(number: int) -> Callable[[str], bool]:
+    """Return what tells whether a line is of a training step from `number` on."""
+
+    def enough(line: str) -> bool:
+        found = STEP.match(line) or CLASSIC_STEP.match(line)
+        return found is not None and int(found[1]) >= number
+
+    return enough
+
+
+def train_times(lines: Sequence[tuple[float, str]]) -> dict[int, tuple[float, int]]:
+    """Return step -> (seconds on the reader's clock, the script's own milliseconds)."""
+    found = ((t, STEP.match(line)) for t, line in lines)
+    return {int(m[1]): (t, int(m[2])) for t, m in found if m}
+
+
+def losses(lines: Sequence[tuple[float, str]]) -> list[float]:
+    """Return the claimed validation losses in order."""
+    return [float(m[1]) for _, line in lines if (m := VAL.match(line))]
+
+
+def gpu_memory() -> list[tuple[int, int]]:
+    """Return (MiB in use, processes) of each GPU, by NVML."""
+    return [(gpu.used >> 20, len(gpu.processes)) for gpu in Driver().read().gpus]
+
+
+def submission(folder: Path, script: bytes, arguments: Sequence[str] = ()) -> Path:
+    """Write a submission and return its folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "train_gpt2.py").write_bytes(script)
+    (folder / "run.toml").write_text(f"args = {json.dumps(list(arguments))}\n")
+    return folder
+
+
+def row(*cells: object) -> None:
+    """Print a row of a Markdown table."""
+    print("| " + " | ".join(str(c) for c in cells) + " |", flush=True)
