@@ -65,8 +65,9 @@ hostile: setup runtime ## run every attack for real in runc and Docker, and writ
 crash: setup runtime ## kill the kit at every moment and break what it stands on; write the table: [RUNTIME=runc]
 	@$(BIN)/python tests/crash --record $(if $(RUNTIME),--runtime $(RUNTIME))
 
-bench: setup ## time what is claimed to be fast, side by side
+bench: setup ## time what is claimed to be fast, side by side: [ERA=torch-2.5.1] [IMAGES="assemble build load run disk"]
 	@$(BIN)/python benchmarks/bootstrap.py
+	@$(BIN)/python benchmarks/images.py --era $(or $(ERA),torch-2.5.1) $(IMAGES)
 
 lint: setup ## format check, lint, types, import contract, docstrings
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports --no-cache && $(BIN)/interrogate -q kit

@@ -22,6 +22,7 @@ def changes(found: Sequence[Change], before: str, after: str) -> list[str]:
     lines: list[str] = []
     for layer in dict.fromkeys(c.layer for c in found):
         mine = [c for c in found if c.layer == layer]
+        mine.sort(key=lambda c: None in (c.before, c.after))
         only = [sum(c.after is None for c in mine), sum(c.before is None for c in mine)]
         lines.append(
             f"entries of layer {layer}: {len(mine) - sum(only)} changed,"

@@ -222,8 +222,17 @@ def test_wrong_bytes_in_a_mirror_are_refused_and_do_not_stay(promised, tmp_path)
     assert ensure(promised, store).era == "tiny"
 
 
-def test_a_file_that_is_cut_off_in_a_mirror_is_refused_with_both_sizes(promised, tmp_path):
-    victim = promised.mirror / read_lock(promised.spec).wheels[0].name
+def test_another_wheel_under_the_locked_name_is_refused(promised, tmp_path):
+    lock = read_lock(promised.spec)
+    locked, other = (promised.mirror / wheel.name for wheel in lock.wheels)
+    locked.write_bytes(other.read_bytes())
+    with pytest.raises(DigestMismatch, match=f"{locked.name} from mirror .* has sha256 {sha256_file(other)}"):
+        ensure(promised, Store(tmp_path / "s"))
+
+
+@pytest.mark.parametrize("kind", ["debs", "wheels"])
+def test_a_file_that_is_cut_off_in_a_mirror_is_refused_with_both_sizes(promised, tmp_path, kind):
+    victim = promised.mirror / getattr(read_lock(promised.spec), kind)[0].name
     size = victim.stat().st_size
     victim.write_bytes(victim.read_bytes()[:-7])
     with pytest.raises(DigestMismatch, match=f"{size - 7} of {size} bytes"):
