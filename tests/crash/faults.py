@@ -21,6 +21,7 @@ from killing import REPOSITORY, Bench, look
 
 from kit.bundle.keys import trusted
 from kit.bundle.verify import open_bundle
+from kit.series.record import read
 
 SPEEDRUN = (sys.executable, "-m", "kit.cli")
 QUICK = killing.GUEST.replace("0.4", "0.05")
@@ -348,6 +349,29 @@ def many_bundles(bench: Bench, count: int = 10_000) -> Found:
     return Found(f"A runs folder with {count:,} records (made in {pressed:.0f} s)", spelled, tuple(wrong))
 
 
+def series_killed(bench: Bench) -> Found:
+    """The kit is killed in the second run of a series of four."""
+    out = bench.out()
+    process = bench.start(bench.command(out, "-", "kill", "--runs", "4"))
+    while len(killing.reserved(out)) < 2 and process.poll() is None:
+        time.sleep(0.02)
+    process.kill()
+    process.communicate()
+    later = ended(bench, bench.command(out, script=QUICK))
+    wrong = [*later.wrong(1), *one_run(bench, out, ("lost", "completed"))]
+    (series,) = out.glob("s03-*")
+    shown = ended(bench, [*SPEEDRUN, "series", str(series), "--keys", str(bench.keys)])
+    wrong += shown.wrong(0, 1)
+    body = read(series / "series.json", trusted(bench.keys))[0]
+    if len(body.ended.not_started) != 2:
+        wrong.append(f"never started: {body.ended.not_started}")
+    return Found(
+        "The kit is killed in the second of a series' four runs",
+        "the next `eval` signs both runs' records and the series': one completed, one lost, two named as never started",
+        tuple(wrong),
+    )  # fmt: skip
+
+
 def engine_killed(bench: Bench) -> Found:
     """The Docker daemon is killed under a guest."""
     sys.path.insert(0, str(REPOSITORY / "tests" / "integration"))
@@ -383,6 +407,6 @@ def engine_killed(bench: Bench) -> Found:
 
 FAULTS: tuple[Fault, ...] = (
     full_runs_folder, full_store, clock_set_back, no_network, two_runs_at_once, two_builds_at_once, read_only_home,
-    loud_guest, large_log_beside_a_bundle, slow_guest, many_bundles,
+    series_killed, loud_guest, large_log_beside_a_bundle, slow_guest, many_bundles,
 )  # fmt: skip
 OF_DOCKER: tuple[Fault, ...] = (engine_killed,)

@@ -189,7 +189,7 @@ def reserved(out: Path) -> list[str]:
 def litter(out: Path) -> list[str]:
     """What lies in a folder of runs that no finished run has."""
     wanted = {"guest.log", "result.json", "signer.pem", "stamps", "submission", "audit"}
-    found = [p.name for p in out.iterdir() if not p.name.startswith("r")] if out.is_dir() else []
+    found = [p.name for p in out.iterdir() if not p.name.startswith(("r", "s"))] if out.is_dir() else []
     return found + [str(p.relative_to(out)) for p in out.glob("r*/*") if p.name not in wanted]
 
 
