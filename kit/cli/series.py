@@ -42,11 +42,12 @@ def command(folder: Path, as_json: bool, keys: Path) -> int:
     """
     from kit.bundle.keys import trusted
     from kit.cli.score import require_extra
+    from kit.facts import facts_root
 
     require_extra()
     from kit.series.figures import open_series
 
-    found = open_series(folder, trusted(keys))
+    found = open_series(folder, trusted(keys), facts_root() / "records")
     _show(found, as_json)
     if not found.trusted:
         note("signed by a key that you do not trust")
@@ -70,7 +71,7 @@ def run_series(request: Request, asked: Asked, places: Places, wanted: Wanted | 
             found, asked, places, lambda plan: listener(plan, cancelled), wanted, _tell_plan, _tell_end
         )
         stopped = cancelled()
-    figures = open_series(record.parent, trusted(places.keys))
+    figures = open_series(record.parent, trusted(places.keys), places.records)
     _show(figures, as_json)
     if not as_json:
         click.echo(str(record))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kit.bundle.agreement import Agreement, compare, tolerance
@@ -22,6 +22,7 @@ from kit.records import Record, load
 from kit.score.report import ConfigScore, RunScore, TaskScore, score
 from kit.score.rows import Role, Row, rows_of
 from kit.series.record import Arm
+from kit.series.timing import times_of
 from kit.submit.check import Checked
 from kit.submit.entry import Entry, Submitted
 from kit.submit.series import SubmittedSeries
@@ -49,16 +50,13 @@ class Result:
     """None for a retracted run and for a baseline."""
     baseline: bool
     """It is a record's own script."""
+    time: Time | None
+    """What it is scored by."""
 
     @property
     def run_id(self) -> str:
         """The run's id."""
         return self.submitted.found.predicate.run.id
-
-    @property
-    def time(self) -> Time | None:
-        """What it is scored by."""
-        return time_of(self.submitted.found.predicate)
 
     @property
     def curve(self) -> tuple[tuple[float, float], ...]:
@@ -142,12 +140,13 @@ def rank(checked: Checked, root: Path, tasks: Sequence[Task]) -> Board:
     record_of = functools.cache(lambda number: load(root / "records", number))
     verdicts = list(_reruns(accepted, firsts, record_of))
     own = [s for s in accepted if s.found.predicate.reproduces is None]
-    named = [(s, row) for s in own for row in rows_of(s.found, record_of, config_of(s.entry))]
+    times = _times(own, checked.series)
+    named = [(s, _timed(row, times)) for s in own for row in rows_of(s.found, record_of, config_of(s.entry))]
     counted = [row for s, row in named if s.entry.retracted is None]
     counted += _never_started(checked.series, counted)
     overall = _scores(counted, tasks)
     scores = {(c.config, t.task): t for c in overall for t in c.tasks}
-    groups = list(_groups(named, verdicts, scores, checked.series))
+    groups = list(_groups(named, verdicts, scores, checked.series, times))
     return Board(
         groups=tuple(sorted((g for g in groups if not g.results[0].baseline), key=_order)),
         baselines=tuple(sorted((g for g in groups if g.results[0].baseline), key=_order)),
@@ -155,6 +154,19 @@ def rank(checked: Checked, root: Path, tasks: Sequence[Task]) -> Board:
         series=tuple(sorted(checked.series, key=lambda s: (s.papers.plan.record, s.papers.plan.id))),
         refused=_refused(checked),
     )
+
+
+def _times(own: Sequence[Submitted], series: Sequence[SubmittedSeries]) -> dict[str, Time]:
+    """Return each run's time by its id; in a series, measured against its start arm too."""
+    predicates = {s.found.predicate.run.id: s.found.predicate for s in own}
+    times = {run: time for run, p in predicates.items() if (time := time_of(p)) is not None}
+    for one in series:
+        times |= times_of(one.papers.plan, predicates)
+    return times
+
+
+def _timed(row: Row, times: Mapping[str, Time]) -> Row:
+    return replace(row, time_ms=times[row.run].total) if row.time_ms is not None else row
 
 
 def _never_started(series: Sequence[SubmittedSeries], rows: Sequence[Row]) -> list[Row]:
@@ -214,6 +226,7 @@ def _groups(
     verdicts: Sequence[tuple[Sha256, Sha256, Agreement]],
     scores: Mapping[tuple[str, int], TaskScore],
     series: Sequence[SubmittedSeries],
+    times: Mapping[str, Time],
 ) -> Iterator[Group]:
     together: dict[tuple[int, str, bool], list[Submitted]] = {}
     for found, row in named:
@@ -223,7 +236,7 @@ def _groups(
     for (task, config, baseline), members in together.items():
         scored = None if baseline else scores.get((config, task))
         runs = {r.run: r for r in scored.runs} if scored else {}
-        results = [_result(m, verdicts, runs, baseline) for m in members]
+        results = [_result(m, verdicts, runs, baseline, times) for m in members]
         entry = members[0].entry
         theirs = (s for s in series if (s.papers.plan.record, config_of(s.entry)) == (task, config))
         yield Group(
@@ -243,6 +256,7 @@ def _result(
     verdicts: Sequence[tuple[Sha256, Sha256, Agreement]],
     runs: Mapping[str, RunScore],
     baseline: bool,
+    times: Mapping[str, Time],
 ) -> Result:
     about = [(key, how) for first, key, how in verdicts if first == found.bundle_sha256]
     agreed = tuple(sorted({key for key, how in about if how is Agreement.REPRODUCED}))
@@ -257,6 +271,7 @@ def _result(
         contradicted_by=against,
         score=None if gone or baseline else runs.get(found.found.predicate.run.id),
         baseline=baseline,
+        time=times.get(found.found.predicate.run.id),
     )
 
 

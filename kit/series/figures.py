@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from kit.bundle import folder
 from kit.bundle.keys import Trusted
-from kit.bundle.predicate import Predicate, Verdict
-from kit.bundle.timing import Time, outside_ms, time_of
+from kit.bundle.predicate import Verdict
+from kit.bundle.timing import Time
 from kit.bundle.verify import Verified, open_bundle
 from kit.digest import sha256_file
 from kit.errors import DigestMismatch, PrerequisiteError
 from kit.metrics import MeanTest, Ratio, fieller, mean_below, mean_interval
-from kit.series.papers import differences, read_papers
+from kit.series.papers import differences, other_scripts, read_papers
 from kit.series.record import PLAN, Arm, SeriesBody, Slot
+from kit.series.timing import has_loss, times_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class Member:
     @property
     def counts(self) -> bool:
         """It ended with a loss."""
-        return self.found is not None and _has_loss(self.found.predicate)
+        return self.found is not None and has_loss(self.found.predicate)
 
     @property
     def loss(self) -> float | None:
@@ -77,17 +78,20 @@ class SeriesFigures:
         return self.ratio is not None and not self.ratio.resolved
 
 
-def open_series(path: Path, trusted: Trusted) -> SeriesFigures:
+def open_series(path: Path, trusted: Trusted, records: Path) -> SeriesFigures:
     """
     Verify a series: plan, record, every run's bundle with its files, and that each is the reserved one.
 
-    `path` is the series' folder; its runs are beside it. Raises as `read_papers` and `open_bundle`;
-    `DigestMismatch` if a run is not the reserved one, or is missing.
+    `path` is the series' folder; its runs are beside it; `records` has the facts about records. Raises as
+    `read_papers` and `open_bundle`; `DigestMismatch` if a run is not the reserved one, or is missing, or if
+    an arm is not its record's own script.
     """
     where = path.parent if path.is_file() else path
     if not (where / PLAN).is_file():
         raise PrerequisiteError(f"{where} is no folder of a series", "give <out>/<series_id>")
     papers = read_papers(where, trusted)
+    for why in other_scripts(papers.plan, records):
+        raise DigestMismatch(why)
     found = []
     for slot in papers.plan.slots:
         run = None
@@ -97,31 +101,9 @@ def open_series(path: Path, trusted: Trusted) -> SeriesFigures:
                 raise DigestMismatch(f"{run.path} {why}")
         found.append((slot, run))
     known = papers.trusted and all(run.trusted for _, run in found if run)
-    outside = _outside_ms([run.predicate for slot, run in found if slot.arm is Arm.START and run])
-    members = tuple(Member(slot, run, _time(slot, run, outside)) for slot, run in found)
+    times = times_of(papers.plan, {slot.run_id: run.predicate for slot, run in found if run})
+    members = tuple(Member(slot, run, times.get(slot.run_id)) for slot, run in found)
     return _figures(SeriesBody(papers.plan, papers.ended), known, members)
-
-
-def _outside_ms(starts: list[Predicate]) -> float | None:
-    """Return what the start record's own runs need outside their clock here: their mean, or None."""
-    outside = [ms for p in starts if _has_loss(p) and (ms := outside_ms(p)) is not None]
-    return sum(outside) / len(outside) if outside else None
-
-
-def _time(slot: Slot, run: Verified | None, outside: float | None) -> Time | None:
-    """Return a run's time; a candidate's excess is its audit's, else what the series' start arm shows."""
-    time = time_of(run.predicate) if run and _has_loss(run.predicate) else None
-    if time is None or run is None or slot.arm is not Arm.CANDIDATE:
-        return time
-    mine = outside_ms(run.predicate)
-    if time.excess is None and mine is not None and outside is not None:
-        return replace(time, excess=max(0.0, mine - outside))
-    return time
-
-
-def _has_loss(p: Predicate) -> bool:
-    """Tell whether a run ended with a loss, whether that reached the target or not."""
-    return p.score.verdict in (Verdict.REACHED, Verdict.MISSED)
 
 
 def _figures(body: SeriesBody, known: bool, members: tuple[Member, ...]) -> SeriesFigures:

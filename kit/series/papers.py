@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kit.bundle.keys import Trusted
+from kit.bundle.predicate import Profile
 from kit.bundle.verify import Verified
 from kit.digest import Sha256, sha256_file
 from kit.errors import DigestMismatch, PrerequisiteError
-from kit.series.record import PLAN, RECORD, Ended, SeriesPlan, Slot, read
+from kit.records import load, own_digest
+from kit.series.record import PLAN, RECORD, Arm, Ended, SeriesPlan, Slot, read
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,23 @@ def read_papers(where: Path, trusted: Trusted, unfinished: bool = False) -> Pape
     if sorted([*bundles, *ended.not_started]) != reserved or len(set(reserved)) != len(reserved):
         raise DigestMismatch(f"{where / RECORD} does not account for every reserved run")
     return Papers(body.plan, plan_sha256, ended, bundles, known and known_too)
+
+
+def other_scripts(plan: SeriesPlan, records: Path) -> Iterator[str]:
+    """
+    Yield what is reserved as a record's own script and is another; `records` has this kit's facts about them.
+
+    Of the smoke profile nothing: both of its records are the reference trainer.
+    """
+    if plan.profile is Profile.SMOKE or all(slot.arm is Arm.CANDIDATE for slot in plan.slots):
+        return
+    start = load(records, plan.record)
+    own = {Arm.START: own_digest(start)}
+    if start.next_record is not None:
+        own[Arm.TARGET] = own_digest(load(records, start.next_record))
+    for slot in plan.slots:
+        if slot.arm is not Arm.CANDIDATE and slot.submission_sha256 != own.get(slot.arm):
+            yield f"{slot.run_id} is not the {slot.arm} record's own script, or that of another kit's version"
 
 
 def differences(papers: Papers, found: Verified, bundle_sha256: Sha256) -> Iterator[str]:

@@ -18,6 +18,8 @@ from kit.bundle.statement import SUBMISSION
 from kit.bundle.verdict import obstacles
 from kit.digest import sha256_bytes
 from kit.errors import KitError, PrerequisiteError
+from kit.facts import facts_root
+from kit.series.papers import other_scripts
 from kit.submit import series as series_folder
 from kit.submit.entry import FILES, ROOT, Submitted, open_submitted, place_of
 from kit.submit.finding import BYTES, Finding, Rule
@@ -137,6 +139,8 @@ def _series(root: Path, place: str, trusted: Trusted, findings: list[Finding]) -
         return
     if place != right:
         findings.append(Finding(place, Rule.LAYOUT, f"by its content its place is {right}"))
+    for why in other_scripts(found.papers.plan, facts_root() / "records"):
+        findings.append(Finding(place, Rule.INVALID, why))
     if not found.papers.trusted:
         findings.append(Finding(place, Rule.UNTRUSTED, "the key of its plan or record is not trusted"))
     yield found

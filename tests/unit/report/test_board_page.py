@@ -131,6 +131,36 @@ def test_what_a_run_needed_outside_its_clock_counts_and_is_shown(board):
     assert "outside its clock" in render(board.rank(), "Board", len(TASKS))
 
 
+def test_an_interleaved_series_is_scored_between_its_own_arms_with_what_it_needs_outside_its_clock(
+    board, press, tmp_path, monkeypatch
+):
+    scripts = {Arm.START: b"# 3\n", Arm.TARGET: b"# 4\n", Arm.CANDIDATE: SCRIPT}
+    own = {3: scripts[Arm.START], 4: scripts[Arm.TARGET]}
+    for place in ("kit.series.papers", "kit.score.rows"):
+        monkeypatch.setattr(f"{place}.own_digest", lambda r: press.tree_of(own.get(r.number, b"?")))
+    times = {Arm.START: 9_000, Arm.TARGET: 5_000, Arm.CANDIDATE: 6_000}
+    arms = 2 * tuple(times)
+    ids = {n: f"r{4 if arm is Arm.TARGET else 3:02d}-20260101T000000Z-{n:08x}" for n, arm in enumerate(arms)}
+    slots = tuple(Slot(ids[n], f"{n:032x}", arm, press.tree_of(scripts[arm])) for n, arm in enumerate(arms))
+    created = "2026-01-01T00:00:00.000+00:00"
+    plan = SeriesPlan(new_series_id(3), created, 3, Profile.FULL, Rule.ALL_RUNS, slots)
+    with opened(tmp_path / "runs", plan, press.MAKE.SIGNER) as (where, digest):
+        for n, arm in enumerate(arms):
+            sample = press.Sample(
+                n, script=scripts[arm], time_ms=times[arm] + n, late_s=1.0 if arm is Arm.CANDIDATE else 0.0,
+                extra=(("series", Series(plan.id, digest)),),
+                **({"record": 4, "next_record": 5} if arm is Arm.TARGET else {}),
+            )  # fmt: skip
+            press.press(tmp_path / "runs", sample)
+        close(where, plan, press.MAKE.SIGNER, "all runs were made")
+    lay_out_series(where, *whole_series(where, board.trusted), Entry("an-agent"), board.root)
+    (group,) = board.rank().groups
+    assert [r.time.excess for r in group.results] == [1000.0, 1000.0]
+    assert group.score.kinds == ("same-machine",)
+    assert group.score.mean == pytest.approx((9_000 - 7_000) / (9_000 - 5_000), abs=1e-3)
+    assert {g.task for g in board.rank().baselines} == {3, 4}
+
+
 def test_what_was_not_accepted_is_listed_with_its_reasons_and_has_no_score(board, press):
     board.add(1)
     board.add(2, profile=Profile.SMOKE)

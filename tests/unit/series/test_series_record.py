@@ -13,6 +13,7 @@ from kit.bundle.predicate import Audit, AuditCheck, Outcome, Profile, Series, Se
 from kit.cli import run as speedrun
 from kit.digest import canonical_json
 from kit.errors import DigestMismatch, KitError, PrerequisiteError, SignatureError
+from kit.facts import facts_root
 from kit.metrics import fieller, mean_below
 from kit.series.conduct import Asked, order
 from kit.series.figures import open_series
@@ -21,6 +22,17 @@ from kit.series.record import Arm, Rule, SeriesPlan, Slot, close, close_lost, ne
 SCRIPTS = {arm: f"# {arm}\n".encode() for arm in Arm}
 ON_TIME = dict.fromkeys(Arm, 0.0)
 TIMES = {Arm.START: (9000, 9040, 8990), Arm.TARGET: (5000, 5030, 4990), Arm.CANDIDATE: (7000, 7010, 6960)}
+
+
+@pytest.fixture(autouse=True)
+def own_scripts(monkeypatch, press):
+    """Let the arms' scripts be those of records 3 and 4; the true ones are upstream's and not here."""
+    of = {3: SCRIPTS[Arm.START], 4: SCRIPTS[Arm.TARGET]}
+    monkeypatch.setattr("kit.series.papers.own_digest", lambda record: press.tree_of(of[record.number]))
+
+
+def opened_series(where, trusted):
+    return open_series(where, trusted, facts_root() / "records")
 
 
 @pytest.fixture
@@ -73,7 +85,7 @@ def test_every_round_begins_with_another_arm():
 
 
 def test_its_figures_are_those_of_its_runs(series, trusted):
-    found = open_series(series(losses=(3.2790, 3.2781, 3.2785)), trusted)
+    found = opened_series(series(losses=(3.2790, 3.2781, 3.2785)), trusted)
     assert found.trusted and len(found.members) == 9
     assert found.loss == mean_below((3.2790, 3.2781, 3.2785), 3.28)
     assert found.ratio == fieller(TIMES[Arm.START], TIMES[Arm.TARGET], TIMES[Arm.CANDIDATE])
@@ -94,7 +106,7 @@ def candidates(found):
 
 def test_what_a_candidate_needs_beyond_the_start_arm_outside_its_clock_is_added_to_its_time(series, trusted):
     late = {Arm.START: 30.0, Arm.TARGET: 40.0, Arm.CANDIDATE: 32.0}
-    found = open_series(series(late=late), trusted)
+    found = opened_series(series(late=late), trusted)
     assert [round(m.time.excess) for m in candidates(found)] == [2000] * 3
     assert [m.time.excess for m in found.members if m.slot.arm is not Arm.CANDIDATE] == [None] * 6
     more = [ms + 2000 for ms in TIMES[Arm.CANDIDATE]]
@@ -104,39 +116,49 @@ def test_what_a_candidate_needs_beyond_the_start_arm_outside_its_clock_is_added_
 
 
 def test_a_candidate_that_needs_less_outside_its_clock_gains_nothing(series, trusted):
-    found = open_series(series(late={Arm.START: 30.0, Arm.TARGET: 30.0, Arm.CANDIDATE: 1.0}), trusted)
+    found = opened_series(series(late={Arm.START: 30.0, Arm.TARGET: 30.0, Arm.CANDIDATE: 1.0}), trusted)
     assert [m.time.excess for m in candidates(found)] == [0.0] * 3
 
 
 def test_the_excess_that_an_audit_measured_goes_before_that_of_the_arms(series, trusted):
-    found = open_series(series(late=ON_TIME | {Arm.CANDIDATE: 9.0}, checks=excess(3.5)), trusted)
+    found = opened_series(series(late=ON_TIME | {Arm.CANDIDATE: 9.0}, checks=excess(3.5)), trusted)
     assert [m.time.excess for m in candidates(found)] == [3500.0] * 3
 
 
 def test_without_arms_and_audits_the_excess_is_unknown_and_not_0(series, trusted):
-    alone = open_series(series(interleave=False), trusted)
+    alone = opened_series(series(interleave=False), trusted)
     assert [m.time.excess for m in alone.members] == [None] * 3
     assert alone.members[0].time_ms == TIMES[Arm.CANDIDATE][0]
 
 
 def test_a_skipped_audit_measured_nothing(series, trusted):
-    found = open_series(series(interleave=False, checks=excess(0.0, Outcome.SKIPPED)), trusted)
+    found = opened_series(series(interleave=False, checks=excess(0.0, Outcome.SKIPPED)), trusted)
     assert [m.time.excess for m in found.members] == [None] * 3
+
+
+@pytest.mark.parametrize("arm", [Arm.START, Arm.TARGET])
+def test_an_arm_that_is_not_its_records_own_script_is_refused(series, trusted, monkeypatch, press, arm):
+    where = series()
+    other = {3: Arm.START, 4: Arm.TARGET}
+    scripts = {n: SCRIPTS[a] if a is not arm else b"# upstream's" for n, a in other.items()}
+    monkeypatch.setattr("kit.series.papers.own_digest", lambda record: press.tree_of(scripts[record.number]))
+    with pytest.raises(DigestMismatch, match=f"not the {arm} record's own script"):
+        opened_series(where, trusted)
 
 
 def test_a_gap_within_the_noise_is_unresolved(series, trusted):
     times = dict.fromkeys(Arm, (5000, 5400, 4700))
-    assert open_series(series(times=times), trusted).unresolved
+    assert opened_series(series(times=times), trusted).unresolved
 
 
 def test_a_run_that_missed_counts_with_its_loss(series, trusted):
-    found = open_series(series(interleave=False, losses=(3.2790, 3.2900, 3.2785)), trusted)
+    found = opened_series(series(interleave=False, losses=(3.2790, 3.2900, 3.2785)), trusted)
     assert found.loss.mean == pytest.approx((3.2790 + 3.2900 + 3.2785) / 3)
     assert found.arms[0].reached == 2 and found.arms[0].counted == 3
 
 
 def test_runs_that_never_started_are_named_and_take_the_p_away(series, trusted):
-    found = open_series(series(interleave=False, started=2), trusted)
+    found = opened_series(series(interleave=False, started=2), trusted)
     assert [m.found is None for m in found.members] == [False, False, True]
     assert found.loss is None
     assert len(found.body.ended.not_started) == 1
@@ -146,7 +168,7 @@ def test_a_bundle_that_is_left_out_afterwards_is_missed(series, trusted):
     where = series(interleave=False)
     shutil.rmtree(where.parent / "r03-20260101T000000Z-00000001")
     with pytest.raises(PrerequisiteError, match="00000001"):
-        open_series(where, trusted)
+        opened_series(where, trusted)
 
 
 def test_a_run_cannot_be_replaced_by_a_better_one(series, trusted, press, tmp_path):
@@ -157,7 +179,7 @@ def test_a_run_cannot_be_replaced_by_a_better_one(series, trusted, press, tmp_pa
     press.press(tmp_path, press.Sample(1, script=SCRIPTS[Arm.CANDIDATE], final_loss=3.2700))
     assert plan != json.loads((run / "result.json").read_bytes())
     with pytest.raises(DigestMismatch, match="not the run that was reserved"):
-        open_series(where, trusted)
+        opened_series(where, trusted)
 
 
 def test_a_reserved_run_with_another_script_is_refused(series, trusted, press, tmp_path):
@@ -168,7 +190,7 @@ def test_a_reserved_run_with_another_script_is_refused(series, trusted, press, t
     extra = (("series", Series(digest["id"], digest["plan_sha256"])),)
     press.press(tmp_path, press.Sample(1, script=b"# other\n", extra=extra))
     with pytest.raises(DigestMismatch, match="another submission"):
-        open_series(where, trusted)
+        opened_series(where, trusted)
 
 
 def test_a_second_run_under_the_reserved_id_is_refused(series, trusted, press, tmp_path):
@@ -179,7 +201,7 @@ def test_a_second_run_under_the_reserved_id_is_refused(series, trusted, press, t
     extra = (("series", Series(digest["id"], digest["plan_sha256"])),)
     press.press(tmp_path, press.Sample(1, script=SCRIPTS[Arm.CANDIDATE], final_loss=3.27, extra=extra))
     with pytest.raises(DigestMismatch, match="record binds"):
-        open_series(where, trusted)
+        opened_series(where, trusted)
 
 
 @pytest.mark.parametrize("name", ["plan.json", "series.json"])
@@ -191,7 +213,7 @@ def test_no_byte_of_plan_and_record_can_change_unnoticed(series, trusted, name):
         changed[at] ^= 1
         (where / name).write_bytes(changed)
         with pytest.raises(KitError):
-            open_series(where, trusted)
+            opened_series(where, trusted)
 
 
 def test_another_plan_of_the_same_signer_does_not_fit(series, trusted, press, tmp_path):
@@ -200,22 +222,22 @@ def test_another_plan_of_the_same_signer_does_not_fit(series, trusted, press, tm
     body["predicate"]["plan"]["slots"] = body["predicate"]["plan"]["slots"][:1]
     (where / "plan.json").write_bytes(press.MAKE.signed(canonical_json(body)))
     with pytest.raises(DigestMismatch, match="subjects"):
-        open_series(where, trusted)
+        opened_series(where, trusted)
 
 
 def test_a_strangers_series_is_read_but_not_trusted(series, press):
     where = series(interleave=False)
-    found = open_series(where, Trusted((press.MAKE.STRANGER.public,)))
+    found = opened_series(where, Trusted((press.MAKE.STRANGER.public,)))
     assert not found.trusted
     (where / "signer.pem").unlink()
     with pytest.raises(SignatureError):
-        open_series(where, Trusted((press.MAKE.STRANGER.public,)))
+        opened_series(where, Trusted((press.MAKE.STRANGER.public,)))
 
 
 def test_the_record_of_a_lost_series_is_written_later(series, trusted, press, tmp_path):
     where = series(interleave=False, started=1, end=False)
     assert close_lost(tmp_path, press.MAKE.SIGNER) == [where / "series.json"]
-    found = open_series(where, trusted)
+    found = opened_series(where, trusted)
     assert found.body.ended.reason == "the kit ended before the series did"
     assert len(found.body.ended.not_started) == 2
     assert close_lost(tmp_path, press.MAKE.SIGNER) == []

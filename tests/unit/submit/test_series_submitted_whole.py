@@ -19,6 +19,13 @@ SCRIPTS = {arm: f"# {arm}\n".encode() for arm in Arm}
 INTERLEAVED = (Arm.START, Arm.TARGET, Arm.CANDIDATE) * 2
 
 
+@pytest.fixture(autouse=True)
+def own_scripts(monkeypatch, press):
+    """Let the arms' scripts be those of records 3 and 4; the true ones are upstream's and not here."""
+    of = {3: SCRIPTS[Arm.START], 4: SCRIPTS[Arm.TARGET]}
+    monkeypatch.setattr("kit.series.papers.own_digest", lambda record: press.tree_of(of[record.number]))
+
+
 @pytest.fixture
 def ran(tmp_path, press):
     """Print a series into `runs` and return its folder."""
@@ -91,6 +98,14 @@ def test_a_slow_baseline_cannot_be_left_out_either(board, trusted):
     shutil.rmtree(start)
     checked = check(root, trusted)
     assert checked.accepted == () and start.name in of_series(checked)[own.name]
+
+
+def test_a_slower_script_in_place_of_the_start_records_is_refused(board, trusted, monkeypatch, press):
+    root, runs, own = board(arms=INTERLEAVED)
+    monkeypatch.setattr("kit.series.papers.own_digest", lambda record: press.tree_of(b"# upstream's"))
+    checked = check(root, trusted)
+    assert {f.rule for f in checked.findings if f.where.endswith(own.name)} == {Breach.INVALID}
+    assert checked.accepted == () and len(of_series(checked)) == len(runs)
 
 
 def test_runs_without_the_documents_of_their_series_are_refused(board, trusted):

@@ -1,0 +1,35 @@
+"""The times of a series' runs, a candidate's with what it needs outside its own clock. Verifies nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from kit.bundle.predicate import Predicate, Verdict
+from kit.bundle.timing import Time, outside_ms, time_of
+from kit.series.record import Arm, SeriesPlan
+
+
+def has_loss(p: Predicate) -> bool:
+    """Tell whether a run ended with a loss, whether that reached the target or not."""
+    return p.score.verdict in (Verdict.REACHED, Verdict.MISSED)
+
+
+def times_of(plan: SeriesPlan, runs: Mapping[str, Predicate]) -> dict[str, Time]:
+    """
+    Return the time of every run that ended with a loss, by its id; `runs` are those that were made.
+
+    A candidate's excess is its audit's; else what it needs outside its own clock beyond the mean of the start
+    record's own runs in this series; None where there are none.
+    """
+    found = [(slot, p) for slot in plan.slots if (p := runs.get(slot.run_id)) is not None and has_loss(p)]
+    starts = [ms for slot, p in found if slot.arm is Arm.START and (ms := outside_ms(p)) is not None]
+    times: dict[str, Time] = {}
+    for slot, p in found:
+        time, mine = time_of(p), outside_ms(p)
+        if time is None:
+            continue
+        if slot.arm is Arm.CANDIDATE and time.excess is None and mine is not None and starts:
+            time = replace(time, excess=max(0.0, mine - sum(starts) / len(starts)))
+        times[slot.run_id] = time
+    return times
