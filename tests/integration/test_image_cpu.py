@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from kit.cli.options import default_store
 from kit.digest import files_under
 from kit.facts import facts_root
 from kit.image import build
@@ -28,10 +29,9 @@ IMAGES = facts_root() / "images"
 RUNC = shutil.which("runc", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
 
 @pytest.fixture(scope="session")
-def store(tmp_path_factory) -> Store:
-    """A store with the artifacts of the cpu era; `SPEEDRUN_TEST_STORE` names one to reuse."""
-    reused = os.environ.get("SPEEDRUN_TEST_STORE")
-    store = Store(Path(reused) if reused else tmp_path_factory.mktemp("store"))
+def store() -> Store:
+    """The user's store, with the artifacts of the cpu era."""
+    store = Store(default_store())
     fetch(read_lock(read_spec(IMAGES, "cpu")), store, default_fetchers(None))
     return store
 
