@@ -28,6 +28,7 @@ pytestmark = pytest.mark.network
 IMAGES = facts_root() / "images"
 RUNC = shutil.which("runc", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
 
+
 @pytest.fixture(scope="session")
 def store() -> Store:
     """The user's store, with the artifacts of the cpu era."""
