@@ -137,12 +137,24 @@ def _fill(folder: RunFolder, intent: bytes, submission: Path) -> None:
     folder.stamps.touch()
     with folder.ballast.open("wb") as f:
         os.posix_fallocate(f.fileno(), 0, BALLAST)
-    shutil.copytree(submission, folder.submission, copy_function=shutil.copyfile)
-    for path in [folder.submission, *folder.submission.rglob("*")]:
-        path.chmod(0o755 if path.is_dir() else 0o444)
-        sync(path)
+    _copy(submission, folder.submission)
     write_atomic(folder.intent, intent)
     sync(folder.path)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a folder of plain files durably; `shutil.copytree` would not say which error it was."""
+    target.mkdir()
+    for path in sorted(source.iterdir()):
+        copy = target / path.name
+        if path.is_dir():
+            _copy(path, copy)
+            continue
+        shutil.copyfile(path, copy)
+        copy.chmod(0o444)
+        sync(copy)
+    target.chmod(0o755)
+    sync(target)
 
 
 @contextlib.contextmanager

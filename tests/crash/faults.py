@@ -119,7 +119,7 @@ def full_runs_folder(bench: Bench) -> Found:
             codes[kib] = done.code
             wrong += [f"{kib} KiB: {w}" for w in done.wrong(1, 5)]
             if done.code == 5:
-                said.add(re.sub(r" of /.*", "", done.error))
+                said.add(re.sub(r" of /.*", " of …", done.error.removeprefix("error: ")))
             ids = killing.reserved(out)
             if killing.await_gone(ids, time.monotonic()) is None:
                 wrong.append(f"{kib} KiB: left: {killing.left_of(ids)}")
@@ -130,8 +130,8 @@ def full_runs_folder(bench: Bench) -> Found:
             if ids:
                 wrong += [f"{kib} KiB: {w}" for w in one_run(bench, out, ("lost", "completed"))]
     full = sum(code == 5 for code in codes.values())
-    if not full or codes[4096] != 1:
-        wrong.append(f"exit codes by size: {codes}")
+    if not full or codes[4096] != 1 or len(said) != 1:
+        wrong.append(f"exit codes by size: {codes}; {said}")
     return Found(
         "The disk of the runs folder is full (tmpfs of 4 KiB to 4 MiB)",
         f"{full} of {len(codes)} sizes too small: exit 5, `{'; '.join(sorted(said))}`, every reserved run has its record at once",
