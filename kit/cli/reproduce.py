@@ -125,7 +125,9 @@ def _tell(first: First) -> None:
 
 def _spell(found: Reproduction) -> None:
     c = found.comparison
-    note(f"{c.agreement.upper()}" + ("" if not c.reasons else f": {'; '.join(c.reasons)}"))
+    why = "; ".join(c.reasons)
+    agreed = c.agreement == "reproduced"
+    note(f"{c.agreement.upper()}" + ("" if not why else f" ({why})" if agreed else f": {why}"))
     if c.loss_difference is not None:
         note(f"  final loss {c.loss_difference:+.4f} (allowed: {c.tolerance.loss:.4f} either way)")
     if c.curve_difference is not None:
