@@ -30,12 +30,12 @@ def main() -> int:
     wrong, minutes = 0, 0.0
     for runtime in a.runtime:
         with tempfile.TemporaryDirectory(prefix="hostile-") as name, lanes.engine(runtime) as env:
-            told = Told(runtime)
+            told = Told(runtime, a.record)
             found = lanes.conduct(attacks, Path(name), runtime, env, told)
         wrong += told.wrong
         minutes += found.wall_s / 60
-        if a.record:
-            threat_model.keep(runtime, found, whole=not a.only)
+        if a.record and not a.only:
+            threat_model.timed(runtime, found)
     sys.stderr.write(
         f"{len(attacks)} attacks in {', '.join(a.runtime)}: {wrong} not as expected, {minutes:.1f} minutes\n"
     )
@@ -43,10 +43,10 @@ def main() -> int:
 
 
 class Told:
-    """Says on stderr what came of each attack, and counts those that did not come out as expected."""
+    """Says on stderr what came of each attack, keeps it, and counts what did not come out as expected."""
 
-    def __init__(self, runtime: str) -> None:
-        self.runtime, self.wrong = runtime, 0
+    def __init__(self, runtime: str, record: bool) -> None:
+        self.runtime, self.record, self.wrong = runtime, record, 0
 
     def __call__(self, attack: suite.Attack, found: suite.Recorded | Exception) -> None:
         if isinstance(found, Exception):

@@ -74,10 +74,11 @@ def conduct(
             if isinstance(found, suite.Recorded):
                 outcomes.append(found)
 
+    beside = sorted((a for a in attacks if not alone(a)), key=lambda a: (a.kind, -len(a.audit), a.name))
+    with ThreadPoolExecutor(LANES) as lanes:
+        list(lanes.map(once, beside))
     for attack in (a for a in attacks if alone(a)):
         once(attack)
-    with ThreadPoolExecutor(LANES) as lanes:
-        list(lanes.map(once, (a for a in attacks if not alone(a))))
     return Found(outcomes, time.monotonic() - began)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import lanes
 from known import ELSEWHERE, OPERATOR, PATTERNS
-from suite import NOISE_IN, REPOSITORY, Attack, Came, load, to_json
+from suite import NOISE_IN, REPOSITORY, Attack, Came, Recorded, load, to_json
 
 from kit.audit.registry import CHECKS
 
@@ -32,15 +32,36 @@ Kept = dict[str, dict[str, Any]]
 """Runtime -> what is kept of its last pass: `minutes`, `cores`, and `outcomes` by the attack's name."""
 
 
-def keep(runtime: str, found: lanes.Found, whole: bool) -> None:
-    """Keep the outcomes of one runtime beside those of others, and write the page."""
+def keep(runtime: str, found: Recorded) -> None:
+    """Keep what came of one attack in one runtime, beside what there is, and write the page."""
+    kept = _read()
+    _pass(kept, runtime)["outcomes"][found.name] = to_json(found)
+    _write(kept)
+
+
+def timed(runtime: str, found: lanes.Found) -> None:
+    """Keep how long a whole pass took; what is kept of attacks that were not in it goes."""
+    kept, names = _read(), {r.name for r in found.outcomes}
+    mine = _pass(kept, runtime)
+    mine |= {
+        "minutes": round(found.wall_s / 60, 1),
+        "cores": os.cpu_count(),
+        "load": round(os.getloadavg()[2], 1),
+    }
+    mine["outcomes"] = {n: o for n, o in mine["outcomes"].items() if n in names}
+    _write(kept)
+
+
+def _read() -> Kept:
     kept: Kept = json.loads(KEPT.read_text()) if KEPT.exists() else {}
-    mine = kept.setdefault(runtime, {"minutes": 0.0, "cores": 0, "outcomes": {}})
-    outcomes = {r.name: to_json(r) for r in found.outcomes}
-    if whole:
-        mine |= {"minutes": round(found.wall_s / 60, 1), "cores": os.cpu_count(), "outcomes": outcomes}
-    else:
-        mine["outcomes"] |= outcomes
+    return kept
+
+
+def _pass(kept: Kept, runtime: str) -> dict[str, Any]:
+    return kept.setdefault(runtime, {"minutes": 0.0, "cores": os.cpu_count(), "load": 0.0, "outcomes": {}})
+
+
+def _write(kept: Kept) -> None:
     KEPT.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n")
     PAGE.write_text(page(load(), kept))
 
@@ -94,11 +115,12 @@ def _head(attacks: list[Attack], kept: Kept) -> str:
         cells = " | ".join(str(counts[c.value]) for c in ORDER[:5])
         lines.append(f"| {runtime} | {len(mine)} | {cells} | {kept[runtime]['minutes']:.1f} |")
     cores = " and ".join(sorted({str(kept[r]["cores"]) for r in kept}))
+    loads = " and ".join(f"{kept[r].get('load', 0.0):.1f}" for r in _runtimes(kept))
     passed = [a for a in attacks if _came(kept, a.name) != Came.CAUGHT and a.expect == Came.NOT_CAUGHT]
     lines += [
         "",
-        f"The minutes are those of a machine of {cores} cores, two attacks at a time where it is not about time. Of the attacks",
-        "that are not caught, all are *adaptive*: written, or sized, against this very kit"
+        f"The minutes are those of a machine of {cores} cores (load average {loads}), two attacks at a time where it is not about time.",
+        "Of the attacks that are not caught, all are *adaptive*: written, or sized, against this very kit"
         + (f" ({', '.join(f'`{a.name}`' for a in passed)})." if passed else "."),
     ]
     return "\n".join(lines)
@@ -182,7 +204,7 @@ def _how(attack: Attack, kept: Kept) -> str:
         if outcome["loss"] is not None and not attack.args:
             honest = _outcome(kept, "honest_trainer") or {"loss": None}
             said.append(f"claims {_number(outcome['loss'])} (honest {_number(honest['loss'])})")
-        said += [f"tier {outcome['tier']}", *_figures(outcome)]
+        said += [f"tier {outcome['tier']}", *_figures(attack, outcome)]
     else:
         kills = [kept[r]["outcomes"].get(attack.name, {}).get("kill_s") for r in _runtimes(kept)]
         times = " / ".join(f"{s:.2f}" for s in kills if s is not None)
@@ -191,7 +213,7 @@ def _how(attack: Attack, kept: Kept) -> str:
     return f"{found} {attack.note}" if attack.note else found
 
 
-def _figures(outcome: dict[str, Any]) -> list[str]:
+def _figures(attack: Attack, outcome: dict[str, Any]) -> list[str]:
     f, failed = outcome["figures"], outcome["failed"]
     said = []
     if "baseline.excess.excess_s" in f:
@@ -200,7 +222,7 @@ def _figures(outcome: dict[str, Any]) -> list[str]:
             f["baseline.excess.excess_s"],
             f.get("baseline.speed.ratio"),
         )
-        honest = f"; the start script's is {mine / ratio:.1f} s" if ratio else ""
+        honest = f"; the start script's is {mine / ratio:.1f} s" if ratio and not attack.args else ""
         said.append(f"its time of {mine:.1f} s counts as {mine + excess:.1f} s{honest}")
     if "baseline.warmup" in failed:
         said.append(
@@ -254,8 +276,8 @@ def _limits(attacks: list[Attack], kept: Kept) -> str:
         "* The source rules read names. Code that hides its names passes them; they find the careless, not the careful.",
         "* Training on whatever is mounted for validation shows on noise, if the model is large enough to remember it or at",
         "  least to differ from an honest one; it passes the held-out window.",
-        "* The comparisons of time (`baseline.*`) need a machine that does nothing else: under load an honest script can fail",
-        "  `baseline.warmup`. A listing should ask for both runs on an idle machine.",
+        "* The comparisons of time (`baseline.*`) need a machine that does nothing else: under load, or where the script's run is the",
+        "  first to read the image from disk, an honest script can fail `baseline.warmup` or have seconds added. Run it once more.",
         "* The full profile's figures of `canary.*` and `baseline.*` were not measured: its runs need eight GPUs.",
     ]
     passed = [a for a in attacks if _came(kept, a.name) == Came.NOT_CAUGHT]

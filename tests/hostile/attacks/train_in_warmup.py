@@ -4,6 +4,7 @@
 #: audit = "baseline"
 #: expect = "flagged"
 #: by = ["baseline.excess"]
+#: args = ["--steps", "100", "--val-every", "50"]
 #: note = "What it needs outside its clock beyond the start script is added to its time."
 class Trainer(Trainer):
     lines = ()

@@ -8,6 +8,6 @@
 class Trainer(Trainer):
     def validate(self):
         with torch.enable_grad():
-            for _ in range(40):
+            for _ in range(20):
                 self.train(0)
         return super().validate()
