@@ -61,7 +61,8 @@ def unpack(file: Path, folder: Path, max_bytes: int = MAX_BYTES, progress: Progr
 
 def _opened(file: Path) -> BinaryIO:
     try:
-        source = file.open("rb")
+        # a pipe must not keep the reader waiting for its other end
+        source = os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
     except OSError as e:
         raise PrerequisiteError(f"cannot read {file}: {e.strerror}") from e
     if not stat.S_ISREG(os.fstat(source.fileno()).st_mode):

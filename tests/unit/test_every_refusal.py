@@ -1,0 +1,224 @@
+"""Refusals that no other test asks for: each is of its kind, and names what is wrong."""
+
+from __future__ import annotations
+
+import io
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from kit.bundle import keys, verify
+from kit.capsule.unpack import unpack
+from kit.data import shard
+from kit.data.dataset import load_dataset
+from kit.data.fetch import fetch
+from kit.data.markov import Language
+from kit.data.synth import load_smoke
+from kit.errors import IntegrityError, PrerequisiteError, RunError, SchemaError, SignatureError, UsageError
+from kit.evaluate import lost
+from kit.facts import facts_root
+from kit.image.digest import digest_path, read_identity
+from kit.image.fetch import AptFetcher, PipFetcher, PoolFetcher, SnapshotFetcher
+from kit.image.lock import read_lock
+from kit.image.spec import read_spec
+from kit.records.upstream import MirrorFile
+from kit.run import log, probe
+from kit.run.runtime import hostimage, runc
+from kit.run.spec import ImageRef, RunSpec
+from kit.schema import parse_toml, read_json, validate
+from kit.score.rows import read_table
+from kit.store import Artifact, FolderFetcher, disk_errors
+from kit.submit import entry
+
+RECORDS = facts_root() / "records"
+ARTIFACT = Artifact("x", 1, "0" * 64)
+SPEC = RunSpec("r03-20260101T000000Z-00000000", None, Path(), ("true",), ())
+
+
+def large(path: Path, size: int) -> Path:
+    """A file that takes no room."""
+    path.touch()
+    os.truncate(path, size)
+    return path
+
+
+def pipe(path: Path) -> Path:
+    os.mkfifo(path)
+    return path
+
+
+def promised(tmp: Path, data: bytes):
+    """Read an era's digest that says something else than it should."""
+    (tmp / "cpu").mkdir()
+    for name in ("image.toml", "lock.json"):
+        (tmp / "cpu" / name).write_bytes((facts_root() / "images" / "cpu" / name).read_bytes())
+    spec = read_spec(tmp, "cpu")
+    digest_path(spec).write_bytes(data)
+    read_identity(spec, read_lock(spec))
+
+
+def with_dataset(tmp: Path, old: str, new: str) -> Path:
+    text = (RECORDS / "fineweb10B.toml").read_text().replace(old, new)
+    (tmp / "fineweb10B.toml").write_text(text)
+    return tmp
+
+
+def no_runc(patch: pytest.MonkeyPatch, answer: str | None) -> None:
+    patch.setattr(runc.shutil, "which", lambda name, path=None: answer)
+    runc._version.cache_clear()
+
+
+REFUSALS = {
+    "a document beyond the limit": (
+        SchemaError, "larger than",
+        lambda t: read_json(large(t / "x", 65 << 20)),
+    ),
+    "no document": (PrerequisiteError, "does not exist", lambda t: read_json(t / "x")),
+    "a folder for a document": (PrerequisiteError, "Is a directory", lambda t: read_json(t)),
+    "a number too long to be shown": (
+        SchemaError, "number too long",
+        lambda t: validate("run.v1", parse_toml(b"args = 0x" + b"f" * 9000, "x"), "x"),
+    ),
+    "a log beyond the limit": (PrerequisiteError, "no log", lambda t: log.read_log(large(t / "x", 65 << 20))),
+    "a folder for a log": (PrerequisiteError, "Is a directory", lambda t: log.read_log(t)),
+    "a folder for a key": (PrerequisiteError, "Is a directory", lambda t: keys.read_public(t)),
+    "an absent key": (PrerequisiteError, "does not exist", lambda t: keys.read_public(t / "x")),
+    "a key that others may read": (
+        SignatureError, "open to other users",
+        lambda t: (keys.load_or_create(t / "k"), (t / "k" / "own.key").chmod(0o644), keys.load(t / "k")),
+    ),
+    "a pipe for a bundle": (
+        SchemaError, "step 0: .* not a regular file",
+        lambda t: verify.open_bundle(pipe(t / "result.json"), keys.Trusted(())),
+    ),
+    "a pipe for a capsule": (
+        PrerequisiteError, "not a regular file",
+        lambda t: unpack(pipe(t / "x"), t / "y"),
+    ),
+    "a shard that shrinks": (
+        UsageError, "not 9 from 0 on",
+        lambda t: (shard.write_shard(t / "s", [1]), shard.read_tokens(t / "s", 0, 9)),
+    ),
+    "a shard of another size": (
+        SchemaError, "does not have",
+        lambda t: load_dataset(with_dataset(t, "200_001_024", "200_001_025")),
+    ),
+    "no shards": (
+        PrerequisiteError, "is not a folder",
+        lambda t: fetch(load_dataset(RECORDS), ("x",), lost_store(t), mirror=t / "none"),
+    ),
+    "no tokens": (
+        UsageError, "cannot draw 0",
+        lambda t: Language(load_smoke(RECORDS).language).sample("x", 0),
+    ),
+    "a digest file that is no text": (SchemaError, "is not text", lambda t: promised(t, b"\xff\xfe")),
+    "a digest file with a bad line": (SchemaError, "cannot read 'lock", lambda t: promised(t, b"lock x\n")),
+    "an empty digest file": (SchemaError, "needs lock, config", lambda t: promised(t, b"# nothing\n")),
+    "a wheel from nowhere": (PrerequisiteError, "not a wheel", lambda t: asked(PipFetcher())),
+    "a deb from a mirror": (PrerequisiteError, "not a deb", lambda t: asked(PoolFetcher())),
+    "a deb from apt": (PrerequisiteError, "not a deb", lambda t: asked(AptFetcher())),
+    "a deb from the snapshots": (PrerequisiteError, "not a deb", lambda t: asked(SnapshotFetcher())),
+    "a mirror that is a file": (
+        PrerequisiteError, "not a folder",
+        lambda t: asked(FolderFetcher(t / "none")),
+    ),
+    "a git directory that is none": (
+        PrerequisiteError, "not in that git",
+        lambda t: asked(MirrorFile(t, "0" * 40, "x")),
+    ),
+    "a table beyond the limit": (PrerequisiteError, "MiB", lambda t: read_table(large(t / "x", 65 << 20))),
+    "a table that is a folder": (PrerequisiteError, "cannot read", lambda t: read_table(t)),
+    "a table that is no text": (SchemaError, "not UTF-8", lambda t: read_table(written(t, b"\xff"))),
+    "a large entry": (IntegrityError, "has more than", lambda t: entry.read_entry(large(t / "x", 17 << 10))),
+    "a link for an entry": (
+        IntegrityError, "not a plain file", lambda t: ((t / "x").symlink_to("y"), entry.read_entry(t / "x")),
+    ),
+    "a folder that may not be written": (
+        PrerequisiteError, "cannot write .*: Read-only",
+        lambda t: read_only(t),
+    ),
+    "a full quota": (RunError, "no space left on the disk of", lambda t: refused_with(t, 122)),
+    "an interpreter that is none": (
+        PrerequisiteError, "not a working Python", lambda t: hostimage.interpreter(Path("/bin/false")),
+    ),
+    "a probe that says nothing": (RunError, "cannot be read", lambda t: probe.answers(b"")),
+    "a probe that tried nothing": (RunError, "no way out", lambda t: probe.answers(b'{"checks": []}')),
+}  # fmt: skip
+
+
+def lost_store(tmp: Path):
+    from kit.store import Store
+
+    return Store(tmp / "store")
+
+
+def asked(fetcher) -> None:
+    fetcher.fetch(ARTIFACT, io.BytesIO(), 0, lambda *a: None)
+
+
+def written(tmp: Path, data: bytes) -> Path:
+    (tmp / "x").write_bytes(data)
+    return tmp / "x"
+
+
+def read_only(tmp: Path) -> None:
+    refused_with(tmp, 30)
+
+
+def refused_with(tmp: Path, number: int) -> None:
+    with disk_errors(tmp):
+        raise OSError(number, os.strerror(number))
+
+
+@pytest.mark.parametrize(("kind", "said", "ask"), REFUSALS.values(), ids=REFUSALS)
+def test_the_refusal_is_of_its_kind_and_names_what_is_wrong(tmp_path, kind, said, ask):
+    with pytest.raises(kind, match=said) as e:
+        ask(tmp_path)
+    assert type(e.value) is kind
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"), [(None, "runc is not installed"), ("/bin/false", "does not answer")]
+)
+def test_a_runc_that_is_absent_or_broken_is_named_with_the_line_that_installs_it(monkeypatch, answer, said):
+    no_runc(monkeypatch, answer)
+    with pytest.raises(PrerequisiteError, match=said) as e:
+        runc._runc()
+    assert "install" in e.value.hint
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user is refused earlier, or not at all")
+def test_an_image_that_was_not_unpacked_is_not_started(tmp_path, monkeypatch):
+    monkeypatch.setattr(runc.cgroup, "writable", lambda: True)
+    with pytest.raises(RunError, match="image cpu was not unpacked"):
+        runc.Runc()._box(replace(SPEC, image=ImageRef("cpu", "0" * 64, "0" * 64)), tmp_path)
+
+
+def test_a_guest_that_cannot_be_ended_is_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(lost, "drafted", lambda folder: _Draft)
+    monkeypatch.setattr(lost, "reap", lambda *a: False)
+    with pytest.raises(RunError, match="the guest of r03-x cannot be ended"):
+        lost._close(lost.RunFolder(tmp_path / "r03-x"), tmp_path)
+
+
+class _Draft:
+    class predicate:
+        class environment:
+            class runtime:
+                name = "runc"
+
+
+def test_the_command_line_says_what_an_option_needs(capsys):
+    from kit.cli import run
+
+    for argv, said in (
+        (["--image", "host", "--runtime", "docker"], "docker runtime runs images"),
+        (["--gpus", "1"], "the smoke profile runs on CPUs"),
+        (["--runtime", "host", "--runs", "2"], "a series needs a runtime that contains"),
+        (["--runtime", "runc", "--interleave"], "--interleave compares a submission"),
+        (["--audit", "nonsense"], "there is no audit 'nonsense'"),
+    ):
+        assert run(["eval", "--record", "3", "--profile", "smoke", "--out", "/nonexistent/x", *argv]) == 2
+        assert said in capsys.readouterr().err
