@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kit.digest import canonical_json, sha256_bytes
-from kit.engine import DEFAULT_ENGINE, About, Container, Engine, EngineName
+from kit.engine import DEFAULT_ENGINE, About, Container, Engine, EngineName, answers
 from kit.errors import DigestMismatch, EngineSilent, KitError, PrerequisiteError, RunError, UsageError
 from kit.run import processes
 from kit.run.runtime import dockerconfig, seccomp, ticket
@@ -204,12 +204,20 @@ def orphans(url: str, state: Path) -> tuple[str, ...]:
     """
     Return the runs whose kit is gone and whose container is not, sorted. Raises nothing if no engine answers.
 
-    A container that has not ended and has no ticket of this user may be another user's, and is left out.
+    A container that has not ended and has no ticket of this user may be another user's, and is left out; so
+    is what only an engine that does not answer could remove: its ticket waits until it is back.
     """
-    found = {run_id for run_id in ticket.runs(state) if not ticket.held(state, run_id)}
+    found = {run_id for run_id in ticket.runs(state) if _abandoned(state, run_id)}
     with contextlib.suppress(KitError), contextlib.closing(Engine(url, REAP_PATIENCE_S)) as engine:
         found |= {c.label for c in _ended(engine, state)}
     return tuple(sorted(found))
+
+
+def _abandoned(state: Path, run_id: str) -> bool:
+    stub = ticket.read(state, run_id)
+    if stub is None or ticket.held(state, run_id):
+        return False
+    return any(map(processes.of_container, stub.containers)) or answers(stub.engine)
 
 
 def sweep(url: str, state: Path) -> tuple[str, ...]:

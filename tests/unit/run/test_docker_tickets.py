@@ -122,7 +122,19 @@ def test_a_ticket_that_is_held_is_not_tidied(tmp_path):
     slip = Ticket(tmp_path, RUN, f"unix://{tmp_path}/gone.sock")
     assert docker.tidy(tmp_path) == () and docker.orphans("unix:///nonexistent", tmp_path) == ()
     slip.drop()
-    assert docker.orphans("unix:///nonexistent", tmp_path) == (RUN,)
+
+
+def test_only_what_an_engine_that_answers_could_remove_is_called_left_behind(tmp_path):
+    state = tmp_path / "state"
+    state.mkdir()
+    (state / RUN).write_text(f"unix://{tmp_path}/gone.sock\n{CONTAINER}\n")
+    assert docker.orphans("unix:///nonexistent", state) == (), "nobody could remove it now"
+    fake = FakeEngine(tmp_path)
+    try:
+        (state / RUN).write_text(f"{fake.url}\n{CONTAINER}\n")
+        assert docker.orphans("unix:///nonexistent", state) == (RUN,)
+    finally:
+        fake.stop()
 
 
 def test_frames_are_taken_apart_wherever_they_are_cut():
