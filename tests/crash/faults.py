@@ -21,6 +21,7 @@ from killing import REPOSITORY, Bench, look
 
 from kit.bundle.keys import Signer, Trusted, load_or_create, trusted
 from kit.bundle.verify import open_bundle
+from kit.run import processes
 from kit.series.record import read
 from kit.submit.entry import Entry, lay_out
 
@@ -377,6 +378,35 @@ def series_killed(bench: Bench) -> Found:
     )  # fmt: skip
 
 
+def watcher_killed_too(bench: Bench) -> Found:
+    """Kit and watcher are killed together, while the guest runs."""
+    out = bench.out()
+    process = bench.start(bench.command(out, script=killing.GUEST + "time.sleep(600)\n"))
+    while process.poll() is None and not any(
+        (out / i / "guest.log").read_bytes() for i in killing.reserved(out)
+    ):
+        time.sleep(0.02)
+    (run_id,) = killing.reserved(out)
+    watchers = [
+        p for p in processes.pids() if "kit.run.watcher" in killing.line(p) and run_id in killing.line(p)
+    ]
+    processes.kill_all([*watchers, process.pid])
+    process.communicate()
+    time.sleep(killing.WITHIN_S)
+    lives = bool(killing.left_of([run_id]))
+    began = time.monotonic()
+    wrong = [] if len(watchers) == 1 else [f"{len(watchers)} watchers"]
+    killing.close(bench, out)
+    took = time.monotonic() - began
+    wrong += one_run(bench, out, ("lost",))
+    spelled = "the guest lives on until" if lives else "the guest is gone before"
+    return Found(
+        "Kit and watcher are killed together",
+        f"{spelled} the next `eval` or `doctor --fix`, which takes {took:.1f} s to end it and to sign the record",
+        tuple(wrong),
+    )
+
+
 def engine_killed(bench: Bench) -> Found:
     """The Docker daemon is killed under a guest."""
     sys.path.insert(0, str(REPOSITORY / "tests" / "integration"))
@@ -412,6 +442,6 @@ def engine_killed(bench: Bench) -> Found:
 
 FAULTS: tuple[Fault, ...] = (
     full_runs_folder, full_store, clock_set_back, no_network, two_runs_at_once, two_builds_at_once, read_only_home,
-    series_killed, loud_guest, large_log_beside_a_bundle, slow_guest, many_bundles,
+    series_killed, watcher_killed_too, loud_guest, large_log_beside_a_bundle, slow_guest, many_bundles,
 )  # fmt: skip
 OF_DOCKER: tuple[Fault, ...] = (engine_killed,)

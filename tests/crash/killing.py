@@ -197,7 +197,7 @@ def left_of(ids: list[str]) -> list[str]:
     """Name what is left of the guests of some runs: processes, control groups, the engine's state."""
     left = []
     for run_id in ids:
-        left += [processes.describe(pid) for pid in processes.marked(run_id) if "watcher" not in _line(pid)]
+        left += [processes.describe(pid) for pid in processes.marked(run_id) if "watcher" not in line(pid)]
         left += [processes.describe(pid) for pid in Cgroup(f"/speedrun-kit/{run_id}").members()]
         left += [f"runc's state of {run_id}"] if (runc.state_folder() / run_id).exists() else []
         stub = docker.ticket.read(docker.state_folder(), run_id)
@@ -206,7 +206,8 @@ def left_of(ids: list[str]) -> list[str]:
     return left
 
 
-def _line(pid: int) -> str:
+def line(pid: int) -> str:
+    """The command line of a process."""
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
     return ""
