@@ -188,7 +188,9 @@ def bench_build(era: str, store: Store, scratch: Path, pairs: int, ours: list[fl
         command = [docker, "builder", "prune", "--force", "--filter", "type=regular"]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
-    first, theirs = timed(build), []
+    print(f"docker build with pip install --no-deps of the {len(lock.wheels)} wheels, the base given")
+    print(f"  first           {timed(build):8.2f} s  with sending the context", flush=True)
+    theirs = []
     for _ in range(pairs):
         forget()
         theirs.append(timed(build))
@@ -199,8 +201,6 @@ def bench_build(era: str, store: Store, scratch: Path, pairs: int, ours: list[fl
     )
     subprocess.run([docker, "builder", "prune", "--all", "--force"], check=True, stdout=subprocess.DEVNULL)
     shutil.rmtree(context)
-    print(f"docker build with pip install --no-deps of the {len(lock.wheels)} wheels, the base given")
-    print(f"  first           {first:8.2f} s  with sending the context")
     print(f"  further         {spread(theirs)}  the context is there")
     if ours:
         ratio = statistics.median(theirs) / statistics.median(ours)
