@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.container, pytest.mark.network]
 UID = 31337
 PYTHON = Path("/usr/bin/python3")
 NEEDED = (
-    "attrs", "cffi", "click", "cryptography", "installer", "jsonschema", "jsonschema-specifications",
+    "attrs", "cffi", "click", "cryptography", "installer", "isal", "jsonschema", "jsonschema-specifications",
     "pycparser", "referencing", "rfc8785", "rpds-py", "typing_extensions",
 )  # fmt: skip
 
