@@ -9,6 +9,9 @@ from kit.image.base import GUEST_UID
 from kit.run.runtime.port import BOOTSTRAP
 from kit.run.spec import SUBMISSION, WORKSPACE, RunSpec
 
+OPEN_FILES = 4096
+"""Of a rerun by hand, and processes: what any machine grants. Podman would ask for more than some do."""
+
 _HEAD = """\
 # {run_id}: record {record}, {verdict}
 
@@ -103,7 +106,8 @@ _DOCKER = """\
 ```sh docker
 docker run --rm --network none --hostname localhost --read-only --cap-drop ALL \\
   --security-opt no-new-privileges --user {uid}:{uid} \\
-  --memory {memory} --pids-limit {pids} --shm-size {shm}{gpus} \\
+  --memory {memory} --pids-limit {pids} --shm-size {shm} --ulimit nofile={files}:{files} \\
+  --ulimit nproc={files}:{files}{gpus} \\
   --tmpfs /tmp:exec,nosuid,nodev,mode=1777,size={tmp} \\
   --tmpfs {workspace}:exec,nosuid,nodev,mode=1777,size={space} \\
   --mount type=bind,readonly,source="$PWD/capsule/data/run/submission",target={submission} \\
@@ -172,6 +176,7 @@ def _docker(p: Predicate, spec: RunSpec) -> str:
         memory=spec.limits.memory,
         pids=spec.limits.pids,
         shm=spec.limits.shm,
+        files=OPEN_FILES,
         tmp=spec.limits.tmp,
         space=spec.limits.workspace,
         gpus=" --gpus all" if p.run.gpus else "",

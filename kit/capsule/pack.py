@@ -13,7 +13,7 @@ from kit.bundle.predicate import Predicate, Profile
 from kit.bundle.statement import LOG, STAMPS, SUBMISSION
 from kit.bundle.verify import Verified, open_bundle
 from kit.capsule import bag
-from kit.capsule.guide import guide
+from kit.capsule.guide import OPEN_FILES, guide
 from kit.capsule.write import Part, part_of_bytes, part_of_file, write_capsule
 from kit.data.synth import ensure_smoke, load_smoke
 from kit.digest import Sha256, sha256_bytes
@@ -27,8 +27,6 @@ from kit.run.spec import Mount, RunSpec
 from kit.store import disk_errors, place
 
 ERA_FILES = ("digest", "image.toml", "lock.json")
-OPEN_FILES = 4096
-"""Of a rerun by runc alone: what any machine grants."""
 
 
 @dataclass(frozen=True, slots=True)
