@@ -67,6 +67,7 @@ crash: setup runtime ## kill the kit at every moment and break what it stands on
 
 bench: setup ## time what is claimed to be fast, side by side: [ERA=torch-2.5.1] [IMAGES="assemble build load run disk"]
 	@$(BIN)/python benchmarks/bootstrap.py
+	@$(BIN)/python benchmarks/board.py
 	@$(BIN)/python benchmarks/images.py --era $(or $(ERA),torch-2.5.1) $(IMAGES)
 
 lint: setup ## format check, lint, types, import contract, docstrings
