@@ -17,12 +17,10 @@ import lanes
 import suite
 import threat_model
 
-RUNTIMES = ("runc", "docker")
-
 
 def main() -> int:
     p = argparse.ArgumentParser(description=__doc__)
-    p.add_argument("--runtime", nargs="*", default=RUNTIMES, choices=RUNTIMES)
+    p.add_argument("--runtime", nargs="*", default=threat_model.RUNTIMES, choices=threat_model.RUNTIMES)
     p.add_argument("--only", nargs="*", help="names of attacks")
     p.add_argument("--record", action="store_true", help="keep the outcomes, and write the threat model")
     a = p.parse_args()
@@ -56,6 +54,8 @@ class Told:
                 suite.objections(attack, found, self.runtime),
                 f"{found.came:<12}{found.wall_s:4.1f} s",
             )
+        if self.record and isinstance(found, suite.Recorded):
+            threat_model.keep(self.runtime, found)
         self.wrong += bool(against)
         more = against or (found.failed if isinstance(found, suite.Recorded) else [])
         word = "WRONG" if against else "ok"

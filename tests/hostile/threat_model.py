@@ -24,6 +24,7 @@ TABLE = (
     ("gated_leak", "gated leak"),
     ("last_step_only", "last step only"),
 )
+RUNTIMES = ("runc", "docker")
 TEXTURES = ("uniform", "ngram", "model")
 ORDER = (Came.CONTAINED, Came.CAUGHT, Came.FLAGGED, Came.NOT_CAUGHT, Came.ESCAPED, Came.HONEST)
 
@@ -114,6 +115,8 @@ def _head(attacks: list[Attack], kept: Kept) -> str:
         counts = Counter(o["came"] for o in mine)
         cells = " | ".join(str(counts[c.value]) for c in ORDER[:5])
         lines.append(f"| {runtime} | {len(mine)} | {cells} | {kept[runtime]['minutes']:.1f} |")
+    if missing := [r for r in RUNTIMES if r not in kept]:
+        lines += ["", f"Not run yet in {', '.join(missing)}."]
     cores = " and ".join(sorted({str(kept[r]["cores"]) for r in kept}))
     loads = " and ".join(f"{kept[r].get('load', 0.0):.1f}" for r in _runtimes(kept))
     passed = [a for a in attacks if _came(kept, a.name) != Came.CAUGHT and a.expect == Came.NOT_CAUGHT]

@@ -7,7 +7,8 @@
 #: note = ""
 class Trainer(Trainer):
     def validate(self):
+        loss = super().validate()
         with torch.enable_grad():
             for _ in range(20):
                 self.train(0)
-        return super().validate()
+        return loss
