@@ -114,11 +114,11 @@ def _head(attacks: list[Attack], kept: Kept) -> str:
         mine = [o for n, o in kept[runtime]["outcomes"].items() if n in names]
         counts = Counter(o["came"] for o in mine)
         cells = " | ".join(str(counts[c.value]) for c in ORDER[:5])
-        lines.append(f"| {runtime} | {len(mine)} | {cells} | {kept[runtime]['minutes']:.1f} |")
+        lines.append(f"| {runtime} | {len(mine)} | {cells} | {_minutes(kept[runtime])} |")
     if missing := [r for r in RUNTIMES if r not in kept]:
         lines += ["", f"Not run yet in {', '.join(missing)}."]
     cores = " and ".join(sorted({str(kept[r]["cores"]) for r in kept}))
-    loads = " and ".join(f"{kept[r].get('load', 0.0):.1f}" for r in _runtimes(kept))
+    loads = " and ".join(f"{kept[r].get('load', 0.0):.1f}" for r in _runtimes(kept) if kept[r]["minutes"])
     passed = [a for a in attacks if _came(kept, a.name) != Came.CAUGHT and a.expect == Came.NOT_CAUGHT]
     lines += [
         "",
@@ -127,6 +127,10 @@ def _head(attacks: list[Attack], kept: Kept) -> str:
         + (f" ({', '.join(f'`{a.name}`' for a in passed)})." if passed else "."),
     ]
     return "\n".join(lines)
+
+
+def _minutes(mine: dict[str, Any]) -> str:
+    return f"{mine['minutes']:.1f}" if mine["minutes"] else "a part of them"
 
 
 def _losses(kept: Kept) -> str:
