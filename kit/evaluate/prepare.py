@@ -114,9 +114,8 @@ def _image(
     plan: Plan, places: Places
 ) -> tuple[ImageRef | None, Image | None, tuple[tuple[str, Fidelity], ...], tuple[tuple[str, str], ...]]:
     if plan.era == HOST_IMAGE:
-        site = HOST_SITE if plan.runtime.contains else SITE
         unknown = (("python", Fidelity.UNKNOWN), ("torch", Fidelity.UNKNOWN))
-        return None, None, unknown, (("PYTHONPATH", str(site)),)
+        return None, None, unknown, (("PYTHONPATH", str(HOST_SITE)),)
     layout, ref = bring_image(
         plan.era, plan.runtime, places.images, places.store, places.fetchers, places.progress
     )
@@ -126,8 +125,7 @@ def _image(
 
 def _site(plan: Plan) -> tuple[Mount, ...]:
     """Return the mount that makes a guest write whole lines where no image does."""
-    wanted = plan.era == HOST_IMAGE and plan.runtime.contains
-    return (Mount(SITE, HOST_SITE),) if wanted else ()
+    return (Mount(SITE, HOST_SITE),) if plan.era == HOST_IMAGE else ()
 
 
 def bring_image(

@@ -51,10 +51,10 @@ class Host:
         return ("host", "-", run_id)
 
 
-def _relocated(value: str, workspace: Path, tmp: Path) -> str:
-    """Move a path of the guest's two writable folders to where this runtime has them; caches start cold."""
+def _relocated(value: str, moved: dict[PurePosixPath, Path]) -> str:
+    """Move a path of the guest's own folders or mounts to where this runtime has it; caches start cold."""
     path = PurePosixPath(value)
-    for inside, outside in ((WORKSPACE, workspace), (TMP, tmp)):
+    for inside, outside in moved.items():
         if path.is_relative_to(inside):
             return str(outside / path.relative_to(inside))
     return value
@@ -71,7 +71,12 @@ class HostGuest:
         self.enforcement = Enforcement(RuntimeName.HOST, platform.release(), False, None, NOT_ENFORCED)
         self._run_id = spec.run_id
         self._folders = (workspace, tmp)
-        env = {name: _relocated(value, workspace, tmp) for name, value in spec.env}
+        moved = {
+            WORKSPACE: workspace,
+            TMP: tmp,
+            **{m.target: workspace / _inside(m.target) for m in spec.mounts},
+        }
+        env = {name: _relocated(value, moved) for name, value in spec.env}
         self._process = subprocess.Popen(
             bootstrap(spec, str(spec.submission)),
             cwd=workspace,
