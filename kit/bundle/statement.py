@@ -11,11 +11,11 @@ from typing import Any
 
 from kit.bundle.codec import decode, encode
 from kit.bundle.predicate import Predicate
+from kit.bundle.signed import in_toto
 from kit.digest import Sha256, canonical_json
 from kit.errors import SchemaError
 from kit.schema import validate
 
-STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "urn:speedrun-kit:result:v1"
 """A URN, because a name under somebody's domain would belong to whoever holds the domain.
 
@@ -58,12 +58,7 @@ def statement(predicate: Predicate, subjects: Subjects) -> bytes:
     accepts. Prose is cut, not refused. Whether the values are true or consistent is not checked.
     """
     named = ((LOG, subjects.log), (STAMPS, subjects.stamps), (SUBMISSION, subjects.submission))
-    document = {
-        "_type": STATEMENT_TYPE,
-        "predicateType": PREDICATE_TYPE,
-        "subject": [{"name": name, "digest": {"sha256": sha256}} for name, sha256 in named],
-        "predicate": encode(Predicate, predicate),
-    }
+    document = in_toto(PREDICATE_TYPE, named, encode(Predicate, predicate))
     validate(SCHEMA, document, "result")
     return canonical_json(document)
 

@@ -18,27 +18,25 @@ that the files beside the bundle stay unchanged while they are read.
 from __future__ import annotations
 
 import contextlib
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from kit.bundle import compose, dsse, folder, verdict
-from kit.bundle.keys import PublicKey, Trusted
+from kit.bundle import compose, dsse, folder, signed, verdict
+from kit.bundle.keys import Trusted
 from kit.bundle.predicate import Predicate
 from kit.bundle.statement import (
     LOG,
     PREDICATE_TYPE,
     SCHEMA,
     STAMPS,
-    STATEMENT_TYPE,
     SUBMISSION,
     Statement,
     Subjects,
     parse,
 )
 from kit.digest import Sha256
-from kit.errors import DigestMismatch, IntegrityError, PrerequisiteError, SchemaError, SignatureError
+from kit.errors import DigestMismatch, IntegrityError, SchemaError, SignatureError
 from kit.run.log import read_run
 from kit.run.result import RunStatus
 from kit.schema import validate
@@ -84,15 +82,15 @@ def open_bundle(path: Path, trusted: Trusted, bundle_only: bool = False) -> Veri
     """
     bundle = folder.locate(path)
     with _step(0):
-        document = dsse.parse_canonical(_read(bundle), bundle.name)
+        document = dsse.parse_canonical(signed.read_file(bundle), bundle.name)
     with _step(1):
         envelope = dsse.envelope_of(document)
     with _step(2):
-        key, known = _find_key(bundle, envelope.hint, trusted)
+        key, known = signed.find_key(bundle, envelope.hint, trusted)
     with _step(3):
         key.verify(envelope.signature, dsse.pae(envelope.payload_type, envelope.payload))
     with _step(4):
-        claimed = _typed(envelope)
+        claimed = signed.typed(envelope, PREDICATE_TYPE)
     with _step(5):
         validate(SCHEMA, claimed, "payload")
         statement = parse(claimed)
@@ -115,43 +113,6 @@ def _step(number: int) -> Iterator[None]:
         raise type(e)(f"step {number}: {e.message}", e.hint) from e
     except IntegrityError as e:
         raise DigestMismatch(f"step {number}: {e.message}", e.hint) from e
-
-
-def _read(path: Path) -> bytes:
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise SchemaError(f"{path} is not a regular file")
-        with path.open("rb") as f:
-            data = f.read(dsse.MAX_BUNDLE + 1)
-    except OSError as e:
-        raise PrerequisiteError(f"cannot read {path}: {e.strerror}") from e
-    if len(data) > dsse.MAX_BUNDLE:
-        raise SchemaError(f"{path} is larger than {dsse.MAX_BUNDLE} bytes")
-    return data
-
-
-def _find_key(bundle: Path, hint: str, trusted: Trusted) -> tuple[PublicKey, bool]:
-    key = trusted.get(hint)
-    if key is not None:
-        return key, True
-    beside = folder.signer_beside(bundle, hint)
-    if beside is not None:
-        return beside, False
-    raise SignatureError(
-        f"no key with the id {hint[:80]!r} is trusted, and {folder.SIGNER} beside the bundle is not it",
-        "ask the signer for the public key, then: speedrun keys trust FILE",
-    )
-
-
-def _typed(envelope: dsse.Envelope) -> object:
-    if envelope.payload_type != dsse.PAYLOAD_TYPE:
-        raise SignatureError(f"the payload type is {envelope.payload_type[:80]!r}, not {dsse.PAYLOAD_TYPE}")
-    document = dsse.parse_canonical(envelope.payload, "payload")
-    for key, expected in (("_type", STATEMENT_TYPE), ("predicateType", PREDICATE_TYPE)):
-        found = document.get(key) if isinstance(document, dict) else None
-        if found != expected:
-            raise SignatureError(f"{key} is {str(found)[:80]!r}, not {expected}")
-    return document
 
 
 def _compare_files(where: Path, statement: Statement) -> None:

@@ -25,9 +25,9 @@ from kit.bundle import dsse, folder
 from kit.bundle.codec import OPTIONAL, Prose, decode, encode
 from kit.bundle.keys import Signer, Trusted, seal
 from kit.bundle.predicate import Profile
-from kit.bundle.statement import STATEMENT_TYPE
+from kit.bundle.signed import find_key, in_toto, read_file, typed
 from kit.digest import Sha256, canonical_json, sha256_bytes, sha256_file
-from kit.errors import DigestMismatch, PrerequisiteError, SchemaError, SignatureError
+from kit.errors import DigestMismatch
 from kit.schema import validate
 from kit.store import write_atomic
 
@@ -170,12 +170,7 @@ def _digest(plan: SeriesPlan) -> Sha256:
 
 
 def _statement(body: SeriesBody, subjects: list[tuple[str, Sha256]]) -> bytes:
-    document = {
-        "_type": STATEMENT_TYPE,
-        "predicateType": PREDICATE_TYPE,
-        "subject": [{"name": name, "digest": {"sha256": digest}} for name, digest in subjects],
-        "predicate": encode(SeriesBody, body),
-    }
+    document = in_toto(PREDICATE_TYPE, subjects, encode(SeriesBody, body))
     validate(SCHEMA, document, "series")
     return canonical_json(document)
 
@@ -186,25 +181,10 @@ def read(path: Path, trusted: Trusted) -> tuple[SeriesBody, dict[str, Sha256], b
 
     The bundles themselves are not looked at. Raises `PrerequisiteError`, `SignatureError`, `SchemaError`.
     """
-    try:
-        with path.open("rb") as f:
-            data = f.read(dsse.MAX_BUNDLE + 1)
-    except OSError as e:
-        raise PrerequisiteError(f"cannot read {path}: {e.strerror}") from e
-    if len(data) > dsse.MAX_BUNDLE:
-        raise SchemaError(f"{path} is larger than {dsse.MAX_BUNDLE} bytes")
-    envelope = dsse.envelope_of(dsse.parse_canonical(data, path.name))
-    key = trusted.get(envelope.hint)
-    known = key is not None
-    key = key or folder.signer_beside(path, envelope.hint)
-    if key is None:
-        raise SignatureError(
-            f"no key with the id {envelope.hint[:80]!r} is known", "speedrun keys trust FILE"
-        )
+    envelope = dsse.envelope_of(dsse.parse_canonical(read_file(path), path.name))
+    key, known = find_key(path, envelope.hint, trusted)
     key.verify(envelope.signature, dsse.pae(envelope.payload_type, envelope.payload))
-    if envelope.payload_type != dsse.PAYLOAD_TYPE:
-        raise SignatureError(f"the payload type is {envelope.payload_type[:80]!r}")
-    document = dsse.parse_canonical(envelope.payload, "payload")
+    document = typed(envelope, PREDICATE_TYPE)
     validate(SCHEMA, document, path.name)
     body: SeriesBody = decode(SeriesBody, document["predicate"], "$.predicate")
     subjects = {s["name"]: Sha256(s["digest"]["sha256"]) for s in document["subject"]}

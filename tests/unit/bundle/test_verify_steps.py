@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from kit.bundle import compose, dsse, keys, statement, verify
+from kit.bundle import compose, dsse, keys, signed, statement, verify
 from kit.bundle.keys import Trusted
 from kit.bundle.predicate import Score, Verdict
 from kit.bundle.verify import STEPS, open_bundle
@@ -93,12 +93,14 @@ def _without_step(number, monkeypatch, make):
             monkeypatch.setattr(dsse, "envelope_of", lambda d: whole_shape(first_signature(d)))
         case 2:
             monkeypatch.setattr(
-                verify, "_find_key", lambda bundle, hint, trusted: (make.STRANGER.public, True)
+                signed, "find_key", lambda bundle, hint, trusted: (make.STRANGER.public, True)
             )
         case 3:
             monkeypatch.setattr(type(make.SIGNER.public), "verify", lambda self, signature, data: None)
         case 4:
-            monkeypatch.setattr(verify, "_typed", lambda envelope: parse_json(envelope.payload, "payload"))
+            monkeypatch.setattr(
+                signed, "typed", lambda envelope, kind: parse_json(envelope.payload, "payload")
+            )
         case 5:
             monkeypatch.setattr(verify, "validate", lambda schema, document, where: None)
         case 6:

@@ -1,6 +1,7 @@
 """A series is signed before it starts, accounts for every run, and is judged by the bundles alone."""
 
 import json
+import os
 import shutil
 
 import pytest
@@ -17,7 +18,7 @@ from kit.facts import facts_root
 from kit.metrics import fieller, mean_below
 from kit.series.conduct import Asked, order
 from kit.series.figures import open_series
-from kit.series.record import Arm, Rule, SeriesPlan, Slot, close, close_lost, new_series_id, opened
+from kit.series.record import Arm, Rule, SeriesPlan, Slot, close, close_lost, new_series_id, opened, read
 
 SCRIPTS = {arm: f"# {arm}\n".encode() for arm in Arm}
 ON_TIME = dict.fromkeys(Arm, 0.0)
@@ -169,6 +170,15 @@ def test_a_bundle_that_is_left_out_afterwards_is_missed(series, trusted):
     shutil.rmtree(where.parent / "r03-20260101T000000Z-00000001")
     with pytest.raises(PrerequisiteError, match="00000001"):
         opened_series(where, trusted)
+
+
+@pytest.mark.parametrize("document", ["plan.json", "series.json"])
+def test_a_pipe_in_place_of_a_signed_document_is_refused_and_not_waited_for(series, trusted, document):
+    where = series(interleave=False)
+    (where / document).unlink()
+    os.mkfifo(where / document)
+    with pytest.raises(KitError, match="not a regular file"):
+        read(where / document, trusted)
 
 
 def test_a_run_cannot_be_replaced_by_a_better_one(series, trusted, press, tmp_path):
