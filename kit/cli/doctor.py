@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from kit.cli.options import docker_socket, keys_option, store_option
+from kit.cli.options import docker_socket, gpu_sources, keys_option, store_option
 from kit.cli.terminal import emit_json, printable
 
 MARKS = {"ok": "ok     ", "missing": "missing", "broken": "BROKEN "}
@@ -45,6 +45,7 @@ def command(fix: bool, as_json: bool, out: Path, store: Path, keys: Path) -> int
         keys=keys,
         python=Path(shutil.which("python3") or sys.executable),
         engine=docker_socket(),
+        gpus=gpu_sources(),
     )
     found = []
     for diagnosis in examine(patient, fix):

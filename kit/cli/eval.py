@@ -55,7 +55,12 @@ def deadline_options(command: Callable[..., int]) -> Callable[..., int]:
     "--runtime", type=click.Choice(["auto", "docker", "runc", "host"]), default="auto", show_default=True
 )
 @click.option("--image", metavar="ERA|host", help="Image to run in.  [default: the record's era; smoke: cpu]")
-@click.option("--gpus", type=click.IntRange(min=0), metavar="N", help="GPUs of a full run.  [default: 8]")
+@click.option(
+    "--gpus",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="GPUs of a full run, of those in CUDA_VISIBLE_DEVICES if it is set.  [default: 8]",
+)
 @click.option(
     "--accept-world-size",
     is_flag=True,

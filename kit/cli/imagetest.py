@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from kit.cli.options import docker_socket, mirror_option, store_option
+from kit.cli.options import docker_socket, gpu_sources, mirror_option, store_option
 
 
 @click.command()
@@ -48,7 +48,8 @@ def test(era: str, runtime: str, gpus: int | None, as_json: bool, store: Path, m
     chosen = choose(
         Request(NO_RECORD, Profile.SMOKE, runtime=wanted, image=era, gpus=gpus, engine=docker_socket())
     )
-    bench = Bench(facts_root() / "images", Store(store), default_fetchers(mirror), progress=Meter())
+    fetchers = default_fetchers(mirror)
+    bench = Bench(facts_root() / "images", Store(store), fetchers, gpu_sources(), Meter())
     with cancellable() as cancelled:
         tested = selftest(era, chosen, bench, gpus, cancelled)
     if as_json:

@@ -6,11 +6,14 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from kit.errors import UsageError
+
+if TYPE_CHECKING:
+    from kit.run.gpu import Sources
 
 
 def default_store() -> Path:
@@ -56,6 +59,15 @@ keys_option = click.option(
     help="Folder of the own key and of the trusted public keys (*.pem).",
 )
 """`--keys DIR`, passed as `keys: Path`."""
+
+
+def gpu_sources() -> Sources:
+    """Return whom to ask for this machine's GPUs: the driver, for those of `$CUDA_VISIBLE_DEVICES` if set."""
+    from kit.run.gpu import Sources
+    from kit.run.nvml import Driver, Visible
+
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return Sources() if named is None else Sources(nvml=Visible(Driver(), named))
 
 
 def docker_socket() -> str:

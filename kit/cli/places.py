@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kit.cli.options import gpu_sources
 from kit.cli.terminal import Meter
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def places(
         keys=keys,
         fetchers=([FolderFetcher(mirror)] if mirror else []) if offline else default_fetchers(mirror),
         kit=this_kit(),
+        gpus=gpu_sources(),
         offline=offline,
         progress=Meter(),
     )

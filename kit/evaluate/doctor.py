@@ -11,7 +11,7 @@ import contextlib
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -75,6 +75,7 @@ class Patient:
     """The interpreter that runc's guest runs."""
     engine: str
     """The URL of the socket at which Docker or Podman would answer."""
+    gpus: Sources = field(default_factory=Sources)
 
 
 def examine(patient: Patient, fix: bool) -> Iterator[Diagnosis]:
@@ -82,7 +83,7 @@ def examine(patient: Patient, fix: bool) -> Iterator[Diagnosis]:
     yield _diagnosis(RuntimeName.DOCKER, partial(_try_docker, patient))
     for name in (RuntimeName.RUNC, RuntimeName.HOST):
         yield _diagnosis(name, partial(_try, engines.make(name, patient.python), patient.python))
-    yield gpus(Sources())
+    yield gpus(patient.gpus)
     yield _disk(patient.store, fix)
     yield _containers(patient.engine, fix)
     yield _lost(patient.out, patient.keys, fix)
@@ -165,14 +166,16 @@ def _try(runtime: Runtime, python: Path, image: ImageRef | None = None) -> str:
 def gpus(sources: Sources) -> Diagnosis:
     """Tell which GPUs are here, and what would keep a full run from them or its result from being ranked."""
     try:
-        count = len(sources.nvml.read().gpus)
+        seen = sources.nvml.read()
     except KitError as e:
         return Diagnosis("gpus", Health.MISSING, e.message, e.hint)
+    count, hidden = len(seen.gpus), f"; CUDA_VISIBLE_DEVICES hides {seen.hidden} more" if seen.hidden else ""
     if not count:
-        return Diagnosis("gpus", Health.MISSING, "no NVIDIA GPU; only the smoke profile runs here")
+        none = f"no NVIDIA GPU; only the smoke profile runs here{hidden}"
+        return Diagnosis("gpus", Health.MISSING, none)
     ready = preflight(Wanted(count, if_fewer="see: nvidia-smi"), sources)
     names = ", ".join(sorted({gpu.name for gpu in ready.gpus}))
-    detail = f"{count} x {names}, driver {ready.driver}"
+    detail = f"{count} x {names}, driver {ready.driver}{hidden}"
     odd = (*ready.refusals, *ready.warnings)
     if odd:
         return Diagnosis(

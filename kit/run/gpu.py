@@ -107,8 +107,8 @@ def preflight(wanted: Wanted, sources: Sources) -> Preflight:
     """
     Look at everything that `wanted` depends on. Raises nothing: see `Preflight.require`.
 
-    The run gets the first GPUs in the order of the PCI bus. Where there are too few, nothing
-    else is looked at.
+    The run gets the first GPUs in the order of the source: that of the PCI bus, or the user's own. Where
+    there are too few, nothing else is looked at.
     """
     if wanted.gpus == 0:
         return NO_GPUS
@@ -136,6 +136,8 @@ def _count(wanted: Wanted, seen: Inventory) -> GpuFinding:
     if here >= wanted.gpus:
         return _ok("count", f"{wanted.gpus} GPUs wanted, {here} here")
     why = ": no NVIDIA driver is loaded" if seen == NOTHING else ""
+    if seen.hidden:
+        why = f", and CUDA_VISIBLE_DEVICES hides {seen.hidden}"
     return GpuFinding("count", Level.REFUSAL, f"{wanted.gpus} GPUs wanted, {here} here{why}", wanted.if_fewer)
 
 

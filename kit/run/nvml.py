@@ -1,7 +1,8 @@
 """
 What the NVIDIA driver says of this machine's GPUs, through NVML. Judges nothing and changes no setting.
 
-The port is `Nvml`; `Driver` is the real one, with NVIDIA's binding loaded when it is first asked.
+The port is `Nvml`; `Driver` is the real one, with NVIDIA's binding loaded when it is first asked, and
+`Visible` shows a part of what another says.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from kit.errors import PrerequisiteError, RunError
 EXTRA = "pip install 'speedrun-kit[gpu]'"
 SIGNS = (Path("/proc/driver/nvidia/version"), Path("/dev/nvidiactl"))
 """Either is there once the driver is loaded."""
+VISIBLE_FIX = "name whole GPUs by index or UUID (nvidia-smi -L), or: unset CUDA_VISIBLE_DEVICES"
 
 
 class Fabric(StrEnum):
@@ -67,6 +69,8 @@ class Inventory:
     driver: str | None
     """Version of the kernel driver; None where none is loaded."""
     gpus: tuple[Gpu, ...]
+    hidden: int = 0
+    """GPUs that are here, but not for this user to use: see `Visible`."""
 
 
 NOTHING = Inventory(None, ())
@@ -96,6 +100,39 @@ class Driver:
         with _session() as nvml:
             count = nvml.nvmlDeviceGetCount()
             return Inventory(nvml.nvmlSystemGetDriverVersion(), tuple(_gpu(nvml, i) for i in range(count)))
+
+
+class Visible:
+    """
+    The GPUs of another source that `CUDA_VISIBLE_DEVICES` names, in its order; schedulers share machines so.
+
+    A name is an index in the order of the PCI bus, or a UUID or the beginning of one, as CUDA has it. See:
+    https://docs.nvidia.com/cuda/cuda-c-programming-guide/#cuda-environment-variables
+    """
+
+    def __init__(self, source: Nvml, named: str) -> None:
+        self._source, self._named = source, named
+
+    def read(self) -> Inventory:
+        """See `Nvml.read`; raises `PrerequisiteError` also for a name that is no GPU's, or a GPU's twice."""
+        seen = self._source.read()
+        names = [name.strip() for name in self._named.split(",") if name.strip()]
+        chosen = tuple(_named(seen.gpus, name) for name in names) if seen.gpus else ()
+        if len({gpu.uuid for gpu in chosen}) < len(chosen):
+            raise PrerequisiteError(f"CUDA_VISIBLE_DEVICES={self._named} names a GPU twice", VISIBLE_FIX)
+        return Inventory(seen.driver, chosen, len(seen.gpus) - len(chosen))
+
+
+def _named(gpus: tuple[Gpu, ...], name: str) -> Gpu:
+    if name.isdecimal():
+        found = [gpu for gpu in gpus if gpu.index == int(name)]
+    else:
+        found = [gpu for gpu in gpus if gpu.uuid.startswith(name)]
+    if len(found) != 1:
+        raise PrerequisiteError(
+            f"CUDA_VISIBLE_DEVICES names {name!r}, which is not one of the {len(gpus)} GPUs here", VISIBLE_FIX
+        )
+    return found[0]
 
 
 @contextlib.contextmanager
