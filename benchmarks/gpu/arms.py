@@ -6,6 +6,7 @@ Both start with cold caches, and both are ended from outside. Judges nothing.
 
 from __future__ import annotations
 
+import argparse
 import base64
 import json
 import os
@@ -22,8 +23,11 @@ from pathlib import Path
 from typing import Any
 
 from kit.run import processes
+from kit.run.gpu import RECORD_GPUS
 from kit.run.nvml import Driver
 
+SCALES = (3, 21)
+"""Records whose batch follows the number of GPUs."""
 KIT = (sys.executable, "-m", "kit.cli")
 STEP = re.compile(r"step:(\d+)/\d+ (?:train_loss:\S+ )?train_time:(\d+)ms")
 CLASSIC_STEP = re.compile(r"step +(\d+)/\d+ \|")
@@ -41,6 +45,29 @@ class Machine:
     out: Path
     """Folder for runs and logs."""
     runtime: str = "runc"
+    gpus: int = 1
+    """Of each run; as many ranks."""
+    visible: str | None = None
+    """CUDA_VISIBLE_DEVICES of the runs; None leaves it as it is."""
+
+    def env(self) -> dict[str, str]:
+        """Return the environment of the commands that start runs."""
+        shown = {} if self.visible is None else {"CUDA_VISIBLE_DEVICES": self.visible}
+        return {**os.environ, **shown}
+
+
+def machine_options(p: argparse.ArgumentParser) -> None:
+    """Add the arguments that make a `Machine`."""
+    for name in ("data", "store", "out"):
+        p.add_argument(name, type=Path)
+    p.add_argument("--runtime", default="runc")
+    p.add_argument("--gpus", type=int, default=1, help="GPUs of each run.")
+
+
+def machine_of(a: argparse.Namespace) -> Machine:
+    """Return the machine of parsed arguments, and make its folder."""
+    a.out.mkdir(parents=True, exist_ok=True)
+    return Machine(a.data, a.store, a.out, a.runtime, a.gpus)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,20 +100,16 @@ class Kitted:
 
 
 def under_the_kit(machine: Machine, record: int, *options: str, submission: Path | None = None) -> Kitted:
-    """Run `speedrun eval` on one GPU with this machine's own files."""
-    asked = [*KIT, "eval", "--record", str(record), "--image", "host", "--gpus", "1", "--json"]
-    asked += ["--runtime", machine.runtime, "--python", sys.executable]
-    asked += [
-        "--store",
-        str(machine.store),
-        "--out",
-        str(machine.out / "runs"),
-        "--keys",
-        str(machine.out / "keys"),
-    ]
+    """Run `speedrun eval` with this machine's own files."""
+    asked = [*KIT, "eval", "--record", str(record), "--image", "host", "--json", "--python", sys.executable]
+    asked += ["--runtime", machine.runtime, "--gpus", str(machine.gpus), "--store", str(machine.store)]
+    asked += ["--out", str(machine.out / "runs"), "--keys", str(machine.out / "keys")]
+    asked += ["--accept-world-size"] if record in SCALES and machine.gpus != RECORD_GPUS else []
     asked += ["--submission", str(submission)] if submission else []
     began = time.monotonic()
-    done = subprocess.run([*asked, *options], capture_output=True, text=True, errors="replace", check=False)
+    done = subprocess.run(
+        [*asked, *options], env=machine.env(), capture_output=True, text=True, errors="replace", check=False
+    )
     wall_s = time.monotonic() - began
     try:
         bundle = Path(json.loads(done.stdout)["bundle"])
@@ -127,7 +150,7 @@ def under_torchrun(
     caches: Path | None = None,
 ) -> Bare:
     """
-    Run a script on one GPU until a line is `enough`, it ends, or patience does; then kill all of it.
+    Run a script until a line is `enough`, it ends, or patience does; then kill all of it.
 
     `caches` is where compilers keep their work; by default a fresh folder.
     """
@@ -138,13 +161,19 @@ def under_torchrun(
         (folder / "data").mkdir()
         (folder / "logs" / "final").mkdir(parents=True)
         (folder / "data" / "fineweb10B").symlink_to(data or machine.data)
-        argv = [sys.executable, "-m", "torch.distributed.run", "--nnodes=1", "--nproc_per_node=1"]
-        argv += ["--master_addr=127.0.0.1", f"--master_port={free_port()}", script.name, *arguments]
+        argv = [sys.executable, "-m", "torch.distributed.run", "--nnodes=1"]
+        argv += [
+            f"--nproc_per_node={machine.gpus}",
+            "--master_addr=127.0.0.1",
+            f"--master_port={free_port()}",
+            script.name,
+            *arguments,
+        ]
         kept = caches or folder
         places = {"TORCHINDUCTOR_CACHE_DIR": kept / "inductor", "TRITON_CACHE_DIR": kept / "triton"}
         (folder / "tmp").mkdir()
         places["TMPDIR"] = folder / "tmp"
-        given = {**os.environ, **{k: str(v) for k, v in places.items()}, "DATA_PATH": ".", **(env or {})}
+        given = {**machine.env(), **{k: str(v) for k, v in places.items()}, "DATA_PATH": ".", **(env or {})}
         with (folder / "stderr").open("w+b") as errors:
             began = time.monotonic()
             process = subprocess.Popen(

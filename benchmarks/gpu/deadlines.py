@@ -1,7 +1,7 @@
 """
 How long after a deadline a guest and its GPU memory are gone.
 
-    python benchmarks/gpu/deadlines.py DATA STORE OUT
+    python benchmarks/gpu/deadlines.py DATA STORE OUT [--gpus 1]
 
 Each guest says what it is doing, then a deadline of the host's ends it. The seconds are from the decision to
 kill to no process and no memory more than before, by NVML, as they stand in the signed bundle.
@@ -12,14 +12,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from arms import Machine, gpu_memory, row, submission, under_the_kit
+from arms import gpu_memory, machine_of, machine_options, row, submission, under_the_kit
 
 from kit.evaluate.plan import REFERENCE
 
 HEAD = """\
 import os, signal, sys, time
 import torch, torch.distributed as dist
-torch.cuda.set_device(0)
+rank, ranks = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+torch.cuda.set_device(rank)
 print("begun", flush=True)
 """
 SPIN = (
@@ -34,13 +35,14 @@ def spin(flag):
     while x == 0:
         x = tl.load(flag, volatile=True)
 
-dist.init_process_group("nccl", device_id=torch.device("cuda", 0))
+dist.init_process_group("nccl", device_id=torch.device("cuda", rank))
 x = torch.ones(1 << 28, device="cuda")
 dist.all_reduce(x)
 torch.cuda.synchronize()
 flag = torch.zeros(1, dtype=torch.int32, device="cuda")
 print("waiting for a rank that never comes", flush=True)
-spin[(1,)](flag)
+if rank == 0:
+    spin[(1,)](flag)
 dist.all_reduce(x)
 torch.cuda.synchronize()
 """
@@ -54,6 +56,21 @@ store = dist.TCPStore("127.0.0.1", 29777, 2, is_master=True, wait_for_workers=Fa
 print("waiting at a barrier for rank 1 of 2", flush=True)
 dist.init_process_group("nccl", store=store, rank=0, world_size=2, timeout=datetime.timedelta(hours=1))
 dist.all_reduce(x)
+torch.cuda.synchronize()
+"""
+)
+ASLEEP = (
+    HEAD
+    + """
+dist.init_process_group("nccl", device_id=torch.device("cuda", rank))
+x = torch.ones(1 << 30, device="cuda")
+dist.all_reduce(x)
+torch.cuda.synchronize()
+if rank == 1:
+    print("rank 1 sleeps", flush=True)
+    time.sleep(1e6)
+dist.all_reduce(x)
+print("a sum is queued that rank 1 does not join", flush=True)
 torch.cuda.synchronize()
 """
 )
@@ -93,13 +110,18 @@ while True:
 GRAPH = (
     HEAD
     + """
+dist.init_process_group("nccl", device_id=torch.device("cuda", rank))
 a = torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16)
 out = torch.empty_like(a)
 torch.mm(a, a, out=out)
+dist.all_reduce(out)
+torch.cuda.synchronize()
 graph = torch.cuda.CUDAGraph()
 with torch.cuda.graph(graph):
     for _ in range(200):
         torch.mm(a, a, out=out)
+        if ranks > 1:
+            dist.all_reduce(out)
 print("replaying a graph", flush=True)
 for _ in range(10_000):
     graph.replay()
@@ -109,51 +131,55 @@ torch.cuda.synchronize()
 )
 
 
+TITLES = (
+    "guest", "status", "clock", "last line before the kill", "gone after, s", "left behind",
+    "MiB in use, processes",
+)  # fmt: skip
+SMALL = ("--batch-tokens", "65536", "--micro-batch", "64", "--val-every", "0")
+
+
+Asked = tuple[int, Path | None, float]
+"""Record, submission (None: the record's own script), total deadline in seconds."""
+
+
+def guests(out: Path, gpus: int, seconds: float, training: float) -> dict[str, Asked]:
+    """Return what is asked for, by title."""
+    small = submission(out / "s1", REFERENCE.read_bytes(), SMALL)
+    others = {
+        "NCCL behind a kernel that never ends": (SPIN, seconds),
+        "a rank that waits for another": (BARRIER if gpus == 1 else ASLEEP, seconds),
+        "deaf to signals, with a daemon": (DEAF, seconds + 5),
+        "a CUDA graph in flight": (GRAPH, seconds),
+    }
+    return {
+        "record 10's own script, while torch.compile runs": (10, None, seconds + 10),
+        "the reference trainer, in mid-step": (4, small, training),
+        **{
+            title: (4, submission(out / f"s{n}", script.encode()), total)
+            for n, (title, (script, total)) in enumerate(others.items(), 2)
+        },
+    }
+
+
 def main() -> None:
     """End each guest."""
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ("data", "store", "out"):
-        p.add_argument(name, type=Path)
-    p.add_argument("--runtime", default="runc")
+    machine_options(p)
     p.add_argument("--only", nargs="*")
     p.add_argument("--seconds", type=float, default=20.0, help="The total deadline.")
     p.add_argument("--training", type=float, default=60.0, help="The total deadline of the one that trains.")
     a = p.parse_args()
-    machine = Machine(a.data, a.store, a.out, a.runtime)
-    reference = REFERENCE.read_bytes()
-    small = ("--batch-tokens", "65536", "--micro-batch", "64", "--val-every", "0")
-    guests: dict[str, tuple[int, Path | None, float]] = {
-        "record 10's own script, while torch.compile runs": (10, None, a.seconds + 10),
-        "the reference trainer, in mid-step": (4, submission(a.out / "s1", reference, small), a.training),
-        "NCCL behind a kernel that never ends": (4, submission(a.out / "s2", SPIN.encode()), a.seconds),
-        "a rank that waits for another": (4, submission(a.out / "s3", BARRIER.encode()), a.seconds),
-        "deaf to signals, with a daemon": (4, submission(a.out / "s4", DEAF.encode()), a.seconds + 5),
-        "a CUDA graph in flight": (4, submission(a.out / "s5", GRAPH.encode()), a.seconds),
-    }
-    row(
-        "guest",
-        "status",
-        "clock",
-        "last line before the kill",
-        "gone after, s",
-        "left behind",
-        "MiB in use, processes",
-    )
-    row(*["---"] * 7)
-    for n, (title, (record, folder, total)) in enumerate(guests.items()):
+    machine = machine_of(a)
+    row(*TITLES)
+    row(*["---"] * len(TITLES))
+    every = guests(a.out, a.gpus, a.seconds, a.training)
+    for n, (title, (record, folder, total)) in enumerate(every.items()):
         if a.only and str(n) not in a.only:
             continue
         done = under_the_kit(machine, record, "--total-deadline", f"{total}", submission=folder)
         if not done.predicate:
-            row(
-                title,
-                f"exit {done.code}",
-                done.said.replace("\n", " ").replace("|", "/"),
-                "-",
-                "-",
-                "-",
-                gpu_memory(),
-            )
+            said = done.said.replace("\n", " ").replace("|", "/")
+            row(title, f"exit {done.code}", said, *["-"] * 3, gpu_memory())
             continue
         run, seen = done.predicate["run"], done.predicate["observations"]
         last = [line for _, line in done.lines() if not line.startswith("[W")][-1:]

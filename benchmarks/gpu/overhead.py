@@ -2,11 +2,12 @@
 What the kit costs: the reference trainer under the kit and under bare torchrun, in turn, on the same GPU.
 
     python benchmarks/gpu/overhead.py DATA STORE OUT --pairs 5
+    python benchmarks/gpu/overhead.py DATA STORE OUT --pairs 2 --lanes 4      (on each of four GPUs at once)
 
 Prints the step time of every run (the script's own clock between two steps, and the reader's clock between
 the same two lines), the ratios, and the seconds in which the kit's command runs but the guest does not. Every
-line with its stamp is kept in OUT/overhead.json. `--arguments` with `--no-compile` is bound by the processor,
-not by the GPU: its runs differ by 2 %, so it cannot show half a percent.
+line with its stamp is kept in OUT/<lane>/overhead.json. `--arguments` with `--no-compile` is bound by the
+processor, not by the GPU: its runs differ by 2 %, so it cannot show half a percent.
 """
 
 from __future__ import annotations
@@ -14,17 +15,85 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from operator import methodcaller
 from pathlib import Path
 
-from arms import Machine, row, submission, train_times, under_the_kit, under_torchrun, until_step
+from arms import (
+    Machine,
+    machine_of,
+    machine_options,
+    row,
+    submission,
+    train_times,
+    under_the_kit,
+    under_torchrun,
+    until_step,
+)
 
 from kit.evaluate.plan import REFERENCE
 
 FIRST = 20
 """The first step of the interval: by then caches are warm and the untimed steps are over."""
+TITLES = (
+    "lane", "pair", "to step", "bare ms/step", "kit ms/step", "ratio", "ratio by the reader's clock",
+    "kit beside the guest, s",
+)  # fmt: skip
+
+Lines = list[tuple[float, str]]
 
 
-def step_ms(lines: list[tuple[float, str]], last: int) -> tuple[float, float]:
+@dataclass
+class Lane:
+    """The pairs that run on one GPU, one after the other."""
+
+    name: str
+    machine: Machine
+    arguments: list[str]
+    last: int
+    """The step at which the interval ends."""
+    script: Path
+    kept: list[dict[str, Lines]] = field(default_factory=list)
+    ratios: list[float] = field(default_factory=list)
+    outer: list[float] = field(default_factory=list)
+    overheads: list[float] = field(default_factory=list)
+    longest_s: float = 0.0
+    """Of the bare runs; a run under the kit gets a little more."""
+
+    def arm(self, name: str) -> Lines:
+        """Run one arm and return its lines."""
+        if name == "bare":
+            bare = under_torchrun(self.machine, self.script, self.arguments, enough=until_step(self.last))
+            self.longest_s = max(self.longest_s, bare.wall_s)
+            return bare.lines
+        limit = ("--total-deadline", f"{1.1 * self.longest_s + 2.5:.1f}")
+        kit = under_the_kit(self.machine, 4, *limit, submission=self.script.parent)
+        if not kit.predicate:
+            raise SystemExit(f"the kit ended with {kit.code}: {kit.said}")
+        self.overheads.append(kit.overhead_s)
+        return kit.lines()
+
+    def pair(self, number: int) -> None:
+        """Run both arms and print their row; every second pair begins with the kit."""
+        order = ("bare", "kit") if number % 2 else ("kit", "bare")
+        arms = {name: self.arm(name) for name in order}
+        self.kept.append(arms)
+        (self.machine.out / "overhead.json").write_text(json.dumps(self.kept))
+        last = min(self.last, *(max(train_times(lines), default=0) for lines in arms.values()))
+        if last < FIRST + 10:
+            row(self.name, number, f"{last}, too few", *["-"] * 4, f"{self.overheads[-1]:.2f}")
+            return
+        own, seen = ([step_ms(arms[arm], last)[clock] for arm in ("bare", "kit")] for clock in (0, 1))
+        self.ratios.append(own[1] / own[0])
+        self.outer.append(seen[1] / seen[0])
+        row(
+            self.name, number, last, f"{own[0]:.3f}", f"{own[1]:.3f}", f"{self.ratios[-1]:.5f}",
+            f"{self.outer[-1]:.5f}", f"{self.overheads[-1]:.2f}",
+        )  # fmt: skip
+
+
+def step_ms(lines: Lines, last: int) -> tuple[float, float]:
     """Return milliseconds a step from `FIRST` to `last`: the script's own clock, and the reader's."""
     times = train_times(lines)
     begin, end = times[FIRST], times[last]
@@ -38,61 +107,36 @@ def spread(ratios: list[float]) -> str:
         return f"{ratios}"
     mean, deviation = statistics.mean(ratios), statistics.stdev(ratios)
     error, middle = deviation / len(ratios) ** 0.5, statistics.median(ratios)
-    return f"{mean:.5f} (sd {deviation:.5f}, se {error:.5f}, median {middle:.5f})"
+    return f"{mean:.5f} (n {len(ratios)}, sd {deviation:.5f}, se {error:.5f}, median {middle:.5f})"
+
+
+def lane(machine: Machine, number: int | None, arguments: list[str], last: int) -> Lane:
+    """Return lane `number`, on the GPU of that index; None takes the first GPU and the folder as it is."""
+    if number is not None:
+        machine = replace(machine, out=machine.out / str(number), visible=str(number))
+    folder = submission(machine.out / "reference", REFERENCE.read_bytes(), arguments)
+    return Lane(str(number or 0), machine, arguments, last, folder / "train_gpt2.py")
 
 
 def main() -> None:
     """Run the pairs."""
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ("data", "store", "out"):
-        p.add_argument(name, type=Path)
+    machine_options(p)
     p.add_argument("--pairs", type=int, default=5)
     p.add_argument("--last", type=int, default=120)
-    p.add_argument("--runtime", default="runc")
+    p.add_argument("--lanes", type=int, help="Run on so many GPUs at once, one run on each.")
     p.add_argument("--arguments", default="--batch-tokens 65536 --micro-batch 64 --steps 5000 --val-every 0")
     a = p.parse_args()
-    machine = Machine(a.data, a.store, a.out, a.runtime)
-    arguments = a.arguments.split()
-    folder = submission(a.out / "reference", REFERENCE.read_bytes(), arguments)
-    script = folder / "train_gpt2.py"
-    kept: list[dict[str, list[tuple[float, str]]]] = []
-    ratios, outer, overheads, longest = [], [], [], 0.0
-    row(
-        "pair",
-        "bare ms/step",
-        "kit ms/step",
-        "ratio",
-        "ratio by the reader's clock",
-        "kit beside the guest, s",
-    )
-    row(*["---"] * 6)
-    for pair in range(1, a.pairs + 1):
-        arms: dict[str, list[tuple[float, str]]] = {}
-        for arm in ("bare", "kit") if pair % 2 else ("kit", "bare"):
-            if arm == "bare":
-                bare = under_torchrun(machine, script, arguments, enough=until_step(a.last))
-                longest = max(longest, bare.wall_s)
-                arms[arm] = bare.lines
-            else:
-                limit = f"{1.1 * longest + 2.5:.1f}"
-                kit = under_the_kit(machine, 4, "--total-deadline", limit, submission=folder)
-                overheads.append(kit.overhead_s)
-                arms[arm] = kit.lines()
-        kept.append(arms)
-        (a.out / "overhead.json").write_text(json.dumps(kept))
-        last = min(a.last, *(max(train_times(lines), default=0) for lines in arms.values()))
-        if last < FIRST + 10:
-            row(pair, "too few steps", last, "-", "-", f"{overheads[-1]:.2f}")
-            continue
-        own, seen = ([step_ms(arms[arm], last)[clock] for arm in ("bare", "kit")] for clock in (0, 1))
-        ratios.append(own[1] / own[0])
-        outer.append(seen[1] / seen[0])
-        row(
-            f"{pair} (to step {last})", f"{own[0]:.3f}", f"{own[1]:.3f}", f"{ratios[-1]:.5f}",
-            f"{outer[-1]:.5f}", f"{overheads[-1]:.2f}",
-        )  # fmt: skip
-    print("kit / bare by the script's own clock:", spread(ratios))
-    print("kit / bare by the reader's clock:", spread(outer))
+    numbers = range(a.lanes) if a.lanes else (None,)
+    lanes = [lane(machine_of(a), number, a.arguments.split(), a.last) for number in numbers]
+    row(*TITLES)
+    row(*["---"] * len(TITLES))
+    for number in range(1, a.pairs + 1):
+        with ThreadPoolExecutor(len(lanes)) as pool:
+            list(pool.map(methodcaller("pair", number), lanes))
+    print("kit / bare by the script's own clock:", spread([r for each in lanes for r in each.ratios]))
+    print("kit / bare by the reader's clock:", spread([r for each in lanes for r in each.outer]))
+    overheads = [s for each in lanes for s in each.overheads]
     least, most = min(overheads), max(overheads)
     print(f"seconds beside the guest: {statistics.mean(overheads):.2f} ({least:.2f} to {most:.2f})")
 

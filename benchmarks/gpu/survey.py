@@ -3,6 +3,7 @@ Which upstream scripts this machine's own torch still runs: `python benchmarks/g
 
 Each NN.py runs unedited under bare torchrun on one GPU, several at once, until it has printed its second
 step, ended, or used up its patience. Several at once say nothing about speed. Prints a row as each one ends.
+`--shared-caches` lets a script find what the compiler made of the same kernels for another one.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import re
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from queue import SimpleQueue
 
 import torch
 from arms import Bare, Machine, losses, row, train_times, under_torchrun, until_step
@@ -45,7 +48,9 @@ def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("scripts", type=Path)
     p.add_argument("data", type=Path)
-    p.add_argument("--jobs", type=int, default=4)
+    p.add_argument("--jobs", type=int, default=4, help="Scripts at once.")
+    p.add_argument("--gpus", type=int, default=1, help="Spread them over so many GPUs.")
+    p.add_argument("--shared-caches", action="store_true")
     p.add_argument("--patience", type=float, default=240.0)
     p.add_argument("--until", type=float, default=3600.0, help="Seconds after which nothing runs any more.")
     p.add_argument("--only", nargs="*", help="Names without .py, in this order.")
@@ -59,7 +64,10 @@ def main() -> None:
     machine = Machine(a.data, a.logs, a.logs)
     names = a.only or sorted(f.stem for f in a.scripts.glob("*.py"))
     lock = threading.Lock()
-
+    free: SimpleQueue[int] = SimpleQueue()
+    for n in range(a.jobs):
+        free.put(n % a.gpus)
+    caches = (a.logs / "caches").absolute() if a.shared_caches else None
     began = time.monotonic()
 
     def one(name: str) -> None:
@@ -68,9 +76,14 @@ def main() -> None:
             with lock:
                 row(name, "not run", "-")
             return
-        found = under_torchrun(
-            machine, a.scripts / f"{name}.py", enough=until_step(2), patience_s=min(a.patience, left), env=env
-        )
+        gpu = free.get()
+        try:
+            found = under_torchrun(
+                replace(machine, visible=str(gpu)), a.scripts / f"{name}.py", enough=until_step(2),
+                patience_s=min(a.patience, left), env=env, caches=caches,
+            )  # fmt: skip
+        finally:
+            free.put(gpu)
         said = "\n".join(f"{t:8.2f} {line}" for t, line in found.lines[-40:])
         (a.logs / f"{name}.txt").write_text(f"{said}\n--- stderr\n{found.errors[-6000:]}\n")
         with lock:

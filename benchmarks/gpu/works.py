@@ -1,7 +1,7 @@
 """
-Real scripts under the kit on one GPU, shortened by deadlines alone.
+Real scripts under the kit, shortened by deadlines alone.
 
-    python benchmarks/gpu/works.py DATA STORE OUT reference=75 4=200 10=240
+    python benchmarks/gpu/works.py DATA STORE OUT reference=75 4=200 10=240 [--gpus 1]
 
 `reference` is the reference trainer as GPT-2 124M with the record's batch; a number is that record's own
 script, fetched and unedited. Tokens a second are from the script's own clock, over the last steps it printed.
@@ -10,74 +10,87 @@ script, fetched and unedited. Tokens a second are from the script's own clock, o
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from arms import CLASSIC_STEP, Machine, row, submission, train_times, under_the_kit
+from arms import (
+    CLASSIC_STEP,
+    Kitted,
+    Machine,
+    losses,
+    machine_of,
+    machine_options,
+    row,
+    submission,
+    train_times,
+    under_the_kit,
+)
 
 from kit import records
 from kit.evaluate.plan import REFERENCE
 from kit.facts import facts_root
 
-OVER = 10
-"""Steps that a speed is taken over."""
+OVER = 20
+"""Steps that a speed is taken over, at most."""
+WARM = 12
+"""The first step that counts: the ones before it are untimed, or begin the clock anew."""
+REFERENCE_AS = 4
+"""The record whose conventions the reference trainer runs by; its batch is the trainer's own default."""
+TITLES = (
+    "script", "status", "losses", "first step after, s", "last step", "s/step", "tokens/s",
+    "gone after, s", "bundle",
+)  # fmt: skip
+
+
+def pace(steps: dict[int, tuple[float, int]]) -> float | None:
+    """Return seconds a step over the last steps, by the script's own clock; None of too few."""
+    last = max(steps, default=0)
+    first = max(WARM, last - OVER)
+    if last - first < 3 or first not in steps:
+        return None
+    return (steps[last][1] - steps[first][1]) / (last - first) / 1000
+
+
+def shown(name: str, done: Kitted) -> tuple[object, ...]:
+    """Return the cells of one run's row."""
+    p, lines = done.predicate, done.lines()
+    steps = train_times(lines)
+    stamps = [t for t, _ in steps.values()] or [t for t, line in lines if CLASSIC_STEP.match(line)]
+    number = int(name) if name.isdigit() else REFERENCE_AS
+    tokens = records.load(facts_root() / "records", number).tokens_per_step
+    each = pace(steps)
+    return (
+        name, f"{p['run']['status']}, {p['run']['clock']}", losses(lines), f"{min(stamps, default=0):.1f}",
+        max(steps, default=0), f"{each:.4f}" if each else "-", f"{tokens / each:,.0f}" if each else "-",
+        f"{p['observations']['teardown']['kill_s']:.2f}", p["run"]["id"],
+    )  # fmt: skip
+
+
+def run(machine: Machine, asked: str) -> None:
+    """Run one script and print its row."""
+    name, _, seconds = asked.partition("=")
+    if name.isdigit():
+        done = under_the_kit(machine, int(name), "--total-deadline", seconds)
+    else:
+        folder = submission(machine.out / "reference", REFERENCE.read_bytes())
+        done = under_the_kit(machine, REFERENCE_AS, "--total-deadline", seconds, submission=folder)
+    if not done.predicate:
+        said = done.said.replace("\n", " ").replace("|", "/")
+        row(asked, f"exit {done.code}", said, *["-"] * (len(TITLES) - 3))
+        return
+    row(*shown(name, done))
+    if not train_times(done.lines()):
+        print("    ", [line for _, line in done.lines()][-3:])
 
 
 def main() -> None:
     """Run each; NAME=SECONDS gives its total deadline."""
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ("data", "store", "out"):
-        p.add_argument(name, type=Path)
+    machine_options(p)
     p.add_argument("scripts", nargs="+", metavar="NAME=SECONDS")
-    p.add_argument("--runtime", default="runc")
     a = p.parse_args()
-    machine = Machine(a.data, a.store, a.out, a.runtime)
-    row(
-        "script",
-        "status",
-        "losses",
-        "first step after, s",
-        "last step",
-        "s/step",
-        "tokens/s",
-        "gone after, s",
-        "bundle",
-    )
-    row(*["---"] * 9)
+    row(*TITLES)
+    row(*["---"] * len(TITLES))
     for asked in a.scripts:
-        name, _, seconds = asked.partition("=")
-        name, *arguments = name.split(":")
-        own = name.isdigit()
-        number = int(name) if own else 4
-        folder = (
-            None
-            if own
-            else submission(a.out / f"reference{len(arguments)}", REFERENCE.read_bytes(), arguments)
-        )
-        wide = ["--accept-world-size"] if number in (3, 21) else []
-        done = under_the_kit(machine, number, "--total-deadline", seconds, *wide, submission=folder)
-        if not done.predicate:
-            row(asked, f"exit {done.code}", done.said.replace("\n", " ").replace("|", "/"), *["-"] * 6)
-            continue
-        p_, lines = done.predicate, done.lines()
-        steps = train_times(lines)
-        losses = [v["val_loss"] for v in p_["claims"]["val_points"]]
-        first = (
-            next((t for t, s in lines if CLASSIC_STEP.match(s)), None)
-            if not steps
-            else min(steps.values())[0]
-        )
-        each, last = None, max(steps, default=0)
-        if last > OVER and last - OVER in steps:
-            each = (steps[last][1] - steps[last - OVER][1]) / OVER / 1000
-        tokens = records.load(facts_root() / "records", number).tokens_per_step
-        row(
-            name + " " + " ".join(arguments), f"{p_['run']['status']}, {p_['run']['clock']}", losses,
-            f"{first:.1f}" if first else "-", last, f"{each:.4f}" if each else "-",
-            f"{tokens / each:,.0f}" if each else "-", f"{p_['observations']['teardown']['kill_s']:.2f}",
-            done.folder.name if done.folder else "-",
-        )  # fmt: skip
-        if not last:
-            print("    ", [s for _, s in lines][-3:])
+        run(machine_of(a), asked)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from kit.bundle.predicate import Isolation, Predicate, Profile, Verdict
 from kit.bundle.statement import Statement
 from kit.bundle.timing import time_of
 from kit.records import Record
+from kit.run import links
 from kit.run.result import RunStatus
 
 LOSS_SD_FULL = 0.0017
@@ -24,8 +25,8 @@ LOSS_SD_SMOKE = 0.0013
 TIME_SD_LEAST = 0.005
 """Share of the time; three runs of a record may agree better than that by chance."""
 SIGMAS = 3.0
-OF_THE_MACHINE = frozenset({"CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"})
-"""Environment variables that name a machine's devices."""
+OF_THE_MACHINE = frozenset({"CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", *links.SETTINGS})
+"""Environment variables that name a machine's devices, or take links between them away."""
 
 
 class Agreement(StrEnum):

@@ -19,6 +19,7 @@ from kit.bundle.predicate import (
     Verdict,
 )
 from kit.digest import tree_digest
+from kit.run import links
 from kit.run.gpu import RECORD_GPUS, RECORD_MODELS
 from kit.run.result import RunStatus
 from kit.run.spec import Phase
@@ -83,6 +84,9 @@ def _gpus(p: Predicate) -> Iterator[str]:
         yield f"it had {p.run.gpus} GPUs and names {len(gpus)}; the records ran on {RECORD_GPUS}"
     for name in sorted({g.name for g in gpus} - set(RECORD_MODELS)):
         yield f"{name} is not a model that the records ran on"
+    settings = tuple(pair for pair in p.run.env if pair[0] in links.SETTINGS)
+    if settings:
+        yield f"links between its GPUs were switched off: {links.spell(settings)}"
 
 
 def contradictions(predicate: Predicate, submission_sha256: str) -> Iterator[str]:

@@ -62,12 +62,18 @@ keys_option = click.option(
 
 
 def gpu_sources() -> Sources:
-    """Return whom to ask for this machine's GPUs: the driver, for those of `$CUDA_VISIBLE_DEVICES` if set."""
+    """
+    Return whom to ask for this machine's GPUs: the driver, for those of `$CUDA_VISIBLE_DEVICES` if set.
+
+    What the environment sets of `kit.run.links.SETTINGS` goes along.
+    """
     from kit.run.gpu import Sources
+    from kit.run.links import settings_in
     from kit.run.nvml import Driver, Visible
 
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return Sources() if named is None else Sources(nvml=Visible(Driver(), named))
+    nvml = Driver() if named is None else Visible(Driver(), named)
+    return Sources(nvml=nvml, settings=settings_in(os.environ))
 
 
 def docker_socket() -> str:

@@ -32,7 +32,7 @@ from kit.evaluate.prepare import Prepared
 from kit.evaluate.request import Places
 from kit.records import own_digest
 from kit.run import machine
-from kit.run.gpu import MODEL, Preflight
+from kit.run.gpu import LINKS, MODEL, Preflight
 from kit.run.probe import ProbeCheck
 from kit.run.result import RunResult
 from kit.run.runtime.port import Enforcement
@@ -103,7 +103,7 @@ def compose(
 
 def _unranked(ready: Prepared, speed: Speed | None) -> tuple[str, ...]:
     """Return what only the host knows against ranking, beside what the predicate shows."""
-    warnings = (f.detail for f in ready.preflight.warnings if f.id != MODEL)
+    warnings = (f.detail for f in ready.preflight.warnings if f.id not in (MODEL, LINKS))
     slow = (f"how fast its GPUs are is not known: {speed.fault}",) if speed and speed.fault else ()
     return tuple(prose(reason) for reason in (*ready.plan.obstacles, *warnings, *slow))
 

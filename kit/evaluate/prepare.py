@@ -92,7 +92,7 @@ def looked_again(ready: Prepared, places: Places) -> Prepared:
     """
     now = gpus.look(ready.plan, places)
     devices = tuple(GpuDevice(gpu.uuid, gpu.minor) for gpu in now.gpus)
-    env = tuple(sorted({**dict(ready.spec.env), **visible_gpus(now)}.items()))
+    env = tuple(sorted({**dict(ready.spec.env), **gpu_variables(now)}.items()))
     return replace(ready, preflight=now, spec=replace(ready.spec, gpu_devices=devices, env=env))
 
 
@@ -149,15 +149,16 @@ def environment(
 ) -> tuple[tuple[str, str], ...]:
     """Return the guest's environment; an engine that reads `NVIDIA_VISIBLE_DEVICES` gives it no other GPU."""
     path = {"PATH": search_path(plan.era, plan.python)}
-    return tuple(sorted({**path, **dict(image), **dict(plan.env), **visible_gpus(ready)}.items()))
+    return tuple(sorted({**path, **dict(image), **dict(plan.env), **gpu_variables(ready)}.items()))
 
 
-def visible_gpus(ready: Preflight) -> dict[str, str]:
-    """Return the variables that show a guest the GPUs of `ready`, and no other."""
+def gpu_variables(ready: Preflight) -> dict[str, str]:
+    """Return the variables that show a guest the GPUs of `ready`, no other, and how to link them."""
     uuids = ",".join(gpu.uuid for gpu in ready.gpus)
     return {
         "NVIDIA_VISIBLE_DEVICES": uuids or "void",
         **({"CUDA_VISIBLE_DEVICES": uuids} if uuids else {}),
+        **dict(ready.settings),
     }
 
 

@@ -12,7 +12,7 @@ from kit.deadlines import Deadlines
 from kit.errors import KitError, UsageError
 from kit.evaluate.gpus import cuda_of
 from kit.evaluate.plan import CACHES, search_path
-from kit.evaluate.prepare import bring_image, visible_gpus
+from kit.evaluate.prepare import bring_image, gpu_variables
 from kit.image.build import Layout
 from kit.image.lock import read_lock
 from kit.image.spec import read_spec
@@ -140,7 +140,7 @@ def _run_spec(layout: Layout, image: ImageRef, ready: Preflight, submission: Pat
         image=image,
         submission=submission,
         argv=(PYTHON, SCRIPT.name),
-        env=tuple(sorted({**path, **dict(layout.env), **CACHES, **visible_gpus(ready)}.items())),
+        env=tuple(sorted({**path, **dict(layout.env), **CACHES, **gpu_variables(ready)}.items())),
         limits=Limits(memory=machine.look().memory * 9 // 10),
         deadlines=Deadlines(start_s=TOTAL_S, warmup_s=TOTAL_S, total_s=TOTAL_S),
         gpus=len(ready.gpus),

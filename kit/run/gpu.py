@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from kit.errors import KitError, PrerequisiteError
-from kit.run import cuda, driver, toolkit, version
+from kit.run import cuda, driver, links, toolkit, version
 from kit.run.driver import DriverFiles
+from kit.run.links import Settings
 from kit.run.nvml import NOTHING, Driver, Fabric, Gpu, Inventory, Nvml
 from kit.run.spec import GIB
 from kit.run.version import Version
@@ -24,6 +25,8 @@ RECORD_MODELS = ("NVIDIA H100 80GB HBM3", "NVIDIA H200")
 """As nvidia-smi names the boards that records were set and re-timed on. Those for PCIe slots are slower."""
 MODEL = "model"
 """Id of the finding about the model, which a result shows by itself."""
+LINKS = "links"
+"""Id of the finding about settings, which a result shows by itself, too."""
 BUSY = 2 * GIB
 """More memory than an idle GPU has in use."""
 
@@ -68,6 +71,8 @@ class Sources:
     files: Callable[[tuple[int, ...]], DriverFiles] = driver.find
     """Finds the driver's files, for the minor numbers of the GPUs."""
     toolkit: Callable[[], Version | None] = toolkit.installed
+    settings: Settings = ()
+    """What the machine's owner set for the links between its GPUs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +83,8 @@ class Preflight:
     gpus: tuple[Gpu, ...] = ()
     """The ones that the run gets, in the order of its ranks."""
     driver: str | None = None
+    settings: Settings = ()
+    """Of the links between them; the guest gets them, too."""
 
     @property
     def warnings(self) -> tuple[GpuFinding, ...]:
@@ -124,7 +131,10 @@ def preflight(wanted: Wanted, sources: Sources) -> Preflight:
     found = [counted, _driver(wanted, seen), _model(chosen), *_state(chosen), _files(chosen, sources)]
     if wanted.toolkit:
         found.append(_toolkit(sources.toolkit()))
-    return Preflight(tuple(found), chosen, seen.driver)
+    if sources.settings:
+        told = f"this machine's own {links.spell(sources.settings)} are passed on to the guest"
+        found.append(GpuFinding(LINKS, Level.WARNING, told))
+    return Preflight(tuple(found), chosen, seen.driver, sources.settings)
 
 
 def _ok(name: str, detail: str) -> GpuFinding:

@@ -117,6 +117,10 @@ def _other_model(p):
     return replace(p, hardware=replace(p.hardware, gpus=gpus))
 
 
+def _without_a_link(p):
+    return replace(p, run=replace(p.run, env=(*p.run.env, ("NCCL_NVLS_ENABLE", "0"))))
+
+
 def _left_behind(p):
     gone = replace(p.observations.teardown, remains=("20480 MiB on GPU 3",))
     return replace(p, observations=replace(p.observations, teardown=gone))
@@ -125,6 +129,7 @@ def _left_behind(p):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
+        (_without_a_link, "links between its GPUs were switched off: NCCL_NVLS_ENABLE=0"),
         (_four_gpus, "it had 4 GPUs and names 4; the records ran on 8"),
         (_unnamed_gpus, "it had 8 GPUs and names 7"),
         (_one_gpu_named_twice, "it had 8 GPUs and names 8"),

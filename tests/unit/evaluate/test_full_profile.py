@@ -247,6 +247,15 @@ def test_another_model_than_the_records_keeps_the_result_from_ranking(request_fu
     assert sum("A100" in why for why in score.unranked_because) == 1
 
 
+def test_a_link_that_was_switched_off_is_in_the_record_and_keeps_it_from_ranking(
+    request_full, places, shards
+):
+    asked = replace(fake_sources(fake_inventory()), settings=(("NCCL_P2P_DISABLE", "1"),))
+    found = predicate_of(request_full, replace(places, gpus=asked))
+    assert ("NCCL_P2P_DISABLE", "1") in found.run.env
+    assert sum("NCCL_P2P_DISABLE=1" in why for why in found.score.unranked_because) == 1
+
+
 def test_an_accepted_world_size_keeps_the_result_from_ranking(request_full, places, shards):
     request = replace(request_full, gpus=2, accept_world_size=True)
     score = predicate_of(request, places).score
