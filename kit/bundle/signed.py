@@ -1,18 +1,13 @@
-"""What every signed document of the kit has in common: how it is read, whose key it names, what is in it."""
+"""How every signed document of the kit is read, and whose key it names. Looks at nothing that is in it."""
 
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from kit.bundle import dsse, folder
 from kit.bundle.keys import PublicKey, Trusted
-from kit.digest import Sha256
 from kit.errors import PrerequisiteError, SchemaError, SignatureError
-
-STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 
 
 def read_file(path: Path) -> bytes:
@@ -50,25 +45,3 @@ def find_key(document: Path, hint: str, trusted: Trusted) -> tuple[PublicKey, bo
         f"no key with the id {hint[:80]!r} is trusted, and {folder.SIGNER} beside the bundle is not it",
         "ask the signer for the public key, then: speedrun keys trust FILE",
     )
-
-
-def typed(envelope: dsse.Envelope, predicate_type: str) -> Any:
-    """Parse the payload of a verified envelope. Raises `SignatureError` for another type than is expected."""
-    if envelope.payload_type != dsse.PAYLOAD_TYPE:
-        raise SignatureError(f"the payload type is {envelope.payload_type[:80]!r}, not {dsse.PAYLOAD_TYPE}")
-    document = dsse.parse_canonical(envelope.payload, "payload")
-    for key, expected in (("_type", STATEMENT_TYPE), ("predicateType", predicate_type)):
-        found = document.get(key) if isinstance(document, dict) else None
-        if found != expected:
-            raise SignatureError(f"{key} is {str(found)[:80]!r}, not {expected}")
-    return document
-
-
-def in_toto(predicate_type: str, subjects: Iterable[tuple[str, Sha256]], predicate: Any) -> dict[str, Any]:
-    """Return an in-toto Statement v1 around an encoded predicate. Checks no schema."""
-    return {
-        "_type": STATEMENT_TYPE,
-        "predicateType": predicate_type,
-        "subject": [{"name": name, "digest": {"sha256": sha256}} for name, sha256 in subjects],
-        "predicate": predicate,
-    }

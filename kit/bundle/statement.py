@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from kit.bundle.codec import decode, encode
+from kit.bundle.intoto import wrap
 from kit.bundle.predicate import Predicate
-from kit.bundle.signed import in_toto
 from kit.digest import Sha256, canonical_json
 from kit.errors import SchemaError
 from kit.schema import validate
@@ -58,7 +58,7 @@ def statement(predicate: Predicate, subjects: Subjects) -> bytes:
     accepts. Prose is cut, not refused. Whether the values are true or consistent is not checked.
     """
     named = ((LOG, subjects.log), (STAMPS, subjects.stamps), (SUBMISSION, subjects.submission))
-    document = in_toto(PREDICATE_TYPE, named, encode(Predicate, predicate))
+    document = wrap(PREDICATE_TYPE, named, encode(Predicate, predicate))
     validate(SCHEMA, document, "result")
     return canonical_json(document)
 

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from kit.bundle import compose, dsse, folder, signed, verdict
+from kit.bundle import compose, dsse, folder, intoto, signed, verdict
 from kit.bundle.keys import Trusted
 from kit.bundle.predicate import Predicate
 from kit.bundle.statement import (
@@ -90,7 +90,7 @@ def open_bundle(path: Path, trusted: Trusted, bundle_only: bool = False) -> Veri
     with _step(3):
         key.verify(envelope.signature, dsse.pae(envelope.payload_type, envelope.payload))
     with _step(4):
-        claimed = signed.typed(envelope, PREDICATE_TYPE)
+        claimed = intoto.typed(envelope, PREDICATE_TYPE)
     with _step(5):
         validate(SCHEMA, claimed, "payload")
         statement = parse(claimed)

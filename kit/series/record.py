@@ -23,9 +23,10 @@ from typing import Annotated
 
 from kit.bundle import dsse, folder
 from kit.bundle.codec import OPTIONAL, Prose, decode, encode
+from kit.bundle.intoto import typed, wrap
 from kit.bundle.keys import Signer, Trusted, seal
 from kit.bundle.predicate import Profile
-from kit.bundle.signed import find_key, in_toto, read_file, typed
+from kit.bundle.signed import find_key, read_file
 from kit.digest import Sha256, canonical_json, sha256_bytes, sha256_file
 from kit.errors import DigestMismatch
 from kit.schema import validate
@@ -170,7 +171,7 @@ def _digest(plan: SeriesPlan) -> Sha256:
 
 
 def _statement(body: SeriesBody, subjects: list[tuple[str, Sha256]]) -> bytes:
-    document = in_toto(PREDICATE_TYPE, subjects, encode(SeriesBody, body))
+    document = wrap(PREDICATE_TYPE, subjects, encode(SeriesBody, body))
     validate(SCHEMA, document, "series")
     return canonical_json(document)
 

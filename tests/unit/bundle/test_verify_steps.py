@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from kit.bundle import compose, dsse, keys, signed, statement, verify
+from kit.bundle import compose, dsse, intoto, keys, signed, statement, verify
 from kit.bundle.keys import Trusted
 from kit.bundle.predicate import Score, Verdict
 from kit.bundle.verify import STEPS, open_bundle
@@ -99,7 +99,7 @@ def _without_step(number, monkeypatch, make):
             monkeypatch.setattr(type(make.SIGNER.public), "verify", lambda self, signature, data: None)
         case 4:
             monkeypatch.setattr(
-                signed, "typed", lambda envelope, kind: parse_json(envelope.payload, "payload")
+                intoto, "typed", lambda envelope, kind: parse_json(envelope.payload, "payload")
             )
         case 5:
             monkeypatch.setattr(verify, "validate", lambda schema, document, where: None)
