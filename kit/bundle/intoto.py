@@ -1,4 +1,4 @@
-"""The in-toto Statement v1 (https://in-toto.io/Statement/v1) around what the kit signs. Knows no predicate."""
+"""The in-toto Statement v1 (https://in-toto.io/Statement/v1) around what is signed. Knows no predicate."""
 
 from __future__ import annotations
 
