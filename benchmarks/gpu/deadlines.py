@@ -88,7 +88,8 @@ if os.fork() == 0:
     os.setsid()
     if os.fork() == 0:
         os.execv(sys.executable, [sys.executable, "-c", '''
-import signal, time, torch
+import os, signal, time, torch
+torch.cuda.set_device(int(os.environ["RANK"]))
 for number in range(1, 65):
     try:
         signal.signal(number, signal.SIG_IGN)

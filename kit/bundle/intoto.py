@@ -1,4 +1,4 @@
-"""The in-toto Statement v1 (https://in-toto.io/Statement/v1) around what is signed. Knows no predicate."""
+"""The in-toto Statement v1 (https://in-toto.io/Statement/v1) around what is signed. Knows no type."""
 
 from __future__ import annotations
 
