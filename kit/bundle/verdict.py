@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from kit.audit.baseline import WARMUP
 from kit.bundle.predicate import (
     AuditCheck,
     Claims,
@@ -72,6 +73,7 @@ def _obstacles(p: Predicate) -> Iterator[str]:
         yield "data: unpinned"
     if p.run.profile is Profile.FULL:
         yield from _gpus(p)
+        yield from _beside(p)
     if p.observations.teardown.remains:
         yield f"after its end there remained: {', '.join(p.observations.teardown.remains)}"
     if p.score.verdict is not Verdict.REACHED:
@@ -87,6 +89,14 @@ def _gpus(p: Predicate) -> Iterator[str]:
     settings = tuple(pair for pair in p.run.env if pair[0] in links.SETTINGS)
     if settings:
         yield f"links between its GPUs were switched off: {links.spell(settings)}"
+
+
+def _beside(p: Predicate) -> Iterator[str]:
+    """Bound a ranked run's warm-up by its start script's; that script itself needs no other beside it."""
+    own = tree_digest({f.name: f.sha256 for f in p.inputs.submission}) == p.task.baseline_submission_sha256
+    bounded = any(c.id == WARMUP.id and c.outcome is Outcome.PASSED for c in p.audit.checks)
+    if not own and not bounded:
+        yield "its warm-up was not bounded by its start script's on the same machine (--audit baseline)"
 
 
 def contradictions(predicate: Predicate, submission_sha256: str) -> Iterator[str]:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kit.audit.baseline import Course
 from kit.bundle.keys import load_or_create, throwaway
 from kit.bundle.predicate import Predicate
 from kit.bundle.statement import Subjects, statement
@@ -51,11 +52,22 @@ class Outcome:
 
     predicate: Predicate
     bundle: Path
+    course: Course
+    """How it went, for a run that is compared with it."""
 
 
-def conduct(ready: Prepared, places: Places, listener: Listener, wanted: Wanted | None = None) -> Outcome:
+def conduct(
+    ready: Prepared,
+    places: Places,
+    listener: Listener,
+    wanted: Wanted | None = None,
+    beside: Course | None = None,
+) -> Outcome:
     """
     Run what was prepared, make the audits that are wanted, and return the signed record.
+
+    `beside` is how the start script went on this machine, where somebody ran it anyway: the run is compared
+    with that, unless an audit runs the start script itself.
 
     A guest that fails is an outcome. Raises `RunError` if the kit or the engine failed, `PrerequisiteError`
     if the prepared GPUs are not fit; the record then says `lost` and why. Raises `UsageError` for audits in
@@ -75,7 +87,7 @@ def conduct(ready: Prepared, places: Places, listener: Listener, wanted: Wanted 
         try:
             result, seen = _run(ready, places, folder, listener)
             bench = reruns.Bench(
-                ready, places, folder, wanted, start, listener.watch.cancelled, listener.rerunning
+                ready, places, folder, wanted, start, beside, listener.watch.cancelled, listener.rerunning
             )
             findings = (*at_rest(ready, folder, result, start), *reruns.audit(bench, result))
         except BaseException as e:
@@ -85,7 +97,7 @@ def conduct(ready: Prepared, places: Places, listener: Listener, wanted: Wanted 
         predicate = compose(ready, places, result, seen, findings)
         subjects = Subjects(submission, result.log_sha256, result.stamps_sha256)
         sign(folder, signer, statement(predicate, subjects))
-    return Outcome(predicate, folder.result)
+    return Outcome(predicate, folder.result, reruns.course(result, bench.points()))
 
 
 def _statement(ready: Prepared, places: Places, result: RunResult, submission: Sha256) -> bytes:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kit.audit import baseline, canary, held_out
+from kit.audit.baseline import Course
 from kit.audit.canary import Rerun, Stream, Texture
 from kit.audit.finding import Finding
 from kit.audit.source import SourceFile
@@ -53,6 +54,8 @@ class Bench:
     folder: RunFolder
     wanted: Wanted
     baseline: tuple[SourceFile, ...] | None
+    beside: Course | None
+    """How the start script went on this machine, if it ran anyway."""
     cancelled: Callable[[], bool]
     told: Callable[[str], None]
 
@@ -77,6 +80,10 @@ class Bench:
                 if ready.preflight.gpus:
                     await_release(ready.preflight.gpus, self.places.gpus.nvml)
         return result
+
+    def points(self) -> tuple[Point, ...]:
+        """Return all claims of the run itself."""
+        return read_run(self.folder.log, self.folder.stamps, self.ready.plan.grammar)
 
     def log(self, name: str) -> Path:
         """Where the output of a rerun is kept. It is not bound by the bundle; the figures are."""
@@ -134,6 +141,8 @@ def audit(bench: Bench, result: RunResult) -> tuple[Finding, ...]:
             findings.append(_canary(bench, kind, claimed, None, streams_seen))
     if wanted.has(Audit.BASELINE, Audit.HELD_OUT):
         findings += _against_start_script(bench, result, streams_seen.get(Texture.UNIFORM))
+    elif bench.beside is not None:
+        findings += _against(bench.beside, bench, result)
     return tuple(findings)
 
 
@@ -190,10 +199,8 @@ def _against_start_script(bench: Bench, result: RunResult, uniform: RunResult | 
     with bench.start_script(bench.baseline) as spec:
         try:
             theirs = bench.run("baseline", spec)
-            grammar = bench.ready.plan.grammar
-            mine = read_run(bench.folder.log, bench.folder.stamps, grammar)
-            points = read_run(bench.log("baseline"), bench.stamps("baseline"), grammar)
-            yield from baseline.judge(course(result, mine), course(theirs, points))
+            points = read_run(bench.log("baseline"), bench.stamps("baseline"), bench.ready.plan.grammar)
+            yield from _against(course(theirs, points), bench, result)
             if uniform is not None:
                 drawn = _drawn(bench, Texture.UNIFORM)
                 with bench.with_val(spec, _writer(bench, drawn)) as noisy:
@@ -203,6 +210,13 @@ def _against_start_script(bench: Bench, result: RunResult, uniform: RunResult | 
                 yield _held_out(bench, spec, result, theirs)
         except KitError as e:
             yield baseline.WARMUP.skipped(f"the start script could not be run: {e.message}")
+
+
+def _against(theirs: Course, bench: Bench, result: RunResult) -> tuple[Finding, ...]:
+    """Compare the run with how its start script went."""
+    if _last(result) is None:
+        return (baseline.WARMUP.skipped("the run itself did not complete"),)
+    return baseline.judge(course(result, bench.points()), theirs)
 
 
 def _held_out(bench: Bench, spec: RunSpec, result: RunResult, theirs: RunResult) -> Finding:
@@ -224,12 +238,12 @@ def _held_out(bench: Bench, spec: RunSpec, result: RunResult, theirs: RunResult)
     return held_out.judge(losses, window)
 
 
-def course(result: RunResult, points: tuple[Point, ...]) -> baseline.Course:
+def course(result: RunResult, points: tuple[Point, ...]) -> Course:
     """Return how a run went, as the rules of ranked runs look at it; `points` are all of its claims."""
     times = {t.phase: t.seconds for t in result.phases}
     trained = Phase.TRAINING in times or Phase.TEARDOWN in times
     last = result.points[-1] if result.points else None
-    return baseline.Course(
+    return Course(
         warmup_s=times.get(Phase.START, 0.0) + times.get(Phase.WARMUP, 0.0) if trained else None,
         to_last_val_s=last.host_ns / 1e9 if last and last.host_ns is not None else None,
         claimed_s=last.train_time_ms / 1e3 if last and last.train_time_ms is not None else None,

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from kit.audit.baseline import Course
 from kit.bundle.keys import load_or_create
 from kit.bundle.predicate import Series
 from kit.digest import tree_digest
@@ -76,8 +77,10 @@ def conduct_series(
     ended: Callable[[Slot, Outcome | None], None] = lambda slot, outcome: None,
 ) -> Path:
     """
-    Run a series and return its signed record. Audits that are `wanted` are made of candidates only.
+    Run a series and return its signed record.
 
+    Audits that are `wanted` are made of candidates only; each candidate is compared with the start script's
+    last run, where the series has one.
     A run that fails, whose engine fails, or whose GPUs are not fit when its turn comes, is one of the series;
     the next one starts. Whatever ends the series, every reserved run has a bundle or is named as never
     started. `ended` hears of each run, with None for one that was lost.
@@ -121,14 +124,17 @@ def _run_all(
     ended: Callable[[Slot, Outcome | None], None],
 ) -> str:
     """Return why the series ended."""
+    start: Course | None = None
     for slot in plan.slots:
         base = looked_again(ready[slot.arm], places)
         spec = replace(base.spec, run_id=slot.run_id)
         mine = replace(base, spec=spec, nonce=slot.nonce, series=series)
         outcome: Outcome | None = None
         with contextlib.suppress(RunError, PrerequisiteError):  # its record says `lost`, and why
-            audits = wanted if slot.arm is Arm.CANDIDATE else None
-            outcome = conduct(mine, places, listen(base.plan), audits)
+            audits, beside = (wanted, start) if slot.arm is Arm.CANDIDATE else (None, None)
+            outcome = conduct(mine, places, listen(base.plan), audits, beside)
+        if slot.arm is Arm.START and outcome and outcome.predicate.run.status is RunStatus.COMPLETED:
+            start = outcome.course
         ended(slot, outcome)
         status = outcome.predicate.run.status if outcome else RunStatus.LOST
         if status is RunStatus.CANCELLED:

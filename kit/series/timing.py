@@ -19,8 +19,8 @@ def times_of(plan: SeriesPlan, runs: Mapping[str, Predicate]) -> dict[str, Time]
     """
     Return the time of every run that ended with a loss, by its id; `runs` are those that were made.
 
-    A candidate's excess is its audit's; else what it needs outside its own clock beyond the mean of the start
-    record's own runs in this series; None where there are none.
+    A candidate's excess is what it needs outside its own clock beyond the mean of the start record's own runs
+    in this series; where there are none, its audit's; None without either.
     """
     found = [(slot, p) for slot in plan.slots if (p := runs.get(slot.run_id)) is not None and has_loss(p)]
     starts = [ms for slot, p in found if slot.arm is Arm.START and (ms := outside_ms(p)) is not None]
@@ -29,7 +29,7 @@ def times_of(plan: SeriesPlan, runs: Mapping[str, Predicate]) -> dict[str, Time]
         time, mine = time_of(p), outside_ms(p)
         if time is None:
             continue
-        if slot.arm is Arm.CANDIDATE and time.excess is None and mine is not None and starts:
+        if slot.arm is Arm.CANDIDATE and mine is not None and starts:
             time = replace(time, excess=max(0.0, mine - sum(starts) / len(starts)))
         times[slot.run_id] = time
     return times

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 from pathlib import Path
@@ -51,3 +52,15 @@ def test_a_series_of_failures_ends_by_its_rule_and_says_what_never_started(cpu_i
     assert [r["ended"] for r in report["runs"]] == ["crashed", "never started", "never started"]
     assert report["loss"] is None
     assert report["ended"].startswith("the rule: run ")
+
+
+def test_an_interleaved_candidate_is_held_to_its_start_script_without_a_further_run(cpu_image, tmp_path):
+    code, report, told = series(tmp_path, QUICK, "--runs", "1", "--interleave")
+    assert code == 1 and "audit: running" not in told
+    audits = {}
+    for run in report["runs"]:
+        bundle = json.loads((tmp_path / "runs" / run["run_id"] / "result.json").read_bytes())
+        predicate = json.loads(base64.b64decode(bundle["dsseEnvelope"]["payload"]))["predicate"]
+        audits[run["arm"]] = {c["id"]: c["outcome"] for c in predicate["audit"]["checks"]}
+    assert audits["candidate"]["baseline.warmup"] == "passed"
+    assert "baseline.excess" in audits["candidate"] and "baseline.warmup" not in audits["start"]

@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from kit.bundle.compose import claims_of
-from kit.bundle.predicate import AuditCheck, Gpu, Isolation, Outcome, Profile, Severity, Verdict
+from kit.bundle.predicate import Audit, AuditCheck, Gpu, Isolation, Outcome, Profile, Severity, Verdict
 from kit.bundle.verdict import contradictions, judge, obstacles
+from kit.digest import tree_digest
 from kit.run.log import Grammar
 from kit.run.result import Point, RunStatus
 
@@ -60,12 +61,20 @@ def full(make, assets):
         run=replace(found.run, profile=Profile.FULL, gpus=8),
         hardware=replace(found.hardware, gpus=gpus),
     )
+    bounded = AuditCheck("baseline.warmup", Severity.FATAL, Outcome.PASSED, "", ())
+    found = replace(found, audit=Audit((*found.audit.checks, bounded)))
     return replace(found, score=replace(found.score, ranked=True, unranked_because=()))
 
 
 def test_a_full_contained_pinned_run_that_reached_can_be_ranked(full, assets, make):
     assert obstacles(full) == ()
     assert list(contradictions(full, make.subjects(assets).submission)) == []
+
+
+def test_a_start_script_needs_no_other_one_beside_it(full):
+    files = {f.name: f.sha256 for f in full.inputs.submission}
+    own = replace(full.task, baseline_submission_sha256=tree_digest(files))
+    assert obstacles(_alone(replace(full, task=own))) == ()
 
 
 def _smoke(p):
@@ -121,6 +130,15 @@ def _without_a_link(p):
     return replace(p, run=replace(p.run, env=(*p.run.env, ("NCCL_NVLS_ENABLE", "0"))))
 
 
+def _alone(p):
+    return replace(p, audit=Audit(p.audit.checks[:-1]))
+
+
+def _beside_a_start_script_that_failed(p):
+    skipped = replace(p.audit.checks[-1], outcome=Outcome.SKIPPED)
+    return replace(p, audit=Audit((*p.audit.checks[:-1], skipped)))
+
+
 def _left_behind(p):
     gone = replace(p.observations.teardown, remains=("20480 MiB on GPU 3",))
     return replace(p, observations=replace(p.observations, teardown=gone))
@@ -129,6 +147,8 @@ def _left_behind(p):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
+        (_alone, "its warm-up was not bounded by its start script's on the same machine"),
+        (_beside_a_start_script_that_failed, "its warm-up was not bounded"),
         (_without_a_link, "links between its GPUs were switched off: NCCL_NVLS_ENABLE=0"),
         (_four_gpus, "it had 4 GPUs and names 4; the records ran on 8"),
         (_unnamed_gpus, "it had 8 GPUs and names 7"),

@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("scipy")
 
-from kit.audit.baseline import EXCESS, EXCESS_FIGURE
+from kit.audit.baseline import EXCESS, EXCESS_FIGURE, WARMUP
 from kit.bundle.keys import Trusted
 from kit.bundle.predicate import Audit, AuditCheck, Outcome, Profile, Reproduces, Series, Severity
 from kit.bundle.trust import Tier
@@ -125,7 +125,8 @@ def test_a_retracted_series_is_listed_as_that_and_scores_nothing(board):
 def test_what_a_run_needed_outside_its_clock_counts_and_is_shown(board):
     gap = load_task(facts_root(), 3).gap_ms
     check = AuditCheck(EXCESS.id, Severity.WARNING, Outcome.PASSED, "x", ((EXCESS_FIGURE, 0.1 * gap / 1000),))
-    board.add(1, share=0.5, extra=(("audit", Audit((check,))),))
+    bounded = AuditCheck(WARMUP.id, Severity.FATAL, Outcome.PASSED, "x", ())
+    board.add(1, share=0.5, extra=(("audit", Audit((check, bounded))),))
     (group,) = board.rank().groups
     assert group.score.mean == pytest.approx(0.4, abs=1e-3)
     assert "outside its clock" in render(board.rank(), "Board", len(TASKS))

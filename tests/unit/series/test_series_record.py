@@ -121,9 +121,14 @@ def test_a_candidate_that_needs_less_outside_its_clock_gains_nothing(series, tru
     assert [m.time.excess for m in candidates(found)] == [0.0] * 3
 
 
-def test_the_excess_that_an_audit_measured_goes_before_that_of_the_arms(series, trusted):
+def test_the_excess_over_all_starts_of_the_series_goes_before_that_over_one_of_them(series, trusted):
     found = opened_series(series(late=ON_TIME | {Arm.CANDIDATE: 9.0}, checks=excess(3.5)), trusted)
-    assert [m.time.excess for m in candidates(found)] == [3500.0] * 3
+    assert [m.time.excess for m in candidates(found)] == pytest.approx([9000.0] * 3, abs=2)
+
+
+def test_without_arms_an_audits_excess_counts(series, trusted):
+    found = opened_series(series(interleave=False, checks=excess(3.5)), trusted)
+    assert [m.time.excess for m in found.members] == [3500.0] * 3
 
 
 def test_without_arms_and_audits_the_excess_is_unknown_and_not_0(series, trusted):
