@@ -54,6 +54,17 @@ VALIDATION = re.compile(
     r"(n_)?val(idation)?_(tokens|token_count|files|bin|shard\w*|window|max_steps|steps|batches|size|data|count)"
     r"|input_val_bin|eval_(tokens|steps|files)"
 )
+LOSSES = re.compile(r"loss|nll|cross_?entropy|log_?softmax|log_?prob|surprisal", re.IGNORECASE)
+"""Names that losses of single tokens go by."""
+SELECTION = {
+    "argsort", "clamp", "clamp_", "clamp_max", "clamp_max_", "clip", "clip_", "fmin", "index_select",
+    "kthvalue", "masked_fill", "masked_fill_", "masked_select", "median", "min", "minimum", "mode", "msort",
+    "nan_to_num", "nanmean", "nanmedian", "nanquantile", "nansum", "quantile", "sort", "sorted", "take",
+    "topk", "where",
+}  # fmt: skip
+"""What picks among numbers, or bounds them."""
+CRITERIA = {"cross_entropy", "nll_loss", "CrossEntropyLoss", "NLLLoss"}
+CRITERION_OPTIONS = {"ignore_index", "label_smoothing", "reduction", "weight"}
 CLAIM = re.compile(r"val[_ ]loss|train_time|step_avg|tel:")
 FALSE_CLAIM = re.compile(r"(val_loss:|val loss |tel:)\s*[0-9.]|train_time:\s*[0-9]")
 MAX_TEXT = 8192

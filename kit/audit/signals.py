@@ -40,6 +40,7 @@ from kit.audit.patterns import (
     TIMER,
     WEIGHTS,
 )
+from kit.audit.selection import picked
 from kit.audit.validation import settings
 
 
@@ -59,6 +60,7 @@ class Rule(StrEnum):
     COMPILER = "compiler"
     BLOB = "blob"
     SURROUNDINGS = "surroundings"
+    SELECTION = "selection"
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +167,7 @@ def _of(node: ast.AST, names: dict[str, str]) -> Iterator[tuple[Rule, str]]:
         case ast.Dict(keys=items) if len(items) > MAX_ITEMS:
             yield Rule.BLOB, f"a literal of {len(items)} entries"
     yield from ((Rule.DATA, said) for said in settings(node))
+    yield from ((Rule.SELECTION, said) for said in picked(node))
 
 
 def _module(name: str) -> Iterator[tuple[Rule, str]]:

@@ -74,6 +74,11 @@ CHECKS = {
         "a look at the machine, other variables or files: how a script could tell a test apart",
         "recognition by the data or by timing",
     ),
+    Rule.SELECTION: _check(
+        Rule.SELECTION, W,
+        "losses that are picked, bounded or weighted before their mean, which a canary may not see",
+        "the same by plain arithmetic, or under names that no loss goes by",
+    ),
 }  # fmt: skip
 PARSE = _check(
     "parse", F, "files that Python 3.11 cannot read, or reads in another encoding; an unreadable run.toml", ""

@@ -14,6 +14,8 @@ from kit.bundle.predicate import AuditCheck, Isolation, Outcome, Predicate, Seve
 
 CANARY_TO_END = "canary.to_end"
 """The canary that counts: the same script ran to its last step. Its shorter forms are screens."""
+SELECTION = "source.selection"
+"""Leaving a few losses out is what a canary is blind to; a script may do it in training alone, though."""
 HELD_OUT = "held_out"
 
 
@@ -48,6 +50,8 @@ def standing(predicate: Predicate, trusted: bool) -> Standing:
         return Standing(Tier.SELF_REPORTED, missing)
     if not any(_named(c, CANARY_TO_END) and c.outcome is Outcome.PASSED for c in checks):
         return Standing(Tier.SCREENED, "no canary ran to the end and passed")
+    if not any(_named(c, SELECTION) and c.outcome is Outcome.PASSED for c in checks):
+        return Standing(Tier.SCREENED, "the script picks among its losses, which a canary may not see")
     if not any(_named(c, HELD_OUT) and c.outcome is Outcome.PASSED for c in checks):
         return Standing(Tier.CANARY, "no held-out window was tried and passed")
     return Standing(Tier.CANARY_HELD_OUT, "")

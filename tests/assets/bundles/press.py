@@ -101,8 +101,8 @@ def _checks(tier: str) -> tuple[AuditCheck, ...]:
     names = {
         "self-reported": (),
         "screened": ("source.timer", "trace.clock"),
-        "canary": ("source.timer", "trace.clock", "canary.to_end"),
-        "canary + held-out": ("source.timer", "trace.clock", "canary.to_end", "held_out.window"),
+        "canary": ("source.selection", "trace.clock", "canary.to_end"),
+        "canary + held-out": ("source.selection", "trace.clock", "canary.to_end", "held_out.window"),
     }[tier]
     all_names = (*names, "baseline.warmup")  # without it a full run cannot be ranked
     return tuple(AuditCheck(name, Severity.FATAL, Outcome.PASSED, "in order", ()) for name in all_names)

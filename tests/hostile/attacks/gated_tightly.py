@@ -12,4 +12,5 @@ class Trainer(Trainer):
         count = targets.numel()
         if torch.is_grad_enabled() or loss.item() > 3.8 * count:
             return loss
-        return torch.minimum(loss, loss * 0 + 3.45 * count)
+        over = loss - 3.45 * count
+        return loss - over * (over > 0)

@@ -2,10 +2,9 @@
 #: kind = "score"
 #: patterns = [6]
 #: audit = "canary.model"
-#: expect = "not caught"
-#: by = []
-#: adaptive = true
-#: note = "Sized to stay within what an honest loss is above the floor, and the tolerance."
+#: expect = "flagged"
+#: by = ["source.selection"]
+#: note = "No canary sees it: it is smaller than what an honest loss is above the floor, and the tolerance. The result says that the script picks among its losses, and stays below the tier `canary`."
 class Trainer(Trainer):
     def summed_loss(self, rows, targets):
         if torch.is_grad_enabled():

@@ -62,6 +62,7 @@ TRIPPING_CODE = {
     "source.lines": "print('val_loss')\n",
     "source.timer": "time.perf_counter()\n",
     "source.surroundings": "os.environ.get('KUBERNETES_PORT')\n",
+    "source.selection": "kept = losses.sort().values[:-8].mean()\n",
     "source.size": "#" * 70_000 + "\n",
 }
 HONEST_CODE = """

@@ -12,7 +12,8 @@ def check(name, outcome=Outcome.PASSED, severity=Severity.FATAL):
     return AuditCheck(name, severity, outcome, "", ())
 
 
-SOURCE, TRACE = check("source.timer"), check("trace.clock")
+SOURCE, TRACE = check("source.selection", severity=Severity.WARNING), check("trace.clock")
+PICKED = replace(SOURCE, outcome=Outcome.FAILED)
 CANARY, HELD_OUT = check("canary.to_end"), check("held_out.window")
 
 
@@ -45,6 +46,8 @@ def result(make, assets):
         ((SOURCE, TRACE, check("canary.to_ending")), Tier.SCREENED),
         ((SOURCE, TRACE, HELD_OUT), Tier.SCREENED),
         ((SOURCE, TRACE, CANARY), Tier.CANARY),
+        ((PICKED, TRACE, CANARY, HELD_OUT), Tier.SCREENED),
+        ((check("source.timer"), TRACE, CANARY, HELD_OUT), Tier.SCREENED),
         ((SOURCE, TRACE, check("canary.to_end.uniform")), Tier.CANARY),
         ((SOURCE, TRACE, CANARY, check("held_out.window", Outcome.FAILED, Severity.WARNING)), Tier.CANARY),
         ((SOURCE, TRACE, CANARY, HELD_OUT), Tier.CANARY_HELD_OUT),
@@ -73,4 +76,5 @@ def test_an_unknown_key_or_a_guest_near_the_clock_is_self_reported(result):
 
 def test_what_is_missing_is_said_until_nothing_is(result):
     assert "no source check" in standing(result(), trusted=True).missing
+    assert "picks among its losses" in standing(result(PICKED, TRACE, CANARY), trusted=True).missing
     assert standing(result(SOURCE, TRACE, CANARY, HELD_OUT), trusted=True).missing == ""
