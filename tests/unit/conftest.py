@@ -1,4 +1,4 @@
-"""The makers of sample bundles and run folders, for every test that needs one."""
+"""The makers of sample bundles, run folders and tiny images, for every test that needs one."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
-BUNDLES = Path(__file__).parents[1] / "assets" / "bundles"
+ASSETS = Path(__file__).parents[1] / "assets"
 
 
 def _load(name: str, file: str) -> ModuleType:
     if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, BUNDLES / file)
+        spec = importlib.util.spec_from_file_location(name, ASSETS / file)
         assert spec is not None and spec.loader is not None
         sys.modules[name] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(sys.modules[name])
@@ -24,10 +25,30 @@ def _load(name: str, file: str) -> ModuleType:
 @pytest.fixture(scope="session")
 def make() -> ModuleType:
     """The module that writes the assets: sample values, TEST-ONLY keys, faults."""
-    return _load("bundle_assets_make", "make.py")
+    return _load("bundle_assets_make", "bundles/make.py")
 
 
 @pytest.fixture(scope="session")
 def press() -> ModuleType:
     """The module that prints honest run folders."""
-    return _load("bundle_press", "press.py")
+    return _load("bundle_press", "bundles/press.py")
+
+
+@pytest.fixture(scope="session")
+def cook() -> ModuleType:
+    """The module that makes tiny packages and a tiny era."""
+    return _load("tiny_images", "images/tiny.py")
+
+
+@pytest.fixture
+def kitchen(cook: ModuleType, tmp_path: Path) -> Any:
+    """A folder to make packages in."""
+    folder = tmp_path / "packages"
+    folder.mkdir(exist_ok=True)
+    return cook.Kitchen(folder)
+
+
+@pytest.fixture
+def tiny(cook: ModuleType, tmp_path: Path) -> Any:
+    """An era with one deb and two wheels, locked but not yet promised."""
+    return cook.era(tmp_path)
