@@ -238,7 +238,7 @@ def _made(folder: Path) -> Path:
 
 @contextlib.contextmanager
 def disk_errors(where: Path) -> Iterator[None]:
-    """Turn a full or read-only disk into a `RunError` that names the place and the fix."""
+    """Turn a full disk into a `RunError`, and what is not permitted into a `PrerequisiteError`, by name."""
     try:
         yield
     except KitError:
@@ -249,8 +249,21 @@ def disk_errors(where: Path) -> Iterator[None]:
                 f"no space left on the disk of {where}", f"free space there, or {ELSEWHERE}"
             ) from e
         if e.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+            if (other := _elsewhere(e, where)) is not None:
+                raise PrerequisiteError(
+                    f"cannot open {other}: {e.strerror}", "give this user access to it"
+                ) from e
             raise PrerequisiteError(f"cannot write {where}: {e.strerror}", ELSEWHERE) from e
         raise
+
+
+def _elsewhere(e: OSError, where: Path) -> Path | None:
+    """Return the file that an error is about, if it is neither near `where` nor on the way to it."""
+    if not isinstance(e.filename, str) or e.errno == errno.EROFS:
+        return None
+    named = Path(e.filename)
+    near = named.is_relative_to(where.parent) or where.is_relative_to(named)
+    return None if near else named
 
 
 def place(temporary: Path, final: Path, mode: int = 0o444) -> None:
