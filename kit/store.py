@@ -146,11 +146,11 @@ class Store:
         place(partial, self.blob(artifact.sha256))
 
     def put(self, data: bytes) -> Sha256:
-        """Store bytes under their own digest and return it."""
+        """Store bytes under their own digest and return it; a blob that was spoiled is replaced."""
         sha256 = Sha256(hashlib.sha256(data).hexdigest())
         path = self.blob(sha256)
         with self.lock(f"blob-{sha256}"):
-            if not path.exists():
+            if not path.exists() or path.read_bytes() != data:
                 partial = _made(self.root / "partial") / sha256
                 with disk_errors(partial):
                     partial.write_bytes(data)

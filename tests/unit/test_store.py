@@ -68,6 +68,13 @@ def test_a_blob_is_read_only_and_written_once(store):
     assert store.blob(name).stat().st_mode & 0o777 == 0o444
 
 
+def test_a_blob_that_was_spoiled_is_put_right(store):
+    path = store.blob(store.put(DATA))
+    path.chmod(0o644)
+    path.write_bytes(DATA[:-1])
+    assert store.blob(store.put(DATA)).read_bytes() == DATA
+
+
 def test_a_name_that_is_no_digest_is_refused(store):
     with pytest.raises(DigestMismatch):
         store.blob("../../etc/passwd")
