@@ -231,8 +231,11 @@ def _digest_of(path: Path) -> Sha256:
 
 
 def _made(folder: Path) -> Path:
-    with disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with disk_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as e:
+        raise PrerequisiteError(f"cannot make the folder {folder}: {e.strerror}", ELSEWHERE) from e
     return folder
 
 
