@@ -1,9 +1,11 @@
-"""The makers of sample bundles, run folders and tiny images, for every test that needs one."""
+"""The makers of sample bundles, run folders, tiny images and programs, for every test that needs one."""
 
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -52,3 +54,18 @@ def kitchen(cook: ModuleType, tmp_path: Path) -> Any:
 def tiny(cook: ModuleType, tmp_path: Path) -> Any:
     """An era with one deb and two wheels, locked but not yet promised."""
     return cook.era(tmp_path)
+
+
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], Path]:
+    """Put a shell script in front of the machine's programs, under a name; gives its path."""
+    folder = tmp_path / "programs"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", os.pathsep.join((str(folder), os.environ["PATH"])))
+
+    def put(name: str, script: str) -> Path:
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name).chmod(0o755)
+        return folder / name
+
+    return put
