@@ -10,6 +10,7 @@ from kit import records
 from kit.bundle import folder
 from kit.bundle.keys import Trusted
 from kit.bundle.predicate import Predicate, Profile
+from kit.bundle.signed import find_key
 from kit.bundle.statement import LOG, STAMPS, SUBMISSION
 from kit.bundle.verify import Verified, open_bundle
 from kit.capsule import bag
@@ -121,9 +122,7 @@ def _run(found: Verified, trusted: Trusted) -> Iterator[tuple[str, Part]]:
     where = found.path.parent
     subjects = found.statement.subjects
     yield f"{bag.RUN}/{folder.BUNDLE}", part_of_file(found.path)
-    key = trusted.get(found.key_id) or folder.signer_beside(found.path, found.key_id)
-    if key is None:
-        raise PrerequisiteError(f"{folder.SIGNER} is not beside {found.path}")
+    key, _ = find_key(found.path, found.key_id, trusted)
     yield f"{bag.RUN}/{folder.SIGNER}", part_of_bytes(key.pem)
     yield f"{bag.RUN}/{LOG}", part_of_file(where / LOG, subjects.log)
     yield f"{bag.RUN}/{STAMPS}", part_of_file(where / STAMPS, subjects.stamps)
