@@ -96,7 +96,7 @@ def _image(p: Predicate, places: Places) -> Layout:
         raise DigestMismatch(
             f"the run's image is {wanted.manifest_digest}, but this kit's {layout.era} is"
             f" {layout.manifest_digest}",
-            f"pack it with the kit that ran it: version {p.run.kit.version}, commit {p.run.kit.commit}",
+            _with_its_kit(p),
         )
     return layout
 
@@ -136,11 +136,16 @@ def _record(p: Predicate, places: Places) -> Iterator[tuple[str, Part]]:
     if record.manifest_sha256 != p.inputs.record_manifest.sha256:
         raise DigestMismatch(
             f"records/{record.number:02d}.toml is another version than the run's",
-            f"pack it with the kit that ran it: version {p.run.kit.version}, commit {p.run.kit.commit}",
+            _with_its_kit(p),
         )
     names = [f"{record.number:02d}.toml", *(["smoke.toml"] if p.run.profile is Profile.SMOKE else [])]
     for name in names:
         yield f"{bag.RECORDS}/{name}", part_of_file(places.records / name)
+
+
+def _with_its_kit(p: Predicate) -> str:
+    kit = p.run.kit
+    return f"pack it with the kit that ran it: version {kit.version}, commit {kit.commit or 'unknown'}"
 
 
 def _shards(p: Predicate, places: Places) -> Iterator[tuple[str, Part]]:
