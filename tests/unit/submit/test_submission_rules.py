@@ -241,3 +241,20 @@ def test_the_command_submits_and_checks(tmp_path, press, capsys):
     assert speedrun(["submit", str(run), "--agent", "a", "--to", target, *board]) == 2
     assert speedrun(["submit", "check", target, "--keys", str(tmp_path / "none")]) == 1
     assert "untrusted key" in capsys.readouterr().out
+
+
+def test_an_output_that_does_not_pack_well_is_too_large_and_leaves_nothing(submit, press, trusted, tmp_path):
+    made = press.press(tmp_path / "runs", press.Sample(1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(entry_module, "MAX_GZIP", 50)
+        with pytest.raises(UsageError, match=r"guest\.log\.gz would have \d+ bytes; at most 50 are accepted"):
+            lay_out(open_bundle(made, trusted), Entry("an-agent"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_repository_of_more_folders_than_are_looked_at_is_refused_as_a_whole(submit, trusted, monkeypatch):
+    for n in range(3):
+        submit(n)
+    monkeypatch.setattr("kit.submit.check.MAX_RESULTS", 2)
+    with pytest.raises(PrerequisiteError, match="board holds more than 2 folders"):
+        check(submit.root, trusted)
