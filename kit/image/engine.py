@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import subprocess
 from collections.abc import Iterator
@@ -146,12 +147,11 @@ def _podman_load(pieces: Iterator[bytes]) -> None:
     )
     assert process.stdin and process.stderr  # noqa: S101 - PIPE was asked for
     with process:
-        try:
+        with contextlib.suppress(BrokenPipeError):  # it says why
             for piece in pieces:
                 process.stdin.write(piece)
+        with contextlib.suppress(BrokenPipeError):  # what is left in the buffer
             process.stdin.close()
-        except BrokenPipeError:
-            pass  # it says why
         said = process.stderr.read().decode(errors="replace")
     if process.returncode:
         raise RunError(f"podman did not load the image: {said.strip()[-300:]}", "podman info")

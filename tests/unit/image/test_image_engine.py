@@ -83,7 +83,11 @@ def test_a_podman_that_says_nothing_is_given_up(layout, silent, program, monkeyp
     assert e.value.hint == "by hand: podman --version"
 
 
-@pytest.mark.parametrize("reads", ["cat >/dev/null;", ""], ids=["all of it", "nothing"])
+@pytest.mark.parametrize(
+    "reads",
+    ["cat >/dev/null;", "", "exec 0<&-; sleep 0.3;", "head -c 70000 >/dev/null;"],
+    ids=["all of it", "nothing", "nothing for a while", "the head"],
+)
 def test_a_podman_that_refuses_the_archive_is_quoted(layout, silent, program, reads):
     program("podman", f'[ "$1" = load ] || exit 0\n{reads} echo "payload does not match" >&2; exit 125')
     with pytest.raises(RunError, match="podman did not load the image: payload does not match") as e:
