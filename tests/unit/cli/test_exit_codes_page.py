@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -57,6 +58,16 @@ def test_an_interrupt_ends_with_130_and_no_traceback(tmp_path):
         [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False, timeout=60
     )
     assert done.returncode == 130 and done.stderr.strip() == "error: interrupted"
+
+
+@pytest.mark.parametrize("unread", [["record", "list"], ["record", "list", "--json"], ["--help"]])
+def test_an_answer_that_nobody_reads_is_no_yes_and_no_traceback(unread):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "wb") as closed:
+        argv = [sys.executable, "-m", "kit.cli", *unread]
+        done = subprocess.run(argv, stdout=closed, stderr=subprocess.PIPE, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (1, b"")
 
 
 @pytest.mark.parametrize(
