@@ -11,8 +11,13 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from errors_made import ErrorsMade
 
 ASSETS = Path(__file__).parents[1] / "assets"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(ErrorsMade(), "errors made")
 
 
 def _load(name: str, file: str) -> ModuleType:
