@@ -15,6 +15,7 @@ from kit.errors import NetworkError, PrerequisiteError
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 COMPONENT = "main"
 ARCHITECTURE = "amd64"
+DEBIAN = "run it on Debian, or in a container of it"
 SOURCES = "check the machine's apt sources"
 
 _CONF = """\
@@ -60,7 +61,7 @@ def mirror_of(suite: str) -> str:
     there is no apt or no such source.
     """
     if shutil.which("apt-get") is None:
-        raise PrerequisiteError("there is no apt here")
+        raise PrerequisiteError("there is no apt here", DEBIAN)
     fields = "$(CREATED_BY) $(REPO_URI) $(RELEASE) $(COMPONENT)"
     targets = [line.split(" ") for line in _run(["apt-get", "indextargets", "--format", fields]).splitlines()]
     found = [t for t in targets if len(t) == 4 and t[0] == "Packages" and t[3] == COMPONENT]
@@ -70,7 +71,7 @@ def mirror_of(suite: str) -> str:
     for _, uri, _, _ in found:
         if urlsplit(uri).path.rstrip("/").endswith("/debian"):
             return uri
-    raise PrerequisiteError(f"apt has no source of Debian {suite} here")
+    raise PrerequisiteError(f"apt has no source of Debian {suite} here", DEBIAN)
 
 
 class PrivateApt:

@@ -67,8 +67,19 @@ def test_root_without_control_groups_is_told_what_a_container_needs(start, monke
 
 
 def test_a_probe_that_fails_is_no_answer(spec, tmp_path):
-    with pytest.raises(RunError, match=r"the isolation probe did not finish: the guest exited with 1: "):
+    with pytest.raises(RunError, match="the isolation probe did not finish: the guest exited with 1: ") as e:
         probe.probe(Host(), spec, "/bin/false", tmp_path)
+    assert e.value.hint == "see: speedrun doctor"
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [(b"", "cannot be read"), (b'{"checks": [7]}', "cannot be read"), (b'{"checks": []}', "no way out")],
+)
+def test_an_answer_of_a_probe_that_says_nothing_is_no_passed_check(answer, said):
+    with pytest.raises(RunError, match=f"the isolation probe's answer .*{said}") as e:
+        probe.answers(answer)
+    assert e.value.hint == "see: speedrun doctor"
 
 
 def test_no_guest_is_started_without_a_watcher():
