@@ -151,6 +151,10 @@ REFUSALS = {
         PrerequisiteError, "cannot write .*: Read-only",
         lambda t: read_only(t),
     ),
+    "a file in the place of the keys": (
+        PrerequisiteError, "cannot write .*/x/keys: Not a directory",
+        lambda t: keys.load_or_create(written(t, b"") / "keys"),
+    ),
     "a full quota": (RunError, "no space left on the disk of", lambda t: refused_with(t, 122)),
     "an interpreter that is none": (
         PrerequisiteError, "not a working Python", lambda t: hostimage.interpreter(Path("/bin/false")),

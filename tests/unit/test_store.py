@@ -160,6 +160,6 @@ def test_a_mirror_that_may_not_be_read_is_named_among_the_sources(store, tmp_pat
 @pytest.mark.parametrize("place", ["file", "file/store"])
 def test_a_file_in_the_place_of_the_store_is_something_missing_and_named(tmp_path, place):
     (tmp_path / "file").touch()
-    with pytest.raises(PrerequisiteError, match=f"cannot make the folder .*/{place}") as e:
+    with pytest.raises(PrerequisiteError, match=f"cannot write .*/{place}") as e:
         Store(tmp_path / place).put(DATA)
     assert "--store" in e.value.hint

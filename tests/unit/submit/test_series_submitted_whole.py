@@ -9,7 +9,7 @@ from kit.bundle.keys import Trusted
 from kit.bundle.predicate import Profile, Series
 from kit.bundle.verify import open_bundle
 from kit.cli import run as speedrun
-from kit.errors import DigestMismatch
+from kit.errors import DigestMismatch, PrerequisiteError
 from kit.series.record import Arm, Rule, SeriesPlan, Slot, close, new_series_id, opened
 from kit.submit.check import check
 from kit.submit.entry import Entry, lay_out
@@ -267,3 +267,12 @@ def test_the_command_submits_a_series_whole_and_not_one_run_of_it(ran, press, tm
     shown = json.loads(capsys.readouterr().out)
     assert len(shown["accepted"]) == 6 and len(shown["series"]) == 1
     assert speedrun(["submit", str(where), "--agent", "a", "--to", target, *trust]) == 2
+
+
+def test_a_file_in_the_place_of_the_repository_is_named(ran, trusted, tmp_path):
+    where = ran()
+    (tmp_path / "file").touch()
+    papers, runs = whole_series(where, trusted)
+    with pytest.raises(PrerequisiteError, match=r"cannot write .*/file: it is not a folder") as e:
+        lay_out_series(where, papers, runs, Entry("an-agent"), tmp_path / "file")
+    assert "--to" in e.value.hint

@@ -3,13 +3,14 @@
 import gzip
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
 from kit.bundle.predicate import Profile
 from kit.bundle.verify import open_bundle
 from kit.cli import run as speedrun
-from kit.errors import IntegrityError, PrerequisiteError, SchemaError, UsageError
+from kit.errors import IntegrityError, PrerequisiteError, RunError, SchemaError, UsageError
 from kit.run.spec import RuntimeName
 from kit.submit import entry as entry_module
 from kit.submit.check import Rule, check
@@ -258,3 +259,27 @@ def test_a_repository_of_more_folders_than_are_looked_at_is_refused_as_a_whole(s
     monkeypatch.setattr("kit.submit.check.MAX_RESULTS", 2)
     with pytest.raises(PrerequisiteError, match="board holds more than 2 folders"):
         check(submit.root, trusted)
+
+
+def test_a_disk_that_fills_up_leaves_no_half_of_a_submission(press, trusted, tmp_path, monkeypatch):
+    found = open_bundle(press.press(tmp_path / "runs", press.Sample(1)), trusted)
+    real = Path.write_bytes
+
+    def full(path, data):
+        if path.name == "stamps.gz":
+            raise OSError(28, "No space left on device", str(path))
+        return real(path, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        with pytest.raises(RunError, match="no space left on the disk of"):
+            lay_out(found, Entry("an-agent"), tmp_path / "out")
+    assert lay_out(found, Entry("an-agent"), tmp_path / "out"), "it has not been submitted yet"
+
+
+def test_a_file_in_the_place_of_the_repository_is_named(press, trusted, tmp_path):
+    found = open_bundle(press.press(tmp_path / "runs", press.Sample(1)), trusted)
+    (tmp_path / "out").touch()
+    with pytest.raises(PrerequisiteError, match=r"cannot write .*/out/submissions/.*: Not a directory") as e:
+        lay_out(found, Entry("an-agent"), tmp_path / "out")
+    assert "--to" in e.value.hint
