@@ -26,7 +26,7 @@ from typing import BinaryIO, Protocol
 from kit.digest import CHUNK, Sha256, is_sha256
 from kit.errors import DigestMismatch, KitError, NetworkError, PrerequisiteError, RunError
 
-ELSEWHERE = "choose another place with --store, --out or --keys"
+ELSEWHERE = "choose another place with --store, --out, --keys or --to"
 
 STAGING = ".staging-"
 
@@ -84,7 +84,7 @@ class Store:
 
     def room(self, name: str) -> Path:
         """Return (and make) a folder of the store for data derived from blobs."""
-        return _made(self.root / name)
+        return make_folder(self.root / name)
 
     def ensure(
         self, artifact: Artifact, fetchers: Sequence[Fetcher], progress: Progress = no_progress
@@ -106,7 +106,7 @@ class Store:
         return path
 
     def _fetch(self, artifact: Artifact, fetchers: Sequence[Fetcher], progress: Progress) -> None:
-        partial = _made(self.root / "partial") / artifact.sha256
+        partial = make_folder(self.root / "partial") / artifact.sha256
         misses: list[str] = []
         broken: NetworkError | None = None
         for fetcher in fetchers:
@@ -146,12 +146,12 @@ class Store:
         place(partial, self.blob(artifact.sha256))
 
     def put(self, data: bytes) -> Sha256:
-        """Store bytes under their own digest and return it."""
+        """Store bytes under their own digest and return it; a blob that was spoiled is replaced."""
         sha256 = Sha256(hashlib.sha256(data).hexdigest())
         path = self.blob(sha256)
         with self.lock(f"blob-{sha256}"):
-            if not path.exists():
-                partial = _made(self.root / "partial") / sha256
+            if not path.exists() or path.read_bytes() != data:
+                partial = make_folder(self.root / "partial") / sha256
                 with disk_errors(partial):
                     partial.write_bytes(data)
                 place(partial, path)
@@ -160,7 +160,7 @@ class Store:
     @contextlib.contextmanager
     def lock(self, name: str) -> Iterator[None]:
         """Hold the store-wide lock called `name`; released by the kernel if this process dies."""
-        path = _made(self.root / "locks") / name
+        path = make_folder(self.root / "locks") / name
         with disk_errors(path):
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -230,15 +230,19 @@ def _digest_of(path: Path) -> Sha256:
         return Sha256(hashlib.file_digest(f, "sha256").hexdigest())
 
 
-def _made(folder: Path) -> Path:
-    with disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+def make_folder(folder: Path) -> Path:
+    """Make a folder and those above it, unless it is there; return it. Raises as `disk_errors` does."""
+    try:
+        with disk_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as e:
+        raise PrerequisiteError(f"cannot write {folder}: it is not a folder", ELSEWHERE) from e
     return folder
 
 
 @contextlib.contextmanager
 def disk_errors(where: Path) -> Iterator[None]:
-    """Turn a full or read-only disk into a `RunError` that names the place and the fix."""
+    """Turn a full disk into a `RunError`, and what is not permitted into a `PrerequisiteError`, by name."""
     try:
         yield
     except KitError:
@@ -248,15 +252,28 @@ def disk_errors(where: Path) -> Iterator[None]:
             raise RunError(
                 f"no space left on the disk of {where}", f"free space there, or {ELSEWHERE}"
             ) from e
-        if e.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        if e.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR):
+            if (other := _elsewhere(e, where)) is not None:
+                raise PrerequisiteError(
+                    f"cannot open {other}: {e.strerror}", "give this user access to it"
+                ) from e
             raise PrerequisiteError(f"cannot write {where}: {e.strerror}", ELSEWHERE) from e
         raise
+
+
+def _elsewhere(e: OSError, where: Path) -> Path | None:
+    """Return the file that an error is about, if it is neither near `where` nor on the way to it."""
+    if not isinstance(e.filename, str) or e.errno in (errno.EROFS, errno.ENOTDIR):
+        return None
+    named = Path(e.filename)
+    near = named.is_relative_to(where.parent) or where.is_relative_to(named)
+    return None if near else named
 
 
 def place(temporary: Path, final: Path, mode: int = 0o444) -> None:
     """Make `temporary` durable and rename it to `final`; the two must share a file system."""
     with disk_errors(final):
-        _made(final.parent)
+        make_folder(final.parent)
         fd = os.open(temporary, os.O_RDONLY | os.O_CLOEXEC)
         try:
             os.fchmod(fd, mode)
@@ -269,7 +286,7 @@ def place(temporary: Path, final: Path, mode: int = 0o444) -> None:
 
 def write_atomic(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Write a file so that after a power cut there is the old one or the whole new one."""
-    _made(path.parent)
+    make_folder(path.parent)
     with disk_errors(path):
         fd, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         temporary = Path(name)

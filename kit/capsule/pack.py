@@ -10,6 +10,7 @@ from kit import records
 from kit.bundle import folder
 from kit.bundle.keys import Trusted
 from kit.bundle.predicate import Predicate, Profile
+from kit.bundle.signed import find_key
 from kit.bundle.statement import LOG, STAMPS, SUBMISSION
 from kit.bundle.verify import Verified, open_bundle
 from kit.capsule import bag
@@ -95,7 +96,7 @@ def _image(p: Predicate, places: Places) -> Layout:
         raise DigestMismatch(
             f"the run's image is {wanted.manifest_digest}, but this kit's {layout.era} is"
             f" {layout.manifest_digest}",
-            f"pack it with the kit that ran it: version {p.run.kit.version}, commit {p.run.kit.commit}",
+            _with_its_kit(p),
         )
     return layout
 
@@ -121,9 +122,7 @@ def _run(found: Verified, trusted: Trusted) -> Iterator[tuple[str, Part]]:
     where = found.path.parent
     subjects = found.statement.subjects
     yield f"{bag.RUN}/{folder.BUNDLE}", part_of_file(found.path)
-    key = trusted.get(found.key_id) or folder.signer_beside(found.path, found.key_id)
-    if key is None:
-        raise PrerequisiteError(f"{folder.SIGNER} is not beside {found.path}")
+    key, _ = find_key(found.path, found.key_id, trusted)
     yield f"{bag.RUN}/{folder.SIGNER}", part_of_bytes(key.pem)
     yield f"{bag.RUN}/{LOG}", part_of_file(where / LOG, subjects.log)
     yield f"{bag.RUN}/{STAMPS}", part_of_file(where / STAMPS, subjects.stamps)
@@ -137,11 +136,16 @@ def _record(p: Predicate, places: Places) -> Iterator[tuple[str, Part]]:
     if record.manifest_sha256 != p.inputs.record_manifest.sha256:
         raise DigestMismatch(
             f"records/{record.number:02d}.toml is another version than the run's",
-            f"pack it with the kit that ran it: version {p.run.kit.version}, commit {p.run.kit.commit}",
+            _with_its_kit(p),
         )
     names = [f"{record.number:02d}.toml", *(["smoke.toml"] if p.run.profile is Profile.SMOKE else [])]
     for name in names:
         yield f"{bag.RECORDS}/{name}", part_of_file(places.records / name)
+
+
+def _with_its_kit(p: Predicate) -> str:
+    kit = p.run.kit
+    return f"pack it with the kit that ran it: version {kit.version}, commit {kit.commit or 'unknown'}"
 
 
 def _shards(p: Predicate, places: Places) -> Iterator[tuple[str, Part]]:

@@ -71,7 +71,11 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def run(argv: list[str] | None = None) -> int:
-    """Run the command line and return its exit code; the one error boundary."""
+    """
+    Run the command line and return its exit code; the one error boundary.
+
+    Where nobody reads stdout any more, click ends the process with 1: an answer that was not given is no yes.
+    """
     try:
         code: Any = speedrun.main(
             args=argv, prog_name="speedrun", standalone_mode=False, auto_envvar_prefix="SPEEDRUN"
@@ -85,8 +89,6 @@ def run(argv: list[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         complain("interrupted")
         return 130
-    except BrokenPipeError:
-        return 0
     except OSError as e:
         complain(f"{e.filename or 'this machine'}: {e.strerror or e}", _what_to_do(e))
         return 5

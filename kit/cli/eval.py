@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kit.cli.interrupt import cancellable
-from kit.cli.options import docker_socket, keys_option, mirror_option, store_option
+from kit.cli.options import Number, docker_socket, keys_option, mirror_option, store_option
 from kit.cli.terminal import emit_json, note
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from kit.evaluate.request import Places, Request
     from kit.series.conduct import Asked
 
-SECONDS = click.FloatRange(min=0.1, max=7 * 86400)
+SECONDS = Number(min=0.1, max=7 * 86400)
 
 
 def deadline_options(command: Callable[..., int]) -> Callable[..., int]:

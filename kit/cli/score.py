@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kit.cli.options import keys_option
+from kit.cli.options import Number, keys_option
 
 if TYPE_CHECKING:
     from kit.metrics import Interval
@@ -37,19 +37,19 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--sd",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(min=0, min_open=True),
     default=0.0017,
     show_default=True,
     help="For --power.",
 )
 @click.option(
     "--margin",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(min=0, min_open=True),
     default=0.002,
     show_default=True,
     help="For --power.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the bootstrap.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the bootstrap.")
 @click.option("--repetitions", type=click.IntRange(100, 1_000_000), default=50_000, show_default=True)
 @keys_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")

@@ -142,7 +142,9 @@ def _levels(text: str) -> tuple[HintLevel, ...]:
             f"--hints {text!r} is no list of levels", "for example: --hints 0, --hints 2, --hints 1,3"
         ) from e
     if HintLevel.NONE in found and len(found) > 1:
-        raise UsageError(f"--hints {text!r}: 0 means none and stands alone")
+        raise UsageError(
+            f"--hints {text!r}: 0 means none and stands alone", "for example: --hints 0, or --hints 1,3"
+        )
     return found
 
 

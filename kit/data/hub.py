@@ -12,6 +12,7 @@ from kit.store import Artifact, Progress
 from kit.transfer import download
 
 EXTRA = "pip install 'speedrun-kit[hub]'"
+_ELSEWHERE = "check --revision and --endpoint"
 _OFFLINE = "check the network or --endpoint; with the shards at hand, use: speedrun data fetch --mirror DIR"
 
 
@@ -51,7 +52,7 @@ class Hub:
             infos = self._api.get_paths_info(dataset.repo, list(names), revision=commit, repo_type="dataset")
         except (RepositoryNotFoundError, RevisionNotFoundError) as e:
             where = f" at revision {revision}" if revision else ""
-            raise PrerequisiteError(f"the Hub has no data set {dataset.repo}{where}") from e
+            raise PrerequisiteError(f"the Hub has no data set {dataset.repo}{where}", _ELSEWHERE) from e
         except HfHubHTTPError as e:
             raise NetworkError(
                 f"the Hub answers {e.response.status_code}", "run the command again later"
@@ -62,7 +63,7 @@ class Hub:
         files = []
         for name in sorted(names):
             if name not in found:
-                raise PrerequisiteError(f"{dataset.repo} has no file {name} at revision {commit}")
+                raise PrerequisiteError(f"{dataset.repo} has no file {name} at revision {commit}", _ELSEWHERE)
             lfs, size = found[name].lfs, found[name].size
             if lfs is None or size != dataset.size:
                 raise IntegrityError(

@@ -38,6 +38,7 @@ from kit.store import Store
 
 ROOM_FOR_AN_ERA = 15 * GIB
 ENGINE_PATIENCE_S = 5.0
+INSTEAD = "use another --runtime"
 ERA = "cpu"
 """The image that docker is asked to start; the smallest one."""
 
@@ -148,13 +149,13 @@ def _try(runtime: Runtime, python: Path, image: ImageRef | None = None) -> str:
                 found = probe(runtime, spec, inside, scratch)
                 if found.failed:
                     listed = ", ".join(check.id for check in found.failed)
-                    raise KitError(f"it starts guests but does not contain them: {listed}")
+                    raise KitError(f"it starts guests but does not contain them: {listed}", INSTEAD)
             log = scratch / "log"
             result = supervise(
                 spec, lambda: runtime.start(spec, scratch), log, scratch / "stamps", Grammar.STEP, Watch()
             )
         if result.status is not RunStatus.COMPLETED or log.read_bytes() != b"hello\n":
-            raise KitError(f"a guest was started but did not do its work: {result.reason}")
+            raise KitError(f"a guest was started but did not do its work: {result.reason}", INSTEAD)
         if not runtime.contains:
             return "starts a process and ends it; contains nothing, never ranked"
         lacking = found.enforcement.not_enforced

@@ -88,7 +88,7 @@ def _draw(ready: Prepared, folder: Path, arguments: tuple[str, ...], run: Sampli
     spec = replace(ready.spec, submission=folder, argv=plan.launcher(), deadlines=deadlines)
     result, log = run(spec)
     if result.status is not RunStatus.COMPLETED:
-        raise RunError(f"the sampler's guest was {result.status}: {result.reason}", f"see {log}")
+        raise RunError(f"the sampler's guest ended as {result.status}: {result.reason}", f"see {log}")
     return texture.sampled(_lines(log), ready.plan.val_tokens)
 
 

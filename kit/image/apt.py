@@ -15,6 +15,8 @@ from kit.errors import NetworkError, PrerequisiteError
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 COMPONENT = "main"
 ARCHITECTURE = "amd64"
+DEBIAN = "run it on Debian, or in a container of it"
+SOURCES = "check the machine's apt sources"
 
 _CONF = """\
 #clear APT::Update::Pre-Invoke;
@@ -59,7 +61,7 @@ def mirror_of(suite: str) -> str:
     there is no apt or no such source.
     """
     if shutil.which("apt-get") is None:
-        raise PrerequisiteError("there is no apt here")
+        raise PrerequisiteError("there is no apt here", DEBIAN)
     fields = "$(CREATED_BY) $(REPO_URI) $(RELEASE) $(COMPONENT)"
     targets = [line.split(" ") for line in _run(["apt-get", "indextargets", "--format", fields]).splitlines()]
     found = [t for t in targets if len(t) == 4 and t[0] == "Packages" and t[3] == COMPONENT]
@@ -69,7 +71,7 @@ def mirror_of(suite: str) -> str:
     for _, uri, _, _ in found:
         if urlsplit(uri).path.rstrip("/").endswith("/debian"):
             return uri
-    raise PrerequisiteError(f"apt has no source of Debian {suite} here")
+    raise PrerequisiteError(f"apt has no source of Debian {suite} here", DEBIAN)
 
 
 class PrivateApt:
@@ -130,16 +132,22 @@ class PrivateApt:
             self._apt("download", f"{package}={version}", cwd=folder)
         except NetworkError as e:
             raise PrerequisiteError(e.message) from e
-        return next(folder.glob("*.deb"))
+        found = next(folder.glob("*.deb"), None)
+        if found is None:
+            raise PrerequisiteError(f"apt downloaded no {package} {version}")
+        return found
 
     def _offer(self, line: str) -> Offer:
-        uri, file, size, digest = line.split(" ")
-        uri = uri.strip("'")
-        if not uri.startswith(self.mirror) or not digest.startswith("SHA256:"):
-            raise NetworkError(f"apt printed what cannot be read: {line[:200]}")
-        package, version, _ = file.removesuffix(".deb").split("_")
-        pool = unquote(uri.removeprefix(self.mirror))
-        return Offer(package, unquote(version), pool, int(size), digest.removeprefix("SHA256:"))
+        try:
+            uri, file, size, digest = line.split(" ")
+            uri = uri.strip("'")
+            package, version, _ = file.removesuffix(".deb").split("_")
+            if not uri.startswith(self.mirror) or not digest.startswith("SHA256:"):
+                raise ValueError("not of this mirror, or without its digest")
+            pool = unquote(uri.removeprefix(self.mirror))
+            return Offer(package, unquote(version), pool, int(size), digest.removeprefix("SHA256:"))
+        except ValueError as e:
+            raise NetworkError(f"apt printed what cannot be read: {line[:200]}", SOURCES) from e
 
     def _folder(self) -> Path:
         if self._root is None:
@@ -155,7 +163,5 @@ def _run(argv: list[str], cwd: Path | None = None) -> str:
     done = subprocess.run(["env", "LC_ALL=C", *argv], cwd=cwd, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         words = [line for line in done.stderr.splitlines() if line.startswith("E:")] or ["E: it said nothing"]
-        raise NetworkError(
-            f"{argv[0]} failed: {words[0].removeprefix('E: ')}", "check the machine's apt sources"
-        )
+        raise NetworkError(f"{argv[0]} failed: {words[0].removeprefix('E: ')}", SOURCES)
     return done.stdout

@@ -217,7 +217,7 @@ def _refuse_other(spec: EraSpec, promised: Identity, found: Identity) -> None:
 def _adopt(spec: EraSpec, built: Built, store: Store) -> Layout:
     """Move layers and documents into the store, with a layout of hard links; the caller holds its lock."""
     for layer in built.layers:
-        if not store.blob(layer.digest).exists():
+        if not store.has(Artifact(layer.title, layer.size, layer.digest)):
             place(layer.path, store.blob(layer.digest))
     for document in (built.documents.config, built.documents.manifest):
         store.put(document)
@@ -236,7 +236,8 @@ def _lay_out(spec: EraSpec, identity: Identity, store: Store) -> Layout:
             folder.rename(final)
     found = _found(spec, identity, store)
     if found is None:
-        raise DigestMismatch(f"{final} is not whole", f"rm -r {final}, and run it again")
+        blob = store.blob(identity.manifest)  # all others were made here, or have their sizes
+        raise DigestMismatch(f"{blob} has been changed", f"rm {blob}, and run it again")
     return found
 
 

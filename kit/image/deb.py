@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import tarfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, cast
@@ -84,17 +85,15 @@ def _ar_members(f: IO[bytes], origin: str) -> dict[str, tuple[str, bytes]]:
 def _inflate(name: str, data: bytes, limit: int, origin: str) -> Iterator[bytes]:
     """Yield the uncompressed bytes of an ar member; more than `limit` of them are refused."""
     total = 0
-    stream = _stream(name, data, origin)
     try:
-        while chunk := stream.read(CHUNK):
-            total += len(chunk)
-            if total > limit:
-                raise refusal(origin, name, f"unpacks to more than {limit} bytes")
-            yield chunk
-    except (lzma.LZMAError, EOFError, OSError) as e:
+        with _stream(name, data, origin) as stream:
+            while chunk := stream.read(CHUNK):
+                total += len(chunk)
+                if total > limit:
+                    raise refusal(origin, name, f"unpacks to more than {limit} bytes")
+                yield chunk
+    except (lzma.LZMAError, EOFError, OSError, zlib.error) as e:
         raise IntegrityError(f"{origin}: {name} cannot be unpacked: {e}", "get the package again") from e
-    finally:
-        stream.close()
 
 
 def _stream(name: str, data: bytes, origin: str) -> io.BufferedIOBase:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import subprocess
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from kit.store import Progress, no_progress
 LOADED_WITHIN_S = 1800.0
 """For one sign of life while an engine unpacks: it says nothing while it writes a layer of gigabytes."""
 PODMAN = "podman"
+PODMAN_PATIENCE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +118,20 @@ def _required(found: str | None, layout: Layout) -> str:
 
 def _podman(*arguments: str) -> str:
     try:
-        done = subprocess.run([PODMAN, *arguments], capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(
+            [PODMAN, *arguments], capture_output=True, text=True, timeout=PODMAN_PATIENCE_S, check=False
+        )
     except FileNotFoundError as e:
         raise PrerequisiteError("podman is not installed", "apt-get install podman") from e
     except subprocess.TimeoutExpired as e:
-        raise RunError(f"podman {arguments[0]} did not answer in 60 s", "try it by hand") from e
+        raise RunError(
+            f"podman {arguments[0]} did not answer in {PODMAN_PATIENCE_S:.0f} s",
+            f"by hand: podman {arguments[0]}",
+        ) from e
     if done.returncode:
-        raise RunError(f"podman {arguments[0]} failed: {done.stderr.strip()[-300:]}", "try it by hand")
+        raise RunError(
+            f"podman {arguments[0]} failed: {done.stderr.strip()[-300:]}", f"by hand: podman {arguments[0]}"
+        )
     return done.stdout
 
 
@@ -138,12 +147,11 @@ def _podman_load(pieces: Iterator[bytes]) -> None:
     )
     assert process.stdin and process.stderr  # noqa: S101 - PIPE was asked for
     with process:
-        try:
+        with contextlib.suppress(BrokenPipeError):  # it says why
             for piece in pieces:
                 process.stdin.write(piece)
+        with contextlib.suppress(BrokenPipeError):  # what is left in the buffer
             process.stdin.close()
-        except BrokenPipeError:
-            pass  # it says why
         said = process.stderr.read().decode(errors="replace")
     if process.returncode:
-        raise RunError(f"podman did not load the image: {said.strip()[-300:]}", "try: podman info")
+        raise RunError(f"podman did not load the image: {said.strip()[-300:]}", "podman info")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import platform
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from kit.image.apt import PrivateApt, mirror_of
 from kit.image.lock import Deb, Lock, Wheel, parse_lock, render_lock
 from kit.image.spec import EraSpec
 from kit.store import Fetcher, Progress, Store
+from kit.transfer import BROKEN
 
 
 def resolve(spec: EraSpec, store: Store, fetchers: Sequence[Fetcher], progress: Progress) -> Lock:
@@ -83,11 +85,13 @@ def _size(url: str) -> int:
     try:
         with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310
             size = response.headers.get("Content-Length")
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as e:
+    except BROKEN as e:
+        if isinstance(e, urllib.error.HTTPError):
+            e.close()
         raise NetworkError(
             f"{parts.hostname} did not say how large {parts.path} is: {e}", "run it again"
         ) from e
-    if size is None:
+    if size is None or not re.fullmatch(r"[0-9]{1,15}", size):
         raise NetworkError(f"{parts.hostname} does not say how large {parts.path} is", "use another index")
     return int(size)
 

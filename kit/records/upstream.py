@@ -30,7 +30,8 @@ class MirrorFile:
         except FileNotFoundError as e:
             raise PrerequisiteError("git is not installed", "install git, or leave --mirror out") from e
         except OSError as e:
-            raise PrerequisiteError(f"cannot start git: {e.strerror}") from e
+            again = "install git again, or leave --mirror out"
+            raise PrerequisiteError(f"cannot start git: {e.strerror}", again) from e
         if done.returncode:
             lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["git failed"]
             raise PrerequisiteError(f"{self.name} is not in that git directory ({lines[-1][:200]})")

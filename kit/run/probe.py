@@ -18,6 +18,7 @@ from kit.schema import parse_json
 
 SCRIPT = Path(__file__).resolve().parent.parent / "guest" / "isolation.py"
 TARGET = PurePosixPath("/input/isolation.py")
+HINT = "see: speedrun doctor"
 DEADLINES = Deadlines(start_s=30, warmup_s=30, stall_s=30, teardown_s=30, total_s=30)
 
 
@@ -72,7 +73,8 @@ def probe(runtime: Runtime, spec: RunSpec, python: str, scratch: Path) -> Probe:
         said = log.read_bytes()
     if result.status is not RunStatus.COMPLETED:
         raise RunError(
-            f"the isolation probe did not finish: {result.reason}: {said[-300:].decode(errors='replace')}"
+            f"the isolation probe did not finish: {result.reason}: {said[-300:].decode(errors='replace')}",
+            HINT,
         )
     return Probe(answers(said), guests[0].enforcement, time.monotonic() - began)
 
@@ -86,7 +88,7 @@ def answers(said: bytes) -> tuple[ProbeCheck, ...]:
             for c in parse_json(said, where)["checks"]
         )
     except (SchemaError, KeyError, TypeError) as e:
-        raise RunError(f"{where} cannot be read: {e}") from e
+        raise RunError(f"{where} cannot be read: {e}", HINT) from e
     if not found:
-        raise RunError(f"{where} names no way out that it tried")
+        raise RunError(f"{where} names no way out that it tried", HINT)
     return found

@@ -55,7 +55,10 @@ def paper_score(
     candidates = [r for r in rows if r.role is Role.CANDIDATE and r.task in known]
     configs = sorted({r.config for r in candidates})
     if not configs:
-        raise UsageError("there is no run that the paper's rules would count")
+        raise UsageError(
+            "there is no run that the paper's rules would count",
+            f"rows of role candidate are needed, of tasks other than {DROPPED}",
+        )
     return tuple(
         _config(name, [r for r in candidates if r.config == name], known, seed, repetitions)
         for name in configs

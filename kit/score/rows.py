@@ -169,7 +169,9 @@ def rows_of(found: Verified, record_of: Callable[[int], Record], config: str = "
     """
     p = found.predicate
     if p.run.profile is not Profile.FULL:
-        raise UsageError(f"{found.path} is a {p.run.profile} run: those have no score")
+        raise UsageError(
+            f"{found.path} is a {p.run.profile} run: those have no score", "score runs of the full profile"
+        )
     record = record_of(p.task.record)
     own = found.statement.subjects.submission == own_digest(record)
     roles = [(record.number, Role.START if own else Role.CANDIDATE)]

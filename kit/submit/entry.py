@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import gzip
 import re
+import shutil
 import tempfile
 import zlib
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from kit.bundle.verify import Verified, open_bundle
 from kit.digest import Sha256, canonical_json, sha256_bytes
 from kit.errors import IntegrityError, UsageError
 from kit.schema import parse_json, validate
+from kit.store import disk_errors
 from kit.submission import load_submission
 
 ROOT = "submissions"
@@ -178,7 +180,7 @@ def lay_out(found: Verified, entry: Entry, root: Path) -> tuple[str, ...]:
     Write a verified run as a folder below `root`; return its files, relative to `root`, sorted.
 
     The same run gives the same bytes with one version of zlib. Raises `UsageError` if the folder is there or
-    the run's output is too large to be submitted.
+    the run's output is too large to be submitted, `RunError` for a full disk; nothing is left then.
     """
     target = root / place_of(found, entry.agent)
     described = entry.to_json()
@@ -190,10 +192,17 @@ def lay_out(found: Verified, entry: Entry, root: Path) -> tuple[str, ...]:
             raise UsageError(f"{name} would have {len(data)} bytes; at most {MAX_GZIP} are accepted")
     if target.exists():
         raise UsageError(f"{target} exists", "this run has been submitted")
-    (target / SUBMISSION).mkdir(parents=True)
-    load_submission(beside / SUBMISSION).write(target / SUBMISSION)
+    script = load_submission(beside / SUBMISSION)
     for name in (folder.BUNDLE, folder.SIGNER):
         packed[name] = (beside / name).read_bytes()
-    for name, data in {**packed, ENTRY: described}.items():
-        (target / name).write_bytes(data)
+    with disk_errors(target):
+        (target / SUBMISSION).mkdir(parents=True)
+    try:
+        with disk_errors(target):
+            script.write(target / SUBMISSION)
+            for name, data in {**packed, ENTRY: described}.items():
+                (target / name).write_bytes(data)
+    except BaseException:
+        shutil.rmtree(target, ignore_errors=True)  # half of it would be taken for a submission
+        raise
     return tuple(sorted(p.relative_to(root).as_posix() for p in target.rglob("*") if p.is_file()))

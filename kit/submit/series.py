@@ -23,6 +23,7 @@ from kit.digest import sha256_file
 from kit.errors import DigestMismatch, UsageError
 from kit.series.papers import Papers, differences, read_papers
 from kit.series.record import PLAN, RECORD, SERIES_ID
+from kit.store import disk_errors, make_folder
 from kit.submit.entry import ENTRY, Entry, bounded, lay_out, place_for, read_entry
 
 REQUIRED = (ENTRY, PLAN, folder.SIGNER)
@@ -83,8 +84,7 @@ def lay_out_series(
     A series whose plan alone was submitted before is completed. Raises as `lay_out`.
     """
     place = place_of_series(papers, entry.agent)
-    root.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=root, prefix=".series-") as name:
+    with disk_errors(root), tempfile.TemporaryDirectory(dir=make_folder(root), prefix=".series-") as name:
         staged = Path(name)
         files = [file for run in runs for file in lay_out(run, entry, staged)]
         (staged / place).mkdir(parents=True, exist_ok=True)

@@ -9,30 +9,42 @@ from pathlib import Path
 
 import pytest
 
-from kit.bundle import keys, verify
+from kit.bundle import folder, keys, signed, verify
+from kit.bundle.predicate import Profile
 from kit.capsule.unpack import unpack
 from kit.data import shard
 from kit.data.dataset import load_dataset
 from kit.data.fetch import fetch
 from kit.data.markov import Language
 from kit.data.synth import load_smoke
-from kit.errors import IntegrityError, PrerequisiteError, RunError, SchemaError, SignatureError, UsageError
+from kit.errors import (
+    DigestMismatch,
+    IntegrityError,
+    PrerequisiteError,
+    RunError,
+    SchemaError,
+    SignatureError,
+    UsageError,
+)
 from kit.evaluate import lost
+from kit.evaluate.request import Request
 from kit.facts import facts_root
 from kit.image.digest import digest_path, read_identity
 from kit.image.fetch import AptFetcher, PipFetcher, PoolFetcher, SnapshotFetcher
 from kit.image.lock import read_lock
 from kit.image.spec import read_spec
 from kit.records.upstream import MirrorFile
-from kit.run import log, probe
+from kit.run import log
 from kit.run.runtime import hostimage, runc
 from kit.run.spec import ImageRef, RunSpec
 from kit.schema import parse_toml, read_json, validate
 from kit.score.rows import read_table
+from kit.series.conduct import Asked, plans
 from kit.store import Artifact, FolderFetcher, disk_errors
 from kit.submit import entry
 
 RECORDS = facts_root() / "records"
+ASKED = Request(3, Profile.SMOKE)
 ARTIFACT = Artifact("x", 1, "0" * 64)
 SPEC = RunSpec("r03-20260101T000000Z-00000000", None, Path(), ("true",), ())
 
@@ -139,12 +151,23 @@ REFUSALS = {
         PrerequisiteError, "cannot write .*: Read-only",
         lambda t: read_only(t),
     ),
+    "a file in the place of the keys": (
+        PrerequisiteError, "cannot write .*/x/keys: Not a directory",
+        lambda t: keys.load_or_create(written(t, b"") / "keys"),
+    ),
     "a full quota": (RunError, "no space left on the disk of", lambda t: refused_with(t, 122)),
     "an interpreter that is none": (
         PrerequisiteError, "not a working Python", lambda t: hostimage.interpreter(Path("/bin/false")),
     ),
-    "a probe that says nothing": (RunError, "cannot be read", lambda t: probe.answers(b"")),
-    "a probe that tried nothing": (RunError, "no way out", lambda t: probe.answers(b'{"checks": []}')),
+    "a file beside a bundle that is too large": (
+        DigestMismatch, "guest.log is larger than 1073741824 bytes",
+        lambda t: ((t / "submission").mkdir(), large(t / "guest.log", (1 << 30) + 1), folder.subjects(t)),
+    ),
+    "a signed document that is not there": (
+        PrerequisiteError, "cannot read .*/x: No such file", lambda t: signed.read_file(t / "x"),
+    ),
+    "a series of no run": (UsageError, "1 to 1000 runs, not 0", lambda t: plans(ASKED, Asked(0), None)),
+    "a series without end": (UsageError, "not 1001", lambda t: plans(ASKED, Asked(1001), None)),
 }  # fmt: skip
 
 

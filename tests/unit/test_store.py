@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from kit.errors import DigestMismatch, NetworkError, PrerequisiteError, RunError
-from kit.store import Artifact, FolderFetcher, Store, staged, write_atomic
+from kit.store import Artifact, FolderFetcher, Store, disk_errors, staged, write_atomic
 
 DATA = b"some bytes\n" * 1000
 ARTIFACT = Artifact("some.bin", len(DATA), hashlib.sha256(DATA).hexdigest())
@@ -67,6 +68,13 @@ def test_a_blob_is_read_only_and_written_once(store):
     assert store.blob(name).stat().st_mode & 0o777 == 0o444
 
 
+def test_a_blob_that_was_spoiled_is_put_right(store):
+    path = store.blob(store.put(DATA))
+    path.chmod(0o644)
+    path.write_bytes(DATA[:-1])
+    assert store.blob(store.put(DATA)).read_bytes() == DATA
+
+
 def test_a_name_that_is_no_digest_is_refused(store):
     with pytest.raises(DigestMismatch):
         store.blob("../../etc/passwd")
@@ -113,3 +121,45 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
     with pytest.raises(RunError, match="no space left"):
         write_atomic(tmp_path / "file", b"new")
     assert (tmp_path / "file").read_bytes() == b"old" and len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("refused", "said"),
+    [
+        ("out/x", "cannot write .*/out/x: Permission denied"),
+        ("out/.x.abc", "cannot write .*/out/x: Permission denied"),
+        ("", "cannot write .*/out/x: Permission denied"),
+        ("mirror/wheel.whl", "cannot open .*/mirror/wheel.whl: Permission denied"),
+    ],
+)
+def test_the_file_that_is_not_permitted_is_named_and_not_the_one_that_was_to_be_written(
+    tmp_path, refused, said
+):
+    with pytest.raises(PrerequisiteError, match=said) as e, disk_errors(tmp_path / "out" / "x"):
+        raise PermissionError(13, "Permission denied", str(tmp_path / refused))
+    assert e.value.hint
+
+
+def test_a_mirror_that_may_not_be_read_is_named_among_the_sources(store, tmp_path, monkeypatch):
+    (tmp_path / "mirror").mkdir()
+    (tmp_path / "mirror" / "some.bin").write_bytes(DATA)
+    real = Path.open
+
+    def guarded(path, *a, **k):
+        if path.parent.name == "mirror":
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, *a, **k)
+
+    monkeypatch.setattr(Path, "open", guarded)  # root may read everything
+    with pytest.raises(
+        PrerequisiteError, match=r"mirror .*: cannot open .*/mirror/some\.bin: Permission denied"
+    ):
+        store.ensure(ARTIFACT, [FolderFetcher(tmp_path / "mirror")])
+
+
+@pytest.mark.parametrize("place", ["file", "file/store"])
+def test_a_file_in_the_place_of_the_store_is_something_missing_and_named(tmp_path, place):
+    (tmp_path / "file").touch()
+    with pytest.raises(PrerequisiteError, match=f"cannot write .*/{place}") as e:
+        Store(tmp_path / place).put(DATA)
+    assert "--store" in e.value.hint

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kit.digest import files_under, tree_digest
+from kit.digest import files_under, sha256_bytes, tree_digest
 from kit.errors import KitError, PrerequisiteError, SchemaError, UsageError
 from kit.submission import MAX_BYTES, MAX_DEPTH, MAX_FILES, load_submission
 
@@ -133,3 +133,28 @@ def test_a_written_submission_never_overwrites(folder: Path) -> None:
     submission = load_submission(folder)
     with pytest.raises((FileExistsError, KitError)):
         submission.write(folder)
+
+
+@pytest.mark.parametrize(
+    ("put", "said"),
+    [
+        (lambda path: path.symlink_to("/etc/passwd"), "cannot read .*train_gpt2.py: Too many levels"),
+        (lambda path: None, "cannot read .*train_gpt2.py: No such file"),
+        (os.mkfifo, "train_gpt2.py is not a plain file"),
+    ],
+    ids=["a link", "nothing", "a pipe"],
+)
+def test_a_file_that_becomes_another_thing_after_it_was_listed_is_refused(folder, monkeypatch, put, said):
+    (folder / "a.py").write_text("x = 1\n")
+    script = folder / "train_gpt2.py"
+
+    def swapped(data):
+        if script.is_file() and not script.is_symlink():
+            script.unlink()
+            put(script)
+        return sha256_bytes(data)
+
+    monkeypatch.setattr("kit.submission.sha256_bytes", swapped)  # called between one file and the next
+    with pytest.raises(UsageError, match=said) as e:
+        load_submission(folder)
+    assert e.value.hint.startswith("a submission is train_gpt2.py, plain files")

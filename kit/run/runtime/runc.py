@@ -140,11 +140,11 @@ class RuncGuest:
         while not self._learn_init():
             if self._process.poll() is not None and not self._learn_init():
                 reason = self._complaint()
-                self._remove()
+                self.close()
                 raise RunError(f"runc did not start the guest: {reason}", "see: speedrun doctor")
             if time.monotonic() > deadline:
                 self.kill()
-                self._remove()
+                self.close()
                 raise RunError(
                     f"runc did not start the guest in {STARTED_WITHIN_S:.0f} s", "see: speedrun doctor"
                 )

@@ -2,8 +2,10 @@
 
 import os
 import stat
+from dataclasses import replace
 
 import pytest
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
@@ -173,6 +175,20 @@ def test_signatures_are_deterministic_low_and_true():
     signer.public.verify(signature, b"data")
     with pytest.raises(SignatureError, match="not that of key"):
         signer.public.verify(signature, b"other data")
+
+
+class OlderOpenSSL:
+    """A private key of a build that knows no RFC 6979."""
+
+    def sign(self, data, algorithm):
+        raise UnsupportedAlgorithm("ECDSA with deterministic signature (RFC 6979) is not supported")
+
+
+def test_a_build_that_cannot_sign_the_same_twice_signs_nothing():
+    signer = replace(keys.throwaway(), _key=OlderOpenSSL())
+    with pytest.raises(PrerequisiteError, match="cannot make deterministic signatures") as caught:
+        signer.sign(b"data")
+    assert caught.value.hint.startswith("install the wheel of cryptography")
 
 
 def test_throwaway_keys_are_marked_and_differ():

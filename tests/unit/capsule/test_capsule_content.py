@@ -24,13 +24,13 @@ MANIFEST = canonical_json(
 def unpacked(tmp_path, press):
     """What `unpack` leaves of a small capsule; `change` gets its root before the manifest is written."""
 
-    def make(change=lambda root: None, **image):
+    def make(change=lambda root: None, on_host=False, **image):
         root = tmp_path / "capsule"
         plain = press.MAKE.environment()
         named = Image(
             **({"config_digest": sha256_bytes(CONFIG), "manifest_digest": sha256_bytes(MANIFEST)} | image)
         )
-        sample = press.Sample(1, extra=(("environment", replace(plain, image=named)),))
+        sample = press.Sample(1, extra=(("environment", replace(plain, image=None if on_host else named)),))
         (root / "data").mkdir(parents=True)
         press.press(tmp_path / "runs", sample).rename(root / bag.RUN)
         blobs = root / bag.IMAGE / "blobs" / "sha256"
@@ -90,3 +90,8 @@ def test_other_data_than_the_bundles_are_refused(unpacked):
 def test_another_log_beside_the_bundle_is_refused(unpacked):
     with pytest.raises(DigestMismatch, match="step 6"):
         unpacked(lambda root: (root / bag.RUN / "guest.log").write_bytes(b"step:20/20 val_loss:3.0\n"))
+
+
+def test_a_run_without_an_image_has_no_capsule(unpacked):
+    with pytest.raises(DigestMismatch, match="the bundle names no image"):
+        unpacked(on_host=True)

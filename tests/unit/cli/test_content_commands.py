@@ -50,8 +50,11 @@ def test_task_list_has_19_lines_and_tells_why_6_is_missing(capsys: pytest.Captur
 
 
 @pytest.mark.parametrize("levels", ["4", "0,1", "one", "1,,2", "-1"])
-def test_a_wrong_list_of_hints_is_a_usage_error(levels: str, tmp_path: Path) -> None:
+def test_a_wrong_list_of_hints_is_a_usage_error_with_a_right_one(
+    levels: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(["task", "export", "4", "--hints", levels, "--out", str(tmp_path / "o")]) == 2
+    assert "try: for example: --hints 0, " in capsys.readouterr().err
     assert not (tmp_path / "o").exists()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -35,12 +36,27 @@ def test_the_page_lists_every_code():
     assert [int(code) for code, _, _ in ROWS] == sorted(codes)
 
 
-@pytest.mark.parametrize(("code", "example"), [(int(c), e) for c, _, e in ROWS if e.startswith("`")])
+EXAMPLES = [(int(c), e) for c, _, e in ROWS if e.startswith("`")]
+
+
+def words(example):
+    return example.strip("`").replace("<run_id>", RUN_ID).split()[1:]
+
+
+@pytest.mark.parametrize(("code", "example"), EXAMPLES)
+def test_a_process_ends_with_the_code_of_its_example(code, example, desk):
+    env = {**os.environ, "XDG_CONFIG_HOME": str(desk.parent / "config")}
+    argv = [sys.executable, "-m", "kit.cli", *words(example)]
+    done = subprocess.run(argv, cwd=desk, env=env, capture_output=True, check=False, timeout=60)
+    assert done.returncode == code, done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("code", "example"), EXAMPLES)
 def test_the_example_of_each_code_ends_with_it(code, example, desk, monkeypatch, capsys):
     monkeypatch.chdir(desk)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(desk.parent / "config"))
-    argv = example.strip("`").replace("<run_id>", RUN_ID).split()
-    assert run(argv[1:]) == code
+    assert run(words(example)) == code
     captured = capsys.readouterr()
     if code > 1:
         assert re.match(r"error: .+\n  try: .+\n", captured.err), "a message, and what to do next"
@@ -57,6 +73,16 @@ def test_an_interrupt_ends_with_130_and_no_traceback(tmp_path):
         [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False, timeout=60
     )
     assert done.returncode == 130 and done.stderr.strip() == "error: interrupted"
+
+
+@pytest.mark.parametrize("unread", [["record", "list"], ["record", "list", "--json"], ["--help"]])
+def test_an_answer_that_nobody_reads_is_no_yes_and_no_traceback(unread):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "wb") as closed:
+        argv = [sys.executable, "-m", "kit.cli", *unread]
+        done = subprocess.run(argv, stdout=closed, stderr=subprocess.PIPE, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (1, b"")
 
 
 @pytest.mark.parametrize(

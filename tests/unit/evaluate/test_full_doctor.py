@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 
 from kit.errors import PrerequisiteError
-from kit.evaluate.doctor import Health, gpus
+from kit.evaluate.doctor import Health, _disk, gpus
 from kit.run.nvml import NOTHING, Fabric
+from kit.store import Store
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "assets" / "run"))
 from fake_gpus import fake_inventory, fake_sources
@@ -33,3 +34,9 @@ def test_what_would_refuse_a_run_is_told_with_its_fix():
 def test_a_driver_that_cannot_be_asked_is_told_with_its_fix():
     found = gpus(fake_sources(PrerequisiteError("it does not answer", "reboot")))
     assert (found.health, found.detail, found.fix) == (Health.MISSING, "it does not answer", "reboot")
+
+
+def test_a_store_that_cannot_be_made_is_broken_and_does_not_end_the_examination(tmp_path):
+    (tmp_path / "file").touch()
+    found = _disk(Store(tmp_path / "file"), fix=False)
+    assert found.health is Health.BROKEN and "--store" in found.fix

@@ -4,8 +4,10 @@ import shutil
 
 import pytest
 
+from kit.digest import sha256_file
 from kit.errors import DigestMismatch, IntegrityError
 from kit.image.build import accept, adopt, ensure_layout
+from kit.image.digest import digest_path
 from kit.image.oci import blob_path
 from kit.store import FolderFetcher, Store
 
@@ -55,4 +57,56 @@ def test_a_layer_that_is_missing_is_said(layout, tiny, tmp_path):
     built, copy = layout
     blob_path(copy, built.diff_ids[0]).unlink()
     with pytest.raises(Exception, match="not to be had"):
+        adopt("tiny", tiny.images, Store(tmp_path / "second"), copy)
+
+
+def spoil(path, change):
+    """Let the bytes of a blob be others; who has its name keeps what it has."""
+    data = bytearray(path.read_bytes())
+    path.unlink()
+    path.write_bytes(change(data))
+
+
+def shortened(data):
+    return data[:-1]
+
+
+def flipped(data):
+    data[len(data) // 2] ^= 1
+    return data
+
+
+@pytest.mark.parametrize(
+    ("which", "change"), [("layer", shortened), ("config", shortened), ("manifest", flipped)]
+)
+def test_a_blob_of_the_store_that_was_spoiled_is_put_right_by_the_next_build(
+    layout, tiny, tmp_path, which, change
+):
+    built, _ = layout
+    store = Store(tmp_path / "first")
+    digests = {"layer": built.diff_ids[-1], "config": built.config_digest, "manifest": built.manifest_digest}
+    shutil.rmtree(store.root / "layouts")
+    spoil(store.blob(digests[which]), change)
+    found = ensure_layout("tiny", tiny.images, store, (FolderFetcher(tiny.mirror),))
+    assert found == built and sha256_file(blob_path(found.path, digests[which])) == digests[which]
+
+
+def test_a_manifest_of_the_store_that_was_spoiled_is_named_with_the_way_out(layout, tiny, tmp_path):
+    built, copy = layout
+    store = Store(tmp_path / "first")
+    shutil.rmtree(store.root / "layouts")
+    blob = store.blob(built.manifest_digest)
+    spoil(blob, flipped)
+    with pytest.raises(DigestMismatch, match=f"{built.manifest_digest} has been changed") as caught:
+        adopt("tiny", tiny.images, store, copy)
+    assert caught.value.hint == f"rm {blob}, and run it again"
+    blob.unlink()
+    assert adopt("tiny", tiny.images, store, copy) == built
+
+
+def test_a_digest_file_whose_layers_are_not_those_of_its_manifest_is_named(layout, tiny, tmp_path):
+    built, copy = layout
+    path = digest_path(tiny.spec)
+    path.write_text(path.read_text().replace(built.diff_ids[-1], "0" * 64))
+    with pytest.raises(DigestMismatch, match=r"names other layers than .*/tiny/digest"):
         adopt("tiny", tiny.images, Store(tmp_path / "second"), copy)

@@ -10,7 +10,7 @@ import tarfile
 
 import pytest
 
-from kit.errors import IntegrityError
+from kit.errors import IntegrityError, PrerequisiteError
 from kit.image import deb as room
 from kit.image.entry import Kind, chunks
 
@@ -164,3 +164,52 @@ def test_refuses_what_is_not_a_package(kitchen, cook, spoil, why):
     bad = kitchen.raw_deb(spoil((kitchen.folder / good.name).read_bytes()))
     with pytest.raises(IntegrityError, match=why):
         read(kitchen, bad)
+
+
+def damaged(data: bytes) -> bytes:
+    """Change bytes in the middle of a gzip stream, whose head and end stay as they are."""
+    at = len(data) // 2
+    return data[:at] + bytes(b ^ 255 for b in data[at : at + 40]) + data[at + 40 :]
+
+
+@pytest.mark.parametrize(
+    ("compress", "suffix"),
+    [
+        (lambda b: damaged(gzip.compress(bytes(range(256)) * 40 + b)), ".gz"),
+        pytest.param(
+            lambda b: b"no zstd at all",
+            ".zst",
+            marks=pytest.mark.skipif(shutil.which("zstd") is None, reason="no zstd here"),
+        ),
+    ],
+    ids=["gz", "zst"],
+)
+def test_a_damaged_stream_is_refused_and_named(kitchen, cook, compress, suffix):
+    with pytest.raises(IntegrityError, match=rf"all\.deb: data\.tar{suffix} cannot be unpacked: ") as caught:
+        entries(kitchen, [cook.member("./etc/x", b"same")], compress=compress, suffix=suffix)
+    assert caught.value.hint == "get the package again"
+
+
+def test_without_zstd_its_packages_are_refused_with_what_to_install(kitchen, cook, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(PrerequisiteError, match="there is no zstd here") as caught:
+        entries(kitchen, [cook.member("./etc/x")], compress=lambda b: b, suffix=".zst")
+    assert caught.value.hint == "install zstd"
+
+
+def test_refuses_an_archive_with_two_members_of_one_kind(kitchen, cook):
+    text = b"Package: hello\nVersion: 1.0-1\n"
+    control = lzma.compress(cook.tar([cook.member("./control", text)]))
+    data = lzma.compress(cook.tar([cook.member("./etc/x")]))
+    parts = {"debian-binary": b"2.0\n", "control.tar.xz": control, "data.tar.xz": data, "data.tar.gz": data}
+    with pytest.raises(IntegrityError, match=r"has two members data\.tar\.gz"):
+        read(kitchen, kitchen.raw_deb(cook.ar(parts)))
+
+
+@pytest.mark.parametrize("text", [b"\xff\xfe", b"Package: \xff"])
+def test_refuses_a_control_file_that_is_no_text(kitchen, cook, text):
+    control = lzma.compress(cook.tar([cook.member("./control", text)]))
+    parts = {"debian-binary": b"2.0\n", "control.tar.xz": control, "data.tar.xz": lzma.compress(cook.tar([]))}
+    with pytest.raises(IntegrityError, match="control cannot be read") as caught:
+        read(kitchen, kitchen.raw_deb(cook.ar(parts)))
+    assert caught.value.hint == "this is not a Debian package"

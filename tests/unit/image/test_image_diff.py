@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 from kit.digest import sha256_file
-from kit.errors import IntegrityError, PrerequisiteError, UsageError
+from kit.errors import IntegrityError, PrerequisiteError, SchemaError, UsageError
 from kit.image import build
 from kit.image.diff import Change, compare, compare_layers, side
 from kit.image.disk import bill
@@ -152,6 +152,24 @@ def test_what_is_no_tar_is_refused(tmp_path):
         (tmp_path / name).write_bytes(b"no tar" * 200)
     with pytest.raises(IntegrityError, match="is no tar"):
         compare_layers("some", tmp_path / "a", tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    ("index", "kind", "said"),
+    [
+        ({"manifests": [{"digest": f"sha256:{d * 64}"} for d in "ab"]}, UsageError, "names 2 images"),
+        ({"manifests": []}, UsageError, "names 0 images"),
+        ({"manifests": 7}, SchemaError, "is not the index of an OCI layout"),
+        ({"manifests": [7]}, SchemaError, "is not the index of an OCI layout"),
+        ([], SchemaError, "is not the index of an OCI layout"),
+    ],
+)
+def test_a_layout_that_is_not_of_one_image_is_refused_by_its_index(pair, store, tmp_path, index, kind, said):
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd" / "oci-layout").touch()
+    (tmp_path / "odd" / "index.json").write_text(json.dumps(index))
+    with pytest.raises(kind, match=f"odd/index.json:? {said}"):
+        side(str(tmp_path / "odd"), pair, store)
 
 
 def test_a_verification_that_fails_says_which_entries_differ(pair, store, tmp_path, monkeypatch):

@@ -46,14 +46,16 @@ def test_the_mirror_of_another_debian_serves_the_suite_too(apt_here, monkeypatch
 
 def test_a_machine_of_another_distribution_has_no_mirror(apt_here, monkeypatch):
     monkeypatch.setattr(apt, "_run", targets("Packages http://archive.example/ubuntu/ noble main"))
-    with pytest.raises(PrerequisiteError, match="no source of Debian bookworm"):
+    with pytest.raises(PrerequisiteError, match="no source of Debian bookworm") as caught:
         apt.mirror_of("bookworm")
+    assert "Debian" in caught.value.hint
 
 
 def test_a_machine_without_apt_is_told_so(monkeypatch):
     monkeypatch.setattr(apt.shutil, "which", lambda name: None)
-    with pytest.raises(PrerequisiteError, match="no apt here"):
+    with pytest.raises(PrerequisiteError, match="no apt here") as caught:
         apt.mirror_of("bookworm")
+    assert "Debian" in caught.value.hint
 
 
 def test_what_apt_prints_becomes_pool_paths_and_versions(monkeypatch):

@@ -134,6 +134,8 @@ def test_a_layer_with_other_bytes_is_refused_while_it_is_unpacked(layout, store)
         ([("null", {"kind": tarfile.CHRTYPE})], "neither file"),
         ([("hard", {"kind": tarfile.LNKTYPE, "linkname": "/etc/shadow"})], "neither file"),
         ([("usr", {"data": b"a file where a folder is"})], "earlier layer has a folder"),
+        ([("twice", {}), ("twice", {})], "cannot be unpacked: File exists"),
+        ([("n" * 300, {})], "cannot be unpacked: File name too long"),
     ],
 )
 def test_a_layer_from_elsewhere_cannot_write_outside(layout, store, tmp_path, cook, members, why):

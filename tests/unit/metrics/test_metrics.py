@@ -216,3 +216,20 @@ def test_the_runs_needed_are_the_fewest() -> None:
     for margin in (0.0, 1e-7):
         with pytest.raises(ValueError, match="runs"):
             metrics.runs_needed(0.0017, margin)
+
+
+@pytest.mark.parametrize(
+    ("ask", "said"),
+    [
+        (lambda: metrics.scaled(0.0, 1.0, 2.0), "times must be positive"),
+        (lambda: metrics.scaled(1.0, 1.0, -2.0), "times must be positive"),
+        (lambda: metrics.mean_interval([1.0]), "at least two values, and all finite"),
+        (lambda: metrics.mean_interval([1.0, math.nan]), "at least two values, and all finite"),
+        (lambda: metrics.power(1, 1.0, 1.0), "at least two runs"),
+        (lambda: metrics.power(2, 0.0, 1.0), "a positive sd"),
+        (lambda: metrics.power(2, 1.0, 1.0, alpha=1.0), "a level between 0 and 1"),
+    ],
+)
+def test_what_has_no_figure_is_refused(ask: Any, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        ask()

@@ -216,3 +216,20 @@ def test_no_network_is_a_network_error_with_a_way_out(tmp_path: Path) -> None:
     with pytest.raises(NetworkError) as refusal:
         fetch_script(record_of(COMMIT), Store(tmp_path), [HttpsFile(COMMIT, PATH, "http://127.0.0.1:9")])
     assert "--mirror" in refusal.value.hint
+
+
+@pytest.mark.parametrize(
+    ("git", "said", "hint"),
+    [
+        (None, "git is not installed", "install git, or leave --mirror out"),
+        (b"no program", "cannot start git: Exec format error", "install git again, or leave --mirror out"),
+    ],
+)
+def test_a_git_that_is_absent_or_broken_is_named(tmp_path, monkeypatch, git, said, hint):
+    if git is not None:
+        (tmp_path / "git").write_bytes(git)
+        (tmp_path / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(PrerequisiteError, match=said) as e:
+        MirrorFile(tmp_path, "0" * 40, PATH).fetch(None, None, 0, None)
+    assert e.value.hint == hint

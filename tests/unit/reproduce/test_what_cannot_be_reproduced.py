@@ -7,33 +7,34 @@ from pathlib import Path
 import pytest
 
 from kit.bundle.keys import Trusted
-from kit.bundle.predicate import Kit, Manifest, Profile
+from kit.bundle.predicate import Image, Kit, Manifest, Profile
 from kit.cli import run as speedrun
 from kit.errors import UsageError
 from kit.evaluate.request import Places
 from kit.facts import facts_root
+from kit.image.build import accept
 from kit.records import load
 from kit.reproduce import First, NotComparable, from_bundle, plan_again
 from kit.run.spec import RuntimeName
-from kit.store import Store
+from kit.store import FolderFetcher, Store
 
 ASSETS = Path(__file__).parents[2] / "assets" / "bundles"
-RECORDS = facts_root() / "records"
+IMAGES, RECORDS = facts_root() / "images", facts_root() / "records"
 
 
 @pytest.fixture
 def opened(tmp_path, press):
     """Open a run for repeating, with an empty store and no source to fetch from."""
 
-    def run(profile=Profile.FULL, **parts):
+    def run(profile=Profile.FULL, images=IMAGES, fetchers=(), **parts):
         inputs = press.MAKE.predicate(ASSETS).inputs
         same = Manifest("records/03.toml", load(RECORDS, 3).manifest_sha256)
         extra = {"inputs": replace(inputs, record_manifest=same), **parts}
         sample = press.Sample(1, profile=profile, script=press.MAKE.SCRIPT, extra=tuple(extra.items()))
         made = press.press(tmp_path, sample)
         places = Places(
-            RECORDS, facts_root() / "images", Store(tmp_path / "store"), tmp_path / "out", tmp_path / "keys",
-            fetchers=(), kit=Kit("0", None),
+            RECORDS, images, Store(tmp_path / "store"), tmp_path / "out", tmp_path / "keys",
+            fetchers=fetchers, kit=Kit("0", None),
         )  # fmt: skip
         return from_bundle(made, Trusted((press.MAKE.SIGNER.public,)), places)
 
@@ -55,6 +56,19 @@ def test_a_run_on_its_machines_own_files_cannot_be_repeated(opened, press):
     environment = replace(press.MAKE.environment(), image=None)
     with pytest.raises(UsageError, match="its machine's own files"):
         opened(environment=environment)
+
+
+@pytest.mark.parametrize("own", ["config", "manifest", "neither"])
+def test_a_run_in_another_image_is_not_comparable(opened, press, tiny, tmp_path, own):
+    fetchers = (FolderFetcher(tiny.mirror),)
+    ours = accept("tiny", tiny.images, Store(tmp_path / "store"), fetchers)
+    digests = {"config": (ours.config_digest, "1" * 64), "manifest": ("1" * 64, ours.manifest_digest)}
+    image = Image(*digests.get(own, ("1" * 64, "2" * 64)))
+    environment = replace(press.MAKE.environment(), era="tiny", image=image)
+    said = f"the run's image is {image.manifest_digest}, this one is {ours.manifest_digest}"
+    with pytest.raises(NotComparable, match=said) as e:
+        opened(images=tiny.images, fetchers=fetchers, environment=environment)
+    assert e.value.hint.startswith("use the run's capsule, or the kit that ran it: version ")
 
 
 def test_the_command_says_not_comparable_and_why_before_it_fetches_or_starts_anything(

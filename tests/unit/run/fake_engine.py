@@ -47,6 +47,9 @@ class Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         path = re.sub(r"^/v[0-9.]+", "", self.path.split("?")[0])
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if self.headers.get("Transfer-Encoding") == "chunked":
+            while size := int(self.rfile.readline(), 16):
+                self.rfile.read(size + 2)
         key = f"{self.command} {path}"
         self.server.asked.append(key)
         time.sleep(self.server.delay_s)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,10 @@ from kit.engine import Engine, EngineName, answers
 from kit.errors import DigestMismatch, EngineSilent, PrerequisiteError, RunError, UsageError
 from kit.run.runtime import ticket
 from kit.run.runtime.docker import Docker
-from kit.run.spec import GpuDevice, ImageRef, RunSpec
+from kit.run.runtime.dockerguest import DockerGuest
+from kit.run.runtime.port import Enforcement
+from kit.run.runtime.ticket import Ticket
+from kit.run.spec import GpuDevice, ImageRef, RunSpec, RuntimeName
 
 CONFIG, MANIFEST, OTHER = Sha256("c" * 64), Sha256("d" * 64), "sha256:" + "e" * 64
 SPEC = RunSpec(
@@ -116,6 +120,47 @@ def test_a_container_of_another_image_is_refused_and_removed(fake, runtime, tmp_
         runtime.start(SPEC, tmp_path)
     assert "DELETE /containers/c1" in fake.asked and "POST /containers/c1/start" not in fake.asked
     assert ticket.runs(runtime.state) == []
+
+
+def test_a_container_that_the_engine_lost_is_not_started(fake, runtime, tmp_path):
+    fake.answers["POST /containers/create"] = (201, {"Id": "c1", "Warnings": []})
+    fake.answers["DELETE /containers/c1"] = (404, {"message": "no such container"})
+    with pytest.raises(RunError, match="the engine lost the container that it made") as lost:
+        runtime.start(SPEC, tmp_path)
+    assert lost.value.hint == "see: speedrun doctor"
+    assert "POST /containers/c1/start" not in fake.asked and ticket.runs(runtime.state) == []
+
+
+@pytest.fixture
+def guest(fake, tmp_path):
+    """A guest that was made and not started."""
+    (tmp_path / "state").mkdir()
+    enforcement = Enforcement(RuntimeName.DOCKER, "20.10.24", True, "0" * 64, ())
+    slip = Ticket(tmp_path / "state", SPEC.run_id, fake.url)
+    return DockerGuest(Engine(fake.url, 0.3), "f" * 64, slip, enforcement)
+
+
+def test_a_guest_whose_engine_fell_silent_is_lost_and_says_so_once(fake, guest, tmp_path):
+    fake.delay_s = 0.6
+    guest.kill()
+    with pytest.raises(EngineSilent, match="the run was lost with its engine: the engine at unix:") as lost:
+        guest.poll()
+    assert lost.value.hint == "speedrun doctor --fix"
+    guest.close()
+    assert ticket.runs(tmp_path / "state") == [SPEC.run_id], "the ticket waits for the engine"
+
+
+def test_an_engine_that_falls_silent_at_the_end_is_said_by_close(fake, guest):
+    fake.delay_s = 0.6
+    with pytest.raises(EngineSilent, match="did not answer when asked to remove the container"):
+        guest.close()
+
+
+def test_without_the_sdk_the_line_that_installs_it_is_named(fake, monkeypatch):
+    monkeypatch.setitem(sys.modules, "docker", None)
+    with pytest.raises(PrerequisiteError, match="the docker SDK is not installed") as missing:
+        Engine(fake.url)
+    assert missing.value.hint == "pip install 'speedrun-kit[docker]'"
 
 
 def test_a_refused_container_leaves_no_ticket_and_the_engines_own_words(fake, runtime, tmp_path):

@@ -12,6 +12,7 @@ import pytest
 from fake_engine import FakeEngine
 
 from kit.engine import frames
+from kit.errors import RunError
 from kit.run import processes
 from kit.run.runtime import docker, ticket
 from kit.run.runtime.ticket import Stub, Ticket
@@ -114,6 +115,27 @@ def test_an_engine_that_has_nothing_left_lets_the_ticket_go(tmp_path):
         assert docker.reap(state, RUN)
         assert ticket.runs(state) == [RUN], "the engine may still be making the container"
         assert docker.tidy(state) == (RUN,) and ticket.runs(state) == []
+    finally:
+        fake.stop()
+
+
+def test_a_container_that_the_engine_keeps_leaves_its_run_open_and_its_ticket(tmp_path):
+    fake = FakeEngine(tmp_path)
+    try:
+        state = {"Status": "exited", "Running": False, "Pid": 0, "ExitCode": 0}
+        kept = {"Id": CONTAINER, "Image": "sha256:" + "e" * 64, "State": state, "Config": {"Labels": None}}
+        fake.answers["GET /containers/json"] = (200, [{"Id": CONTAINER}])
+        fake.answers[f"GET /containers/{CONTAINER}/json"] = (200, kept)
+        fake.answers[f"DELETE /containers/{CONTAINER}"] = (409, {"message": "removal is in progress"})
+        stub = Stub(fake.url, (CONTAINER,))
+        with pytest.raises(RunError, match=f"the engine keeps the container of {RUN}") as e:
+            docker._end(stub, RUN)
+        assert e.value.hint == "speedrun doctor --fix"
+        states = tmp_path / "state"
+        states.mkdir()
+        (states / RUN).write_text(f"{fake.url}\n{CONTAINER}\n")
+        assert not docker.reap(states, RUN) and docker.tidy(states) == ()
+        assert ticket.runs(states) == [RUN]
     finally:
         fake.stop()
 

@@ -319,8 +319,9 @@ def test_a_reader_is_told_whose_hidden_time_was_measured(served: dict[str, Verif
 
 
 def test_a_smoke_bundle_and_the_same_bundle_twice_are_refused(served: dict[str, Verified]) -> None:
-    with pytest.raises(UsageError, match="smoke"):
+    with pytest.raises(UsageError, match="is a smoke run: those have no score") as refused:
         read("smoke")
+    assert refused.value.hint == "score runs of the full profile"
     with pytest.raises(KitError, match="the same run"):
         read("own", "own")
 

@@ -240,6 +240,18 @@ def test_another_plan_of_the_same_signer_does_not_fit(series, trusted, press, tm
         opened_series(where, trusted)
 
 
+@pytest.mark.parametrize("change", ["forgotten", "twice"])
+def test_a_record_that_does_not_account_for_every_reserved_run_is_refused(series, trusted, press, change):
+    where = series(interleave=False, started=2)
+    body = press.MAKE.payload_of((where / "series.json").read_bytes())
+    ended = body["predicate"]["ended"]
+    run = "r03-20260101T000000Z-00000000"
+    ended["not_started"] = [] if change == "forgotten" else [*ended["not_started"], run]
+    (where / "series.json").write_bytes(press.MAKE.signed(canonical_json(body)))
+    with pytest.raises(DigestMismatch, match=r"series\.json does not account for every reserved run"):
+        opened_series(where, trusted)
+
+
 def test_a_strangers_series_is_read_but_not_trusted(series, press):
     where = series(interleave=False)
     found = opened_series(where, Trusted((press.MAKE.STRANGER.public,)))

@@ -9,6 +9,7 @@ from kit.bundle.keys import Trusted
 from kit.bundle.predicate import Profile, Series
 from kit.bundle.verify import open_bundle
 from kit.cli import run as speedrun
+from kit.errors import DigestMismatch, PrerequisiteError
 from kit.series.record import Arm, Rule, SeriesPlan, Slot, close, new_series_id, opened
 from kit.submit.check import check
 from kit.submit.entry import Entry, lay_out
@@ -90,6 +91,17 @@ def test_one_run_that_is_left_out_keeps_all_others_out(board, trusted):
     assert checked.accepted == () and checked.series == () and checked.exit_code == 1
     assert f"its run {runs[1].name} is not here" in of_series(checked)[own.name]
     assert {runs[0].name, runs[2].name} < set(of_series(checked))
+
+
+def test_a_run_that_was_made_again_is_not_submitted_in_the_place_of_the_first(ran, press, trusted, tmp_path):
+    where = ran()
+    first = min(p for p in where.parent.iterdir() if p.name.startswith("r03-"))
+    series = open_bundle(first, trusted).predicate.series
+    shutil.rmtree(first)
+    sample = press.Sample(0, script=SCRIPTS[Arm.CANDIDATE], final_loss=3.1, extra=(("series", series),))
+    assert press.press(where.parent, sample) == first
+    with pytest.raises(DigestMismatch, match=f"{first.name}/result.json is not the bundle that the series'"):
+        whole_series(where, trusted)
 
 
 def test_a_slow_baseline_cannot_be_left_out_either(board, trusted):
@@ -255,3 +267,12 @@ def test_the_command_submits_a_series_whole_and_not_one_run_of_it(ran, press, tm
     shown = json.loads(capsys.readouterr().out)
     assert len(shown["accepted"]) == 6 and len(shown["series"]) == 1
     assert speedrun(["submit", str(where), "--agent", "a", "--to", target, *trust]) == 2
+
+
+def test_a_file_in_the_place_of_the_repository_is_named(ran, trusted, tmp_path):
+    where = ran()
+    (tmp_path / "file").touch()
+    papers, runs = whole_series(where, trusted)
+    with pytest.raises(PrerequisiteError, match=r"cannot write .*/file: it is not a folder") as e:
+        lay_out_series(where, papers, runs, Entry("an-agent"), tmp_path / "file")
+    assert "--to" in e.value.hint

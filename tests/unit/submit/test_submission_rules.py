@@ -3,13 +3,14 @@
 import gzip
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
 from kit.bundle.predicate import Profile
 from kit.bundle.verify import open_bundle
 from kit.cli import run as speedrun
-from kit.errors import IntegrityError, PrerequisiteError, SchemaError, UsageError
+from kit.errors import IntegrityError, PrerequisiteError, RunError, SchemaError, UsageError
 from kit.run.spec import RuntimeName
 from kit.submit import entry as entry_module
 from kit.submit.check import Rule, check
@@ -241,3 +242,44 @@ def test_the_command_submits_and_checks(tmp_path, press, capsys):
     assert speedrun(["submit", str(run), "--agent", "a", "--to", target, *board]) == 2
     assert speedrun(["submit", "check", target, "--keys", str(tmp_path / "none")]) == 1
     assert "untrusted key" in capsys.readouterr().out
+
+
+def test_an_output_that_does_not_pack_well_is_too_large_and_leaves_nothing(submit, press, trusted, tmp_path):
+    made = press.press(tmp_path / "runs", press.Sample(1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(entry_module, "MAX_GZIP", 50)
+        with pytest.raises(UsageError, match=r"guest\.log\.gz would have \d+ bytes; at most 50 are accepted"):
+            lay_out(open_bundle(made, trusted), Entry("an-agent"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_repository_of_more_folders_than_are_looked_at_is_refused_as_a_whole(submit, trusted, monkeypatch):
+    for n in range(3):
+        submit(n)
+    monkeypatch.setattr("kit.submit.check.MAX_RESULTS", 2)
+    with pytest.raises(PrerequisiteError, match="board holds more than 2 folders"):
+        check(submit.root, trusted)
+
+
+def test_a_disk_that_fills_up_leaves_no_half_of_a_submission(press, trusted, tmp_path, monkeypatch):
+    found = open_bundle(press.press(tmp_path / "runs", press.Sample(1)), trusted)
+    real = Path.write_bytes
+
+    def full(path, data):
+        if path.name == "stamps.gz":
+            raise OSError(28, "No space left on device", str(path))
+        return real(path, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        with pytest.raises(RunError, match="no space left on the disk of"):
+            lay_out(found, Entry("an-agent"), tmp_path / "out")
+    assert lay_out(found, Entry("an-agent"), tmp_path / "out"), "it has not been submitted yet"
+
+
+def test_a_file_in_the_place_of_the_repository_is_named(press, trusted, tmp_path):
+    found = open_bundle(press.press(tmp_path / "runs", press.Sample(1)), trusted)
+    (tmp_path / "out").touch()
+    with pytest.raises(PrerequisiteError, match=r"cannot write .*/out/submissions/.*: Not a directory") as e:
+        lay_out(found, Entry("an-agent"), tmp_path / "out")
+    assert "--to" in e.value.hint

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import http.server
 import json
+import sys
 import threading
 from urllib.parse import parse_qs, urlsplit
 
@@ -221,6 +222,21 @@ def test_a_refusal_of_the_hub_is_said_with_the_next_step(hub, tmp_path, status, 
     with pytest.raises(kind) as raised:
         send(REPO, tmp_path, ["x"], "title", endpoint, "hf_test")
     assert raised.value.hint
+
+
+def test_a_hub_that_is_not_reached_is_a_network_error_with_what_to_check(tmp_path, monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda seconds: None)  # the library waits before it asks again
+    (tmp_path / "x").write_text("x")
+    with pytest.raises(NetworkError, match="the Hub does not answer") as raised:
+        send(REPO, tmp_path, ["x"], "title", "http://127.0.0.1:9", "hf_test")
+    assert "--endpoint" in raised.value.hint
+
+
+def test_without_the_extra_the_line_that_installs_it_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(PrerequisiteError, match="huggingface_hub is not installed") as raised:
+        send(REPO, tmp_path, ["x"], "title", None, None)
+    assert raised.value.hint == "pip install 'speedrun-kit[hub]'"
 
 
 @pytest.mark.parametrize("url", ["hf://", "hf://one", "hf://a/b/c", "https://a/b", "hf://../x", "hf://a/b\n"])

@@ -12,8 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pytest
-
 from kit.digest import sha256_file
 from kit.image.lock import Deb, Wheel, write_lock
 from kit.image.spec import EraSpec, read_spec
@@ -40,13 +38,13 @@ why = "a test"
 """
 
 
-def tar_bytes(members: list[tuple[tarfile.TarInfo, bytes]]) -> bytes:
+def tar(members: list[tuple[tarfile.TarInfo, bytes]]) -> bytes:
     """Return an uncompressed tar of these members, as they are."""
     out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w", format=tarfile.GNU_FORMAT) as tar:
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.GNU_FORMAT) as archive:
         for info, data in members:
             info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
+            archive.addfile(info, io.BytesIO(data))
     return out.getvalue()
 
 
@@ -62,7 +60,7 @@ def member(
     return info, data
 
 
-def ar_bytes(members: dict[str, bytes]) -> bytes:
+def ar(members: dict[str, bytes]) -> bytes:
     """Return an ar archive as dpkg-deb writes it."""
     out = b"!<arch>\n"
     for name, data in members.items():
@@ -92,11 +90,11 @@ class Kitchen:
         control = (
             f"Package: {package}\nVersion: {said or version}\nArchitecture: all\nDescription: test\n".encode()
         )
-        data = ar_bytes(
+        data = ar(
             {
                 "debian-binary": b"2.0\n",
-                "control.tar.xz": lzma.compress(tar_bytes([member("./control", control)])),
-                f"data.tar{suffix}": compress(tar_bytes(members)),
+                "control.tar.xz": lzma.compress(tar([member("./control", control)])),
+                f"data.tar{suffix}": compress(tar(members)),
             }
         )
         return self.raw_deb(data, package, version)
@@ -161,14 +159,7 @@ class Tiny:
     spec: EraSpec = field(compare=False)
 
 
-@pytest.fixture
-def kitchen(tmp_path: Path) -> Kitchen:
-    folder = tmp_path / "packages"
-    folder.mkdir(exist_ok=True)
-    return Kitchen(folder)
-
-
-def make_tiny(root: Path) -> Tiny:
+def era(root: Path) -> Tiny:
     """Write the tiny era's image.toml, packages and lock below `root`."""
     images, mirror = root / "images", root / "packages"
     (images / "tiny").mkdir(parents=True)
@@ -195,21 +186,3 @@ def make_tiny(root: Path) -> Tiny:
     spec = read_spec(images, "tiny")
     write_lock(spec, (deb,), (small, big))
     return Tiny(images, mirror, spec)
-
-
-@pytest.fixture
-def tiny(tmp_path: Path) -> Tiny:
-    return make_tiny(tmp_path)
-
-
-@pytest.fixture(scope="session")
-def cook() -> type:
-    """Give the tests the makers of tar members and ar archives."""
-
-    class Cook:
-        member = staticmethod(member)
-        tar = staticmethod(tar_bytes)
-        ar = staticmethod(ar_bytes)
-        era = staticmethod(make_tiny)
-
-    return Cook

@@ -1,0 +1,103 @@
+"""Shards that are not here, or not whole, are named with the command that brings them."""
+
+from __future__ import annotations
+
+import http.server
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from kit.data.dataset import load_dataset, read_statement
+from kit.data.fetch import fetch, find
+from kit.data.shard import pack_header, read_tokens, write_shard
+from kit.errors import IntegrityError, NetworkError, PrerequisiteError
+from kit.facts import facts_root
+from kit.store import Store
+
+TOKENS = 9
+NAMES = ("fineweb_train_000001.bin", "fineweb_train_000002.bin", "fineweb_val_000000.bin")
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    """FineWeb with shards of a few tokens, of which nothing is locked."""
+    text = (facts_root() / "records" / "fineweb10B.toml").read_text()
+    text = text.replace("100_000_000", str(TOKENS)).replace("200_001_024", str(1024 + 2 * TOKENS))
+    (tmp_path / "fineweb10B.toml").write_text(text)
+    return load_dataset(tmp_path)
+
+
+@pytest.fixture
+def store(tmp_path, dataset):
+    """A store with all shards, each from a folder."""
+    mirror = tmp_path / "mirror"
+    mirror.mkdir()
+    for n, name in enumerate(NAMES):
+        (mirror / name).write_bytes(pack_header(TOKENS) + bytes([n, 0]) * TOKENS)
+    found = Store(tmp_path / "store")
+    fetch(dataset, NAMES, found, mirror=mirror)
+    return found
+
+
+def test_shards_that_are_not_in_the_store_any_more_are_counted_and_named(dataset, store):
+    for file in find(dataset, NAMES, store).files[:2]:
+        store.blob(file.sha256).unlink()
+    said = rf"2 of 3 shards of fineweb10B are not here \({NAMES[0]}, {NAMES[1]}\)"
+    with pytest.raises(PrerequisiteError, match=said) as e:
+        find(dataset, NAMES, store)
+    assert e.value.hint == "speedrun data fetch --record N"
+
+
+def test_a_statement_that_is_not_there_is_named_with_the_command_that_makes_it(dataset, tmp_path):
+    with pytest.raises(PrerequisiteError, match=r"none\.json does not exist") as e:
+        read_statement(tmp_path / "none.json", dataset)
+    assert e.value.hint == "speedrun data fetch"
+
+
+class Shrinking(type(Path())):
+    """A file that somebody cuts short once its header was read."""
+
+    opened = 0
+
+    def open(self, *a, **k):
+        type(self).opened += 1
+        if self.opened == 2:
+            os.truncate(self, 1024 + 2 * 5)
+        return super().open(*a, **k)
+
+
+def test_a_shard_that_is_cut_short_while_it_is_read_is_named(tmp_path):
+    path = Shrinking(tmp_path / "shard.bin")
+    write_shard(Path(path), range(TOKENS))
+    path.chmod(0o644)
+    with pytest.raises(IntegrityError, match=r"shard\.bin ended after 5 tokens while it was read") as e:
+        read_tokens(path, 2)
+    assert "again" in e.value.hint
+
+
+class Broken(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(500)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+def test_a_hub_with_a_fault_of_its_own_is_asked_again_later(dataset):
+    pytest.importorskip("huggingface_hub")
+    from kit.data.hub import Hub
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Broken) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            with pytest.raises(NetworkError, match="the Hub answers 500") as e:
+                Hub(f"http://127.0.0.1:{server.server_port}").state(dataset, NAMES)
+        finally:
+            server.shutdown()
+            thread.join()
+    assert e.value.hint == "run the command again later"
