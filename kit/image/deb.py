@@ -7,8 +7,6 @@ import io
 import lzma
 import os
 import re
-import shutil
-import subprocess
 import tarfile
 import zlib
 from collections.abc import Iterator
@@ -16,7 +14,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from kit.digest import CHUNK
-from kit.errors import IntegrityError, PrerequisiteError
+from kit.errors import IntegrityError
 from kit.image.entry import MAX_FILE, MERGED, Entry, Extent, Kind, folder, link, merged_path, refusal
 from kit.image.lock import Deb
 
@@ -104,24 +102,10 @@ def _stream(name: str, data: bytes, origin: str) -> io.BufferedIOBase:
             return lzma.open(io.BytesIO(data))
         case ".gz":
             return gzip.open(io.BytesIO(data))
-        case ".zst":
-            return io.BytesIO(_zstd(data))
         case other:
             raise IntegrityError(
-                f"{origin}: {name}: unknown compression {other!r}", "known are xz, gz and zst"
+                f"{origin}: {name}: unknown compression {other!r}", "known are xz and gz, which Debian 12 has"
             )
-
-
-def _zstd(data: bytes) -> bytes:
-    program = shutil.which("zstd")
-    if program is None:
-        raise PrerequisiteError(
-            "a package is compressed with zstd, and there is no zstd here", "install zstd"
-        )
-    done = subprocess.run([program, "-dc"], input=data, capture_output=True, check=False)
-    if done.returncode != 0:
-        raise OSError(done.stderr.decode("utf-8", "replace").strip()[:200])
-    return done.stdout
 
 
 def _control(pieces: Iterator[bytes], deb: Deb) -> str:
