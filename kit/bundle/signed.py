@@ -1,18 +1,15 @@
-"""What every signed document of the kit has in common: how it is read, whose key it names, what is in it."""
+"""What every signed document of the kit has in common: how it is read, whose key it names, its type."""
 
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from kit.bundle import dsse, folder
+from kit.bundle.in_toto import STATEMENT_TYPE
 from kit.bundle.keys import PublicKey, Trusted
-from kit.digest import Sha256
 from kit.errors import PrerequisiteError, SchemaError, SignatureError
-
-STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 
 
 def read_file(path: Path) -> bytes:
@@ -62,13 +59,3 @@ def typed(envelope: dsse.Envelope, predicate_type: str) -> Any:
         if found != expected:
             raise SignatureError(f"{key} is {str(found)[:80]!r}, not {expected}")
     return document
-
-
-def in_toto(predicate_type: str, subjects: Iterable[tuple[str, Sha256]], predicate: Any) -> dict[str, Any]:
-    """Return an in-toto Statement v1 around an encoded predicate. Checks no schema."""
-    return {
-        "_type": STATEMENT_TYPE,
-        "predicateType": predicate_type,
-        "subject": [{"name": name, "digest": {"sha256": sha256}} for name, sha256 in subjects],
-        "predicate": predicate,
-    }

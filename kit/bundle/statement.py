@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from kit.bundle.codec import decode, encode
+from kit.bundle.in_toto import in_toto
 from kit.bundle.predicate import Predicate
-from kit.bundle.signed import in_toto
 from kit.digest import Sha256, canonical_json
 from kit.errors import SchemaError
 from kit.schema import validate

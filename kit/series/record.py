@@ -23,9 +23,10 @@ from typing import Annotated
 
 from kit.bundle import dsse, folder
 from kit.bundle.codec import OPTIONAL, Prose, decode, encode
+from kit.bundle.in_toto import in_toto
 from kit.bundle.keys import Signer, Trusted, seal
 from kit.bundle.predicate import Profile
-from kit.bundle.signed import find_key, in_toto, read_file, typed
+from kit.bundle.signed import find_key, read_file, typed
 from kit.digest import Sha256, canonical_json, sha256_bytes, sha256_file
 from kit.errors import DigestMismatch
 from kit.schema import validate
