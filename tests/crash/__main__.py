@@ -22,6 +22,7 @@ import dying
 import faults
 import killing
 import storing
+from fault import Found
 from killing import Bench, Killed
 
 PARTS = ("points", "random", "writes", "full-writes", "store", "full-store", "faults")
@@ -64,7 +65,7 @@ def _kills(bench: Bench, part: str, times: int) -> tuple[list[Killed], int]:
     return found, sum(bool(one.wrong) for one in found)
 
 
-def _store(part: str) -> tuple[faults.Found, int]:
+def _store(part: str) -> tuple[Found, int]:
     action = "full" if part == "full-store" else "kill"
     codes: collections.Counter[int] = collections.Counter()
     wrong: list[str] = []
@@ -81,7 +82,7 @@ def _store(part: str) -> tuple[faults.Found, int]:
     )
     exits = ", ".join(f"{n} x exit {code}" for code, n in sorted(codes.items()))
     came = f"each time the store is whole, and the next build ends well ({exits})"
-    return faults.Found(title, came, tuple(wrong[:5])), len(wrong)
+    return Found(title, came, tuple(wrong[:5])), len(wrong)
 
 
 def main() -> int:

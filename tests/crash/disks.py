@@ -1,0 +1,111 @@
+"""Disks that are full or cannot be written."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import killing
+import storing
+from fault import QUICK, Found, ended, one_run
+from killing import Bench
+
+
+@contextlib.contextmanager
+def disk(where: Path, size: int) -> Iterator[None]:
+    """A disk of so many bytes at `where`; gone afterwards."""
+    where.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(where)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(where)], check=True)
+
+
+def full_runs_folder(bench: Bench) -> Found:
+    """The disk of the runs folder is full: at once, in the reservation, while the guest prints, at the end."""
+    loud = QUICK + "print('x' * 60000)\n" * 12
+    wrong, said, codes = [], set(), {}
+    for kib in (4, 64, 256, 320, 400, 600, 900, 4096):
+        out = bench.out()
+        with disk(out, kib << 10):
+            done = ended(bench, bench.command(out, script=loud))
+            codes[kib] = done.code
+            wrong += [f"{kib} KiB: {w}" for w in done.wrong(1, 5)]
+            if done.code == 5:
+                said.add(re.sub(r" of /.*", " of …", done.error.removeprefix("error: ")))
+            ids = killing.reserved(out)
+            if killing.await_gone(ids, time.monotonic()) is None:
+                wrong.append(f"{kib} KiB: left: {killing.left_of(ids)}")
+            at_once = [(out / i / "result.json").exists() for i in ids]
+            if not all(at_once):
+                wrong.append(f"{kib} KiB: no room was left for the record")
+            subprocess.run(["mount", "-o", "remount,size=64m", str(out)], check=True)
+            if ids:
+                wrong += [f"{kib} KiB: {w}" for w in one_run(bench, out, ("lost", "completed"))]
+    full = sum(code == 5 for code in codes.values())
+    if not full or codes[4096] != 1 or len(said) != 1:
+        wrong.append(f"exit codes by size: {codes}; {said}")
+    return Found(
+        "The disk of the runs folder is full (tmpfs of 4 KiB to 4 MiB)",
+        f"{full} of {len(codes)} sizes too small: exit 5, `{'; '.join(sorted(said))}`, every reserved run has its record at once",
+        tuple(wrong),
+    )  # fmt: skip
+
+
+def full_store(bench: Bench) -> Found:
+    """The disk of the store is full while an image is fetched, built and unpacked."""
+    folder = bench.folder / "full-store"
+    folder.mkdir()
+    era = storing.tiny(folder)
+    wrong, codes = [], {}
+    for kib in (4, 64, 512, 1500, 2500, 4000, 6000, 16384):
+        mine = storing.Tiny(era.images, era.mirror, folder / f"disk-{kib}")
+        with disk(mine.store, kib << 10):
+            done = mine.build()
+            codes[kib] = done.returncode
+            if "Traceback" in done.stderr or done.returncode not in (0, 5):
+                wrong.append(f"{kib} KiB: exit {done.returncode}: {done.stderr[-300:]}")
+            if done.returncode == 5 and "no space left" not in done.stderr:
+                wrong.append(f"{kib} KiB: {done.stderr[-300:]}")
+            wrong += storing.faults(mine.store)
+            subprocess.run(["mount", "-o", "remount,size=64m", str(mine.store)], check=True)
+            wrong += storing.usable(mine)
+    full = sum(code == 5 for code in codes.values())
+    if codes[16384] != 0 or not full:
+        wrong.append(f"exit codes by size: {codes}")
+    return Found(
+        "The disk of the store is full (tmpfs of 4 KiB to 16 MiB)",
+        f"{full} of {len(codes)} sizes too small: exit 5, naming the disk; no blob is wrong, and with room the same build ends well",
+        tuple(wrong),
+    )  # fmt: skip
+
+
+def read_only_home(bench: Bench) -> Found:
+    """The user's home folder cannot be written."""
+    home = bench.folder / "home"
+    home.mkdir()
+    inside = f'mount --bind {home} {home} && mount -o remount,ro,bind {home} && exec "$@"'
+    wall = ("unshare", "--mount", "sh", "-c", inside, "sh")
+    env = {"HOME": str(home), "XDG_CACHE_HOME": "", "XDG_CONFIG_HOME": ""}
+    out = bench.out()
+    command = bench.command(out, script=QUICK)
+    at = command.index("--keys")
+    del command[at : at + 2]
+    refused = ended(bench, command, wall, **env)
+    wrong = refused.wrong(3)
+    store = Path.home() / ".cache" / "speedrun-kit"
+    made = ended(bench, bench.command(out, "-", "kill", "--store", str(store), script=QUICK), wall, **env)
+    wrong += [*made.wrong(1), *one_run(bench, out)]
+    if "Read-only" not in refused.said or "--store" not in refused.said:
+        wrong.append(refused.said[-300:])
+    return Found(
+        "HOME is read-only",
+        "exit 3 before anything is reserved: "
+        f"`{refused.error[7:].replace(str(home), '~')[:80]}`, try --store, --keys; with them the run is made",
+        tuple(wrong),
+    )
