@@ -14,7 +14,7 @@ import collections
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import crash_page
@@ -37,15 +37,15 @@ def _random(bench: Bench, times: int) -> Iterator[Killed]:
     return (killing.at_random(bench, longest) for _ in range(times))
 
 
-def _writes(action: str) -> Callable[[Bench, int], Iterator[Killed]]:
-    def each(bench: Bench, times: int) -> Iterator[Killed]:
-        count = killing.writes(bench)
-        return (killing.at_write(bench, number, action) for number in range(1, count + 1))
-
-    return each
+def _writes(bench: Bench, times: int) -> Iterator[Killed]:
+    return killing.at_each_write(bench, "kill")
 
 
-KILLS = {"points": _points, "random": _random, "writes": _writes("kill"), "full-writes": _writes("full")}
+def _full_writes(bench: Bench, times: int) -> Iterator[Killed]:
+    return killing.at_each_write(bench, "full")
+
+
+KILLS = {"points": _points, "random": _random, "writes": _writes, "full-writes": _full_writes}
 
 
 def _tell(name: str, wrong: tuple[str, ...], came: str) -> None:

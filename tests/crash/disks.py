@@ -39,8 +39,8 @@ def full_runs_folder(bench: Bench) -> Found:
             if done.code == 5:
                 said.add(re.sub(r" of /.*", " of …", done.error.removeprefix("error: ")))
             ids = killing.reserved(out)
-            if killing.await_gone(ids, time.monotonic()) is None:
-                wrong.append(f"{kib} KiB: left: {killing.left_of(ids)}")
+            if killing.await_gone(bench, ids, time.monotonic()) is None:
+                wrong.append(f"{kib} KiB: left: {killing.left_of(bench, ids)}")
             at_once = [(out / i / "result.json").exists() for i in ids]
             if not all(at_once):
                 wrong.append(f"{kib} KiB: no room was left for the record")

@@ -7,6 +7,7 @@ A run is started through `dying.py`; its guest prints, forks away from its paren
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import random
 import subprocess
@@ -158,9 +159,9 @@ def look(bench: Bench, out: Path, moment: str, ended: float, odd: tuple[str, ...
     """See what is left, let the next kit close what was lost, and verify every record."""
     wrong = list(odd)
     ids = reserved(out)
-    gone = await_gone(ids, ended)
+    gone = await_gone(bench, ids, ended)
     if gone is None or gone > WITHIN_S:
-        wrong.append(f"left after {WITHIN_S:.0f} s: {', '.join(left_of(ids)) or 'it went later'}")
+        wrong.append(f"left after {WITHIN_S:.0f} s: {', '.join(left_of(bench, ids)) or 'it went later'}")
     close(bench, out)
     statuses = []
     for run_id in ids:
@@ -169,6 +170,9 @@ def look(bench: Bench, out: Path, moment: str, ended: float, odd: tuple[str, ...
         except KitError as e:
             wrong.append(f"{run_id}: {e.message}")
     wrong += [f"left in the runs folder: {name}" for name in litter(out)]
+    tickets = docker.ticket.runs(docker.state_folder())
+    wrong += [f"left in the end: {name}" for name in left_of(bench, ids)]
+    wrong += [f"left in the end: the ticket of {run_id}" for run_id in ids if run_id in tickets]
     return Killed(
         moment, len(ids), time.monotonic() - ended if gone is None else gone, tuple(statuses), tuple(wrong)
     )
@@ -193,9 +197,10 @@ def litter(out: Path) -> list[str]:
     return found + [str(p.relative_to(out)) for p in out.glob("r*/*") if p.name not in wanted]
 
 
-def left_of(ids: list[str]) -> list[str]:
+def left_of(bench: Bench, ids: list[str]) -> list[str]:
     """Name what is left of the guests of some runs: processes, control groups, the engine's state."""
-    left = []
+    containers = bench.daemon.containers() if bench.daemon else []
+    left = [f"the engine's container of {run_id}" for run_id in ids if run_id in containers]
     for run_id in ids:
         left += [processes.describe(pid) for pid in processes.marked(run_id) if "watcher" not in line(pid)]
         left += [processes.describe(pid) for pid in Cgroup(f"/speedrun-kit/{run_id}").members()]
@@ -213,9 +218,9 @@ def line(pid: int) -> str:
     return ""
 
 
-def await_gone(ids: list[str], since: float, limit_s: float = 30.0) -> float | None:
+def await_gone(bench: Bench, ids: list[str], since: float, limit_s: float = 30.0) -> float | None:
     """Return how long after `since` nothing was left of some runs' guests; None if something stays."""
-    while left_of(ids):
+    while left_of(bench, ids):
         if time.monotonic() - since > limit_s:
             return None
         time.sleep(0.02)
@@ -255,19 +260,29 @@ def bench(runtime: str) -> Iterator[Bench]:
         yield found
 
 
-def writes(bench: Bench) -> int:
-    """Return how often a run changes the disk by name, or makes bytes durable."""
-    process = bench.start(bench.command(bench.out(), "write:99999"))
-    _, said = process.communicate(timeout=LIMIT_S)
-    return int(said.rpartition("writes: ")[2])
+def at_each_write(bench: Bench, action: str) -> Iterator[Killed]:
+    """
+    Stop the kit before each of its changes of the disk, by a kill or by a full disk; look after each.
+
+    A run before makes what only the first run makes. The table ends with the run that has fewer changes.
+    """
+    duration(bench)
+    for number in itertools.count(1):
+        found = at_write(bench, number, action)
+        if found is None:
+            return
+        yield found
 
 
-def at_write(bench: Bench, number: int, action: str) -> Killed:
-    """Stop the kit before one of its changes of the disk, by a kill or by a full disk, then look."""
+def at_write(bench: Bench, number: int, action: str) -> Killed | None:
+    """Stop the kit before one of its changes of the disk, then look; None if it has not so many."""
     out = bench.out()
     process = bench.start(bench.command(out, f"write:{number}", action))
     _, said = process.communicate(timeout=LIMIT_S)
     ended = time.monotonic()
+    made = said.rpartition("writes: ")[2].strip()
+    if made.isdecimal() and int(made) < number:
+        return None
     codes = (-9,) if action == "kill" else (1, 5)
     odd = [f"exit {process.returncode}: {said[-300:]}"] if process.returncode not in codes else []
     odd += [f"a traceback: {said[-300:]}"] if "Traceback" in said else []

@@ -72,7 +72,7 @@ def watcher_killed_too(bench: Bench) -> Found:
     processes.kill_all([*watchers, process.pid])
     process.communicate()
     time.sleep(killing.WITHIN_S)
-    lives = bool(killing.left_of([run_id]))
+    lives = bool(killing.left_of(bench, [run_id]))
     began = time.monotonic()
     wrong = [] if len(watchers) == 1 else [f"{len(watchers)} watchers"]
     killing.close(bench, out)
