@@ -1,88 +1,85 @@
-"""docs/guides/eight-gpus.md: every command without a mark is run here, and answers what the guide says."""
+"""docs/guides: every command without a mark is run here, and answers what its guide says."""
 
 from __future__ import annotations
 
 import re
-import shlex
-from dataclasses import dataclass
+import shutil
 from pathlib import Path
 
 import pytest
+from desk import lay
+from shown import GUIDES, MARK, REPOSITORY, SPEEDRUN, shown
+from test_every_example import resolved
 
 from kit.cli import run
 from kit.run import cuda, toolkit
 from kit.run.gpu import RECORD_MODELS
 from kit.run.version import spell
 
-GUIDE = Path(__file__).parents[3] / "docs" / "guides" / "eight-gpus.md"
-MARK = "# not tested"
+README = REPOSITORY / "README.md"
+EIGHT_GPUS = REPOSITORY / "docs" / "guides" / "eight-gpus.md"
+OTHERS = ("apt-get", "cd", "cp", "git", "make")
+HAS_GPUS = Path("/proc/driver/nvidia/gpus").is_dir()
 
-pytestmark = pytest.mark.skipif(Path("/proc/driver/nvidia/gpus").is_dir(), reason="this machine has GPUs")
-
-
-@dataclass(frozen=True)
-class Shown:
-    """A command of the guide and the lines that it shows as its answer."""
-
-    command: str
-    answer: tuple[str, ...]
+each_guide = pytest.mark.parametrize("guide", GUIDES, ids=lambda p: p.stem)
 
 
-def shown() -> list[Shown]:
-    found = []
-    for block in re.findall(r"```console\n(.*?)```", GUIDE.read_text(), re.DOTALL):
-        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
-            command, *answer = part.rstrip("\n").split("\n")
-            found.append(Shown(command, tuple(answer)))
-    return found
+@pytest.fixture
+def at_desk(tmp_path, monkeypatch):
+    """Work where results, keys and an empty leaderboard lie."""
+    here = lay(tmp_path)
+    shutil.rmtree(tmp_path / "leaderboard" / "submissions" / "03")
+    monkeypatch.chdir(here)
+    for name, folder in (("HOME", "home"), ("XDG_CONFIG_HOME", "config"), ("XDG_CACHE_HOME", "cache")):
+        monkeypatch.setenv(name, str(tmp_path / folder))
 
 
-TESTED = [s for s in shown() if not s.command.endswith(MARK)]
+@each_guide
+def test_the_commands_of_a_guide_answer_what_it_says(guide, at_desk, capsys):
+    if guide == EIGHT_GPUS and HAS_GPUS:
+        pytest.skip("this machine has GPUs")
+    tested = [case for case in shown(guide) if case.tested]
+    assert tested
+    for case in tested:
+        program, *arguments = case.argv
+        assert program in SPEEDRUN, case
+        code = run(arguments)
+        said = capsys.readouterr()
+        failed = any(line.startswith("error:") for line in case.lines)
+        assert code in ((2, 3, 4, 5) if failed else (0, 1)), f"{case}: {code}: {said.err}"
+        told = [*said.out.splitlines(), *said.err.splitlines()]
+        for line in case.lines:
+            assert any(answer.startswith(line) for answer in told), f"{case}: it does not say: {line}: {told}"
 
 
-def test_the_guide_has_both_kinds_of_commands():
-    assert len(TESTED) >= 6 and len(shown()) > len(TESTED)
+@each_guide
+def test_every_block_of_a_guide_that_shows_commands_is_read(guide):
+    text = guide.read_text()
+    assert text.count("```") == 2 * len(re.findall(r"^```console\n", text, re.MULTILINE))
+    assert MARK not in text or f"`{MARK}`" in text, "a guide says what the mark means"
 
 
-def test_every_block_of_the_guide_is_read():
-    assert GUIDE.read_text().count("```") == 2 * len(re.findall(r"```console\n", GUIDE.read_text()))
-
-
-@pytest.mark.parametrize("case", TESTED, ids=lambda s: s.command.removeprefix(".venv/bin/speedrun "))
-def test_a_command_answers_what_the_guide_says(case, tmp_path, monkeypatch, capsys):
-    for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "HOME"):
-        monkeypatch.setenv(name, str(tmp_path))
-    monkeypatch.chdir(tmp_path)
-    program, *arguments = shlex.split(case.command)
-    assert program == ".venv/bin/speedrun"
-    if arguments == ["keys", "show"]:  # the line before it in the guide
-        assert run(["keys", "generate"]) == 0
-        capsys.readouterr()
-    code = run(arguments)
-    said = capsys.readouterr()
-    failed = any(line.startswith("error:") for line in case.answer)
-    assert code in (2, 3) if failed else code == 0, said.err
-    told = (said.err if failed else said.out).splitlines()
-    for line in case.answer:
-        assert any(answer.startswith(line) for answer in told), f"it does not say: {line}"
-
-
-@pytest.mark.parametrize("case", [s for s in shown() if s not in TESTED], ids=lambda s: s.command[:50])
+@pytest.mark.parametrize(
+    "case",
+    [case for page in (README, *GUIDES) for case in shown(page) if page == README or not case.tested],
+    ids=str,
+)
 def test_a_command_that_is_not_run_at_least_exists(case, capsys):
-    program, *arguments = shlex.split(case.command.removesuffix(MARK).replace("<", "").replace(">", ""))
-    if program != ".venv/bin/speedrun":
-        assert program in ("apt-get", "git", "make") and case.answer == ()
+    program, *arguments = case.argv
+    if program not in SPEEDRUN:
+        assert program in OTHERS
         return
-    words = [a for a in arguments if not a.startswith("-")][:2]
-    flags = [a for a in arguments if a.startswith("--")]
-    command = words[:1] if words[0] in ("eval", "doctor") else words
+    command = resolved(arguments)
+    assert command, f"{case}: there is no such command"
+    if command == ("submit",):
+        command = ("submit", "send")
     assert run([*command, "--help"]) == 0
     told = capsys.readouterr().out
-    assert all(flag in told for flag in flags)
+    assert all(flag in told for flag in arguments if flag.startswith("--"))
 
 
 def test_the_guides_figures_are_the_codes():
-    text = GUIDE.read_text()
+    text = EIGHT_GPUS.read_text()
     for version in ((12, 1), (12, 4), (12, 6)):
         assert cuda.SHIPPED[version] in text
     assert cuda.FLOOR[12] in text
