@@ -23,9 +23,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@touch $@
 
 runtime: ## see that a container runtime is here; INSTALL=1 installs runc
-	@PATH="$$PATH:/usr/sbin:/sbin"; { command -v runc || [ -S /run/docker.sock ]; } >/dev/null && exit 0; \
-	if [ "$(INSTALL)" = 1 ]; then { apt-get update -qq && $(RUNC); } >&2; \
-	else echo "make: no container runtime answers; as root: $(RUNC)   (or add INSTALL=1)" >&2; exit 3; fi
+	@PATH="$$PATH:/usr/sbin:/sbin"; { command -v runc || [ -S /run/docker.sock ] || [ -n "$$DOCKER_HOST" ]; } >/dev/null && exit 0; \
+	if [ "$(INSTALL)" = 1 ] && [ "$$(id -u)" = 0 ]; then { apt-get update -qq && $(RUNC); } >&2; \
+	else echo "make: no container runtime answers; as root: $(RUNC)   (INSTALL=1 does it, as root)" >&2; exit 3; fi
 
 eval: need-RECORD setup runtime ## run and sign: RECORD=3 [PROFILE=smoke] [SUBMISSION=DIR] [RUNTIME=] [IMAGE=] [GPUS=] [OUT=]
 	@$(BIN)/speedrun eval --record $(RECORD) --profile $(PROFILE) \
