@@ -11,6 +11,7 @@ from desk import RUN_ID, SERIES_ID
 
 REPOSITORY = Path(__file__).parents[3]
 GUIDES = sorted((REPOSITORY / "docs" / "guides").glob("*.md"))
+OTHERS = sorted({REPOSITORY / "README.md", *(REPOSITORY / "docs").rglob("*.md")} - set(GUIDES))
 MARK = "# not tested"
 SPEEDRUN = (".venv/bin/speedrun", "speedrun")
 PLACES = (("<run_id>", RUN_ID), ("<series_id>", SERIES_ID))
@@ -34,7 +35,7 @@ class Shown:
         line = self.command.removesuffix(MARK)
         for placeholder, value in PLACES:
             line = line.replace(placeholder, value)
-        return shlex.split(line)
+        return shlex.split(line, comments=True)
 
     @property
     def lines(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""docs/guides: every command without a mark is run here, and answers what its guide says."""
+"""Every command of docs/guides without a mark answers what its guide says; all that a page shows exist."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from desk import lay
-from shown import GUIDES, MARK, REPOSITORY, SPEEDRUN, shown
+from shown import GUIDES, MARK, OTHERS, REPOSITORY, SPEEDRUN, shown
 from test_every_example import resolved
 
 from kit.cli import run
@@ -16,9 +16,8 @@ from kit.run import cuda, toolkit
 from kit.run.gpu import RECORD_MODELS
 from kit.run.version import spell
 
-README = REPOSITORY / "README.md"
 EIGHT_GPUS = REPOSITORY / "docs" / "guides" / "eight-gpus.md"
-OTHERS = ("apt-get", "cd", "cp", "git", "make")
+PROGRAMS = ("apt-get", "cd", "cp", "git", "make", "nix")
 HAS_GPUS = Path("/proc/driver/nvidia/gpus").is_dir()
 
 each_guide = pytest.mark.parametrize("guide", GUIDES, ids=lambda p: p.stem)
@@ -61,13 +60,13 @@ def test_every_block_of_a_guide_that_shows_commands_is_read(guide):
 
 @pytest.mark.parametrize(
     "case",
-    [case for page in (README, *GUIDES) for case in shown(page) if page == README or not case.tested],
+    [case for page in (*OTHERS, *GUIDES) for case in shown(page) if page in OTHERS or not case.tested],
     ids=str,
 )
 def test_a_command_that_is_not_run_at_least_exists(case, capsys):
     program, *arguments = case.argv
     if program not in SPEEDRUN:
-        assert program in OTHERS
+        assert program in PROGRAMS
         return
     command = resolved(arguments)
     assert command, f"{case}: there is no such command"
