@@ -22,8 +22,10 @@ import dying
 import faults
 import killing
 import storing
-from fault import Found
-from killing import Bench, Killed
+import workbench
+from fault import NO_GUEST, Found
+from killing import Killed
+from workbench import Bench
 
 PARTS = ("points", "random", "writes", "full-writes", "store", "full-store", "faults")
 
@@ -92,27 +94,26 @@ def main() -> int:
     p.add_argument("--times", type=int, default=50, help="random kills")
     p.add_argument("--record", action="store_true", help="keep the outcomes, and write the page")
     a = p.parse_args()
-    every = faults.OF_DOCKER if a.runtime == "docker" else faults.FAULTS
-    named = {f.__name__: f for f in every}
-    wanted = a.only or (PARTS if a.runtime == "runc" else ("points", "random", "faults"))
+    named = {f.name: f for f in faults.FAULTS if f.label(a.runtime)}
+    wanted = a.only or (PARTS if a.runtime == "runc" else (*KILLS, "faults"))
     if unknown := set(wanted) - set(PARTS) - set(named):
-        p.error(f"no such part: {', '.join(sorted(unknown))}")
+        p.error(f"no such part in {a.runtime}: {', '.join(sorted(unknown))}")
     began, wrong = time.monotonic(), 0
     kept = crash_page.Kept()
-    with killing.bench(a.runtime) as bench:
+    with workbench.bench(a.runtime) as bench:
         for part in wanted:
             if part in KILLS:
                 found, bad = _kills(bench, part, a.times)
                 kept.kills(a.runtime, part, found)
             elif part in ("store", "full-store"):
                 one, bad = _store(part)
-                kept.fault(part, one)
+                kept.fault(part, NO_GUEST, one)
             else:
                 bad = 0
-                for name, fault in named.items() if part == "faults" else [(part, named[part])]:
-                    one = fault(bench)
-                    _tell(name, one.wrong, one.came)
-                    kept.fault(name, one)
+                for fault in named.values() if part == "faults" else [named[part]]:
+                    one = fault.make(bench)
+                    _tell(fault.name, one.wrong, one.came)
+                    kept.fault(fault.name, fault.label(a.runtime), one)
                     bad += bool(one.wrong)
             wrong += bad
             if a.record:

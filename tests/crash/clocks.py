@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import killing
-from fault import QUICK, Found, ended, one_run
-from killing import Bench
+from fault import QUICK, Fault, Found, ended, one_run
+from workbench import Bench
 
 from kit.bundle.keys import trusted
 from kit.bundle.verify import open_bundle
@@ -44,3 +44,6 @@ def slow_guest(bench: Bench) -> Found:
         f"a line each second for 11 s is let be; one that never ends its first line is ended by the start clock of 3 s at {p.observations.wall_s:.2f} s",
         tuple(wrong),
     )  # fmt: skip
+
+
+FAULTS = (Fault(clock_set_back), Fault(slow_guest))

@@ -9,8 +9,9 @@ import time
 
 import killing
 import storing
-from fault import QUICK, SPEEDRUN, Found, ended, one_run
-from killing import REPOSITORY, Bench
+import workbench
+from fault import NO_GUEST, QUICK, SPEEDRUN, Fault, Found, ended, one_run
+from workbench import REPOSITORY, Bench
 
 from kit.bundle.keys import Signer, Trusted, load_or_create, trusted
 from kit.bundle.verify import open_bundle
@@ -46,6 +47,26 @@ def two_builds_at_once(bench: Bench) -> Found:
         "Three builds of one era at once on one empty store",
         "each ends with 0; every blob is what its name says",
         tuple(wrong),
+    )
+
+
+def two_first_runs_at_once(bench: Bench) -> Found:
+    """Two evaluations begin at the same time on a Docker daemon without the image: both load it."""
+    with workbench.empty_engine(bench) as empty:
+        out = empty.out()
+        both = [empty.start(empty.command(out, script=QUICK)) for _ in range(2)]
+        said = [p.communicate(timeout=killing.LIMIT_S)[1] for p in both]
+        wrong = [
+            f"exit {p.returncode}: {text[-300:]}"
+            for p, text in zip(both, said, strict=True)
+            if p.returncode != 1
+        ]
+        ids = killing.reserved(out)
+        wrong += one_run(empty, out)
+    return Found(
+        "Two evaluations at once on a Docker daemon that has not got the image",
+        f"both give it to the daemon, {len(ids)} records, nothing left over",
+        tuple(wrong if len(ids) == 2 else [*wrong, f"{len(ids)} runs"]),
     )
 
 
@@ -121,3 +142,13 @@ def trusted_by(bench: Bench, signer: Signer) -> Trusted:
     load_or_create(bench.keys)
     (bench.keys / "press.pem").write_bytes(signer.public.pem)
     return trusted(bench.keys)
+
+
+FAULTS = (
+    Fault(two_runs_at_once),
+    Fault(two_first_runs_at_once, ("docker",)),
+    Fault(two_builds_at_once, (NO_GUEST,)),
+    Fault(loud_guest),
+    Fault(large_log_beside_a_bundle, (NO_GUEST,)),
+    Fault(many_bundles, ("runc",)),
+)

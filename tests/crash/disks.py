@@ -11,8 +11,9 @@ from pathlib import Path
 
 import killing
 import storing
-from fault import QUICK, Found, ended, one_run
-from killing import Bench
+import workbench
+from fault import NO_GUEST, QUICK, Ended, Fault, Found, ended, one_run
+from workbench import Bench
 
 
 @contextlib.contextmanager
@@ -109,3 +110,54 @@ def read_only_home(bench: Bench) -> Found:
         f"`{refused.error[7:].replace(str(home), '~')[:80]}`, try --store, --keys; with them the run is made",
         tuple(wrong),
     )
+
+
+def full_engine(bench: Bench) -> Found:
+    """The disk of the Docker daemon is full: while an image is loaded, and when a container is to be made."""
+    daemon = workbench.own_daemon()
+    data = daemon.base / "data"
+    folder = bench.folder / "full-engine"
+    folder.mkdir()
+    mine = Bench(folder, workbench.Engine("docker", daemon.url), daemon=daemon)
+    try:
+        data.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(data)], check=True)
+        daemon.start()
+        unloaded = ended(mine, list(workbench.LOAD))
+        wrong = [*unloaded.wrong(5), *_unless_disk(unloaded)]
+        subprocess.run(["mount", "-o", "remount,size=4g", str(data)], check=True)
+        wrong += ended(mine, list(workbench.LOAD)).wrong(0)
+        _fill(data / "somebody")
+        out = mine.out()
+        refused = ended(mine, mine.command(out, script=QUICK))
+        wrong += [*refused.wrong(5), *_unless_disk(refused), *one_run(mine, out, ("lost",))]
+        (data / "somebody").unlink()
+        out = mine.out()
+        wrong += [*ended(mine, mine.command(out, script=QUICK)).wrong(1), *one_run(mine, out)]
+    finally:
+        daemon.stop()
+    return Found(
+        "The disk of the Docker daemon is full",
+        f"`image load` ends with {unloaded.code}, a run with {refused.code}, both naming the disk; "
+        "the record says lost; with room both end well",
+        tuple(wrong),
+    )
+
+
+def _fill(file: Path) -> None:
+    """Leave no byte on a disk."""
+    with file.open("wb", buffering=0) as f, contextlib.suppress(OSError):
+        while True:
+            f.write(bytes(1 << 16))
+
+
+def _unless_disk(done: Ended) -> list[str]:
+    return [] if "no space left" in done.error else [f"the disk is not named: {done.said[-300:]}"]
+
+
+FAULTS = (
+    Fault(full_runs_folder),
+    Fault(full_store, (NO_GUEST,)),
+    Fault(read_only_home),
+    Fault(full_engine, ("docker",)),
+)

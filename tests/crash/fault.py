@@ -11,11 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import killing
-from killing import Bench, look
+import workbench
+from killing import look
+from workbench import Bench
 
 SPEEDRUN = (sys.executable, "-m", "kit.cli")
-QUICK = killing.GUEST.replace("0.4", "0.05")
+QUICK = workbench.GUEST.replace("0.4", "0.05")
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,27 @@ class Found:
     """What should not be so; empty is the promise."""
 
 
-Fault = Callable[[Bench], Found]
+BOTH = ("runc", "docker")
+NO_GUEST = "-"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A fault that can be made, and where it means something."""
+
+    make: Callable[[Bench], Found]
+    runtimes: tuple[str, ...] = BOTH
+    """Each is one that `python tests/crash --runtime` takes, or `NO_GUEST`: that is made with runc's."""
+
+    @property
+    def name(self) -> str:
+        return self.make.__name__
+
+    def label(self, runtime: str) -> str | None:
+        """The column of the page that this fault's outcome with a runtime belongs to; None if it has none."""
+        if self.runtimes == (NO_GUEST,):
+            return NO_GUEST if runtime == "runc" else None
+        return runtime if runtime in self.runtimes else None
 
 
 @dataclass(frozen=True)

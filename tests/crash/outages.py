@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import signal
-import sys
+import subprocess
 import time
+from pathlib import Path
 
 import killing
-from fault import QUICK, SPEEDRUN, Found, ended, one_run
-from killing import REPOSITORY, Bench
+import workbench
+from fault import QUICK, SPEEDRUN, Fault, Found, ended, one_run
+from workbench import Bench
 
 from kit.bundle.keys import trusted
+from kit.evaluate.lost import close_lost
 from kit.run import processes
 from kit.series.record import read
+
+LOADED = (0.2, 0.4, 0.6, 0.8, 0.95)
+"""When a kit is killed in `image load`, as shares of the time that it takes."""
 
 
 def no_network(bench: Bench) -> Found:
@@ -60,11 +66,7 @@ def series_killed(bench: Bench) -> Found:
 def watcher_killed_too(bench: Bench) -> Found:
     """Kit and watcher are killed together, while the guest runs."""
     out = bench.out()
-    process = bench.start(bench.command(out, script=killing.GUEST + "time.sleep(600)\n"))
-    while process.poll() is None and not any(
-        (out / i / "guest.log").read_bytes() for i in killing.reserved(out)
-    ):
-        time.sleep(0.02)
+    process = _printing(bench, out)
     (run_id,) = killing.reserved(out)
     watchers = [
         p for p in processes.pids() if "kit.run.watcher" in killing.line(p) and run_id in killing.line(p)
@@ -86,34 +88,97 @@ def watcher_killed_too(bench: Bench) -> Found:
     )
 
 
-def engine_killed(bench: Bench) -> Found:
-    """The Docker daemon is killed under a guest."""
-    sys.path.insert(0, str(REPOSITORY / "tests" / "integration"))
-    from dockerd import Dockerd
-
-    daemon: Dockerd = bench.daemon
-    out = bench.out()
-    process = bench.start(bench.command(out, script=killing.GUEST + "time.sleep(600)\n"))
-    deadline = time.monotonic() + 60
-    while (
-        not any((out / i / "guest.log").read_bytes() for i in killing.reserved(out))
-        and time.monotonic() < deadline
-    ):
-        time.sleep(0.05)
-    began = time.monotonic()
-    daemon.signal(signal.SIGKILL)
-    _, said = process.communicate(timeout=killing.LIMIT_S)
-    took = time.monotonic() - began
-    wrong = (
-        []
-        if process.returncode == 5 and "Traceback" not in said
-        else [f"exit {process.returncode}: {said[-300:]}"]
-    )
-    wrong += [f"left: {name}" for name in daemon.guests()]
-    daemon.start()
-    wrong += one_run(bench, out, ("lost",))
+def load_killed(bench: Bench) -> Found:
+    """The kit is killed while it gives an image to the Docker daemon."""
+    with workbench.empty_engine(bench) as empty:
+        began = time.monotonic()
+        whole = ended(empty, list(workbench.LOAD))
+        took = time.monotonic() - began
+        wrong = whole.wrong(0)
+    for share in LOADED:
+        with workbench.empty_engine(bench) as empty:
+            process = empty.start(list(workbench.LOAD))
+            time.sleep(share * took)
+            process.kill()
+            process.communicate()
+            out = empty.out()
+            later = ended(empty, empty.command(out, script=QUICK))
+            wrong += [f"killed at {share} of it: {w}" for w in (*later.wrong(1), *one_run(empty, out))]
     return Found(
-        "dockerd is killed under a guest",
-        f"exit 5 after {took:.1f} s, no process is left, the record says lost",
+        f"The kit is killed in `image load`, at {len(LOADED)} moments",
+        f"of the {took:.0f} s that it takes: the next `eval` gives the daemon the image and makes its run",
         tuple(wrong),
     )
+
+
+def engine_killed(bench: Bench) -> Found:
+    """The Docker daemon is killed under a guest."""
+    out = bench.out()
+    process = _printing(bench, out)
+    began = time.monotonic()
+    bench.daemon.signal(signal.SIGKILL)
+    wrong = _lost(process)
+    took = time.monotonic() - began
+    wrong += [f"left: {name}" for name in bench.daemon.guests()]
+    bench.daemon.start()
+    wrong += _swept(bench, out)
+    return Found(
+        "dockerd is killed under a guest",
+        f"exit 5 after {took:.1f} s, no process is left, the record says lost; "
+        "the ended container that the daemon keeps is removed by the next `eval` after its start",
+        tuple(wrong),
+    )
+
+
+def engine_hangs(bench: Bench) -> Found:
+    """The Docker daemon is stopped under a guest and answers nobody until the kit has ended."""
+    out = bench.out()
+    process = _printing(bench, out)
+    began = time.monotonic()
+    bench.daemon.signal(signal.SIGSTOP)
+    try:
+        wrong = _lost(process)
+        took = time.monotonic() - began
+        wrong += [f"left: {name}" for name in bench.daemon.guests()]
+    finally:
+        bench.daemon.signal(signal.SIGCONT)
+    wrong += _swept(bench, out)
+    return Found(
+        "dockerd hangs under a guest",
+        f"exit 5 after {took:.1f} s, no process is left, the record says lost; "
+        "the ended container that the daemon keeps is removed by the next `eval` once it answers",
+        tuple(wrong),
+    )
+
+
+def _printing(bench: Bench, out: Path) -> subprocess.Popen[str]:
+    """Start a run whose guest stays, and give it once the guest has printed."""
+    process = bench.start(bench.command(out, script=workbench.GUEST + "time.sleep(600)\n"))
+    while process.poll() is None and not any(
+        (out / i / "guest.log").read_bytes() for i in killing.reserved(out)
+    ):
+        time.sleep(0.02)
+    return process
+
+
+def _swept(bench: Bench, out: Path) -> list[str]:
+    """See that what an engine kept goes with what the next `eval` does first."""
+    close_lost(out, bench.keys)
+    return one_run(bench, out, ("lost",))
+
+
+def _lost(process: subprocess.Popen[str]) -> list[str]:
+    """Wait for a kit that lost its engine; name what is wrong with how it ends."""
+    _, said = process.communicate(timeout=killing.LIMIT_S)
+    well = process.returncode == 5 and "Traceback" not in said
+    return [] if well else [f"exit {process.returncode}: {said[-300:]}"]
+
+
+FAULTS = (
+    Fault(no_network),
+    Fault(series_killed),
+    Fault(watcher_killed_too),
+    Fault(load_killed, ("docker",)),
+    Fault(engine_killed, ("docker",)),
+    Fault(engine_hangs, ("docker",)),
+)
