@@ -91,10 +91,8 @@ def watcher_killed_too(bench: Bench) -> Found:
 def load_killed(bench: Bench) -> Found:
     """The kit is killed while it gives an image to the Docker daemon."""
     with workbench.empty_engine(bench) as empty:
-        began = time.monotonic()
         whole = ended(empty, list(workbench.LOAD))
-        took = time.monotonic() - began
-        wrong = whole.wrong(0)
+        took, wrong = whole.took_s, whole.wrong(0)
     for share in LOADED:
         with workbench.empty_engine(bench) as empty:
             process = empty.start(list(workbench.LOAD))
@@ -163,8 +161,9 @@ def _printing(bench: Bench, out: Path) -> subprocess.Popen[str]:
 
 def _swept(bench: Bench, out: Path) -> list[str]:
     """See that what an engine kept goes with what the next `eval` does first."""
+    kept = bench.daemon.containers() == killing.reserved(out)
     close_lost(out, bench.keys)
-    return one_run(bench, out, ("lost",))
+    return [*one_run(bench, out, ("lost",)), *([] if kept else ["the daemon kept no container"])]
 
 
 def _lost(process: subprocess.Popen[str]) -> list[str]:
