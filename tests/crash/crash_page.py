@@ -79,7 +79,7 @@ def spelled(found: dict[str, Any]) -> str:
             )
             lines.append(f"| {row[0]['moment']} | {cells} |")
     lines += FAULTS
-    for fault in found["faults"].values():
+    for fault in sorted(found["faults"].values(), key=lambda f: str(f["fault"]).casefold()):
         lines += [_fault(fault["fault"], label, one) for label, one in sorted(fault["outcomes"].items())]
     return "\n".join(lines) + "\n" + TAIL
 
