@@ -15,6 +15,8 @@ import workbench
 from fault import NO_GUEST, QUICK, Ended, Fault, Found, ended, one_run
 from workbench import Bench
 
+from kit.cli.options import default_store
+
 
 @contextlib.contextmanager
 def disk(where: Path, size: int) -> Iterator[None]:
@@ -99,8 +101,8 @@ def read_only_home(bench: Bench) -> Found:
     del command[at : at + 2]
     refused = ended(bench, command, wall, **env)
     wrong = refused.wrong(3)
-    store = Path.home() / ".cache" / "speedrun-kit"
-    made = ended(bench, bench.command(out, "-", "kill", "--store", str(store), script=QUICK), wall, **env)
+    filled = ("--store", str(default_store()))
+    made = ended(bench, bench.command(out, "-", "kill", *filled, script=QUICK), wall, **env)
     wrong += [*made.wrong(1), *one_run(bench, out)]
     if "Read-only" not in refused.said or "--store" not in refused.said:
         wrong.append(refused.said[-300:])
