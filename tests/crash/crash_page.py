@@ -114,8 +114,8 @@ record as `lost`. A watcher process ends the guest as soon as the kit is gone. T
 after its digest was compared.
 
 Each kill is SIGKILL to the kit. Its guest has forked a process into a session of its own, and ignores every signal
-that can be ignored. "Nothing left" means: no process, no control group, no state of the engine. A record counts
-only if `speedrun bundle verify` accepts it, and if nothing lies in the runs folder that a finished run has not.
+that can be ignored. "Nothing left" means: no process, no control group, no container, no state of the engine. A record
+counts only if `speedrun bundle verify` accepts it, and if nothing lies in the runs folder that a finished run has not.
 For every fault, a traceback counts as wrong, and so does an exit code that is not in the table of
 [exit codes](exit-codes.md).
 """
