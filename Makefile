@@ -8,6 +8,9 @@ RUNC    := apt-get install -y --no-install-recommends runc
 .DEFAULT_GOAL := help
 .PHONY: help setup runtime eval plan doctor image verify test unit hostile crash bench lint format reference constraints reproduce pack submit report
 
+need-%:
+	@[ -n "$($*)" ] || { echo "make: $*=... is missing; make help shows it" >&2; exit 2; }
+
 help: ## print this list
 	@echo "usage: make TARGET [NAME=value ...]"
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,37 +23,37 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@touch $@
 
 runtime: ## see that a container runtime is here; INSTALL=1 installs runc
-	@PATH="$$PATH:/usr/sbin:/sbin"; { command -v runc || [ -S /run/docker.sock ]; } >/dev/null && exit 0; \
-	if [ "$(INSTALL)" = 1 ]; then { apt-get update -qq && $(RUNC); } >&2; \
-	else echo "make: no container runtime answers; as root: $(RUNC)   (or add INSTALL=1)" >&2; exit 3; fi
+	@PATH="$$PATH:/usr/sbin:/sbin"; { command -v runc || [ -S /run/docker.sock ] || [ -n "$$DOCKER_HOST" ]; } >/dev/null && exit 0; \
+	if [ "$(INSTALL)" = 1 ] && [ "$$(id -u)" = 0 ]; then { apt-get update -qq && $(RUNC); } >&2; \
+	else echo "make: no container runtime answers; as root: $(RUNC)   (INSTALL=1 does it, as root)" >&2; exit 3; fi
 
-eval: setup runtime ## run and sign: RECORD=3 [PROFILE=smoke] [SUBMISSION=DIR] [RUNTIME=] [IMAGE=] [GPUS=] [OUT=]
+eval: need-RECORD setup runtime ## run and sign: RECORD=3 [PROFILE=smoke] [SUBMISSION=DIR] [RUNTIME=] [IMAGE=] [GPUS=] [OUT=]
 	@$(BIN)/speedrun eval --record $(RECORD) --profile $(PROFILE) \
 	  $(if $(SUBMISSION),--submission $(SUBMISSION)) $(if $(RUNTIME),--runtime $(RUNTIME)) \
 	  $(if $(IMAGE),--image $(IMAGE)) $(if $(GPUS),--gpus $(GPUS)) $(if $(OUT),--out $(OUT)) $(EVALFLAGS)
 
-plan: setup ## print what `make eval` would do: RECORD=3 [PROFILE=smoke]
+plan: need-RECORD setup ## print what `make eval` would do: RECORD=3 [PROFILE=smoke]
 	@$(BIN)/speedrun eval --record $(RECORD) --profile $(PROFILE) --plan
 
 doctor: setup ## start a real guest in every runtime and say what is missing
 	@$(BIN)/speedrun doctor
 
-image: setup ## rebuild an image and compare it with its committed digest: ERA=cpu
+image: need-ERA setup ## rebuild an image and compare it with its committed digest: ERA=cpu
 	@$(BIN)/speedrun image verify $(ERA)
 
-verify: setup ## verify a signed result: BUNDLE=runs/<run_id>
+verify: need-BUNDLE setup ## verify a signed result: BUNDLE=runs/<run_id>
 	@$(BIN)/speedrun bundle verify $(BUNDLE)
 
-reproduce: setup runtime ## run a result again and compare: BUNDLE=runs/<run_id> or a capsule [RUNTIME=] [OUT=]
+reproduce: need-BUNDLE setup runtime ## run a result again and compare: BUNDLE=runs/<run_id> or a capsule [RUNTIME=] [OUT=]
 	@$(BIN)/speedrun reproduce $(BUNDLE) $(if $(RUNTIME),--runtime $(RUNTIME)) $(if $(OUT),--out $(OUT)) $(EVALFLAGS)
 
-pack: setup ## one archive for an offline rerun: BUNDLE=runs/<run_id> [FILE=]
+pack: need-BUNDLE setup ## one archive for an offline rerun: BUNDLE=runs/<run_id> [FILE=]
 	@$(BIN)/speedrun pack $(BUNDLE) $(if $(FILE),--out $(FILE))
 
-submit: setup ## lay a result out for a shared repository: BUNDLE=runs/<run_id> AGENT=name TO=DIR or hf://owner/name
+submit: need-BUNDLE need-AGENT need-TO setup ## lay a result out for a shared repository: BUNDLE=runs/<run_id> AGENT=name TO=DIR or hf://owner/name
 	@$(BIN)/speedrun submit $(BUNDLE) --agent $(AGENT) --to $(TO)
 
-report: setup ## a page of all submissions: BOARD=DIR [SITE=site]
+report: need-BOARD setup ## a page of all submissions: BOARD=DIR [SITE=site]
 	@$(BIN)/speedrun report $(BOARD) $(if $(SITE),--out $(SITE))
 
 test: setup runtime unit ## every test; needs a container runtime and the package registries

@@ -58,7 +58,7 @@ def verify(
       speedrun bundle verify runs/r*/
       speedrun bundle verify result.json --key their-key.pem --json
     """
-    from kit.cli.terminal import complain, emit_json
+    from kit.cli.terminal import complain, distrust, emit_json
 
     trusted = _trusted(keys, key_files)
     answers = [_answer(path, trusted, bundle_only) for path in paths]
@@ -67,6 +67,9 @@ def verify(
             complain(f"{answer['path']}: {answer['error']}", answer["hint"])
         elif not as_json:
             click.echo(_line(answer))
+            if not answer["trusted"]:
+                path = Path(answer["path"])
+                distrust(path if path.is_dir() else path.parent)
     if as_json:
         emit_json({"results": answers})
     worst: int = max(answer["exit"] for answer in answers)

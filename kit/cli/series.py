@@ -9,7 +9,7 @@ import click
 
 from kit.cli.interrupt import cancellable
 from kit.cli.options import keys_option
-from kit.cli.terminal import emit_json, note
+from kit.cli.terminal import distrust, emit_json, note
 
 if TYPE_CHECKING:
     from kit.evaluate.audits import Wanted
@@ -51,6 +51,7 @@ def command(folder: Path, as_json: bool, keys: Path) -> int:
     _show(found, as_json)
     if not found.trusted:
         note("signed by a key that you do not trust")
+        distrust(folder)
     return 0 if found.trusted and _shown_below(found) else 1
 
 

@@ -31,9 +31,10 @@ def command(file: Path, folder: Path | None, max_bytes: int, as_json: bool, keys
       speedrun unpack result.capsule.tar --to there --json
     """
     from kit.bundle.keys import trusted
+    from kit.capsule.bag import RUN
     from kit.capsule.content import open_capsule
     from kit.capsule.unpack import unpack
-    from kit.cli.terminal import Meter, emit_json, note
+    from kit.cli.terminal import Meter, distrust, emit_json, note
 
     if folder is None:
         folder = Path(file.name.removesuffix(".tar").removesuffix(".capsule") + ".unpacked")
@@ -42,6 +43,8 @@ def command(file: Path, folder: Path | None, max_bytes: int, as_json: bool, keys
     p = capsule.found.predicate
     word = "a trusted key" if capsule.found.trusted else "a key that you do not trust"
     note(f"record {p.task.record}, {p.score.verdict}; signed by {word}, {capsule.found.key_id}")
+    if not capsule.found.trusted:
+        distrust(root / RUN)
     if as_json:
         emit_json(
             {

@@ -19,6 +19,8 @@ from kit.bundle.verify import Verified, open_bundle
 from kit.errors import PrerequisiteError, SchemaError, UsageError
 from kit.records import Record, load, own_digest
 
+FULL_ALONE = "score runs of the full profile"
+
 MAX_TABLE = 64 << 20
 COLUMNS = ("task", "config", "role", "machine", "run", "val_loss", "train_time_ms", "fsr")
 _NEEDS = "columns: task, config, run, val_loss, train_time_ms or fsr; and, if you have them, role, machine"
@@ -134,16 +136,25 @@ def read_bundles(
     Verify bundles and return their runs, and a note for each thing that a reader should know.
 
     A run of a record's own script is an arm of the comparison: of the task that it starts, and of
-    the task that it is the target of. Raises as `open_bundle` does, and `UsageError` for a smoke run.
+    the task that it is the target of. Smoke runs are verified and left out, with a note. Raises as
+    `open_bundle` does, and `UsageError` if there are only smoke runs.
     """
     rows: list[Row] = []
     notes: list[str] = []
+    smoke = 0
     record_of = functools.cache(lambda number: load(records, number))
     for path in paths:
         found = open_bundle(path, trusted)
+        if found.predicate.run.profile is not Profile.FULL and len(paths) > 1:
+            smoke += 1
+            continue
         made = rows_of(found, record_of)
         notes.extend(f"{path}: {said}" for said in _said(found, made))
         rows.extend(made)
+    if smoke and smoke == len(paths):
+        raise UsageError(f"all {smoke} are smoke runs: those have no score", FULL_ALONE)
+    if smoke:
+        notes.append(f"{smoke} smoke runs are left out: those have no score")
     return _unique(rows), tuple(notes)
 
 
@@ -169,9 +180,7 @@ def rows_of(found: Verified, record_of: Callable[[int], Record], config: str = "
     """
     p = found.predicate
     if p.run.profile is not Profile.FULL:
-        raise UsageError(
-            f"{found.path} is a {p.run.profile} run: those have no score", "score runs of the full profile"
-        )
+        raise UsageError(f"{found.path} is a {p.run.profile} run: those have no score", FULL_ALONE)
     record = record_of(p.task.record)
     own = found.statement.subjects.submission == own_digest(record)
     roles = [(record.number, Role.START if own else Role.CANDIDATE)]

@@ -14,7 +14,7 @@ import collections
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import crash_page
@@ -22,7 +22,10 @@ import dying
 import faults
 import killing
 import storing
-from killing import Bench, Killed
+import workbench
+from fault import NO_GUEST, Found
+from killing import Killed
+from workbench import Bench
 
 PARTS = ("points", "random", "writes", "full-writes", "store", "full-store", "faults")
 
@@ -36,15 +39,15 @@ def _random(bench: Bench, times: int) -> Iterator[Killed]:
     return (killing.at_random(bench, longest) for _ in range(times))
 
 
-def _writes(action: str) -> Callable[[Bench, int], Iterator[Killed]]:
-    def each(bench: Bench, times: int) -> Iterator[Killed]:
-        count = killing.writes(bench)
-        return (killing.at_write(bench, number, action) for number in range(1, count + 1))
-
-    return each
+def _writes(bench: Bench, times: int) -> Iterator[Killed]:
+    return killing.at_each_write(bench, "kill")
 
 
-KILLS = {"points": _points, "random": _random, "writes": _writes("kill"), "full-writes": _writes("full")}
+def _full_writes(bench: Bench, times: int) -> Iterator[Killed]:
+    return killing.at_each_write(bench, "full")
+
+
+KILLS = {"points": _points, "random": _random, "writes": _writes, "full-writes": _full_writes}
 
 
 def _tell(name: str, wrong: tuple[str, ...], came: str) -> None:
@@ -64,7 +67,7 @@ def _kills(bench: Bench, part: str, times: int) -> tuple[list[Killed], int]:
     return found, sum(bool(one.wrong) for one in found)
 
 
-def _store(part: str) -> tuple[faults.Found, int]:
+def _store(part: str) -> tuple[Found, int]:
     action = "full" if part == "full-store" else "kill"
     codes: collections.Counter[int] = collections.Counter()
     wrong: list[str] = []
@@ -81,7 +84,7 @@ def _store(part: str) -> tuple[faults.Found, int]:
     )
     exits = ", ".join(f"{n} x exit {code}" for code, n in sorted(codes.items()))
     came = f"each time the store is whole, and the next build ends well ({exits})"
-    return faults.Found(title, came, tuple(wrong[:5])), len(wrong)
+    return Found(title, came, tuple(wrong[:5])), len(wrong)
 
 
 def main() -> int:
@@ -91,27 +94,26 @@ def main() -> int:
     p.add_argument("--times", type=int, default=50, help="random kills")
     p.add_argument("--record", action="store_true", help="keep the outcomes, and write the page")
     a = p.parse_args()
-    every = faults.OF_DOCKER if a.runtime == "docker" else faults.FAULTS
-    named = {f.__name__: f for f in every}
-    wanted = a.only or (PARTS if a.runtime == "runc" else ("points", "random", "faults"))
+    named = {f.name: f for f in faults.FAULTS if f.label(a.runtime)}
+    wanted = a.only or (PARTS if a.runtime == "runc" else (*KILLS, "faults"))
     if unknown := set(wanted) - set(PARTS) - set(named):
-        p.error(f"no such part: {', '.join(sorted(unknown))}")
+        p.error(f"no such part in {a.runtime}: {', '.join(sorted(unknown))}")
     began, wrong = time.monotonic(), 0
     kept = crash_page.Kept()
-    with killing.bench(a.runtime) as bench:
+    with workbench.bench(a.runtime) as bench:
         for part in wanted:
             if part in KILLS:
                 found, bad = _kills(bench, part, a.times)
                 kept.kills(a.runtime, part, found)
             elif part in ("store", "full-store"):
                 one, bad = _store(part)
-                kept.fault(part, one)
+                kept.fault(part, NO_GUEST, one)
             else:
                 bad = 0
-                for name, fault in named.items() if part == "faults" else [(part, named[part])]:
-                    one = fault(bench)
-                    _tell(name, one.wrong, one.came)
-                    kept.fault(name, one)
+                for fault in named.values() if part == "faults" else [named[part]]:
+                    one = fault.make(bench)
+                    _tell(fault.name, one.wrong, one.came)
+                    kept.fault(fault.name, fault.label(a.runtime), one)
                     bad += bool(one.wrong)
             wrong += bad
             if a.record:

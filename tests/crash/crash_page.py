@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 REFERENCE = Path(__file__).resolve().parents[2] / "docs" / "reference"
+KEPT, PAGE = REFERENCE / "crash.json", REFERENCE / "crash.md"
 PROMISES = (
     ("points", "Killed at a named moment"),
     ("random", "Killed at a random moment"),
@@ -34,26 +35,27 @@ class Kept:
         ]  # fmt: skip
         self.found["kills"].setdefault(part, {})[runtime] = rows
 
-    def fault(self, name: str, outcome: Any) -> None:
-        """Keep what came of one fault."""
-        self.found["faults"][name] = {
-            "fault": outcome.fault, "came": outcome.came, "wrong": list(outcome.wrong)
-        }  # fmt: skip
+    def fault(self, name: str, label: str, outcome: Any) -> None:
+        """Keep what came of one fault in one runtime, or without a guest."""
+        one = self.found["faults"].setdefault(name, {"fault": outcome.fault, "outcomes": {}})
+        one["outcomes"][label] = {"came": outcome.came, "wrong": list(outcome.wrong)}
 
     def write(self) -> None:
         """Write both files."""
         every = _read()
         for part, rows in self.found["kills"].items():
             every["kills"].setdefault(part, {}).update(rows)
-        every["faults"].update(self.found["faults"])
+        for name, found in self.found["faults"].items():
+            kept = every["faults"].setdefault(name, {"outcomes": {}})
+            kept["fault"] = found["fault"]
+            kept["outcomes"].update(found["outcomes"])
         text = json.dumps(every, indent=1, sort_keys=True, ensure_ascii=False)
-        (REFERENCE / "crash.json").write_text(text + "\n")
-        (REFERENCE / "crash.md").write_text(spelled(every))
+        KEPT.write_text(text + "\n")
+        PAGE.write_text(spelled(every))
 
 
 def _read() -> dict[str, Any]:
-    path = REFERENCE / "crash.json"
-    found: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {"kills": {}, "faults": {}}
+    found: dict[str, Any] = json.loads(KEPT.read_text()) if KEPT.is_file() else {"kills": {}, "faults": {}}
     return found
 
 
@@ -76,10 +78,9 @@ def spelled(found: dict[str, Any]) -> str:
                 f"{k['gone_s']:.2f} s | {', '.join(k['records']) or 'none: no id was reserved'}" for k in row
             )
             lines.append(f"| {row[0]['moment']} | {cells} |")
-    lines += ["", "## Faults", "", "| fault | what came of it |", "|---|---|"]
-    for fault in found["faults"].values():
-        came = fault["came"] if not fault["wrong"] else f"**wrong**: {'; '.join(fault['wrong'])}"
-        lines.append(f"| {fault['fault']} | {came.replace('|', '/')} |")
+    lines += FAULTS
+    for fault in sorted(found["faults"].values(), key=lambda f: str(f["fault"]).casefold()):
+        lines += [_fault(fault["fault"], label, one) for label, one in sorted(fault["outcomes"].items())]
     return "\n".join(lines) + "\n" + TAIL
 
 
@@ -92,6 +93,16 @@ def _summary(title: str, runtime: str, rows: list[dict[str, Any]]) -> str:
     return f"| {title} | {runtime} | {len(rows)} | {runs} | {worst:.2f} s | {spelled} | {wrong} |"
 
 
+def _fault(title: str, label: str, outcome: dict[str, Any]) -> str:
+    wrong = outcome["wrong"]
+    came = outcome["came"] if not wrong else f"**wrong**: {'; '.join(wrong)}"
+    return f"| {title} | {label} | {came.replace('|', '/')} |"
+
+
+FAULTS = [
+    "", "## Faults", "", "`-` starts no guest.", "", "| fault | runtime | what came of it |", "|---|---|---|"
+]  # fmt: skip
+
 HEAD = """\
 # What a crash leaves
 
@@ -103,8 +114,8 @@ record as `lost`. A watcher process ends the guest as soon as the kit is gone. T
 after its digest was compared.
 
 Each kill is SIGKILL to the kit. Its guest has forked a process into a session of its own, and ignores every signal
-that can be ignored. "Nothing left" means: no process, no control group, no state of the engine. A record counts
-only if `speedrun bundle verify` accepts it, and if nothing lies in the runs folder that a finished run has not.
+that can be ignored. "Nothing left" means: no process, no control group, no container, no state of the engine. A record
+counts only if `speedrun bundle verify` accepts it, and if nothing lies in the runs folder that a finished run has not.
 For every fault, a traceback counts as wrong, and so does an exit code that is not in the table of
 [exit codes](exit-codes.md).
 """

@@ -7,16 +7,14 @@ A run is started through `dying.py`; its guest prints, forks away from its paren
 from __future__ import annotations
 
 import contextlib
-import os
-import random
+import itertools
 import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from workbench import Bench
 
 from kit.bundle.keys import trusted
 from kit.bundle.verify import open_bundle
@@ -26,84 +24,9 @@ from kit.run import processes
 from kit.run.cgroup import Cgroup
 from kit.run.runtime import docker, runc
 
-HERE = Path(__file__).resolve().parent
-REPOSITORY = HERE.parents[1]
 WITHIN_S = 2.0
 """How long anything of a guest may outlive the kit."""
 LIMIT_S = 180.0
-
-GUEST = """\
-import os, signal, time
-for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-    signal.signal(number, signal.SIG_IGN)
-if os.fork() == 0:
-    os.setsid()
-    if os.fork() == 0:
-        time.sleep(600)
-    os._exit(0)
-for step in (0, 10, 20):
-    loss = f"{5 - step / 20:.4f}"
-    print(f"step:{step}/20 val_loss:{loss} train_time:{step * 50}ms step_avg:50.00ms", flush=True)
-    time.sleep(0.4)
-"""
-
-
-@dataclass(frozen=True)
-class Engine:
-    """A runtime, and where its engine answers."""
-
-    runtime: str
-    url: str = "unix:///nonexistent/docker.sock"
-
-    @property
-    def env(self) -> dict[str, str]:
-        return {**os.environ, "DOCKER_HOST": self.url, "PYTHONPATH": str(REPOSITORY)}
-
-
-@dataclass
-class Bench:
-    """Where the runs of one table lie."""
-
-    folder: Path
-    engine: Engine
-    random: random.Random = field(default_factory=lambda: random.Random(20261123))
-    count: int = 0
-    daemon: Any = None
-    """The Docker daemon that belongs to the harness."""
-
-    @property
-    def keys(self) -> Path:
-        return self.folder / "keys"
-
-    def submission(self, script: str = GUEST) -> Path:
-        """The folder of a submission."""
-        folder = self.folder / f"submission-{abs(hash(script)):x}"
-        folder.mkdir(exist_ok=True)
-        (folder / "train_gpt2.py").write_text(script)
-        return folder
-
-    def out(self) -> Path:
-        """A folder of runs that no run was in."""
-        self.count += 1
-        return self.folder / f"runs-{self.count}"
-
-    def command(
-        self, out: Path, point: str = "-", action: str = "kill", *more: str, script: str = GUEST
-    ) -> list[str]:
-        """The command line of one run."""
-        return [
-            sys.executable, str(HERE / "dying.py"), point, action, "--",
-            *("eval", "--record", "3", "--profile", "smoke", "--runtime", self.engine.runtime, "--json"),
-            *("--submission", str(self.submission(script)), "--out", str(out), "--keys", str(self.keys)),
-            *more,
-        ]  # fmt: skip
-
-    def start(self, command: list[str]) -> subprocess.Popen[str]:
-        """Start a kit in a session of its own."""
-        return subprocess.Popen(
-            command, env=self.engine.env, text=True, start_new_session=True,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -158,9 +81,9 @@ def look(bench: Bench, out: Path, moment: str, ended: float, odd: tuple[str, ...
     """See what is left, let the next kit close what was lost, and verify every record."""
     wrong = list(odd)
     ids = reserved(out)
-    gone = await_gone(ids, ended)
+    gone = await_gone(bench, ids, ended)
     if gone is None or gone > WITHIN_S:
-        wrong.append(f"left after {WITHIN_S:.0f} s: {', '.join(left_of(ids)) or 'it went later'}")
+        wrong.append(f"left after {WITHIN_S:.0f} s: {', '.join(left_of(bench, ids)) or 'it went later'}")
     close(bench, out)
     statuses = []
     for run_id in ids:
@@ -169,6 +92,9 @@ def look(bench: Bench, out: Path, moment: str, ended: float, odd: tuple[str, ...
         except KitError as e:
             wrong.append(f"{run_id}: {e.message}")
     wrong += [f"left in the runs folder: {name}" for name in litter(out)]
+    tickets = docker.ticket.runs(docker.state_folder())
+    wrong += [f"left in the end: {name}" for name in left_of(bench, ids)]
+    wrong += [f"left in the end: the ticket of {run_id}" for run_id in ids if run_id in tickets]
     return Killed(
         moment, len(ids), time.monotonic() - ended if gone is None else gone, tuple(statuses), tuple(wrong)
     )
@@ -193,9 +119,10 @@ def litter(out: Path) -> list[str]:
     return found + [str(p.relative_to(out)) for p in out.glob("r*/*") if p.name not in wanted]
 
 
-def left_of(ids: list[str]) -> list[str]:
+def left_of(bench: Bench, ids: list[str]) -> list[str]:
     """Name what is left of the guests of some runs: processes, control groups, the engine's state."""
-    left = []
+    containers = bench.daemon.containers() if bench.daemon else []
+    left = [f"the engine's container of {run_id}" for run_id in ids if run_id in containers]
     for run_id in ids:
         left += [processes.describe(pid) for pid in processes.marked(run_id) if "watcher" not in line(pid)]
         left += [processes.describe(pid) for pid in Cgroup(f"/speedrun-kit/{run_id}").members()]
@@ -213,9 +140,9 @@ def line(pid: int) -> str:
     return ""
 
 
-def await_gone(ids: list[str], since: float, limit_s: float = 30.0) -> float | None:
+def await_gone(bench: Bench, ids: list[str], since: float, limit_s: float = 30.0) -> float | None:
     """Return how long after `since` nothing was left of some runs' guests; None if something stays."""
-    while left_of(ids):
+    while left_of(bench, ids):
         if time.monotonic() - since > limit_s:
             return None
         time.sleep(0.02)
@@ -235,39 +162,29 @@ def duration(bench: Bench) -> float:
     return took
 
 
-@contextlib.contextmanager
-def bench(runtime: str) -> Iterator[Bench]:
-    """Give a bench in a folder of its own; for Docker with a daemon of its own that has the `cpu` image."""
-    with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="crash-")))
-        if runtime == "runc":
-            yield Bench(folder, Engine(runtime))
-            return
-        sys.path.insert(0, str(REPOSITORY / "tests" / "integration"))
-        from dockerd import Dockerd
+def at_each_write(bench: Bench, action: str) -> Iterator[Killed]:
+    """
+    Stop the kit before each of its changes of the disk, by a kill or by a full disk; look after each.
 
-        daemon = Dockerd()
-        stack.callback(daemon.stop)
-        daemon.start()
-        found = Bench(folder, Engine(runtime, daemon.url), daemon=daemon)
-        load = [sys.executable, "-m", "kit.cli", "image", "load", "cpu"]
-        subprocess.run(load, env=found.engine.env, check=True, capture_output=True)
+    A run before makes what only the first run makes. The table ends with the run that has fewer changes.
+    """
+    duration(bench)
+    for number in itertools.count(1):
+        found = at_write(bench, number, action)
+        if found is None:
+            return
         yield found
 
 
-def writes(bench: Bench) -> int:
-    """Return how often a run changes the disk by name, or makes bytes durable."""
-    process = bench.start(bench.command(bench.out(), "write:99999"))
-    _, said = process.communicate(timeout=LIMIT_S)
-    return int(said.rpartition("writes: ")[2])
-
-
-def at_write(bench: Bench, number: int, action: str) -> Killed:
-    """Stop the kit before one of its changes of the disk, by a kill or by a full disk, then look."""
+def at_write(bench: Bench, number: int, action: str) -> Killed | None:
+    """Stop the kit before one of its changes of the disk, then look; None if it has not so many."""
     out = bench.out()
     process = bench.start(bench.command(out, f"write:{number}", action))
     _, said = process.communicate(timeout=LIMIT_S)
     ended = time.monotonic()
+    made = said.rpartition("writes: ")[2].strip()
+    if made.isdecimal() and int(made) < number:
+        return None
     codes = (-9,) if action == "kill" else (1, 5)
     odd = [f"exit {process.returncode}: {said[-300:]}"] if process.returncode not in codes else []
     odd += [f"a traceback: {said[-300:]}"] if "Traceback" in said else []

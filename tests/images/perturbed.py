@@ -20,8 +20,9 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 
-from kit.image import assemble
+from kit.image import assemble, base
 from kit.image.diff import compare_layers, side
 from kit.image.lock import read_lock
 from kit.image.spec import read_spec
@@ -164,10 +165,12 @@ def _shuffle_folders(seed: int) -> None:
 
 
 def _main(order: dict) -> None:
-    # another user may not be able to read modules and schemas: everything is imported by now, or here
+    # another user may not be able to read the checkout: everything of it is read by now, or here
     for encoding in ("cp437", "utf-16be"):
         codecs.lookup(encoding)
     read_lock(read_spec(Path(order["images"]), order["era"]))
+    data = base._SITECUSTOMIZE.read_bytes()
+    base._SITECUSTOMIZE = SimpleNamespace(read_bytes=lambda: data)
     os.umask(order["umask"])
     _shift_clock(order["clock_s"])
     if order["workers"] is not None:

@@ -6,6 +6,7 @@ import os
 
 import killing
 import pytest
+import workbench
 
 pytestmark = [pytest.mark.container, pytest.mark.network]
 
@@ -14,7 +15,7 @@ pytestmark = [pytest.mark.container, pytest.mark.network]
 def bench(cpu_image):
     if os.geteuid() != 0:
         pytest.skip("needs root")
-    with killing.bench("runc") as found:
+    with workbench.bench("runc") as found:
         yield found
 
 

@@ -33,11 +33,9 @@ def api(dockerd):
 
 
 def load(dockerd) -> dict:
-    done = subprocess.run(
-        [*SPEEDRUN, "image", "load", "cpu", "--json"],
-        env={"PATH": "/usr/bin:/bin", "HOME": str(default_store().parents[1]), "DOCKER_HOST": dockerd.url},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    env = {"PATH": "/usr/bin:/bin", "XDG_CACHE_HOME": str(default_store().parent), "DOCKER_HOST": dockerd.url}
+    command = [*SPEEDRUN, "image", "load", "cpu", "--json"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

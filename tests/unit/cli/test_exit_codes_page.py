@@ -65,7 +65,8 @@ def test_the_example_of_each_code_ends_with_it(code, example, desk, monkeypatch,
 
 def test_an_interrupt_ends_with_130_and_no_traceback(tmp_path):
     code = (
-        "import sys, os, time\nfrom kit import cli\nimport kit.data.synth\n"
+        "import sys, os, signal, time\nfrom kit import cli\nimport kit.data.synth\n"
+        "signal.signal(2, signal.default_int_handler)\n"  # what runs in the background may inherit it ignored
         "kit.data.synth.ensure_smoke = lambda *a, **k: os.kill(os.getpid(), 2) or time.sleep(30)\n"
         "sys.exit(cli.run(['data', 'synth', '--store', sys.argv[1]]))\n"
     )

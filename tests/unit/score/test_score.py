@@ -326,6 +326,14 @@ def test_a_smoke_bundle_and_the_same_bundle_twice_are_refused(served: dict[str, 
         read("own", "own")
 
 
+def test_smoke_bundles_among_others_are_left_out_with_a_word(served: dict[str, Verified]) -> None:
+    rows, notes = read("smoke", "candidate")
+    assert rows == read("candidate")[0]
+    assert notes[-1] == "1 smoke runs are left out: those have no score"
+    with pytest.raises(UsageError, match="all 2 are smoke"):
+        read("smoke", "smoke")
+
+
 class TestCommand:
     TEXT = HEAD + (
         "4,a,,m,1,3.279,1000000,\n4,a,,m,2,3.278,1010000,\n4,,start,m,1,,1300000,\n4,,start,m,2,,1310000,\n"

@@ -290,6 +290,7 @@ def test_the_command_verifies_and_answers(series, press, tmp_path, capsys):
     assert speedrun(["series", str(where), "--keys", str(tmp_path / "none")]) == 1
     shown = capsys.readouterr().err
     assert "do not trust" in shown and "FSR 0.5" in shown
+    assert f"speedrun keys trust {where / 'signer.pem'}" in shown
 
 
 def test_what_is_no_series_or_has_not_ended_is_said(series, press, tmp_path, capsys):

@@ -1,0 +1,154 @@
+"""Much at once: kits, builds, output, records."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+
+import killing
+import storing
+import workbench
+from fault import NO_GUEST, QUICK, SPEEDRUN, Fault, Found, ended, one_run
+from workbench import REPOSITORY, Bench
+
+from kit.bundle.keys import Signer, Trusted, load_or_create, trusted
+from kit.bundle.verify import open_bundle
+from kit.submit.entry import Entry, lay_out
+
+
+def two_runs_at_once(bench: Bench) -> Found:
+    """Two evaluations share store, keys and runs folder, from the first use of the keys on."""
+    out = bench.out()
+    keys = bench.folder / "fresh-keys"
+    again = [*bench.command(out, script=QUICK), "--keys", str(keys)]
+    both = [bench.start(again) for _ in range(2)]
+    said = [p.communicate(timeout=killing.LIMIT_S)[1] for p in both]
+    wrong = [
+        f"exit {p.returncode}: {text[-300:]}" for p, text in zip(both, said, strict=True) if p.returncode != 1
+    ]
+    ids = killing.reserved(out)
+    signers = {open_bundle(out / i, trusted(keys)).key_id for i in ids}
+    if len(ids) != 2 or len(signers) != 1 or killing.litter(out):
+        wrong.append(f"{len(ids)} runs, {len(signers)} keys, {killing.litter(out)}")
+    return Found("Two evaluations at once on one store, key folder and runs folder",
+                 f"{len(ids)} records, one key, nothing left over", tuple(wrong))  # fmt: skip
+
+
+def two_builds_at_once(bench: Bench) -> Found:
+    """Three builds of one era begin at the same time on an empty store."""
+    folder = bench.folder / "at-once"
+    folder.mkdir()
+    codes, wrong = storing.at_once(folder, 3)
+    if codes != [0, 0, 0]:
+        wrong.append(f"exit codes {codes}")
+    return Found(
+        "Three builds of one era at once on one empty store",
+        "each ends with 0; every blob is what its name says",
+        tuple(wrong),
+    )
+
+
+def two_first_runs_at_once(bench: Bench) -> Found:
+    """Two evaluations begin at the same time on a Docker daemon without the image: both load it."""
+    with workbench.empty_engine(bench) as empty:
+        out = empty.out()
+        both = [empty.start(empty.command(out, script=QUICK)) for _ in range(2)]
+        said = [p.communicate(timeout=killing.LIMIT_S)[1] for p in both]
+        wrong = [
+            f"exit {p.returncode}: {text[-300:]}"
+            for p, text in zip(both, said, strict=True)
+            if p.returncode != 1
+        ]
+        ids = killing.reserved(out)
+        wrong += one_run(empty, out)
+    return Found(
+        "Two evaluations at once on a Docker daemon that has not got the image",
+        f"both give it to the daemon, {len(ids)} records, nothing left over",
+        tuple(wrong if len(ids) == 2 else [*wrong, f"{len(ids)} runs"]),
+    )
+
+
+def loud_guest(bench: Bench) -> Found:
+    """A guest prints two gigabytes as fast as it can."""
+    out = bench.out()
+    script = "import os\nblock = (b'y' * 127 + b'\\n') * 8192\nfor _ in range(2048): os.write(1, block)\n"
+    done = ended(bench, bench.command(out, script=script))
+    wrong = [*done.wrong(1), *one_run(bench, out, ("output_limit",))]
+    folder = out / killing.reserved(out)[0]
+    size = (folder / "guest.log").stat().st_size
+    began = time.monotonic()
+    verified = ended(bench, [*SPEEDRUN, "bundle", "verify", str(folder), "--keys", str(bench.keys)])
+    wrong += verified.wrong(0)
+    took = time.monotonic() - began
+    limit = 64 << 20
+    if size > limit or done.peak > 1 << 30:
+        wrong.append(f"{size} bytes, {done.peak >> 20} MiB")
+    p = open_bundle(folder, trusted(bench.keys)).predicate.observations
+    return Found(
+        "A guest prints 2 GiB as fast as it can",
+        f"ended at {size / 2**20:.0f} MiB after {p.wall_s:.1f} s; the kit needed {done.peak >> 20} MiB of memory; "
+        f"verifying takes {took:.1f} s and {verified.peak >> 20} MiB",
+        tuple(wrong),
+    )
+
+
+def large_log_beside_a_bundle(bench: Bench) -> Found:
+    """Somebody sends a bundle with a log of two gigabytes beside it."""
+    folder = bench.folder / "large"
+    shutil.copytree(REPOSITORY / "tests" / "assets" / "bundles", folder / "run")
+    (folder / "run" / "good.json").rename(folder / "run" / "result.json")
+    os.truncate(folder / "run" / "guest.log", 2 << 30)
+    done = ended(bench, [*SPEEDRUN, "bundle", "verify", str(folder / "run")])
+    wrong = done.wrong(4)
+    if done.peak > 512 << 20 or "larger than" not in done.said:
+        wrong.append(f"{done.peak >> 20} MiB: {done.said[-200:]}")
+    return Found(
+        "A log of 2 GiB beside somebody's bundle",
+        f"exit 4 after {done.took_s:.1f} s with {done.peak >> 20} MiB of memory: refused unread",
+        tuple(wrong),
+    )
+
+
+def many_bundles(bench: Bench, count: int = 10_000, on_board: int = 1_000) -> Found:
+    """A runs folder holds ten thousand records, a board a thousand submissions."""
+    sys.path.insert(0, str(REPOSITORY / "tests" / "assets" / "bundles"))
+    import press
+
+    out, board = bench.folder / "many", bench.folder / "board"
+    signer = trusted_by(bench, press.MAKE.SIGNER)
+    pressed = [press.press(out, press.Sample(n)) for n in range(count)]
+    for folder in pressed[:on_board]:
+        lay_out(open_bundle(folder, signer), Entry("agent", None, (), None, None, None), board)
+    bundles = [str(folder) for folder in pressed]
+    few, many = (ended(bench, bench.command(where, script=QUICK)) for where in (bench.out(), out))
+    wrong = [*few.wrong(1), *many.wrong(1)]
+    times = [f"eval {many.took_s:.1f} s ({few.took_s:.1f} s in an empty folder)"]
+    for name, command, codes in (
+        ("doctor", ["doctor", "--out", str(out)], (0, 3)),
+        ("bundle verify", ["bundle", "verify", *bundles, "--keys", str(bench.keys)], (0,)),
+        ("score", ["score", *bundles, "--keys", str(bench.keys)], (0, 1)),
+        (f"report of {on_board:,}", ["report", str(board), "--keys", str(bench.keys), "--out", str(out / "site")], (0,)),
+    ):  # fmt: skip
+        done = ended(bench, [*SPEEDRUN, *command])
+        wrong += [f"{name}: {w}" for w in done.wrong(*codes)]
+        times.append(f"{name} {done.took_s:.1f} s, {done.peak >> 20} MiB")
+    return Found(f"A runs folder with {count:,} records", "; ".join(times), tuple(wrong))
+
+
+def trusted_by(bench: Bench, signer: Signer) -> Trusted:
+    """Let the bench trust a signer, and return all that it trusts."""
+    load_or_create(bench.keys)
+    (bench.keys / "press.pem").write_bytes(signer.public.pem)
+    return trusted(bench.keys)
+
+
+FAULTS = (
+    Fault(two_runs_at_once),
+    Fault(two_first_runs_at_once, ("docker",)),
+    Fault(two_builds_at_once, (NO_GUEST,)),
+    Fault(loud_guest),
+    Fault(large_log_beside_a_bundle, (NO_GUEST,)),
+    Fault(many_bundles, ("runc",)),
+)

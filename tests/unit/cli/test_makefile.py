@@ -1,0 +1,34 @@
+"""The Makefile's targets say what they need, instead of passing nothing to a command."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[3]
+NEEDS = re.findall(r"^([a-z]+): ((?:need-[A-Z]+ )+)", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
+
+pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="no make is here")
+
+
+def test_the_targets_that_take_something_are_known():
+    assert {t for t, _ in NEEDS} == {
+        "eval", "plan", "image", "verify", "reproduce", "pack", "submit", "report"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("target", "needs"), NEEDS, ids=[t for t, _ in NEEDS])
+def test_a_target_without_what_it_needs_names_it_and_does_nothing(target, needs):
+    done = subprocess.run(
+        ["make", "--no-print-directory", target], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    (first, *_) = needs.replace("need-", "").split()
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith(f"make: {first}=... is missing; make help shows it\n")
+    shown = subprocess.run(["make", "help"], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    line = next(text for text in shown.stdout.splitlines() if f"make {target} " in text)
+    assert all(f"{name}=" in line for name in needs.replace("need-", "").split())
