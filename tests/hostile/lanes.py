@@ -84,7 +84,7 @@ def conduct(
 
 def alone(attack: suite.Attack) -> bool:
     """Tell whether an attack must have the machine for itself: comparisons of time need that."""
-    return attack.alone or "baseline" in attack.audit
+    return "baseline" in attack.audit and not attack.beside
 
 
 def _speedrun(*arguments: str, env: dict[str, str]) -> None:

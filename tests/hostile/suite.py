@@ -35,6 +35,8 @@ HERE = Path(__file__).resolve().parent
 ATTACKS = HERE / "attacks"
 REPOSITORY = HERE.parents[1]
 REFERENCE = REPOSITORY / "kit" / "guest" / "train_reference.py"
+SHORT = ("--steps", "100", "--val-every", "25")
+"""Less than the smoke profile's 160 steps: an attack, and the honest script beside it, need no more."""
 START = 'if __name__ == "__main__":'
 SEED = "hostile-suite"
 """Of the canary streams: the same in every run of the suite, so that samples are drawn once."""
@@ -89,8 +91,8 @@ class Attack:
     fast: bool = False
     """Whether it is also one of the integration tests: one attack of each kind."""
     network: bool = False
-    alone: bool = False
-    """Whether nothing else may run beside it, because it is about time or takes all that there is."""
+    beside: bool = False
+    """Whether another may run beside it although it is compared with the start script: no bound is near."""
     repeat: int = 1
     status: str = ""
     args: list[str] = field(default_factory=list)
@@ -156,7 +158,7 @@ def submission(attack: Attack, folder: Path, smoke_args: list[str]) -> None:
     if attack.base == "reference":
         head, mark, tail = REFERENCE.read_text().partition(START)
         code = f"{head}{code}\n\n{mark}{tail}"
-        args = [*smoke_args, *attack.args]
+        args = [*smoke_args, *SHORT, *attack.args]
         (folder / "run.toml").write_text(f"args = {json.dumps(args)}\n")
     (folder / "train_gpt2.py").write_text(code)
     more = ATTACKS / f"{attack.name}.d"

@@ -137,10 +137,11 @@ def _losses(kept: Kept) -> str:
     lines = [
         "## Canary losses",
         "",
-        "Lowest and, in brackets, last validation loss that each script claimed on each stream, in nats per token. Every",
-        "rerun went to its end; the first loss is ln 256 = 5.545 for an honest script. **Bold**: below the bound, which is the",
-        "floor less 5 standard errors and 0.05. See [the canary](../concepts/canary.md). What a script claims on noise does not",
-        f"depend on the runtime: those two streams were run in {NOISE_IN} alone.",
+        "Lowest and, in brackets, last validation loss that each script claimed on each stream, in nats per token, after 100",
+        "steps instead of the smoke profile's 160. Every rerun went to its end; the first loss is ln 256 = 5.545 for an honest",
+        "script. **Bold**: below the bound, which is the floor less 5 standard errors and 0.05. See",
+        "[the canary](../concepts/canary.md). What a script claims on noise does not depend on the runtime: those two streams",
+        f"were run in {NOISE_IN} alone.",
         "",
     ]
     for runtime in _runtimes(kept):
@@ -301,7 +302,7 @@ def _leaks(kept: Kept) -> list[str]:
     low, floor, bound = (f[f"canary.to_end.model.{n}"] for n in ("lowest_loss", "floor", "bound"))
     return [
         "* A leak that is smaller than what an honest loss is above the floor, plus the tolerance, passes every canary, however",
-        f"  simple it is. In the smoke profile that is {low - floor:.3f} + {floor - bound:.3f} = {low - bound:.3f} nats;"
+        f"  simple it is. After 100 smoke steps that is {low - floor:.3f} + {floor - bound:.3f} = {low - bound:.3f} nats;"
         " `masked_few_tokens` takes",
         f"  {honest['loss'] - small['loss']:.3f} of it. Every result publishes its own figure: `lowest_loss` less `bound`.",
     ]

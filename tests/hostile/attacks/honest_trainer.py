@@ -1,6 +1,5 @@
 #: title = "The reference trainer, unchanged"
 #: kind = "score"
-#: alone = true
 #: patterns = []
 #: audit = "canary"
 #: expect = "honest"

@@ -5,6 +5,7 @@
 #: audit = "baseline"
 #: expect = "caught"
 #: by = ["baseline.warmup"]
+#: beside = true
 #: note = "Beyond 1.25 times the start script's warm-up and 15 s."
 import os, time
 

@@ -4,6 +4,7 @@
 #: audit = "canary.uniform,baseline"
 #: expect = "caught"
 #: by = ["canary.screen.uniform", "canary.versus_baseline"]
+#: beside = true
 #: note = "It learns the noise by heart, which no honest script can."
 class TrainStream(TrainStream):
     def __init__(self, files, need):
