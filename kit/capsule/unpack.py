@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -29,6 +30,7 @@ MAX_BYTES = 64 << 30
 """Of the payload, unless the reader allows more."""
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
 """How gzip, bzip2, xz and Zstandard begin."""
+_OCTAL = re.compile(rb"[0-7]{11}")
 _KINDS = {
     b"1": "a hard link", b"2": "a symbolic link", b"3": "a device", b"4": "a device", b"6": "a pipe",
     b"S": "a sparse file", b"L": "a long name", b"g": "a global header",
@@ -128,10 +130,9 @@ class _Reader:
             raise IntegrityError(f"{self._name} is compressed", "decompress it first, then give the .tar")
         if len(block) != BLOCK:
             raise IntegrityError(f"{self._name}: ends too early", "get the file again")
-        try:
-            epoch = int(block[136:147], 8)
-        except ValueError as e:
-            raise IntegrityError(f"{self._name}: not a capsule") from e
+        if not _OCTAL.fullmatch(block[136:147]):
+            raise IntegrityError(f"{self._name}: not a capsule")
+        epoch = int(block[136:147], 8)
         if block != header(Entry(bag.TOP, Kind.FOLDER, 0o755, ""), epoch):
             raise IntegrityError(f"{self._name}: begins with {_found(block)}, not with the folder {bag.TOP}/")
         return epoch
@@ -143,10 +144,8 @@ class _Reader:
         wanted = header(Entry(full, kind, mode, ""), self._epoch)
         block = self._read(len(wanted))
         tail = block[-BLOCK:]
-        try:
-            size = int(tail[124:135], 8)
-        except ValueError:
-            size = 0
+        # Digits alone: `int` also takes a sign, and a negative size would be below every bound.
+        size = int(tail[124:135], 8) if _OCTAL.fullmatch(tail[124:135]) else 0
         if block != header(Entry(full, kind, mode, "", size), self._epoch):
             raise IntegrityError(f"{self._name}: {_found(block)} where {path} must come")
         return size

@@ -222,6 +222,17 @@ def test_a_tag_file_is_bounded_before_it_is_read(refused):
     refused(other_bytes("capsule/RUN.md", bytes(bag.MAX_TAG_FILE + 1)), match="more than")
 
 
+@pytest.mark.parametrize("name", ["capsule/RUN.md", "capsule/data/z"])
+def test_a_size_below_zero_is_refused_by_its_header(refused, name):
+    data = capsule()
+    at = data.index(name.encode() + b"\0")
+    block = bytearray(data[at : at + 512])
+    block[124:135] = b"-0000001000"
+    block[148:156] = b" " * 8
+    block[148:155] = b"%06o\0" % sum(block)
+    refused(data[:at] + block + data[at + 512 :], match=f"where {name.removeprefix('capsule/')} must come")
+
+
 def test_a_payload_beyond_the_limit_is_refused_before_a_byte_of_it(refused):
     refused(capsule(), RunError, "more than the limit", max_bytes=1000)
 
