@@ -9,6 +9,7 @@ from kit.digest import Sha256, is_sha256
 from kit.errors import PrerequisiteError, SchemaError, StaleLock
 from kit.image.lock import Lock, lock_path
 from kit.image.spec import EraSpec
+from kit.schema import MAX_DOCUMENT
 from kit.store import write_atomic
 
 
@@ -59,11 +60,13 @@ def read_identity(spec: EraSpec, lock: Lock) -> Identity:
     Read what the era's image must be.
 
     Raises `PrerequisiteError` if nothing is promised yet, `StaleLock` if the promise was made for
-    another lock, `SchemaError` if the file does not have its form.
+    another lock, `SchemaError` if the file does not have its form or is too large to have it.
     """
     path = digest_path(spec)
     command = f"speedrun image build {spec.era} --accept"
     try:
+        if path.stat().st_size > MAX_DOCUMENT:
+            raise SchemaError(f"{path}: larger than {MAX_DOCUMENT} bytes", command)
         lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError as e:
         raise PrerequisiteError(f"{path} does not exist", command) from e

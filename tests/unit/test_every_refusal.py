@@ -37,7 +37,7 @@ from kit.records.upstream import MirrorFile
 from kit.run import log
 from kit.run.runtime import hostimage, runc
 from kit.run.spec import ImageRef, RunSpec
-from kit.schema import parse_toml, read_json, validate
+from kit.schema import MAX_DOCUMENT, parse_toml, read_json, validate
 from kit.score.rows import read_table
 from kit.series.conduct import Asked, plans
 from kit.store import Artifact, FolderFetcher, disk_errors
@@ -126,6 +126,9 @@ REFUSALS = {
         lambda t: Language(load_smoke(RECORDS).language).sample("x", 0),
     ),
     "a digest file that is no text": (SchemaError, "is not text", lambda t: promised(t, b"\xff\xfe")),
+    "a digest file that is too large": (
+        SchemaError, "larger than", lambda t: promised(t, bytes(MAX_DOCUMENT + 1)),
+    ),
     "a digest file with a bad line": (SchemaError, "cannot read 'lock", lambda t: promised(t, b"lock x\n")),
     "an empty digest file": (SchemaError, "needs lock, config", lambda t: promised(t, b"# nothing\n")),
     "a wheel from nowhere": (PrerequisiteError, "not a wheel", lambda t: asked(PipFetcher())),

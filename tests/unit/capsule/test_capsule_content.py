@@ -1,5 +1,6 @@
 """A whole bag may still hold parts that do not belong together: the signed bundle in it decides."""
 
+import os
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,8 @@ from kit.bundle.predicate import Image
 from kit.capsule import bag
 from kit.capsule.content import open_capsule
 from kit.digest import canonical_json, files_under, sha256_bytes
-from kit.errors import DigestMismatch
+from kit.errors import DigestMismatch, SchemaError
+from kit.schema import MAX_DOCUMENT
 
 CONFIG, LAYER = b"{}", b"layer"
 MANIFEST = canonical_json(
@@ -76,6 +78,14 @@ def test_a_changed_manifest_of_the_image_is_refused(unpacked):
 
     with pytest.raises(DigestMismatch, match="changed"):
         unpacked(edit)
+
+
+def test_a_manifest_of_the_image_that_fills_the_memory_is_refused_unread(unpacked):
+    def inflate(root):
+        os.truncate(root / bag.IMAGE / "blobs" / "sha256" / sha256_bytes(MANIFEST), MAX_DOCUMENT + 1)
+
+    with pytest.raises(SchemaError, match="larger than"):
+        unpacked(inflate)
 
 
 def test_other_data_than_the_bundles_are_refused(unpacked):
