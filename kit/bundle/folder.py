@@ -10,6 +10,7 @@ The folder in which a result travels: names of its files, their digests, its bun
 
 from __future__ import annotations
 
+import itertools
 import os
 import stat
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ from kit.store import write_atomic
 BUNDLE = "result.json"
 SIGNER = "signer.pem"
 MAX_FILES = 1024
-"""Files of a submission."""
+"""Files of a submission, and as many folders."""
 MAX_BOUND = 1 << 30
 """Bytes of the largest file beside a bundle that is read."""
 
@@ -56,9 +57,10 @@ def submission_files(folder: Path) -> tuple[InputFile, ...]:
     """
     Return the files of `folder/submission`, sorted by name.
 
-    Raises `DigestMismatch` for anything but regular files and folders: what a link points to is not bound.
+    Raises `DigestMismatch` for anything but regular files and folders, since what a link points to is not
+    bound, and for more than `MAX_FILES` of them.
     """
-    return tuple(sorted(_walk(folder / SUBMISSION, ""), key=lambda f: f.name))
+    return tuple(sorted(_walk(folder / SUBMISSION), key=lambda f: f.name))
 
 
 def subjects(folder: Path) -> Subjects:
@@ -67,22 +69,31 @@ def subjects(folder: Path) -> Subjects:
     return Subjects(submission=tree_digest(files), log=_digest(folder / LOG), stamps=_digest(folder / STAMPS))
 
 
-def _walk(folder: Path, prefix: str) -> Iterator[InputFile]:
+def _walk(submission: Path) -> Iterator[InputFile]:
+    waiting, files, folders = [""], 0, 0
+    while waiting:
+        prefix = waiting.pop()
+        for entry in _entries(submission / prefix):
+            if not entry.name.isprintable() or "\\" in entry.name:
+                raise DigestMismatch(f"{entry.path!a} has a name that `sha256sum` would not print as it is")
+            inside = entry.is_dir(follow_symlinks=False)
+            files, folders = files + (not inside), folders + inside
+            if max(files, folders) > MAX_FILES:
+                raise DigestMismatch(f"{submission} holds more than {MAX_FILES} files")
+            if inside:
+                waiting.append(f"{prefix}{entry.name}/")
+            else:
+                path = Path(entry.path)
+                digest = _digest(path)
+                yield InputFile(f"{prefix}{entry.name}", path.stat().st_size, digest)
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
     try:
-        found = list(os.scandir(folder))
+        with os.scandir(folder) as found:
+            return list(itertools.islice(found, 2 * MAX_FILES + 1))
     except OSError as e:
         raise DigestMismatch(f"cannot read the folder {folder}: {e.strerror}") from e
-    if len(found) > MAX_FILES:
-        raise DigestMismatch(f"{folder} holds more than {MAX_FILES} files")
-    for entry in found:
-        if not entry.name.isprintable() or "\\" in entry.name:
-            raise DigestMismatch(f"{entry.path!a} has a name that `sha256sum` would not print as it is")
-        path = Path(entry.path)
-        if entry.is_dir(follow_symlinks=False):
-            yield from _walk(path, f"{prefix}{entry.name}/")
-        else:
-            digest = _digest(path)
-            yield InputFile(f"{prefix}{entry.name}", path.stat().st_size, digest)
 
 
 def _digest(path: Path) -> Sha256:

@@ -1,6 +1,7 @@
 """The files beside a bundle."""
 
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -39,6 +40,22 @@ def test_a_file_name_that_would_not_be_printed_as_it_is_is_refused(run_folder, n
 def test_more_files_than_a_bundle_can_name_are_refused(run_folder):
     for number in range(folder.MAX_FILES + 1):
         (run_folder / "submission" / f"{number}.py").touch()
+    with pytest.raises(DigestMismatch, match="more than"):
+        folder.submission_files(run_folder)
+
+
+def test_more_files_in_many_folders_are_refused_too(run_folder):
+    for number in range(folder.MAX_FILES + 1):
+        path = run_folder / "submission" / str(number % 3) / f"{number}.py"
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    with pytest.raises(DigestMismatch, match="more than"):
+        folder.submission_files(run_folder)
+
+
+def test_folders_within_folders_without_end_are_refused(run_folder, monkeypatch):
+    monkeypatch.setattr(folder, "MAX_FILES", 50)  # a tree that Python itself could not remove is left to nobody
+    (run_folder / "submission" / Path(*"a" * 60)).mkdir(parents=True)
     with pytest.raises(DigestMismatch, match="more than"):
         folder.submission_files(run_folder)
 
