@@ -58,31 +58,34 @@ def read_table(path: Path) -> tuple[Row, ...]:
     """
     Read a CSV table with a header line; an empty cell is a value that a failed run does not have.
 
-    Raises `SchemaError` naming the line for unknown columns, missing ones, cells that are no number, and a
-    run that is there twice; `PrerequisiteError` if the file is absent or larger than 64 MiB.
+    Raises `SchemaError` naming the line for unknown columns, missing ones and two of a name, cells that are no
+    number, and a run that is there twice; `PrerequisiteError` if the file is absent or larger than 64 MiB.
     """
+    reader = csv.DictReader(io.StringIO(_text(path), newline=None), strict=True)
     try:
-        if path.stat().st_size > MAX_TABLE:
-            raise PrerequisiteError(f"{path} has more than {MAX_TABLE >> 20} MiB")
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as e:
-        raise PrerequisiteError(f"cannot read {path}: {e.strerror}") from e
-    except UnicodeDecodeError as e:
-        raise SchemaError(f"{path}: not UTF-8") from e
-    reader = csv.DictReader(io.StringIO(text), strict=True)
-    names = reader.fieldnames or []
-    unknown = [n for n in names if n not in COLUMNS]
-    if (
-        unknown
-        or "task" not in names
-        or not ({"fsr"} & set(names) or {"val_loss", "train_time_ms"} <= set(names))
-    ):
-        raise SchemaError(f"{path}: columns {', '.join(map(repr, names)) or 'none'}", _NEEDS)
-    try:
+        names = reader.fieldnames or []
+        known = len(names) == len(set(names)) and set(names) <= set(COLUMNS)
+        scored = "fsr" in names or {"val_loss", "train_time_ms"} <= set(names)
+        if not known or "task" not in names or not scored:
+            raise SchemaError(f"{path}: columns {', '.join(map(repr, names)) or 'none'}", _NEEDS)
         rows = [_row(cells, f"{path}:{reader.line_num}", n) for n, cells in enumerate(reader, 1)]
     except csv.Error as e:
-        raise SchemaError(f"{path}:{reader.line_num}: {e}") from e
+        raise SchemaError(f"{path}:{reader.reader.line_num}: {e}") from e
     return _unique(rows)
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as f:
+            data = f.read(MAX_TABLE + 1)
+    except OSError as e:
+        raise PrerequisiteError(f"cannot read {path}: {e.strerror}") from e
+    if len(data) > MAX_TABLE:
+        raise PrerequisiteError(f"{path} has more than {MAX_TABLE >> 20} MiB")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as e:
+        raise SchemaError(f"{path}: not UTF-8") from e
 
 
 def _row(cells: dict[str, str | None], where: str, number: int) -> Row:

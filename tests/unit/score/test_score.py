@@ -225,6 +225,9 @@ def test_a_table_is_read_with_its_defaults_and_failed_runs(tmp_path: Path) -> No
         (HEAD + "4,a,,,1,3.2,1,\n4,a,,,1,3.3,2,\n", "the same run"),
         (HEAD + '4,"a\n', ":"),
         ("task,fsr,surprise\n4,1,1\n", "surprise"),
+        ('"task"x,fsr\n4,1\n', ":1: "),
+        ("task," + "x" * 200_000 + "\n", "field larger"),
+        ("task,fsr,fsr\n4,1,0\n", "'fsr', 'fsr'"),
     ],
 )
 def test_a_table_of_another_form_is_refused_with_its_line(tmp_path: Path, text: str, said: str) -> None:
