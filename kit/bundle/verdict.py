@@ -47,6 +47,11 @@ def judge(
     return Verdict.REACHED if claims.final_val_loss <= target_val_loss else Verdict.MISSED
 
 
+def has_loss(predicate: Predicate) -> bool:
+    """Tell whether a run ended with a loss that stands, whether that reached the target or not."""
+    return predicate.score.verdict in (Verdict.REACHED, Verdict.MISSED)
+
+
 def obstacles(predicate: Predicate) -> tuple[str, ...]:
     """
     Return why the result cannot be ranked, as far as the predicate itself shows; empty if it can.

@@ -12,9 +12,10 @@ from enum import StrEnum
 from pathlib import Path
 
 from kit.bundle.keys import Trusted
-from kit.bundle.predicate import Predicate, Profile, Verdict
+from kit.bundle.predicate import Predicate, Profile
 from kit.bundle.timing import time_of
 from kit.bundle.trust import standing
+from kit.bundle.verdict import has_loss
 from kit.bundle.verify import Verified, open_bundle
 from kit.errors import PrerequisiteError, SchemaError, UsageError
 from kit.records import Record, load, own_digest
@@ -58,8 +59,8 @@ def read_table(path: Path) -> tuple[Row, ...]:
     """
     Read a CSV table with a header line; an empty cell is a value that a failed run does not have.
 
-    Raises `SchemaError` naming the line for unknown columns, missing ones and two of a name, cells that are no
-    number, and a run that is there twice; `PrerequisiteError` if the file is absent or larger than 64 MiB.
+    Raises `SchemaError` naming the line for unknown columns, missing ones and two of a name, cells that are
+    no number, and a run that is there twice; `PrerequisiteError` if the file is absent or beyond 64 MiB.
     """
     reader = csv.DictReader(io.StringIO(_text(path), newline=None), strict=True)
     try:
@@ -178,8 +179,9 @@ def rows_of(found: Verified, record_of: Callable[[int], Record], config: str = "
     """
     Return a verified run's rows: one, or for a record's own script one of each task that it is an arm of.
 
-    A candidate that missed the target has neither loss nor time: it failed. A time includes the excess that
-    an audit measured. Raises `UsageError` for a smoke run.
+    A run that did not end with a loss, or was refused, has neither loss nor time, whosever script it is; one
+    that missed the target has both. A time includes the excess that an audit measured, and one that is not
+    above 0 is none. Raises `UsageError` for a smoke run.
     """
     p = found.predicate
     if p.run.profile is not Profile.FULL:
@@ -189,8 +191,9 @@ def rows_of(found: Verified, record_of: Callable[[int], Record], config: str = "
     roles = [(record.number, Role.START if own else Role.CANDIDATE)]
     if own and record.number > 1:
         roles.append((record.number - 1, Role.TARGET))
-    valid = own or p.score.verdict is Verdict.REACHED
+    ended = has_loss(p)
     time = time_of(p)
+    counts = ended and time is not None and time.total > 0
     return [
         Row(
             task=task,
@@ -198,8 +201,8 @@ def rows_of(found: Verified, record_of: Callable[[int], Record], config: str = "
             role=role,
             machine=_machine(p),
             run=p.run.id,
-            val_loss=p.claims.final_val_loss if valid else None,
-            time_ms=time.total if valid and time else None,
+            val_loss=p.claims.final_val_loss if ended else None,
+            time_ms=time.total if counts and time else None,
             fsr=None,
             source=str(found.path),
         )

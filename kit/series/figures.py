@@ -9,13 +9,14 @@ from kit.bundle import folder
 from kit.bundle.keys import Trusted
 from kit.bundle.predicate import Verdict
 from kit.bundle.timing import Time
+from kit.bundle.verdict import has_loss
 from kit.bundle.verify import Verified, open_bundle
 from kit.digest import sha256_file
 from kit.errors import DigestMismatch, PrerequisiteError
 from kit.metrics import MeanTest, Ratio, fieller, mean_below, mean_interval
 from kit.series.papers import differences, other_scripts, read_papers
 from kit.series.record import PLAN, Arm, SeriesBody, Slot
-from kit.series.timing import has_loss, times_of
+from kit.series.timing import times_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from kit.bundle.predicate import Predicate, Verdict
+from kit.bundle.predicate import Predicate
 from kit.bundle.timing import Time, outside_ms, time_of
+from kit.bundle.verdict import has_loss
 from kit.series.record import Arm, SeriesPlan
-
-
-def has_loss(p: Predicate) -> bool:
-    """Tell whether a run ended with a loss, whether that reached the target or not."""
-    return p.score.verdict in (Verdict.REACHED, Verdict.MISSED)
 
 
 def times_of(plan: SeriesPlan, runs: Mapping[str, Predicate]) -> dict[str, Time]:

@@ -54,7 +54,7 @@ def test_more_files_in_many_folders_are_refused_too(run_folder):
 
 
 def test_folders_within_folders_without_end_are_refused(run_folder, monkeypatch):
-    monkeypatch.setattr(folder, "MAX_FILES", 50)  # a tree that Python itself could not remove is left to nobody
+    monkeypatch.setattr(folder, "MAX_FILES", 50)  # Python itself could not remove a deeper tree
     (run_folder / "submission" / Path(*"a" * 60)).mkdir(parents=True)
     with pytest.raises(DigestMismatch, match="more than"):
         folder.submission_files(run_folder)

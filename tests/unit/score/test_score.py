@@ -262,9 +262,10 @@ def served(make: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     digest = sha256_bytes(b"x")
 
     def bundle(
-        name: str, predicate: Predicate, submission: str, time_ms: int, trusted: bool = True
-    ) -> Verified:
-        claims = dataclasses.replace(predicate.claims, final_val_loss=3.279, train_time_ms=time_ms)
+        name: str, predicate: Predicate, submission: str, time_ms: int, trusted: bool = True,
+        loss: float = 3.279,
+    ) -> Verified:  # fmt: skip
+        claims = dataclasses.replace(predicate.claims, final_val_loss=loss, train_time_ms=time_ms)
         named = dataclasses.replace(predicate.run, id=name)
         said = dataclasses.replace(predicate, claims=claims, run=named)
         subjects = Subjects(submission, digest, digest)  # type: ignore[arg-type]
@@ -272,6 +273,10 @@ def served(make: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
     own = own_digest(load(ROOT / "records", 4))
     refused = dataclasses.replace(full, score=dataclasses.replace(full.score, verdict=Verdict.REFUSED))
+    missed, failed = (
+        dataclasses.replace(full, score=dataclasses.replace(full.score, verdict=v))
+        for v in (Verdict.MISSED, Verdict.FAILED)
+    )
     check = AuditCheck("baseline.excess", Severity.WARNING, Outcome.FAILED, "", (("excess_s", 12.5),))
     hiding = dataclasses.replace(full, audit=Audit((check,)))
     found = {
@@ -279,6 +284,10 @@ def served(make: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         "candidate": bundle("candidate", full, digest, 1_100_000),
         "refused": bundle("refused", refused, digest, 1_000_000, trusted=False),
         "own": bundle("own", full, own, 1_300_000),
+        "missed": bundle("missed", missed, digest, 1_000_000, loss=3.29),
+        "own, missed": bundle("own, missed", missed, own, 1_290_000, loss=3.2813),
+        "own, timeless": bundle("own, timeless", full, own, 0),
+        "own, crashed": bundle("own, crashed", failed, own, 0, loss=10.8258),
         "smoke": bundle("smoke", sample, digest, 1),
     }
     monkeypatch.setattr(rows_module, "open_bundle", lambda path, trusted: found[str(path)])
@@ -315,6 +324,27 @@ def test_a_bundle_scores_only_if_its_verdict_is_reached(served: dict[str, Verifi
         "refused: tier self-reported: the signer's key is not trusted",
     ]
     assert [n.split(":")[0] for n in notes if hidden in n] == ["candidate", "refused"]
+
+
+def test_a_records_own_script_that_did_not_end_is_no_baseline(served: dict[str, Verified]) -> None:
+    rows, _ = read("candidate", "own", "own, missed", "own, crashed")
+    assert [r.time_ms for r in rows if r.role is Role.START] == [1_300_000, 1_290_000, None]
+    (run,) = score(rows, TASKS, partial=True, **FEW)[0].tasks[0].runs
+    assert run.baseline is not None
+    assert run.baseline.start_runs == (1_300_000, 1_290_000)
+
+
+def test_a_time_of_0_that_somebody_signed_is_no_time(served: dict[str, Verified]) -> None:
+    rows, _ = read("candidate", "own, timeless")
+    assert score(rows, TASKS, partial=True, **FEW)[0].tasks[0].kinds == (Kind.RETIMED,)
+
+
+def test_a_run_that_missed_the_target_scores_0_and_its_loss_counts(served: dict[str, Verified]) -> None:
+    rows, _ = read("candidate", "missed")
+    found = score(rows, TASKS, partial=True, **FEW)[0].tasks[0]
+    assert (found.reached, [r.fsr for r in found.runs][1]) == (1, 0.0)
+    assert found.loss is not None
+    assert (found.loss.runs, found.loss.mean) == (2, pytest.approx(3.2845))
 
 
 def test_a_reader_is_told_whose_hidden_time_was_measured(served: dict[str, Verified]) -> None:
