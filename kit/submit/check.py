@@ -19,6 +19,7 @@ from kit.bundle.verdict import obstacles
 from kit.digest import sha256_bytes
 from kit.errors import KitError, PrerequisiteError
 from kit.facts import facts_root
+from kit.records import known
 from kit.series.papers import other_scripts
 from kit.submit import series as series_folder
 from kit.submit.entry import FILES, ROOT, Submitted, open_submitted, place_of
@@ -134,13 +135,13 @@ def _series(root: Path, place: str, trusted: Trusted, findings: list[Finding]) -
     try:
         found = open_submitted_series(root / place, trusted)
         right = place_of_series(found.papers, found.entry.agent)
+        others = list(other_scripts(found.papers.plan, facts_root() / "records"))
     except KitError as e:
         findings.append(Finding(place, Rule.INVALID, e.message))
         return
     if place != right:
         findings.append(Finding(place, Rule.LAYOUT, f"by its content its place is {right}"))
-    for why in other_scripts(found.papers.plan, facts_root() / "records"):
-        findings.append(Finding(place, Rule.INVALID, why))
+    findings += [Finding(place, Rule.INVALID, why) for why in others]
     if not found.papers.trusted:
         findings.append(Finding(place, Rule.UNTRUSTED, "the key of its plan or record is not trusted"))
     yield found
@@ -178,6 +179,8 @@ def _alone(place: str, found: Submitted) -> Iterator[Finding]:
         yield Finding(place, Rule.LAYOUT, f"by its content its place is {right}")
     if not found.found.trusted:
         yield Finding(place, Rule.UNTRUSTED, f"the key {found.found.key_id} is not trusted")
+    if p.task.record not in known(facts_root() / "records"):
+        yield Finding(place, Rule.UNRANKED, f"this kit has no record {p.task.record}")
     # A run that missed its target is a run: it is listed, and its score is 0.
     for reason in obstacles(replace(p, score=replace(p.score, verdict=Verdict.REACHED))):
         yield Finding(place, Rule.UNRANKED, reason)

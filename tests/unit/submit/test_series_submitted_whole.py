@@ -31,7 +31,7 @@ def own_scripts(monkeypatch, press):
 def ran(tmp_path, press):
     """Print a series into `runs` and return its folder."""
 
-    def run(arms=(Arm.CANDIDATE,) * 3, first=0, started=None, end=True, signer=None, **fields):
+    def run(arms=(Arm.CANDIDATE,) * 3, first=0, started=None, end=True, signer=None, start=3, **fields):
         signer = signer or press.MAKE.SIGNER
         numbers = range(first, first + len(arms))
         slots = tuple(
@@ -40,7 +40,7 @@ def ran(tmp_path, press):
             for n, a in zip(numbers, arms, strict=True)
         )  # fmt: skip
         plan = SeriesPlan(
-            new_series_id(3), "2026-01-01T00:00:00.000+00:00", 3, Profile.FULL, Rule.ALL_RUNS, slots
+            new_series_id(start), "2026-01-01T00:00:00.000+00:00", start, Profile.FULL, Rule.ALL_RUNS, slots
         )
         with opened(tmp_path / "runs", plan, signer) as (where, digest):
             for n, slot in list(zip(numbers, slots, strict=True))[:started]:
@@ -118,6 +118,15 @@ def test_a_slower_script_in_place_of_the_start_records_is_refused(board, trusted
     checked = check(root, trusted)
     assert {f.rule for f in checked.findings if f.where.endswith(own.name)} == {Breach.INVALID}
     assert checked.accepted == () and len(of_series(checked)) == len(runs)
+
+
+def test_a_plan_for_a_record_that_is_not_there_is_refused_alone(board, trusted):
+    root, _, good = board()
+    _, _, bad = board(arms=INTERLEAVED, started=0, end=False, start=99)
+    checked = check(root, trusted)
+    assert [f.rule for f in checked.findings] == [Breach.INVALID]
+    assert "no record 99" in checked.findings[0].message and bad.name in checked.findings[0].where
+    assert [s.where for s in checked.series] == [good]
 
 
 def test_runs_without_the_documents_of_their_series_are_refused(board, trusted):

@@ -49,6 +49,14 @@ def test_laying_out_twice_gives_the_same_bytes_and_refuses_the_same_place(submit
         lay_out(found, Entry("an-agent"), tmp_path / "again")
 
 
+def test_a_run_of_a_record_that_the_kit_has_not_is_refused_alone(submit, trusted):
+    submit(1)
+    submit(2, record=22, next_record=23)
+    checked = check(submit.root, trusted)
+    assert [f.message for f in checked.findings] == ["this kit has no record 22"]
+    assert len(checked.accepted) == 1 and checked.exit_code == 1
+
+
 def append(path, data=b"\n"):
     path.chmod(0o644)
     path.write_bytes(path.read_bytes() + data)
