@@ -21,11 +21,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kit.bundle import folder
-from kit.bundle.keys import Trusted
+from kit.bundle.dsse import MAX_BUNDLE
+from kit.bundle.keys import MAX_PEM, Trusted
 from kit.bundle.statement import LOG, STAMPS, SUBMISSION
 from kit.bundle.verify import Verified, open_bundle
 from kit.digest import Sha256, canonical_json, sha256_bytes
-from kit.errors import IntegrityError, UsageError
+from kit.errors import IntegrityError, PrerequisiteError, UsageError
 from kit.schema import parse_json, validate
 from kit.store import disk_errors
 from kit.submission import load_submission
@@ -112,9 +113,20 @@ def bounded(path: Path, limit: int) -> bytes:
     """Return a file's bytes. Raises `IntegrityError` if it is no plain file or larger than `limit`."""
     if path.is_symlink() or not path.is_file():
         raise IntegrityError(f"{path.name} is not a plain file")
-    if path.stat().st_size > limit:
+    with path.open("rb") as f:
+        data = f.read(limit + 1)
+    if len(data) > limit:
         raise IntegrityError(f"{path.name} has more than {limit} bytes")
-    return path.read_bytes()
+    return data
+
+
+def signer_beside(where: Path) -> bytes:
+    """Return the signer's public key beside a document that is to be submitted with it, as PEM."""
+    path = where / folder.SIGNER
+    if not path.is_file():
+        own = f"put the signer's public key there; your own: speedrun keys show > {path}"
+        raise PrerequisiteError(f"{path} is missing", own)
+    return bounded(path, MAX_PEM)
 
 
 def inflate(path: Path) -> bytes:
@@ -145,12 +157,12 @@ def open_submitted(where: Path, trusted: Trusted) -> Submitted:
     Raises as `read_entry`, `inflate`, `load_submission` and `open_bundle` do.
     """
     entry = read_entry(where / ENTRY)
-    bundle = bounded(where / folder.BUNDLE, 4 << 20)
+    bundle = bounded(where / folder.BUNDLE, MAX_BUNDLE)
     files = load_submission(where / SUBMISSION)
     with tempfile.TemporaryDirectory(prefix="speedrun-submitted-") as name:
         beside = Path(name)
         (beside / folder.BUNDLE).write_bytes(bundle)
-        (beside / folder.SIGNER).write_bytes(bounded(where / folder.SIGNER, 8192))
+        (beside / folder.SIGNER).write_bytes(bounded(where / folder.SIGNER, MAX_PEM))
         for packed in GZIPPED:
             (beside / packed.removesuffix(".gz")).write_bytes(inflate(where / packed))
         (beside / SUBMISSION).mkdir()
@@ -180,21 +192,18 @@ def lay_out(found: Verified, entry: Entry, root: Path) -> tuple[str, ...]:
     Write a verified run as a folder below `root`; return its files, relative to `root`, sorted.
 
     The same run gives the same bytes with one version of zlib. Raises `UsageError` if the folder is there or
-    the run's output is too large to be submitted, `RunError` for a full disk; nothing is left then.
+    the run's output is too large to be submitted, `PrerequisiteError` without the signer's key beside it,
+    `RunError` for a full disk; nothing is left then.
     """
     target = root / place_of(found, entry.agent)
     described = entry.to_json()
     beside = found.path.parent
-    plain = {name: bounded(beside / name, MAX_PLAIN) for name in (LOG, STAMPS)}
-    packed = {f"{name}.gz": gzip.compress(data, compresslevel=9, mtime=0) for name, data in plain.items()}
-    for name, data in packed.items():
-        if len(data) > MAX_GZIP:
-            raise UsageError(f"{name} would have {len(data)} bytes; at most {MAX_GZIP} are accepted")
+    packed = {f"{name}.gz": _compressed(beside / name) for name in (LOG, STAMPS)}
     if target.exists():
         raise UsageError(f"{target} exists", "this run has been submitted")
     script = load_submission(beside / SUBMISSION)
-    for name in (folder.BUNDLE, folder.SIGNER):
-        packed[name] = (beside / name).read_bytes()
+    packed[folder.BUNDLE] = bounded(found.path, MAX_BUNDLE)
+    packed[folder.SIGNER] = signer_beside(beside)
     with disk_errors(target):
         (target / SUBMISSION).mkdir(parents=True)
     try:
@@ -206,3 +215,12 @@ def lay_out(found: Verified, entry: Entry, root: Path) -> tuple[str, ...]:
         shutil.rmtree(target, ignore_errors=True)  # half of it would be taken for a submission
         raise
     return tuple(sorted(p.relative_to(root).as_posix() for p in target.rglob("*") if p.is_file()))
+
+
+def _compressed(path: Path) -> bytes:
+    if path.stat().st_size > MAX_PLAIN:
+        raise UsageError(f"{path.name} has more than {MAX_PLAIN} bytes; no more are accepted")
+    data = gzip.compress(bounded(path, MAX_PLAIN), compresslevel=9, mtime=0)
+    if len(data) > MAX_GZIP:
+        raise UsageError(f"{path.name}.gz would have {len(data)} bytes; at most {MAX_GZIP} are accepted")
+    return data

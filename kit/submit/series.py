@@ -17,14 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kit.bundle import dsse, folder
-from kit.bundle.keys import Trusted
+from kit.bundle.keys import MAX_PEM, Trusted
 from kit.bundle.verify import Verified, open_bundle
 from kit.digest import sha256_file
 from kit.errors import DigestMismatch, UsageError
 from kit.series.papers import Papers, differences, read_papers
 from kit.series.record import PLAN, RECORD, SERIES_ID
 from kit.store import disk_errors, make_folder
-from kit.submit.entry import ENTRY, Entry, bounded, lay_out, place_for, read_entry
+from kit.submit.entry import ENTRY, Entry, bounded, lay_out, place_for, read_entry, signer_beside
 
 REQUIRED = (ENTRY, PLAN, folder.SIGNER)
 OPTIONAL = (RECORD,)
@@ -50,7 +50,7 @@ def open_submitted_series(where: Path, trusted: Trusted) -> SubmittedSeries:
     for name in (PLAN, RECORD):
         if name == PLAN or (where / name).exists():
             bounded(where / name, dsse.MAX_BUNDLE)
-    bounded(where / folder.SIGNER, 8192)
+    bounded(where / folder.SIGNER, MAX_PEM)
     return SubmittedSeries(where, entry, read_papers(where, trusted, unfinished=True))
 
 
@@ -84,12 +84,14 @@ def lay_out_series(
     A series whose plan alone was submitted before is completed. Raises as `lay_out`.
     """
     place = place_of_series(papers, entry.agent)
+    key = signer_beside(where)
     with disk_errors(root), tempfile.TemporaryDirectory(dir=make_folder(root), prefix=".series-") as name:
         staged = Path(name)
         files = [file for run in runs for file in lay_out(run, entry, staged)]
         (staged / place).mkdir(parents=True, exist_ok=True)
         (staged / place / ENTRY).write_bytes(entry.to_json())
-        for document in (PLAN, RECORD, folder.SIGNER):
+        (staged / place / folder.SIGNER).write_bytes(key)
+        for document in (PLAN, RECORD):
             if (where / document).is_file():
                 shutil.copyfile(where / document, staged / place / document)
         files += [p.relative_to(staged).as_posix() for p in (staged / place).iterdir()]

@@ -278,6 +278,14 @@ def test_the_command_submits_a_series_whole_and_not_one_run_of_it(ran, press, tm
     assert speedrun(["submit", str(where), "--agent", "a", "--to", target, *trust]) == 2
 
 
+def test_a_series_without_its_signers_key_is_not_laid_out(ran, trusted, tmp_path):
+    where = ran()
+    papers, runs = whole_series(where, trusted)
+    (where / "signer.pem").unlink()
+    with pytest.raises(PrerequisiteError, match=r"signer\.pem is missing"):
+        lay_out_series(where, papers, runs, Entry("an-agent"), tmp_path / "board")
+
+
 def test_a_file_in_the_place_of_the_repository_is_named(ran, trusted, tmp_path):
     where = ran()
     (tmp_path / "file").touch()

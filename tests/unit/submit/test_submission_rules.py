@@ -261,6 +261,29 @@ def test_an_output_that_does_not_pack_well_is_too_large_and_leaves_nothing(submi
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("name", ["guest.log", "stamps"])
+def test_an_output_that_is_too_long_is_too_large_and_leaves_nothing(press, trusted, tmp_path, name):
+    found = open_bundle(press.press(tmp_path / "runs", press.Sample(1)), trusted)
+    size = (found.path.parent / name).stat().st_size
+    (other,) = {"guest.log", "stamps"} - {name}
+    (found.path.parent / other).write_bytes(b"")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(entry_module, "MAX_PLAIN", size - 1)
+        with pytest.raises(UsageError, match=f"{name} has more than {size - 1} bytes"):
+            lay_out(found, Entry("an-agent"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_without_its_signers_key_says_how_to_put_it_there(press, trusted, tmp_path):
+    found = open_bundle(press.press(tmp_path / "runs", press.Sample(1)), trusted)
+    key = found.path.with_name("signer.pem")
+    key.unlink()
+    with pytest.raises(PrerequisiteError, match=r"signer\.pem is missing") as refused:
+        lay_out(found, Entry("an-agent"), tmp_path / "out")
+    assert refused.value.hint.endswith(f"speedrun keys show > {key}")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_repository_of_more_folders_than_are_looked_at_is_refused_as_a_whole(submit, trusted, monkeypatch):
     for n in range(3):
         submit(n)
