@@ -105,7 +105,7 @@ def public_key(pem: bytes, where: str) -> PublicKey:
 
 def read_public(path: Path) -> PublicKey:
     """Read a PEM public key file. Raises `PrerequisiteError` if absent, `SignatureError` as `public_key`."""
-    return public_key(_read(path), str(path))
+    return public_key(_read(path, "ask its owner for it, who prints it with: speedrun keys show"), str(path))
 
 
 def throwaway() -> Signer:
@@ -128,7 +128,7 @@ def load_or_create(folder: Path) -> Signer:
 def load(folder: Path) -> Signer:
     """Return the own key. Raises `PrerequisiteError` if absent, `SignatureError` as `load_or_create`."""
     path = folder / OWN
-    data = _read(path)
+    data = _read(path, "make a key with: speedrun keys generate")
     _private(folder, 0o700)
     _private(path, 0o600)
     try:
@@ -221,12 +221,12 @@ def _not_for_all(path: Path) -> None:
         )
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, if_absent: str) -> bytes:
     try:
         with path.open("rb") as f:
             return f.read(MAX_PEM)
     except FileNotFoundError as e:
-        raise PrerequisiteError(f"{path} does not exist", "make a key with: speedrun keys generate") from e
+        raise PrerequisiteError(f"{path} does not exist", if_absent) from e
     except OSError as e:
         raise PrerequisiteError(f"cannot read {path}: {e.strerror}") from e
 

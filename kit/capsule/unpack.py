@@ -116,7 +116,7 @@ class _Reader:
         if oxum.size > self._max:
             raise RunError(
                 f"{self._name} holds {oxum.size} bytes, more than the limit of {self._max}",
-                "if you expect that much: --max-bytes",
+                "if you expect that much: speedrun unpack FILE --max-bytes N; reproduce takes its folder",
             )
         free = shutil.disk_usage(root).free
         if oxum.size > free:

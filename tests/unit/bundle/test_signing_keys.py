@@ -166,6 +166,12 @@ def test_a_missing_key_says_how_to_make_one(folder):
     assert "speedrun keys generate" in caught.value.hint
 
 
+def test_a_missing_public_key_says_who_has_it(folder, tmp_path):
+    with pytest.raises(PrerequisiteError) as caught:
+        keys.trust(folder, tmp_path / "theirs.pem", "them")
+    assert "ask its owner" in caught.value.hint
+
+
 def test_signatures_are_deterministic_low_and_true():
     from kit.bundle.dsse import low_s
 

@@ -237,6 +237,13 @@ def test_a_payload_beyond_the_limit_is_refused_before_a_byte_of_it(refused):
     refused(capsule(), RunError, "more than the limit", max_bytes=1000)
 
 
+def test_a_payload_beyond_the_limit_says_what_every_command_can_do(tmp_path):
+    (tmp_path / "x.tar").write_bytes(capsule())
+    with pytest.raises(RunError) as caught:
+        unpack(tmp_path / "x.tar", tmp_path / "new", max_bytes=1000)
+    assert "speedrun unpack FILE --max-bytes" in caught.value.hint  # `reproduce` has no such option
+
+
 def test_a_payload_larger_than_it_says_is_refused(refused):
     small = bag.info(bag.Oxum(10, 3), "r03", "2026-01-01", "0")
     refused(capsule(tags={bag.INFO: small}), IntegrityError, "exceeds the size")
