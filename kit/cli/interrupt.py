@@ -10,15 +10,20 @@ from types import FrameType
 
 @contextlib.contextmanager
 def cancellable() -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C, SIGTERM or SIGHUP into a polled flag, so that the run still ends in a record."""
+    """
+    Turn the first Ctrl-C, SIGTERM or SIGHUP into a polled flag, so that the run still ends in a record.
+
+    A SIGHUP that is ignored stays so: under `nohup`, a run outlives its terminal.
+    """
     caught: list[int] = []
 
     def handler(number: int, frame: FrameType | None) -> None:
         caught.append(number)
 
-    before = {
-        number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    }
+    heard = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        heard.append(signal.SIGHUP)
+    before = {number: signal.signal(number, handler) for number in heard}
     try:
         yield lambda: bool(caught)
     finally:
