@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 from typing import BinaryIO
@@ -23,10 +24,12 @@ class MirrorFile:
 
     def fetch(self, artifact: Artifact, sink: BinaryIO, offset: int, progress: Progress) -> None:
         """See `Fetcher.fetch`. The blob is read as it is: no filter, no conversion, no hook runs."""
-        # safe.directory: a mirror that another user keeps is only read, and nothing in it is run.
+        # safe.directory: a mirror that another user keeps is only read, and nothing in it is run. So no
+        # object that it lacks may be fetched: its own settings would say from where, and by which command.
         argv = ["git", "-c", "safe.directory=*", "-C", str(self.git_dir), "cat-file", "blob", self.name]
+        alone = {**os.environ, "GIT_ALLOW_PROTOCOL": "", "GIT_NO_LAZY_FETCH": "1"}
         try:
-            done = subprocess.run(argv, capture_output=True, check=False, stdin=subprocess.DEVNULL)
+            done = subprocess.run(argv, capture_output=True, check=False, stdin=subprocess.DEVNULL, env=alone)
         except FileNotFoundError as e:
             raise PrerequisiteError("git is not installed", "install git, or leave --mirror out") from e
         except OSError as e:

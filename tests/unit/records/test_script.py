@@ -90,6 +90,26 @@ def test_a_mirror_without_the_file_or_without_git_is_named(
             fetch_script(record_of(commit), Store(tmp_path / "store"), [MirrorFile(place, commit, path)])
 
 
+def test_a_mirror_that_says_where_to_fetch_what_it_lacks_runs_nothing(
+    upstream: tuple[Path, str], tmp_path: Path
+) -> None:
+    mirror, witness = tmp_path / "mirror", tmp_path / "witness"
+    git(tmp_path, "init", "-q", str(mirror))
+    for name, value in (
+        ("core.repositoryFormatVersion", "1"),
+        ("extensions.partialClone", "origin"),
+        ("remote.origin.promisor", "true"),
+        ("remote.origin.url", str(upstream[0])),
+        ("remote.origin.uploadpack", f"touch {witness}; git-upload-pack"),
+    ):
+        git(mirror, "config", name, value)
+    with pytest.raises(PrerequisiteError, match="not in that git directory"):
+        fetch_script(
+            record_of(upstream[1]), Store(tmp_path / "store"), [MirrorFile(mirror, upstream[1], PATH)]
+        )
+    assert not witness.exists()
+
+
 def test_other_bytes_than_promised_are_refused(upstream: tuple[Path, str], tmp_path: Path) -> None:
     folder, commit = upstream
     record = record_of(commit)
