@@ -54,10 +54,10 @@ def command(fix: bool, as_json: bool, out: Path, store: Path, keys: Path) -> int
             click.echo(f"{MARKS[diagnosis.health]}  {diagnosis.id:<14} {printable(diagnosis.detail)}")
             if diagnosis.fix:
                 click.echo(f"                         try: {printable(diagnosis.fix)}")
-    if fix:
-        close_lost_series(out, keys)
     ready = usable(found)
     if as_json:
         checks = [{"id": d.id, "health": d.health, "detail": d.detail, "fix": d.fix} for d in found]
         emit_json({"usable": ready, "checks": checks})
+    if fix:
+        close_lost_series(out, keys)
     return 0 if ready else 3

@@ -79,15 +79,14 @@ def run_series(request: Request, asked: Asked, places: Places, wanted: Wanted | 
     return 130 if stopped else 0 if _shown_below(figures) else 1
 
 
-def close_lost_series(out: Path, keys: Path) -> int:
-    """Sign the records of series whose kit died, tell of each, and return how many there were."""
+def close_lost_series(out: Path, keys: Path) -> None:
+    """Sign the records of series whose kit died, and tell of each."""
     from kit.bundle.keys import load_or_create
     from kit.series.record import abandoned, close_lost
 
     closed = close_lost(out, load_or_create(keys)) if abandoned(out) else []
     for path in closed:
         note(f"series {path.parent.name} had lost its kit; its record is now {path}")
-    return len(closed)
 
 
 def _tell_power(runs: int) -> None:

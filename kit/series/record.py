@@ -28,7 +28,7 @@ from kit.bundle.keys import Signer, Trusted, seal
 from kit.bundle.predicate import Profile
 from kit.bundle.signed import find_key, read_file
 from kit.digest import Sha256, canonical_json, sha256_bytes, sha256_file
-from kit.errors import DigestMismatch
+from kit.errors import DigestMismatch, IntegrityError
 from kit.schema import validate
 from kit.store import write_atomic
 
@@ -147,16 +147,33 @@ def abandoned(out: Path) -> list[Path]:
 
 
 def close_lost(out: Path, signer: Signer) -> list[Path]:
-    """Sign the records of abandoned series below `out`; their runs must have been closed before."""
-    closed = []
+    """
+    Sign the records of abandoned series below `out`; their runs must have been closed before.
+
+    A series that another key planned is its owner's to close. Raises `IntegrityError` for a plan that cannot
+    be read; the other series have been closed by then.
+    """
+    closed: list[Path] = []
+    broken: IntegrityError | None = None
     for where in abandoned(out):
-        body, _, _ = read(where / PLAN, Trusted((signer.public,)))
-        closed.append(close(where, body.plan, signer, "the kit ended before the series did"))
+        try:
+            body, _, mine = read(where / PLAN, Trusted((signer.public,)))
+        except IntegrityError as e:  # one that cannot be closed must not keep the others open
+            lost = f"series {where.name} lost its kit, and its plan cannot be read: {e.message}"
+            broken = broken or type(e)(lost, f"keep {where} somewhere else")
+            continue
+        if mine:
+            closed.append(close(where, body.plan, signer, "the kit ended before the series did"))
+    if broken is not None:
+        raise broken
     return closed
 
 
 def _free(where: Path) -> bool:
-    lock = os.open(where / ".alive", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        lock = os.open(where / ".alive", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError:  # another user's
+        return False
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -13,7 +13,7 @@ from kit.bundle.keys import Trusted
 from kit.bundle.predicate import Audit, AuditCheck, Outcome, Profile, Series, Severity
 from kit.cli import run as speedrun
 from kit.digest import canonical_json
-from kit.errors import DigestMismatch, KitError, PrerequisiteError, SignatureError
+from kit.errors import DigestMismatch, IntegrityError, KitError, PrerequisiteError, SignatureError
 from kit.facts import facts_root
 from kit.metrics import fieller, mean_below
 from kit.series.conduct import Asked, order
@@ -267,6 +267,32 @@ def test_the_record_of_a_lost_series_is_written_later(series, trusted, press, tm
     found = opened_series(where, trusted)
     assert found.body.ended.reason == "the kit ended before the series did"
     assert len(found.body.ended.not_started) == 2
+    assert close_lost(tmp_path, press.MAKE.SIGNER) == []
+
+
+def test_a_lost_series_of_another_key_is_not_closed_in_its_name(series, press, tmp_path):
+    where = series(interleave=False, started=1, end=False)
+    before = {p.name: p.read_bytes() for p in where.iterdir()}
+    assert close_lost(tmp_path, press.MAKE.STRANGER) == []
+    assert {p.name: p.read_bytes() for p in where.iterdir()} == before
+
+
+@pytest.mark.parametrize("change", [lambda plan: b"{}", lambda plan: plan[:-9] + b"0" + plan[-8:]])
+def test_a_plan_that_cannot_be_read_keeps_no_other_series_open(series, press, tmp_path, change):
+    where = series(interleave=False, started=1, end=False)
+    broken = tmp_path / "s03-20200101T000000Z-00000000"
+    shutil.copytree(where, broken)
+    (broken / "plan.json").write_bytes(change((where / "plan.json").read_bytes()))
+    with pytest.raises(IntegrityError, match=f"{broken.name} lost its kit, .* cannot be read") as e:
+        close_lost(tmp_path, press.MAKE.SIGNER)
+    assert e.value.hint == f"keep {broken} somewhere else"
+    assert (where / "series.json").exists() and not (broken / "series.json").exists()
+
+
+def test_a_series_of_another_user_is_left_alone(series, press, tmp_path):
+    where = series(interleave=False, started=1, end=False)
+    (where / ".alive").unlink()
+    (where / ".alive").mkdir()  # as unopenable for root as a closed file is for others
     assert close_lost(tmp_path, press.MAKE.SIGNER) == []
 
 
