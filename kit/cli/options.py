@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 class Number(click.FloatRange):
-    """A number in a range; `nan` is in none, though no comparison says so."""
+    """A finite number in a range; `nan` is in none, though no comparison says so."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """See `click.FloatRange.convert`."""
         found = super().convert(value, param, ctx)
-        return self.fail(f"{value} is not a number.", param, ctx) if math.isnan(found) else found
+        return found if math.isfinite(found) else self.fail(f"{value} is not a number.", param, ctx)
 
 
 def default_store() -> Path:

@@ -9,6 +9,8 @@ import numpy as np
 from scipy import stats
 
 MOST_RUNS = 10_000
+FARTHEST = 1e6
+"""Standard errors from the bound; the power is 1 long before, and beyond 1e8 or so scipy gives NaN."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ def power(runs: int, sd: float, margin: float, alpha: float = 0.01) -> float:
         raise ValueError("power needs at least two runs, a positive sd and a level between 0 and 1")
     freedom = runs - 1
     critical = stats.t.ppf(1 - alpha, freedom)
-    return float(stats.nct.sf(critical, freedom, margin / sd * np.sqrt(runs)))
+    return float(stats.nct.sf(critical, freedom, min(margin / sd * np.sqrt(runs), FARTHEST)))
 
 
 def runs_needed(sd: float, margin: float, wanted: float = 0.8, alpha: float = 0.01) -> int:

@@ -16,7 +16,7 @@ def test_a_deadline_that_never_comes_is_refused(phase, value, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("option", ["--sd", "--margin"])
-@pytest.mark.parametrize("value", ["nan", "0", "-1"])
+@pytest.mark.parametrize("value", ["nan", "inf", "0", "-1"])
 def test_no_number_of_runs_is_named_for_what_cannot_be_measured(option, value, capsys):
     pytest.importorskip("scipy")
     assert run(["score", "--power", option, value]) == 2

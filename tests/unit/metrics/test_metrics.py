@@ -218,6 +218,12 @@ def test_the_runs_needed_are_the_fewest() -> None:
             metrics.runs_needed(0.0017, margin)
 
 
+@pytest.mark.parametrize(("sd", "margin"), [(1e-9, 0.002), (1e-320, 0.002), (0.0017, 1e300)])
+def test_a_margin_that_dwarfs_the_spread_is_always_shown(sd, margin):
+    assert metrics.power(2, sd, margin) == 1.0
+    assert metrics.runs_needed(sd, margin) == 2
+
+
 @pytest.mark.parametrize(
     ("ask", "said"),
     [
