@@ -69,3 +69,5 @@ CLAIM = re.compile(r"val[_ ]loss|train_time|step_avg|tel:")
 FALSE_CLAIM = re.compile(r"(val_loss:|val loss |tel:)\s*[0-9.]|train_time:\s*[0-9]")
 MAX_TEXT = 8192
 MAX_ITEMS = 1024
+MAX_PARTS = 32
+"""Of a dotted name that is spelled out: more than any that means something."""

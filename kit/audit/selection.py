@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from kit.audit.patterns import CRITERIA, CRITERION_OPTIONS, LOSSES, SELECTION
 
@@ -11,15 +12,36 @@ PLAIN = ("mean", "sum")
 """Reductions that take every token."""
 
 
-def picked(node: ast.AST) -> Iterator[str]:
+@dataclass(frozen=True, slots=True)
+class Within:
+    """Ids of the nodes of one tree in which something stands, at any depth; looked for once, not at each."""
+
+    losses: frozenset[int]
+    comparisons: frozenset[int]
+
+
+def within(tree: ast.AST) -> Within:
+    """Look for names of losses and for comparisons in a whole tree."""
+    losses: set[int] = set()
+    comparisons: set[int] = set()
+    for node in reversed(list(ast.walk(tree))):  # what is in a node comes before it
+        inside = [id(child) for child in ast.iter_child_nodes(node)]
+        if _is_of_losses(node) or not losses.isdisjoint(inside):
+            losses.add(id(node))
+        if isinstance(node, ast.Compare) or not comparisons.isdisjoint(inside):
+            comparisons.add(id(node))
+    return Within(frozenset(losses), frozenset(comparisons))
+
+
+def picked(node: ast.AST, seen: Within) -> Iterator[str]:
     """Yield what is done to losses by a call or an index; `losses.sort()` is one of `sort of losses`."""
     match node:
         case ast.Call(func=ast.Attribute(attr=name) | ast.Name(id=name)):
-            if name in SELECTION and _of_losses(node):
+            if name in SELECTION and id(node) in seen.losses:
                 yield f"{name} of losses"
             if name in CRITERIA:
                 yield from _options(name, node.keywords)
-        case ast.Subscript(slice=where) if _compares(where) and _of_losses(node):
+        case ast.Subscript(slice=where) if id(where) in seen.comparisons and id(node) in seen.losses:
             yield "losses picked by a comparison"
 
 
@@ -30,13 +52,8 @@ def _options(name: str, keywords: list[ast.keyword]) -> Iterator[str]:
             yield f"{name}({keyword.arg}={ast.unparse(keyword.value)[:40]})"
 
 
-def _of_losses(node: ast.AST) -> bool:
-    names = (n.id if isinstance(n, ast.Name) else n.attr for n in ast.walk(node) if isinstance(n, _NAMED))
-    return any(LOSSES.search(name) for name in names)
-
-
-def _compares(node: ast.AST) -> bool:
-    return any(isinstance(n, ast.Compare) for n in ast.walk(node))
-
-
-_NAMED = (ast.Name, ast.Attribute)
+def _is_of_losses(node: ast.AST) -> bool:
+    match node:
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return LOSSES.search(name) is not None
+    return False

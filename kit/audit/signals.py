@@ -28,6 +28,7 @@ from kit.audit.patterns import (
     FALSE_CLAIM,
     KNOWN_VARIABLES,
     MAX_ITEMS,
+    MAX_PARTS,
     MAX_TEXT,
     NETWORK,
     NVIDIA_SMI,
@@ -40,7 +41,7 @@ from kit.audit.patterns import (
     TIMER,
     WEIGHTS,
 )
-from kit.audit.selection import picked
+from kit.audit.selection import Within, picked, within
 from kit.audit.validation import settings
 
 
@@ -83,49 +84,60 @@ def parse(text: str) -> ast.Module:
 def signals(tree: ast.Module) -> Iterator[Signal]:
     """Yield every signal of one script, in no particular order."""
     names = _imported(tree)
+    seen = within(tree)
     prose = _docstrings(tree)
     for node in ast.walk(tree):
         if id(node) not in prose:
             line = getattr(node, "lineno", 0)
-            for rule, what in _of(node, names):
+            for rule, what in _of(node, names, seen):
                 yield Signal(rule, what, line)
 
 
-def _imported(tree: ast.Module) -> dict[str, str]:
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """Local names of imported things."""
+
+    full: dict[str, str]
+    """What each stands for."""
+    roots: frozenset[str]
+    """The first parts of those."""
+
+
+def _imported(tree: ast.Module) -> _Names:
     """Map local names to what they stand for: imports, and plain second names of imported things."""
-    names: dict[str, str] = {}
+    full: dict[str, str] = {}
     for node in ast.walk(tree):
         match node:
             case ast.Import(names=aliases):
                 for a in aliases:
-                    names[a.asname or a.name.split(".")[0]] = a.name if a.asname else a.name.split(".")[0]
+                    full[a.asname or a.name.split(".")[0]] = a.name if a.asname else a.name.split(".")[0]
             case ast.ImportFrom(module=str(module), names=aliases):
-                names |= {a.asname or a.name: f"{module}.{a.name}" for a in aliases}
+                full |= {a.asname or a.name: f"{module}.{a.name}" for a in aliases}
+    names = _Names(full, frozenset(name.split(".")[0] for name in full.values()))
     for node in ast.walk(tree):
         match node:
             case ast.Assign(targets=[ast.Name(id=name)], value=ast.Name() | ast.Attribute() as value):
-                if (
-                    (found := _spell(value, names))
-                    and found.split(".")[0] in _roots(names)
-                    and name not in names
-                ):
-                    names[name] = found
+                found = _spell(value, names)
+                if found.split(".")[0] in names.roots and name not in full:
+                    full[name] = found
     return names
 
 
-def _roots(names: dict[str, str]) -> set[str]:
-    return {full.split(".")[0] for full in names.values()}
+def _spell(node: ast.expr, names: _Names) -> str:
+    """
+    Return a dotted name with its first part spelled out; empty for anything else.
 
-
-def _spell(node: ast.expr, names: dict[str, str]) -> str:
-    """Return a dotted name with its first part spelled out; empty for anything else."""
-    match node:
-        case ast.Name(id=name):
-            return names.get(name, name)
-        case ast.Attribute(value=value, attr=attr):
-            head = _spell(value, names)
-            return f"{head}.{attr}" if head else f"?.{attr}"
-    return ""
+    Of a longer name than any that means something, the last parts; what it begins with is a node of its own.
+    """
+    parts: list[str] = []
+    while isinstance(node, ast.Attribute) and len(parts) < MAX_PARTS:
+        parts.append(node.attr)
+        node = node.value
+    if isinstance(node, ast.Name):
+        parts.append(names.full.get(node.id, node.id))
+    elif parts:
+        parts.append("?")
+    return ".".join(reversed(parts))
 
 
 def _docstrings(tree: ast.Module) -> set[int]:
@@ -135,7 +147,7 @@ def _docstrings(tree: ast.Module) -> set[int]:
     }
 
 
-def _of(node: ast.AST, names: dict[str, str]) -> Iterator[tuple[Rule, str]]:
+def _of(node: ast.AST, names: _Names, seen: Within) -> Iterator[tuple[Rule, str]]:
     match node:
         case ast.Import(names=aliases):
             for a in aliases:
@@ -152,8 +164,8 @@ def _of(node: ast.AST, names: dict[str, str]) -> Iterator[tuple[Rule, str]]:
             yield from _bound(node, names)
         case ast.Attribute():
             yield from _reach(_spell(node, names))
-        case ast.Name(id=name) if name in names:
-            yield from _reach(names[name])
+        case ast.Name(id=name) if name in names.full:
+            yield from _reach(names.full[name])
         case ast.FunctionDef(name="print") | ast.ClassDef(name="print"):
             yield Rule.PATCH, "print"
         case ast.Subscript(value=value, ctx=ast.Store() | ast.Del()):
@@ -167,7 +179,7 @@ def _of(node: ast.AST, names: dict[str, str]) -> Iterator[tuple[Rule, str]]:
         case ast.Dict(keys=items) if len(items) > MAX_ITEMS:
             yield Rule.BLOB, f"a literal of {len(items)} entries"
     yield from ((Rule.DATA, said) for said in settings(node))
-    yield from ((Rule.SELECTION, said) for said in picked(node))
+    yield from ((Rule.SELECTION, said) for said in picked(node, seen))
 
 
 def _module(name: str) -> Iterator[tuple[Rule, str]]:
@@ -196,13 +208,13 @@ def _reach(full: str) -> Iterator[tuple[Rule, str]]:
         yield Rule.SURROUNDINGS, full
 
 
-def _call(node: ast.Call, names: dict[str, str]) -> Iterator[tuple[Rule, str]]:
+def _call(node: ast.Call, names: _Names) -> Iterator[tuple[Rule, str]]:
     full = _spell(node.func, names)
     if isinstance(node.func, ast.Name) and full in DYNAMIC_CALLS:
         yield Rule.DYNAMIC, f"{full}()"
     if full in ("setattr", "delattr", "object.__setattr__", "builtins.setattr") and node.args:
         target = _spell(node.args[0], names)
-        if target.split(".")[0] in _roots(names) and not SETTINGS.fullmatch(f"{target}.x"):
+        if target.split(".")[0] in names.roots and not SETTINGS.fullmatch(f"{target}.x"):
             yield Rule.PATCH, f"setattr({target})"
         if CONFIGS.fullmatch(target):
             yield Rule.COMPILER, f"setattr({target})"
@@ -231,7 +243,7 @@ def _is_nvidia_smi(node: ast.Call) -> bool:
     return False
 
 
-def _bound(node: ast.Attribute | ast.Name, names: dict[str, str]) -> Iterator[tuple[Rule, str]]:
+def _bound(node: ast.Attribute | ast.Name, names: _Names) -> Iterator[tuple[Rule, str]]:
     """Yield what assigning to or deleting a name says."""
     full = _spell(node, names)
     if isinstance(node, ast.Name):
@@ -241,7 +253,7 @@ def _bound(node: ast.Attribute | ast.Name, names: dict[str, str]) -> Iterator[tu
     if CONFIGS.fullmatch(full) and full != ALLOWED_CONFIG:
         yield Rule.COMPILER, f"{full} ="
     root = full.split(".")[0]
-    if not SETTINGS.fullmatch(full) and (root in _roots(names) or root in ("builtins", "__builtins__")):
+    if not SETTINGS.fullmatch(full) and (root in names.roots or root in ("builtins", "__builtins__")):
         yield Rule.PATCH, f"{full} ="
     if full.endswith((".__class__", ".__code__", ".__eq__", ".__dict__")):
         yield Rule.PATCH, f"{full.split('.')[-1]} ="
