@@ -50,8 +50,10 @@ def standing(predicate: Predicate, trusted: bool) -> Standing:
         return Standing(Tier.SELF_REPORTED, missing)
     if not any(_named(c, CANARY_TO_END) and c.outcome is Outcome.PASSED for c in checks):
         return Standing(Tier.SCREENED, "no canary ran to the end and passed")
-    if not any(_named(c, SELECTION) and c.outcome is Outcome.PASSED for c in checks):
+    if any(_named(c, SELECTION) and c.outcome is Outcome.FAILED for c in checks):
         return Standing(Tier.SCREENED, "the script picks among its losses, which a canary may not see")
+    if not any(_named(c, SELECTION) and c.outcome is Outcome.PASSED for c in checks):
+        return Standing(Tier.SCREENED, f"{SELECTION}, which looks for what a canary may not see, did not run")
     if not any(_named(c, HELD_OUT) and c.outcome is Outcome.PASSED for c in checks):
         return Standing(Tier.CANARY, "no held-out window was tried and passed")
     return Standing(Tier.CANARY_HELD_OUT, "")

@@ -77,4 +77,7 @@ def test_an_unknown_key_or_a_guest_near_the_clock_is_self_reported(result):
 def test_what_is_missing_is_said_until_nothing_is(result):
     assert "no source check" in standing(result(), trusted=True).missing
     assert "picks among its losses" in standing(result(PICKED, TRACE, CANARY), trusted=True).missing
+    for other in ((), (replace(SOURCE, outcome=Outcome.SKIPPED),)):
+        unseen = standing(result(check("source.timer"), TRACE, CANARY, *other), trusted=True)
+        assert unseen.missing.endswith("did not run") and "picks" not in unseen.missing
     assert standing(result(SOURCE, TRACE, CANARY, HELD_OUT), trusted=True).missing == ""
