@@ -12,7 +12,7 @@ from kit.cli.options import keys_option
 @click.command(name="unpack")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.option(
-    "--to", "folder", type=click.Path(path_type=Path), help="New folder.  [default: the file's name, bare]"
+    "--to", "folder", type=click.Path(path_type=Path), help="New folder.  [default: <run_id>.unpacked]"
 )
 @click.option(
     "--max-bytes", type=click.IntRange(min=1), default=64 << 30, show_default="64 GiB", help="Of the payload."

@@ -48,7 +48,7 @@ def read_papers(where: Path, trusted: Trusted, unfinished: bool = False) -> Pape
         return Papers(planned.plan, plan_sha256, None, {}, known)
     if not (where / RECORD).exists():
         raise PrerequisiteError(
-            f"{where.name} has not ended", "if its kit died: speedrun eval --runs ... closes it"
+            f"{where.name} has not ended", f"if its kit died: speedrun doctor --fix --out {where.parent}"
         )
     body, bundles, known_too = read(where / RECORD, trusted)
     ended = body.ended

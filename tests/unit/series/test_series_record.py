@@ -322,7 +322,8 @@ def test_the_command_verifies_and_answers(series, press, tmp_path, capsys):
 def test_what_is_no_series_or_has_not_ended_is_said(series, press, tmp_path, capsys):
     where = series(interleave=False, started=1, end=False)
     assert speedrun(["series", str(where), "--keys", str(tmp_path / "none")]) == 3
-    assert "has not ended" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "has not ended" in said and f"speedrun doctor --fix --out {tmp_path}" in said
     for other in (tmp_path / "absent", tmp_path / "r03-20260101T000000Z-00000000"):
         assert speedrun(["series", str(other), "--keys", str(tmp_path / "none")]) == 3
         assert "is no folder of a series" in capsys.readouterr().err
