@@ -6,14 +6,18 @@ import importlib.util
 import os
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 from errors_made import ErrorsMade
+from hypothesis import settings
 
 ASSETS = Path(__file__).parents[1] / "assets"
+settings.register_profile("unit", deadline=timedelta(seconds=5))  # a busy machine is no fault of an example
+settings.load_profile("unit")
 
 
 def pytest_configure(config: pytest.Config) -> None:
