@@ -30,6 +30,7 @@ from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
 from isal import isal_zlib
 
+from kit.cli.options import default_store
 from kit.engine import Engine
 from kit.facts import facts_root
 from kit.image import archive
@@ -298,7 +299,7 @@ def main() -> None:
     )
     parser.add_argument("--docker", default="docker", help="a docker program that can build with BuildKit")
     parser.add_argument("--pairs", type=int, default=3)
-    parser.add_argument("--store", type=Path, default=Path.home() / ".cache" / "speedrun-kit")
+    parser.add_argument("--store", type=Path, default=default_store())
     asked = parser.parse_args()
     store, ours = Store(asked.store), []
     lock = read_lock(read_spec(IMAGES, asked.era))
