@@ -40,7 +40,7 @@ OPERATOR = (
     ("signs with a key that the reader does not trust", "caught", "The tier stays self-reported."),
     ("leaves audits out", "caught", "Only checks that ran count; the tier falls."),
     ("picks the seed of canary and window, and shows the script beforehand", "not caught", "Unless a verifier issues it: `--audit-seed`."),
-    ("starts many runs and shows the best", "flagged", "Ids are reserved in order; missing ones are seen only by who holds the folder."),
+    ("starts many runs and shows the best", "flagged", "A board says how many runs of a row a series had reserved, and how many were chosen by who sent them."),
     ("runs on another machine than he says", "not caught", "The figures of the probe are his own words, too."),
     ("patches the kit", "not caught", "Version and commit are his own words, too."),
 )  # fmt: skip
