@@ -32,9 +32,17 @@ MAX_BOUND = 1 << 30
 
 
 def locate(path: Path) -> Path:
-    """Return the bundle's path; `path` is the bundle or its folder. Raises `PrerequisiteError` if absent."""
-    bundle = path / BUNDLE if path.is_dir() else path
-    if not bundle.exists():
+    """
+    Return the bundle's path; `path` is the bundle or its folder.
+
+    Raises `PrerequisiteError` if it is absent, or where this user may not look.
+    """
+    try:
+        bundle = path / BUNDLE if path.is_dir() else path
+        there = bundle.exists()
+    except OSError as e:
+        raise PrerequisiteError(f"cannot read {path}: {e.strerror}") from e
+    if not there:
         raise PrerequisiteError(f"{bundle} does not exist", "give a bundle, or the folder of a run")
     return bundle
 

@@ -56,6 +56,14 @@ def test_many_bundles_are_all_answered_and_the_worst_decides(assets, signer, hom
     assert results[1]["error"].startswith("step 6: ")
 
 
+def test_a_place_where_nobody_can_look_does_not_end_the_others(assets, signer, home, capsys):
+    paths = [str(home / ("x" * 300)), str(assets / "good.json")]
+    assert run(["bundle", "verify", *paths, "--key", signer, "--json"]) == 3
+    results = json.loads(capsys.readouterr().out)["results"]
+    assert [r["exit"] for r in results] == [3, 0]
+    assert results[0]["error"].startswith("cannot read ")
+
+
 def test_a_bundle_alone_needs_the_word(assets, signer, home, capsys):
     alone = home / "result.json"
     shutil.copy(assets / "good.json", alone)
