@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import click
+
+_UNUSUAL = re.compile(r"[^\n -~\ud800-\udfff]")
 
 
 def complain(message: str, hint: str = "") -> None:
@@ -32,8 +35,13 @@ def distrust(folder: Path) -> None:
 
 
 def emit_json(value: Any) -> None:
-    """Write one JSON object to stdout."""
-    click.echo(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False))
+    """
+    Write one JSON object to stdout.
+
+    Characters that would steer a terminal are escaped; what is no character, as in an odd path, is not.
+    """
+    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)
+    click.echo(_UNUSUAL.sub(lambda c: c[0] if c[0].isprintable() else json.dumps(c[0])[1:-1], text))
 
 
 def printable(text: str) -> str:

@@ -9,6 +9,7 @@ import pytest
 
 from kit import errors
 from kit.cli import COMMANDS, EXIT_CODES, run, speedrun
+from kit.cli.terminal import emit_json
 
 EXPECTED = {
     errors.UsageError: 2,
@@ -64,6 +65,15 @@ def test_control_characters_of_a_message_do_not_reach_the_terminal(monkeypatch, 
     monkeypatch.setattr(speedrun, "main", fail)
     run([])
     assert "\x1b[2J" not in capsys.readouterr().err
+
+
+def test_control_characters_in_json_are_escaped_and_mean_the_same(capsys):
+    value = {"said": "\x1b[2J \x9b2J \x7f \u202e \U000e0001 Grüße · 日本"}
+    emit_json(value)
+    out = capsys.readouterr().out
+    assert json.loads(out) == value
+    assert all(c.isprintable() or c == "\n" for c in out)
+    assert "Grüße · 日本" in out
 
 
 def test_an_unknown_command_is_a_usage_error():
