@@ -7,6 +7,7 @@ What a listing does with what is accepted is not decided here.
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ from kit.bundle.verdict import obstacles
 from kit.digest import sha256_bytes
 from kit.errors import KitError, PrerequisiteError
 from kit.facts import facts_root
-from kit.records import known
+from kit.records import known, load, own_digest
 from kit.series.papers import other_scripts
 from kit.submit import series as series_folder
 from kit.submit.entry import FILES, ROOT, Submitted, open_submitted, place_of
@@ -29,6 +30,7 @@ from kit.submit.whole import check_series
 
 MAX_RESULTS = 100_000
 EMPTY = sha256_bytes(b"")
+_record = functools.cache(load)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,11 +181,22 @@ def _alone(place: str, found: Submitted) -> Iterator[Finding]:
         yield Finding(place, Rule.LAYOUT, f"by its content its place is {right}")
     if not found.found.trusted:
         yield Finding(place, Rule.UNTRUSTED, f"the key {found.found.key_id} is not trusted")
-    if p.task.record not in known(facts_root() / "records"):
-        yield Finding(place, Rule.UNRANKED, f"this kit has no record {p.task.record}")
+    if why := _no_task(found):
+        yield Finding(place, Rule.UNRANKED, why)
     # A run that missed its target is a run: it is listed, and its score is 0.
     for reason in obstacles(replace(p, score=replace(p.score, verdict=Verdict.REACHED))):
         yield Finding(place, Rule.UNRANKED, reason)
+
+
+def _no_task(found: Submitted) -> str:
+    """Say why a board has no row for a run; a record's own script is an arm of a task, too."""
+    number, records = found.found.predicate.task.record, facts_root() / "records"
+    if number not in known(records):
+        return f"this kit has no record {number}"
+    record = _record(records, number)
+    if record.no_task is None or found.found.statement.subjects.submission == own_digest(record):
+        return ""
+    return f"record {number} starts no task: {record.no_task}"
 
 
 def _together(root: Path, opened: Sequence[Submitted]) -> Iterator[Finding]:

@@ -49,6 +49,19 @@ def test_laying_out_twice_gives_the_same_bytes_and_refuses_the_same_place(submit
         lay_out(found, Entry("an-agent"), tmp_path / "again")
 
 
+def test_a_run_where_no_task_starts_has_no_row_and_is_told_so_unless_it_is_the_records_own(
+    submit, trusted, press, monkeypatch
+):
+    script = b"# record 6\n"
+    monkeypatch.setattr("kit.submit.check.own_digest", lambda record: press.tree_of(script))
+    submit(1, record=6, next_record=7, script=script)
+    submit(2, record=6, next_record=7)
+    checked = check(submit.root, trusted)
+    (finding,) = checked.findings
+    assert finding.message.startswith("record 6 starts no task: ") and finding.rule is Rule.UNRANKED
+    assert len(checked.accepted) == 1
+
+
 def test_a_run_of_a_record_that_the_kit_has_not_is_refused_alone(submit, trusted):
     submit(1)
     submit(2, record=22, next_record=23)
