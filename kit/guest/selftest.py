@@ -50,6 +50,39 @@ def double(source, target, count):
     tl.store(target + at, 2 * tl.load(source + at, mask=kept), mask=kept)
 """
 
+OPERATOR = """\
+import torch
+from torch import Tensor
+
+
+@torch.library.custom_op("selftest::product", mutates_args=())
+def product(x: Tensor, w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    return x @ w.t(), x.clone(), w.clone()
+
+
+@product.register_fake
+def _(x, w):
+    return x @ w.t(), x.clone(), w.clone()
+
+
+@torch.library.custom_op("selftest::gradient", mutates_args=())
+def gradient(g: Tensor, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+    return g @ w, (x.t().contiguous() @ g).t()
+
+
+@gradient.register_fake
+def _(g, x, w):
+    return x.clone(), w.clone()
+
+
+def keep(ctx, inputs, output):
+    ctx.save_for_backward(*output[1:])
+    ctx.set_materialize_grads(False)
+
+
+product.register_autograd(lambda ctx, g, *_: gradient(g, *ctx.saved_tensors), setup_context=keep)
+"""
+
 
 class Skip(Exception):
     """There is nothing here to check; the message says why."""
@@ -143,6 +176,25 @@ def inductor():
     built = glob.glob(os.path.join(cache, "**", "*.so"), recursive=True)
     assert built, f"nothing was built in {cache}"
     return f"g++ built {len(built)} libraries, the numbers agree", {}
+
+
+def custom_operator():
+    """A compiled operator whose gradient has another memory layout than declared, as in records 19 to 21."""
+    if os.environ.get("TORCHINDUCTOR_SIZE_ASSERTS") != "0":
+        raise Skip("Inductor may refuse it here")
+    import torch
+
+    with tempfile.TemporaryDirectory(dir=".") as folder:
+        path = os.path.join(folder, "selftest_operator.py")
+        with open(path, "w") as f:
+            f.write(OPERATOR)
+        product = load("selftest_operator", path).product
+        x, w = torch.linspace(-1, 1, 32 * 48).reshape(32, 48), torch.linspace(-1, 1, 96 * 48).reshape(96, 48)
+        found, expected = w.clone().requires_grad_(), w.clone().requires_grad_()
+        torch.compile(lambda weight: product(x, weight)[0].square().sum())(found).backward()
+        (x @ expected.t()).square().sum().backward()
+    torch.testing.assert_close(found.grad, expected.grad)
+    return f"its gradient agrees, with strides {found.grad.stride()}", {}
 
 
 # ---------------------------------------------------------------------------------------- several processes
@@ -246,7 +298,9 @@ def kernel():
     return load("selftest_kernel", path).double
 
 
-CHECKS = (python, packages, numpy, torch, triton, c_extension, inductor, gloo, nccl, triton_kernel)
+CHECKS = (
+    python, packages, numpy, torch, triton, c_extension, inductor, custom_operator, gloo, nccl, triton_kernel,
+)  # fmt: skip
 
 
 def main():

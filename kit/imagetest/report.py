@@ -15,8 +15,8 @@ from kit.run.result import Stream
 from kit.schema import parse_json, validate
 
 CHECKS = (
-    "python", "packages", "numpy", "torch", "triton", "c-extension", "inductor", "gloo", "nccl",
-    "triton-kernel",
+    "python", "packages", "numpy", "torch", "triton", "c-extension", "inductor", "custom-operator",
+    "gloo", "nccl", "triton-kernel",
 )  # fmt: skip
 """What the guest reports, in this order."""
 

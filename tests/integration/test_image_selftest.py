@@ -17,7 +17,7 @@ from kit.store import Store
 
 pytestmark = [pytest.mark.container, pytest.mark.network]
 
-NOT_HERE = {"triton", "nccl", "triton-kernel"}
+NOT_HERE = {"triton", "custom-operator", "nccl", "triton-kernel"}
 """What a CPU image cannot show."""
 
 

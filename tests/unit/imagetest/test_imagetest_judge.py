@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from kit.imagetest.judge import Expected, ending, isolation, judge
+from kit.image.lock import read_lock
+from kit.image.spec import read_spec
+from kit.imagetest.judge import Expected, ending, expected, isolation, judge
 from kit.imagetest.report import CHECKS, Answer, Outcome, Report
+from kit.records import load
 from kit.run.probe import Probe, ProbeCheck
 from kit.run.result import RunResult, RunStatus, Teardown, Usage
 from kit.run.runtime.port import Enforcement
 from kit.run.spec import RuntimeName
 
+IMAGES = Path(__file__).parents[3] / "images"
 PACKAGES = {"numpy": "2.1.2", "torch": "2.4.1", "triton": "3.0.0"}
 CUDA = Expected(
     packages=tuple(PACKAGES.items()),
     components=(("python", "3.11.2"), ("torch", "2.4.1+cu121")),
     no_gpus=None,
+    unchecked_layouts=True,
 )
 CPU = Expected(
     packages=(("numpy", "2.1.2"), ("torch", "2.4.1")),
@@ -94,6 +100,18 @@ def test_triton_may_be_skipped_only_where_the_lock_has_none():
     )
     assert failed(skipped, CPU) == {}
     assert "triton" in failed(skipped, CUDA)
+
+
+def test_an_operator_may_be_skipped_only_where_the_image_does_not_promise_to_take_it():
+    skips = answers(custom_operator=said("custom-operator", Outcome.SKIPPED, "not here"))
+    assert failed(skips, replace(CUDA, unchecked_layouts=False)) == {}
+    assert "custom-operator" in failed(skips, CUDA)
+
+
+def test_the_era_whose_records_have_such_an_operator_promises_it_and_no_other_does():
+    eras = [read_spec(IMAGES, folder.name) for folder in IMAGES.iterdir() if folder.is_dir()]
+    promise = {spec.era for spec in eras if expected(spec, read_lock(spec), None).unchecked_layouts}
+    assert promise == {load(IMAGES.parent / "records", n).era for n in (19, 20, 21)}
 
 
 def test_gpu_checks_are_skipped_for_the_hosts_reason_and_never_with_gpus():
