@@ -63,6 +63,8 @@ def main() -> None:
     a.logs.mkdir(parents=True, exist_ok=True)
     machine = Machine(a.data, a.logs, a.logs)
     names = a.only or sorted(f.stem for f in a.scripts.glob("*.py"))
+    if missing := [name for name in names if not (a.scripts / f"{name}.py").is_file()]:
+        p.error(f"{a.scripts} has no {missing[0]}.py")
     lock = threading.Lock()
     free: SimpleQueue[int] = SimpleQueue()
     for n in range(a.jobs):
