@@ -12,6 +12,7 @@ import click
 from kit.cli.interrupt import cancellable
 from kit.cli.options import Number, docker_socket, keys_option, mirror_option, store_option
 from kit.cli.terminal import emit_json, note
+from kit.errors import UsageError
 
 if TYPE_CHECKING:
     from kit.evaluate.conduct import Listener, Outcome
@@ -122,17 +123,22 @@ def command(**options: Any) -> int:
     from kit.evaluate.plan import draft
     from kit.evaluate.prepare import prepared
 
+    several = options["runs"] > 1 or options["interleave"]
+    if options["stop_on_failure"] and not several:
+        raise UsageError("--stop-on-failure is about a series", "pass --runs N, too, or leave it out")
     request = _request(options)
     places = places_of(options["store"], options["mirror"], options["keys"], options["out"])
     asked = wanted((options["audits"] or "").replace(",", " ").split(), options["audit_seed"])
     plan = draft(request, places)
     if options["plan_only"]:
         _show_plan(plan, places, options["as_json"])
+        if several:
+            note("a series: this is the plan of each of its runs of the submission")
         return 0
     for folder in close_lost(places.out, places.keys):
         note(f"run {folder.run_id} had lost its kit; its record is now {folder.result}")
     close_lost_series(places.out, places.keys)
-    if options["runs"] > 1 or options["interleave"]:
+    if several:
         return run_series(request, _asked(options), places, asked, options["as_json"])
     with prepared(plan, places) as ready, cancellable() as cancelled:
         machine(ready.preflight)

@@ -81,7 +81,7 @@ class Live:
         clocks = f"host {(point.host_ns or 0) / 1e9:.1f} s"
         if point.train_time_ms is not None:
             clocks += f", its own clock {point.train_time_ms / 1e3:.1f} s"
-        line = f"             step {point.step}/{point.total_steps}{loss}  ({clocks})"
+        line = f"             step {point.step}/{point.total_steps or '?'}{loss}  ({clocks})"
         click.echo(line, err=True, nl=not self._tty or point.val_loss is not None)
 
     def _clear(self) -> None:

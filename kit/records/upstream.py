@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO, cast
 
 from kit.errors import NetworkError, PrerequisiteError
 from kit.store import Artifact, Progress
@@ -29,18 +30,27 @@ class MirrorFile:
         argv = ["git", "-c", "safe.directory=*", "-C", str(self.git_dir), "cat-file", "blob", self.name]
         alone = {**os.environ, "GIT_ALLOW_PROTOCOL": "", "GIT_NO_LAZY_FETCH": "1"}
         try:
-            done = subprocess.run(argv, capture_output=True, check=False, stdin=subprocess.DEVNULL, env=alone)
+            with (
+                tempfile.TemporaryFile() as words,
+                subprocess.Popen(
+                    argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=words, env=alone
+                ) as git,
+            ):
+                with cast("IO[bytes]", git.stdout) as out:
+                    data = out.read(artifact.size + 1)  # one more is enough to be another file
+                failed = git.wait() != 0 and len(data) <= artifact.size
+                words.seek(0)
+                said = words.read(4096).decode("utf-8", "replace").strip().splitlines() or ["git failed"]
         except FileNotFoundError as e:
             raise PrerequisiteError("git is not installed", "install git, or leave --mirror out") from e
         except OSError as e:
             again = "install git again, or leave --mirror out"
             raise PrerequisiteError(f"cannot start git: {e.strerror}", again) from e
-        if done.returncode:
-            lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["git failed"]
-            raise PrerequisiteError(f"{self.name} is not in that git directory ({lines[-1][:200]})")
+        if failed:
+            raise PrerequisiteError(f"{self.name} is not in that git directory ({said[-1][:200]})")
         sink.truncate(0)
-        sink.write(done.stdout)
-        progress(artifact.name, len(done.stdout), artifact.size)
+        sink.write(data)
+        progress(artifact.name, len(data), artifact.size)
 
 
 class HttpsFile:

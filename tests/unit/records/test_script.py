@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import http.server
+import io
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from kit.records import Record, ScriptFile, ScriptSource, UpstreamFile, fetch_sc
 from kit.records.record import Change, Edit
 from kit.records.script import apply_edit
 from kit.records.upstream import HttpsFile, MirrorFile
-from kit.store import Store
+from kit.store import Artifact, Store, no_progress
 from kit.submission import load_submission
 
 SCRIPT = b"import sys\n# print('a')\nif True:\n    #     print('b')\n    # pass\n    x = 1\n"
@@ -108,6 +109,17 @@ def test_a_mirror_that_says_where_to_fetch_what_it_lacks_runs_nothing(
             record_of(upstream[1]), Store(tmp_path / "store"), [MirrorFile(mirror, upstream[1], PATH)]
         )
     assert not witness.exists()
+
+
+def test_a_file_of_a_mirror_that_is_larger_than_promised_is_not_read_to_its_end(
+    upstream: tuple[Path, str],
+) -> None:
+    folder, _ = upstream
+    sink = io.BytesIO()
+    (folder / PATH).write_bytes(bytes(8 << 20))  # more than a pipe holds: git is still writing
+    git(folder, "commit", "-qam", "larger")
+    MirrorFile(folder, "HEAD", PATH).fetch(Artifact(PATH, 100, sha256_bytes(b"")), sink, 0, no_progress)
+    assert len(sink.getvalue()) == 101, "enough to be refused by its size"
 
 
 def test_other_bytes_than_promised_are_refused(upstream: tuple[Path, str], tmp_path: Path) -> None:
