@@ -71,3 +71,5 @@ MAX_TEXT = 8192
 MAX_ITEMS = 1024
 MAX_PARTS = 32
 """Of a dotted name that is spelled out: more than any that means something."""
+REACHED = {"builtins", "os", "subprocess", "sys", "time", "torch"}
+"""Modules that other modules hold as attributes: `torch.os.path.os.system` is `os.system`."""

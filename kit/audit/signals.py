@@ -36,6 +36,7 @@ from kit.audit.patterns import (
     OUTPUT,
     PROCESS,
     PROCESS_CALLS,
+    REACHED,
     SETTINGS,
     SURROUNDINGS,
     TIMER,
@@ -103,6 +104,10 @@ class _Names:
     """The first parts of those."""
 
 
+_CUT = "…"
+"""Stands for the first parts of a name that is too long; whatever they are, the name is no plain one."""
+
+
 def _imported(tree: ast.Module) -> _Names:
     """Map local names to what they stand for: imports, and plain second names of imported things."""
     full: dict[str, str] = {}
@@ -113,7 +118,7 @@ def _imported(tree: ast.Module) -> _Names:
                     full[a.asname or a.name.split(".")[0]] = a.name if a.asname else a.name.split(".")[0]
             case ast.ImportFrom(module=str(module), names=aliases):
                 full |= {a.asname or a.name: f"{module}.{a.name}" for a in aliases}
-    names = _Names(full, frozenset(name.split(".")[0] for name in full.values()))
+    names = _Names(full, frozenset({_CUT, *(name.split(".")[0] for name in full.values())}))
     for node in ast.walk(tree):
         match node:
             case ast.Assign(targets=[ast.Name(id=name)], value=ast.Name() | ast.Attribute() as value):
@@ -127,16 +132,20 @@ def _spell(node: ast.expr, names: _Names) -> str:
     """
     Return a dotted name with its first part spelled out; empty for anything else.
 
-    Of a longer name than any that means something, the last parts; what it begins with is a node of its own.
+    What is reached through one module after another is spelled from the last of them. Of a longer name than
+    any that means something, the last parts; what it begins with is a node of its own.
     """
     parts: list[str] = []
     while isinstance(node, ast.Attribute) and len(parts) < MAX_PARTS:
         parts.append(node.attr)
         node = node.value
     if isinstance(node, ast.Name):
-        parts.append(names.full.get(node.id, node.id))
+        parts += reversed(names.full.get(node.id, node.id).split("."))
     elif parts:
-        parts.append("?")
+        parts.append(_CUT if isinstance(node, ast.Attribute) else "?")
+    if parts and parts[-1] in names.roots:
+        again = next((n for n, part in enumerate(parts[1:-1], 1) if part in REACHED), len(parts))
+        parts = parts[: again + 1]
     return ".".join(reversed(parts))
 
 

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from kit.audit import source
+from kit.audit.finding import Outcome
 from kit.audit.source import SourceFile
 
 SECONDS = 6.0
@@ -32,3 +33,29 @@ def test_of_a_name_without_end_its_beginning_and_its_end_are_seen() -> None:
     found = {f.id: f.detail for f in source.judge((SourceFile("train_gpt2.py", text.encode()),), ())}
     assert "torch.hub.load" in found["source.weights"]
     assert "__globals__" in found["source.dynamic"]
+
+
+LONG = "torch" + ".nn.functional.torch" * 12
+BESIDE = {
+    f"import torch\n{LONG}.nn.functional.cross_entropy = 1": "source.patch",
+    f"import torch\nF = {LONG}.nn.functional\nF.cross_entropy = 1": "source.patch",
+    f"import torch\nsetattr({LONG}.nn.functional, 'cross_entropy', 1)": "source.patch",
+    f"import torch as t\nt{'.nn' * 40}.cross_entropy = 1": "source.patch",
+    f"import torch\n{LONG}._inductor.config.max_autotune = True": "source.compiler",
+    "import os\nos.path.os.system('true')": "source.process",
+    "import torch\ntorch.os._exit(0)": "source.process",
+    "import torch.nn.functional as F\nF.torch.hub.load('x')": "source.weights",
+    "import torch\ntorch.sys.modules['x'] = 1": "source.dynamic",
+}
+
+
+@pytest.mark.parametrize(("text", "rule"), BESIDE.items())
+def test_a_name_that_goes_round_through_other_modules_hides_nothing(text: str, rule: str) -> None:
+    found = {f.id: f for f in source.judge((SourceFile("train_gpt2.py", text.encode()),), ())}
+    assert found[rule].outcome is Outcome.FAILED
+
+
+@pytest.mark.parametrize("text", ["import time\nt = time.time", "import torch\nself.sys.path.x = torch.time"])
+def test_a_name_that_only_looks_like_that_is_left_as_it_is(text: str) -> None:
+    found = source.judge((SourceFile("train_gpt2.py", text.encode()),), ())
+    assert {f.outcome for f in found if f.id in ("source.patch", "source.dynamic")} == {Outcome.PASSED}
