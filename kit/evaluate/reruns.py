@@ -270,14 +270,19 @@ def _held_out(bench: Bench, spec: RunSpec, result: RunResult, theirs: RunResult)
 
 
 def course(result: RunResult, points: tuple[Point, ...]) -> Course:
-    """Return how a run went, as the rules of ranked runs look at it; `points` are all of its claims."""
+    """
+    Return how a run went, as the rules of ranked runs look at it; `points` are all of its claims.
+
+    The time of a run that did not complete is nobody's measure: it has none.
+    """
     times = {t.phase: t.seconds for t in result.phases}
     trained = Phase.TRAINING in times or Phase.TEARDOWN in times
     last = result.points[-1] if result.points else None
+    end = last if _last(result) is not None else None
     return Course(
         warmup_s=times.get(Phase.START, 0.0) + times.get(Phase.WARMUP, 0.0) if trained else None,
-        to_last_val_s=last.host_ns / 1e9 if last and last.host_ns is not None else None,
-        claimed_s=last.train_time_ms / 1e3 if last and last.train_time_ms is not None else None,
+        to_last_val_s=end.host_ns / 1e9 if end and end.host_ns is not None else None,
+        claimed_s=end.train_time_ms / 1e3 if end and end.train_time_ms is not None else None,
         steps=last.total_steps if last else None,
         validation_s=baseline.validation_s(points),
     )

@@ -101,3 +101,14 @@ def test_what_the_operator_cancelled_is_not_called_a_run_that_did_not_complete(j
 def test_nothing_is_run_again_after_a_run_that_did_not_complete(judged, ready):
     skipped, ids = judged(result=lost_result(ready[0].spec, "it died"))
     assert set(skipped.values()) == {"the run itself did not complete"} and len(skipped) == len(ids) == 3
+
+
+def test_a_start_script_that_crashed_half_way_measures_no_time(ready):
+    spec = ready[0].spec
+    half = replace(completed(spec), status=RunStatus.CRASHED, points=(Point(4, 9, 4.1, 3000, 4 * 10**9),))
+    found = reruns.course(half, half.points)
+    assert found.claimed_s is None and found.outside_s is None and found.steps == 9
+    whole = reruns.course(completed(spec), POINTS)
+    assert (whole.claimed_s, whole.outside_s) == (8.0, 2.0)
+    ids = {f.id: f.outcome for f in reruns.baseline.judge(whole, found)}
+    assert ids["baseline.speed"] == "skipped" and ids["baseline.excess"] == "skipped"
