@@ -16,7 +16,7 @@ from typing import Any
 from kit.digest import CHUNK, Sha256
 from kit.errors import DigestMismatch, IntegrityError
 from kit.image.build import Layout
-from kit.image.entry import plain_path, refusal, safe_target
+from kit.image.entry import UNREADABLE, plain_path, refusal, safe_target
 from kit.image.oci import blob_path
 from kit.store import Progress, Store, no_progress
 
@@ -115,7 +115,7 @@ def unpack_layer(blob: Path, diff_id: Sha256, root: Path, progress: Progress) ->
                 _unpack_one(tar, member, root, folders, f"layer {diff_id[:12]}")
         while source.read(CHUNK):
             pass
-    except (tarfile.TarError, ValueError, OverflowError) as e:
+    except UNREADABLE as e:
         raise IntegrityError(f"{blob}: cannot be unpacked: {e}", f"rm {blob}, and run it again") from e
     except OSError as e:
         if e.errno not in IMPOSSIBLE:
