@@ -243,11 +243,12 @@ def _check(home: Path) -> None:
         sealed = (home / SEAL).read_text(encoding="utf-8", errors="surrogateescape")
         found = _listing(home / TREE)
     except OSError as e:
-        sealed, found = "", str(e)
+        raise _changed(home, str(e.filename)) from e
     if sealed != found:
-        rooms = " ".join(str(home.parent.parent / room) for room in (LAYERS, ROOTS))
-        changed = sorted(
-            set(sealed.splitlines()) ^ set(found.splitlines()), key=lambda line: line.split(" ", 3)[-1]
-        )
-        path = changed[0].split(" ", 3)[-1]
-        raise DigestMismatch(f"{home / TREE} has been changed, at {path}", f"rm -r {rooms}, and run it again")
+        differing = set(sealed.splitlines()) ^ set(found.splitlines())
+        raise _changed(home, min((line.split(" ", 3)[-1] for line in differing), default=SEAL))
+
+
+def _changed(home: Path, where: str) -> DigestMismatch:
+    rooms = " ".join(str(home.parent.parent / room) for room in (LAYERS, ROOTS))
+    return DigestMismatch(f"{home / TREE} has been changed, at {where}", f"rm -r {rooms}, and run it again")
