@@ -6,7 +6,6 @@ An adapter reads no clock and decides nothing: when to kill and what it meant is
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,8 +98,3 @@ def bootstrap(spec: RunSpec, submission: str) -> list[str]:
         *spec.folders,
         *spec.argv,
     ]
-
-
-def spelled(argv: Sequence[str]) -> str:
-    """Spell an argv for a person."""
-    return shlex.join(argv)

@@ -114,7 +114,7 @@ class RuncGuest:
         self, binary: str, state: Path, run_id: str, bundle: Path, group: str | None, enforcement: Enforcement
     ) -> None:
         self.enforcement = enforcement
-        self._binary, self._state, self._run_id, self._bundle = binary, state, run_id, bundle
+        self._state, self._run_id = state, run_id
         self._cgroup = Cgroup(group) if group else None
         self._pid_file = bundle / "pid"
         self._init: int | None = None
@@ -239,11 +239,6 @@ def reap(state: Path, run_id: str) -> bool:
             )
     group.remove()
     return not ((state / run_id).exists() or group.members() or processes.marked(run_id))
-
-
-def guests(state: Path) -> list[str]:
-    """Return the run ids whose guests runc still knows, sorted."""
-    return sorted(p.name for p in state.iterdir() if p.is_dir()) if state.is_dir() else []
 
 
 def installed() -> bool:
