@@ -19,7 +19,7 @@ from kit.run import processes
 from kit.run.runtime import dockerconfig, seccomp, ticket
 from kit.run.runtime.dockerconfig import LABEL, Terms
 from kit.run.runtime.dockerguest import DockerGuest
-from kit.run.runtime.port import Enforcement
+from kit.run.runtime.port import Enforcement, require_devices
 from kit.run.runtime.state import folder, own
 from kit.run.runtime.ticket import Stub, Ticket
 from kit.run.spec import ImageRef, RunSpec, RuntimeName
@@ -47,8 +47,7 @@ class Docker:
             raise UsageError(
                 "the docker runtime runs images alone, not this machine's own files", "use --runtime runc"
             )
-        if len(spec.gpu_devices) != spec.gpus:
-            raise RunError(f"{spec.gpus} GPUs are wanted, but {len(spec.gpu_devices)} were chosen")
+        require_devices(spec)
         with contextlib.closing(Engine(self.engine, START_PATIENCE_S)) as engine:
             about = engine.about()
             _refuse_blind(about, spec)

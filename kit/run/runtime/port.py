@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from kit.digest import Sha256
+from kit.errors import RunError
 from kit.run.result import Usage
 from kit.run.spec import RunSpec, RuntimeName
 
@@ -73,6 +74,12 @@ class Runtime(Protocol):
 
     def reaper(self, run_id: str) -> Sequence[str]:
         """Return what `kit.run.watcher` needs on its command line to end and remove this run's guest."""
+
+
+def require_devices(spec: RunSpec) -> None:
+    """Raise `RunError` unless the spec says which GPUs are meant."""
+    if len(spec.gpu_devices) != spec.gpus:
+        raise RunError(f"{spec.gpus} GPUs are wanted, but {len(spec.gpu_devices)} were chosen")
 
 
 BOOTSTRAP = """\

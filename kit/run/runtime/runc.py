@@ -26,7 +26,7 @@ from kit.run.cgroup import Cgroup
 from kit.run.driver import DriverFiles
 from kit.run.result import Usage
 from kit.run.runtime import hostimage, oci
-from kit.run.runtime.port import Enforcement
+from kit.run.runtime.port import Enforcement, require_devices
 from kit.run.runtime.state import folder as state_of
 from kit.run.runtime.state import own
 from kit.run.spec import RunSpec, RuntimeName
@@ -97,8 +97,7 @@ def driver_of(spec: RunSpec) -> DriverFiles | None:
 
     Raises `PrerequisiteError` if a file is missing, `RunError` if it is not said which GPUs are meant.
     """
-    if len(spec.gpu_devices) != spec.gpus:
-        raise RunError(f"{spec.gpus} GPUs are wanted, but {len(spec.gpu_devices)} were chosen")
+    require_devices(spec)
     return driver.find(tuple(gpu.minor for gpu in spec.gpu_devices)) if spec.gpus else None
 
 
