@@ -54,8 +54,11 @@ class Docker:
             terms = _terms(about, _image(engine, spec.image), scratch)
             request = dockerconfig.request(spec, terms)
             own(self.state)
-            slip = Ticket(self.state, spec.run_id, self.engine)
-            container, warnings = _create(engine, spec.run_id, request, slip)
+            with contextlib.ExitStack() as unused:
+                mine = unused.enter_context(contextlib.closing(Engine(self.engine)))
+                slip = Ticket(self.state, spec.run_id, self.engine)
+                container, warnings = _create(engine, spec.run_id, request, slip)
+                unused.pop_all()
             enforcement = Enforcement(
                 runtime=self.name,
                 version=f"{about.version} (podman)" if about.name is EngineName.PODMAN else about.version,
@@ -63,7 +66,7 @@ class Docker:
                 config_sha256=sha256_bytes(request),
                 not_enforced=(*terms.not_enforced, *warnings),
             )
-            guest = DockerGuest(Engine(self.engine), container, slip, enforcement)
+            guest = DockerGuest(mine, container, slip, enforcement)
             try:
                 _recheck(engine, container, terms.image)
                 guest.start(engine)
