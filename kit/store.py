@@ -78,7 +78,7 @@ class Store:
         """Tell whether the blob is here with the right size. Its bytes were checked when it was stored."""
         try:
             return self.blob(artifact.sha256).stat().st_size == artifact.size
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
 
     def room(self, name: str) -> Path:
