@@ -9,7 +9,7 @@ Everything the kit raises.
     + StaleLock          a lock was made from another version of its spec
     + SchemaError        a document is not of its declared form
     + SignatureError     a signature, key or envelope is not acceptable
-  - RunError             we could not do it: engine, disk, Slurm             (exit 5)
+  - RunError             we could not do it: engine, disk, network           (exit 5)
     + NetworkError       a source did not answer
     + EngineSilent       a container engine did not answer, or stopped answering
 

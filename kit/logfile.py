@@ -16,7 +16,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-SEPARATOR = b"=" * 100
 MAIN = "train_gpt2.py"
 """What the kit calls the script; the logs do not say its name."""
 

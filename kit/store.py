@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import hashlib
 import os
 import shutil
 import tempfile
@@ -23,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from kit.digest import CHUNK, Sha256, is_sha256
+from kit.digest import CHUNK, Sha256, is_sha256, sha256_bytes, sha256_file
 from kit.errors import DigestMismatch, KitError, NetworkError, PrerequisiteError, RunError
 
 ELSEWHERE = "choose another place with --store, --out, --keys or --to"
@@ -79,7 +78,7 @@ class Store:
         """Tell whether the blob is here with the right size. Its bytes were checked when it was stored."""
         try:
             return self.blob(artifact.sha256).stat().st_size == artifact.size
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
 
     def room(self, name: str) -> Path:
@@ -135,7 +134,7 @@ class Store:
 
     def _admit(self, partial: Path, artifact: Artifact, source: str) -> None:
         size = partial.stat().st_size
-        found = _digest_of(partial)
+        found = sha256_file(partial)
         if found != artifact.sha256:
             partial.unlink()
             short = f" ({size} of {artifact.size} bytes)" if size != artifact.size else ""
@@ -147,7 +146,7 @@ class Store:
 
     def put(self, data: bytes) -> Sha256:
         """Store bytes under their own digest and return it; a blob that was spoiled is replaced."""
-        sha256 = Sha256(hashlib.sha256(data).hexdigest())
+        sha256 = sha256_bytes(data)
         path = self.blob(sha256)
         with self.lock(f"blob-{sha256}"):
             if not path.exists() or path.read_bytes() != data:
@@ -223,11 +222,6 @@ def _held(folder: Path, wait: bool = False) -> Iterator[bool]:
         yield held
     finally:
         os.close(fd)
-
-
-def _digest_of(path: Path) -> Sha256:
-    with path.open("rb") as f:
-        return Sha256(hashlib.file_digest(f, "sha256").hexdigest())
 
 
 def make_folder(folder: Path) -> Path:

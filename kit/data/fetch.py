@@ -180,13 +180,20 @@ def _lay_out(
     digest = tree_digest({a.name: a.sha256 for a in wanted})
     folder = store.room("data") / f"shards-{digest[:16]}"
     if not _is_laid_out(folder, wanted, store):
-        with store.lock(f"data-{digest[:16]}"), store.staging("data") as staging:
-            for artifact in wanted:
-                memo.link(store.blob(artifact.sha256), staging / artifact.name)
-            shutil.rmtree(folder, ignore_errors=True)
-            staging.replace(folder)
+        with store.lock(f"data-{digest[:16]}"):
+            # another process may have done it meanwhile, and have a guest that reads this very folder
+            if not _is_laid_out(folder, wanted, store):
+                _replace(folder, wanted, store, memo)
     memo.save()
     return Shards(folder, wanted, statement.repo, statement.revision, statement.stated_by, pinned)
+
+
+def _replace(folder: Path, wanted: tuple[Artifact, ...], store: Store, memo: Memo) -> None:
+    with store.staging("data") as staging:
+        for artifact in wanted:
+            memo.link(store.blob(artifact.sha256), staging / artifact.name)
+        shutil.rmtree(folder, ignore_errors=True)
+        staging.replace(folder)
 
 
 def _is_laid_out(folder: Path, wanted: tuple[Artifact, ...], store: Store) -> bool:

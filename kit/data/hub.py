@@ -12,7 +12,7 @@ from kit.store import Artifact, Progress
 from kit.transfer import download
 
 EXTRA = "pip install 'speedrun-kit[hub]'"
-_ELSEWHERE = "check --revision and --endpoint"
+_ELSEWHERE = "check --endpoint, and the --revision that was given to: speedrun data lock"
 _OFFLINE = "check the network or --endpoint; with the shards at hand, use: speedrun data fetch --mirror DIR"
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import struct
 import sys
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,13 +105,6 @@ def read_tokens(path: Path, start: int = 0, count: int | None = None) -> array[i
     if len(tokens) != count:
         raise IntegrityError(f"shard {path} ended after {start + len(tokens)} tokens while it was read", _FIX)
     return _little(tokens)
-
-
-def iter_tokens(path: Path, block: int = 1 << 20) -> Iterator[int]:
-    """Yield every token in order, holding `block` of them in memory. Raises as `read_header` does."""
-    total = read_header(path).tokens
-    for start in range(0, total, block):
-        yield from read_tokens(path, start, min(block, total - start))
 
 
 def _little(tokens: array[int]) -> array[int]:

@@ -78,16 +78,17 @@ def sampled(lines: Iterable[bytes], count: int) -> Drawn:
     Read the samples that a guest printed: `sample I BASE64` lines and one `sampled N SUM SQUARES` line.
 
     A piece is little-endian uint16 tokens from position I on; SUM and SQUARES are of -log p over the N drawn
-    tokens. Raises `IntegrityError` if pieces are missing or the stream is not of `count` scored tokens.
+    tokens. Raises `IntegrityError` if pieces are missing, the stream is not of `count` scored tokens, or a
+    sum is no finite number.
     """
     tokens = array("H")
     summary: tuple[float, float] | None = None
     for line in lines:
         match line.split():
-            case [b"sample", at, piece] if int(at) == len(tokens) and len(piece) <= 2 * MAX_PIECE:
+            case [b"sample", at, piece] if at == b"%d" % len(tokens) and len(piece) <= 2 * MAX_PIECE:
                 tokens.extend(_piece(piece))
             case [b"sampled", _, cost, square]:
-                summary = float(cost), float(square)
+                summary = _sum(cost), _sum(square)
     if summary is None or len(tokens) != count + 1 or tokens[0] != BOS:
         raise IntegrityError(f"the sampler printed {len(tokens)} tokens of {count + 1}, or no summary")
     total, squares = summary
@@ -116,6 +117,16 @@ def windows(tokens: int, scored: int) -> int:
 def pick(seed: str, label: str, choices: int) -> int:
     """Return a number from 0 to `choices` - 1 that follows from the seed."""
     return int.from_bytes(_digest(f"pick/{seed}/{label}", 8), "big") % choices
+
+
+def _sum(text: bytes) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise IntegrityError(f"the sampler printed a sum that is no number: {text[:40]!r}")
+    return value
 
 
 def _piece(piece: bytes) -> array[int]:

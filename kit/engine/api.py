@@ -92,6 +92,7 @@ class Engine:
             raise PrerequisiteError(f"no engine answers at {url}", why_silent(self._path)) from e
         spoken = tuple(int(part) for part in self._api.api_version.split(".")[:2])
         if spoken < MINIMUM_API:
+            self.close()
             least = ".".join(map(str, MINIMUM_API))
             raise PrerequisiteError(
                 f"the engine at {url} speaks API {self._api.api_version}; the kit needs {least}",

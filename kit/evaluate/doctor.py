@@ -22,7 +22,7 @@ from kit.errors import KitError, PrerequisiteError
 from kit.evaluate import engines
 from kit.evaluate.lost import close_lost
 from kit.image.build import ensure_layout, survey
-from kit.run.folder import new_run_id, unfinished
+from kit.run.folder import is_owned, new_run_id, unfinished
 from kit.run.gpu import Sources, Wanted, preflight
 from kit.run.log import Grammar
 from kit.run.probe import probe
@@ -215,8 +215,10 @@ def _lost(out: Path, keys: Path, fix: bool) -> Diagnosis:
     if fix:
         closed = close_lost(out, keys)
         return Diagnosis("lost-runs", Health.OK, f"{len(closed)} records closed below {out}")
-    open_runs = unfinished(out)
-    if open_runs:
-        detail = f"{len(open_runs)} runs below {out} have no result; they may be running"
+    found = unfinished(out)
+    running = [folder for folder in found if is_owned(folder)]
+    if len(running) < len(found):
+        detail = f"{len(found) - len(running)} runs below {out} lost their kit and have no result"
         return Diagnosis("lost-runs", Health.BROKEN, detail, "speedrun doctor --fix")
-    return Diagnosis("lost-runs", Health.OK, f"none below {out}")
+    more = f"; {len(running)} running" if running else ""
+    return Diagnosis("lost-runs", Health.OK, f"none below {out}{more}")

@@ -15,7 +15,7 @@ from kit.bundle.folder import leave_key
 from kit.bundle.keys import Signer, load_or_create, seal
 from kit.bundle.statement import Statement, Subjects, parse, statement
 from kit.digest import sha256_bytes, sha256_file
-from kit.errors import KitError, RunError, SchemaError
+from kit.errors import KitError, PrerequisiteError, RunError, SchemaError
 from kit.run.folder import RunFolder, adopt, tidy, unfinished
 from kit.run.result import RunResult, RunStatus, Teardown, Usage
 from kit.run.runtime import docker, runc
@@ -80,8 +80,8 @@ def close_lost(out: Path, keys: Path) -> list[RunFolder]:
     """
     End and record every run below `out` that lost its kit; return them. Runs of a living kit are left alone.
 
-    Raises `RunError` if something of a guest cannot be ended, `SchemaError` for an intent that was changed;
-    the other runs have been closed by then.
+    Raises `RunError` if something of a guest cannot be ended, `SchemaError` for an intent that was changed,
+    `PrerequisiteError` for output that is gone; the other runs have been closed by then.
     """
     closed: list[RunFolder] = []
     broken: KitError | None = None
@@ -95,6 +95,11 @@ def close_lost(out: Path, keys: Path) -> list[RunFolder]:
                     closed.append(folder)
             except KitError as e:  # one that cannot be closed must not keep the others open
                 broken = broken or e
+            except OSError as e:
+                broken = broken or PrerequisiteError(
+                    f"run {folder.run_id} lost its kit, and cannot be recorded: {e.filename}: {e.strerror}",
+                    f"keep {folder.path} somewhere else",
+                )
     if broken is not None:
         raise broken
     return closed

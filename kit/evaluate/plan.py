@@ -28,7 +28,7 @@ from kit.run.log import Grammar
 from kit.run.runtime.hostimage import interpreter
 from kit.run.runtime.port import Runtime
 from kit.run.spec import GIB, WORKSPACE, Limits, RuntimeName
-from kit.submission import Submission, load_submission
+from kit.submission import ENTRY, Submission, load_submission
 
 REFERENCE = Path(__file__).resolve().parent.parent / "guest" / "train_reference.py"
 SITE = REFERENCE.parent / "site"
@@ -148,7 +148,7 @@ def _smoke(request: Request, places: Places, record: Record, submission: Submiss
         era=era,
         python=_python(request, era),
         script_args=submission.args if submission else smoke.guest.args,
-        entry=submission.entry if submission else "train_gpt2.py",
+        entry=submission.entry if submission else ENTRY,
         env=_environment(dict(smoke.guest.env), smoke.val_tokens),
         folders=("data", *record.script.folders),
         limits=Limits(memory=smoke.guest.memory, pids=512, shm=GIB, workspace=GIB, tmp=GIB),
@@ -180,7 +180,7 @@ def _full(request: Request, record: Record, submission: Submission | None) -> Pl
         entry=submission.entry if submission else record.script.entry,
         env=_environment({}, record.val_tokens),
         folders=("data", *record.script.folders),
-        limits=Limits(memory=machine.look().memory * 9 // 10),
+        limits=full_limits(),
         deadlines=request.overrides.applied(record.deadlines),
         untimed_steps=record.untimed_steps,
         world_size=gpus,
@@ -192,6 +192,11 @@ def _full(request: Request, record: Record, submission: Submission | None) -> Pl
         smoke=None,
         obstacles=against,
     )
+
+
+def full_limits() -> Limits:
+    """Return the limits of a full run: of the memory all but a tenth, which the machine itself needs."""
+    return Limits(memory=machine.look().memory * 9 // 10)
 
 
 def _environment(extra: dict[str, str], val_tokens: int) -> tuple[tuple[str, str], ...]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from kit.audit import baseline, canary, held_out
 from kit.audit.baseline import Course
 from kit.audit.canary import Rerun, Stream, Texture
+from kit.audit.check import Check
 from kit.audit.finding import Finding
 from kit.audit.source import SourceFile
 from kit.data import texture
@@ -35,9 +36,12 @@ from kit.run.runtime.port import Guest
 from kit.run.spec import Mount, Phase, RunSpec
 from kit.run.supervise import Watch, supervise
 from kit.run.watcher import watched
+from kit.submission import ENTRY
 
 SCREEN_LINES = 3
 """Validation lines after which a screen is ended; step 0 proves nothing."""
+NOT_COMPLETED = "the run itself did not complete"
+CANCELLED = "the operator cancelled"
 REQUESTED = {
     Texture.UNIFORM: Audit.UNIFORM,
     Texture.NGRAM: Audit.NGRAM,
@@ -119,7 +123,7 @@ class Bench:
         with tempfile.TemporaryDirectory(dir=self.folder.scratch, prefix="baseline-") as name:
             folder = Path(name)
             streams.write(folder, files)
-            argv = replace(plan, entry="train_gpt2.py", script_args=start_arguments(plan)).launcher()
+            argv = replace(plan, entry=ENTRY, script_args=start_arguments(plan)).launcher()
             yield replace(self.ready.spec, submission=folder, argv=argv)
 
 
@@ -151,18 +155,29 @@ def _canary(
 ) -> Finding:
     check = canary.check_for(kind)
     if claimed is None:
-        return check.skipped("the run itself did not complete")
+        return check.skipped(NOT_COMPLETED)
     if bench.cancelled():
-        return check.skipped("the operator cancelled")
-    try:
-        drawn = _drawn(bench, kind)
-        with bench.with_val(bench.ready.spec, _writer(bench, drawn)) as spec:
-            seen[kind] = again = bench.run(f"canary-{kind}", spec, lines)
-    except KitError as e:
-        return check.skipped(f"the rerun could not be made: {e.message}")
+        return check.skipped(CANCELLED)
+    return _made(check, lambda: _on_stream(bench, kind, claimed, lines, seen))
+
+
+def _on_stream(
+    bench: Bench, kind: Texture, claimed: float, lines: int | None, seen: dict[Texture, RunResult]
+) -> Finding:
+    drawn = _drawn(bench, kind)
+    with bench.with_val(bench.ready.spec, _writer(bench, drawn)) as spec:
+        seen[kind] = again = bench.run(f"canary-{kind}", spec, lines)
     stream = Stream(kind, drawn.floor, drawn.standard_error, drawn.scored, bench.wanted.seed)
     stopped = lines is not None and again.status is RunStatus.CANCELLED
     return canary.judge(stream, Rerun(again.status, again.points, stopped, again.wall_s), claimed)
+
+
+def _made(check: Check, rerun: Callable[[], Finding]) -> Finding:
+    """Return what a rerun showed; where it could not be made, its check alone is skipped."""
+    try:
+        return rerun()
+    except KitError as e:
+        return check.skipped(f"the rerun could not be made: {e.message}")
 
 
 def _drawn(bench: Bench, kind: Texture) -> Drawn:
@@ -190,32 +205,48 @@ def _writer(bench: Bench, drawn: Drawn) -> Callable[[Path], None]:
 
 
 def _against_start_script(bench: Bench, result: RunResult, uniform: RunResult | None) -> Iterator[Finding]:
-    if bench.baseline is None or bench.cancelled() or _last(result) is None:
-        why = (
-            "the start script is not at hand" if bench.baseline is None else "the run itself did not complete"
-        )
-        yield baseline.WARMUP.skipped(why)
+    if bench.baseline is None:
+        yield from _not_compared(bench, "the start script is not at hand")
+    elif _last(result) is None:
+        yield from _not_compared(bench, NOT_COMPLETED)
+    elif bench.cancelled():
+        yield from _not_compared(bench, CANCELLED)
+    else:
+        with bench.start_script(bench.baseline) as spec:
+            yield from _compared(bench, spec, result, uniform)
+
+
+def _not_compared(bench: Bench, why: str) -> Iterator[Finding]:
+    yield baseline.WARMUP.skipped(why)
+    if bench.wanted.has(Audit.HELD_OUT):
+        yield held_out.HELD_OUT.skipped(why)
+
+
+def _compared(bench: Bench, spec: RunSpec, result: RunResult, uniform: RunResult | None) -> Iterator[Finding]:
+    try:
+        theirs = bench.run("baseline", spec)
+        points = read_run(bench.log("baseline"), bench.stamps("baseline"), bench.ready.plan.grammar)
+    except KitError as e:
+        yield from _not_compared(bench, f"the start script could not be run: {e.message}")
         return
-    with bench.start_script(bench.baseline) as spec:
-        try:
-            theirs = bench.run("baseline", spec)
-            points = read_run(bench.log("baseline"), bench.stamps("baseline"), bench.ready.plan.grammar)
-            yield from _against(course(theirs, points), bench, result)
-            if uniform is not None:
-                drawn = _drawn(bench, Texture.UNIFORM)
-                with bench.with_val(spec, _writer(bench, drawn)) as noisy:
-                    again = bench.run("baseline-uniform", noisy)
-                yield canary.versus_baseline(uniform.points, again.points)
-            if bench.wanted.has(Audit.HELD_OUT):
-                yield _held_out(bench, spec, result, theirs)
-        except KitError as e:
-            yield baseline.WARMUP.skipped(f"the start script could not be run: {e.message}")
+    yield from _against(course(theirs, points), bench, result)
+    if uniform is not None:
+        yield _made(canary.VERSUS_BASELINE, lambda: _on_noise(bench, spec, uniform))
+    if bench.wanted.has(Audit.HELD_OUT):
+        yield _made(held_out.HELD_OUT, lambda: _held_out(bench, spec, result, theirs))
+
+
+def _on_noise(bench: Bench, spec: RunSpec, uniform: RunResult) -> Finding:
+    drawn = _drawn(bench, Texture.UNIFORM)
+    with bench.with_val(spec, _writer(bench, drawn)) as noisy:
+        again = bench.run("baseline-uniform", noisy)
+    return canary.versus_baseline(uniform.points, again.points)
 
 
 def _against(theirs: Course, bench: Bench, result: RunResult) -> tuple[Finding, ...]:
     """Compare the run with how its start script went."""
     if _last(result) is None:
-        return (baseline.WARMUP.skipped("the run itself did not complete"),)
+        return (baseline.WARMUP.skipped(NOT_COMPLETED),)
     return baseline.judge(course(result, bench.points()), theirs)
 
 
@@ -239,14 +270,19 @@ def _held_out(bench: Bench, spec: RunSpec, result: RunResult, theirs: RunResult)
 
 
 def course(result: RunResult, points: tuple[Point, ...]) -> Course:
-    """Return how a run went, as the rules of ranked runs look at it; `points` are all of its claims."""
+    """
+    Return how a run went, as the rules of ranked runs look at it; `points` are all of its claims.
+
+    The time of a run that did not complete is nobody's measure: it has none.
+    """
     times = {t.phase: t.seconds for t in result.phases}
     trained = Phase.TRAINING in times or Phase.TEARDOWN in times
     last = result.points[-1] if result.points else None
+    end = last if _last(result) is not None else None
     return Course(
         warmup_s=times.get(Phase.START, 0.0) + times.get(Phase.WARMUP, 0.0) if trained else None,
-        to_last_val_s=last.host_ns / 1e9 if last and last.host_ns is not None else None,
-        claimed_s=last.train_time_ms / 1e3 if last and last.train_time_ms is not None else None,
+        to_last_val_s=end.host_ns / 1e9 if end and end.host_ns is not None else None,
+        claimed_s=end.train_time_ms / 1e3 if end and end.train_time_ms is not None else None,
         steps=last.total_steps if last else None,
         validation_s=baseline.validation_s(points),
     )

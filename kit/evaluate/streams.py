@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from array import array
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,11 +13,12 @@ from kit.data import texture
 from kit.data.shard import HEADER_BYTES, TOKEN_BYTES, read_tokens, write_shard
 from kit.data.texture import Drawn
 from kit.digest import canonical_json, sha256_bytes, sha256_file
-from kit.errors import RunError
+from kit.errors import KitError, RunError
 from kit.evaluate.plan import REFERENCE
 from kit.evaluate.prepare import Prepared
 from kit.run.result import RunResult, RunStatus
 from kit.run.spec import RunSpec
+from kit.schema import read_json
 from kit.store import Store
 
 SAMPLER = REFERENCE.with_name("sample_reference.py")
@@ -51,7 +51,8 @@ def model(ready: Prepared, store: Store, seed: str, run: Sampling) -> Drawn:
     """
     Return samples of a reference model that a guest trains in the run's own image; `run` starts that guest.
 
-    The same seed, image and guest files give the stream of the store. Raises `RunError` if the guest fails.
+    The same seed, image and guest files give the stream of the store, unless that is not whole any more.
+    Raises `RunError` if the guest fails.
     """
     scripts = tuple(SourceFile(p.name, p.read_bytes()) for p in (REFERENCE, SAMPLER))
     smoke = ready.plan.smoke
@@ -63,15 +64,20 @@ def model(ready: Prepared, store: Store, seed: str, run: Sampling) -> Drawn:
         *own,
     )
     kept = store.room("canary") / _key(ready, scripts, arguments)
-    if not (kept / "stream.json").is_file():
-        with store.staging("canary") as staged:
-            folder = staged / "script"
-            folder.mkdir()
-            write(folder, scripts)
-            _keep(staged, _draw(ready, folder, arguments, run))
-            if not kept.exists():
+    found = _kept(kept)
+    if found is not None:
+        return found
+    with store.staging("canary") as staged:
+        folder = staged / "script"
+        folder.mkdir()
+        write(folder, scripts)
+        drawn = _draw(ready, folder, arguments, run)
+        _keep(staged, drawn)
+        with store.lock(f"canary-{kept.name}"):
+            if _kept(kept) is None:
+                shutil.rmtree(kept, ignore_errors=True)
                 staged.rename(kept)
-    return _kept(kept)
+    return drawn
 
 
 def _key(ready: Prepared, scripts: tuple[SourceFile, ...], arguments: tuple[str, ...]) -> str:
@@ -107,7 +113,13 @@ def _keep(folder: Path, drawn: Drawn) -> None:
     (folder / "stream.json").write_bytes(canonical_json(summary))
 
 
-def _kept(folder: Path) -> Drawn:
-    summary = json.loads((folder / "stream.json").read_bytes())
-    tokens: array[int] = read_tokens(folder / "stream.bin")
-    return Drawn(tokens, float(summary["floor"]), float(summary["standard_error"]))
+def _kept(folder: Path) -> Drawn | None:
+    """Return the stream in a folder of the store; None if it is not there, or not as it was written."""
+    stream = folder / "stream.bin"
+    try:
+        summary = read_json(folder / "stream.json")
+        if sha256_file(stream) != summary["sha256"]:
+            return None
+        return Drawn(read_tokens(stream), float(summary["floor"]), float(summary["standard_error"]))
+    except (KitError, OSError, KeyError, TypeError, ValueError):
+        return None

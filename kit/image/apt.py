@@ -159,7 +159,7 @@ class PrivateApt:
 
 
 def _run(argv: list[str], cwd: Path | None = None) -> str:
-    """Run apt with messages in English; raise `NetworkError` with the last of them."""
+    """Run apt with messages in English; raise `NetworkError` with its first error."""
     done = subprocess.run(["env", "LC_ALL=C", *argv], cwd=cwd, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         words = [line for line in done.stderr.splitlines() if line.startswith("E:")] or ["E: it said nothing"]

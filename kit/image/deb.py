@@ -15,7 +15,18 @@ from typing import IO, cast
 
 from kit.digest import CHUNK
 from kit.errors import IntegrityError
-from kit.image.entry import MAX_FILE, MERGED, Entry, Extent, Kind, folder, link, merged_path, refusal
+from kit.image.entry import (
+    MAX_FILE,
+    MERGED,
+    UNREADABLE,
+    Entry,
+    Extent,
+    Kind,
+    folder,
+    link,
+    merged_path,
+    refusal,
+)
 from kit.image.lock import Deb
 
 MAX_CONTROL = 16 << 20
@@ -23,9 +34,6 @@ MAX_DATA = 8 << 30
 """Bytes that a package may unpack to; and, beyond 64 MiB, `MAX_RATIO` times its own size."""
 MAX_RATIO = 100
 MAX_MEMBERS = 100_000
-
-UNREADABLE = (tarfile.TarError, ValueError, OverflowError, OSError)
-"""What tarfile raises for headers that state what cannot be: sizes below zero, or beyond any file."""
 
 _LEFT_OUT = re.compile(
     r"usr/share/(info|lintian|locale|man)/.*"
@@ -114,7 +122,7 @@ def _control(pieces: Iterator[bytes], deb: Deb) -> str:
             member = next((m for m in tar if m.name in ("./control", "control") and m.isreg()), None)
             data = None if member is None else tar.extractfile(member)
             text = "" if data is None else data.read().decode("utf-8")
-    except UNREADABLE as e:
+    except (*UNREADABLE, OSError) as e:
         raise IntegrityError(
             f"{deb.name}: control cannot be read: {e}", "this is not a Debian package"
         ) from e
@@ -148,7 +156,7 @@ def _entries(deb: Deb, spool: Path) -> Iterator[Entry]:
                         f"{deb.name}: has two members {entry.path}", "it is not fit for an image"
                     )
                 seen[entry.path] = entry
-    except UNREADABLE as e:
+    except (*UNREADABLE, OSError) as e:
         raise IntegrityError(f"{deb.name}: data cannot be read: {e}", "this is not a Debian package") from e
     return (e for e in seen.values() if not _LEFT_OUT.fullmatch(e.path))
 

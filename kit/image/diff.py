@@ -11,16 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from kit.digest import CHUNK, Sha256
+from kit.digest import CHUNK, Sha256, is_sha256
 from kit.errors import IntegrityError, PrerequisiteError, SchemaError, UsageError
 from kit.image.digest import read_identity
+from kit.image.entry import UNREADABLE
 from kit.image.index import canonical
 from kit.image.lock import read_lock
 from kit.image.oci import blob_path, read_manifest
 from kit.image.spec import eras, read_spec
-from kit.schema import parse_json
+from kit.schema import MAX_DOCUMENT, read_json
 from kit.store import Store
 
+_NOT_WHOLE = "this is not a whole OCI layout"
 _STATUS = "var/lib/dpkg/status"
 _DIST_INFO = re.compile(r".*/dist-packages/([^/]+)-([^/-]+)\.dist-info/RECORD")
 
@@ -176,9 +178,12 @@ def compare_layers(title: str, before: Path, after: Path) -> tuple[Change, ...]:
 def _entries(path: Path, file: IO[bytes]) -> dict[str, tarfile.TarInfo]:
     try:
         with tarfile.open(fileobj=file, mode="r:") as tar:
-            return {member.name: member for member in tar}
-    except tarfile.TarError as e:
+            members = list(tar)
+        if any(member.size < 0 for member in members):
+            raise ValueError("a size below zero")
+    except (*UNREADABLE, OSError) as e:
         raise IntegrityError(f"{path}: is no tar: {e}", f"rm {path}, and build it again") from e
+    return {member.name: member for member in members}
 
 
 def _difference(
@@ -261,17 +266,20 @@ def _of_era(era: str, images: Path, store: Store) -> Side:
 
 
 def _of_layout(name: str, folder: Path) -> Side:
-    where = str(folder / "index.json")
+    where = folder / "index.json"
     try:
-        index = parse_json((folder / "index.json").read_bytes(), where)
-        manifests = [Sha256(str(m["digest"]).removeprefix("sha256:")) for m in index["manifests"]]
+        manifests = [Sha256(str(m["digest"]).removeprefix("sha256:")) for m in read_json(where)["manifests"]]
         if len(manifests) != 1:
             raise UsageError(f"{where} names {len(manifests)} images", "take one apart with skopeo first")
+        if not is_sha256(manifests[0]):
+            raise TypeError("a digest of another kind")
         config, descriptors = read_manifest(folder, manifests[0])
-        document = parse_json(blob_path(folder, config.digest).read_bytes(), str(folder))
+        document = read_json(blob_path(folder, config.digest))
         titles = [str(h.get("created_by", "")).rpartition(": ")[2] for h in document.get("history", [])]
     except FileNotFoundError as e:
-        raise PrerequisiteError(f"{e.filename} is not there", "this is not a whole OCI layout") from e
+        raise PrerequisiteError(f"{e.filename} is not there", _NOT_WHOLE) from e
+    except PrerequisiteError as e:
+        raise PrerequisiteError(e.message, _NOT_WHOLE) from e
     except (KeyError, TypeError, AttributeError) as e:
         raise SchemaError(f"{where}: is not the index of an OCI layout") from e
     if len(set(titles)) != len(descriptors):
@@ -292,7 +300,9 @@ def _installed(layer: Path) -> Iterator[tuple[str, str, str]]:
             if (info := _DIST_INFO.fullmatch(path)) is not None:
                 yield "wheel", canonical(info[1]), info[2]
         if (status := found.get(_STATUS)) is not None:
-            text = os.pread(f.fileno(), status.size, status.offset_data).decode("utf-8", "replace")
+            text = os.pread(f.fileno(), min(status.size, MAX_DOCUMENT), status.offset_data).decode(
+                "utf-8", "replace"
+            )
             for stanza in text.split("\n\n"):
                 fields = dict(line.split(": ", 1) for line in stanza.splitlines() if ": " in line)
                 if "Package" in fields:

@@ -9,7 +9,7 @@ from kit.digest import Sha256, is_sha256
 from kit.errors import PrerequisiteError, SchemaError, StaleLock
 from kit.image.lock import Lock, lock_path
 from kit.image.spec import EraSpec
-from kit.schema import MAX_DOCUMENT
+from kit.schema import read_bounded
 from kit.store import write_atomic
 
 
@@ -65,9 +65,7 @@ def read_identity(spec: EraSpec, lock: Lock) -> Identity:
     path = digest_path(spec)
     command = f"speedrun image build {spec.era} --accept"
     try:
-        if path.stat().st_size > MAX_DOCUMENT:
-            raise SchemaError(f"{path}: larger than {MAX_DOCUMENT} bytes", command)
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_bounded(path).decode("utf-8").splitlines()
     except FileNotFoundError as e:
         raise PrerequisiteError(f"{path} does not exist", command) from e
     except UnicodeDecodeError as e:

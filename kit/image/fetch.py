@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import urllib.error
 import urllib.request
 from collections.abc import Iterable
 from pathlib import Path

@@ -31,11 +31,6 @@ class Plan:
     entries: tuple[Entry, ...]
     """Sorted by path, every folder before what it holds."""
 
-    @property
-    def size(self) -> int:
-        """Bytes of the files in it."""
-        return sum(e.size for e in self.entries)
-
 
 @dataclass(frozen=True, slots=True)
 class LayerFile:

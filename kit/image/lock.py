@@ -10,7 +10,7 @@ from typing import Any
 from kit.digest import Sha256, sha256_bytes
 from kit.errors import PrerequisiteError, SchemaError, StaleLock
 from kit.image.spec import EraSpec
-from kit.schema import parse_json, validate
+from kit.schema import parse_json, read_bounded, validate
 from kit.store import Artifact, write_atomic
 
 FORMAT = "speedrun-kit/lock.v1"
@@ -71,12 +71,13 @@ def read_lock(spec: EraSpec) -> Lock:
     Read the lock that belongs to `spec`.
 
     Raises `PrerequisiteError` if there is none, `StaleLock` if it was made from other bytes of
-    image.toml, `SchemaError` if it does not have its form. Whether the artifacts can be had is not checked.
+    image.toml, `SchemaError` if it does not have its form or is too large to have it. Whether the
+    artifacts can be had is not checked.
     """
     path = lock_path(spec)
     command = f"speedrun image lock {spec.era}"
     try:
-        data = path.read_bytes()
+        data = read_bounded(path)
     except FileNotFoundError as e:
         raise PrerequisiteError(f"{path} does not exist", command) from e
     lock = parse_lock(data, str(path))

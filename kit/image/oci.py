@@ -13,7 +13,7 @@ from kit.errors import DigestMismatch, SchemaError
 from kit.image.base import GUEST_UID
 from kit.image.layer import LayerFile
 from kit.image.spec import EraSpec
-from kit.schema import MAX_DOCUMENT, parse_json
+from kit.schema import parse_json, read_bounded
 
 INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
@@ -122,9 +122,7 @@ def read_manifest(layout: Path, digest: Sha256) -> tuple[Descriptor, tuple[Descr
     `FileNotFoundError` if it is not there. The blobs that it names are not checked.
     """
     path = blob_path(layout, digest)
-    if path.stat().st_size > MAX_DOCUMENT:
-        raise SchemaError(f"{path}: larger than {MAX_DOCUMENT} bytes")
-    data = path.read_bytes()
+    data = read_bounded(path)
     if sha256_bytes(data) != digest:
         raise DigestMismatch(f"{path} has been changed", f"remove {layout} and {path}, and run it again")
     document = parse_json(data, str(path))

@@ -16,7 +16,7 @@ from typing import Any
 from kit.digest import CHUNK, Sha256
 from kit.errors import DigestMismatch, IntegrityError
 from kit.image.build import Layout
-from kit.image.entry import plain_path, refusal, safe_target
+from kit.image.entry import UNREADABLE, plain_path, refusal, safe_target
 from kit.image.oci import blob_path
 from kit.store import Progress, Store, no_progress
 
@@ -115,7 +115,7 @@ def unpack_layer(blob: Path, diff_id: Sha256, root: Path, progress: Progress) ->
                 _unpack_one(tar, member, root, folders, f"layer {diff_id[:12]}")
         while source.read(CHUNK):
             pass
-    except (tarfile.TarError, ValueError, OverflowError) as e:
+    except UNREADABLE as e:
         raise IntegrityError(f"{blob}: cannot be unpacked: {e}", f"rm {blob}, and run it again") from e
     except OSError as e:
         if e.errno not in IMPOSSIBLE:
@@ -243,11 +243,12 @@ def _check(home: Path) -> None:
         sealed = (home / SEAL).read_text(encoding="utf-8", errors="surrogateescape")
         found = _listing(home / TREE)
     except OSError as e:
-        sealed, found = "", str(e)
+        raise _changed(home, str(e.filename)) from e
     if sealed != found:
-        rooms = " ".join(str(home.parent.parent / room) for room in (LAYERS, ROOTS))
-        changed = sorted(
-            set(sealed.splitlines()) ^ set(found.splitlines()), key=lambda line: line.split(" ", 3)[-1]
-        )
-        path = changed[0].split(" ", 3)[-1]
-        raise DigestMismatch(f"{home / TREE} has been changed, at {path}", f"rm -r {rooms}, and run it again")
+        differing = set(sealed.splitlines()) ^ set(found.splitlines())
+        raise _changed(home, min((line.split(" ", 3)[-1] for line in differing), default=SEAL))
+
+
+def _changed(home: Path, where: str) -> DigestMismatch:
+    rooms = " ".join(str(home.parent.parent / room) for room in (LAYERS, ROOTS))
+    return DigestMismatch(f"{home / TREE} has been changed, at {where}", f"rm -r {rooms}, and run it again")

@@ -11,14 +11,13 @@ from pathlib import Path
 from kit.deadlines import Deadlines
 from kit.errors import KitError, UsageError
 from kit.evaluate.gpus import cuda_of
-from kit.evaluate.plan import CACHES, search_path
+from kit.evaluate.plan import CACHES, full_limits, search_path
 from kit.evaluate.prepare import bring_image, gpu_variables
 from kit.image.build import Layout
 from kit.image.lock import read_lock
 from kit.image.spec import read_spec
 from kit.imagetest.judge import Check, ending, expected, isolation, judge
 from kit.imagetest.report import Outcome, last_words, read_report
-from kit.run import machine
 from kit.run.folder import new_run_id
 from kit.run.gpu import NO_GPUS, Preflight, Sources, Wanted, preflight
 from kit.run.log import Grammar
@@ -27,7 +26,7 @@ from kit.run.probe import Probe, probe
 from kit.run.release import await_release, proved
 from kit.run.result import RunResult, RunStatus
 from kit.run.runtime.port import Enforcement, Guest, Runtime
-from kit.run.spec import GpuDevice, ImageRef, Limits, RunSpec, RuntimeName
+from kit.run.spec import GpuDevice, ImageRef, RunSpec, RuntimeName
 from kit.run.supervise import Watch, supervise
 from kit.run.version import Version
 from kit.run.watcher import watched
@@ -141,7 +140,7 @@ def _run_spec(layout: Layout, image: ImageRef, ready: Preflight, submission: Pat
         submission=submission,
         argv=(PYTHON, SCRIPT.name),
         env=tuple(sorted({**path, **dict(layout.env), **CACHES, **gpu_variables(ready)}.items())),
-        limits=Limits(memory=machine.look().memory * 9 // 10),
+        limits=full_limits(),
         deadlines=Deadlines(start_s=TOTAL_S, warmup_s=TOTAL_S, total_s=TOTAL_S),
         gpus=len(ready.gpus),
         gpu_devices=tuple(GpuDevice(gpu.uuid, gpu.minor) for gpu in ready.gpus),

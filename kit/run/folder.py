@@ -1,12 +1,15 @@
 """
-The folder of one run: every path in it, its reservation and its claim to be alive. Writes no result itself.
+The folder of one run: its paths, its reservation, its claim to be alive, its end. Judges no run.
 
     <out>/<run_id>/intent.json      what was about to happen; stands until result.json does
                    result.json      the signed bundle
+                   signer.pem       the signer's public key; see `kit.bundle.folder`
                    submission/      the files that ran, read-only
                    guest.log        what the guest printed, raw
                    stamps           when each piece of it came
+                   audit/           output and stamps of the audits' reruns; see `kit.evaluate.reruns`
                    .alive           locked by the kit for as long as it works on this run
+                   .ballast         the room that the record will take on the disk
                    .scratch/        the engine's files; gone afterwards
 
 A run whose folder has an intent, no result and no living owner is lost, and somebody must say so.
@@ -178,6 +181,12 @@ def _locked(folder: RunFolder) -> Iterator[bool]:
         yield False
     finally:
         os.close(lock)
+
+
+def is_owned(folder: RunFolder) -> bool:
+    """Tell whether a living kit works on an unfinished run."""
+    with _locked(folder) as mine:
+        return not mine
 
 
 def unfinished(out: Path) -> list[RunFolder]:

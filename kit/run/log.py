@@ -226,10 +226,12 @@ def _claims(lines: list[bytes], grammar: Grammar) -> tuple[Point, ...]:
 
 def _bytes(path: Path) -> bytes:
     try:
-        if path.stat().st_size > MAX_LOG:
-            raise PrerequisiteError(f"{path} has more than {MAX_LOG} bytes: that is no log of this project")
-        return path.read_bytes()
+        with path.open("rb") as f:
+            data = f.read(MAX_LOG + 1)  # what a device or a pipe says of its size is nothing
     except FileNotFoundError as e:
         raise PrerequisiteError(f"{path} does not exist") from e
     except OSError as e:
         raise PrerequisiteError(f"cannot read {path}: {e.strerror}") from e
+    if len(data) > MAX_LOG:
+        raise PrerequisiteError(f"{path} has more than {MAX_LOG} bytes: that is no log of this project")
+    return data

@@ -1,4 +1,4 @@
-"""Asking from inside a guest what it could do: one short start with the run's own limits."""
+"""Asking from inside a guest what it could do: one short start with the run's own limits. Shuts nothing."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path, PurePosixPath
 
 from kit.deadlines import Deadlines
 from kit.errors import RunError, SchemaError
-from kit.run.log import Grammar
-from kit.run.result import RunStatus
+from kit.run.log import Grammar, read_pieces
+from kit.run.result import RunStatus, Stream
 from kit.run.runtime.port import Enforcement, Guest, Runtime
 from kit.run.spec import Mount, RunSpec
 from kit.run.supervise import Watch, supervise
@@ -68,14 +68,12 @@ def probe(runtime: Runtime, spec: RunSpec, python: str, scratch: Path) -> Probe:
             guests.append(runtime.start(asking, folder))
             return guests[0]
 
-        log = folder / "log"
-        result = supervise(asking, start, log, folder / "stamps", Grammar.STEP, Watch())
-        said = log.read_bytes()
+        log, stamps = folder / "log", folder / "stamps"
+        result = supervise(asking, start, log, stamps, Grammar.STEP, Watch())
+        words = log.read_bytes()[-300:].decode(errors="replace")
+        said = b"".join(piece.data for piece in read_pieces(log, stamps) if piece.stream is Stream.STDOUT)
     if result.status is not RunStatus.COMPLETED:
-        raise RunError(
-            f"the isolation probe did not finish: {result.reason}: {said[-300:].decode(errors='replace')}",
-            HINT,
-        )
+        raise RunError(f"the isolation probe did not finish: {result.reason}: {words}", HINT)
     return Probe(answers(said), guests[0].enforcement, time.monotonic() - began)
 
 

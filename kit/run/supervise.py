@@ -63,8 +63,8 @@ class _Session:
     claims: Claims
     watch: Watch
     started_ns: int
+    open_pipes: selectors.BaseSelector
     points: list[Point] = field(default_factory=list)
-    open_pipes: selectors.DefaultSelector = field(default_factory=selectors.DefaultSelector)
 
     def now_s(self) -> float:
         return (time.monotonic_ns() - self.started_ns) / 1e9
@@ -110,11 +110,15 @@ def supervise(
     """
     started_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
     started_ns = time.monotonic_ns()
-    with LogWriter(log, stamps, spec.limits) as writer, contextlib.closing(start()) as guest:
+    with (
+        LogWriter(log, stamps, spec.limits) as writer,
+        contextlib.closing(start()) as guest,
+        selectors.DefaultSelector() as pipes,
+    ):
         clock = PhaseClock(spec.deadlines, spec.untimed_steps)
-        session = _Session(guest, writer, clock, Claims(grammar), watch, started_ns)
-        session.open_pipes.register(guest.stdout, selectors.EVENT_READ, Stream.STDOUT)
-        session.open_pipes.register(guest.stderr, selectors.EVENT_READ, Stream.STDERR)
+        session = _Session(guest, writer, clock, Claims(grammar), watch, started_ns, pipes)
+        pipes.register(guest.stdout, selectors.EVENT_READ, Stream.STDOUT)
+        pipes.register(guest.stderr, selectors.EVENT_READ, Stream.STDERR)
         watch.phase(Phase.START, 0.0)
         try:
             end = _attend(session, spec.limits)

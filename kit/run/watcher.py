@@ -19,7 +19,8 @@ from pathlib import Path
 from kit.errors import RunError
 from kit.run.spec import RuntimeName
 
-READY_WITHIN_S = 20.0
+ENDS_WITHIN_S = 20.0
+"""How long a watcher that is not needed any more may take to end."""
 QUIET_ROUNDS = 3
 PAUSE_S = 0.1
 
@@ -45,7 +46,7 @@ def watched(reaper: Sequence[str]) -> Iterator[None]:
             process.stdin.close()
         process.stdout.close()
         try:
-            process.wait(timeout=READY_WITHIN_S)
+            process.wait(timeout=ENDS_WITHIN_S)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

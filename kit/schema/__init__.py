@@ -147,11 +147,22 @@ def parse_toml(data: bytes, where: str) -> dict[str, Any]:
         raise SchemaError(f"{where}: not valid TOML: {_short(e)}") from e
 
 
+def read_bounded(path: Path) -> bytes:
+    """
+    Return a file's bytes, at most `MAX_DOCUMENT`, whatever the file system says of its size.
+
+    Raises `SchemaError` if there are more, `OSError` as the file system gives it.
+    """
+    with path.open("rb") as f:
+        data = f.read(MAX_DOCUMENT + 1)
+    if len(data) > MAX_DOCUMENT:
+        raise SchemaError(f"{path}: larger than {MAX_DOCUMENT} bytes")
+    return data
+
+
 def _read(path: Path) -> bytes:
     try:
-        if path.stat().st_size > MAX_DOCUMENT:
-            raise SchemaError(f"{path}: larger than {MAX_DOCUMENT} bytes")
-        return path.read_bytes()
+        return read_bounded(path)
     except FileNotFoundError as e:
         raise PrerequisiteError(f"{path} does not exist") from e
     except OSError as e:

@@ -31,7 +31,7 @@ from kit.evaluate.request import Request
 from kit.facts import facts_root
 from kit.image.digest import digest_path, read_identity
 from kit.image.fetch import AptFetcher, PipFetcher, PoolFetcher, SnapshotFetcher
-from kit.image.lock import read_lock
+from kit.image.lock import lock_path, read_lock
 from kit.image.spec import read_spec
 from kit.records.upstream import MirrorFile
 from kit.run import log
@@ -61,12 +61,13 @@ def pipe(path: Path) -> Path:
     return path
 
 
-def promised(tmp: Path, data: bytes):
-    """Read an era's digest that says something else than it should."""
+def promised(tmp: Path, data: bytes, more: bytes = b""):
+    """Read an era's lock with `more` in front of it, and a digest that says something else than it should."""
     (tmp / "cpu").mkdir()
     for name in ("image.toml", "lock.json"):
         (tmp / "cpu" / name).write_bytes((facts_root() / "images" / "cpu" / name).read_bytes())
     spec = read_spec(tmp, "cpu")
+    lock_path(spec).write_bytes(more + lock_path(spec).read_bytes())
     digest_path(spec).write_bytes(data)
     read_identity(spec, read_lock(spec))
 
@@ -86,6 +87,11 @@ REFUSALS = {
     "a document beyond the limit": (
         SchemaError, "larger than",
         lambda t: read_json(large(t / "x", 65 << 20)),
+    ),
+    "a device for a document": (SchemaError, "larger than", lambda t: read_json(Path("/dev/zero"))),
+    "a device for a log": (PrerequisiteError, "has more than", lambda t: log.read_log(Path("/dev/zero"))),
+    "a lock that is too large": (
+        SchemaError, "larger than", lambda t: promised(t, b"", b" " * MAX_DOCUMENT),
     ),
     "no document": (PrerequisiteError, "does not exist", lambda t: read_json(t / "x")),
     "a folder for a document": (PrerequisiteError, "Is a directory", lambda t: read_json(t)),

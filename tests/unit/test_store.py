@@ -42,6 +42,14 @@ def test_a_transfer_that_broke_is_resumed_by_the_next_source(store):
     assert whole.offsets == [700]
 
 
+def test_a_store_below_a_file_holds_nothing_and_cannot_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    nowhere = Store(tmp_path / "file" / "store")
+    assert not nowhere.has(ARTIFACT)
+    with pytest.raises(PrerequisiteError, match=r"cannot write .*: Not a directory"):
+        nowhere.ensure(ARTIFACT, [Source(DATA)])
+
+
 def test_other_bytes_are_dropped_and_named(store):
     with pytest.raises(DigestMismatch, match=r"some\.bin from a source"):
         store.ensure(ARTIFACT, [Source(b"x" * len(DATA))])

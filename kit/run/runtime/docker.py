@@ -19,7 +19,7 @@ from kit.run import processes
 from kit.run.runtime import dockerconfig, seccomp, ticket
 from kit.run.runtime.dockerconfig import LABEL, Terms
 from kit.run.runtime.dockerguest import DockerGuest
-from kit.run.runtime.port import Enforcement
+from kit.run.runtime.port import Enforcement, require_devices
 from kit.run.runtime.state import folder, own
 from kit.run.runtime.ticket import Stub, Ticket
 from kit.run.spec import ImageRef, RunSpec, RuntimeName
@@ -47,16 +47,18 @@ class Docker:
             raise UsageError(
                 "the docker runtime runs images alone, not this machine's own files", "use --runtime runc"
             )
-        if len(spec.gpu_devices) != spec.gpus:
-            raise RunError(f"{spec.gpus} GPUs are wanted, but {len(spec.gpu_devices)} were chosen")
+        require_devices(spec)
         with contextlib.closing(Engine(self.engine, START_PATIENCE_S)) as engine:
             about = engine.about()
             _refuse_blind(about, spec)
             terms = _terms(about, _image(engine, spec.image), scratch)
             request = dockerconfig.request(spec, terms)
             own(self.state)
-            slip = Ticket(self.state, spec.run_id, self.engine)
-            container, warnings = _create(engine, spec.run_id, request, slip)
+            with contextlib.ExitStack() as unused:
+                mine = unused.enter_context(contextlib.closing(Engine(self.engine)))
+                slip = Ticket(self.state, spec.run_id, self.engine)
+                container, warnings = _create(engine, spec.run_id, request, slip)
+                unused.pop_all()
             enforcement = Enforcement(
                 runtime=self.name,
                 version=f"{about.version} (podman)" if about.name is EngineName.PODMAN else about.version,
@@ -64,7 +66,7 @@ class Docker:
                 config_sha256=sha256_bytes(request),
                 not_enforced=(*terms.not_enforced, *warnings),
             )
-            guest = DockerGuest(Engine(self.engine), container, slip, enforcement)
+            guest = DockerGuest(mine, container, slip, enforcement)
             try:
                 _recheck(engine, container, terms.image)
                 guest.start(engine)

@@ -7,7 +7,6 @@ pids, network, file system and uid are the machine's. Results are never ranked.
 
 from __future__ import annotations
 
-import os
 import platform
 import resource
 import shutil
@@ -130,8 +129,3 @@ def reap(run_id: str) -> bool:
     if found:
         time.sleep(0.05)
     return not processes.marked(run_id)
-
-
-def available() -> bool:
-    """Tell whether a shell is here, which is all that this runtime needs."""
-    return os.access("/bin/sh", os.X_OK)

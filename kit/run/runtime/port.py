@@ -6,13 +6,13 @@ An adapter reads no clock and decides nothing: when to kill and what it meant is
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from kit.digest import Sha256
+from kit.errors import RunError
 from kit.run.result import Usage
 from kit.run.spec import RunSpec, RuntimeName
 
@@ -76,6 +76,12 @@ class Runtime(Protocol):
         """Return what `kit.run.watcher` needs on its command line to end and remove this run's guest."""
 
 
+def require_devices(spec: RunSpec) -> None:
+    """Raise `RunError` unless the spec says which GPUs are meant."""
+    if len(spec.gpu_devices) != spec.gpus:
+        raise RunError(f"{spec.gpus} GPUs are wanted, but {len(spec.gpu_devices)} were chosen")
+
+
 BOOTSTRAP = """\
 set -e
 cp -R --no-preserve=mode -- "$1/." .
@@ -99,8 +105,3 @@ def bootstrap(spec: RunSpec, submission: str) -> list[str]:
         *spec.folders,
         *spec.argv,
     ]
-
-
-def spelled(argv: Sequence[str]) -> str:
-    """Spell an argv for a person."""
-    return shlex.join(argv)

@@ -26,7 +26,7 @@ from kit.run.cgroup import Cgroup
 from kit.run.driver import DriverFiles
 from kit.run.result import Usage
 from kit.run.runtime import hostimage, oci
-from kit.run.runtime.port import Enforcement
+from kit.run.runtime.port import Enforcement, require_devices
 from kit.run.runtime.state import folder as state_of
 from kit.run.runtime.state import own
 from kit.run.spec import RunSpec, RuntimeName
@@ -97,8 +97,7 @@ def driver_of(spec: RunSpec) -> DriverFiles | None:
 
     Raises `PrerequisiteError` if a file is missing, `RunError` if it is not said which GPUs are meant.
     """
-    if len(spec.gpu_devices) != spec.gpus:
-        raise RunError(f"{spec.gpus} GPUs are wanted, but {len(spec.gpu_devices)} were chosen")
+    require_devices(spec)
     return driver.find(tuple(gpu.minor for gpu in spec.gpu_devices)) if spec.gpus else None
 
 
@@ -114,7 +113,7 @@ class RuncGuest:
         self, binary: str, state: Path, run_id: str, bundle: Path, group: str | None, enforcement: Enforcement
     ) -> None:
         self.enforcement = enforcement
-        self._binary, self._state, self._run_id, self._bundle = binary, state, run_id, bundle
+        self._state, self._run_id = state, run_id
         self._cgroup = Cgroup(group) if group else None
         self._pid_file = bundle / "pid"
         self._init: int | None = None
@@ -239,11 +238,6 @@ def reap(state: Path, run_id: str) -> bool:
             )
     group.remove()
     return not ((state / run_id).exists() or group.members() or processes.marked(run_id))
-
-
-def guests(state: Path) -> list[str]:
-    """Return the run ids whose guests runc still knows, sorted."""
-    return sorted(p.name for p in state.iterdir() if p.is_dir()) if state.is_dir() else []
 
 
 def installed() -> bool:

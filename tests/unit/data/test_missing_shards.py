@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import os
+import shutil
 import threading
 from pathlib import Path
 
@@ -48,6 +50,26 @@ def test_shards_that_are_not_in_the_store_any_more_are_counted_and_named(dataset
     with pytest.raises(PrerequisiteError, match=said) as e:
         find(dataset, NAMES, store)
     assert e.value.hint == "speedrun data fetch --record N"
+
+
+def test_a_folder_that_another_process_laid_out_meanwhile_stays_as_its_guest_reads_it(dataset, store):
+    first = find(dataset, NAMES, store)
+    shutil.rmtree(first.folder)
+
+    class Slower(Store):
+        """Of a process that gets the lock only after another one has laid the shards out."""
+
+        @contextlib.contextmanager
+        def lock(self, name):
+            if name.startswith("data-"):
+                find(dataset, NAMES, store)
+                laid_out.append(first.folder.stat().st_ino)
+            with super().lock(name):
+                yield
+
+    laid_out = []
+    assert find(dataset, NAMES, Slower(store.root)) == first
+    assert laid_out == [first.folder.stat().st_ino]
 
 
 def test_a_statement_that_is_not_there_is_named_with_the_command_that_makes_it(dataset, tmp_path):

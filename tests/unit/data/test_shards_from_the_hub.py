@@ -267,7 +267,8 @@ def test_what_the_hub_does_not_have_is_named(dataset: DataSet, hub: Served, prob
             asked = dataclasses.replace(dataset, size=5)
     with pytest.raises(IntegrityError if problem == "size" else PrerequisiteError) as refusal:
         Hub(hub.url).state(asked, names, revision)
-    assert problem == "size" or refusal.value.hint == "check --revision and --endpoint"
+    hint = "check --endpoint, and the --revision that was given to: speedrun data lock"
+    assert problem == "size" or refusal.value.hint == hint
 
 
 def test_no_network_is_a_network_error_with_the_fix(dataset: DataSet, store: Store) -> None:

@@ -84,6 +84,20 @@ def test_incomplete_samples_are_refused(fault):
         texture.sampled(lines, 100)
 
 
+def test_other_lines_that_begin_like_a_sample_are_passed_over():
+    tokens = array("H", [BOS, *range(100)])
+    others = [b"sample size unknown\n", b"sample -1 AAAA\n", b"sample " + b"9" * 5000 + b" AAAA\n"]
+    assert texture.sampled([*others, *printed(tokens)], 100).tokens == tokens
+
+
+@pytest.mark.parametrize("number", [b"nan", b"inf", b"-inf", b"much", b"1e999"])
+def test_a_sum_that_is_no_finite_number_is_no_floor(number):
+    lines = printed(array("H", [BOS, *range(100)]))
+    for last in (b"sampled 100 %s 1700.0" % number, b"sampled 100 400.0 %s" % number):
+        with pytest.raises(IntegrityError, match="a sum that is no number"):
+            texture.sampled([*lines[:-1], last], 100)
+
+
 def test_a_shard_is_filled_with_the_stream_over_and_over():
     drawn = texture.uniform("x", SMALL, 9)
     assert texture.filled(drawn, 25) == (drawn.tokens * 3)[:25]

@@ -13,7 +13,7 @@ import pytest
 from kit.bundle import statement, verdict
 from kit.bundle.keys import trusted
 from kit.bundle.verify import open_bundle
-from kit.errors import SchemaError
+from kit.errors import PrerequisiteError, SchemaError
 from kit.evaluate.lost import close_lost, lost_result, mark_lost
 from kit.run.folder import reserve
 from kit.run.result import RunStatus
@@ -106,6 +106,16 @@ def test_an_intent_that_was_changed_is_named_with_what_to_do_and_keeps_no_other_
     with pytest.raises(
         SchemaError, match=r"r03-.* lost its kit, and its intent cannot be read: .*intent\.json"
     ) as e:
+        close_lost(tmp_path / "runs", tmp_path / "keys")
+    assert str(folder.path) in e.value.hint and not folder.result.exists()
+    assert other.result.exists()
+
+
+@pytest.mark.parametrize("name", ["guest.log", "stamps"])
+def test_output_that_is_gone_is_named_and_keeps_no_other_run_open(lost, tmp_path, name):
+    folder, other = lost(0), lost(1)
+    (folder.path / name).unlink()
+    with pytest.raises(PrerequisiteError, match=rf"r03-.* lost its kit, and .*/{name}: No such file") as e:
         close_lost(tmp_path / "runs", tmp_path / "keys")
     assert str(folder.path) in e.value.hint and not folder.result.exists()
     assert other.result.exists()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import tarfile
 
 import pytest
 
@@ -15,6 +17,7 @@ from kit.image.disk import bill
 from kit.image.lock import read_lock, write_lock
 from kit.image.oci import blob_path
 from kit.image.spec import read_spec
+from kit.schema import MAX_DOCUMENT
 from kit.store import FolderFetcher, Store
 
 
@@ -78,13 +81,15 @@ def test_what_is_neither_era_nor_layout_is_refused(pair, store, tmp_path):
     assert "next, tiny" in caught.value.hint
 
 
-def test_a_layout_without_its_manifest_is_refused(pair, store, tmp_path):
+@pytest.mark.parametrize("part", ["index.json", "manifest", "config"])
+def test_a_layout_without_one_of_its_documents_is_refused(pair, store, tmp_path, part):
     era = side("tiny", pair, store)
     copy = tmp_path / "copy"
     shutil.copytree(store.root / "layouts" / era.manifest, copy)
-    blob_path(copy, era.manifest).unlink()
-    with pytest.raises(PrerequisiteError, match="is not there"):
+    (copy / part if part == "index.json" else blob_path(copy, getattr(era, part))).unlink()
+    with pytest.raises(PrerequisiteError, match=r"is not there|does not exist") as e:
         side(str(copy), pair, store)
+    assert e.value.hint == "this is not a whole OCI layout"
 
 
 def test_a_name_in_an_index_does_not_outrank_the_digest(pair, store, tmp_path):
@@ -154,6 +159,17 @@ def test_what_is_no_tar_is_refused(tmp_path):
         compare_layers("some", tmp_path / "a", tmp_path / "b")
 
 
+def test_a_tar_whose_header_states_a_size_that_cannot_be_is_refused(tmp_path):
+    fine = tarfile.TarInfo("x").tobuf(tarfile.GNU_FORMAT) + bytes(1024)
+    (tmp_path / "fine").write_bytes(fine)
+    for size in (-1, -513, -1024, 1 << 62, 1 << 70):
+        info = tarfile.TarInfo("x")
+        info.size = size
+        (tmp_path / "odd").write_bytes(info.tobuf(tarfile.GNU_FORMAT) + fine)
+        with pytest.raises(IntegrityError, match="is no tar"):
+            compare_layers("some", tmp_path / "fine", tmp_path / "odd")
+
+
 @pytest.mark.parametrize(
     ("index", "kind", "said"),
     [
@@ -162,6 +178,8 @@ def test_what_is_no_tar_is_refused(tmp_path):
         ({"manifests": 7}, SchemaError, "is not the index of an OCI layout"),
         ({"manifests": [7]}, SchemaError, "is not the index of an OCI layout"),
         ([], SchemaError, "is not the index of an OCI layout"),
+        ({"manifests": [{"digest": "/dev/zero"}]}, SchemaError, "is not the index of an OCI layout"),
+        ({"manifests": [{"digest": "../../index.json"}]}, SchemaError, "is not the index of an OCI layout"),
     ],
 )
 def test_a_layout_that_is_not_of_one_image_is_refused_by_its_index(pair, store, tmp_path, index, kind, said):
@@ -169,6 +187,15 @@ def test_a_layout_that_is_not_of_one_image_is_refused_by_its_index(pair, store, 
     (tmp_path / "odd" / "oci-layout").touch()
     (tmp_path / "odd" / "index.json").write_text(json.dumps(index))
     with pytest.raises(kind, match=f"odd/index.json:? {said}"):
+        side(str(tmp_path / "odd"), pair, store)
+
+
+def test_an_index_that_fills_the_memory_is_refused_unread(pair, store, tmp_path):
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd" / "oci-layout").touch()
+    (tmp_path / "odd" / "index.json").touch()
+    os.truncate(tmp_path / "odd" / "index.json", MAX_DOCUMENT + 1)
+    with pytest.raises(SchemaError, match="larger than"):
         side(str(tmp_path / "odd"), pair, store)
 
 

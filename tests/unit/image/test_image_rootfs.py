@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
+import shutil
 import stat
 import tarfile
 import time
@@ -101,6 +102,22 @@ def test_a_change_is_seen_at_the_next_use_and_named(layout, store, change):
     with pytest.raises(DigestMismatch, match=r"has been changed, at (etc|usr)") as caught:
         ensure_rootfs(layout, store)
     assert "unpacked" in caught.value.hint and "roots" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        (lambda home: (home / "seal").write_bytes((home / "seal").read_bytes() + b"\n"), "seal$"),
+        (lambda home: (home / "seal").unlink(), "/seal$"),
+        (lambda home: shutil.rmtree(home / "root"), "/root$"),
+    ],
+    ids=["a line end more", "no seal", "no tree"],
+)
+def test_a_seal_that_does_not_fit_is_named(layout, store, change, where):
+    home = ensure_rootfs(layout, store).parent
+    change(home)
+    with pytest.raises(DigestMismatch, match=rf"has been changed, at (/.*)?{where}"):
+        ensure_rootfs(layout, store)
 
 
 def test_a_change_of_a_shared_layer_is_seen_by_the_next_image(layout, store):

@@ -81,6 +81,26 @@ def test_an_old_api_is_named_with_what_is_needed(fake):
         Engine(fake.url)
 
 
+def test_an_engine_that_takes_no_second_connection_is_asked_for_no_container(
+    fake, runtime, monkeypatch, tmp_path
+):
+    connections = []
+
+    class Once(Engine):
+        def __init__(self, *arguments):
+            connections.append(self)
+            if len(connections) > 1:
+                raise PrerequisiteError("no engine answers any more")
+            super().__init__(*arguments)
+
+    monkeypatch.setattr("kit.run.runtime.docker.Engine", Once)
+    fake.answers["POST /containers/create"] = (201, {"Id": "c" * 64})
+    with pytest.raises(PrerequisiteError, match="any more"):
+        runtime.start(SPEC, tmp_path)
+    assert not [path for path in fake.asked if "create" in path]
+    assert ticket.runs(runtime.state) == []
+
+
 def test_an_engine_that_stops_answering_is_silent_not_refusing(fake):
     with connected(fake, 0.3) as engine:
         fake.delay_s = 1.0

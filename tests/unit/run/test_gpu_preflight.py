@@ -162,8 +162,8 @@ def test_the_driver_table_rises_with_cuda_and_stands_on_its_floor():
 @pytest.mark.parametrize(
     ("version", "cves"),
     [
-        ((1, 16, 1), 5), ((1, 16, 2), 4), ((1, 17, 3), 4), ((1, 17, 4), 3), ((1, 17, 8), 1), ((1, 19, 0), 1),
-        ((1, 19, 1), 0), ((1, 20, 0), 0), ((2, 0, 0), 0),
+        ((1, 16, 1), 5), ((1, 16, 2), 4), ((1, 17, 3), 4), ((1, 17, 4), 3), ((1, 17, 8), 1), ((1, 18), 1),
+        ((1, 19, 0), 1), ((1, 19, 1), 0), ((1, 20, 0), 0), ((2, 0, 0), 0),
     ],
 )  # fmt: skip
 def test_each_escape_is_open_until_the_version_that_closed_it(version, cves):
@@ -175,6 +175,7 @@ def test_each_escape_is_open_until_the_version_that_closed_it(version, cves):
     [
         ("NVIDIA Container Toolkit CLI version 1.17.8\ncommit: f202b80a9b9d\n", (1, 17, 8)),
         ("NVIDIA Container Toolkit CLI version 1.19.1-rc.2\n", (1, 19, 0)),
+        ("NVIDIA Container Toolkit CLI version 1.18.0-rc.1\n", (1, 18)),
         ("nvidia-ctk: unknown flag", None),
         ("", None),
     ],

@@ -72,6 +72,12 @@ def test_a_probe_that_fails_is_no_answer(spec, tmp_path):
     assert e.value.hint == "see: speedrun doctor"
 
 
+def test_a_word_of_a_library_on_stderr_is_no_part_of_the_probes_answer(spec, tmp_path, program):
+    answer = '{"checks": [{"id": "uid", "passed": true, "detail": "1"}]}'
+    python = program("python", f"echo 'a warning' >&2; echo '{answer}'; echo 'another' >&2")
+    assert probe.probe(Host(), spec, str(python), tmp_path).checks == (probe.ProbeCheck("uid", True, "1"),)
+
+
 @pytest.mark.parametrize(
     ("answer", "said"),
     [(b"", "cannot be read"), (b'{"checks": [7]}', "cannot be read"), (b'{"checks": []}', "no way out")],

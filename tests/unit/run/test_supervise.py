@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 import time
@@ -99,6 +100,19 @@ def test_a_guest_that_exits_with_0_is_completed_and_its_claims_are_stamped(tmp_p
     assert result.points[1].host_ns - result.points[0].host_ns >= 90_000_000
     assert result.exit_code == 0 and result.clock is None
     assert result.teardown.remains == ()
+
+
+def test_no_file_stays_open_after_a_run(tmp_path):
+    def open_files():
+        return len(os.listdir("/proc/self/fd"))
+
+    before = open_files()
+    gc.disable()  # what a collection would close by chance
+    try:
+        run(tmp_path, lambda: PipeGuest([VAL % (10, 1)]))
+        assert open_files() == before
+    finally:
+        gc.enable()
 
 
 def test_a_guest_that_exits_otherwise_has_crashed_whatever_it_printed(tmp_path):

@@ -1,0 +1,114 @@
+"""A rerun that cannot be made leaves its own check unjudged, and says why; what others showed stands."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from kit.bundle.predicate import Kit, Profile
+from kit.errors import RunError
+from kit.evaluate import reruns
+from kit.evaluate.audits import Audit, Wanted, start_script
+from kit.evaluate.lost import lost_result
+from kit.evaluate.plan import draft
+from kit.evaluate.prepare import prepared
+from kit.evaluate.request import Places, Request
+from kit.facts import facts_root
+from kit.run.folder import RunFolder
+from kit.run.result import Point, RunStatus
+from kit.run.spec import RuntimeName
+from kit.store import Store
+
+POINTS = (Point(0, 9, 5.5, 0, 10**9), Point(9, 9, 3.2, 8000, 10**10))
+WANTED = Wanted(frozenset({Audit.UNIFORM, Audit.BASELINE, Audit.HELD_OUT}), "seed")
+
+
+class Bench(reruns.Bench):
+    """Reruns without guests: those whose name begins with `BROKEN` cannot be made."""
+
+    BROKEN = "nothing"
+
+    def run(self, name, spec, lines=None):
+        if name.startswith(self.BROKEN):
+            raise RunError(f"no engine for {name}")
+        for path in (self.log(name), self.stamps(name)):
+            path.parent.mkdir(exist_ok=True)
+            path.touch()
+        return completed(spec)
+
+    def points(self):
+        return POINTS
+
+
+def completed(spec):
+    return replace(lost_result(spec, "it exited with 0"), status=RunStatus.COMPLETED, points=POINTS)
+
+
+@pytest.fixture(scope="module")
+def ready(tmp_path_factory):
+    root, folder = facts_root(), tmp_path_factory.mktemp("reruns")
+    places = Places(
+        root / "records", root / "images", Store(folder / "store"), folder / "runs", folder / "keys",
+        fetchers=(), kit=Kit("0", None),
+    )  # fmt: skip
+    request = Request(3, Profile.SMOKE, runtime=RuntimeName.HOST, python=Path(sys.executable))
+    with prepared(draft(request, places), places) as found:
+        yield found, places
+
+
+@pytest.fixture
+def judged(ready, tmp_path):
+    """Audit a run that completed; return the details of what was skipped, by check, and all ids."""
+    found, places = ready
+    folder = RunFolder(tmp_path / "run")
+    folder.scratch.mkdir(parents=True)
+
+    def audit(broken="nothing", cancelled=False, result=None):
+        kind = type("Bench", (Bench,), {"BROKEN": broken, "__slots__": ()})
+        start = start_script(found.plan, places)
+        bench = kind(found, places, folder, WANTED, start, None, lambda: cancelled, lambda name: None)
+        findings = reruns.audit(bench, result or completed(found.spec))
+        return {f.id: f.detail for f in findings if f.outcome == "skipped"}, [f.id for f in findings]
+
+    return audit
+
+
+def test_a_held_out_window_that_cannot_be_run_leaves_the_start_script_judged(judged):
+    skipped, ids = judged("held-out")
+    assert skipped["held_out"] == "the rerun could not be made: no engine for held-out"
+    assert ids.count("baseline.warmup") == 1 and len(set(ids)) == len(ids)
+
+
+def test_noise_that_the_start_script_cannot_be_run_on_keeps_no_held_out_window_from_being_run(judged):
+    skipped, ids = judged("baseline-uniform")
+    assert "no engine for baseline-uniform" in skipped["canary.versus_baseline"]
+    assert "held_out" in ids and "held_out" not in skipped
+
+
+def test_a_start_script_that_cannot_be_run_is_named_for_every_comparison_with_it(judged):
+    skipped, ids = judged("baseline")
+    assert "the start script could not be run: no engine for baseline" in skipped["baseline.warmup"]
+    assert skipped["held_out"] == skipped["baseline.warmup"]
+    assert len(ids) == 3
+
+
+def test_what_the_operator_cancelled_is_not_called_a_run_that_did_not_complete(judged):
+    skipped, ids = judged(cancelled=True)
+    assert set(skipped.values()) == {"the operator cancelled"} and len(skipped) == len(ids) == 3
+
+
+def test_nothing_is_run_again_after_a_run_that_did_not_complete(judged, ready):
+    skipped, ids = judged(result=lost_result(ready[0].spec, "it died"))
+    assert set(skipped.values()) == {"the run itself did not complete"} and len(skipped) == len(ids) == 3
+
+
+def test_a_start_script_that_crashed_half_way_measures_no_time(ready):
+    spec = ready[0].spec
+    half = replace(completed(spec), status=RunStatus.CRASHED, points=(Point(4, 9, 4.1, 3000, 4 * 10**9),))
+    found = reruns.course(half, half.points)
+    assert found.claimed_s is None and found.outside_s is None and found.steps == 9
+    whole = reruns.course(completed(spec), POINTS)
+    assert (whole.claimed_s, whole.outside_s) == (8.0, 2.0)
+    ids = {f.id: f.outcome for f in reruns.baseline.judge(whole, found)}
+    assert ids["baseline.speed"] == "skipped" and ids["baseline.excess"] == "skipped"
