@@ -213,7 +213,10 @@ def _containers(engine: str, fix: bool) -> Diagnosis:
 
 def _lost(out: Path, keys: Path, fix: bool) -> Diagnosis:
     if fix:
-        closed = close_lost(out, keys)
+        try:
+            closed = close_lost(out, keys)
+        except KitError as e:
+            return Diagnosis("lost-runs", Health.BROKEN, e.message, e.hint)
         return Diagnosis("lost-runs", Health.OK, f"{len(closed)} records closed below {out}")
     found = unfinished(out)
     running = [folder for folder in found if is_owned(folder)]

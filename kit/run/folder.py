@@ -174,11 +174,12 @@ def _locked(folder: RunFolder) -> Iterator[bool]:
     except OSError:
         yield False
         return
+    mine = False
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield True
-    except BlockingIOError:
-        yield False
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            mine = True
+        yield mine
     finally:
         os.close(lock)
 

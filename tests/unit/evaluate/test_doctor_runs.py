@@ -23,6 +23,15 @@ def test_a_run_whose_kit_lives_is_not_lost(tmp_path, submission):
     assert doctor._lost(out, keys, fix=False).detail == f"none below {out}"
 
 
+def test_a_run_that_cannot_be_closed_is_a_diagnosis_like_the_others(tmp_path, submission):
+    out, keys = tmp_path / "runs", tmp_path / "keys"
+    with reserve(out, ID.format(1), b"{", submission) as folder:
+        pass
+    found = doctor._lost(out, keys, fix=True)
+    assert found.health is doctor.Health.BROKEN and "its intent cannot be read" in found.detail
+    assert str(folder.path) in found.fix
+
+
 def test_a_run_whose_kit_is_gone_is_counted_beside_one_that_is_running(tmp_path, submission):
     out, keys = tmp_path / "runs", tmp_path / "keys"
     with reserve(out, ID.format(1), b"{}", submission):

@@ -133,6 +133,14 @@ def test_what_is_left_of_a_run_that_was_signed_but_not_tidied_is_removed(tmp_pat
     ]
 
 
+def test_an_error_of_the_owner_is_not_taken_for_a_lock_that_another_holds(tmp_path, submission):
+    with reserve(tmp_path / "runs", ID, b"{}", submission) as folder:
+        pass
+    with pytest.raises(BlockingIOError, match="of the block"), adopt(folder) as mine:
+        assert mine
+        raise BlockingIOError("of the block")
+
+
 def test_a_reserved_run_keeps_room_on_the_disk_for_its_record(tmp_path, submission):
     with reserve(tmp_path / "runs", ID, b"{}", submission) as folder:
         assert folder.ballast.stat().st_blocks * 512 >= BALLAST > 100_000
