@@ -81,6 +81,8 @@ class Rerun:
     """What a script did on a stream."""
 
     status: RunStatus
+    reason: str
+    """How it ended, in one sentence for a person."""
     points: tuple[Point, ...]
     stopped: bool
     """Whether the kit ended it early, after a few validation lines."""
@@ -109,9 +111,7 @@ def judge(stream: Stream, rerun: Rerun, claimed: float | None) -> Finding:
         "wall_s": rerun.wall_s,
     }
     if not losses:
-        return check.skipped(
-            f"the rerun was {rerun.status} and claimed no loss; seed {stream.seed}", **figures
-        )
+        return check.skipped(f"the rerun claimed no loss: {rerun.reason}; seed {stream.seed}", **figures)
     figures |= {"first_loss": losses[0], "last_loss": losses[-1], "lowest_loss": min(losses)}
     lowest = min(losses)
     if lowest < stream.bound:
@@ -121,7 +121,7 @@ def judge(stream: Stream, rerun: Rerun, claimed: float | None) -> Finding:
     ended = rerun.status is RunStatus.COMPLETED and last.step == last.total_steps
     if not ended and (check is TO_END or not rerun.stopped):
         return check.skipped(
-            f"the rerun was {rerun.status} before its last step; seed {stream.seed}", **figures
+            f"the rerun ended before its last step: {rerun.reason}; seed {stream.seed}", **figures
         )
     if claimed is None or stream.bound <= claimed:
         return check.skipped(

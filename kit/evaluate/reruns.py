@@ -169,7 +169,8 @@ def _on_stream(
         seen[kind] = again = bench.run(f"canary-{kind}", spec, lines)
     stream = Stream(kind, drawn.floor, drawn.standard_error, drawn.scored, bench.wanted.seed)
     stopped = lines is not None and again.status is RunStatus.CANCELLED
-    return canary.judge(stream, Rerun(again.status, again.points, stopped, again.wall_s), claimed)
+    rerun = Rerun(again.status, again.reason, again.points, stopped, again.wall_s)
+    return canary.judge(stream, rerun, claimed)
 
 
 def _made(check: Check, rerun: Callable[[], Finding]) -> Finding:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -97,7 +98,7 @@ COURSE = Course(warmup_s=20.0, to_last_val_s=100.0, claimed_s=70.0, steps=1000, 
 
 def rerun(*losses: float, stopped: bool = False) -> Rerun:
     points = tuple(val(round(100 * n / (len(losses) - 1)), loss) for n, loss in enumerate(losses))
-    return Rerun(RunStatus.CANCELLED if stopped else RunStatus.COMPLETED, points, stopped, 20.0)
+    return Rerun(RunStatus.CANCELLED if stopped else RunStatus.COMPLETED, "it ended", points, stopped, 20.0)
 
 
 def stream(texture: Texture) -> Stream:
@@ -181,9 +182,10 @@ def test_without_the_start_script_no_source_check_earns_trust():
 
 
 def test_a_rerun_that_dies_is_no_evidence_of_honesty():
-    died = Rerun(RunStatus.CRASHED, (val(0, 5.5),), False, 3.0)
+    died = Rerun(RunStatus.CRASHED, "the guest exited with 7", (val(0, 5.5),), False, 3.0)
     assert canary.judge(STREAM, died, 3.5).outcome is Outcome.SKIPPED
-    assert canary.judge(STREAM, Rerun(RunStatus.CRASHED, (), False, 3.0), 3.5).outcome is Outcome.SKIPPED
+    said = canary.judge(STREAM, replace(died, points=()), 3.5)
+    assert said.outcome is Outcome.SKIPPED and "the guest exited with 7" in said.detail
 
 
 def test_a_stream_that_is_easier_than_the_claim_proves_nothing():
