@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 MARKER = "SPEEDRUN_RUN_ID"
@@ -27,9 +28,33 @@ def namespace_of(pid: int) -> str | None:
         return None
 
 
-def in_namespace(namespace: str) -> list[int]:
-    """Return the processes in a PID namespace, zombies left out."""
-    return [p for p in pids() if namespace_of(p) == namespace and is_alive(p)]
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """A PID namespace that is held open, so that the kernel gives its name to no later one."""
+
+    name: str
+    fd: int
+
+    def members(self) -> list[int]:
+        """Return the processes in it, zombies left out."""
+        return [p for p in pids() if namespace_of(p) == self.name and is_alive(p)]
+
+    def close(self) -> None:
+        """Let it go; its name may be another's at once."""
+        os.close(self.fd)
+
+
+def hold_namespace(pid: int) -> Namespace | None:
+    """Hold a process's PID namespace; None if it is this process's own, is gone or may not be looked at."""
+    try:
+        fd = os.open(PROC / str(pid) / "ns" / "pid", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    held = Namespace(os.readlink(PROC / "self" / "fd" / str(fd)), fd)  # noqa: PTH115
+    if held.name == namespace_of(os.getpid()):
+        held.close()
+        return None
+    return held
 
 
 def marked(run_id: str) -> list[int]:

@@ -44,7 +44,7 @@ class DockerGuest:
         self._engine, self._container, self._slip = engine, container, slip
         self._stream: socket.socket | None = None
         self._pidfd: int | None = None
-        self._namespace: str | None = None
+        self._namespace: processes.Namespace | None = None
         self._cgroup: Cgroup | None = None
         self._seen = Usage()
         self._exit: int | None = None
@@ -77,9 +77,7 @@ class DockerGuest:
             self._pidfd = pidfd
         self._cgroup = cgroup.of_process(found.pid)
         self._sample()
-        self._namespace = processes.namespace_of(found.pid)
-        if self._namespace == processes.namespace_of(os.getpid()):
-            self._namespace = None
+        self._namespace = processes.hold_namespace(found.pid)
 
     def _read(self) -> None:
         assert self._stream  # noqa: S101 - the thread is started after it was opened
@@ -185,7 +183,7 @@ class DockerGuest:
         """See `Guest.remains`: processes that the kernel shows, and the container while it is running."""
         left = set(processes.of_container(self._container))
         if self._namespace:
-            left |= set(processes.in_namespace(self._namespace))
+            left |= set(self._namespace.members())
         named = [processes.describe(pid) for pid in sorted(left)]
         state = self._inspect() if self._exit is None else None
         if state is not None and state.running:
@@ -231,6 +229,9 @@ class DockerGuest:
             self._stream.close()
         if self._pidfd is not None:
             os.close(self._pidfd)
+        if self._namespace:
+            self._namespace.close()
+            self._namespace = None
         self._engine.close()
         left = processes.of_container(self._container) if self._lost else []
         if left or (self._lost and not self._told):

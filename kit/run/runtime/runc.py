@@ -117,7 +117,7 @@ class RuncGuest:
         self._cgroup = Cgroup(group) if group else None
         self._pid_file = bundle / "pid"
         self._init: int | None = None
-        self._namespace: str | None = None
+        self._namespace: processes.Namespace | None = None
         argv = [
             binary, "--root", str(state), "--log", str(bundle / "runc.log"), "run", "--keep",
             "--pid-file", str(self._pid_file), "--bundle", str(bundle), run_id,
@@ -154,9 +154,7 @@ class RuncGuest:
             self._init = int(self._pid_file.read_text())
         except (OSError, ValueError):
             return False
-        self._namespace = processes.namespace_of(self._init)
-        if self._namespace == processes.namespace_of(os.getpid()):
-            self._namespace = None
+        self._namespace = processes.hold_namespace(self._init)
         return True
 
     def _complaint(self) -> str:
@@ -180,7 +178,7 @@ class RuncGuest:
             processes.kill_all(self._cgroup.members())
         if self._namespace and self._process.poll() is not None:
             # runc can be killed before its guest; without a cgroup the namespace is what is left to go by
-            processes.kill_all(processes.in_namespace(self._namespace))
+            processes.kill_all(self._namespace.members())
         if self._init is None:
             processes.kill_all(processes.descendants([self._process.pid]))
 
@@ -194,7 +192,7 @@ class RuncGuest:
         """See `Guest.remains`."""
         left = set(self._cgroup.members() if self._cgroup else ())
         if self._namespace:
-            left |= set(processes.in_namespace(self._namespace))
+            left |= set(self._namespace.members())
         if self._process.poll() is None:
             left.add(self._process.pid)
         return tuple(processes.describe(pid) for pid in sorted(left))
@@ -206,6 +204,9 @@ class RuncGuest:
     def close(self) -> None:
         """See `Guest.close`."""
         self._remove()
+        if self._namespace:
+            self._namespace.close()
+            self._namespace = None
         for pipe in (self._process.stdout, self._process.stderr):
             if pipe:
                 pipe.close()

@@ -87,5 +87,12 @@ def test_killing_what_is_gone_is_no_error():
     processes.kill_all([child.pid])
 
 
-def test_this_process_is_in_its_own_namespace():
-    assert os.getpid() in processes.in_namespace(processes.namespace_of(os.getpid()))
+def test_this_process_own_namespace_is_nobody_elses_to_end():
+    assert processes.namespace_of(os.getpid()) is not None
+    assert processes.hold_namespace(os.getpid()) is None
+
+
+def test_the_namespace_of_a_process_that_is_gone_is_not_to_be_had():
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    assert processes.hold_namespace(child.pid) is None
