@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from kit.errors import RunError
+from kit.run.folder import new_run_id
 from kit.run.log import Grammar
 from kit.run.result import Stream
 from kit.run.runtime.host import Host
@@ -39,7 +40,7 @@ def test_a_guest_that_fills_the_disk_is_ended_before_the_error_is_raised(tmp_pat
     """A limit on the size of files stands for the disk: the kernel refuses in the same place."""
     submission = tmp_path / "submission"
     submission.mkdir()
-    spec = RunSpec("r03-20260101T000000Z-00000000", None, submission, ("yes",), (("PATH", "/usr/bin:/bin"),))
+    spec = RunSpec(new_run_id(3), None, submission, ("yes",), (("PATH", "/usr/bin:/bin"),))
     guests = []
     (tmp_path / "scratch").mkdir()
 

@@ -11,6 +11,7 @@ import pytest
 from kit.cli.speed import speed_lines
 from kit.errors import SchemaError
 from kit.run import speed
+from kit.run.folder import new_run_id
 from kit.run.runtime.host import Host
 from kit.run.spec import GpuDevice, RunSpec
 from kit.run.speed import measure, parse
@@ -92,7 +93,7 @@ def asked(tmp_path: Path) -> RunSpec:
     folder.mkdir()
     (folder / "torch.py").write_text("print('{}')\n")
     return RunSpec(
-        run_id="r00-speed",
+        run_id=new_run_id(0),
         image=None,
         submission=folder,
         argv=("false",),

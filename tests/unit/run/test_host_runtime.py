@@ -11,6 +11,7 @@ import pytest
 
 from kit.deadlines import Deadlines
 from kit.run import processes
+from kit.run.folder import new_run_id
 from kit.run.log import Grammar
 from kit.run.result import RunStatus
 from kit.run.runtime.host import Host
@@ -19,7 +20,8 @@ from kit.run.supervise import Watch, supervise
 from kit.run.watcher import watched
 
 
-def run(tmp_path: Path, script: str, run_id: str = "host-test", **more):
+def run(tmp_path: Path, script: str, **more):
+    run_id = new_run_id(3)  # a guest is found by it, and ended: no other test may have the same
     submission = tmp_path / "submission"
     submission.mkdir()
     (submission / "train_gpt2.py").write_text(script)
@@ -99,17 +101,17 @@ time.sleep(60)
 
 
 def test_a_deadline_ends_a_double_forked_daemon(tmp_path):
-    result, _, _ = run(tmp_path, DAEMON, run_id="host-daemon")
+    result, _, _ = run(tmp_path, DAEMON)
     assert (result.status, result.clock) == (RunStatus.TIMED_OUT, "warmup")
     assert result.teardown.remains == () and result.teardown.kill_s < 2
-    assert processes.marked("host-daemon") == []
+    assert processes.marked(result.run_id) == []
 
 
 def test_a_daemon_that_outlives_its_parent_is_ended_with_the_run(tmp_path):
     script = DAEMON.replace("time.sleep(60)\n", "time.sleep(60)\n", 1).rpartition("time.sleep(60)")[0]
-    result, _, _ = run(tmp_path, script, run_id="host-orphan")
+    result, _, _ = run(tmp_path, script)
     assert result.status is RunStatus.COMPLETED
-    assert processes.marked("host-orphan") == []
+    assert processes.marked(result.run_id) == []
 
 
 @pytest.mark.parametrize("code", [1, 7])

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from kit.run import processes
+from kit.run.folder import new_run_id
 from kit.run.runtime import runc
 from kit.run.spec import RunSpec
 
-RUN = "r03-20261123T170000Z-00000001"
+RUN = new_run_id(3)
 APART = ("unshare", "--pid", "--fork", "--kill-child", "--")
 RUNC = f"""
 [ "$1" = --version ] && echo runc version 1.1.5 && exit
