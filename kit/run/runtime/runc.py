@@ -159,7 +159,8 @@ class RuncGuest:
 
     def _complaint(self) -> str:
         assert self._process.stderr  # noqa: S101
-        said = self._process.stderr.read(4096).decode(errors="replace").strip().splitlines()
+        os.set_blocking(self.stderr, False)  # what outlived runc may hold the other end
+        said = (self._process.stderr.read(4096) or b"").decode(errors="replace").strip().splitlines()
         return said[-1][:500] if said else f"exit code {self._process.returncode}"
 
     def poll(self) -> int | None:
@@ -228,7 +229,8 @@ def reap(state: Path, run_id: str) -> bool:
     processes.kill_all(group.members())
     binary = shutil.which("runc", path=_search_path())
     if binary and (state / run_id).is_dir():
-        with contextlib.suppress(subprocess.TimeoutExpired):
+        # where the guest has filled the process table, no program starts until it is gone: try again
+        with contextlib.suppress(subprocess.TimeoutExpired, OSError):
             subprocess.run(
                 [binary, "--root", str(state), "delete", "--force", run_id],
                 stdin=subprocess.DEVNULL,

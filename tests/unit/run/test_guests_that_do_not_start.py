@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from kit.errors import PrerequisiteError, RunError
-from kit.run import probe, watcher
+from kit.run import probe, processes, watcher
+from kit.run.folder import new_run_id
 from kit.run.runtime import hostimage, runc
 from kit.run.runtime.host import Host
 from kit.run.spec import RunSpec
 
-RUN = "r03-20261123T170000Z-00000000"
+RUN = new_run_id(3)
+"""Not the same in every worker: a guest is found by it, and ended."""
 
 
 @pytest.fixture
@@ -48,6 +51,14 @@ def test_a_runc_that_starts_no_guest_is_quoted(start, script, said):
     with pytest.raises(RunError, match=f"runc did not start the guest: {said}") as e:
         start(script)
     assert e.value.hint == "see: speedrun doctor"
+
+
+def test_a_runc_whose_child_outlives_it_is_quoted_at_once(start):
+    began = time.monotonic()
+    with pytest.raises(RunError, match="runc did not start the guest: the mounts are gone"):
+        start("echo 'the mounts are gone' >&2; sleep 20 & exit 1")
+    assert time.monotonic() - began < 15
+    assert processes.marked(RUN) == []
 
 
 def test_a_runc_that_never_starts_the_guest_is_given_up_and_ended(start, tmp_path, monkeypatch):

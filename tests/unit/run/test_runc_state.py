@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import errno
 import os
 
 import pytest
 
 from kit.errors import RunError
+from kit.run.runtime import runc
 from kit.run.runtime.runc import state_folder
 from kit.run.runtime.state import own
 
@@ -35,3 +37,14 @@ def test_two_users_never_share_a_state_folder(monkeypatch):
     mine = state_folder()
     monkeypatch.setattr(os, "geteuid", lambda: 5002)
     assert state_folder() != mine
+
+
+def test_a_full_process_table_is_a_reason_to_reap_again(program, tmp_path, monkeypatch):
+    program("runc", "exit 0")
+    (tmp_path / "run").mkdir()
+
+    def full(*_: object, **__: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(runc.subprocess, "run", full)
+    assert not runc.reap(tmp_path, "run")
