@@ -68,13 +68,15 @@ class DockerGuest:
         found = self._engine.inspect(self._container)
         if found is None or not found.pid:
             return
+        pidfd = None
         with contextlib.suppress(OSError):
             pidfd = os.pidfd_open(found.pid)
-            # the number is the engine's: here it is the guest's only if the kernel says so, too
-            if not processes.is_of(self._container, found.pid):
+        # the number is the engine's: here it is the guest's only if the kernel says so, too
+        if not processes.is_of(self._container, found.pid):
+            if pidfd is not None:
                 os.close(pidfd)
-                return
-            self._pidfd = pidfd
+            return
+        self._pidfd = pidfd
         self._cgroup = cgroup.of_process(found.pid)
         self._sample()
         self._namespace = processes.hold_namespace(found.pid)

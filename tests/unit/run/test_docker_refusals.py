@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import socket
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from fake_engine import VERSION, FakeEngine
@@ -15,7 +18,7 @@ from fake_engine import VERSION, FakeEngine
 from kit.digest import Sha256
 from kit.engine import Engine, EngineName, answers
 from kit.errors import DigestMismatch, EngineSilent, PrerequisiteError, RunError, UsageError
-from kit.run.runtime import ticket
+from kit.run.runtime import dockerguest, ticket
 from kit.run.runtime.docker import Docker
 from kit.run.runtime.dockerguest import DockerGuest
 from kit.run.runtime.port import Enforcement
@@ -174,6 +177,17 @@ def test_an_engine_that_falls_silent_at_the_end_is_said_by_close(fake, guest):
     fake.delay_s = 0.6
     with pytest.raises(EngineSilent, match="did not answer when asked to remove the container"):
         guest.close()
+
+
+def test_a_process_that_is_not_the_guests_is_not_measured_where_the_kernel_gives_no_handle(
+    fake, guest, monkeypatch
+):
+    state = {"Status": "running", "Running": True, "Pid": os.getpid(), "ExitCode": 0}
+    seen = {"Id": "f" * 64, "Image": OTHER, "State": state, "Config": {"Labels": None}}
+    fake.answers[f"GET /containers/{'f' * 64}/json"] = (200, seen)
+    monkeypatch.setattr(os, "pidfd_open", Mock(side_effect=OSError(errno.EINVAL, "no first thread")))
+    monkeypatch.setattr(dockerguest.cgroup, "of_process", Mock(side_effect=AssertionError("a stranger's")))
+    guest._learn_init()
 
 
 def test_without_the_sdk_the_line_that_installs_it_is_named(fake, monkeypatch):
