@@ -4,6 +4,9 @@ VENV    ?= .venv
 BIN     := $(VENV)/bin
 PROFILE ?= full
 RUNC    := apt-get install -y --no-install-recommends runc
+EVAL     = $(BIN)/speedrun eval --record $(RECORD) --profile $(PROFILE) \
+  $(if $(SUBMISSION),--submission $(SUBMISSION)) $(if $(RUNTIME),--runtime $(RUNTIME)) \
+  $(if $(IMAGE),--image $(IMAGE)) $(if $(GPUS),--gpus $(GPUS)) $(if $(OUT),--out $(OUT)) $(EVALFLAGS)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup runtime eval plan doctor image verify test unit hostile crash bench lint format reference constraints reproduce pack submit report
@@ -28,12 +31,10 @@ runtime: ## see that a container runtime is here; INSTALL=1 installs runc
 	else echo "make: no container runtime answers; as root: $(RUNC)   (INSTALL=1 does it, as root)" >&2; exit 3; fi
 
 eval: need-RECORD setup runtime ## run and sign: RECORD=3 [PROFILE=smoke] [SUBMISSION=DIR] [RUNTIME=] [IMAGE=] [GPUS=] [OUT=]
-	@$(BIN)/speedrun eval --record $(RECORD) --profile $(PROFILE) \
-	  $(if $(SUBMISSION),--submission $(SUBMISSION)) $(if $(RUNTIME),--runtime $(RUNTIME)) \
-	  $(if $(IMAGE),--image $(IMAGE)) $(if $(GPUS),--gpus $(GPUS)) $(if $(OUT),--out $(OUT)) $(EVALFLAGS)
+	@$(EVAL)
 
-plan: need-RECORD setup ## print what `make eval` would do: RECORD=3 [PROFILE=smoke]
-	@$(BIN)/speedrun eval --record $(RECORD) --profile $(PROFILE) --plan
+plan: need-RECORD setup ## print what `make eval` with the same values would do: RECORD=3 [PROFILE=smoke] [...]
+	@$(EVAL) --plan
 
 doctor: setup ## start a real guest in every runtime and say what is missing
 	@$(BIN)/speedrun doctor

@@ -21,6 +21,18 @@ def test_the_targets_that_take_something_are_known():
     }  # fmt: skip
 
 
+def test_the_plan_is_that_of_the_run_that_is_asked_for():
+    asked = ("RECORD=3", "PROFILE=smoke", "SUBMISSION=s", "RUNTIME=runc", "IMAGE=cpu", "GPUS=2", "OUT=o")
+    said = {}
+    for target in ("eval", "plan"):
+        done = subprocess.run(
+            ["make", "--dry-run", "--old-file", "setup", target, *asked, "EVALFLAGS=--quiet"],
+            cwd=REPOSITORY, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        said[target] = done.stdout.partition("speedrun eval")[2].replace("\\\n", " ").split()
+    assert said["plan"] == [*said["eval"], "--plan"]
+
+
 @pytest.mark.parametrize(("target", "needs"), NEEDS, ids=[t for t, _ in NEEDS])
 def test_a_target_without_what_it_needs_names_it_and_does_nothing(target, needs):
     done = subprocess.run(
