@@ -65,7 +65,8 @@ def measure(runtime: Runtime, spec: RunSpec, python: str, scratch: Path) -> Spee
         folder = Path(name)
         folder.chmod(0o755)
         nothing = folder / "nothing"
-        nothing.mkdir(mode=0o755)
+        nothing.mkdir()
+        nothing.chmod(0o755)
         asking = replace(
             spec,
             submission=nothing,

@@ -32,11 +32,13 @@ def build(folder: Path, python: Path) -> tuple[Path, tuple[tuple[Path, PurePosix
 
     Raises `PrerequisiteError` if the interpreter's prefix is one of the folders that are never shown.
     """
-    folder.mkdir(mode=0o755)
-    for name in EMPTY:
-        (folder / name).mkdir(mode=0o755)
+    # chmod: the guest is another user, and the operator's umask may leave others nothing
+    for made in (folder, *(folder / name for name in EMPTY)):
+        made.mkdir()
+        made.chmod(0o755)
     for name, text in FILES.items():
         (folder / "etc" / name).write_text(text)
+        (folder / "etc" / name).chmod(0o644)
     binds: list[Path] = []
     for name in SYSTEM:
         source = Path("/") / name
@@ -59,6 +61,7 @@ def _make_target(folder: Path, source: Path) -> None:
     else:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.touch()
+        target.chmod(0o644)
     for parent in (target, *target.parents):
         if parent == folder:
             break

@@ -108,6 +108,20 @@ def test_no_guest_is_started_without_a_watcher():
     assert e.value.hint == "see: speedrun doctor"
 
 
+def test_a_careful_umask_does_not_lock_the_guest_out_of_its_own_root(tmp_path):
+    before = os.umask(0o077)
+    try:
+        root, _ = hostimage.build(tmp_path / "rootfs", Path(sys.executable))
+    finally:
+        os.umask(before)
+    shut = [
+        path
+        for path in (root, *root.iterdir(), *(root / "etc").iterdir())
+        if not path.is_symlink() and path.stat().st_mode & 0o004 == 0
+    ]
+    assert shut == []
+
+
 @pytest.mark.parametrize("prefix", ["/home", "/"])
 def test_an_interpreter_whose_folder_is_never_shown_is_refused(program, prefix):
     python = program("python", f'echo \'["/bin/sh", "/usr", "{prefix}"]\'')
