@@ -106,9 +106,10 @@ def linker_cache() -> str:
     if program is None:
         return ""
     try:
-        return subprocess.run([program, "-p"], capture_output=True, text=True, timeout=20, check=True).stdout
+        said = subprocess.run([program, "-p"], capture_output=True, timeout=20, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return ""
+    return os.fsdecode(said)  # paths, in whatever bytes they are
 
 
 def find(

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from kit.errors import PrerequisiteError
+from kit.run import driver
 from kit.run.driver import INSIDE, DriverFiles, environment, find
 
 LIBRARIES = ("libcuda.so", "libnvidia-ml.so", "libnvidia-ptxjitcompiler.so")
@@ -123,3 +124,11 @@ def test_a_machine_without_a_linkers_cache_is_searched_by_folder(tree):
     assert json.dumps([lib.soname for lib in search(tree, cache="").libraries])
     with pytest.raises(PrerequisiteError, match=r"libcuda\.so\.1"):
         search(tree, cache="", folders=())
+
+
+def test_a_folder_whose_name_is_no_utf8_spoils_no_linker_cache(program, monkeypatch):
+    ldconfig = program("ldconfig", "printf '\\tlibx.so.1 (libc6,x86-64) => /opt/caf\\351/libx.so.1\\n'")
+    monkeypatch.setattr(driver.shutil, "which", lambda *_, **__: str(ldconfig))
+    assert driver.CACHED.findall(driver.linker_cache()) == [
+        ("libx.so.1", os.fsdecode(b"/opt/caf\xe9/libx.so.1"))
+    ]
