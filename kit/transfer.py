@@ -48,7 +48,8 @@ def download(
                 sink.truncate(0)
             broken = f"answers {e.code}"
         except BROKEN as e:
-            broken = str(getattr(e, "reason", None) or e or type(e).__name__)
+            reason = getattr(e, "reason", None) or e
+            broken = str(reason) or type(reason).__name__
         offset = sink.seek(0, 2)
         if not left:
             raise NetworkError(

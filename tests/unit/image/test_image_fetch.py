@@ -7,6 +7,8 @@ import hashlib
 import http.server
 import io
 import threading
+import urllib.error
+import urllib.request
 from dataclasses import dataclass, field
 
 import pytest
@@ -16,7 +18,7 @@ from kit.errors import DigestMismatch, NetworkError, PrerequisiteError
 from kit.image import fetch as room
 from kit.image.index import Offer
 from kit.image.lock import Deb, Wheel
-from kit.store import FolderFetcher, Store, no_progress
+from kit.store import Artifact, FolderFetcher, Store, no_progress
 from kit.transfer import download
 
 DATA = bytes(range(256)) * 2000
@@ -228,3 +230,13 @@ def test_an_index_that_rebuilt_the_wheel_gives_way_to_the_next_source(tmp_path, 
     monkeypatch.setattr(room.index, "offers", Index(Offer("x", "1.0", "file:///nowhere/x.whl", "f" * 64)))
     with pytest.raises(PrerequisiteError, match=r"offers other bytes for x 1\.0"):
         Store(tmp_path).ensure(wheel(), [room.PipFetcher()])
+
+
+def test_a_break_without_words_of_its_own_is_named_by_its_kind(monkeypatch):
+    def broken(*_, **__):
+        raise urllib.error.URLError(TimeoutError())
+
+    monkeypatch.setattr(urllib.request, "urlopen", broken)
+    wanted = Artifact("a", len(DATA), Sha256("0" * 64))
+    with pytest.raises(NetworkError, match=r"127\.0\.0\.1: TimeoutError; a: 0 of"):
+        download("http://127.0.0.1/a", wanted, io.BytesIO(), 0, no_progress)
