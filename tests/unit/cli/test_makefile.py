@@ -26,7 +26,7 @@ def test_the_plan_is_that_of_the_run_that_is_asked_for():
     said = {}
     for target in ("eval", "plan"):
         done = subprocess.run(
-            ["make", "--dry-run", "--old-file", "setup", target, *asked, "EVALFLAGS=--quiet"],
+            ["make", "--no-print-directory", "-n", "-o", "setup", target, *asked, "EVALFLAGS=--quiet"],
             cwd=REPOSITORY, capture_output=True, text=True, check=True,
         )  # fmt: skip
         said[target] = done.stdout.partition("speedrun eval")[2].replace("\\\n", " ").split()
