@@ -85,15 +85,15 @@ class PrivateApt:
     def __enter__(self) -> PrivateApt:
         root = Path(tempfile.mkdtemp(prefix="speedrun-apt-"))
         self._root = root
-        for folder in ("empty", "state/lists/partial", "cache/archives/partial"):
-            (root / folder).mkdir(parents=True)
-        (root / "status").touch()
-        signed = f" signed-by={KEYRING}" if KEYRING.exists() else ""
-        (root / "sources.list").write_text(
-            f"deb [arch={ARCHITECTURE}{signed}] {self.mirror} {self.suite} {COMPONENT}\n"
-        )
-        (root / "apt.conf").write_text(_CONF.format(root=root, architecture=ARCHITECTURE))
         try:
+            for folder in ("empty", "state/lists/partial", "cache/archives/partial"):
+                (root / folder).mkdir(parents=True)
+            (root / "status").touch()
+            signed = f" signed-by={KEYRING}" if KEYRING.exists() else ""
+            (root / "sources.list").write_text(
+                f"deb [arch={ARCHITECTURE}{signed}] {self.mirror} {self.suite} {COMPONENT}\n"
+            )
+            (root / "apt.conf").write_text(_CONF.format(root=root, architecture=ARCHITECTURE))
             self._apt("update", "--error-on=any")
         except BaseException:
             self.close()

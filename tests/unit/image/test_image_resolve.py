@@ -253,3 +253,11 @@ def test_an_index_without_hashes_is_refused(tiny, sources, tmp_path, monkeypatch
     monkeypatch.setattr(resolve.index, "offers", lambda *_, **__: (offer,))
     with pytest.raises(PrerequisiteError, match="gives no sha256 for big"):
         resolved(tiny.spec, tiny, tmp_path)
+
+
+def test_lists_that_cannot_be_written_leave_no_folder_behind(tmp_path, monkeypatch):
+    monkeypatch.setattr(apt.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(apt, "COMPONENT", "\ud800")
+    with pytest.raises(UnicodeEncodeError):
+        apt.PrivateApt("bookworm", "http://m.example/debian/").__enter__()
+    assert list(tmp_path.iterdir()) == []
