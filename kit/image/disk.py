@@ -8,6 +8,7 @@ from pathlib import Path
 from kit.digest import Sha256
 from kit.errors import KitError
 from kit.image.assemble import ROOM
+from kit.image.build import survey
 from kit.image.digest import read_identity
 from kit.image.lock import read_lock
 from kit.image.oci import read_manifest
@@ -55,6 +56,8 @@ def bill(images: Path, store: Store) -> Bill:
     files: dict[tuple[int, int], int] = {}
     for era in eras(images):
         try:
+            if not survey(era, images, store).built:
+                continue
             spec = read_spec(images, era)
             manifest = read_identity(spec, read_lock(spec)).manifest
             folder = store.root / ROOM / manifest

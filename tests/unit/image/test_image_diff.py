@@ -232,3 +232,15 @@ def test_layers_that_eras_share_are_paid_once(pair, store):
     assert bill(pair, store).document() == {
         "eras": [], "layers": 0, "summed_bytes": 0, "distinct_bytes": 0, "disk_bytes": 0, "ratio": 0.0,
     }  # fmt: skip
+
+
+def test_an_image_that_is_half_here_is_not_on_the_bill(pair, store):
+    whole = bill(pair, store)
+    layout = store.root / "layouts" / side("next", pair, store).manifest
+    own = {x.digest for x in side("next", pair, store).layers} - {
+        x.digest for x in side("tiny", pair, store).layers
+    }
+    blob_path(layout, own.pop()).unlink()
+    found = bill(pair, store)
+    assert (found.eras, found.layers) == (("tiny",), whole.layers - 1)
+    assert found.on_disk >= found.distinct
