@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import BinaryIO
 
 from kit.data.dataset import DataSet, StatedBy, Statement
-from kit.digest import Sha256
+from kit.digest import Sha256, is_sha256
 from kit.errors import IntegrityError, NetworkError, PrerequisiteError
 from kit.store import Artifact, Progress
 from kit.transfer import download
@@ -59,15 +59,18 @@ class Hub:
             ) from e
         except (HTTPError, OSError) as e:
             raise NetworkError(f"the Hub does not answer ({e})", _OFFLINE) from e
+        except (AttributeError, KeyError, TypeError, ValueError) as e:  # the page of somebody between
+            raise NetworkError("what answers does not speak as the Hub does", _OFFLINE) from e
         found = {i.path: i for i in infos if isinstance(i, self._lib.RepoFile)}
         files = []
         for name in sorted(names):
             if name not in found:
                 raise PrerequisiteError(f"{dataset.repo} has no file {name} at revision {commit}", _ELSEWHERE)
             lfs, size = found[name].lfs, found[name].size
-            if lfs is None or size != dataset.size:
+            stated = lfs is not None and is_sha256(lfs.sha256)
+            if lfs is None or not stated or size != dataset.size:
                 raise IntegrityError(
-                    f"the Hub states {size} bytes and {'a' if lfs else 'no'} sha256 for {name}"
+                    f"the Hub states {size} bytes and {'a' if stated else 'no'} sha256 for {name}"
                 )
             files.append(Artifact(name, size, Sha256(lfs.sha256)))
         return Statement(dataset.repo, commit, StatedBy.HUB, dataset.sha256, tuple(files))

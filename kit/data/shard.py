@@ -98,12 +98,14 @@ def read_tokens(path: Path, start: int = 0, count: int | None = None) -> array[i
     count = header.tokens - start if count is None else count
     if start < 0 or count < 0 or start + count > header.tokens:
         raise UsageError(f"{path} has {header.tokens} tokens, not {count} from {start} on")
-    tokens = array("H")
     with path.open("rb") as f:
         f.seek(HEADER_BYTES + TOKEN_BYTES * start)
-        tokens.frombytes(f.read(TOKEN_BYTES * count))
-    if len(tokens) != count:
-        raise IntegrityError(f"shard {path} ended after {start + len(tokens)} tokens while it was read", _FIX)
+        data = f.read(TOKEN_BYTES * count)
+    if len(data) != TOKEN_BYTES * count:
+        whole = start + len(data) // TOKEN_BYTES
+        raise IntegrityError(f"shard {path} ended after {whole} tokens while it was read", _FIX)
+    tokens = array("H")
+    tokens.frombytes(data)
     return _little(tokens)
 
 

@@ -82,21 +82,44 @@ class Shrinking(type(Path())):
     """A file that somebody cuts short once its header was read."""
 
     opened = 0
+    left = 1024 + 2 * 5
 
     def open(self, *a, **k):
         type(self).opened += 1
         if self.opened == 2:
-            os.truncate(self, 1024 + 2 * 5)
+            os.truncate(self, self.left)
         return super().open(*a, **k)
 
 
-def test_a_shard_that_is_cut_short_while_it_is_read_is_named(tmp_path):
+@pytest.mark.parametrize("left", [1024 + 2 * 5, 1024 + 2 * 5 + 1])
+def test_a_shard_that_is_cut_short_while_it_is_read_is_named(tmp_path, monkeypatch, left):
+    monkeypatch.setattr(Shrinking, "left", left)
+    monkeypatch.setattr(Shrinking, "opened", 0)
     path = Shrinking(tmp_path / "shard.bin")
     write_shard(Path(path), range(TOKENS))
     path.chmod(0o644)
     with pytest.raises(IntegrityError, match=r"shard\.bin ended after 5 tokens while it was read") as e:
         read_tokens(path, 2)
     assert "again" in e.value.hint
+
+
+def test_two_kits_that_lay_out_the_same_shards_leave_the_first_ones_folder_to_its_guest(
+    dataset, store, monkeypatch
+):
+    monkeypatch.setattr(Store, "lock", _second_to_come(Store.lock, lambda: find(dataset, NAMES[:2], store)))
+    folder = find(dataset, NAMES[:2], store).folder
+    assert folder.stat().st_ino == _second_to_come.seen
+
+
+def _second_to_come(lock, first):
+    """Let another kit be done before this one gets the lock."""
+
+    def late(self, name):
+        Store.lock = lock
+        _second_to_come.seen = first().folder.stat().st_ino
+        return lock(self, name)
+
+    return late
 
 
 class Broken(http.server.BaseHTTPRequestHandler):
@@ -109,17 +132,41 @@ class Broken(http.server.BaseHTTPRequestHandler):
         pass
 
 
+class Portal(Broken):
+    """Answers everything, as the page of a network that wants a login does; `page` is what it says."""
+
+    page = b""
+
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.page)))
+        self.end_headers()
+        self.wfile.write(self.page)
+
+
+@pytest.mark.parametrize("page", [b"<html>log in</html>", b"[]", b"{}", b"7"])
+def test_what_is_no_hub_is_a_network_error_with_the_fix(dataset, monkeypatch, page):
+    monkeypatch.setattr(Portal, "page", page)
+    e = refused_by(Portal, dataset)
+    assert "what answers does not speak as the Hub does" in e.message and "--mirror" in e.hint
+
+
 def test_a_hub_with_a_fault_of_its_own_is_asked_again_later(dataset):
+    e = refused_by(Broken, dataset)
+    assert "the Hub answers 500" in e.message and e.hint == "run the command again later"
+
+
+def refused_by(handler, dataset):
     pytest.importorskip("huggingface_hub")
     from kit.data.hub import Hub
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Broken) as server:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:
-            with pytest.raises(NetworkError, match="the Hub answers 500") as e:
+            with pytest.raises(NetworkError) as e:
                 Hub(f"http://127.0.0.1:{server.server_port}").state(dataset, NAMES)
         finally:
             server.shutdown()
             thread.join()
-    assert e.value.hint == "run the command again later"
+    return e.value

@@ -271,6 +271,16 @@ def test_what_the_hub_does_not_have_is_named(dataset: DataSet, hub: Served, prob
     assert problem == "size" or refusal.value.hint == hint
 
 
+def test_a_hub_that_states_no_sha256_spoils_no_later_command(
+    dataset: DataSet, store: Store, hub: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(sys.modules[__name__], "sha256_bytes", lambda data: "../../somewhere")
+        with pytest.raises(IntegrityError, match="and no sha256 for"):
+            bring(dataset, store, hub)
+    bring(dataset, store, hub)
+
+
 def test_no_network_is_a_network_error_with_the_fix(dataset: DataSet, store: Store) -> None:
     with pytest.raises(NetworkError) as refusal:
         fetch(dataset, NAMES, store, endpoint="http://127.0.0.1:9")

@@ -94,7 +94,7 @@ def run(tmp_path: Path, guest_of, untimed=0, watch=None, output=1 << 20, **deadl
 
 
 def test_a_guest_that_exits_with_0_is_completed_and_its_claims_are_stamped(tmp_path):
-    result, _ = run(tmp_path, lambda: PipeGuest([VAL % (0, 0), 0.1, VAL % (10, 90)]))
+    result, _ = run(tmp_path, lambda: PipeGuest([VAL % (0, 0), 0.3, VAL % (10, 90)]))
     assert result.status is RunStatus.COMPLETED
     assert [p.step for p in result.points] == [0, 10]
     assert result.points[1].host_ns - result.points[0].host_ns >= 90_000_000
