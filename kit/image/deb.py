@@ -15,18 +15,8 @@ from typing import IO, cast
 
 from kit.digest import CHUNK
 from kit.errors import IntegrityError
-from kit.image.entry import (
-    MAX_FILE,
-    MERGED,
-    UNREADABLE,
-    Entry,
-    Extent,
-    Kind,
-    folder,
-    link,
-    merged_path,
-    refusal,
-)
+from kit.image.bounded import UNREADABLE, Bounded
+from kit.image.entry import MAX_FILE, MERGED, Entry, Extent, Kind, folder, link, merged_path, refusal
 from kit.image.lock import Deb
 
 MAX_CONTROL = 16 << 20
@@ -141,7 +131,7 @@ def _entries(deb: Deb, spool: Path) -> Iterator[Entry]:
     try:
         with (
             spool.open("rb") as f,
-            tarfile.open(fileobj=cast(IO[bytes], _Bounded(f)), mode="r:", errors="strict") as tar,
+            tarfile.open(fileobj=cast(IO[bytes], Bounded(f)), mode="r:", errors="strict") as tar,
         ):
             for count, member in enumerate(tar):
                 if count >= MAX_MEMBERS:
@@ -159,20 +149,6 @@ def _entries(deb: Deb, spool: Path) -> Iterator[Entry]:
     except (*UNREADABLE, OSError) as e:
         raise IntegrityError(f"{deb.name}: data cannot be read: {e}", "this is not a Debian package") from e
     return (e for e in seen.values() if not _LEFT_OUT.fullmatch(e.path))
-
-
-class _Bounded:
-    """A file of which no more is read than it has, whatever a header in it states."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self._size = os.fstat(file.fileno()).st_size
-        self.seek, self.tell, self.close = file.seek, file.tell, file.close
-
-    def read(self, size: int = -1) -> bytes:
-        """Read on from where the file is."""
-        left = max(self._size - self._file.tell(), 0)
-        return self._file.read(left if size < 0 else min(size, left))
 
 
 def _entry(member: tarfile.TarInfo, origin: str, spool: Path, seen: dict[str, Entry]) -> Entry | None:

@@ -9,20 +9,19 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from kit.digest import CHUNK, Sha256, is_sha256
 from kit.errors import IntegrityError, PrerequisiteError, SchemaError, UsageError
+from kit.image.bounded import UNREADABLE, Bounded
 from kit.image.digest import read_identity
-from kit.image.entry import UNREADABLE
 from kit.image.index import canonical
 from kit.image.lock import read_lock
-from kit.image.oci import blob_path, read_manifest
+from kit.image.oci import blob_path, read_document, read_manifest
 from kit.image.spec import eras, read_spec
-from kit.schema import MAX_DOCUMENT, read_json
+from kit.schema import MAX_DOCUMENT, parse_json, read_bounded
 from kit.store import Store
 
-_NOT_WHOLE = "this is not a whole OCI layout"
 _STATUS = "var/lib/dpkg/status"
 _DIST_INFO = re.compile(r".*/dist-packages/([^/]+)-([^/-]+)\.dist-info/RECORD")
 
@@ -177,12 +176,13 @@ def compare_layers(title: str, before: Path, after: Path) -> tuple[Change, ...]:
 
 def _entries(path: Path, file: IO[bytes]) -> dict[str, tarfile.TarInfo]:
     try:
-        with tarfile.open(fileobj=file, mode="r:") as tar:
+        with tarfile.open(fileobj=cast(IO[bytes], Bounded(file)), mode="r:") as tar:
             members = list(tar)
         if any(member.size < 0 for member in members):
             raise ValueError("a size below zero")
     except (*UNREADABLE, OSError) as e:
-        raise IntegrityError(f"{path}: is no tar: {e}", f"rm {path}, and build it again") from e
+        hint = f"layers must not be compressed; if it is the kit's own: rm {path}, and build it again"
+        raise IntegrityError(f"{path}: is no tar: {e}", hint) from e
     return {member.name: member for member in members}
 
 
@@ -266,30 +266,43 @@ def _of_era(era: str, images: Path, store: Store) -> Side:
 
 
 def _of_layout(name: str, folder: Path) -> Side:
-    where = folder / "index.json"
     try:
-        manifests = [Sha256(str(m["digest"]).removeprefix("sha256:")) for m in read_json(where)["manifests"]]
-        if len(manifests) != 1:
-            raise UsageError(f"{where} names {len(manifests)} images", "take one apart with skopeo first")
-        if not is_sha256(manifests[0]):
-            raise TypeError("a digest of another kind")
-        config, descriptors = read_manifest(folder, manifests[0])
-        document = read_json(blob_path(folder, config.digest))
-        titles = [str(h.get("created_by", "")).rpartition(": ")[2] for h in document.get("history", [])]
+        manifest = _only_image(folder / "index.json")
+        config, descriptors = read_manifest(folder, manifest)
+        document = parse_json(read_document(folder, config.digest), str(blob_path(folder, config.digest)))
     except FileNotFoundError as e:
-        raise PrerequisiteError(f"{e.filename} is not there", _NOT_WHOLE) from e
-    except PrerequisiteError as e:
-        raise PrerequisiteError(e.message, _NOT_WHOLE) from e
-    except (KeyError, TypeError, AttributeError) as e:
-        raise SchemaError(f"{where}: is not the index of an OCI layout") from e
-    if len(set(titles)) != len(descriptors):
-        titles = [f"layer {at}" for at in range(len(descriptors))]
+        raise PrerequisiteError(f"{e.filename} is not there", "this is not a whole OCI layout") from e
+    titles = _titles(document, len(descriptors))
     layers = tuple(
         Layer(title, d.digest, path if (path := blob_path(folder, d.digest)).is_file() else None)
         for title, d in zip(titles, descriptors, strict=True)
     )
     packages = {p for layer in layers if layer.path is not None for p in _installed(layer.path)}
-    return Side(name, config.digest, manifests[0], layers, tuple(sorted(packages)))
+    return Side(name, config.digest, manifest, layers, tuple(sorted(packages)))
+
+
+def _only_image(path: Path) -> Sha256:
+    """Return the digest of the one manifest that a layout's index names, in the form of a digest."""
+    index = parse_json(read_bounded(path), str(path))
+    try:
+        found = [Sha256(str(m["digest"]).removeprefix("sha256:")) for m in index["manifests"]]
+    except (KeyError, TypeError) as e:
+        raise SchemaError(f"{path}: is not the index of an OCI layout") from e
+    if len(found) != 1:
+        raise UsageError(f"{path} names {len(found)} images", "take one apart with skopeo first")
+    if not is_sha256(found[0]):  # it becomes a path
+        raise SchemaError(f"{path}: names its image {found[0][:80]!r}, which is no sha256")
+    return found[0]
+
+
+def _titles(config: Any, layers: int) -> list[str]:
+    """Return the titles that a config gives the layers, or numbers where it gives not one to each."""
+    history = config.get("history") if isinstance(config, dict) else None
+    steps = [h.get("created_by") for h in history if isinstance(h, dict)] if isinstance(history, list) else []
+    titles = [str(step).rpartition(": ")[2] for step in steps]
+    if len(titles) == len(set(titles)) == layers:
+        return titles
+    return [f"layer {at}" for at in range(layers)]
 
 
 def _installed(layer: Path) -> Iterator[tuple[str, str, str]]:
@@ -300,9 +313,9 @@ def _installed(layer: Path) -> Iterator[tuple[str, str, str]]:
             if (info := _DIST_INFO.fullmatch(path)) is not None:
                 yield "wheel", canonical(info[1]), info[2]
         if (status := found.get(_STATUS)) is not None:
-            text = os.pread(f.fileno(), min(status.size, MAX_DOCUMENT), status.offset_data).decode(
-                "utf-8", "replace"
-            )
+            if status.size > MAX_DOCUMENT:
+                raise IntegrityError(f"{layer}: {_STATUS} is larger than {MAX_DOCUMENT} bytes")
+            text = os.pread(f.fileno(), status.size, status.offset_data).decode("utf-8", "replace")
             for stanza in text.split("\n\n"):
                 fields = dict(line.split(": ", 1) for line in stanza.splitlines() if ": " in line)
                 if "Package" in fields:

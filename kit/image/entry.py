@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import posixpath
-import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -19,8 +18,6 @@ MERGED = frozenset({"bin", "sbin", "lib", "lib32", "lib64", "libo32", "libx32"})
 MAX_PATH = 1024
 MAX_FILE = 8 << 30
 """Bytes of one file; what a tar header without extensions can say."""
-UNREADABLE = (tarfile.TarError, ValueError, OverflowError)
-"""What tarfile raises for headers that state what cannot be: sizes below zero, or beyond any file."""
 
 
 class Kind(StrEnum):

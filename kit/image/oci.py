@@ -114,17 +114,28 @@ def _index(era: str, manifest: Sha256, size: int) -> bytes:
     return canonical_json({"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": [entry]})
 
 
-def read_manifest(layout: Path, digest: Sha256) -> tuple[Descriptor, tuple[Descriptor, ...]]:
+def read_document(layout: Path, digest: Sha256) -> bytes:
     """
-    Return a layout's config and layers, in order.
+    Return the bytes of a layout's manifest or config.
 
-    Raises `DigestMismatch` if the manifest's bytes are others, `SchemaError` if it is too large to be one,
-    `FileNotFoundError` if it is not there. The blobs that it names are not checked.
+    Raises `DigestMismatch` if they are others, `SchemaError` if they are too many for either,
+    `FileNotFoundError` if they are not there.
     """
     path = blob_path(layout, digest)
     data = read_bounded(path)
     if sha256_bytes(data) != digest:
         raise DigestMismatch(f"{path} has been changed", f"remove {layout} and {path}, and run it again")
+    return data
+
+
+def read_manifest(layout: Path, digest: Sha256) -> tuple[Descriptor, tuple[Descriptor, ...]]:
+    """
+    Return a layout's config and layers, in order.
+
+    Raises as `read_document` does, and `SchemaError` if it is no manifest. The blobs that it names are not
+    checked.
+    """
+    path, data = blob_path(layout, digest), read_document(layout, digest)
     document = parse_json(data, str(path))
     try:
         return _read(document["config"]), tuple(_read(layer) for layer in document["layers"])

@@ -15,8 +15,9 @@ from typing import Any
 
 from kit.digest import CHUNK, Sha256
 from kit.errors import DigestMismatch, IntegrityError
+from kit.image.bounded import UNREADABLE
 from kit.image.build import Layout
-from kit.image.entry import UNREADABLE, plain_path, refusal, safe_target
+from kit.image.entry import plain_path, refusal, safe_target
 from kit.image.oci import blob_path
 from kit.store import Progress, Store, no_progress
 

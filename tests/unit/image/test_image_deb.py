@@ -118,6 +118,12 @@ def test_refuses_two_members_of_one_name_also_through_merged_usr(kitchen, cook):
         entries(kitchen, [cook.member("./bin/x", b"1"), cook.member("./usr/bin/x", b"2")])
 
 
+def test_refuses_extended_headers_of_which_each_is_about_the_next_one(kitchen, cook):
+    chain = cook.member("x", kind=tarfile.XHDTYPE)[0].tobuf() * 2000
+    with pytest.raises(IntegrityError, match="data cannot be read"):
+        entries(kitchen, [], compress=lambda data: lzma.compress(chain))
+
+
 def test_refuses_a_bomb_before_it_is_unpacked(kitchen, cook):
     deb = kitchen.deb([cook.member("./etc/zeros", bytes(65 << 20))])
     assert deb.size < 1 << 20

@@ -9,8 +9,8 @@ import tarfile
 
 import pytest
 
-from kit.digest import sha256_file
-from kit.errors import IntegrityError, PrerequisiteError, SchemaError, UsageError
+from kit.digest import sha256_bytes, sha256_file
+from kit.errors import DigestMismatch, IntegrityError, PrerequisiteError, SchemaError, UsageError
 from kit.image import build
 from kit.image.diff import Change, compare, compare_layers, side
 from kit.image.disk import bill
@@ -178,8 +178,12 @@ def test_a_tar_whose_header_states_a_size_that_cannot_be_is_refused(tmp_path):
         ({"manifests": 7}, SchemaError, "is not the index of an OCI layout"),
         ({"manifests": [7]}, SchemaError, "is not the index of an OCI layout"),
         ([], SchemaError, "is not the index of an OCI layout"),
-        ({"manifests": [{"digest": "/dev/zero"}]}, SchemaError, "is not the index of an OCI layout"),
-        ({"manifests": [{"digest": "../../index.json"}]}, SchemaError, "is not the index of an OCI layout"),
+        ({"manifests": [{"digest": "/dev/zero"}]}, SchemaError, "names its image .*, which is no sha256"),
+        (
+            {"manifests": [{"digest": "../../index.json"}]},
+            SchemaError,
+            "names its image .*, which is no sha256",
+        ),
     ],
 )
 def test_a_layout_that_is_not_of_one_image_is_refused_by_its_index(pair, store, tmp_path, index, kind, said):
@@ -190,13 +194,105 @@ def test_a_layout_that_is_not_of_one_image_is_refused_by_its_index(pair, store, 
         side(str(tmp_path / "odd"), pair, store)
 
 
-def test_an_index_that_fills_the_memory_is_refused_unread(pair, store, tmp_path):
-    (tmp_path / "odd").mkdir()
-    (tmp_path / "odd" / "oci-layout").touch()
-    (tmp_path / "odd" / "index.json").touch()
-    os.truncate(tmp_path / "odd" / "index.json", MAX_DOCUMENT + 1)
+@pytest.fixture
+def foreign(pair, store, tmp_path):
+    """A copy of the tiny era's layout, and what changes its documents so that each names the next."""
+    era = side("tiny", pair, store)
+    folder = tmp_path / "foreign"
+    shutil.copytree(store.root / "layouts" / era.manifest, folder)
+
+    def put(data):
+        digest = sha256_bytes(data)
+        blob_path(folder, digest).write_bytes(data)
+        return {"digest": f"sha256:{digest}", "size": len(data)}
+
+    def change(config=None, layers=None):
+        manifest = json.loads(blob_path(folder, era.manifest).read_bytes())
+        if config is not None:
+            document = json.loads(blob_path(folder, era.config).read_bytes())
+            manifest["config"] = put(json.dumps(document | config).encode())
+        if layers is not None:
+            manifest["layers"] = [put(data) for data in layers]
+        index = {"manifests": [put(json.dumps(manifest).encode())]}
+        (folder / "index.json").write_text(json.dumps(index))
+        return side(str(folder), pair, store)
+
+    change.folder, change.era = folder, era
+    return change
+
+
+def endless(path):
+    path.unlink()
+    path.symlink_to("/dev/zero")
+
+
+@pytest.mark.parametrize("spoil", [endless, lambda path: os.truncate(path, MAX_DOCUMENT + 1)])
+@pytest.mark.parametrize("document", ["index.json", "manifest", "config"])
+def test_a_document_of_a_layout_that_would_fill_the_memory_is_not_read(foreign, pair, store, document, spoil):
+    names = {"manifest": foreign.era.manifest, "config": foreign.era.config}
+    path = foreign.folder / document
+    if document in names:
+        path = blob_path(foreign.folder, names[document])
+        data = path.read_bytes()  # a copy of its own, not the store's
+        path.unlink()
+        path.write_bytes(data)
+    spoil(path)
     with pytest.raises(SchemaError, match="larger than"):
-        side(str(tmp_path / "odd"), pair, store)
+        side(str(foreign.folder), pair, store)
+
+
+def test_a_config_that_is_not_the_named_one_is_refused(foreign, pair, store):
+    path = blob_path(foreign.folder, foreign.era.config)
+    path.unlink()
+    path.write_bytes(b"{}")
+    with pytest.raises(DigestMismatch, match="has been changed"):
+        side(str(foreign.folder), pair, store)
+
+
+@pytest.mark.parametrize("digest", ["/etc/hostname", "../../index.json", "a" * 300, "\0", ""])
+def test_an_index_names_its_image_by_digest_and_by_no_path(foreign, pair, store, digest):
+    (foreign.folder / "index.json").write_text(json.dumps({"manifests": [{"digest": digest}]}))
+    with pytest.raises(SchemaError, match="which is no sha256") as caught:
+        side(str(foreign.folder), pair, store)
+    assert caught.value.hint == ""
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        [{"created_by": step} for step in ("RUN a", "RUN a", "RUN b", "RUN c")],
+        [{"created_by": "RUN a"}],
+        [{}, {}, {}],
+        [7],
+        None,
+        7,
+    ],
+)
+def test_layers_without_a_title_each_are_numbered(foreign, history):
+    found = foreign(config={"history": history})
+    assert [x.title for x in found.layers] == [f"layer {at}" for at in range(3)] and found.packages
+
+
+def test_a_list_of_packages_that_would_fill_the_memory_is_not_read(foreign, cook):
+    status = cook.tar([cook.member("var/lib/dpkg/status", data=bytes(MAX_DOCUMENT + 1))])
+    with pytest.raises(IntegrityError, match="dpkg/status is larger than"):
+        foreign(layers=[status])
+
+
+def extended(name, size):
+    """Return a tar's extended header that states this size, and no more."""
+    header = bytearray(512)
+    header[: len(name)], header[156:157], header[257:265] = name, b"x", b"ustar\x0000"
+    header[124:136] = b"\x80" + size.to_bytes(11, "big")
+    header[148:156] = b" " * 8
+    header[148:155] = b"%06o\0" % sum(header)
+    return bytes(header)
+
+
+@pytest.mark.parametrize("header", [extended(b"x", 1 << 62), extended(b"x", 0) * 2000])
+def test_a_layer_whose_headers_state_what_cannot_be_is_no_tar(foreign, header):
+    with pytest.raises(IntegrityError, match="is no tar"):
+        foreign(layers=[header])
 
 
 def test_a_verification_that_fails_says_which_entries_differ(pair, store, tmp_path, monkeypatch):

@@ -68,6 +68,13 @@ def test_a_lock_cannot_name_a_place_or_a_path(tiny, change):
         parse_lock(json.dumps(document).encode(), "lock.json")
 
 
+def test_a_lock_that_would_fill_the_memory_is_not_read(tiny):
+    lock_path(tiny.spec).unlink()
+    lock_path(tiny.spec).symlink_to("/dev/zero")
+    with pytest.raises(SchemaError, match=r"lock\.json: larger than"):
+        read_lock(tiny.spec)
+
+
 def test_a_lock_of_another_era_is_refused(tiny):
     document = json.loads(lock_path(tiny.spec).read_text())
     document["era"] = "other"
