@@ -1,0 +1,1 @@
+# tree-of-patches at 8
