@@ -66,7 +66,7 @@
           import sys
           from pathlib import Path
           from kit.image.assemble import assemble
-          from kit.store import Store
+          from kit.core.store import Store
           made = assemble(sys.argv[1], Path("source/images"), Store(Path("store")), Path(sys.argv[2]))
           print("manifest sha256:" + made.manifest)
           ' ${era} $out

@@ -22,15 +22,15 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from kit.bundle import dsse
-from kit.bundle.statement import SCHEMA
-from kit.bundle.verify import open_bundle
-from kit.facts import facts_root
-from kit.report.page import write_site
-from kit.report.rank import rank
-from kit.schema import validate
-from kit.submit.check import check
-from kit.tasks import load_tasks
+from kit.benchmark.tasks import load_tasks
+from kit.core.facts import facts_root
+from kit.core.schema import validate
+from kit.leaderboard.page.page import write_site
+from kit.leaderboard.page.rank import rank
+from kit.leaderboard.submit.check import check
+from kit.result import dsse
+from kit.result.statement import SCHEMA
+from kit.result.verify import open_bundle
 
 REPOSITORY = Path(__file__).parents[1]
 UNCOUNTED = 9

@@ -13,7 +13,7 @@ import time
 
 import numpy as np
 
-from kit import metrics
+from kit.score import metrics
 
 TASKS, RUNS, REPETITIONS, PAIRS = 19, 90, 50_000, 5
 SAMPLED = 500

@@ -31,8 +31,8 @@ from zipfile import ZIP_STORED, ZipFile, ZipInfo
 from isal import isal_zlib
 
 from kit.cli.options import default_store
-from kit.engine import Engine
-from kit.facts import facts_root
+from kit.core.facts import facts_root
+from kit.core.store import Store
 from kit.image import archive
 from kit.image.assemble import assembled
 from kit.image.build import Layout, ensure_layout
@@ -44,10 +44,10 @@ from kit.image.meter import cores
 from kit.image.oci import blob_path, describe, tag, write_layout
 from kit.image.rootfs import ensure_rootfs
 from kit.image.spec import read_spec
-from kit.run.folder import new_run_id
-from kit.run.runtime.runc import Runc
-from kit.run.spec import ImageRef, RunSpec
-from kit.store import Store
+from kit.sandbox.engine import Engine
+from kit.sandbox.folder import new_run_id
+from kit.sandbox.runtime.runc import Runc
+from kit.values.run_spec import ImageRef, RunSpec
 
 IMAGES = facts_root() / "images"
 MB = 1 << 20

@@ -12,24 +12,24 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kit import records
-from kit.bundle.agreement import Comparison, compare, tolerance
-from kit.bundle.keys import Trusted
-from kit.bundle.predicate import Predicate, Profile, Reproduces
-from kit.bundle.statement import SUBMISSION
-from kit.bundle.verify import Verified, open_bundle
+from kit.benchmark import records
 from kit.capsule.content import Capsule
+from kit.core.digest import sha256_file
+from kit.core.errors import DigestMismatch, UsageError
+from kit.core.store import Artifact, FolderFetcher
 from kit.data.synth import load_smoke
-from kit.digest import sha256_file
-from kit.errors import DigestMismatch, UsageError
 from kit.evaluate.audits import Wanted
 from kit.evaluate.conduct import Listener, Outcome, conduct
 from kit.evaluate.plan import Plan, draft
 from kit.evaluate.prepare import prepared
 from kit.evaluate.request import Overrides, Places, Request
 from kit.image.build import Layout, adopt, ensure_layout
-from kit.run.spec import RuntimeName
-from kit.store import Artifact, FolderFetcher
+from kit.result.appraisal.agreement import Comparison, compare, tolerance
+from kit.result.keys import Trusted
+from kit.result.predicate import Predicate, Profile, Reproduces
+from kit.result.statement import SUBMISSION
+from kit.result.verify import Verified, open_bundle
+from kit.values.run_spec import RuntimeName
 
 
 class NotComparable(DigestMismatch):

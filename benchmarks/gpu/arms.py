@@ -22,9 +22,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kit.run import processes
-from kit.run.gpu import RECORD_GPUS
-from kit.run.nvml import Driver
+from kit.gpu.nvml import Driver
+from kit.gpu.preflight import RECORD_GPUS
+from kit.sandbox import processes
 
 SCALES = (3, 21)
 """Records whose batch follows the number of GPUs."""

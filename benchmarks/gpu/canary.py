@@ -22,7 +22,7 @@ from kit.audit.canary import Rerun, Stream, Texture, judge
 from kit.data import texture
 from kit.evaluate.plan import REFERENCE
 from kit.evaluate.streams import SAMPLER
-from kit.run.result import Point, RunStatus
+from kit.values.run_result import Point, RunStatus
 
 SEED = "benchmark"
 BATCH, LENGTH, SCORED_BATCHES = 8, 1024, 20

@@ -11,8 +11,8 @@ import sys
 
 from arms import row
 
-from kit.run.nvml import Driver
-from kit.run.speed import SCRIPT, parse
+from kit.gpu.nvml import Driver
+from kit.sandbox.speed_probe import SCRIPT, parse
 
 
 def main() -> None:

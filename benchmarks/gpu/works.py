@@ -24,9 +24,9 @@ from arms import (
     under_the_kit,
 )
 
-from kit import records
+from kit.benchmark import records
+from kit.core.facts import facts_root
 from kit.evaluate.plan import REFERENCE
-from kit.facts import facts_root
 
 OVER = 20
 """Steps that a speed is taken over, at most."""

@@ -15,7 +15,7 @@ from statistics import median
 
 from kit.audit.check import Check
 from kit.audit.finding import Finding, Severity
-from kit.run.result import Point
+from kit.values.run_result import Point
 
 WARMUP_FACTOR = 1.25
 WARMUP_ROOM_S = 15.0

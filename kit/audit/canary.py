@@ -15,7 +15,7 @@ from enum import StrEnum
 
 from kit.audit.check import Check
 from kit.audit.finding import Finding, Severity
-from kit.run.result import Point, RunStatus
+from kit.values.run_result import Point, RunStatus
 
 STANDARD_ERRORS = 5.0
 ALLOWANCE = 0.05

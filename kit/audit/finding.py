@@ -1,4 +1,4 @@
-"""What a check found. Decides nothing about the result; `kit.bundle.verdict` does."""
+"""What a check found. Decides nothing about the result; `kit.result.appraisal.verdict` does."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from kit.audit.check import Check
 from kit.audit.finding import Finding, Severity
-from kit.run.result import Point
+from kit.values.run_result import Point
 
 SLACK = 0.01
 """Nats per token: covers four printed decimals and float32 summation."""

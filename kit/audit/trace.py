@@ -13,7 +13,7 @@ from itertools import pairwise
 
 from kit.audit.check import Check
 from kit.audit.finding import Finding, Severity
-from kit.run.result import Point
+from kit.values.run_result import Point
 
 AHEAD_S = 1.0
 """How far the guest's clock may run ahead of the host's; pipes and rounding take less."""

@@ -19,8 +19,8 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from kit.digest import Sha256, is_sha256, sha256_bytes
-from kit.errors import IntegrityError
+from kit.core.digest import Sha256, is_sha256, sha256_bytes
+from kit.core.errors import IntegrityError
 from kit.image.entry import Kind
 
 TOP = "capsule"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from kit.bundle.keys import Trusted
-from kit.bundle.verify import Verified, open_bundle
 from kit.capsule import bag
-from kit.errors import DigestMismatch
+from kit.core.errors import DigestMismatch
 from kit.image.oci import read_manifest
+from kit.result.keys import Trusted
+from kit.result.verify import Verified, open_bundle
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import shlex
 
-from kit.bundle.predicate import Predicate
 from kit.image.base import GUEST_UID
-from kit.run.runtime.port import BOOTSTRAP
-from kit.run.spec import SUBMISSION, WORKSPACE, RunSpec
+from kit.result.predicate import Predicate
+from kit.sandbox.runtime.port import BOOTSTRAP
+from kit.values.run_spec import SUBMISSION, WORKSPACE, RunSpec
 
 OPEN_FILES = 4096
 """Of a rerun by hand, and processes: what any machine grants. Podman would ask for more than some do."""

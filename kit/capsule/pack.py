@@ -6,26 +6,26 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from kit import records
-from kit.bundle import folder
-from kit.bundle.keys import Trusted
-from kit.bundle.predicate import Predicate, Profile
-from kit.bundle.signed import find_key
-from kit.bundle.statement import LOG, STAMPS, SUBMISSION
-from kit.bundle.verify import Verified, open_bundle
+from kit.benchmark import records
 from kit.capsule import bag
 from kit.capsule.guide import OPEN_FILES, guide
 from kit.capsule.write import Part, part_of_bytes, part_of_file, write_capsule
+from kit.core.digest import Sha256, sha256_bytes
+from kit.core.errors import DigestMismatch, PrerequisiteError, UsageError
+from kit.core.store import disk_errors, place
 from kit.data.synth import ensure_smoke, load_smoke
-from kit.digest import Sha256, sha256_bytes
-from kit.errors import DigestMismatch, PrerequisiteError, UsageError
 from kit.evaluate.plan import DATA
 from kit.evaluate.request import Places
 from kit.image.build import Layout, ensure_layout
 from kit.image.oci import blob_path, docker_manifest, read_manifest
-from kit.run.runtime import oci
-from kit.run.spec import Mount, RunSpec
-from kit.store import disk_errors, place
+from kit.result import folder
+from kit.result.keys import Trusted
+from kit.result.predicate import Predicate, Profile
+from kit.result.signed import find_key
+from kit.result.statement import LOG, STAMPS, SUBMISSION
+from kit.result.verify import Verified, open_bundle
+from kit.sandbox.runtime import oci
+from kit.values.run_spec import Mount, RunSpec
 
 ERA_FILES = ("digest", "image.toml", "lock.json")
 

@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from kit.capsule import bag
-from kit.digest import CHUNK, Sha256
-from kit.errors import DigestMismatch, IntegrityError, PrerequisiteError, RunError, UsageError
+from kit.core.digest import CHUNK, Sha256
+from kit.core.errors import DigestMismatch, IntegrityError, PrerequisiteError, RunError, UsageError
+from kit.core.store import Progress, disk_errors, no_progress, sync
 from kit.image.entry import Entry, Kind
 from kit.image.tarball import BLOCK, header
-from kit.store import Progress, disk_errors, no_progress, sync
 
 MAX_BYTES = 64 << 30
 """Of the payload, unless the reader allows more."""

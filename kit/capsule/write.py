@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from kit.capsule import bag
-from kit.digest import Sha256, sha256_bytes, sha256_file
-from kit.errors import DigestMismatch
+from kit.core.digest import Sha256, sha256_bytes, sha256_file
+from kit.core.errors import DigestMismatch
+from kit.core.store import Progress
 from kit.image.entry import Entry, Extent, Kind, Literal, Source, chunks, folder, literal
 from kit.image.tarball import BLOCK, header
-from kit.store import Progress
 
 ORIGIN = "capsule"
 

@@ -17,7 +17,7 @@ import click
 
 from kit import __version__
 from kit.cli.terminal import complain
-from kit.errors import IntegrityError, KitError, PrerequisiteError, RunError, UsageError
+from kit.core.errors import IntegrityError, KitError, PrerequisiteError, RunError, UsageError
 
 EXIT_CODES: tuple[tuple[type[KitError], int], ...] = (
     (UsageError, 2),

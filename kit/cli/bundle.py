@@ -10,8 +10,8 @@ import click
 from kit.cli.options import keys_option
 
 if TYPE_CHECKING:
-    from kit.bundle.keys import Trusted
-    from kit.bundle.verify import Verified
+    from kit.result.keys import Trusted
+    from kit.result.verify import Verified
 
 key_option = click.option(
     "--key",
@@ -77,15 +77,15 @@ def verify(
 
 
 def _trusted(keys: Path, key_files: tuple[Path, ...]) -> Trusted:
-    from kit.bundle.keys import Trusted, read_public, trusted
+    from kit.result.keys import Trusted, read_public, trusted
 
     return Trusted(tuple(read_public(path) for path in key_files)) if key_files else trusted(keys)
 
 
 def _answer(path: Path, trusted: Trusted, bundle_only: bool) -> dict[str, Any]:
-    from kit.bundle.trust import standing
-    from kit.bundle.verify import open_bundle
-    from kit.errors import IntegrityError, PrerequisiteError
+    from kit.core.errors import IntegrityError, PrerequisiteError
+    from kit.result.appraisal.trust import standing
+    from kit.result.verify import open_bundle
 
     answer: dict[str, Any] = {"path": str(path), "error": None, "hint": ""}
     try:
@@ -135,8 +135,8 @@ def show(path: Path, keys: Path, key_files: tuple[Path, ...], bundle_only: bool,
       speedrun bundle show runs/<run_id>
       speedrun bundle show result.json --bundle-only --json
     """
-    from kit.bundle.verify import open_bundle
     from kit.cli.terminal import emit_json
+    from kit.result.verify import open_bundle
 
     found = open_bundle(path, _trusted(keys, key_files), bundle_only)
     if as_json:
@@ -148,9 +148,9 @@ def show(path: Path, keys: Path, key_files: tuple[Path, ...], bundle_only: bool,
 
 
 def _as_json(found: Verified) -> dict[str, Any]:
-    from kit.bundle.codec import encode
-    from kit.bundle.predicate import Predicate
-    from kit.bundle.trust import standing
+    from kit.core.codec import encode
+    from kit.result.appraisal.trust import standing
+    from kit.result.predicate import Predicate
 
     where = standing(found.predicate, found.trusted)
     return {
@@ -174,7 +174,7 @@ def schema(name: str, list_names: bool) -> None:
       speedrun bundle schema --list
     """
     from kit.cli.terminal import emit_json
-    from kit.schema import load_schema, schema_names
+    from kit.core.schema import load_schema, schema_names
 
     if list_names:
         click.echo("\n".join(schema_names()))

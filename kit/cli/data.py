@@ -57,8 +57,8 @@ def fetch(record: int, mirror: Path | None, endpoint: str | None, store: Path, a
       speedrun data fetch --record 1 --mirror /data/fineweb10B
     """
     from kit.cli.terminal import Meter, emit_json, note
+    from kit.core.store import Store
     from kit.data.fetch import fetch as bring
-    from kit.store import Store
 
     dataset, names = _wanted(record)
     shards = bring(dataset, names, Store(store), mirror=mirror, endpoint=endpoint, progress=Meter())
@@ -88,11 +88,11 @@ def verify(record: int, rehash: bool, drop: bool, store: Path, as_json: bool) ->
       speedrun data verify --record 11 --rehash --json
     """
     from kit.cli.terminal import Meter, emit_json, note
+    from kit.core.errors import IntegrityError
+    from kit.core.store import Store
     from kit.data.fetch import find
     from kit.data.verify import drop_faulty
     from kit.data.verify import verify as check
-    from kit.errors import IntegrityError
-    from kit.store import Store
 
     dataset, names = _wanted(record)
     shards = find(dataset, names, Store(store))
@@ -129,10 +129,10 @@ def lock(revision: str | None, out: Path | None, endpoint: str | None) -> None:
       speedrun data lock
       speedrun data lock --revision 0123456789abcdef0123456789abcdef01234567 --out lock.json
     """
+    from kit.core.facts import facts_root
+    from kit.core.store import write_atomic
     from kit.data.dataset import load_dataset, lock_path
     from kit.data.hub import Hub
-    from kit.facts import facts_root
-    from kit.store import write_atomic
 
     dataset = load_dataset(facts_root() / "records")
     every = dataset.shards(dataset.train_last - dataset.train_first + 1)
@@ -158,10 +158,10 @@ def synth(derive: bool, store: Path, as_json: bool) -> int:
       speedrun data synth --derive
     """
     from kit.cli.terminal import Meter, emit_json, note
+    from kit.core.facts import facts_root
+    from kit.core.store import Store
     from kit.data.synth import derive as remake
     from kit.data.synth import ensure_smoke, load_smoke
-    from kit.facts import facts_root
-    from kit.store import Store
 
     spec = load_smoke(facts_root() / "records")
     if derive:
@@ -186,9 +186,9 @@ def synth(derive: bool, store: Path, as_json: bool) -> int:
 
 
 def _wanted(record: int) -> tuple[DataSet, tuple[str, ...]]:
+    from kit.benchmark.records import load
+    from kit.core.facts import facts_root
     from kit.data.dataset import load_dataset
-    from kit.facts import facts_root
-    from kit.records import load
 
     records = facts_root() / "records"
     dataset = load_dataset(records)

@@ -34,9 +34,9 @@ def command(fix: bool, as_json: bool, out: Path, store: Path, keys: Path) -> int
       speedrun doctor --fix
     """
     from kit.cli.series import close_lost_series
-    from kit.evaluate.doctor import Patient, examine, usable
-    from kit.facts import facts_root
-    from kit.store import Store
+    from kit.core.facts import facts_root
+    from kit.core.store import Store
+    from kit.diagnose.doctor import Patient, examine, usable
 
     patient = Patient(
         store=Store(store),

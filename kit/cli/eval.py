@@ -12,7 +12,7 @@ import click
 from kit.cli.interrupt import cancellable
 from kit.cli.options import Number, docker_socket, keys_option, mirror_option, store_option
 from kit.cli.terminal import emit_json, note
-from kit.errors import UsageError
+from kit.core.errors import UsageError
 
 if TYPE_CHECKING:
     from kit.evaluate.conduct import Listener, Outcome
@@ -119,9 +119,9 @@ def command(**options: Any) -> int:
     from kit.cli.series import close_lost_series, run_series
     from kit.evaluate.audits import wanted
     from kit.evaluate.conduct import conduct
-    from kit.evaluate.lost import close_lost
     from kit.evaluate.plan import draft
     from kit.evaluate.prepare import prepared
+    from kit.evaluate.recovery import close_lost
 
     several = options["runs"] > 1 or options["interleave"]
     if options["stop_on_failure"] and not several:
@@ -156,9 +156,9 @@ def _asked(options: dict[str, Any]) -> Asked:
 
 
 def _request(options: dict[str, Any]) -> Request:
-    from kit.bundle.predicate import Profile
     from kit.evaluate.request import Overrides, Request
-    from kit.run.spec import RuntimeName
+    from kit.result.predicate import Profile
+    from kit.values.run_spec import RuntimeName
 
     found = shutil.which("python3")
     return Request(
@@ -179,7 +179,7 @@ def listener(plan: Plan, cancelled: Callable[[], bool]) -> Listener:
     """Return what tells a person about a run on stderr while it goes on."""
     from kit.cli.live import Live
     from kit.evaluate.conduct import Listener
-    from kit.run.supervise import Watch
+    from kit.sandbox.supervise import Watch
 
     live = Live(plan)
     return Listener(
@@ -214,8 +214,8 @@ def _report(outcome: Outcome, as_json: bool) -> None:
 
 
 def _exit_code(outcome: Outcome) -> int:
-    from kit.bundle.predicate import Verdict
-    from kit.run.result import RunStatus
+    from kit.result.predicate import Verdict
+    from kit.values.run_result import RunStatus
 
     if outcome.predicate.run.status is RunStatus.CANCELLED:
         return 130

@@ -10,7 +10,7 @@ import click
 from kit.cli.options import store_option
 
 if TYPE_CHECKING:
-    from kit.hints.lint import Scripts
+    from kit.benchmark.hints.lint import Scripts
 
 
 @click.group()
@@ -37,8 +37,8 @@ def show(task: int, level: int) -> None:
       speedrun hint show 4 --level 1
       speedrun hint show 20 --level 3 | less
     """
-    from kit.facts import facts_root
-    from kit.hints import HintLevel, load_hint
+    from kit.benchmark.hints import HintLevel, load_hint
+    from kit.core.facts import facts_root
 
     click.echo(load_hint(facts_root(), task, HintLevel(level)).text, nl=False)
 
@@ -64,10 +64,10 @@ def lint_hints(tasks: tuple[int, ...], store: Path, mirror: Path | None, as_json
     """
     from dataclasses import asdict
 
+    from kit.benchmark.hints import LEVELS, TASKS, load_hint, load_markers
+    from kit.benchmark.hints.lint import lint
     from kit.cli.terminal import emit_json, note, printable
-    from kit.facts import facts_root
-    from kit.hints import LEVELS, TASKS, load_hint, load_markers
-    from kit.hints.lint import lint
+    from kit.core.facts import facts_root
 
     root = facts_root()
     markers = load_markers(root)
@@ -88,10 +88,10 @@ def lint_hints(tasks: tuple[int, ...], store: Path, mirror: Path | None, as_json
 
 
 def _scripts(root: Path, task: int, store: Path, mirror: Path) -> Scripts:
-    from kit import records
-    from kit.hints import target_of
-    from kit.hints.lint import Scripts
-    from kit.store import Store
+    from kit.benchmark import records
+    from kit.benchmark.hints import target_of
+    from kit.benchmark.hints.lint import Scripts
+    from kit.core.store import Store
 
     texts: list[str] = []
     for number in (task, target_of(task)):

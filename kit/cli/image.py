@@ -44,10 +44,10 @@ def list_images(store: Path, as_json: bool) -> None:
       speedrun image list --json
     """
     from kit.cli.terminal import emit_json, megabytes, table
-    from kit.facts import facts_root
+    from kit.core.facts import facts_root
+    from kit.core.store import Store
     from kit.image.build import survey
     from kit.image.spec import eras
-    from kit.store import Store
 
     images = facts_root() / "images"
     found = [survey(era, images, Store(store)) for era in eras(images)]
@@ -83,13 +83,13 @@ def lock(era: str, check: bool, store: Path, mirror: Path | None, as_json: bool)
       speedrun image lock cpu
     """
     from kit.cli.terminal import Meter, emit_json, megabytes, note
-    from kit.facts import facts_root
+    from kit.core.facts import facts_root
+    from kit.core.store import Store
     from kit.image.digest import read_identity
     from kit.image.fetch import default_fetchers
     from kit.image.lock import lock_path, read_lock, write_lock
     from kit.image.resolve import resolve
     from kit.image.spec import read_spec
-    from kit.store import Store
 
     spec = read_spec(facts_root() / "images", era)
     if check:
@@ -118,12 +118,12 @@ def fetch(era: str, store: Path, mirror: Path | None, as_json: bool) -> None:
       speedrun image fetch torch-2.6.0 --mirror /mnt/wheels
     """
     from kit.cli.terminal import Meter, emit_json, megabytes, note
-    from kit.facts import facts_root
+    from kit.core.facts import facts_root
+    from kit.core.store import Store
     from kit.image import acquire
     from kit.image.fetch import default_fetchers
     from kit.image.lock import read_lock
     from kit.image.spec import read_spec
-    from kit.store import Store
 
     wanted = read_lock(read_spec(facts_root() / "images", era))
     fetched = acquire.fetch(wanted, Store(store), default_fetchers(mirror), Meter())
@@ -149,10 +149,10 @@ def build(era: str, accept: bool, store: Path, mirror: Path | None, as_json: boo
       speedrun image build cpu --json
     """
     from kit.cli.terminal import Meter, emit_json, note
-    from kit.facts import facts_root
+    from kit.core.facts import facts_root
+    from kit.core.store import Store
     from kit.image import build as room
     from kit.image.fetch import default_fetchers
-    from kit.store import Store
 
     make = room.accept if accept else room.ensure_layout
     layout = make(era, facts_root() / "images", Store(store), default_fetchers(mirror), Meter())
@@ -180,11 +180,11 @@ def verify(era: str, store: Path, mirror: Path | None, as_json: bool) -> None:
       speedrun image verify cpu --json
     """
     from kit.cli.terminal import Meter, emit_json, note
-    from kit.errors import DigestMismatch
-    from kit.facts import facts_root
+    from kit.core.errors import DigestMismatch
+    from kit.core.facts import facts_root
+    from kit.core.store import Store
     from kit.image import build as room
     from kit.image.fetch import default_fetchers
-    from kit.store import Store
 
     done = room.verify(era, facts_root() / "images", Store(store), default_fetchers(mirror), Meter())
     differences = done.differences
@@ -223,11 +223,11 @@ def load(era: str, engine: str, store: Path, mirror: Path | None, as_json: bool)
     """
     from kit.cli.options import docker_socket, podman_socket
     from kit.cli.terminal import Meter, emit_json, megabytes, note
-    from kit.facts import facts_root
+    from kit.core.facts import facts_root
+    from kit.core.store import Store
     from kit.image import engine as room
     from kit.image.build import ensure_layout
     from kit.image.fetch import default_fetchers
-    from kit.store import Store
 
     meter = Meter()
     layout = ensure_layout(era, facts_root() / "images", Store(store), default_fetchers(mirror), meter)
@@ -264,11 +264,11 @@ def export(era: str, out: Path, store: Path, mirror: Path | None, as_json: bool)
       speedrun image export cpu --out cpu.tar && docker load -i cpu.tar
     """
     from kit.cli.terminal import Meter, emit_json
-    from kit.facts import facts_root
+    from kit.core.facts import facts_root
+    from kit.core.store import Store
     from kit.image import archive
     from kit.image.build import ensure_layout
     from kit.image.fetch import default_fetchers
-    from kit.store import Store
 
     meter = Meter()
     layout = ensure_layout(era, facts_root() / "images", Store(store), default_fetchers(mirror), meter)

@@ -52,9 +52,9 @@ def diff(context: click.Context, a: str, b: str, store: Path, as_json: bool) -> 
       speedrun image diff cpu ./result
     """
     from kit.cli.terminal import emit_json, printable, table
-    from kit.facts import facts_root
+    from kit.core.facts import facts_root
+    from kit.core.store import Store
     from kit.image import diff as room
-    from kit.store import Store
 
     images = facts_root() / "images"
     one, other = (room.side(name, images, Store(store)) for name in (a, b))
@@ -91,9 +91,9 @@ def disk(store: Path, as_json: bool) -> None:
       speedrun image disk --json
     """
     from kit.cli.terminal import emit_json, megabytes
-    from kit.facts import facts_root
+    from kit.core.facts import facts_root
+    from kit.core.store import Store
     from kit.image.disk import bill
-    from kit.store import Store
 
     found = bill(facts_root() / "images", Store(store))
     if as_json:

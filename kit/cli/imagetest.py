@@ -33,16 +33,16 @@ def test(era: str, runtime: str, gpus: int | None, as_json: bool, store: Path, m
       speedrun image test cpu
       speedrun image test torch-2.4.1 --runtime docker --json
     """
-    from kit.bundle.predicate import Profile
     from kit.cli.interrupt import cancellable
     from kit.cli.terminal import Meter, emit_json, note, table
-    from kit.evaluate.engines import choose
+    from kit.core.facts import facts_root
+    from kit.core.store import Store
+    from kit.diagnose.imagetest.conduct import NO_RECORD, Bench, selftest
     from kit.evaluate.request import Request
-    from kit.facts import facts_root
+    from kit.evaluate.runtimes import choose
     from kit.image.fetch import default_fetchers
-    from kit.imagetest.conduct import NO_RECORD, Bench, selftest
-    from kit.run.spec import RuntimeName
-    from kit.store import Store
+    from kit.result.predicate import Profile
+    from kit.values.run_spec import RuntimeName
 
     wanted = None if runtime == "auto" else RuntimeName(runtime)
     chosen = choose(

@@ -30,8 +30,8 @@ def generate(keys: Path) -> None:
       speedrun keys generate
       speedrun keys generate --keys ./keys
     """
-    from kit.bundle.keys import OWN, load_or_create
     from kit.cli.terminal import note
+    from kit.result.keys import OWN, load_or_create
 
     existed = (keys / OWN).exists()
     signer = load_or_create(keys)
@@ -49,8 +49,8 @@ def show(keys: Path) -> None:
       speedrun keys show
       speedrun keys show | openssl pkey -pubin -outform DER | sha256sum
     """
-    from kit.bundle.keys import load
     from kit.cli.terminal import note
+    from kit.result.keys import load
 
     public = load(keys).public
     note(f"key id {public.key_id}")
@@ -68,8 +68,8 @@ def list_keys(keys: Path, as_json: bool) -> None:
       speedrun keys list
       speedrun keys list --json
     """
-    from kit.bundle.keys import OWN, entries
     from kit.cli.terminal import emit_json, note, printable
+    from kit.result.keys import OWN, entries
 
     found = [(path, key, path.name == OWN) for path, key in entries(keys)]
     if as_json:
@@ -93,9 +93,9 @@ def trust(pem: Path, name: str | None, keys: Path) -> None:
       speedrun keys trust their-key.pem
       speedrun keys trust runs/<run_id>/signer.pem --name them
     """
-    from kit.bundle.keys import read_public
-    from kit.bundle.keys import trust as trust_key
     from kit.cli.terminal import note
+    from kit.result.keys import read_public
+    from kit.result.keys import trust as trust_key
 
     path = trust_key(keys, pem, name if name is not None else pem.stem)
     note(f"trusted as {path}")

@@ -15,12 +15,12 @@ from kit.cli.terminal import note
 if TYPE_CHECKING:
     from kit.evaluate.conduct import Outcome
     from kit.evaluate.plan import Plan
-    from kit.run.folder import RunFolder
-    from kit.run.gpu import Preflight
-    from kit.run.probe import Probe
-    from kit.run.result import Point
-    from kit.run.spec import Phase
-    from kit.run.speed import Speed
+    from kit.gpu.preflight import Preflight
+    from kit.sandbox.folder import RunFolder
+    from kit.sandbox.isolation_probe import Probe
+    from kit.sandbox.speed_probe import Speed
+    from kit.values.run_result import Point
+    from kit.values.run_spec import Phase
 
 EVERY_S = 2.0
 LAST_LINES = 12

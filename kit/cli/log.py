@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from kit.run.log import Log
+    from kit.values.log import Log
 
 
 @click.group()
@@ -45,7 +45,7 @@ def parse(file: Path, grammar: str | None, train: bool, source: Path | None, as_
       speedrun log parse log.txt --source extracted/ --json
     """
     from kit.cli.terminal import emit_json
-    from kit.run.log import Grammar, read_any
+    from kit.values.log import Grammar, read_any
 
     log = read_any(file, Grammar(grammar) if grammar else None)
     if source is not None:
@@ -58,7 +58,7 @@ def parse(file: Path, grammar: str | None, train: bool, source: Path | None, as_
 
 
 def _write(log: Log, folder: Path) -> None:
-    from kit.store import write_atomic
+    from kit.core.store import write_atomic
 
     for file in log.sources:
         write_atomic(folder / file.name, file.data)
@@ -67,7 +67,7 @@ def _write(log: Log, folder: Path) -> None:
 def _document(log: Log, train: bool) -> dict[str, Any]:
     from dataclasses import asdict
 
-    from kit.digest import sha256_bytes
+    from kit.core.digest import sha256_bytes
 
     points = [asdict(p) for p in (log.points if train else log.validations)]
     for point in points:

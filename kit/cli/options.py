@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kit.errors import UsageError
+from kit.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from kit.run.gpu import Sources
+    from kit.gpu.preflight import Sources
 
 
 class Number(click.FloatRange):
@@ -75,11 +75,11 @@ def gpu_sources() -> Sources:
     """
     Return whom to ask for this machine's GPUs: the driver, for those of `$CUDA_VISIBLE_DEVICES` if set.
 
-    What the environment sets of `kit.run.links.SETTINGS` goes along.
+    What the environment sets of `kit.gpu.links.SETTINGS` goes along.
     """
-    from kit.run.gpu import Sources
-    from kit.run.links import settings_in
-    from kit.run.nvml import Driver, Visible
+    from kit.gpu.links import settings_in
+    from kit.gpu.nvml import Driver, Visible
+    from kit.gpu.preflight import Sources
 
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     nvml = Driver() if named is None else Visible(Driver(), named)
@@ -93,7 +93,7 @@ def docker_socket() -> str:
     That is `$DOCKER_HOST`, the context of `$DOCKER_CONTEXT` or the user's settings, or the system's socket.
     See: https://docs.docker.com/engine/manage-resources/contexts/
     """
-    from kit.engine import DEFAULT_ENGINE
+    from kit.sandbox.engine import DEFAULT_ENGINE
 
     host = os.environ.get("DOCKER_HOST", "")
     if host:

@@ -38,11 +38,11 @@ def command(
       speedrun pack runs/<run_id>
       speedrun pack runs/<run_id> --out result.capsule.tar --with-data
     """
-    from kit.bundle.folder import locate
-    from kit.bundle.keys import trusted
     from kit.capsule.pack import pack
     from kit.cli.places import places
     from kit.cli.terminal import emit_json, megabytes, note
+    from kit.result.folder import locate
+    from kit.result.keys import trusted
 
     if file is None:
         file = Path(f"{locate(bundle).resolve().parent.name}.capsule.tar")

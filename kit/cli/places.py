@@ -17,10 +17,10 @@ def places(
 ) -> Places:
     """Return the places of an evaluation; `offline` leaves the mirror as the only source of files."""
     from kit.cli.provenance import this_kit
+    from kit.core.facts import facts_root
+    from kit.core.store import FolderFetcher, Store
     from kit.evaluate.request import Places
-    from kit.facts import facts_root
     from kit.image.fetch import default_fetchers
-    from kit.store import FolderFetcher, Store
 
     facts = facts_root()
     return Places(

@@ -10,7 +10,7 @@ from kit.cli.terminal import megabytes, printable
 if TYPE_CHECKING:
     from kit.evaluate.plan import Plan
     from kit.evaluate.request import Places
-    from kit.run.gpu import Preflight
+    from kit.gpu.preflight import Preflight
 
 MARKS = {"ok": "ok     ", "warning": "warning", "refusal": "REFUSED"}
 
@@ -19,7 +19,7 @@ def describe(plan: Plan, places: Places) -> dict[str, Any]:
     """Return the plan as one JSON object; sizes are bytes, times seconds."""
     from kit.evaluate.gpus import look
     from kit.evaluate.plan import search_path
-    from kit.run.spec import WORKSPACE
+    from kit.values.run_spec import WORKSPACE
 
     preflight = look(plan, places)
     image, findings = _image(plan, places)
@@ -58,7 +58,7 @@ def _finding(name: str, level: str, detail: str, fix: str) -> dict[str, str]:
 
 
 def _image(plan: Plan, places: Places) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
-    from kit.errors import KitError
+    from kit.core.errors import KitError
     from kit.evaluate.request import HOST_IMAGE
     from kit.image.lock import read_lock
     from kit.image.spec import read_spec
@@ -97,7 +97,7 @@ def _data_findings(plan: Plan, shards: list[dict[str, Any]], pinned: bool) -> li
 
 
 def _script(plan: Plan, places: Places) -> list[dict[str, Any]]:
-    from kit.store import Artifact
+    from kit.core.store import Artifact
 
     if plan.smoke is not None or plan.submission is not None:
         return []
@@ -111,7 +111,7 @@ def _artifact(kind: str, name: str, size: int, sha256: str | None, present: bool
 
 
 def _devices(plan: Plan, preflight: Preflight) -> dict[str, Any]:
-    from kit.run.driver import CONTROL, TOOLS
+    from kit.gpu.driver import CONTROL, TOOLS
 
     gpus = [
         {
@@ -128,8 +128,8 @@ def _devices(plan: Plan, preflight: Preflight) -> dict[str, Any]:
 
 def _mounts(plan: Plan) -> dict[str, str]:
     from kit.evaluate.plan import DATA
-    from kit.run.driver import INSIDE
-    from kit.run.spec import SUBMISSION, RuntimeName
+    from kit.gpu.driver import INSIDE
+    from kit.values.run_spec import SUBMISSION, RuntimeName
 
     found = {str(SUBMISSION): "the submission", str(DATA): "the data"}
     if plan.gpus and plan.runtime.name is RuntimeName.RUNC:

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 from kit import __version__
-from kit.bundle.predicate import Kit
+from kit.result.predicate import Kit
 
 
 def this_kit() -> Kit:

@@ -10,7 +10,7 @@ import click
 from kit.cli.options import store_option
 
 if TYPE_CHECKING:
-    from kit.records import Record
+    from kit.benchmark.records import Record
 
 upstream_option = click.option(
     "--mirror",
@@ -44,9 +44,9 @@ def list_records(as_json: bool) -> None:
       speedrun record list
       speedrun record list --json
     """
+    from kit.benchmark.records import load_all
     from kit.cli.terminal import emit_json, table
-    from kit.facts import facts_root
-    from kit.records import load_all
+    from kit.core.facts import facts_root
 
     records = load_all(facts_root() / "records")
     if as_json:
@@ -79,9 +79,9 @@ def show(number: int, as_json: bool) -> None:
       speedrun record show 17
       speedrun record show 3 --json
     """
+    from kit.benchmark.records import load
     from kit.cli.terminal import emit_json, printable
-    from kit.facts import facts_root
-    from kit.records import load
+    from kit.core.facts import facts_root
 
     record = load(facts_root() / "records", number)
     if as_json:
@@ -106,11 +106,11 @@ def fetch(number: int, mirror: Path | None, store: Path, as_json: bool) -> None:
       speedrun record fetch 11
       speedrun record fetch 3 --mirror ../modded-nanogpt/.git --json
     """
+    from kit.benchmark.records import fetch_script, load, sources
     from kit.cli.terminal import Meter, emit_json
-    from kit.digest import files_under, tree_digest
-    from kit.facts import facts_root
-    from kit.records import fetch_script, load, sources
-    from kit.store import Store
+    from kit.core.digest import files_under, tree_digest
+    from kit.core.facts import facts_root
+    from kit.core.store import Store
 
     record = load(facts_root() / "records", number)
     folder = fetch_script(record, Store(store), sources(record.script.origin, mirror), Meter())

@@ -28,16 +28,16 @@ def command(folder: Path, site: Path, title: str, as_json: bool, keys: Path) -> 
       speedrun report ../leaderboard --out site
       speedrun report ../leaderboard --keys keys/ --json
     """
-    from kit.bundle.keys import trusted
+    from kit.benchmark.tasks import load_tasks
     from kit.cli.score import require_extra
     from kit.cli.terminal import Meter, emit_json, note
-    from kit.facts import facts_root
-    from kit.submit.check import check
-    from kit.tasks import load_tasks
+    from kit.core.facts import facts_root
+    from kit.leaderboard.submit.check import check
+    from kit.result.keys import trusted
 
     require_extra()
-    from kit.report.page import write_site
-    from kit.report.rank import rank
+    from kit.leaderboard.page.page import write_site
+    from kit.leaderboard.page.rank import rank
 
     meter = Meter(spell=str)
     checked = check(folder, trusted(keys), lambda done, total: meter("submissions", done, total))

@@ -14,11 +14,11 @@ from kit.cli.options import docker_socket, keys_option, mirror_option, store_opt
 from kit.cli.terminal import emit_json, note
 
 if TYPE_CHECKING:
-    from kit.bundle.agreement import Comparison
-    from kit.bundle.keys import Trusted
     from kit.evaluate.audits import Wanted
     from kit.evaluate.request import Places
     from kit.reproduce import First, Reproduction
+    from kit.result.appraisal.agreement import Comparison
+    from kit.result.keys import Trusted
 
 
 @click.command(name="reproduce")
@@ -58,11 +58,11 @@ def command(
       speedrun reproduce result.capsule.tar --offline
       speedrun reproduce runs/<run_id> --audit baseline,canary
     """
-    from kit.bundle.agreement import Agreement
-    from kit.bundle.keys import trusted
     from kit.cli.places import places as places_of
     from kit.evaluate.audits import wanted
     from kit.reproduce import NotComparable
+    from kit.result.appraisal.agreement import Agreement
+    from kit.result.keys import trusted
 
     places = places_of(store, mirror, keys, out, offline)
     asked = wanted((audits or "").replace(",", " ").split())
@@ -77,11 +77,11 @@ def command(
 
 def _again(source: Path, trusted: Trusted, places: Places, runtime: str, asked: Wanted, as_json: bool) -> int:
     """Repeat the run, tell what came of it, return the exit code."""
-    from kit.bundle.agreement import Agreement
     from kit.cli.eval import listener
     from kit.cli.live import close
     from kit.reproduce import plan_again, repeat
-    from kit.run.spec import RuntimeName
+    from kit.result.appraisal.agreement import Agreement
+    from kit.values.run_spec import RuntimeName
 
     with _first(source, trusted, places) as first, cancellable() as cancelled:
         _tell(first)

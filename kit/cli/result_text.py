@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kit.bundle.predicate import Outcome, Predicate
-from kit.bundle.trust import standing
-from kit.bundle.verify import Verified
 from kit.cli.speed import speed_lines
 from kit.cli.terminal import megabytes, printable
+from kit.result.appraisal.trust import standing
+from kit.result.predicate import Outcome, Predicate
+from kit.result.verify import Verified
 
 MAX_POINTS = 12
 """Validation points that are shown."""

@@ -11,7 +11,7 @@ import click
 from kit.cli.options import Number, keys_option
 
 if TYPE_CHECKING:
-    from kit.metrics import Interval
+    from kit.score.metrics import Interval
     from kit.score.paper import PaperScore
     from kit.score.report import ConfigScore, TaskScore
     from kit.score.rows import Row
@@ -72,11 +72,11 @@ def command(**options: Any) -> None:
     if options["show_power"]:
         _show_power(options["sd"], options["margin"], options["as_json"])
         return
-    from kit.facts import facts_root
+    from kit.benchmark.tasks import load_tasks
+    from kit.core.facts import facts_root
     from kit.score.baseline import Kind
     from kit.score.paper import paper_score
     from kit.score.report import score
-    from kit.tasks import load_tasks
 
     rows = _rows(options["bundles"], options["table"], options["keys"])
     tasks = load_tasks(facts_root())
@@ -91,10 +91,10 @@ def command(**options: Any) -> None:
 
 def require_extra() -> None:
     """Raise `PrerequisiteError` if the extra `score` is not installed."""
-    from kit.errors import PrerequisiteError
+    from kit.core.errors import PrerequisiteError
 
     try:
-        import kit.metrics  # noqa: F401
+        import kit.score.metrics  # noqa: F401
     except ModuleNotFoundError as e:
         if e.name is None or e.name.split(".")[0] not in ("numpy", "scipy"):
             raise
@@ -102,10 +102,10 @@ def require_extra() -> None:
 
 
 def _rows(bundles: tuple[Path, ...], table: Path | None, keys: Path) -> tuple[Row, ...]:
-    from kit.bundle.keys import trusted
     from kit.cli.terminal import note
-    from kit.errors import UsageError
-    from kit.facts import facts_root
+    from kit.core.errors import UsageError
+    from kit.core.facts import facts_root
+    from kit.result.keys import trusted
     from kit.score.rows import read_bundles, read_table
 
     if bool(bundles) == (table is not None):
@@ -197,7 +197,7 @@ def _show_paper(found: tuple[PaperScore, ...], as_json: bool) -> None:
 
 def _show_power(sd: float, margin: float, as_json: bool) -> None:
     from kit.cli.terminal import emit_json, table
-    from kit.metrics import power, runs_needed
+    from kit.score.metrics import power, runs_needed
 
     sizes = (2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 30)
     powers = {n: power(n, sd, margin) for n in sizes}

@@ -40,9 +40,9 @@ def command(folder: Path, as_json: bool, keys: Path) -> int:
     Examples:
       speedrun series runs/s03-20261123T170000Z-1a2b3c4d
     """
-    from kit.bundle.keys import trusted
     from kit.cli.score import require_extra
-    from kit.facts import facts_root
+    from kit.core.facts import facts_root
+    from kit.result.keys import trusted
 
     require_extra()
     from kit.series.figures import open_series
@@ -57,9 +57,9 @@ def command(folder: Path, as_json: bool, keys: Path) -> int:
 
 def run_series(request: Request, asked: Asked, places: Places, wanted: Wanted | None, as_json: bool) -> int:
     """Run a series, tell it live, show its table; return the exit code."""
-    from kit.bundle.keys import trusted
     from kit.cli.eval import listener
     from kit.cli.score import require_extra
+    from kit.result.keys import trusted
     from kit.series.conduct import conduct_series, plans
 
     require_extra()
@@ -81,7 +81,7 @@ def run_series(request: Request, asked: Asked, places: Places, wanted: Wanted | 
 
 def close_lost_series(out: Path, keys: Path) -> None:
     """Sign the records of series whose kit died, and tell of each."""
-    from kit.bundle.keys import load_or_create
+    from kit.result.keys import load_or_create
     from kit.series.record import abandoned, close_lost
 
     closed = close_lost(out, load_or_create(keys)) if abandoned(out) else []
@@ -90,7 +90,7 @@ def close_lost_series(out: Path, keys: Path) -> None:
 
 
 def _tell_power(runs: int) -> None:
-    from kit.metrics import power
+    from kit.score.metrics import power
 
     if runs < 2:
         note("one run proves nothing about a mean: p needs at least 2")

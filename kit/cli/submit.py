@@ -13,8 +13,8 @@ import click
 from kit.cli.options import keys_option
 
 if TYPE_CHECKING:
-    from kit.bundle.keys import Trusted
-    from kit.submit.entry import Entry
+    from kit.leaderboard.submit.entry import Entry
+    from kit.result.keys import Trusted
 
 
 class WithDefault(click.Group):
@@ -67,11 +67,11 @@ def send(run: Path, target: str, keys: Path, endpoint: str | None, as_json: bool
       speedrun submit runs/<series_id> --agent my-agent --to ../leaderboard
       speedrun submit runs/<run_id> --agent my-agent --hint 1 --to hf://owner/leaderboard
     """
-    from kit.bundle.keys import trusted
     from kit.cli.terminal import emit_json
-    from kit.submit.entry import Entry
-    from kit.submit.hub import SCHEME, repository
-    from kit.submit.hub import send as send_to_hub
+    from kit.leaderboard.submit.entry import Entry
+    from kit.leaderboard.submit.hub import SCHEME, repository
+    from kit.leaderboard.submit.hub import send as send_to_hub
+    from kit.result.keys import trusted
 
     said["hints"] = tuple(sorted(set(said["hints"])))
     entry = Entry(**said)
@@ -102,10 +102,16 @@ class Parcel:
 
 def _parcel(where: Path, entry: Entry, trusted: Trusted) -> Parcel:
     """Verify a run or a series, and tell what keeps it from a rank."""
-    from kit.bundle.verify import open_bundle
     from kit.cli.terminal import note
-    from kit.submit.entry import lay_out, place_of
-    from kit.submit.series import is_series, lay_out_series, place_of_series, require_alone, whole_series
+    from kit.leaderboard.submit.entry import lay_out, place_of
+    from kit.leaderboard.submit.series import (
+        is_series,
+        lay_out_series,
+        place_of_series,
+        require_alone,
+        whole_series,
+    )
+    from kit.result.verify import open_bundle
 
     if is_series(where.resolve().name):
         papers, runs = whole_series(where, trusted)
@@ -146,9 +152,9 @@ def check(folder: Path, as_json: bool, keys: Path) -> int:
       speedrun submit check ../leaderboard
       speedrun submit check ../leaderboard --json
     """
-    from kit.bundle.keys import trusted
     from kit.cli.terminal import Meter, emit_json, note, printable
-    from kit.submit.check import check, summary
+    from kit.leaderboard.submit.check import check, summary
+    from kit.result.keys import trusted
 
     meter = Meter(spell=str)
     checked = check(folder, trusted(keys), lambda done, total: meter("submissions", done, total))

@@ -11,8 +11,8 @@ from kit.cli.options import store_option
 from kit.cli.record import upstream_option
 
 if TYPE_CHECKING:
-    from kit.hints import HintLevel
-    from kit.tasks import Task
+    from kit.benchmark.hints import HintLevel
+    from kit.benchmark.tasks import Task
 
 
 @click.group()
@@ -37,9 +37,9 @@ def list_tasks(as_json: bool) -> None:
       speedrun task list
       speedrun task list --json
     """
+    from kit.benchmark.tasks import load_tasks
     from kit.cli.terminal import emit_json, table
-    from kit.facts import facts_root
-    from kit.tasks import load_tasks
+    from kit.core.facts import facts_root
 
     tasks = load_tasks(facts_root())
     if as_json:
@@ -74,10 +74,10 @@ def show(number: int, as_json: bool) -> None:
       speedrun task show 15
       speedrun task show 15 --json
     """
+    from kit.benchmark.tasks import load_task
+    from kit.benchmark.tasks.task import hints_of
     from kit.cli.terminal import emit_json
-    from kit.facts import facts_root
-    from kit.tasks import load_task
-    from kit.tasks.task import hints_of
+    from kit.core.facts import facts_root
 
     task = load_task(facts_root(), number)
     if as_json:
@@ -117,12 +117,12 @@ def export(number: int, levels: str, out: Path, mirror: Path | None, store: Path
       speedrun task export 11 --out task-11
       speedrun task export 4 --hints 1,2,3 --out task-04 --mirror ../modded-nanogpt/.git
     """
+    from kit.benchmark.records import fetch_script, sources
+    from kit.benchmark.tasks import export as write
+    from kit.benchmark.tasks import load_task
     from kit.cli.terminal import Meter
-    from kit.facts import facts_root
-    from kit.records import fetch_script, sources
-    from kit.store import Store
-    from kit.tasks import export as write
-    from kit.tasks import load_task
+    from kit.core.facts import facts_root
+    from kit.core.store import Store
 
     root = facts_root()
     wanted = _levels(levels)
@@ -132,8 +132,8 @@ def export(number: int, levels: str, out: Path, mirror: Path | None, store: Path
 
 
 def _levels(text: str) -> tuple[HintLevel, ...]:
-    from kit.errors import UsageError
-    from kit.hints import HintLevel
+    from kit.benchmark.hints import HintLevel
+    from kit.core.errors import UsageError
 
     try:
         found = tuple(HintLevel(int(part)) for part in text.split(","))

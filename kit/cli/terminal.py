@@ -29,7 +29,7 @@ def note(message: str) -> None:
 
 def distrust(folder: Path) -> None:
     """Say how to trust the key beside a result, which its reader does not trust."""
-    from kit.bundle.folder import SIGNER
+    from kit.result.folder import SIGNER
 
     note(f"  try: compare the key's id with what its owner says, then: speedrun keys trust {folder / SIGNER}")
 
@@ -68,7 +68,7 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]], right: int = 0) -
 
 
 class Meter:
-    """A `kit.store.Progress` that redraws one line on a terminal and prints tenths elsewhere."""
+    """A `kit.core.store.Progress` that redraws one line on a terminal and prints tenths elsewhere."""
 
     def __init__(self, spell: Callable[[int], str] = megabytes) -> None:
         self._spell = spell

@@ -30,11 +30,11 @@ def command(file: Path, folder: Path | None, max_bytes: int, as_json: bool, keys
       speedrun unpack r03-….capsule.tar
       speedrun unpack result.capsule.tar --to there --json
     """
-    from kit.bundle.keys import trusted
     from kit.capsule.bag import RUN
     from kit.capsule.content import open_capsule
     from kit.capsule.unpack import unpack
     from kit.cli.terminal import Meter, distrust, emit_json, note
+    from kit.result.keys import trusted
 
     if folder is None:
         folder = Path(file.name.removesuffix(".tar").removesuffix(".capsule") + ".unpacked")

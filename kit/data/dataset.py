@@ -7,11 +7,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from kit.core.digest import Sha256, canonical_json, sha256_bytes
+from kit.core.errors import PrerequisiteError, SchemaError, StaleLock, UsageError
+from kit.core.schema import read_json, read_toml
+from kit.core.store import Artifact
 from kit.data.shard import HEADER_BYTES, TOKEN_BYTES
-from kit.digest import Sha256, canonical_json, sha256_bytes
-from kit.errors import PrerequisiteError, SchemaError, StaleLock, UsageError
-from kit.schema import read_json, read_toml
-from kit.store import Artifact
 
 FINEWEB = "fineweb10B"
 

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from kit.core.digest import tree_digest
+from kit.core.errors import IntegrityError, PrerequisiteError
+from kit.core.store import Artifact, Fetcher, FolderFetcher, Progress, Store, no_progress, write_atomic
 from kit.data.dataset import DataSet, StatedBy, Statement, load_lock, read_statement
 from kit.data.hub import Hub
 from kit.data.memo import Memo, identity
 from kit.data.shard import read_header
-from kit.digest import tree_digest
-from kit.errors import IntegrityError, PrerequisiteError
-from kit.store import Artifact, Fetcher, FolderFetcher, Progress, Store, no_progress, write_atomic
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import BinaryIO
 
+from kit.core.digest import Sha256, is_sha256
+from kit.core.download import download
+from kit.core.errors import IntegrityError, NetworkError, PrerequisiteError
+from kit.core.store import Artifact, Progress
 from kit.data.dataset import DataSet, StatedBy, Statement
-from kit.digest import Sha256, is_sha256
-from kit.errors import IntegrityError, NetworkError, PrerequisiteError
-from kit.store import Artifact, Progress
-from kit.transfer import download
 
 EXTRA = "pip install 'speedrun-kit[hub]'"
 _ELSEWHERE = "check --endpoint, and the --revision that was given to: speedrun data lock"
@@ -88,7 +88,7 @@ class Hub:
 
 class HubFetcher:
     """
-    A `kit.store.Fetcher` of one revision.
+    A `kit.core.store.Fetcher` of one revision.
 
     The transfer is the kit's own: `huggingface_hub` starts anew in each process, and a shard has 200 MB.
     """

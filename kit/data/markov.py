@@ -18,8 +18,8 @@ from collections import Counter
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
 
+from kit.core.errors import UsageError
 from kit.data.shard import BOS
-from kit.errors import UsageError
 
 TOTAL = 4096
 """The weights of a context sum to this: a probability is weight / TOTAL."""

@@ -8,10 +8,10 @@ import threading
 import time
 from pathlib import Path
 
-from kit.digest import Sha256, is_sha256, sha256_file
-from kit.errors import SchemaError
-from kit.schema import parse_json
-from kit.store import Store, write_atomic
+from kit.core.digest import Sha256, is_sha256, sha256_file
+from kit.core.errors import SchemaError
+from kit.core.schema import parse_json
+from kit.core.store import Store, write_atomic
 
 KEPT = 4096
 """Entries; the oldest go first."""

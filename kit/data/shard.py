@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kit.errors import IntegrityError, PrerequisiteError, UsageError
-from kit.store import write_atomic
+from kit.core.errors import IntegrityError, PrerequisiteError, UsageError
+from kit.core.store import write_atomic
 
 MAGIC = 20240520
 VERSION = 1

@@ -13,13 +13,13 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from pathlib import Path
 from typing import Any
 
+from kit.core.digest import Sha256, sha256_file, tree_digest
+from kit.core.errors import DigestMismatch, SchemaError
+from kit.core.schema import read_toml
+from kit.core.store import Progress, Store, no_progress
 from kit.data.markov import Language, LanguageSpec
 from kit.data.shard import read_tokens, write_shard
-from kit.deadlines import Deadlines
-from kit.digest import Sha256, sha256_file, tree_digest
-from kit.errors import DigestMismatch, SchemaError
-from kit.schema import read_toml
-from kit.store import Progress, Store, no_progress
+from kit.values.deadlines import Deadlines
 
 ROOM = "smoke"
 PLACES = Decimal("0.000001")

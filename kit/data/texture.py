@@ -20,9 +20,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from kit.core.errors import IntegrityError, UsageError
 from kit.data.markov import TOTAL, Language, LanguageSpec
 from kit.data.shard import BOS
-from kit.errors import IntegrityError, UsageError
 
 VOCABULARY = BOS + 1
 FOLLOW_BITS, FAMILY_BITS = 10, 6

@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from kit.core.errors import KitError
+from kit.core.store import Artifact, Progress, Store, no_progress
 from kit.data.dataset import DataSet
 from kit.data.fetch import Shards
 from kit.data.memo import Memo
 from kit.data.shard import read_header
-from kit.errors import KitError
-from kit.store import Artifact, Progress, Store, no_progress
 
 WORKERS = 4
 """Hashing is bound by the disk soon after that."""

@@ -12,21 +12,21 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from kit import records
 from kit.audit import floor, source, trace
 from kit.audit.finding import Finding
 from kit.audit.source import SourceFile
-from kit.bundle.predicate import Profile
+from kit.benchmark import records
+from kit.benchmark.records.script import RUN_TOML
+from kit.benchmark.submission import ENTRY
+from kit.core.errors import KitError, UsageError
 from kit.data.texture import VOCABULARY
-from kit.errors import KitError, UsageError
 from kit.evaluate.plan import REFERENCE, Plan
 from kit.evaluate.prepare import Prepared, script_sources
 from kit.evaluate.request import Places
-from kit.records.script import RUN_TOML
-from kit.run.folder import RunFolder
-from kit.run.log import read_run
-from kit.run.result import Point, RunResult
-from kit.submission import ENTRY
+from kit.result.predicate import Profile
+from kit.sandbox.folder import RunFolder
+from kit.values.log import read_run
+from kit.values.run_result import Point, RunResult
 
 
 class Audit(StrEnum):

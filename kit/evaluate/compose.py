@@ -5,9 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from kit.audit.finding import Finding
-from kit.bundle.codec import pairs, prose
-from kit.bundle.compose import Reserved, claims_of, observations_of, run_of, runtime_of
-from kit.bundle.predicate import (
+from kit.benchmark.records import own_digest
+from kit.core.codec import pairs, prose
+from kit.evaluate.prepare import Prepared
+from kit.evaluate.request import Places
+from kit.gpu import machine
+from kit.gpu.preflight import LINKS, MODEL, Preflight
+from kit.result.appraisal.verdict import judge, obstacles
+from kit.result.compose import Reserved, claims_of, observations_of, run_of, runtime_of
+from kit.result.predicate import (
     Audit,
     AuditCheck,
     Cpu,
@@ -27,16 +33,10 @@ from kit.bundle.predicate import (
     Task,
     Verdict,
 )
-from kit.bundle.verdict import judge, obstacles
-from kit.evaluate.prepare import Prepared
-from kit.evaluate.request import Places
-from kit.records import own_digest
-from kit.run import machine
-from kit.run.gpu import LINKS, MODEL, Preflight
-from kit.run.probe import ProbeCheck
-from kit.run.result import RunResult
-from kit.run.runtime.port import Enforcement
-from kit.run.speed import Speed
+from kit.sandbox.isolation_probe import ProbeCheck
+from kit.sandbox.runtime.port import Enforcement
+from kit.sandbox.speed_probe import Speed
+from kit.values.run_result import RunResult
 
 
 @dataclass(frozen=True, slots=True)

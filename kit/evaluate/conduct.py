@@ -12,25 +12,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kit.audit.baseline import Course
-from kit.bundle.keys import load_or_create, throwaway
-from kit.bundle.predicate import Predicate
-from kit.bundle.statement import Subjects, statement
-from kit.digest import Sha256, tree_digest
-from kit.errors import KitError, RunError, UsageError
+from kit.core.digest import Sha256, tree_digest
+from kit.core.errors import KitError, RunError, UsageError
 from kit.evaluate import reruns
 from kit.evaluate.audits import Wanted, at_rest, start_script
 from kit.evaluate.compose import NOTHING_SEEN, Seen, compose
-from kit.evaluate.lost import lost_result, mark_lost, sign
 from kit.evaluate.prepare import Prepared
+from kit.evaluate.recovery import lost_result, mark_lost, sign
 from kit.evaluate.request import Places
-from kit.run.folder import RunFolder, reserve
-from kit.run.probe import Probe, ProbeCheck, probe
-from kit.run.release import await_release, proved
-from kit.run.result import RunResult
-from kit.run.runtime.port import Guest
-from kit.run.speed import Speed, measure
-from kit.run.supervise import Watch, supervise
-from kit.run.watcher import watched
+from kit.gpu.release import await_release, proved
+from kit.result.keys import load_or_create, throwaway
+from kit.result.predicate import Predicate
+from kit.result.statement import Subjects, statement
+from kit.sandbox.folder import RunFolder, reserve
+from kit.sandbox.isolation_probe import Probe, ProbeCheck, probe
+from kit.sandbox.runtime.port import Guest
+from kit.sandbox.speed_probe import Speed, measure
+from kit.sandbox.supervise import Watch, supervise
+from kit.sandbox.watchdog import watched
+from kit.values.run_result import RunResult
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from kit.bundle.predicate import Data, InputFile
+from kit.benchmark.records import Record
+from kit.core.errors import IntegrityError, PrerequisiteError
+from kit.core.store import Artifact
 from kit.data.dataset import DataSet, load_dataset, load_lock
 from kit.data.fetch import Shards, find, stated
 from kit.data.verify import verify
-from kit.errors import IntegrityError, PrerequisiteError
 from kit.evaluate.request import Places
-from kit.records import Record
-from kit.store import Artifact
+from kit.result.predicate import Data, InputFile
 
 KIND = "fineweb"
 

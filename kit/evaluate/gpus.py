@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from kit.errors import KitError
+from kit.core.errors import KitError
+from kit.core.version import Version, parse
 from kit.evaluate.plan import Plan
 from kit.evaluate.request import HOST_IMAGE, Places
 from kit.evaluate.worldsize import POSSIBLE
+from kit.gpu.preflight import NO_GPUS, Preflight, Wanted, preflight
 from kit.image.lock import Lock, read_lock
 from kit.image.spec import read_spec
-from kit.run.gpu import NO_GPUS, Preflight, Wanted, preflight
-from kit.run.spec import RuntimeName
-from kit.run.version import Version, parse
+from kit.values.run_spec import RuntimeName
 
 RUNTIME_LIBRARIES = ("nvidia-cuda-runtime", "nvidia-cuda-runtime-cu12")
 """The wheel whose version is the CUDA that torch was built with."""

@@ -13,22 +13,22 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import assert_never
 
-from kit import records
-from kit.bundle.predicate import Profile
+from kit.benchmark import records
+from kit.benchmark.records import Record
+from kit.benchmark.submission import ENTRY, Submission, load_submission
+from kit.core.errors import PrerequisiteError, UsageError
 from kit.data.synth import SmokeSpec, load_smoke
-from kit.deadlines import Deadlines
-from kit.errors import PrerequisiteError, UsageError
-from kit.evaluate import engines
+from kit.evaluate import runtimes as engines
 from kit.evaluate.request import HOST_IMAGE, Places, Request
 from kit.evaluate.worldsize import obstacles
-from kit.records import Record
-from kit.run import machine
-from kit.run.gpu import RECORD_GPUS
-from kit.run.log import Grammar
-from kit.run.runtime.hostimage import interpreter
-from kit.run.runtime.port import Runtime
-from kit.run.spec import GIB, WORKSPACE, Limits, RuntimeName
-from kit.submission import ENTRY, Submission, load_submission
+from kit.gpu import machine
+from kit.gpu.preflight import RECORD_GPUS
+from kit.result.predicate import Profile
+from kit.sandbox.runtime.hostimage import interpreter
+from kit.sandbox.runtime.port import Runtime
+from kit.values.deadlines import Deadlines
+from kit.values.log import Grammar
+from kit.values.run_spec import GIB, WORKSPACE, Limits, RuntimeName
 
 REFERENCE = Path(__file__).resolve().parent.parent / "guest" / "train_reference.py"
 SITE = REFERENCE.parent / "site"

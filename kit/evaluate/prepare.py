@@ -9,25 +9,25 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kit import records
-from kit.bundle.predicate import Data, Image, InputFile, Profile, Reproduces, Series
+from kit.benchmark import records
+from kit.benchmark.records import Record
+from kit.benchmark.records.script import RUN_TOML
+from kit.core.digest import files_under
+from kit.core.store import Fetcher, Progress, Store, no_progress
 from kit.data.synth import ensure_smoke
-from kit.digest import files_under
 from kit.evaluate import fineweb, gpus
 from kit.evaluate.plan import DATA, HOST_SITE, REFERENCE, SITE, Plan, search_path
 from kit.evaluate.request import HOST_IMAGE, Places
-from kit.fidelity import Fidelity
+from kit.gpu.preflight import Preflight
 from kit.image.build import Layout, ensure_layout
 from kit.image.engine import ensure_loaded
 from kit.image.rootfs import ensure_rootfs
-from kit.records import Record
-from kit.records.script import RUN_TOML
-from kit.run.folder import new_run_id
-from kit.run.gpu import Preflight
-from kit.run.runtime.docker import Docker
-from kit.run.runtime.port import Runtime
-from kit.run.spec import GpuDevice, ImageRef, Mount, RunSpec, RuntimeName
-from kit.store import Fetcher, Progress, Store, no_progress
+from kit.result.predicate import Data, Image, InputFile, Profile, Reproduces, Series
+from kit.sandbox.folder import new_run_id
+from kit.sandbox.runtime.docker import Docker
+from kit.sandbox.runtime.port import Runtime
+from kit.values.fidelity import Fidelity
+from kit.values.run_spec import GpuDevice, ImageRef, Mount, RunSpec, RuntimeName
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from kit.bundle.predicate import Kit, Profile
-from kit.deadlines import Deadlines
-from kit.engine import DEFAULT_ENGINE
-from kit.run.gpu import Sources
-from kit.run.spec import RuntimeName
-from kit.store import Fetcher, Progress, Store, no_progress
+from kit.core.store import Fetcher, Progress, Store, no_progress
+from kit.gpu.preflight import Sources
+from kit.result.predicate import Kit, Profile
+from kit.sandbox.engine import DEFAULT_ENGINE
+from kit.values.deadlines import Deadlines
+from kit.values.run_spec import RuntimeName
 
 HOST_IMAGE = "host"
 """The value of `--image` that means the machine's own files."""

@@ -19,24 +19,24 @@ from kit.audit.canary import Rerun, Stream, Texture
 from kit.audit.check import Check
 from kit.audit.finding import Finding
 from kit.audit.source import SourceFile
+from kit.benchmark.submission import ENTRY
+from kit.core.errors import KitError
 from kit.data import texture
 from kit.data.shard import read_tokens, write_shard
 from kit.data.texture import Drawn
-from kit.errors import KitError
 from kit.evaluate import streams
 from kit.evaluate.audits import Audit, Wanted, start_arguments
 from kit.evaluate.plan import DATA
 from kit.evaluate.prepare import Prepared
 from kit.evaluate.request import Places
-from kit.run.folder import RunFolder
-from kit.run.log import read_run
-from kit.run.release import await_release
-from kit.run.result import Point, RunResult, RunStatus
-from kit.run.runtime.port import Guest
-from kit.run.spec import Mount, Phase, RunSpec
-from kit.run.supervise import Watch, supervise
-from kit.run.watcher import watched
-from kit.submission import ENTRY
+from kit.gpu.release import await_release
+from kit.sandbox.folder import RunFolder
+from kit.sandbox.runtime.port import Guest
+from kit.sandbox.supervise import Watch, supervise
+from kit.sandbox.watchdog import watched
+from kit.values.log import read_run
+from kit.values.run_result import Point, RunResult, RunStatus
+from kit.values.run_spec import Mount, Phase, RunSpec
 
 SCREEN_LINES = 3
 """Validation lines after which a screen is ended; step 0 proves nothing."""

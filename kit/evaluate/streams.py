@@ -8,18 +8,18 @@ from dataclasses import replace
 from pathlib import Path
 
 from kit.audit.source import SourceFile
-from kit.bundle.predicate import Profile
+from kit.core.digest import canonical_json, sha256_bytes, sha256_file
+from kit.core.errors import KitError, RunError
+from kit.core.schema import read_json
+from kit.core.store import Store
 from kit.data import texture
 from kit.data.shard import HEADER_BYTES, TOKEN_BYTES, read_tokens, write_shard
 from kit.data.texture import Drawn
-from kit.digest import canonical_json, sha256_bytes, sha256_file
-from kit.errors import KitError, RunError
 from kit.evaluate.plan import REFERENCE
 from kit.evaluate.prepare import Prepared
-from kit.run.result import RunResult, RunStatus
-from kit.run.spec import RunSpec
-from kit.schema import read_json
-from kit.store import Store
+from kit.result.predicate import Profile
+from kit.values.run_result import RunResult, RunStatus
+from kit.values.run_spec import RunSpec
 
 SAMPLER = REFERENCE.with_name("sample_reference.py")
 TEMPERATURES = ("1.0", "1.25")

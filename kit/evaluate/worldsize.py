@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from kit.errors import UsageError
-from kit.records import Record, WorldSize
-from kit.run.gpu import RECORD_GPUS
+from kit.benchmark.records import Record, WorldSize
+from kit.core.errors import UsageError
+from kit.gpu.preflight import RECORD_GPUS
 
 POSSIBLE = (1, 2, 4, 8)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 
-from kit.digest import sha256_file
-from kit.errors import DigestMismatch, PrerequisiteError
+from kit.core.digest import sha256_file
+from kit.core.errors import DigestMismatch, PrerequisiteError
+from kit.core.store import Artifact, Fetcher, Progress, Store, no_progress
 from kit.image.fetch import PipFetcher
 from kit.image.lock import Deb, Lock, Wheel
 from kit.image.meter import Sum, cores
-from kit.store import Artifact, Fetcher, Progress, Store, no_progress
 
 DOWNLOADS = 4
 

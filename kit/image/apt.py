@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from urllib.parse import unquote, urlsplit
 
-from kit.errors import NetworkError, PrerequisiteError
+from kit.core.errors import NetworkError, PrerequisiteError
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 COMPONENT = "main"

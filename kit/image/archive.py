@@ -7,13 +7,13 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from kit.digest import Sha256
-from kit.errors import UsageError
+from kit.core.digest import Sha256
+from kit.core.errors import UsageError
+from kit.core.store import Progress, disk_errors, no_progress, place
 from kit.image.build import Layout
 from kit.image.entry import Entry, Extent, Kind, folder, literal
 from kit.image.oci import REPOSITORY, blob_path, docker_manifest, read_manifest
 from kit.image.tarball import stream_tar, tar_size
-from kit.store import Progress, disk_errors, no_progress, place
 
 NOTHING: frozenset[Sha256] = frozenset()
 

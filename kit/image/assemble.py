@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from kit.errors import PrerequisiteError, UsageError
+from kit.core.errors import PrerequisiteError, UsageError
+from kit.core.store import Progress, Store, disk_errors, no_progress
 from kit.image.acquire import recheck
 from kit.image.digest import Identity
 from kit.image.layer import LayerFile, Plan, plan_layers, write_layer
@@ -18,7 +19,6 @@ from kit.image.meter import Sum, cores
 from kit.image.oci import Documents, blob_path, describe, write_layout
 from kit.image.spec import EraSpec, read_spec
 from kit.image.tarball import tar_size
-from kit.store import Progress, Store, disk_errors, no_progress
 
 ROOM = "layouts"
 

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kit.digest import Sha256, sha256_file
-from kit.errors import DigestMismatch, KitError, PrerequisiteError, StaleLock
+from kit.core.digest import Sha256, sha256_file
+from kit.core.errors import DigestMismatch, KitError, PrerequisiteError, StaleLock
+from kit.core.store import Artifact, Fetcher, FolderFetcher, Progress, Store, no_progress, place
 from kit.image.acquire import fetch, recheck
 from kit.image.assemble import ROOM, Built, assembled
 from kit.image.diff import Change, compare_layers
@@ -17,7 +18,6 @@ from kit.image.digest import Identity, digest_path, read_identity, write_identit
 from kit.image.lock import read_lock
 from kit.image.oci import Descriptor, blob_path, read_manifest, write_layout
 from kit.image.spec import Component, EraSpec, read_spec
-from kit.store import Artifact, Fetcher, FolderFetcher, Progress, Store, no_progress, place
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, cast
 
-from kit.digest import CHUNK
-from kit.errors import IntegrityError
+from kit.core.digest import CHUNK
+from kit.core.errors import IntegrityError
 from kit.image.bounded import UNREADABLE, Bounded
 from kit.image.entry import MAX_FILE, MERGED, Entry, Extent, Kind, folder, link, merged_path, refusal
 from kit.image.lock import Deb

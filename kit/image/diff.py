@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
-from kit.digest import CHUNK, Sha256, is_sha256
-from kit.errors import IntegrityError, PrerequisiteError, SchemaError, UsageError
+from kit.core.digest import CHUNK, Sha256, is_sha256
+from kit.core.errors import IntegrityError, PrerequisiteError, SchemaError, UsageError
+from kit.core.schema import MAX_DOCUMENT, parse_json, read_bounded
+from kit.core.store import Store
 from kit.image.bounded import UNREADABLE, Bounded
 from kit.image.digest import read_identity
 from kit.image.index import canonical
 from kit.image.lock import read_lock
 from kit.image.oci import blob_path, read_document, read_manifest
 from kit.image.spec import eras, read_spec
-from kit.schema import MAX_DOCUMENT, parse_json, read_bounded
-from kit.store import Store
 
 _STATUS = "var/lib/dpkg/status"
 _DIST_INFO = re.compile(r".*/dist-packages/([^/]+)-([^/-]+)\.dist-info/RECORD")

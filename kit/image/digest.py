@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from kit.digest import Sha256, is_sha256
-from kit.errors import PrerequisiteError, SchemaError, StaleLock
+from kit.core.digest import Sha256, is_sha256
+from kit.core.errors import PrerequisiteError, SchemaError, StaleLock
+from kit.core.schema import read_bounded
+from kit.core.store import write_atomic
 from kit.image.lock import Lock, lock_path
 from kit.image.spec import EraSpec
-from kit.schema import read_bounded
-from kit.store import write_atomic
 
 
 @dataclass(frozen=True, slots=True)

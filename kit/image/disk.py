@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from kit.digest import Sha256
-from kit.errors import KitError
+from kit.core.digest import Sha256
+from kit.core.errors import KitError
+from kit.core.store import Store
 from kit.image.assemble import ROOM
 from kit.image.build import survey
 from kit.image.digest import read_identity
 from kit.image.lock import read_lock
 from kit.image.oci import read_manifest
 from kit.image.spec import eras, read_spec
-from kit.store import Store
 
 
 @dataclass(frozen=True, slots=True)

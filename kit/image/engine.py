@@ -8,14 +8,14 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from kit import engine
-from kit.digest import Sha256, is_sha256
-from kit.engine import About, Engine, EngineName
-from kit.errors import DigestMismatch, PrerequisiteError, RunError
+from kit.core.digest import Sha256, is_sha256
+from kit.core.errors import DigestMismatch, PrerequisiteError, RunError
+from kit.core.store import Progress, no_progress
 from kit.image import archive
 from kit.image.archive import NOTHING
 from kit.image.build import Layout
-from kit.store import Progress, no_progress
+from kit.sandbox import engine
+from kit.sandbox.engine import About, Engine, EngineName
 
 LOADED_WITHIN_S = 1800.0
 """For one sign of life while an engine unpacks: it says nothing while it writes a layer of gigabytes."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from kit.digest import CHUNK
-from kit.errors import IntegrityError
+from kit.core.digest import CHUNK
+from kit.core.errors import IntegrityError
 from kit.image.inflate import Packed, inflated
 
 MERGED = frozenset({"bin", "sbin", "lib", "lib32", "lib64", "libo32", "libx32"})

@@ -1,4 +1,4 @@
-"""The image room's sources of bytes, as `kit.store` fetchers. Decides nothing: sha256 does, in the store."""
+"""The image room's sources of bytes, as fetchers. Decides nothing: sha256 does, in `kit.core.store`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote, urlsplit
 
-from kit.errors import NetworkError, PrerequisiteError
+from kit.core.download import download
+from kit.core.errors import NetworkError, PrerequisiteError
+from kit.core.store import Artifact, Fetcher, FolderFetcher, Progress, copy_stream
 from kit.image import index
 from kit.image.apt import PrivateApt, mirror_of
 from kit.image.lock import Deb, Wheel
-from kit.store import Artifact, Fetcher, FolderFetcher, Progress, copy_stream
-from kit.transfer import download
 
 SNAPSHOT = "https://snapshot.debian.org/file/"
 PYTHON = "3.11"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from kit.errors import PrerequisiteError
+from kit.core.errors import PrerequisiteError
 
 PLATFORMS = (
     *(f"manylinux_2_{minor}_x86_64" for minor in range(28, 16, -1)),

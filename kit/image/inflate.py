@@ -11,7 +11,7 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
 from isal import isal_zlib
 
-from kit.errors import IntegrityError
+from kit.core.errors import IntegrityError
 
 PIECE = 1 << 18
 """Compressed bytes read at a time."""

@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from kit.digest import Sha256
-from kit.errors import IntegrityError
+from kit.core.digest import Sha256
+from kit.core.errors import IntegrityError
+from kit.core.store import Store, disk_errors
 from kit.image.base import ORIGIN, base_entries, package_list
 from kit.image.deb import read_deb
 from kit.image.entry import Entry, Kind, chunks, folder, refusal
@@ -17,7 +18,6 @@ from kit.image.lock import Lock, Wheel
 from kit.image.spec import EraSpec
 from kit.image.tarball import write_tar
 from kit.image.wheel import read_wheel
-from kit.store import Store, disk_errors
 
 BASE = "base"
 REST = "small wheels"

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kit.digest import Sha256, sha256_bytes
-from kit.errors import PrerequisiteError, SchemaError, StaleLock
+from kit.core.digest import Sha256, sha256_bytes
+from kit.core.errors import PrerequisiteError, SchemaError, StaleLock
+from kit.core.schema import parse_json, read_bounded, validate
+from kit.core.store import Artifact, write_atomic
 from kit.image.spec import EraSpec
-from kit.schema import parse_json, read_bounded, validate
-from kit.store import Artifact, write_atomic
 
 FORMAT = "speedrun-kit/lock.v1"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import threading
 
-from kit.errors import RunError
-from kit.store import Progress
+from kit.core.errors import RunError
+from kit.core.store import Progress
 
 
 def cores() -> int:
@@ -28,7 +28,7 @@ class Sum:
         self._stopped = True
 
     def part(self, label: str, done: int, total: int) -> None:
-        """Take one piece's progress: a `kit.store.Progress`."""
+        """Take one piece's progress: a `kit.core.store.Progress`."""
         if self._stopped:
             raise RunError(f"{self._label} was stopped")
         with self._lock:

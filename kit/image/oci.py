@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kit.digest import Sha256, canonical_json, is_sha256, sha256_bytes
-from kit.errors import DigestMismatch, SchemaError
+from kit.core.digest import Sha256, canonical_json, is_sha256, sha256_bytes
+from kit.core.errors import DigestMismatch, SchemaError
+from kit.core.schema import parse_json, read_bounded
 from kit.image.base import GUEST_UID
 from kit.image.layer import LayerFile
 from kit.image.spec import EraSpec
-from kit.schema import parse_json, read_bounded
 
 INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"

@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from kit.digest import Sha256, is_sha256
-from kit.errors import NetworkError, PrerequisiteError
+from kit.core.digest import Sha256, is_sha256
+from kit.core.download import BROKEN
+from kit.core.errors import NetworkError, PrerequisiteError
+from kit.core.store import Fetcher, Progress, Store
 from kit.image import index
 from kit.image.apt import PrivateApt, mirror_of
 from kit.image.lock import Deb, Lock, Wheel, parse_lock, render_lock
 from kit.image.spec import EraSpec
-from kit.store import Fetcher, Progress, Store
-from kit.transfer import BROKEN
 
 
 def resolve(spec: EraSpec, store: Store, fetchers: Sequence[Fetcher], progress: Progress) -> Lock:

@@ -13,13 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from kit.digest import CHUNK, Sha256
-from kit.errors import DigestMismatch, IntegrityError
+from kit.core.digest import CHUNK, Sha256
+from kit.core.errors import DigestMismatch, IntegrityError
+from kit.core.store import Progress, Store, no_progress
 from kit.image.bounded import UNREADABLE
 from kit.image.build import Layout
 from kit.image.entry import plain_path, refusal, safe_target
 from kit.image.oci import blob_path
-from kit.store import Progress, Store, no_progress
 
 LAYERS = "unpacked"
 ROOTS = "roots"

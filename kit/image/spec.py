@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kit.digest import Sha256, sha256_bytes
-from kit.errors import PrerequisiteError, SchemaError
-from kit.fidelity import Fidelity
-from kit.schema import read_toml
+from kit.core.digest import Sha256, sha256_bytes
+from kit.core.errors import PrerequisiteError, SchemaError
+from kit.core.schema import read_toml
+from kit.values.fidelity import Fidelity
 
 
 @dataclass(frozen=True, slots=True)

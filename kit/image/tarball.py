@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from kit.errors import IntegrityError
+from kit.core.errors import IntegrityError
 from kit.image.entry import Entry, Kind, chunks
 
 BLOCK = 512

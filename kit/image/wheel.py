@@ -20,7 +20,7 @@ from zipfile import BadZipFile, ZipFile, ZipInfo
 
 from installer.records import InvalidRecordEntry, parse_record_file
 
-from kit.errors import IntegrityError
+from kit.core.errors import IntegrityError
 from kit.image.entry import MAX_FILE, Entry, Kind, Literal, literal, plain_path, refusal
 from kit.image.index import canonical
 from kit.image.inflate import Packed, packed_members

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from kit.errors import PrerequisiteError
-from kit.metrics import scaled
+from kit.benchmark.tasks import Task
+from kit.core.errors import PrerequisiteError
+from kit.score.metrics import scaled
 from kit.score.rows import Role, Row
-from kit.tasks import Task
 
 
 class Kind(StrEnum):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kit.errors import UsageError
-from kit.metrics import Interval, MeanTest, Ratio, aggregate, fieller, fsr, mean_below
-from kit.records import TARGET_VAL_LOSS
+from kit.benchmark.records import TARGET_VAL_LOSS
+from kit.benchmark.tasks import Task
+from kit.core.errors import UsageError
 from kit.score.baseline import Baseline, Kind, baseline
+from kit.score.metrics import Interval, MeanTest, Ratio, aggregate, fieller, fsr, mean_below
 from kit.score.rows import Role, Row
-from kit.tasks import Task
 
 REPETITIONS = 50_000
 

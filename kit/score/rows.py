@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from kit.bundle.keys import Trusted
-from kit.bundle.predicate import Predicate, Profile
-from kit.bundle.timing import time_of
-from kit.bundle.trust import standing
-from kit.bundle.verdict import has_loss
-from kit.bundle.verify import Verified, open_bundle
-from kit.errors import PrerequisiteError, SchemaError, UsageError
-from kit.records import Record, load, own_digest
+from kit.benchmark.records import Record, load, own_digest
+from kit.core.errors import PrerequisiteError, SchemaError, UsageError
+from kit.result.appraisal.timing import time_of
+from kit.result.appraisal.trust import standing
+from kit.result.appraisal.verdict import has_loss
+from kit.result.keys import Trusted
+from kit.result.predicate import Predicate, Profile
+from kit.result.verify import Verified, open_bundle
 
 FULL_ALONE = "score runs of the full profile"
 

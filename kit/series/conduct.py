@@ -9,18 +9,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kit.audit.baseline import Course
-from kit.bundle.keys import load_or_create
-from kit.bundle.predicate import Series
-from kit.digest import tree_digest
-from kit.errors import PrerequisiteError, RunError, UsageError
+from kit.core.digest import tree_digest
+from kit.core.errors import PrerequisiteError, RunError, UsageError
 from kit.evaluate.audits import Wanted
 from kit.evaluate.conduct import Listener, Outcome, conduct
 from kit.evaluate.plan import Plan, draft
 from kit.evaluate.prepare import Prepared, looked_again, prepared
 from kit.evaluate.request import Places, Request
-from kit.run.folder import new_run_id
-from kit.run.result import RunStatus
+from kit.result.keys import load_or_create
+from kit.result.predicate import Series
+from kit.sandbox.folder import new_run_id
 from kit.series.record import Arm, Rule, SeriesPlan, Slot, close, new_series_id, now, opened
+from kit.values.run_result import RunStatus
 
 MAX_RUNS = 1000
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from kit.bundle import folder
-from kit.bundle.keys import Trusted
-from kit.bundle.predicate import Verdict
-from kit.bundle.timing import Time
-from kit.bundle.verdict import has_loss
-from kit.bundle.verify import Verified, open_bundle
-from kit.digest import sha256_file
-from kit.errors import DigestMismatch, PrerequisiteError
-from kit.metrics import MeanTest, Ratio, fieller, mean_below, mean_interval
+from kit.core.digest import sha256_file
+from kit.core.errors import DigestMismatch, PrerequisiteError
+from kit.result import folder
+from kit.result.appraisal.timing import Time
+from kit.result.appraisal.verdict import has_loss
+from kit.result.keys import Trusted
+from kit.result.predicate import Verdict
+from kit.result.verify import Verified, open_bundle
+from kit.score.metrics import MeanTest, Ratio, fieller, mean_below, mean_interval
 from kit.series.papers import differences, other_scripts, read_papers
 from kit.series.record import PLAN, Arm, SeriesBody, Slot
 from kit.series.timing import times_of

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from kit.bundle.keys import Trusted
-from kit.bundle.predicate import Profile
-from kit.bundle.verify import Verified
-from kit.digest import Sha256, sha256_file
-from kit.errors import DigestMismatch, PrerequisiteError
-from kit.records import load, own_digest
+from kit.benchmark.records import load, own_digest
+from kit.core.digest import Sha256, sha256_file
+from kit.core.errors import DigestMismatch, PrerequisiteError
+from kit.result.keys import Trusted
+from kit.result.predicate import Profile
+from kit.result.verify import Verified
 from kit.series.record import PLAN, RECORD, Arm, Ended, SeriesPlan, Slot, read
 
 

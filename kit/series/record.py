@@ -21,16 +21,16 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-from kit.bundle import dsse, folder
-from kit.bundle.codec import OPTIONAL, Prose, decode, encode
-from kit.bundle.intoto import typed, wrap
-from kit.bundle.keys import Signer, Trusted, seal
-from kit.bundle.predicate import Profile
-from kit.bundle.signed import find_key, read_file
-from kit.digest import Sha256, canonical_json, sha256_bytes, sha256_file
-from kit.errors import DigestMismatch, IntegrityError
-from kit.schema import validate
-from kit.store import write_atomic
+from kit.core.codec import OPTIONAL, Prose, decode, encode
+from kit.core.digest import Sha256, canonical_json, sha256_bytes, sha256_file
+from kit.core.errors import DigestMismatch, IntegrityError
+from kit.core.schema import validate
+from kit.core.store import write_atomic
+from kit.result import dsse, folder
+from kit.result.intoto import typed, wrap
+from kit.result.keys import Signer, Trusted, seal
+from kit.result.predicate import Profile
+from kit.result.signed import find_key, read_file
 
 PREDICATE_TYPE = "urn:speedrun-kit:series:v1"
 SCHEMA = "series.v1"

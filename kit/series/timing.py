@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from kit.bundle.predicate import Predicate
-from kit.bundle.timing import Time, outside_ms, time_of
-from kit.bundle.verdict import has_loss
+from kit.result.appraisal.timing import Time, outside_ms, time_of
+from kit.result.appraisal.verdict import has_loss
+from kit.result.predicate import Predicate
 from kit.series.record import Arm, SeriesPlan
 
 

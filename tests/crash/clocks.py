@@ -6,8 +6,8 @@ import killing
 from fault import QUICK, Fault, Found, ended, one_run
 from workbench import Bench
 
-from kit.bundle.keys import trusted
-from kit.bundle.verify import open_bundle
+from kit.result.keys import trusted
+from kit.result.verify import open_bundle
 
 
 def clock_set_back(bench: Bench) -> Found:

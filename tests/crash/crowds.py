@@ -13,9 +13,9 @@ import workbench
 from fault import NO_GUEST, QUICK, SPEEDRUN, Fault, Found, ended, one_run
 from workbench import REPOSITORY, Bench
 
-from kit.bundle.keys import Signer, Trusted, load_or_create, trusted
-from kit.bundle.verify import open_bundle
-from kit.submit.entry import Entry, lay_out
+from kit.leaderboard.submit.entry import Entry, lay_out
+from kit.result.keys import Signer, Trusted, load_or_create, trusted
+from kit.result.verify import open_bundle
 
 
 def two_runs_at_once(bench: Bench) -> Found:

@@ -33,23 +33,23 @@ class Point:
 
 
 POINTS = {
-    "while the run's folder is filled": Point("kit.run.folder.write_atomic"),
+    "while the run's folder is filled": Point("kit.sandbox.folder.write_atomic"),
     "before the reservation appears": Point("pathlib.Path.rename", about=".reserving-"),
     "after the reservation appeared": Point("pathlib.Path.rename", after=True, about=".reserving-"),
     "before the watcher stands": Point("kit.evaluate.conduct.watched"),
     "before the probe starts": Point("kit.evaluate.conduct.probe"),
-    "while the probe runs": Point("kit.run.supervise._attend"),
+    "while the probe runs": Point("kit.sandbox.supervise._attend"),
     "between probe and guest": Point("kit.evaluate.conduct.supervise"),
-    "between the guest's start and its first line": Point("kit.run.supervise._attend", about="guest.log"),
-    "at the first line": Point("kit.run.stamp.LogWriter.feed", about="guest.log"),
-    "after the first line": Point("kit.run.stamp.LogWriter.feed", True, "guest.log"),
-    "at the guest's end": Point("kit.run.stamp.LogWriter.finish", about="guest.log"),
+    "between the guest's start and its first line": Point("kit.sandbox.supervise._attend", about="guest.log"),
+    "at the first line": Point("kit.sandbox.stamp.LogWriter.feed", about="guest.log"),
+    "after the first line": Point("kit.sandbox.stamp.LogWriter.feed", True, "guest.log"),
+    "at the guest's end": Point("kit.sandbox.stamp.LogWriter.finish", about="guest.log"),
     "after the guest's end": Point("kit.evaluate.conduct.at_rest"),
-    "before signing": Point("kit.evaluate.lost.seal"),
-    "after the public key was left": Point("kit.evaluate.lost.leave_key", after=True),
+    "before signing": Point("kit.evaluate.recovery.seal"),
+    "after the public key was left": Point("kit.evaluate.recovery.leave_key", after=True),
     "before the record is renamed": Point("pathlib.Path.replace", about=".result.json."),
     "after the record was renamed": Point("pathlib.Path.replace", after=True, about=".result.json."),
-    "before the intent is removed": Point("kit.run.folder.RunFolder.clear"),
+    "before the intent is removed": Point("kit.sandbox.folder.RunFolder.clear"),
     "after the intent was removed": Point("pathlib.Path.unlink", after=True, about="/intent.json"),
 }  # fmt: skip
 
@@ -170,7 +170,7 @@ def main() -> int:
     if point == "clock":
         clock_back()
     from kit import cli
-    from kit.evaluate import conduct, lost  # noqa: F401 - to be patched
+    from kit.evaluate import conduct  # noqa: F401 - to be patched
     from kit.evaluate.plan import Plan
 
     Plan.launcher = lambda self: (self.python, self.entry, *self.script_args)
@@ -188,9 +188,9 @@ def build(argv: list[str]) -> int:
     """Build a small era and its root file system: `build IMAGES STORE MIRROR`, as a command would."""
     images, store, mirror = map(pathlib.Path, argv)
     from kit import cli
+    from kit.core.store import FolderFetcher, Store
     from kit.image.build import ensure_layout
     from kit.image.rootfs import ensure_rootfs
-    from kit.store import FolderFetcher, Store
 
     def main(**_: Any) -> int:
         layout = ensure_layout("tiny", images, Store(store), [FolderFetcher(mirror)])

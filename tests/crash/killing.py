@@ -16,13 +16,13 @@ from pathlib import Path
 
 from workbench import Bench
 
-from kit.bundle.keys import trusted
-from kit.bundle.verify import open_bundle
-from kit.errors import KitError
-from kit.evaluate.lost import close_lost
-from kit.run import processes
-from kit.run.cgroup import Cgroup
-from kit.run.runtime import docker, runc
+from kit.core.errors import KitError
+from kit.evaluate.recovery import close_lost
+from kit.result.keys import trusted
+from kit.result.verify import open_bundle
+from kit.sandbox import processes
+from kit.sandbox.cgroup import Cgroup
+from kit.sandbox.runtime import docker, runc
 
 WITHIN_S = 2.0
 """How long anything of a guest may outlive the kit."""

@@ -12,9 +12,9 @@ import workbench
 from fault import QUICK, SPEEDRUN, Fault, Found, ended, one_run
 from workbench import Bench
 
-from kit.bundle.keys import trusted
-from kit.evaluate.lost import close_lost
-from kit.run import processes
+from kit.evaluate.recovery import close_lost
+from kit.result.keys import trusted
+from kit.sandbox import processes
 from kit.series.record import read
 
 LOADED = (0.2, 0.4, 0.6, 0.8, 0.95)
@@ -69,7 +69,7 @@ def watcher_killed_too(bench: Bench) -> Found:
     process = _printing(bench, out)
     (run_id,) = killing.reserved(out)
     watchers = [
-        p for p in processes.pids() if "kit.run.watcher" in killing.line(p) and run_id in killing.line(p)
+        p for p in processes.pids() if "kit.sandbox.watchdog" in killing.line(p) and run_id in killing.line(p)
     ]
     processes.kill_all([*watchers, process.pid])
     process.communicate()

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from kit.digest import is_sha256, sha256_file
+from kit.core.digest import is_sha256, sha256_file
+from kit.core.store import FolderFetcher, Store
 from kit.image.build import accept, ensure_layout
 from kit.image.rootfs import ensure_rootfs
-from kit.store import FolderFetcher, Store
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]

@@ -22,14 +22,14 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from kit.bundle.keys import trusted
-from kit.bundle.trust import standing
-from kit.bundle.verify import open_bundle
-from kit.digest import files_under, sha256_file, tree_digest
-from kit.engine import Engine
-from kit.errors import KitError
-from kit.run import processes
-from kit.run.cgroup import Cgroup
+from kit.core.digest import files_under, sha256_file, tree_digest
+from kit.core.errors import KitError
+from kit.result.appraisal.trust import standing
+from kit.result.keys import trusted
+from kit.result.verify import open_bundle
+from kit.sandbox import processes
+from kit.sandbox.cgroup import Cgroup
+from kit.sandbox.engine import Engine
 
 HERE = Path(__file__).resolve().parent
 ATTACKS = HERE / "attacks"

@@ -22,11 +22,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 
+from kit.core.store import Store
 from kit.image import assemble, base
 from kit.image.diff import compare_layers, side
 from kit.image.lock import read_lock
 from kit.image.spec import read_spec
-from kit.store import Store
 
 ROOT = Path(__file__).parents[2]
 NOBODY = 65534

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 from dockerd import BINARY, Dockerd
 
-from kit.engine import answers
-from kit.run import processes
-from kit.run.cgroup import Cgroup
+from kit.sandbox import processes
+from kit.sandbox.cgroup import Cgroup
+from kit.sandbox.engine import answers
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SPEEDRUN = (sys.executable, "-m", "kit.cli")

@@ -11,9 +11,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from kit.engine import Engine, answers
-from kit.run import processes
-from kit.run.cgroup import Cgroup
+from kit.sandbox import processes
+from kit.sandbox.cgroup import Cgroup
+from kit.sandbox.engine import Engine, answers
 
 PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 BINARY = shutil.which("dockerd", path=PATH)

@@ -14,9 +14,9 @@ import pytest
 from conftest import REPOSITORY, SPEEDRUN
 
 from kit.cli.options import default_store
-from kit.engine import Engine
+from kit.core.store import Store
 from kit.image.build import Layout, ensure_layout
-from kit.store import Store
+from kit.sandbox.engine import Engine
 
 pytestmark = [pytest.mark.container, pytest.mark.network]
 

@@ -12,8 +12,8 @@ import pytest
 from conftest import REPOSITORY, SPEEDRUN, Evaluated, verify, wait_until
 from own_podman import BINARY, own_podman
 
-from kit.engine import answers
-from kit.run import processes
+from kit.sandbox import processes
+from kit.sandbox.engine import answers
 
 pytestmark = [pytest.mark.container, pytest.mark.network]
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from kit.cli.options import default_store
-from kit.digest import files_under
-from kit.facts import facts_root
+from kit.core.digest import files_under
+from kit.core.facts import facts_root
+from kit.core.store import Store, no_progress
 from kit.image import build
 from kit.image.acquire import fetch
 from kit.image.fetch import AptFetcher, default_fetchers
@@ -21,7 +22,6 @@ from kit.image.lock import lock_path, read_lock, render_lock
 from kit.image.resolve import resolve
 from kit.image.rootfs import ensure_rootfs
 from kit.image.spec import read_spec
-from kit.store import Store, no_progress
 
 pytestmark = pytest.mark.network
 

@@ -15,13 +15,13 @@ import pytest
 from perturbed import OTHER_USER, PERTURBED, Condition, build, copied, differences, everything
 
 from kit.cli.options import default_store
-from kit.facts import facts_root
+from kit.core.facts import facts_root
+from kit.core.store import Store
 from kit.image.acquire import fetch
 from kit.image.build import ensure_layout
 from kit.image.fetch import default_fetchers
 from kit.image.lock import read_lock
 from kit.image.spec import read_spec
-from kit.store import Store
 
 pytestmark = pytest.mark.network
 

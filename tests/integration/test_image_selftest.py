@@ -9,11 +9,11 @@ import pytest
 from conftest import SPEEDRUN, left_of
 
 from kit.cli.options import default_store
-from kit.facts import facts_root
-from kit.imagetest import conduct
-from kit.imagetest.report import CHECKS, Outcome
-from kit.run.runtime.runc import Runc
-from kit.store import Store
+from kit.core.facts import facts_root
+from kit.core.store import Store
+from kit.diagnose.imagetest import conduct
+from kit.diagnose.imagetest.report import CHECKS, Outcome
+from kit.sandbox.runtime.runc import Runc
 
 pytestmark = [pytest.mark.container, pytest.mark.network]
 

@@ -12,16 +12,16 @@ import subprocess
 import pytest
 from conftest import SPEEDRUN, Evaluated
 
+from kit.benchmark.records import load
 from kit.cli.options import default_store
+from kit.core.facts import facts_root
+from kit.core.store import Store
 from kit.evaluate.gpus import cuda_of
-from kit.facts import facts_root
-from kit.fidelity import Fidelity
 from kit.image.build import survey
 from kit.image.digest import read_identity
 from kit.image.lock import read_lock
 from kit.image.spec import read_spec
-from kit.records import load
-from kit.store import Store
+from kit.values.fidelity import Fidelity
 
 ERA = "torch-2.4.1"
 IMAGES = facts_root() / "images"

@@ -21,13 +21,13 @@ import pytest
 from conftest import REPOSITORY
 
 from kit.cli.options import default_store
-from kit.facts import facts_root
+from kit.core.facts import facts_root
+from kit.core.store import Store
 from kit.image.acquire import fetch
 from kit.image.digest import read_identity
 from kit.image.fetch import default_fetchers
 from kit.image.lock import read_lock
 from kit.image.spec import read_spec
-from kit.store import Store
 
 pytestmark = [
     pytest.mark.network,

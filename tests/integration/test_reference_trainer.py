@@ -20,11 +20,11 @@ from pathlib import Path
 import pytest
 
 import kit.guest
+from kit.core.facts import facts_root
+from kit.core.store import Store
 from kit.data.markov import Language, LanguageSpec
 from kit.data.shard import write_shard
 from kit.data.synth import SmokeData, SmokeSpec, ensure_smoke, load_smoke
-from kit.facts import facts_root
-from kit.store import Store
 
 TRAINER = Path(kit.guest.__file__).parent / "train_reference.py"
 VAL = re.compile(r"step:(\d+)/(\d+) val_loss:(\d+\.\d{4}) train_time:(\d+)ms step_avg:(nan|\d+\.\d+)ms")

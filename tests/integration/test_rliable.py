@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kit import metrics
+from kit.score import metrics
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

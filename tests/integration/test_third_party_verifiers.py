@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from kit.bundle import keys
-from kit.bundle.dsse import PAYLOAD_TYPE, pae
-from kit.bundle.verify import open_bundle
-from kit.digest import canonical_json
-from kit.errors import IntegrityError
+from kit.core.digest import canonical_json
+from kit.core.errors import IntegrityError
+from kit.result import keys
+from kit.result.dsse import PAYLOAD_TYPE, pae
+from kit.result.verify import open_bundle
 
 ROOT = Path(__file__).parents[2]
 ASSETS = ROOT / "tests" / "assets" / "bundles"

@@ -14,12 +14,12 @@ import pytest
 
 from kit.audit import source, trace
 from kit.audit.finding import Outcome, Severity
+from kit.benchmark.hints import TASKS, target_of
+from kit.benchmark.records import fetch_script, load, load_all, sources
+from kit.core.facts import facts_root
+from kit.core.store import Store
 from kit.evaluate.audits import files_of
-from kit.facts import facts_root
-from kit.hints import TASKS, target_of
-from kit.records import fetch_script, load, load_all, sources
-from kit.run.log import read_log
-from kit.store import Store
+from kit.values.log import read_log
 
 MIRROR = os.environ.get("KIT_UPSTREAM_MIRROR", "")
 pytestmark = pytest.mark.skipif(not MIRROR, reason="KIT_UPSTREAM_MIRROR names no git directory of upstream")

@@ -21,14 +21,23 @@ from pathlib import Path
 
 import pytest
 
-from kit import logfile
-from kit.digest import sha256_bytes
-from kit.facts import facts_root
-from kit.hints import TASKS, HintLevel, load_markers
-from kit.records import Record, ScriptSource, WorldSize, fetch_script, load, load_all, script_files, sources
-from kit.run.log import Grammar, Log, read_log
-from kit.store import Store
-from kit.tasks import export
+from kit.benchmark.hints import TASKS, HintLevel, load_markers
+from kit.benchmark.records import (
+    Record,
+    ScriptSource,
+    WorldSize,
+    fetch_script,
+    load,
+    load_all,
+    script_files,
+    sources,
+)
+from kit.benchmark.tasks import export
+from kit.core.digest import sha256_bytes
+from kit.core.facts import facts_root
+from kit.core.store import Store
+from kit.values import logfile
+from kit.values.log import Grammar, Log, read_log
 
 MIRROR = os.environ.get("KIT_UPSTREAM_MIRROR", "")
 pytestmark = pytest.mark.skipif(not MIRROR, reason="KIT_UPSTREAM_MIRROR names no git directory of upstream")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from kit import errors
+from kit.core import errors
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]

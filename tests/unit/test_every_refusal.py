@@ -9,15 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from kit.bundle import folder, keys, signed, verify
-from kit.bundle.predicate import Profile
+from kit.benchmark.records.upstream import MirrorFile
 from kit.capsule.unpack import unpack
-from kit.data import shard
-from kit.data.dataset import load_dataset
-from kit.data.fetch import fetch
-from kit.data.markov import Language
-from kit.data.synth import load_smoke
-from kit.errors import (
+from kit.core.errors import (
     DigestMismatch,
     IntegrityError,
     PrerequisiteError,
@@ -26,22 +20,28 @@ from kit.errors import (
     SignatureError,
     UsageError,
 )
-from kit.evaluate import lost
+from kit.core.facts import facts_root
+from kit.core.schema import MAX_DOCUMENT, parse_toml, read_json, validate
+from kit.core.store import Artifact, FolderFetcher, disk_errors
+from kit.data import shard
+from kit.data.dataset import load_dataset
+from kit.data.fetch import fetch
+from kit.data.markov import Language
+from kit.data.synth import load_smoke
+from kit.evaluate import recovery as lost
 from kit.evaluate.request import Request
-from kit.facts import facts_root
 from kit.image.digest import digest_path, read_identity
 from kit.image.fetch import AptFetcher, PipFetcher, PoolFetcher, SnapshotFetcher
 from kit.image.lock import lock_path, read_lock
 from kit.image.spec import read_spec
-from kit.records.upstream import MirrorFile
-from kit.run import log
-from kit.run.runtime import hostimage, runc
-from kit.run.spec import ImageRef, RunSpec
-from kit.schema import MAX_DOCUMENT, parse_toml, read_json, validate
+from kit.leaderboard.submit import entry
+from kit.result import folder, keys, signed, verify
+from kit.result.predicate import Profile
+from kit.sandbox.runtime import hostimage, runc
 from kit.score.rows import read_table
 from kit.series.conduct import Asked, plans
-from kit.store import Artifact, FolderFetcher, disk_errors
-from kit.submit import entry
+from kit.values import log
+from kit.values.run_spec import ImageRef, RunSpec
 
 RECORDS = facts_root() / "records"
 ASKED = Request(3, Profile.SMOKE)
@@ -181,7 +181,7 @@ REFUSALS = {
 
 
 def lost_store(tmp: Path):
-    from kit.store import Store
+    from kit.core.store import Store
 
     return Store(tmp / "store")
 

@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from kit.audit.baseline import EXCESS, EXCESS_FIGURE
-from kit.bundle.keys import Trusted
-from kit.bundle.predicate import Audit, AuditCheck, Outcome, Profile, Reproduces, Series, Severity
-from kit.bundle.verify import open_bundle
-from kit.digest import sha256_file
-from kit.facts import facts_root
+from kit.benchmark.tasks import Task, load_task
+from kit.core.digest import sha256_file
+from kit.core.facts import facts_root
+from kit.leaderboard.submit.entry import Entry, Retraction, lay_out
+from kit.leaderboard.submit.series import lay_out_series, whole_series
+from kit.result.keys import Trusted
+from kit.result.predicate import Audit, AuditCheck, Outcome, Profile, Reproduces, Series, Severity
+from kit.result.verify import open_bundle
 from kit.series.record import Arm, Rule, SeriesPlan, Slot, close, opened
-from kit.submit.entry import Entry, Retraction, lay_out
-from kit.submit.series import lay_out_series, whole_series
-from kit.tasks import Task, load_task
 
 HERE = Path(__file__).parent
 TASKS = (1, 3, 5, 8, 10, 13, 15, 18, 20)

@@ -2,7 +2,7 @@
 Write the bundles of this folder anew, the same every time: `python tests/assets/bundles/make.py`.
 
 good.json is signed by a TEST-ONLY key, and so are the bad ones; `bad_N_fault.json` is refused by step N of
-`kit/bundle/verify.py` and by no other. The files that they bind lie here, too.
+`kit/result/verify.py` and by no other. The files that they bind lie here, too.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
-from kit.bundle import compose, dsse, folder, keys, statement, verdict
-from kit.bundle.codec import pairs
-from kit.bundle.predicate import (
+from kit.core.codec import pairs
+from kit.core.digest import canonical_json, sha256_bytes, tree_digest
+from kit.result import compose, dsse, folder, keys, statement
+from kit.result.appraisal import verdict
+from kit.result.predicate import (
     Audit,
     AuditCheck,
     Cpu,
@@ -44,12 +46,11 @@ from kit.bundle.predicate import (
     Task,
     Verdict,
 )
-from kit.deadlines import Deadlines
-from kit.digest import canonical_json, sha256_bytes, tree_digest
-from kit.fidelity import Fidelity
-from kit.run.log import Grammar, read_run
-from kit.run.result import PhaseTime, RunResult, RunStatus, Teardown, Usage
-from kit.run.spec import Limits, Phase, RunSpec, RuntimeName
+from kit.values.deadlines import Deadlines
+from kit.values.fidelity import Fidelity
+from kit.values.log import Grammar, read_run
+from kit.values.run_result import PhaseTime, RunResult, RunStatus, Teardown, Usage
+from kit.values.run_spec import Limits, Phase, RunSpec, RuntimeName
 
 HERE = Path(__file__).parent
 

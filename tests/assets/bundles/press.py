@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from kit.bundle import compose, folder, keys, statement, verdict
-from kit.bundle.predicate import (
+from kit.core.digest import Sha256, sha256_bytes, tree_digest
+from kit.result import compose, folder, keys, statement
+from kit.result.appraisal import verdict
+from kit.result.predicate import (
     AuditCheck,
     Data,
     Gpu,
@@ -20,10 +22,9 @@ from kit.bundle.predicate import (
     Profile,
     Severity,
 )
-from kit.digest import Sha256, sha256_bytes, tree_digest
-from kit.run.log import Grammar, read_run
-from kit.run.result import RunStatus
-from kit.run.spec import RuntimeName
+from kit.values.log import Grammar, read_run
+from kit.values.run_result import RunStatus
+from kit.values.run_spec import RuntimeName
 
 HERE = Path(__file__).parent
 

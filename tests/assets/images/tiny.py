@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kit.digest import sha256_file
+from kit.core.digest import sha256_file
 from kit.image.lock import Deb, Wheel, write_lock
 from kit.image.spec import EraSpec, read_spec
 

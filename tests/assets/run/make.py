@@ -17,16 +17,16 @@ sys.path.insert(0, str(HERE))
 
 from fake_gpus import fake_files, fake_inventory, fake_sources  # noqa: E402
 
-from kit.bundle.predicate import Kit, Profile  # noqa: E402
-from kit.digest import Sha256  # noqa: E402
+from kit.core.digest import Sha256  # noqa: E402
+from kit.core.facts import facts_root  # noqa: E402
+from kit.core.store import Store  # noqa: E402
 from kit.evaluate.gpus import look  # noqa: E402
 from kit.evaluate.plan import DATA, draft  # noqa: E402
 from kit.evaluate.prepare import environment  # noqa: E402
 from kit.evaluate.request import Places, Request  # noqa: E402
-from kit.facts import facts_root  # noqa: E402
-from kit.run.runtime import oci  # noqa: E402
-from kit.run.spec import GIB, GpuDevice, ImageRef, Limits, Mount, RunSpec, RuntimeName  # noqa: E402
-from kit.store import Store  # noqa: E402
+from kit.result.predicate import Kit, Profile  # noqa: E402
+from kit.sandbox.runtime import oci  # noqa: E402
+from kit.values.run_spec import GIB, GpuDevice, ImageRef, Limits, Mount, RunSpec, RuntimeName  # noqa: E402
 
 IMAGE_ENV = (("HOME", "/workspace"), ("PATH", "/usr/local/bin:/usr/bin:/usr/sbin"))
 NODE = Limits(memory=1800 * GIB)

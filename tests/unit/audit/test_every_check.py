@@ -14,7 +14,7 @@ from kit.audit.finding import Finding, Outcome
 from kit.audit.held_out import Losses
 from kit.audit.registry import CHECKS, check
 from kit.audit.source import SourceFile
-from kit.run.result import Point, RunStatus
+from kit.values.run_result import Point, RunStatus
 
 SECOND = 1_000_000_000
 START = """\

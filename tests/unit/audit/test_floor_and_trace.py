@@ -4,7 +4,7 @@ import pytest
 
 from kit.audit import floor, trace
 from kit.audit.finding import Outcome, Severity
-from kit.run.result import Point
+from kit.values.run_result import Point
 
 S = 1_000_000_000
 

@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from kit.bundle.keys import Trusted
-from kit.bundle.predicate import Image
 from kit.capsule import bag
 from kit.capsule.content import open_capsule
-from kit.digest import canonical_json, files_under, sha256_bytes
-from kit.errors import DigestMismatch, SchemaError
-from kit.schema import MAX_DOCUMENT
+from kit.core.digest import canonical_json, files_under, sha256_bytes
+from kit.core.errors import DigestMismatch, SchemaError
+from kit.core.schema import MAX_DOCUMENT
+from kit.result.keys import Trusted
+from kit.result.predicate import Image
 
 CONFIG, LAYER = b"{}", b"layer"
 MANIFEST = canonical_json(

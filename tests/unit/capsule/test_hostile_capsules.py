@@ -9,9 +9,9 @@ from kit.capsule import bag
 from kit.capsule.unpack import unpack
 from kit.capsule.write import part_of_bytes, part_of_file, write_capsule
 from kit.cli import run as speedrun
-from kit.digest import sha256_bytes
-from kit.errors import DigestMismatch, IntegrityError, PrerequisiteError, RunError, UsageError
-from kit.store import no_progress
+from kit.core.digest import sha256_bytes
+from kit.core.errors import DigestMismatch, IntegrityError, PrerequisiteError, RunError, UsageError
+from kit.core.store import no_progress
 
 EPOCH = 1_783_728_000
 FILES = {"data/run/a.txt": b"first\n", "data/run/b/c.bin": bytes(range(256)) * 9, "data/z": b""}

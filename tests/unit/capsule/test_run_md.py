@@ -8,13 +8,13 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from kit.bundle.predicate import Image
 from kit.capsule import bag
 from kit.capsule.guide import guide
 from kit.capsule.write import part_of_file, write_capsule
-from kit.digest import canonical_json, sha256_bytes
-from kit.run.spec import Mount, RunSpec
-from kit.store import no_progress
+from kit.core.digest import canonical_json, sha256_bytes
+from kit.core.store import no_progress
+from kit.result.predicate import Image
+from kit.values.run_spec import Mount, RunSpec
 
 ASSETS = Path(__file__).parents[2] / "assets" / "bundles"
 NAMED = "tar sha256sum openssl sh sed grep cut cat wc base64 find sort xargs"

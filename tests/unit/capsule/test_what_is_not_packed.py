@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from kit.bundle.keys import Trusted
-from kit.bundle.predicate import Image, Kit, Manifest
+from kit.benchmark.records import load
 from kit.capsule.pack import pack
 from kit.cli import run as speedrun
-from kit.errors import DigestMismatch, PrerequisiteError, UsageError
+from kit.core.errors import DigestMismatch, PrerequisiteError, UsageError
+from kit.core.facts import facts_root
+from kit.core.store import FolderFetcher, Store
 from kit.evaluate.request import Places
-from kit.facts import facts_root
 from kit.image.build import accept
-from kit.records import load
-from kit.store import FolderFetcher, Store
+from kit.result.keys import Trusted
+from kit.result.predicate import Image, Kit, Manifest
 
 ASSETS = Path(__file__).parents[2] / "assets" / "bundles"
 RECORDS = facts_root() / "records"

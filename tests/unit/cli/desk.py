@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-from kit.bundle.keys import Trusted, load_or_create
-from kit.bundle.predicate import Profile, Series
-from kit.bundle.verify import open_bundle
+from kit.leaderboard.submit.entry import Entry, lay_out
+from kit.result.keys import Trusted, load_or_create
+from kit.result.predicate import Profile, Series
+from kit.result.verify import open_bundle
 from kit.series.record import Arm, Rule, SeriesPlan, Slot, close, opened
-from kit.submit.entry import Entry, lay_out
 
 ASSETS = Path(__file__).parents[2] / "assets" / "bundles"
 RUN_ID = "r03-20260101T000000Z-00000000"

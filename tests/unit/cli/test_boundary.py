@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from kit import errors
 from kit.cli import COMMANDS, EXIT_CODES, run, speedrun
 from kit.cli.terminal import emit_json
+from kit.core import errors
 
 EXPECTED = {
     errors.UsageError: 2,
@@ -31,7 +31,7 @@ def every_error():
         kind = queue.pop()
         queue += kind.__subclasses__()
         found.append(kind)
-    return [kind for kind in found if kind is not errors.KitError and kind.__module__ == "kit.errors"]
+    return [kind for kind in found if kind is not errors.KitError and kind.__module__ == "kit.core.errors"]
 
 
 def test_every_kind_of_error_has_an_exit_code():

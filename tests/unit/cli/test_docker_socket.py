@@ -8,8 +8,8 @@ import json
 import pytest
 
 from kit.cli.options import docker_socket, podman_socket
-from kit.engine import DEFAULT_ENGINE
-from kit.errors import UsageError
+from kit.core.errors import UsageError
+from kit.sandbox.engine import DEFAULT_ENGINE
 
 
 @pytest.fixture(autouse=True)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from kit.benchmark.records import load
 from kit.cli import run
-from kit.facts import facts_root
-from kit.records import load
+from kit.core.facts import facts_root
 
 pytestmark = pytest.mark.skipif(Path("/proc/driver/nvidia/gpus").is_dir(), reason="this machine has GPUs")
 

@@ -12,9 +12,9 @@ from shown import GUIDES, MARK, OTHERS, REPOSITORY, SPEEDRUN, shown
 from test_every_example import resolved
 
 from kit.cli import run
-from kit.run import cuda, toolkit
-from kit.run.gpu import RECORD_MODELS
-from kit.run.version import spell
+from kit.core.version import spell
+from kit.gpu import cuda, toolkit
+from kit.gpu.preflight import RECORD_MODELS
 
 EIGHT_GPUS = REPOSITORY / "docs" / "guides" / "eight-gpus.md"
 PROGRAMS = ("apt-get", "cd", "cp", "git", "make", "nix")

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from kit.core.errors import IntegrityError, NetworkError, PrerequisiteError
+from kit.core.facts import facts_root
+from kit.core.store import Store
 from kit.data.dataset import load_dataset, read_statement
 from kit.data.fetch import fetch, find
 from kit.data.shard import pack_header, read_tokens, write_shard
-from kit.errors import IntegrityError, NetworkError, PrerequisiteError
-from kit.facts import facts_root
-from kit.store import Store
 
 TOKENS = 9
 NAMES = ("fineweb_train_000001.bin", "fineweb_train_000002.bin", "fineweb_val_000000.bin")

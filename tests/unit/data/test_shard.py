@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kit.core.errors import IntegrityError, PrerequisiteError, UsageError
 from kit.data.shard import (
     HEADER_BYTES,
     MAGIC,
@@ -22,7 +23,6 @@ from kit.data.shard import (
     read_tokens,
     write_shard,
 )
-from kit.errors import IntegrityError, PrerequisiteError, UsageError
 
 TOKENS = [50256, 0, 1, 255, 256, 65535, 50256, 7]
 

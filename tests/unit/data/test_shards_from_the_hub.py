@@ -17,14 +17,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from kit.cli import run
-from kit.data.dataset import DataSet, StatedBy, load_dataset, load_lock, lock_path
-from kit.data.fetch import Shards, fetch, find
-from kit.data.hub import Hub
-from kit.data.memo import SETTLE_S, Memo, identity
-from kit.data.shard import pack_header
-from kit.data.verify import drop_faulty, verify
-from kit.digest import sha256_bytes
-from kit.errors import (
+from kit.core.digest import sha256_bytes
+from kit.core.errors import (
     DigestMismatch,
     IntegrityError,
     KitError,
@@ -34,8 +28,14 @@ from kit.errors import (
     StaleLock,
     UsageError,
 )
-from kit.facts import facts_root
-from kit.store import Store
+from kit.core.facts import facts_root
+from kit.core.store import Store
+from kit.data.dataset import DataSet, StatedBy, load_dataset, load_lock, lock_path
+from kit.data.fetch import Shards, fetch, find
+from kit.data.hub import Hub
+from kit.data.memo import SETTLE_S, Memo, identity
+from kit.data.shard import pack_header
+from kit.data.verify import drop_faulty, verify
 
 pytest.importorskip("huggingface_hub")
 
@@ -450,7 +450,7 @@ def test_a_memo_that_cannot_be_read_is_an_empty_one(store: Store, tmp_path: Path
 class TestCommands:
     @pytest.fixture(autouse=True)
     def here(self, facts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("kit.facts.facts_root", lambda: facts)
+        monkeypatch.setattr("kit.core.facts.facts_root", lambda: facts)
 
     def argv(self, verb: str, store: Store, *rest: str) -> list[str]:
         return ["data", verb, "--record", "21", "--store", str(store.root), *rest]

@@ -16,13 +16,13 @@ from pathlib import Path
 import pytest
 
 from kit.cli import run
+from kit.core.digest import sha256_bytes
+from kit.core.errors import DigestMismatch, SchemaError, UsageError
+from kit.core.facts import facts_root
+from kit.core.store import Store
 from kit.data.markov import TOTAL, Language, LanguageSpec, apportion
 from kit.data.shard import BOS, read_header, read_tokens
 from kit.data.synth import SmokeSpec, derive, ensure_smoke, load_smoke
-from kit.digest import sha256_bytes
-from kit.errors import DigestMismatch, SchemaError, UsageError
-from kit.facts import facts_root
-from kit.store import Store
 
 SMALL = LanguageSpec("a-test", words=20, kinds=5, families=3, bos_weight=64)
 

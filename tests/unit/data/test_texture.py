@@ -8,9 +8,9 @@ from itertools import pairwise
 
 import pytest
 
+from kit.core.errors import IntegrityError, UsageError
 from kit.data import texture
 from kit.data.shard import BOS
-from kit.errors import IntegrityError, UsageError
 
 SMALL = texture.vocabulary(256)
 

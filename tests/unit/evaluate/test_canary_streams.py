@@ -8,18 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from kit.bundle.predicate import Kit, Profile
+from kit.core.errors import RunError
+from kit.core.facts import facts_root
+from kit.core.store import Store
 from kit.data.shard import BOS
-from kit.errors import RunError
 from kit.evaluate import streams
-from kit.evaluate.lost import lost_result
 from kit.evaluate.plan import draft
 from kit.evaluate.prepare import prepared
+from kit.evaluate.recovery import lost_result
 from kit.evaluate.request import Places, Request
-from kit.facts import facts_root
-from kit.run.result import RunStatus
-from kit.run.spec import RuntimeName
-from kit.store import Store
+from kit.result.predicate import Kit, Profile
+from kit.values.run_result import RunStatus
+from kit.values.run_spec import RuntimeName
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from kit.bundle.predicate import Profile
-from kit.errors import PrerequisiteError, UsageError
-from kit.evaluate import engines
+from kit.core.errors import PrerequisiteError, UsageError
+from kit.evaluate import runtimes as engines
 from kit.evaluate.request import Request
-from kit.run.spec import RuntimeName
+from kit.result.predicate import Profile
+from kit.values.run_spec import RuntimeName
 
 SOCKET = "unix:///somewhere/docker.sock"
 

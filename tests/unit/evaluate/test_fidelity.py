@@ -4,10 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from kit.benchmark.records import load
+from kit.core.facts import facts_root
 from kit.evaluate.prepare import fidelity_of
-from kit.facts import facts_root
 from kit.image.spec import read_spec
-from kit.records import load
 
 FACTS = facts_root()
 

@@ -10,31 +10,29 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from fake_gpus import fake_gpu, fake_inventory, fake_sources
 
-from kit.bundle.predicate import Kit, Profile
-from kit.bundle.statement import Subjects, statement
+from kit.core.digest import sha256_bytes
+from kit.core.errors import IntegrityError, PrerequisiteError, RunError
+from kit.core.facts import facts_root
+from kit.core.store import Store
 from kit.data.dataset import FINEWEB, load_dataset
 from kit.data.fetch import fetch
 from kit.data.shard import HEADER_BYTES, pack_header
-from kit.digest import sha256_bytes
-from kit.errors import IntegrityError, PrerequisiteError, RunError
 from kit.evaluate import conduct, gpus
 from kit.evaluate.compose import NOTHING_SEEN, Seen, compose
-from kit.evaluate.lost import lost_result
 from kit.evaluate.plan import Plan, draft
 from kit.evaluate.prepare import prepared
+from kit.evaluate.recovery import lost_result
 from kit.evaluate.request import Places, Request
-from kit.facts import facts_root
+from kit.gpu.nvml import NOTHING
+from kit.gpu.release import await_release
 from kit.image.lock import read_lock
 from kit.image.spec import read_spec
-from kit.run.nvml import NOTHING
-from kit.run.release import await_release
-from kit.run.spec import GIB, RuntimeName
-from kit.run.speed import Speed
-from kit.store import Store
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "assets" / "run"))
-from fake_gpus import fake_gpu, fake_inventory, fake_sources
+from kit.result.predicate import Kit, Profile
+from kit.result.statement import Subjects, statement
+from kit.sandbox.speed_probe import Speed
+from kit.values.run_spec import GIB, RuntimeName
 
 RECORD = 21
 TOKENS = 100

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from kit import records
-from kit.errors import UsageError
+from kit.benchmark import records
+from kit.benchmark.records import WorldSize
+from kit.core.errors import UsageError
+from kit.core.facts import facts_root
 from kit.evaluate.worldsize import obstacles
-from kit.facts import facts_root
-from kit.records import WorldSize
 
 
 def record(number):

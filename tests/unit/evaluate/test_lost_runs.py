@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from kit.bundle import statement, verdict
-from kit.bundle.keys import trusted
-from kit.bundle.verify import open_bundle
-from kit.errors import PrerequisiteError, SchemaError
-from kit.evaluate.lost import close_lost, lost_result, mark_lost
-from kit.run.folder import reserve
-from kit.run.result import RunStatus
+from kit.core.errors import PrerequisiteError, SchemaError
+from kit.evaluate.recovery import close_lost, lost_result, mark_lost
+from kit.result import statement
+from kit.result.appraisal import verdict
+from kit.result.keys import trusted
+from kit.result.verify import open_bundle
+from kit.sandbox.folder import reserve
+from kit.values.run_result import RunStatus
 
 ASSETS = Path(__file__).parents[2] / "assets" / "bundles"
 
@@ -34,8 +35,8 @@ def make():
 @pytest.fixture
 def lost(make, tmp_path):
     """Reserve a run whose kit is gone, and return its folder."""
-    from kit.bundle.compose import claims_of, observations_of
-    from kit.run.log import Grammar
+    from kit.result.compose import claims_of, observations_of
+    from kit.values.log import Grammar
 
     plain = make.predicate(ASSETS)
     empty = replace(lost_result(_spec(plain.run.id), "it died"), started_at=plain.run.started_at)
@@ -71,7 +72,7 @@ def _payload():
 
 
 def _spec(run_id):
-    from kit.run.spec import RunSpec
+    from kit.values.run_spec import RunSpec
 
     return RunSpec(run_id, None, ASSETS / "submission", ("true",), ())
 
@@ -90,7 +91,7 @@ def test_a_lost_run_gets_a_record_that_binds_the_output_that_there_was(lost, tmp
 def test_several_are_closed_at_once_and_two_kits_do_not_close_one_twice(lost, tmp_path):
     runs = [lost(n) for n in range(5)]
     code = (
-        "import sys\nfrom pathlib import Path\nfrom kit.evaluate.lost import close_lost\n"
+        "import sys\nfrom pathlib import Path\nfrom kit.evaluate.recovery import close_lost\n"
         "print(len(close_lost(Path(sys.argv[1]), Path(sys.argv[2]))))\n"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "runs"), str(tmp_path / "keys")]

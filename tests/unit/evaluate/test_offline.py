@@ -4,17 +4,17 @@ from dataclasses import replace
 
 import pytest
 
-from kit.bundle.predicate import Kit, Profile
-from kit.errors import KitError
+from kit.benchmark.records import fetch_script, load
+from kit.benchmark.records.upstream import HttpsFile, MirrorFile
+from kit.core.errors import KitError
+from kit.core.facts import facts_root
+from kit.core.store import Store
 from kit.evaluate.audits import start_script
 from kit.evaluate.plan import draft
 from kit.evaluate.prepare import script_sources
 from kit.evaluate.request import Places, Request
-from kit.facts import facts_root
-from kit.records import fetch_script, load
-from kit.records.upstream import HttpsFile, MirrorFile
-from kit.run.spec import RuntimeName
-from kit.store import Store
+from kit.result.predicate import Kit, Profile
+from kit.values.run_spec import RuntimeName
 
 
 @pytest.fixture

@@ -6,19 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from kit.bundle.predicate import Kit, Profile
-from kit.errors import RunError
+from kit.core.errors import RunError
+from kit.core.facts import facts_root
+from kit.core.store import Store
 from kit.evaluate import reruns
 from kit.evaluate.audits import Audit, Wanted, start_script
-from kit.evaluate.lost import lost_result
 from kit.evaluate.plan import draft
 from kit.evaluate.prepare import prepared
+from kit.evaluate.recovery import lost_result
 from kit.evaluate.request import Places, Request
-from kit.facts import facts_root
-from kit.run.folder import RunFolder
-from kit.run.result import Point, RunStatus
-from kit.run.spec import RuntimeName
-from kit.store import Store
+from kit.result.predicate import Kit, Profile
+from kit.sandbox.folder import RunFolder
+from kit.values.run_result import Point, RunStatus
+from kit.values.run_spec import RuntimeName
 
 POINTS = (Point(0, 9, 5.5, 0, 10**9), Point(9, 9, 3.2, 8000, 10**10))
 WANTED = Wanted(frozenset({Audit.UNIFORM, Audit.BASELINE, Audit.HELD_OUT}), "seed")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from kit.errors import UsageError
+from kit.core.errors import UsageError
 from kit.evaluate.audits import Audit, wanted
 
 

@@ -7,27 +7,25 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from fake_engine import FakeEngine
 
-from kit.bundle.keys import Trusted
-from kit.bundle.predicate import Kit, Profile
-from kit.bundle.verify import open_bundle
 from kit.cli import run as speedrun
-from kit.engine import EngineName
-from kit.errors import PrerequisiteError, RunError
-from kit.evaluate import doctor
+from kit.core.errors import PrerequisiteError, RunError
+from kit.core.facts import facts_root
+from kit.core.store import Store
+from kit.diagnose import doctor
+from kit.diagnose.doctor import Health, Patient
 from kit.evaluate.conduct import Listener, conduct
-from kit.evaluate.doctor import Health, Patient
 from kit.evaluate.plan import draft
 from kit.evaluate.prepare import prepared
 from kit.evaluate.request import Places, Request
-from kit.facts import facts_root
-from kit.run.result import RunStatus
-from kit.run.runtime.host import Host
-from kit.run.spec import RuntimeName
-from kit.store import Store
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "run"))
-from fake_engine import FakeEngine
+from kit.result.keys import Trusted
+from kit.result.predicate import Kit, Profile
+from kit.result.verify import open_bundle
+from kit.sandbox.engine import EngineName
+from kit.sandbox.runtime.host import Host
+from kit.values.run_result import RunStatus
+from kit.values.run_spec import RuntimeName
 
 PYTHON = Path(sys.executable)
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import kit.guest
-from kit.schema import validate
+from kit.core.schema import validate
 
 FOLDER = Path(kit.guest.__file__).parent
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from kit.run.speed import SCRIPT, parse
+from kit.sandbox.speed_probe import SCRIPT, parse
 
 TORCH = """
 from types import ModuleType, SimpleNamespace

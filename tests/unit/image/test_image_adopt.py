@@ -4,12 +4,12 @@ import shutil
 
 import pytest
 
-from kit.digest import sha256_file
-from kit.errors import DigestMismatch, IntegrityError
+from kit.core.digest import sha256_file
+from kit.core.errors import DigestMismatch, IntegrityError
+from kit.core.store import FolderFetcher, Store
 from kit.image.build import accept, adopt, ensure_layout
 from kit.image.digest import digest_path
 from kit.image.oci import blob_path
-from kit.store import FolderFetcher, Store
 
 
 @pytest.fixture

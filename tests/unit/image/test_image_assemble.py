@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from kit.digest import sha256_file
-from kit.errors import DigestMismatch, PrerequisiteError, UsageError
+from kit.core.digest import sha256_file
+from kit.core.errors import DigestMismatch, PrerequisiteError, UsageError
+from kit.core.store import FolderFetcher, Store
 from kit.image import build
 from kit.image.assemble import assemble
 from kit.image.lock import read_lock
 from kit.image.oci import read_manifest
-from kit.store import FolderFetcher, Store
 
 
 @pytest.fixture

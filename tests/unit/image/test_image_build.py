@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from kit.digest import sha256_file
-from kit.errors import DigestMismatch, PrerequisiteError, RunError, StaleLock
+from kit.core.digest import sha256_file
+from kit.core.errors import DigestMismatch, PrerequisiteError, RunError, StaleLock
+from kit.core.store import FolderFetcher, Store
 from kit.image import archive, build, oci
 from kit.image.acquire import fetch
 from kit.image.digest import digest_path, read_identity
 from kit.image.lock import lock_path, read_lock
-from kit.store import FolderFetcher, Store
 
 ROOT = Path(__file__).parents[3]
 
@@ -30,7 +30,7 @@ import os, sys
 from pathlib import Path
 os.umask(int(sys.argv[4], 8))
 from kit.image.build import accept
-from kit.store import FolderFetcher, Store
+from kit.core.store import FolderFetcher, Store
 layout = accept("tiny", Path(sys.argv[1]), Store(Path(sys.argv[3])), [FolderFetcher(Path(sys.argv[2]))])
 print(layout.manifest_digest, *layout.diff_ids)
 """

@@ -7,13 +7,13 @@ import json
 import pytest
 
 from kit.cli import run
-from kit.digest import sha256_file
+from kit.core.digest import sha256_file
 from kit.image.digest import digest_path
 
 
 @pytest.fixture
 def speedrun(tiny, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("kit.facts.facts_root", lambda: tmp_path)
+    monkeypatch.setattr("kit.core.facts.facts_root", lambda: tmp_path)
 
     def call(*arguments, mirror=True):
         where = ["--store", str(tmp_path / "store")]
@@ -30,7 +30,7 @@ def speedrun(tiny, tmp_path, monkeypatch, capsys):
 
 
 def _absent(self, artifact, sink, offset, progress):
-    from kit.errors import PrerequisiteError
+    from kit.core.errors import PrerequisiteError
 
     raise PrerequisiteError("no network in this test")
 
@@ -136,8 +136,8 @@ def test_an_image_and_itself_are_the_same_and_cost_their_layers(speedrun, tmp_pa
 def test_a_layout_of_other_bytes_is_1_and_the_entry_is_named(speedrun, tiny, tmp_path, monkeypatch):
     speedrun("build", "tiny", "--accept")
     monkeypatch.setattr("kit.image.base._HOSTS", "127.0.0.1 elsewhere\n")
+    from kit.core.store import Store
     from kit.image.assemble import assemble
-    from kit.store import Store
 
     assemble("tiny", tiny.images, Store(tmp_path / "store"), tmp_path / "other")
     code, out, _ = speedrun("diff", "tiny", str(tmp_path / "other"), mirror=False)

@@ -8,7 +8,7 @@ import tarfile
 
 import pytest
 
-from kit.errors import IntegrityError
+from kit.core.errors import IntegrityError
 from kit.image import deb as room
 from kit.image.entry import Kind, chunks
 

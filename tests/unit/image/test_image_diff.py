@@ -9,16 +9,16 @@ import tarfile
 
 import pytest
 
-from kit.digest import sha256_bytes, sha256_file
-from kit.errors import DigestMismatch, IntegrityError, PrerequisiteError, SchemaError, UsageError
+from kit.core.digest import sha256_bytes, sha256_file
+from kit.core.errors import DigestMismatch, IntegrityError, PrerequisiteError, SchemaError, UsageError
+from kit.core.schema import MAX_DOCUMENT
+from kit.core.store import FolderFetcher, Store
 from kit.image import build
 from kit.image.diff import Change, compare, compare_layers, side
 from kit.image.disk import bill
 from kit.image.lock import read_lock, write_lock
 from kit.image.oci import blob_path
 from kit.image.spec import read_spec
-from kit.schema import MAX_DOCUMENT
-from kit.store import FolderFetcher, Store
 
 
 @pytest.fixture

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 
 pytest.importorskip("docker")
-sys.path.insert(0, str(Path(__file__).parents[1] / "run"))
 from fake_engine import FakeEngine
 
-from kit.errors import DigestMismatch, PrerequisiteError, RunError
+from kit.core.errors import DigestMismatch, PrerequisiteError, RunError
+from kit.core.store import FolderFetcher, Store
 from kit.image import engine as room
 from kit.image.build import accept
-from kit.store import FolderFetcher, Store
 
 
 @pytest.fixture

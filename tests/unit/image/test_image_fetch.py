@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from kit.digest import Sha256
-from kit.errors import DigestMismatch, NetworkError, PrerequisiteError
+from kit.core.digest import Sha256
+from kit.core.download import download
+from kit.core.errors import DigestMismatch, NetworkError, PrerequisiteError
+from kit.core.store import Artifact, FolderFetcher, Store, no_progress
 from kit.image import fetch as room
 from kit.image.index import Offer
 from kit.image.lock import Deb, Wheel
-from kit.store import Artifact, FolderFetcher, Store, no_progress
-from kit.transfer import download
 
 DATA = bytes(range(256)) * 2000
 

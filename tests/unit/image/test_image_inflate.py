@@ -8,7 +8,7 @@ import zipfile
 
 import pytest
 
-from kit.errors import IntegrityError
+from kit.core.errors import IntegrityError
 from kit.image import inflate
 from kit.image import wheel as wheels
 from kit.image.entry import chunks

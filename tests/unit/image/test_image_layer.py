@@ -11,7 +11,8 @@ import tarfile
 
 import pytest
 
-from kit.errors import IntegrityError
+from kit.core.errors import IntegrityError
+from kit.core.store import FolderFetcher, Store, no_progress
 from kit.image.acquire import fetch
 from kit.image.assemble import assembled
 from kit.image.base import GUEST_UID
@@ -19,7 +20,6 @@ from kit.image.entry import Entry, Extent, Kind, folder, link, literal
 from kit.image.layer import plan_layers
 from kit.image.lock import read_lock
 from kit.image.tarball import tar_size, write_tar
-from kit.store import FolderFetcher, Store, no_progress
 
 EPOCH = 1783728000
 

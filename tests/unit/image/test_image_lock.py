@@ -8,8 +8,8 @@ import re
 
 import pytest
 
-from kit.errors import PrerequisiteError, SchemaError, StaleLock
-from kit.facts import facts_root
+from kit.core.errors import PrerequisiteError, SchemaError, StaleLock
+from kit.core.facts import facts_root
 from kit.image.digest import digest_path, read_identity
 from kit.image.lock import lock_path, parse_lock, read_lock, render_lock
 from kit.image.spec import eras, read_spec

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kit.errors import RunError
+from kit.core.errors import RunError
 from kit.image.meter import Sum
 
 

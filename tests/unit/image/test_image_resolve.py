@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from kit.errors import NetworkError, PrerequisiteError
+from kit.core.errors import NetworkError, PrerequisiteError
+from kit.core.store import FolderFetcher, Store, no_progress
 from kit.image import apt, index, resolve
 from kit.image.lock import render_lock
-from kit.store import FolderFetcher, Store, no_progress
 
 
 def targets(*lines: str):

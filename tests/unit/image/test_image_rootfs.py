@@ -12,10 +12,10 @@ import time
 
 import pytest
 
-from kit.errors import DigestMismatch, IntegrityError
+from kit.core.errors import DigestMismatch, IntegrityError
+from kit.core.store import FolderFetcher, Store
 from kit.image import build, rootfs
 from kit.image.rootfs import ensure_rootfs
-from kit.store import FolderFetcher, Store
 
 
 @pytest.fixture

@@ -10,14 +10,14 @@ import threading
 
 import pytest
 
-from kit.digest import Sha256
-from kit.errors import NetworkError, PrerequisiteError
+from kit.core.digest import Sha256
+from kit.core.errors import NetworkError, PrerequisiteError
+from kit.core.store import no_progress
 from kit.image import index, resolve
 from kit.image.apt import PrivateApt
 from kit.image.fetch import AptFetcher, PipFetcher, PoolFetcher
 from kit.image.index import Offer
 from kit.image.lock import Deb, Wheel
-from kit.store import no_progress
 
 MIRROR = "http://mirror.example/debian/"
 LINE = f"'{MIRROR}pool/main/h/hello/hello_1_amd64.deb' hello_1_amd64.deb 7 SHA256:{'a' * 64}"

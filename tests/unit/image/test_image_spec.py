@@ -6,9 +6,9 @@ import datetime
 
 import pytest
 
-from kit.errors import PrerequisiteError, SchemaError
-from kit.fidelity import Fidelity
+from kit.core.errors import PrerequisiteError, SchemaError
 from kit.image.spec import eras, read_spec
+from kit.values.fidelity import Fidelity
 
 
 def test_reads_what_people_wrote(tiny):

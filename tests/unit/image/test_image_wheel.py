@@ -13,7 +13,7 @@ from installer import install
 from installer.destinations import SchemeDictionaryDestination
 from installer.sources import WheelFile
 
-from kit.errors import IntegrityError
+from kit.core.errors import IntegrityError
 from kit.image import wheel as room
 from kit.image.entry import chunks
 

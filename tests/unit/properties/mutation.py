@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from kit.cli.terminal import printable
-from kit.errors import KitError
+from kit.core.errors import KitError
 
 MORE = os.environ.get("KIT_EXAMPLES")
 QUICK = settings(

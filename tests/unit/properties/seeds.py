@@ -15,11 +15,11 @@ from types import ModuleType
 
 from kit.capsule import bag
 from kit.capsule.write import part_of_bytes, write_capsule
-from kit.digest import canonical_json, sha256_bytes
+from kit.core.digest import canonical_json, sha256_bytes
+from kit.core.store import no_progress
 from kit.image.entry import Entry, Kind
 from kit.image.oci import CONFIG_TYPE, LAYER_TYPE, MANIFEST_TYPE
 from kit.image.tarball import header
-from kit.store import no_progress
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets" / "bundles"
 EPOCH = 1_783_728_000

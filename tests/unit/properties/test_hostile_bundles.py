@@ -13,17 +13,17 @@ from hypothesis import given
 from mutation import QUICK, grafted, json_of, mutated, reads_or_refuses
 from seeds import press
 
-from kit.bundle import dsse, keys, statement
-from kit.bundle.agreement import compare, tolerance
-from kit.bundle.codec import decode, encode
-from kit.bundle.predicate import Predicate, Profile
-from kit.bundle.trust import standing
-from kit.bundle.verify import open_bundle
+from kit.benchmark.records import load
 from kit.cli.result_text import describe
-from kit.digest import canonical_json, sha256_bytes
-from kit.errors import KitError
-from kit.facts import facts_root
-from kit.records import load
+from kit.core.codec import decode, encode
+from kit.core.digest import canonical_json, sha256_bytes
+from kit.core.errors import KitError
+from kit.core.facts import facts_root
+from kit.result import dsse, keys, statement
+from kit.result.appraisal.agreement import compare, tolerance
+from kit.result.appraisal.trust import standing
+from kit.result.predicate import Predicate, Profile
+from kit.result.verify import open_bundle
 from kit.series.record import Arm, Rule, SeriesPlan, Slot, close, opened, read
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets" / "bundles"

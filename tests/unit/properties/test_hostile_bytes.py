@@ -19,14 +19,13 @@ from hypothesis import strategies as st
 from mutation import DEEP, QUICK, mutated, reads_or_refuses
 from seeds import capsule_of, deb_of, manifest_of, press, wheel_of
 
-from kit import logfile
-from kit.bundle import keys
+from kit.benchmark.submission import load_submission
 from kit.capsule.content import open_capsule
 from kit.capsule.unpack import unpack
+from kit.core.digest import Sha256, sha256_bytes
+from kit.core.errors import IntegrityError
+from kit.core.store import no_progress
 from kit.data.shard import HEADER_BYTES, pack_header, read_header, read_tokens
-from kit.digest import Sha256, sha256_bytes
-from kit.engine import frames
-from kit.errors import IntegrityError
 from kit.image import archive, oci
 from kit.image.deb import read_deb
 from kit.image.entry import chunks
@@ -34,11 +33,12 @@ from kit.image.layer import LayerFile
 from kit.image.lock import Deb, Wheel
 from kit.image.rootfs import unpack_layer
 from kit.image.wheel import read_wheel
-from kit.run.log import Grammar, read_any, read_log, read_pieces, read_run
-from kit.run.runtime import ticket
-from kit.store import no_progress
-from kit.submission import load_submission
-from kit.submit.entry import inflate
+from kit.leaderboard.submit.entry import inflate
+from kit.result import keys
+from kit.sandbox.engine import frames
+from kit.sandbox.runtime import ticket
+from kit.values import logfile
+from kit.values.log import Grammar, read_any, read_log, read_pieces, read_run
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets" / "bundles"
 LOG = (ASSETS / "guest.log").read_bytes()
@@ -205,7 +205,7 @@ def test_a_capsule_that_states_another_size_than_it_has(folder, size, where):
 def test_the_content_of_a_capsule(folder, data):
     import shutil
 
-    from kit.bundle.keys import Trusted
+    from kit.result.keys import Trusted
 
     (folder / "z.tar").write_bytes(data)
     root = reads_or_refuses(unpack, folder / "z.tar", folder / "unpacked" / "z")

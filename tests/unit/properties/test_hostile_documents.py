@@ -13,22 +13,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mutation import DEEP, LONG, QUICK, json_of, mutated, reads_or_refuses
 
-from kit import records
+from kit.benchmark import records
+from kit.benchmark.hints import load_markers
+from kit.benchmark.submission import load_submission
 from kit.cli.options import docker_socket
+from kit.core.errors import SchemaError
+from kit.core.schema import parse_json
+from kit.core.store import Store
 from kit.data.dataset import load_dataset
 from kit.data.memo import Memo
 from kit.data.synth import load_smoke
-from kit.errors import SchemaError
-from kit.evaluate.lost import drafted
-from kit.hints import load_markers
+from kit.evaluate.recovery import drafted
 from kit.image.lock import parse_lock
 from kit.image.spec import read_spec
-from kit.run.folder import RunFolder
-from kit.run.probe import answers
-from kit.schema import parse_json
-from kit.store import Store
-from kit.submission import load_submission
-from kit.submit.entry import read_entry
+from kit.leaderboard.submit.entry import read_entry
+from kit.sandbox.folder import RunFolder
+from kit.sandbox.isolation_probe import answers
 
 ROOT = Path(__file__).resolve().parents[3]
 LOCK = (ROOT / "images" / "cpu" / "lock.json").read_bytes()
@@ -74,7 +74,7 @@ def test_json_that_means_nothing_or_two_things_is_refused(text):
 
 
 def test_a_document_beyond_the_limit_is_refused_before_it_is_parsed(monkeypatch):
-    monkeypatch.setattr("kit.schema.json.loads", lambda *a, **k: pytest.fail("it was parsed"))
+    monkeypatch.setattr("kit.core.schema.json.loads", lambda *a, **k: pytest.fail("it was parsed"))
     with pytest.raises(SchemaError, match="larger than"):
         parse_json(b"[" * ((64 << 20) + 1), "the place")
 

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from kit.bundle.keys import Trusted
-from kit.bundle.predicate import Image, Kit, Manifest, Profile
+from kit.benchmark.records import load
 from kit.cli import run as speedrun
-from kit.errors import UsageError
+from kit.core.errors import UsageError
+from kit.core.facts import facts_root
+from kit.core.store import FolderFetcher, Store
 from kit.evaluate.request import Places
-from kit.facts import facts_root
 from kit.image.build import accept
-from kit.records import load
 from kit.reproduce import First, NotComparable, from_bundle, plan_again
-from kit.run.spec import RuntimeName
-from kit.store import FolderFetcher, Store
+from kit.result.keys import Trusted
+from kit.result.predicate import Image, Kit, Manifest, Profile
+from kit.values.run_spec import RuntimeName
 
 ASSETS = Path(__file__).parents[2] / "assets" / "bundles"
 IMAGES, RECORDS = facts_root() / "images", facts_root() / "records"
@@ -93,7 +93,7 @@ def test_a_tampered_bundle_is_refused_and_not_called_incomparable(press, tmp_pat
 
 
 def test_the_host_runtime_reproduces_nothing(press, tmp_path):
-    from kit.bundle.verify import open_bundle
+    from kit.result.verify import open_bundle
 
     made = press.press(tmp_path, press.Sample(1))
     found = open_bundle(made, Trusted((press.MAKE.SIGNER.public,)))

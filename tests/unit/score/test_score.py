@@ -15,21 +15,21 @@ import pytest
 
 pytest.importorskip("scipy")
 
-from kit.bundle.keys import Trusted
-from kit.bundle.predicate import Audit, AuditCheck, Outcome, Predicate, Profile, Severity, Verdict
-from kit.bundle.statement import Statement, Subjects
-from kit.bundle.verify import Verified
+from kit.benchmark.records import load, own_digest
+from kit.benchmark.tasks import load_task, load_tasks
 from kit.cli import run
-from kit.digest import sha256_bytes
-from kit.errors import KitError, PrerequisiteError, SchemaError, UsageError
-from kit.facts import facts_root
-from kit.records import load, own_digest
+from kit.core.digest import sha256_bytes
+from kit.core.errors import KitError, PrerequisiteError, SchemaError, UsageError
+from kit.core.facts import facts_root
+from kit.result.keys import Trusted
+from kit.result.predicate import Audit, AuditCheck, Outcome, Predicate, Profile, Severity, Verdict
+from kit.result.statement import Statement, Subjects
+from kit.result.verify import Verified
 from kit.score import rows as rows_module
 from kit.score.baseline import Kind, baseline
 from kit.score.paper import paper_fsr, paper_score
 from kit.score.report import score
 from kit.score.rows import Role, Row, read_bundles, read_table
-from kit.tasks import load_task, load_tasks
 
 ROOT = facts_root()
 TASKS = load_tasks(ROOT)
@@ -423,7 +423,9 @@ class TestCommand:
     def test_without_the_extra_the_fix_is_named(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        for name in [n for n in sys.modules if n.split(".")[0] == "scipy" or n.startswith("kit.metrics")]:
+        for name in [
+            n for n in sys.modules if n.split(".")[0] == "scipy" or n.startswith("kit.score.metrics")
+        ]:
             monkeypatch.delitem(sys.modules, name)
         monkeypatch.setitem(sys.modules, "scipy", None)
         assert run(["score", "--power"]) == 3
@@ -431,7 +433,7 @@ class TestCommand:
 
 
 def test_the_document_prints_the_power_table_that_the_kit_computes() -> None:
-    from kit.metrics import power
+    from kit.score.metrics import power
 
     text = (Path(__file__).parents[3] / "docs" / "concepts" / "scores.md").read_text()
     runs, powers = (

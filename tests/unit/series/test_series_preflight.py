@@ -8,24 +8,22 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from fake_gpus import fake_gpu, fake_inventory, fake_sources
 
-from kit.bundle.keys import Trusted
-from kit.bundle.predicate import Kit, Profile
-from kit.bundle.verify import open_bundle
+from kit.core.facts import facts_root
+from kit.core.store import Store
 from kit.data.dataset import FINEWEB, load_dataset
 from kit.data.fetch import fetch
 from kit.data.shard import HEADER_BYTES, pack_header
 from kit.evaluate.conduct import Listener
 from kit.evaluate.plan import Plan, draft
 from kit.evaluate.request import Places, Request
-from kit.facts import facts_root
-from kit.run.spec import RuntimeName
+from kit.result.keys import Trusted
+from kit.result.predicate import Kit, Profile
+from kit.result.verify import open_bundle
 from kit.series.conduct import Asked, conduct_series
 from kit.series.record import Arm
-from kit.store import Store
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "assets" / "run"))
-from fake_gpus import fake_gpu, fake_inventory, fake_sources
+from kit.values.run_spec import RuntimeName
 
 TOKENS = 100
 SCRIPT = """\

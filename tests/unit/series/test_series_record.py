@@ -9,13 +9,13 @@ import pytest
 pytest.importorskip("scipy")
 
 from kit.audit.baseline import EXCESS
-from kit.bundle.keys import Trusted
-from kit.bundle.predicate import Audit, AuditCheck, Outcome, Profile, Series, Severity
 from kit.cli import run as speedrun
-from kit.digest import canonical_json
-from kit.errors import DigestMismatch, IntegrityError, KitError, PrerequisiteError, SignatureError
-from kit.facts import facts_root
-from kit.metrics import fieller, mean_below
+from kit.core.digest import canonical_json
+from kit.core.errors import DigestMismatch, IntegrityError, KitError, PrerequisiteError, SignatureError
+from kit.core.facts import facts_root
+from kit.result.keys import Trusted
+from kit.result.predicate import Audit, AuditCheck, Outcome, Profile, Series, Severity
+from kit.score.metrics import fieller, mean_below
 from kit.series.conduct import Asked, order
 from kit.series.figures import open_series
 from kit.series.record import Arm, Rule, SeriesPlan, Slot, close, close_lost, new_series_id, opened, read

@@ -1,0 +1,123 @@
+"""
+The hints: 19 tasks, three levels each, read from `hints/`.
+
+Checks no text (that is `kit.benchmark.hints.lint`), fetches no script, prints nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import assert_never
+
+from kit.core.errors import PrerequisiteError, SchemaError, UsageError
+from kit.core.schema import read_toml
+
+TASKS = (1, 2, 3, 4, 5, *range(7, 21))
+"""The 19 tasks, named by their start record; 6 -> 7 changes only the torch version."""
+
+PSEUDOCODE_HEADINGS = ("Scope", "Pseudocode", "Constants", "Unchanged")
+DESCRIPTION_HEADINGS = (
+    "Summary",
+    "Model",
+    "Optimiser and schedule",
+    "Data and precision",
+    "Evaluation and logging",
+    "Unchanged",
+)
+PAPER_HEADINGS = ("Abstract", "Motivation", "Method", "Training details", "Expected effect", "Limits")
+
+
+class HintLevel(IntEnum):
+    """How much a hint gives away, and in which form; 0 is a task without hints."""
+
+    NONE = 0
+    PSEUDOCODE = 1
+    DESCRIPTION = 2
+    PAPER = 3
+
+
+LEVELS = (HintLevel.PSEUDOCODE, HintLevel.DESCRIPTION, HintLevel.PAPER)
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What one level's file must look like: name, second-level headings in order, length in characters."""
+
+    file: str
+    headings: tuple[str, ...]
+    shortest: int
+    longest: int
+
+
+def form_of(level: HintLevel) -> Form:
+    """Return the form of one level. Raises `UsageError` for level 0, which has no file."""
+    match level:
+        case HintLevel.NONE:
+            raise UsageError("level 0 means: no hint", "ask for level 1, 2 or 3")
+        case HintLevel.PSEUDOCODE:
+            return Form("1-pseudocode.md", PSEUDOCODE_HEADINGS, 1200, 9000)
+        case HintLevel.DESCRIPTION:
+            return Form("2-description.md", DESCRIPTION_HEADINGS, 1500, 9000)
+        case HintLevel.PAPER:
+            return Form("3-paper.md", PAPER_HEADINGS, 2500, 11000)
+        case _:
+            assert_never(level)
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """One hint file: the task's start record, its level, and the Markdown text."""
+
+    task: int
+    level: HintLevel
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """Words that give away the change of `record`, and strings that its script has and no earlier one."""
+
+    record: int
+    words: tuple[str, ...]
+    evidence: tuple[str, ...]
+
+
+def target_of(task: int) -> int:
+    """Return the target record of a task. Raises `UsageError` if there is no such task."""
+    if task not in TASKS:
+        hint = "tasks are named by their start record: 1-5 and 7-20 (6 -> 7 changes only the torch version)"
+        raise UsageError(f"there is no task {task}", hint)
+    return task + 1
+
+
+def load_hint(root: Path, task: int, level: HintLevel) -> Hint:
+    """
+    Read `hints/NN/` below `root` (see `kit.core.facts.facts_root`).
+
+    The form is not checked: see `lint`. Raises `UsageError` for an unknown task or level 0, and
+    `PrerequisiteError` when the level has no file: an absent hint never reads as an empty one.
+    """
+    target_of(task)
+    path = root / "hints" / f"{task:02d}" / form_of(level).file
+    try:
+        return Hint(task, level, path.read_text(encoding="utf-8"))
+    except FileNotFoundError as e:
+        raise PrerequisiteError(f"task {task} has no hint of level {int(level)}: {path} is absent") from e
+    except UnicodeDecodeError as e:
+        raise SchemaError(f"{path}: not UTF-8") from e
+
+
+def load_markers(root: Path) -> tuple[Marker, ...]:
+    """Read `hints/markers.toml` below `root`, sorted by record."""
+    entries = read_toml(root / "hints" / "markers.toml", "markers.v1")["record"]
+    found = (Marker(e["number"], tuple(e["words"]), tuple(e["evidence"])) for e in entries)
+    return tuple(sorted(found, key=lambda m: m.record))
+
+
+def title_of(hint: Hint) -> str | None:
+    """Return the title after `# Task NN, level L: `, or None if the first line has another form."""
+    prefix = f"# Task {hint.task:02d}, level {int(hint.level)}: "
+    first = hint.text.partition("\n")[0]
+    return first.removeprefix(prefix) if first.startswith(prefix) and len(first) > len(prefix) else None

@@ -1,0 +1,241 @@
+"""
+The house style of hints as checks on text: form, symbols, numbers, copied code, later records.
+
+Pure functions of values. Says nothing about whether a hint is complete or true: people do, in `review.md`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+
+from kit.benchmark.hints import Hint, HintLevel, Marker, form_of, target_of, title_of
+
+SHARED_RUN = 60
+"""Normalised characters in a row that a hint may not share with the target script or the diff."""
+
+COPIED_LINE = 16
+"""Characters without spaces from which a script's line counts as copied."""
+
+SYMBOLS = frozenset("ABDGHLMNPSTUVWXYabcdefghijkmnopqrstuvwxyz") | {
+    *("alpha", "beta", "epsilon", "eta", "theta", "lambda", "mu", "sigma", "tau", "phi", "ell", "Delta"),
+}
+"""What mathematics in hints may use; `docs/reference/hint-style.md` says what each stands for."""
+
+SPELLINGS = {"optimizer": "optimiser", "normalization": "normalisation", "initialization": "initialisation"}
+
+
+@dataclass(frozen=True)
+class Scripts:
+    """The source texts of a task's start record and of its target record."""
+
+    start: str
+    target: str
+
+    @cached_property
+    def texts(self) -> tuple[str, str]:
+        """The target script and the diff's lines, without the diff's own markers."""
+        diff = list(difflib.unified_diff(self.start.splitlines(), self.target.splitlines(), lineterm=""))[2:]
+        return self.target, "\n".join(line[1:] for line in diff if not line.startswith("@@"))
+
+    @cached_property
+    def runs(self) -> tuple[frozenset[str], ...]:
+        """Every run of `SHARED_RUN` characters of the texts, under each of the two normalisations."""
+        return tuple(
+            frozenset(r for t in self.texts for r in _runs(t, keep)) for keep in (str.isalnum, _inked)
+        )
+
+
+class Rule(StrEnum):
+    """The name of what a finding breaks; the style page explains each."""
+
+    TITLE = "title"
+    HEADINGS = "headings"
+    LENGTH = "length"
+    FENCE = "fence"
+    EQUATION = "equation"
+    SYMBOL = "symbol"
+    NUMBER = "number"
+    SPELLING = "spelling"
+    CODE = "code"
+    OVERLAP = "overlap"
+    COPIED = "copied-line"
+    NAME = "unknown-name"
+    LATER = "later-record"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One breach of the style in one hint; `line` counts from 1, 0 stands for the whole file."""
+
+    task: int
+    level: HintLevel
+    line: int
+    rule: Rule
+    message: str
+
+
+def lint(hint: Hint, markers: tuple[Marker, ...], scripts: Scripts | None = None) -> tuple[Finding, ...]:
+    """
+    Return every breach of the house style that can be found by reading alone, in order of lines.
+
+    Without `scripts` nothing is said about overlap and names. Whether a hint is complete and true is NOT
+    checked by any rule: that is what `review.md` records.
+    """
+    findings = [*_form(hint), *_prose(hint), *_later(hint, markers)]
+    if scripts is not None:
+        findings += [*_overlap(hint, scripts), *_copied(hint, scripts), *_names(hint, scripts)]
+    return tuple(sorted(findings, key=lambda f: (f.line, f.rule)))
+
+
+def _finder(hint: Hint, rule: Rule, line: int, message: str) -> Finding:
+    return Finding(hint.task, hint.level, line, rule, message)
+
+
+def _form(hint: Hint) -> Iterator[Finding]:
+    form = form_of(hint.level)
+    if title_of(hint) is None:
+        yield _finder(hint, Rule.TITLE, 1, f"write: # Task {hint.task:02d}, level {int(hint.level)}: <title>")
+    headings = tuple(t[3:] for _, t, fenced in _lines(hint.text) if t.startswith("## ") and not fenced)
+    if headings != form.headings:
+        yield _finder(hint, Rule.HEADINGS, 0, f"has {list(headings)}, wants {list(form.headings)}")
+    sections = re.split(r"^## .*$", hint.text, flags=re.MULTILINE)[1:]
+    if any(not s.strip() for s in sections):
+        yield _finder(hint, Rule.HEADINGS, 0, "a section is empty: write 'No change.'")
+    if not form.shortest <= len(hint.text) <= form.longest:
+        bounds = f"{form.shortest}..{form.longest}"
+        yield _finder(hint, Rule.LENGTH, 0, f"{len(hint.text)} characters, wants {bounds}")
+    fences = hint.text.count("\n```")
+    if fences % 2 or (hint.level is HintLevel.PSEUDOCODE) != (fences > 0):
+        yield _finder(hint, Rule.FENCE, 0, "level 1 has fenced pseudocode, levels 2 and 3 have none")
+    if hint.level is HintLevel.PAPER and hint.text.count("$$") < 2:
+        yield _finder(hint, Rule.EQUATION, 0, "level 3 needs at least one $$ equation $$")
+
+
+_CODE = re.compile(
+    r"\bself\.|\bdef \w+\(|^\s*(?:from|import) \w+$|(?<![\w.])nn\.\w|(?<![\w.])F\.\w|\blambda \w+:"
+)
+_ASSIGNMENT = re.compile(r"^\s*[\w.\[\]]+(?:, *[\w.\[\]]+)* = ")
+_NUMBER = re.compile(r"(?<![\d.,:\w])\d{4,}(?![\d\w])")
+_YEAR = re.compile(r"(19|20)\d\d")
+_MATH = re.compile(r"\$\$.+?\$\$|\$[^$\n]+\$", re.DOTALL)
+_WORDS_IN_MATH = re.compile(r"\\(?:text|mathrm|operatorname|mathcal|begin|end)\{[^}]*\}")
+_GREEK = (
+    "alpha|beta|gamma|delta|Delta|epsilon|varepsilon|zeta|eta|theta|Theta|iota|kappa|lambda|Lambda|mu|nu|xi|rho|"
+    "sigma|Sigma|tau|phi|varphi|Phi|chi|psi|Psi|omega|Omega|ell"
+)
+
+
+def _prose(hint: Hint) -> Iterator[Finding]:
+    for number, text, fenced in _lines(hint.text):
+        if (found := _CODE.search(text)) or (fenced and (found := _ASSIGNMENT.match(text))):
+            yield _finder(hint, Rule.CODE, number, f"{found.group().strip()!r} is Python; assign with <-")
+    for number, plain in enumerate(_plain(hint.text).splitlines(), start=1):
+        for long in _NUMBER.findall(plain):
+            if not _YEAR.fullmatch(long):
+                yield _finder(hint, Rule.NUMBER, number, f"write {int(long):,}")
+        for wrong, right in SPELLINGS.items():
+            if wrong in plain.casefold():
+                yield _finder(hint, Rule.SPELLING, number, f"write {right}")
+    for found in _MATH.finditer(_blank_fences(hint.text)):
+        body = _WORDS_IN_MATH.sub(" ", found.group())
+        used = {c for c in re.findall(r"\\([A-Za-z]+)", body) if re.fullmatch(_GREEK, c)}
+        used |= set(re.findall(r"[A-Za-z]", re.sub(r"\\[A-Za-z]+", " ", body)))
+        if strange := sorted(used - SYMBOLS):
+            line = hint.text.count("\n", 0, found.start()) + 1
+            yield _finder(hint, Rule.SYMBOL, line, f"{', '.join(strange)} not in the table of symbols")
+
+
+def _later(hint: Hint, markers: tuple[Marker, ...]) -> Iterator[Finding]:
+    target = target_of(hint.task)
+    for number, text, _ in _lines(hint.text):
+        plain = _fold(text)
+        for marker in markers:
+            if marker.record > target:
+                for word in marker.words:
+                    if _mentions(plain, word):
+                        message = f"{word!r} belongs to record {marker.record}"
+                        yield _finder(hint, Rule.LATER, number, message)
+        for found in re.findall(r"records? #?(\d+)", plain):
+            if int(found) > target:
+                yield _finder(hint, Rule.LATER, number, f"names record {found}")
+
+
+def mentions(text: str, word: str) -> bool:
+    """Tell whether `text` holds `word` from a word's start; case, hyphens and digit groups do not count."""
+    return _mentions(_fold(text), word)
+
+
+def _mentions(folded: str, word: str) -> bool:
+    end = r"(?![\d.])" if word[-1].isdigit() else ""
+    return re.search(rf"(?<![a-z0-9.]){re.escape(_fold(word))}{end}", folded) is not None
+
+
+def _fold(text: str) -> str:
+    grouped = re.sub(r"(?<=\d)(?:,|\{,\})(?=\d{3})", "", text.casefold())
+    return re.sub(r"[-\s_]+", " ", grouped)
+
+
+def _inked(character: str) -> bool:
+    return not character.isspace()
+
+
+def _runs(text: str, keep: Callable[[str], bool]) -> Iterator[str]:
+    flat = "".join(c for c in text.casefold() if keep(c))
+    return (flat[i : i + SHARED_RUN] for i in range(len(flat) - SHARED_RUN + 1))
+
+
+def _overlap(hint: Hint, scripts: Scripts) -> Iterator[Finding]:
+    reported: set[int] = set()
+    for keep, known in zip((str.isalnum, _inked), scripts.runs, strict=True):
+        lines = [n for n, text, _ in _lines(hint.text) for c in text.casefold() if keep(c)]
+        text = "".join(text for _, text, _ in _lines(hint.text))
+        for line, run in zip(lines, _runs(text, keep), strict=False):
+            if run in known and line not in reported:
+                reported.add(line)
+                yield _finder(hint, Rule.OVERLAP, line, f"shares with the target or diff: {run}")
+
+
+def _copied(hint: Hint, scripts: Scripts) -> Iterator[Finding]:
+    known = {flat for t in scripts.texts for s in t.splitlines() if len(flat := _squeeze(s)) >= COPIED_LINE}
+    for number, text, _ in _lines(hint.text):
+        if _squeeze(text) in known:
+            yield _finder(hint, Rule.COPIED, number, "is a line of the target or diff")
+
+
+def _squeeze(line: str) -> str:
+    return "".join(line.split("#")[0].casefold().split())
+
+
+def _names(hint: Hint, scripts: Scripts) -> Iterator[Finding]:
+    for number, text, fenced in _lines(hint.text):
+        for name in [] if fenced else re.findall(r"`([A-Za-z_][\w.]*)`", text):
+            if not name.startswith("torch.") and name.rpartition(".")[2] not in scripts.start:
+                message = f"`{name}` is not in the start script; new parts are *named in italics*"
+                yield _finder(hint, Rule.NAME, number, message)
+
+
+def _lines(text: str) -> Iterator[tuple[int, str, bool]]:
+    """Yield line number, line, and whether it stands inside a fence."""
+    fenced = False
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.startswith("```"):
+            fenced = not fenced
+            continue
+        yield number, line, fenced
+
+
+def _plain(text: str) -> str:
+    """Blank fences, inline code and mathematics, also of several lines; every other line keeps its number."""
+    prose = re.sub(r"`[^`\n]*`", " ", _blank_fences(text))
+    return _MATH.sub(lambda found: " " + "\n" * found.group().count("\n"), prose)
+
+
+def _blank_fences(text: str) -> str:
+    inside = {number for number, _, fenced in _lines(text) if fenced}
+    lines = text.splitlines()
+    return "\n".join("" if n in inside else line for n, line in enumerate(lines, start=1))

@@ -1,0 +1,39 @@
+"""Records: facts about the 21 upstream speedrun records, and their scripts. Runs nothing, judges nothing."""
+
+from __future__ import annotations
+
+from kit.benchmark.records.record import (
+    TARGET_VAL_LOSS,
+    UPSTREAM,
+    PinnedLog,
+    Record,
+    Script,
+    ScriptFile,
+    ScriptSource,
+    UpstreamFile,
+    WorldSize,
+    known,
+    load,
+    load_all,
+)
+from kit.benchmark.records.script import fetch_script, own_digest, run_toml, script_files, sources
+
+__all__ = [
+    "TARGET_VAL_LOSS",
+    "UPSTREAM",
+    "PinnedLog",
+    "Record",
+    "Script",
+    "ScriptFile",
+    "ScriptSource",
+    "UpstreamFile",
+    "WorldSize",
+    "fetch_script",
+    "known",
+    "load",
+    "load_all",
+    "own_digest",
+    "run_toml",
+    "script_files",
+    "sources",
+]

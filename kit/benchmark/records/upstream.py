@@ -1,0 +1,68 @@
+"""Brings files of upstream commits: from a local git directory or over https. Knows no records."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import IO, BinaryIO, cast
+
+from kit.core.download import download
+from kit.core.errors import NetworkError, PrerequisiteError
+from kit.core.store import Artifact, Progress
+
+RAW = "https://raw.githubusercontent.com/KellerJordan/modded-nanogpt"
+
+
+class MirrorFile:
+    """A `kit.core.store.Fetcher` of one file of one commit from a git directory, bare or not."""
+
+    def __init__(self, git_dir: Path, commit: str, path: str) -> None:
+        self.git_dir = git_dir
+        self.name = f"{commit}:{path}"
+        self.source = f"mirror {git_dir}"
+
+    def fetch(self, artifact: Artifact, sink: BinaryIO, offset: int, progress: Progress) -> None:
+        """See `Fetcher.fetch`. The blob is read as it is: no filter, no conversion, no hook runs."""
+        # safe.directory: a mirror that another user keeps is only read, and nothing in it is run. So no
+        # object that it lacks may be fetched: its own settings would say from where, and by which command.
+        argv = ["git", "-c", "safe.directory=*", "-C", str(self.git_dir), "cat-file", "blob", self.name]
+        alone = {**os.environ, "GIT_ALLOW_PROTOCOL": "", "GIT_NO_LAZY_FETCH": "1"}
+        try:
+            with (
+                tempfile.TemporaryFile() as words,
+                subprocess.Popen(
+                    argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=words, env=alone
+                ) as git,
+            ):
+                with cast("IO[bytes]", git.stdout) as out:
+                    data = out.read(artifact.size + 1)  # one more is enough to be another file
+                failed = git.wait() != 0 and len(data) <= artifact.size
+                words.seek(0)
+                said = words.read(4096).decode("utf-8", "replace").strip().splitlines() or ["git failed"]
+        except FileNotFoundError as e:
+            raise PrerequisiteError("git is not installed", "install git, or leave --mirror out") from e
+        except OSError as e:
+            again = "install git again, or leave --mirror out"
+            raise PrerequisiteError(f"cannot start git: {e.strerror}", again) from e
+        if failed:
+            raise PrerequisiteError(f"{self.name} is not in that git directory ({said[-1][:200]})")
+        sink.truncate(0)
+        sink.write(data)
+        progress(artifact.name, len(data), artifact.size)
+
+
+class HttpsFile:
+    """A `kit.core.store.Fetcher` of one file of one commit over http; a broken transfer is resumed."""
+
+    def __init__(self, commit: str, path: str, base: str = RAW) -> None:
+        self.url = f"{base}/{commit}/{path}"
+        self.source = self.url
+
+    def fetch(self, artifact: Artifact, sink: BinaryIO, offset: int, progress: Progress) -> None:
+        """See `Fetcher.fetch`."""
+        try:
+            download(self.url, artifact, sink, offset, progress)
+        except NetworkError as e:
+            raise NetworkError(e.message, f"{e.hint}, or pass --mirror with a local git directory") from e

@@ -1,0 +1,139 @@
+"""A submission: the folder that an agent hands in, read once and refused early. Runs and judges nothing."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from kit.core.digest import Sha256, sha256_bytes, tree_digest
+from kit.core.errors import PrerequisiteError, SchemaError, UsageError
+from kit.core.schema import parse_toml, validate
+
+ENTRY = "train_gpt2.py"
+RUN_TOML = "run.toml"
+MAX_FILES = 64
+MAX_BYTES = 8 << 20
+"""Of all files together."""
+MAX_DEPTH = 4
+CACHE = "__pycache__"
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+_RUN = 'run.toml holds one line, for example: args = ["--lr", "0.1"]'
+_RULES = f"a submission is {ENTRY}, plain files of plain names beside it, and {RUN_TOML}"
+
+
+@dataclass(frozen=True, slots=True)
+class SubmissionFile:
+    """One file, read into memory, so that what is judged is what is run."""
+
+    name: str
+    """Relative POSIX path."""
+    data: bytes
+    sha256: Sha256
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What was handed in, as it was at one moment."""
+
+    entry: str
+    args: tuple[str, ...]
+    files: tuple[SubmissionFile, ...]
+    """Sorted by name; `run.toml` is one of them if it is there."""
+
+    @property
+    def digest(self) -> Sha256:
+        """Name the whole submission: see `kit.core.digest.tree_digest`."""
+        return tree_digest({f.name: f.sha256 for f in self.files})
+
+    def write(self, folder: Path) -> None:
+        """Write the files into an empty folder, read-only; it is what a guest gets to see."""
+        for file in self.files:
+            path = folder / file.name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("xb") as f:
+                f.write(file.data)
+            path.chmod(0o444)
+
+
+def load_submission(folder: Path) -> Submission:
+    """
+    Read a submission into memory.
+
+    Refused are symbolic links, devices, pipes and sockets, names other than `[A-Za-z0-9_.-]` or hidden
+    ones, more than 64 files, 8 MiB or 4 levels, and a `run.toml` of another form. Python's caches
+    (`__pycache__`) are left out. What the script does is NOT checked. Raises `PrerequisiteError` if
+    the folder or its entry is absent, `UsageError` if it breaks a rule, `SchemaError` for `run.toml`.
+    """
+    if not folder.is_dir():
+        raise PrerequisiteError(f"{folder} is not a folder", _RULES)
+    names = _names(folder)
+    if ENTRY not in names:
+        raise PrerequisiteError(f"{folder} has no {ENTRY}", _RULES)
+    files: list[SubmissionFile] = []
+    left = MAX_BYTES
+    for name in names:
+        data = _read(folder / name, left)
+        left -= len(data)
+        files.append(SubmissionFile(name, data, sha256_bytes(data)))
+    return Submission(ENTRY, _args(files, folder), tuple(files))
+
+
+def _names(folder: Path) -> list[str]:
+    found: list[str] = []
+    waiting = [folder]
+    while waiting:
+        with os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                name = Path(entry.path).relative_to(folder).as_posix()
+                if _is_folder(entry, name, folder):
+                    waiting.append(Path(entry.path))
+                elif entry.name != CACHE:
+                    found.append(name)
+                if len(found) > MAX_FILES or len(waiting) > MAX_FILES:
+                    raise UsageError(f"{folder} has more than {MAX_FILES} files", _RULES)
+    return sorted(found)
+
+
+def _is_folder(entry: os.DirEntry[str], name: str, folder: Path) -> bool:
+    """Tell folders that are to be read from files; refuse everything else."""
+    if entry.name == CACHE and entry.is_dir(follow_symlinks=False):
+        return False
+    if not _NAME.fullmatch(entry.name):
+        raise UsageError(f"{name!r} in {folder} is not a plain name", "use letters, digits, _ . -")
+    if entry.is_dir(follow_symlinks=False):
+        if name.count("/") + 1 >= MAX_DEPTH:
+            raise UsageError(f"{name} in {folder} is more than {MAX_DEPTH} levels deep", _RULES)
+        return True
+    if not entry.is_file(follow_symlinks=False):
+        kind = "a symbolic link" if entry.is_symlink() else "not a plain file"
+        raise UsageError(f"{name} in {folder} is {kind}", _RULES)
+    return False
+
+
+def _read(path: Path, limit: int) -> bytes:
+    # The name may have become a link or a pipe since it was listed: do not follow, do not block.
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as e:
+        raise UsageError(f"cannot read {path}: {e.strerror}", _RULES) from e
+    with os.fdopen(fd, "rb") as f:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise UsageError(f"{path} is not a plain file", _RULES)
+        data = f.read(limit + 1)
+    if len(data) > limit:
+        raise UsageError(f"{path.parent} has more than {MAX_BYTES >> 20} MiB", "hand in code, not data")
+    return data
+
+
+def _args(files: list[SubmissionFile], where: Path) -> tuple[str, ...]:
+    data = next((f.data for f in files if f.name == RUN_TOML), b"")
+    try:
+        document = parse_toml(data, str(where / RUN_TOML))
+        validate("run.v1", document, str(where / RUN_TOML))
+    except SchemaError as e:
+        raise SchemaError(e.message, _RUN) from e
+    return tuple(document.get("args", ()))

@@ -1,0 +1,8 @@
+"""Tasks: a start record to improve on and a target record to reach. Runs nothing, judges nothing."""
+
+from __future__ import annotations
+
+from kit.benchmark.tasks.export import Handout, export
+from kit.benchmark.tasks.task import Task, load_task, load_tasks
+
+__all__ = ["Handout", "Task", "export", "load_task", "load_tasks"]

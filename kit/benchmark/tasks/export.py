@@ -1,0 +1,56 @@
+"""Writes a task as a folder to hand to an agent. Fetches nothing, and leaves out all of the target record."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from kit.benchmark.hints import HintLevel, form_of
+from kit.benchmark.submission import load_submission
+from kit.benchmark.tasks.handout import handout
+from kit.benchmark.tasks.task import chosen_hints, load_task
+from kit.core.errors import UsageError
+from kit.core.store import disk_errors
+
+
+@dataclass(frozen=True, slots=True)
+class Handout:
+    """What was written."""
+
+    folder: Path
+    task: int
+    files: tuple[str, ...]
+    """Relative to `folder`, sorted."""
+
+
+def export(root: Path, task: int, levels: tuple[HintLevel, ...], script: Path, out: Path) -> Handout:
+    """
+    Write `TASK.md`, the start record's script, `run.toml` and the chosen hints into the new folder `out`.
+
+    `script` is the folder that `records.fetch_script` returned for the task's start record; it is not
+    compared with the record again. `out` must not exist or be empty; it appears whole or not at all.
+    Raises `UsageError` for an unknown task or a folder in use, `PrerequisiteError` for an absent hint.
+    """
+    start = load_task(root, task).start
+    hints = chosen_hints(root, task, levels)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"{out} exists and is not an empty folder", "choose another --out")
+    submission = load_submission(script)
+    with disk_errors(out):
+        out.absolute().parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.absolute().parent))
+        try:
+            staging.chmod(0o755)
+            files = {file.name: file.data for file in submission.files}
+            files["TASK.md"] = handout(start, hints).encode()
+            files |= {f"hints/{form_of(h.level).file}": h.text.encode() for h in hints}
+            for name, data in sorted(files.items()):
+                path = staging / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(data)
+            staging.replace(out)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+    return Handout(out, start.number, tuple(sorted(files)))

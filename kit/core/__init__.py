@@ -1,0 +1,1 @@
+"""Bytes, files, documents and errors: what every room builds on. Knows nothing of runs."""

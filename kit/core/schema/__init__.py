@@ -1,0 +1,171 @@
+"""
+Load and validate the project's documents: TOML by people, JSON by machines, one schema each.
+
+Schemas are JSON Schema 2020-12 files beside this module, named `<name>.schema.json`; the name carries
+the version (`result.v1`). Validation never fetches a reference from anywhere.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import re
+import tomllib
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+
+from kit.core.errors import PrerequisiteError, SchemaError, UsageError
+
+MAX_DOCUMENT = 64 << 20
+"""Bytes of the largest document that is read; a larger one is refused before it is parsed."""
+
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+@functools.cache
+def load_schema(name: str) -> dict[str, Any]:
+    """Return the schema called `name`, for example `result.v1`."""
+    source = resources.files(__package__).joinpath(f"{name}.schema.json")
+    try:
+        schema: dict[str, Any] = json.loads(source.read_bytes())
+    except FileNotFoundError as e:
+        raise UsageError(
+            f"there is no schema called {name!r}", "list them with: speedrun bundle schema --list"
+        ) from e
+    return schema
+
+
+def schema_names() -> list[str]:
+    """Return the names that `load_schema` accepts, sorted."""
+    suffix = ".schema.json"
+    return sorted(
+        p.name.removesuffix(suffix) for p in resources.files(__package__).iterdir() if p.name.endswith(suffix)
+    )
+
+
+def validate(name: str, document: Any, where: str) -> None:
+    """
+    Check `document` against schema `name`.
+
+    Raises `SchemaError` naming `where`, the JSON path and the rule of the first (topmost) violation.
+    """
+    validator = _validator(name)
+    try:
+        worst = jsonschema.exceptions.best_match(validator.iter_errors(document))
+    except (RecursionError, ValueError) as e:  # a value that cannot even be spelled in the message
+        raise SchemaError(f"{where}: nested too deeply, or a number too long") from e
+    if worst is not None:
+        text = worst.message if len(worst.message) <= 300 else worst.message[:300] + " …"
+        raise SchemaError(
+            f"{where}: {worst.json_path}: {text}", f"the form is schema {name} in kit/core/schema/"
+        )
+
+
+@functools.cache
+def _validator(name: str) -> jsonschema.Draft202012Validator:
+    schema = load_schema(name)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    own = {"pattern": _pattern}
+    validator = jsonschema.validators.extend(jsonschema.Draft202012Validator, own)  # type: ignore[no-untyped-call]
+    found: jsonschema.Draft202012Validator = validator(schema)
+    return found
+
+
+def _pattern(
+    validator: object, pattern: str, instance: object, schema: object
+) -> Iterator[jsonschema.ValidationError]:
+    """Read `$` as JSON Schema does: the end of the text. Python's also stands before a last line end."""
+    strict = re.sub(r"(?<!\\)\$", r"\\Z", pattern)
+    if isinstance(instance, str) and not re.search(strict, instance):
+        yield jsonschema.ValidationError(f"{instance!r} does not match {pattern!r}")
+
+
+def parse_json(data: bytes, where: str) -> Any:
+    """
+    Parse JSON strictly: UTF-8, no duplicate keys, finite numbers, no lone surrogates, bounded size and depth.
+
+    Raises `SchemaError` naming `where`.
+    """
+    if len(data) > MAX_DOCUMENT:
+        raise SchemaError(f"{where}: larger than {MAX_DOCUMENT} bytes")
+
+    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key, value in items:
+            if key in found:
+                raise ValueError(f"duplicate key {key!r}")
+            found[key] = value
+        return found
+
+    try:
+        found = json.loads(
+            data.decode("utf-8"), object_pairs_hook=pairs, parse_constant=_finite, parse_float=_finite
+        )
+        if _SURROGATE.search(data):
+            json.dumps(found, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as e:
+        raise SchemaError(f"{where}: not valid JSON: {_short(e)}") from e
+    return found
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:20]} is not a finite number")
+    return number
+
+
+def _short(e: Exception) -> str:
+    """Spell what a parser says, which may quote the document."""
+    return str(e).encode("utf-8", "replace").decode()[:200]
+
+
+def read_json(path: Path, schema: str | None = None) -> Any:
+    """Read a JSON file and, if `schema` is given, validate it. Raises `PrerequisiteError` if absent."""
+    document = parse_json(_read(path), str(path))
+    if schema is not None:
+        validate(schema, document, str(path))
+    return document
+
+
+def read_toml(path: Path, schema: str | None = None) -> dict[str, Any]:
+    """Read a TOML file and, if `schema` is given, validate it. Raises `PrerequisiteError` if absent."""
+    document = parse_toml(_read(path), str(path))
+    if schema is not None:
+        validate(schema, document, str(path))
+    return document
+
+
+def parse_toml(data: bytes, where: str) -> dict[str, Any]:
+    """Parse TOML with finite numbers. Raises `SchemaError` naming `where`."""
+    try:
+        return tomllib.loads(data.decode("utf-8"), parse_float=_finite)
+    except (ValueError, RecursionError) as e:
+        raise SchemaError(f"{where}: not valid TOML: {_short(e)}") from e
+
+
+def read_bounded(path: Path) -> bytes:
+    """
+    Return a file's bytes, at most `MAX_DOCUMENT`, whatever the file system says of its size.
+
+    Raises `SchemaError` if there are more, `OSError` as the file system gives it.
+    """
+    with path.open("rb") as f:
+        data = f.read(MAX_DOCUMENT + 1)
+    if len(data) > MAX_DOCUMENT:
+        raise SchemaError(f"{path}: larger than {MAX_DOCUMENT} bytes")
+    return data
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return read_bounded(path)
+    except FileNotFoundError as e:
+        raise PrerequisiteError(f"{path} does not exist") from e
+    except OSError as e:
+        raise PrerequisiteError(f"cannot read {path}: {e.strerror}") from e

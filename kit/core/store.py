@@ -1,0 +1,334 @@
+"""
+The content-addressed store: files named by sha256, shared by every process of a user.
+
+    <root>/blobs/sha256/<64 hex>     complete, verified, never changed
+    <root>/partial/<64 hex>          a transfer that can be resumed
+    <root>/<room>/...                what other rooms derive from blobs (layouts, unpacked layers)
+
+The store alone writes blobs. Fetchers are passed in: they append bytes to a partial file and know
+nothing of names. A blob appears by rename after its digest was checked, so a reader never sees half of one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from kit.core.digest import CHUNK, Sha256, is_sha256, sha256_bytes, sha256_file
+from kit.core.errors import DigestMismatch, KitError, NetworkError, PrerequisiteError, RunError
+
+ELSEWHERE = "choose another place with --store, --out, --keys or --to"
+
+STAGING = ".staging-"
+
+Progress = Callable[[str, int, int], None]
+"""Called with (label, bytes done, bytes in all); in all is 0 when it is not known."""
+
+
+def no_progress(label: str, done: int, total: int) -> None:
+    """Report to nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A file that is wanted, named by its digest; where it comes from is the fetcher's business."""
+
+    name: str
+    """File name for people and for mirrors, for example `numpy-2.1.3-….whl`."""
+    size: int
+    sha256: Sha256
+
+
+class Fetcher(Protocol):
+    """Brings bytes from one kind of source."""
+
+    source: str
+    """What to call this source in messages."""
+
+    def fetch(self, artifact: Artifact, sink: BinaryIO, offset: int, progress: Progress) -> None:
+        """
+        Append the artifact's bytes from `offset` on to `sink`, or truncate `sink` and start at 0.
+
+        Raises `PrerequisiteError` if this source does not hold the artifact, `NetworkError` if the
+        transfer broke (what was written stays for the next attempt).
+        """
+
+
+class Store:
+    """A store at `root`, which is created on first use."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def blob(self, sha256: Sha256) -> Path:
+        """Return where the blob is or would be."""
+        if not is_sha256(sha256):
+            raise DigestMismatch(f"not a sha256: {sha256[:80]!r}")
+        return self.root / "blobs" / "sha256" / sha256
+
+    def has(self, artifact: Artifact) -> bool:
+        """Tell whether the blob is here with the right size. Its bytes were checked when it was stored."""
+        try:
+            return self.blob(artifact.sha256).stat().st_size == artifact.size
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+
+    def room(self, name: str) -> Path:
+        """Return (and make) a folder of the store for data derived from blobs."""
+        return make_folder(self.root / name)
+
+    def ensure(
+        self, artifact: Artifact, fetchers: Sequence[Fetcher], progress: Progress = no_progress
+    ) -> Path:
+        """
+        Return the artifact's path, fetching it from the first source that has it.
+
+        Raises `DigestMismatch` if a source gave other bytes (the partial file is dropped),
+        `PrerequisiteError` if no source has it, `NetworkError` if a transfer broke and no other source
+        has it, `RunError` if the disk is full. In each case the store holds what it held before.
+        """
+        path = self.blob(artifact.sha256)
+        if self.has(artifact):
+            return path
+        with self.lock(f"blob-{artifact.sha256}"):
+            if self.has(artifact):
+                return path
+            self._fetch(artifact, fetchers, progress)
+        return path
+
+    def _fetch(self, artifact: Artifact, fetchers: Sequence[Fetcher], progress: Progress) -> None:
+        partial = make_folder(self.root / "partial") / artifact.sha256
+        misses: list[str] = []
+        broken: NetworkError | None = None
+        for fetcher in fetchers:
+            try:
+                with disk_errors(partial), partial.open("ab") as sink:
+                    if sink.tell() > artifact.size:
+                        sink.truncate(0)
+                    offset = sink.seek(0, os.SEEK_END)
+                    if offset < artifact.size:
+                        fetcher.fetch(artifact, sink, offset, progress)
+                self._admit(partial, artifact, fetcher.source)
+            except PrerequisiteError as e:
+                misses.append(f"{fetcher.source}: {e.message}")
+                continue
+            except NetworkError as e:
+                broken = broken or e
+                continue
+            return
+        if broken is not None:
+            raise broken
+        tried = "; ".join(misses) or "no source was given"
+        raise PrerequisiteError(
+            f"{artifact.name} (sha256 {artifact.sha256}) is not to be had ({tried})",
+            "put the file into a folder and pass it as --mirror DIR",
+        )
+
+    def _admit(self, partial: Path, artifact: Artifact, source: str) -> None:
+        size = partial.stat().st_size
+        found = sha256_file(partial)
+        if found != artifact.sha256:
+            partial.unlink()
+            short = f" ({size} of {artifact.size} bytes)" if size != artifact.size else ""
+            raise DigestMismatch(
+                f"{artifact.name} from {source}{short} has sha256 {found}, expected {artifact.sha256}",
+                "the bad bytes were dropped; run the command again, or use another --mirror",
+            )
+        place(partial, self.blob(artifact.sha256))
+
+    def put(self, data: bytes) -> Sha256:
+        """Store bytes under their own digest and return it; a blob that was spoiled is replaced."""
+        sha256 = sha256_bytes(data)
+        path = self.blob(sha256)
+        with self.lock(f"blob-{sha256}"):
+            if not path.exists() or path.read_bytes() != data:
+                partial = make_folder(self.root / "partial") / sha256
+                with disk_errors(partial):
+                    partial.write_bytes(data)
+                place(partial, path)
+        return sha256
+
+    @contextlib.contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        """Hold the store-wide lock called `name`; released by the kernel if this process dies."""
+        path = make_folder(self.root / "locks") / name
+        with disk_errors(path):
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)
+
+    def tidy(self) -> None:
+        """Remove what processes left half made in the store's rooms that were killed."""
+        for abandoned in self.root.glob(f"*/{STAGING}*"):
+            if abandoned.exists():
+                with staged(abandoned.parent):
+                    pass
+
+    @contextlib.contextmanager
+    def staging(self, room: str) -> Iterator[Path]:
+        """Give an empty folder on the store's file system; see `staged`."""
+        with staged(self.room(room)) as folder:
+            yield folder
+
+
+@contextlib.contextmanager
+def staged(parent: Path, prefix: str = STAGING) -> Iterator[Path]:
+    """
+    Give an empty folder in `parent`; it is removed unless it was renamed away.
+
+    The folders of processes that were killed are removed on this occasion: nobody holds their locks.
+    """
+    with disk_errors(parent), _held(parent, wait=True):
+        for abandoned in parent.glob(f"{prefix}*"):
+            with _held(abandoned) as held:
+                if held:
+                    shutil.rmtree(abandoned, ignore_errors=True)
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+        folder.chmod(0o755)
+        mine = contextlib.ExitStack()
+        mine.enter_context(_held(folder))
+    with mine:
+        try:
+            with disk_errors(folder):
+                yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _held(folder: Path, wait: bool = False) -> Iterator[bool]:
+    """Hold the lock of `folder` for the block; tell whether it could be had, which some file systems deny."""
+    try:
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        yield False
+        return
+    try:
+        held = False
+        with contextlib.suppress(OSError):
+            fcntl.flock(fd, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held = True
+        yield held
+    finally:
+        os.close(fd)
+
+
+def make_folder(folder: Path) -> Path:
+    """Make a folder and those above it, unless it is there; return it. Raises as `disk_errors` does."""
+    try:
+        with disk_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as e:
+        raise PrerequisiteError(f"cannot write {folder}: it is not a folder", ELSEWHERE) from e
+    return folder
+
+
+@contextlib.contextmanager
+def disk_errors(where: Path) -> Iterator[None]:
+    """Turn a full disk into a `RunError`, and what is not permitted into a `PrerequisiteError`, by name."""
+    try:
+        yield
+    except KitError:
+        raise
+    except OSError as e:
+        if e.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise RunError(
+                f"no space left on the disk of {where}", f"free space there, or {ELSEWHERE}"
+            ) from e
+        if e.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR):
+            if (other := _elsewhere(e, where)) is not None:
+                raise PrerequisiteError(
+                    f"cannot open {other}: {e.strerror}", "give this user access to it"
+                ) from e
+            raise PrerequisiteError(f"cannot write {where}: {e.strerror}", ELSEWHERE) from e
+        raise
+
+
+def _elsewhere(e: OSError, where: Path) -> Path | None:
+    """Return the file that an error is about, if it is neither near `where` nor on the way to it."""
+    if not isinstance(e.filename, str) or e.errno in (errno.EROFS, errno.ENOTDIR):
+        return None
+    named = Path(e.filename)
+    near = named.is_relative_to(where.parent) or where.is_relative_to(named)
+    return None if near else named
+
+
+def place(temporary: Path, final: Path, mode: int = 0o444) -> None:
+    """Make `temporary` durable and rename it to `final`; the two must share a file system."""
+    with disk_errors(final):
+        make_folder(final.parent)
+        fd = os.open(temporary, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fchmod(fd, mode)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        temporary.replace(final)
+        sync(final.parent)
+
+
+def write_atomic(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Write a file so that after a power cut there is the old one or the whole new one."""
+    make_folder(path.parent)
+    with disk_errors(path):
+        fd, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        temporary = Path(name)
+        try:
+            with os.fdopen(fd, "wb") as f:
+                f.write(data)
+            place(temporary, path, mode)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Make a file's bytes durable, or the names in a folder."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def copy_stream(
+    source: BinaryIO, sink: BinaryIO, label: str, total: int, progress: Progress, done: int = 0
+) -> int:
+    """Copy to the end in chunks, reporting progress; return the number of bytes in `sink` by then."""
+    while chunk := source.read(CHUNK):
+        sink.write(chunk)
+        done += len(chunk)
+        progress(label, done, total)
+    return done
+
+
+class FolderFetcher:
+    """Takes artifacts from a folder of files by name, at any depth below it: `--mirror DIR`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.source = f"mirror {folder}"
+        self._index: dict[str, Path] | None = None
+
+    def fetch(self, artifact: Artifact, sink: BinaryIO, offset: int, progress: Progress) -> None:
+        """See `Fetcher.fetch`; starts anew each time, a local copy being cheap."""
+        if self._index is None:
+            if not self.folder.is_dir():
+                raise PrerequisiteError(f"{self.folder} is not a folder")
+            self._index = {p.name: p for p in sorted(self.folder.rglob("*")) if p.is_file()}
+        path = self._index.get(artifact.name) or self._index.get(artifact.sha256)
+        if path is None:
+            raise PrerequisiteError("no such file there")
+        sink.truncate(0)
+        with path.open("rb") as source:
+            copy_stream(source, sink, artifact.name, artifact.size, progress)

@@ -1,0 +1,227 @@
+"""
+What works on this machine, found out by doing it: every runtime starts a real guest. Mends only when asked.
+
+runc and host are asked with this machine's own files as the image, so that none has to be built first;
+docker with the image `cpu`, if the engine has it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+
+from kit.core.errors import KitError, PrerequisiteError
+from kit.core.store import Store
+from kit.evaluate import runtimes as engines
+from kit.evaluate.recovery import close_lost
+from kit.gpu.preflight import Sources, Wanted, preflight
+from kit.image.build import ensure_layout, survey
+from kit.sandbox.engine import Engine
+from kit.sandbox.folder import is_owned, new_run_id, unfinished
+from kit.sandbox.isolation_probe import probe
+from kit.sandbox.runtime import docker
+from kit.sandbox.runtime.docker import Docker
+from kit.sandbox.runtime.hostimage import interpreter
+from kit.sandbox.runtime.port import Runtime
+from kit.sandbox.supervise import Watch, supervise
+from kit.sandbox.watchdog import watched
+from kit.values.deadlines import Deadlines
+from kit.values.log import Grammar
+from kit.values.run_result import RunStatus
+from kit.values.run_spec import GIB, MIB, ImageRef, Limits, RunSpec, RuntimeName
+
+ROOM_FOR_AN_ERA = 15 * GIB
+ENGINE_PATIENCE_S = 5.0
+INSTEAD = "use another --runtime"
+ERA = "cpu"
+"""The image that docker is asked to start; the smallest one."""
+
+
+class Health(StrEnum):
+    """How one thing is."""
+
+    OK = "ok"
+    MISSING = "missing"
+    """Not here; what needs it cannot be done."""
+    BROKEN = "broken"
+    """Here, but it does not do what it should."""
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """One thing that was looked at."""
+
+    id: str
+    health: Health
+    detail: str
+    fix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Patient:
+    """What is examined."""
+
+    store: Store
+    images: Path
+    out: Path
+    """Folder of runs."""
+    keys: Path
+    python: Path
+    """The interpreter that runc's guest runs."""
+    engine: str
+    """The URL of the socket at which Docker or Podman would answer."""
+    gpus: Sources = field(default_factory=Sources)
+
+
+def examine(patient: Patient, fix: bool) -> Iterator[Diagnosis]:
+    """Look at everything in turn; with `fix`, end guests without a kit, close their records, tidy up."""
+    yield _diagnosis(RuntimeName.DOCKER, partial(_try_docker, patient))
+    for name in (RuntimeName.RUNC, RuntimeName.HOST):
+        yield _diagnosis(name, partial(_try, engines.make(name, patient.python), patient.python))
+    yield gpus(patient.gpus)
+    yield _disk(patient.store, fix)
+    yield _containers(patient.engine, fix)
+    yield _lost(patient.out, patient.keys, fix)
+
+
+def usable(found: list[Diagnosis]) -> bool:
+    """Tell whether a contained run can be made here."""
+    contained = [d for d in found if d.id in (f"runtime-{RuntimeName.RUNC}", f"runtime-{RuntimeName.DOCKER}")]
+    rest = [d for d in found if d.health is Health.BROKEN]
+    return any(d.health is Health.OK for d in contained) and not rest
+
+
+def _diagnosis(name: RuntimeName, attempt: Callable[[], str]) -> Diagnosis:
+    title = f"runtime-{name}"
+    try:
+        return Diagnosis(title, Health.OK, attempt())
+    except PrerequisiteError as e:
+        return Diagnosis(title, Health.MISSING, e.message, e.hint)
+    except KitError as e:
+        return Diagnosis(title, Health.BROKEN, e.message, e.hint)
+
+
+def _try_docker(patient: Patient) -> str:
+    with contextlib.closing(Engine(patient.engine, ENGINE_PATIENCE_S)) as engine:
+        about = engine.about()
+        identity = _built(patient)
+        if identity is None or engine.image_id(identity.config_digest, identity.manifest_digest) is None:
+            raise PrerequisiteError(
+                f"{about.name} {about.version} answers, but no guest was started: it has no image {ERA}",
+                f"speedrun image load {ERA}",
+            )
+    return f"{about.name}: {_try(Docker(patient.engine), patient.python, identity)}"
+
+
+def _built(patient: Patient) -> ImageRef | None:
+    """Return the image if the store has it; nothing is fetched or built for a look."""
+    if not survey(ERA, patient.images, patient.store).built:
+        return None
+    layout = ensure_layout(ERA, patient.images, patient.store, ())
+    return ImageRef(ERA, layout.config_digest, layout.manifest_digest)
+
+
+def _try(runtime: Runtime, python: Path, image: ImageRef | None = None) -> str:
+    with tempfile.TemporaryDirectory(prefix="speedrun-doctor-") as name:
+        scratch = Path(name)
+        scratch.chmod(0o755)
+        submission = scratch / "submission"
+        submission.mkdir(mode=0o755)
+        (submission / "hello.txt").write_text("hello\n")
+        spec = RunSpec(
+            run_id=new_run_id(0),
+            image=image,
+            submission=submission,
+            argv=("cat", "hello.txt"),
+            env=(("PATH", "/usr/bin:/bin"),),
+            limits=Limits(memory=GIB, pids=64, shm=MIB, workspace=MIB, tmp=MIB),
+            deadlines=Deadlines(start_s=30, total_s=30),
+        )
+        inside = "python3" if image else str(interpreter(python).executable)
+        with watched(runtime.reaper(spec.run_id)):
+            if runtime.contains:
+                found = probe(runtime, spec, inside, scratch)
+                if found.failed:
+                    listed = ", ".join(check.id for check in found.failed)
+                    raise KitError(f"it starts guests but does not contain them: {listed}", INSTEAD)
+            log = scratch / "log"
+            result = supervise(
+                spec, lambda: runtime.start(spec, scratch), log, scratch / "stamps", Grammar.STEP, Watch()
+            )
+        if result.status is not RunStatus.COMPLETED or log.read_bytes() != b"hello\n":
+            raise KitError(f"a guest was started but did not do its work: {result.reason}", INSTEAD)
+        if not runtime.contains:
+            return "starts a process and ends it; contains nothing, never ranked"
+        lacking = found.enforcement.not_enforced
+        limits = f"; not enforced here: {', '.join(lacking)}" if lacking else "; every limit is enforced"
+        shut = f"{len(found.checks)} ways out are shut"
+        return f"version {found.enforcement.version} starts a guest, {shut}{limits}"
+
+
+def gpus(sources: Sources) -> Diagnosis:
+    """Tell which GPUs are here, and what would keep a full run from them or its result from being ranked."""
+    try:
+        seen = sources.nvml.read()
+    except KitError as e:
+        return Diagnosis("gpus", Health.MISSING, e.message, e.hint)
+    count, hidden = len(seen.gpus), f"; CUDA_VISIBLE_DEVICES hides {seen.hidden} more" if seen.hidden else ""
+    if not count:
+        none = f"no NVIDIA GPU; only the smoke profile runs here{hidden}"
+        return Diagnosis("gpus", Health.MISSING, none)
+    ready = preflight(Wanted(count, if_fewer="see: nvidia-smi"), sources)
+    names = ", ".join(sorted({gpu.name for gpu in ready.gpus}))
+    detail = f"{count} x {names}, driver {ready.driver}{hidden}"
+    odd = (*ready.refusals, *ready.warnings)
+    if odd:
+        return Diagnosis(
+            "gpus", Health.MISSING, "; ".join((detail, *(found.detail for found in odd))), odd[0].fix
+        )
+    return Diagnosis("gpus", Health.OK, detail)
+
+
+def _disk(store: Store, fix: bool) -> Diagnosis:
+    try:
+        if fix:
+            store.tidy()
+        free = shutil.disk_usage(store.room("blobs")).free
+    except KitError as e:
+        return Diagnosis("store", Health.BROKEN, e.message, e.hint)
+    detail = f"{store.root}: {free / 1e9:.0f} GB free"
+    short = f"{detail}; a CUDA era needs {ROOM_FOR_AN_ERA / 1e9:.0f} GB"
+    if free < ROOM_FOR_AN_ERA:
+        return Diagnosis("store", Health.MISSING, short, "choose a larger disk with --store")
+    return Diagnosis("store", Health.OK, detail)
+
+
+def _containers(engine: str, fix: bool) -> Diagnosis:
+    state = docker.state_folder()
+    if fix:
+        swept = docker.sweep(engine, state)
+        return Diagnosis("containers", Health.OK, f"{len(swept)} containers of lost runs removed")
+    found = docker.orphans(engine, state)
+    if found:
+        detail = f"{len(found)} runs whose kit is gone have left containers: {', '.join(found[:4])}"
+        return Diagnosis("containers", Health.BROKEN, detail, "speedrun doctor --fix")
+    return Diagnosis("containers", Health.OK, "no lost run has left one")
+
+
+def _lost(out: Path, keys: Path, fix: bool) -> Diagnosis:
+    if fix:
+        try:
+            closed = close_lost(out, keys)
+        except KitError as e:
+            return Diagnosis("lost-runs", Health.BROKEN, e.message, e.hint)
+        return Diagnosis("lost-runs", Health.OK, f"{len(closed)} records closed below {out}")
+    found = unfinished(out)
+    running = [folder for folder in found if is_owned(folder)]
+    if len(running) < len(found):
+        detail = f"{len(found) - len(running)} runs below {out} lost their kit and have no result"
+        return Diagnosis("lost-runs", Health.BROKEN, detail, "speedrun doctor --fix")
+    more = f"; {len(running)} running" if running else ""
+    return Diagnosis("lost-runs", Health.OK, f"none below {out}{more}")

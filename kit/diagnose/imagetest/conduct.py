@@ -1,0 +1,198 @@
+"""Conducting a self-test: bring the image, start it under a full run's limits, end it. Judges no answer."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kit.core.errors import KitError, UsageError
+from kit.core.store import Fetcher, Progress, Store, no_progress
+from kit.core.version import Version
+from kit.diagnose.imagetest.judge import Check, ending, expected, isolation, judge
+from kit.diagnose.imagetest.report import Outcome, last_words, read_report
+from kit.evaluate.gpus import cuda_of
+from kit.evaluate.plan import CACHES, full_limits, search_path
+from kit.evaluate.prepare import bring_image, gpu_variables
+from kit.gpu.nvml import Nvml
+from kit.gpu.preflight import NO_GPUS, Preflight, Sources, Wanted, preflight
+from kit.gpu.release import await_release, proved
+from kit.image.build import Layout
+from kit.image.lock import read_lock
+from kit.image.spec import read_spec
+from kit.sandbox.folder import new_run_id
+from kit.sandbox.isolation_probe import Probe, probe
+from kit.sandbox.runtime.port import Enforcement, Guest, Runtime
+from kit.sandbox.supervise import Watch, supervise
+from kit.sandbox.watchdog import watched
+from kit.values.deadlines import Deadlines
+from kit.values.log import Grammar
+from kit.values.run_result import RunResult, RunStatus
+from kit.values.run_spec import GpuDevice, ImageRef, RunSpec, RuntimeName
+
+SCRIPT = Path(__file__).resolve().parents[2] / "guest" / "selftest.py"
+MOST_GPUS = 8
+NO_RECORD = 0
+TOTAL_S = 900.0
+PYTHON = "python3"
+LOG = "log"
+STAMPS = "stamps"
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """Where a self-test finds images and GPUs, and whom it tells about long work."""
+
+    images: Path
+    store: Store
+    fetchers: Sequence[Fetcher]
+    gpus: Sources = field(default_factory=Sources)
+    progress: Progress = no_progress
+
+
+@dataclass(frozen=True, slots=True)
+class Tested:
+    """One self-test."""
+
+    image: ImageRef
+    enforcement: Enforcement
+    gpus: int
+    seconds: float
+    """From the start of the guest to its end, host monotonic clock."""
+    checks: tuple[Check, ...]
+    cancelled: bool
+
+    @property
+    def passed(self) -> bool:
+        """Tell whether no check failed."""
+        return all(check.outcome is not Outcome.FAILED for check in self.checks)
+
+    def document(self) -> dict[str, object]:
+        """Return it as JSON."""
+        return {
+            "era": self.image.era,
+            "passed": self.passed,
+            "config": self.image.config_digest,
+            "manifest": self.image.manifest_digest,
+            "runtime": self.enforcement.runtime,
+            "runtime_version": self.enforcement.version,
+            "not_enforced": list(self.enforcement.not_enforced),
+            "gpus": self.gpus,
+            "seconds": round(self.seconds, 3),
+            "checks": [
+                {"id": c.id, "outcome": c.outcome, "detail": c.detail, "seconds": c.seconds}
+                for c in self.checks
+            ],
+        }
+
+
+def selftest(
+    era: str,
+    runtime: Runtime,
+    bench: Bench,
+    gpus: int | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Tested:
+    """
+    Start the era's image under the limits of a full run and return what its self-test showed.
+
+    `gpus` None gives the guest the machine's GPUs if they suit the image, and says in the skipped checks
+    why not. A failed check is an outcome. Raises `PrerequisiteError` for an unknown era or an engine that is
+    missing, `RunError` if the engine failed, and what `choose_gpus` and bringing the image raise.
+    """
+    spec = read_spec(bench.images, era)
+    lock = read_lock(spec)
+    ready, no_gpus = choose_gpus(cuda_of(lock), runtime.name, bench.gpus, gpus)
+    layout, image = bring_image(era, runtime, bench.images, bench.store, bench.fetchers, bench.progress)
+    with tempfile.TemporaryDirectory(prefix="speedrun-selftest-") as name:
+        scratch = Path(name)
+        scratch.chmod(0o755)
+        asked = _run_spec(layout, image, ready, scratch / "submission")
+        found, result, enforcement = _run(asked, runtime, scratch, cancelled)
+        if ready.gpus:
+            result = proved(result, await_release(ready.gpus, bench.gpus.nvml))
+        report = read_report(scratch / LOG, scratch / STAMPS)
+        words = last_words(scratch / LOG, scratch / STAMPS)
+    return Tested(
+        image=image,
+        enforcement=enforcement,
+        gpus=asked.gpus,
+        seconds=result.wall_s,
+        checks=(
+            isolation(found),
+            *judge(report, expected(spec, lock, no_gpus)),
+            *ending(result, report, words),
+        ),
+        cancelled=result.status is RunStatus.CANCELLED,
+    )
+
+
+def _run_spec(layout: Layout, image: ImageRef, ready: Preflight, submission: Path) -> RunSpec:
+    """Return what an evaluation would ask for, with the self-test as its submission."""
+    submission.mkdir(mode=0o755)
+    shutil.copyfile(SCRIPT, submission / SCRIPT.name)
+    path = {"PATH": search_path(layout.era, PYTHON)}
+    return RunSpec(
+        run_id=new_run_id(NO_RECORD),
+        image=image,
+        submission=submission,
+        argv=(PYTHON, SCRIPT.name),
+        env=tuple(sorted({**path, **dict(layout.env), **CACHES, **gpu_variables(ready)}.items())),
+        limits=full_limits(),
+        deadlines=Deadlines(start_s=TOTAL_S, warmup_s=TOTAL_S, total_s=TOTAL_S),
+        gpus=len(ready.gpus),
+        gpu_devices=tuple(GpuDevice(gpu.uuid, gpu.minor) for gpu in ready.gpus),
+        world_size=max(len(ready.gpus), 1),
+    )
+
+
+def _run(
+    spec: RunSpec, runtime: Runtime, scratch: Path, cancelled: Callable[[], bool]
+) -> tuple[Probe, RunResult, Enforcement]:
+    started: list[Guest] = []
+
+    def start() -> Guest:
+        started.append(runtime.start(spec, scratch))
+        return started[0]
+
+    with watched(runtime.reaper(spec.run_id)):
+        found = probe(runtime, spec, PYTHON, scratch)
+        watch = Watch(cancelled=cancelled)
+        result = supervise(spec, start, scratch / LOG, scratch / STAMPS, Grammar.STEP, watch)
+    return found, result, started[0].enforcement
+
+
+def choose_gpus(
+    cuda: Version | None, runtime: RuntimeName, sources: Sources, wanted: int | None
+) -> tuple[Preflight, str | None]:
+    """
+    Return the GPUs that the guest gets, and why it gets none.
+
+    `cuda` is the image's, None if it holds none. Raises `UsageError` if GPUs are wanted for an image without
+    it, `PrerequisiteError` if `wanted` says a number that is not here, or not fit for the image.
+    """
+    if wanted == 0:
+        return NO_GPUS, "no GPU was asked for"
+    if cuda is None:
+        if wanted is not None:
+            raise UsageError("the image holds no CUDA, and has no use for GPUs", "leave --gpus out")
+        return NO_GPUS, "the image holds no CUDA"
+    count = _count(sources.nvml) if wanted is None else wanted
+    if count == 0:
+        return NO_GPUS, "this machine has no NVIDIA GPU"
+    toolkit = runtime is RuntimeName.DOCKER
+    ready = preflight(Wanted(count, "pass a smaller --gpus", cuda, toolkit), sources)
+    if wanted is not None:
+        ready.require()
+    if ready.refusals:
+        return NO_GPUS, "; ".join(finding.detail for finding in ready.refusals)
+    return ready, None
+
+
+def _count(nvml: Nvml) -> int:
+    try:
+        return min(len(nvml.read().gpus), MOST_GPUS)
+    except KitError:
+        return 1  # the preflight says what is wrong

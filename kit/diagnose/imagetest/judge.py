@@ -1,0 +1,129 @@
+"""
+Holding a self-test's answers against what the host knows of the image: lock and image.toml. Starts nothing.
+
+The guest is not told which versions there should be. Not seen: an image that was made to pass; that it is
+the promised one, its digest says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kit.core.codec import prose
+from kit.diagnose.imagetest.report import CHECKS, Answer, Outcome, Report
+from kit.image.lock import Lock
+from kit.image.spec import EraSpec
+from kit.sandbox.isolation_probe import Probe
+from kit.values.run_result import RunResult, RunStatus
+
+NEED_GPUS = ("nccl", "triton-kernel")
+UNCHECKED_LAYOUTS = ("TORCHINDUCTOR_SIZE_ASSERTS", "0")
+"""What an image's environment says if Inductor is to take an operator that declares another layout."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One check, as the host judged it."""
+
+    id: str
+    outcome: Outcome
+    detail: str
+    """One printable line."""
+    seconds: float | None = None
+    """The guest's own clock; None for what it did not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What the host knows of the image."""
+
+    packages: tuple[tuple[str, str], ...]
+    """Every wheel of the lock: name and version."""
+    components: tuple[tuple[str, str], ...]
+    """What image.toml says under fidelity, for example torch and `2.4.1+cu121`."""
+    no_gpus: str | None
+    """Why the guest got no GPU; None if it got some."""
+    unchecked_layouts: bool = False
+    """Whether the image's environment says so."""
+
+
+def expected(spec: EraSpec, lock: Lock, no_gpus: str | None) -> Expected:
+    """Return what an image of this spec and lock must answer."""
+    return Expected(
+        packages=tuple(sorted((w.project, w.version) for w in lock.wheels)),
+        components=tuple(sorted((f.component, f.version) for f in spec.fidelity)),
+        no_gpus=no_gpus,
+        unchecked_layouts=UNCHECKED_LAYOUTS in spec.env,
+    )
+
+
+def judge(report: Report, wanted: Expected) -> tuple[Check, ...]:
+    """Judge every check; one that was not answered, or differs from what the host knows, has failed."""
+    answers = {answer.id: answer for answer in report.answers}
+    return tuple(
+        _judge_one(answers[name], wanted) if name in answers else Check(name, Outcome.FAILED, "no answer")
+        for name in CHECKS
+    )
+
+
+def _judge_one(answer: Answer, wanted: Expected) -> Check:
+    objection = _objection(answer, wanted)
+    if objection is not None and answer.outcome is not Outcome.FAILED:
+        return Check(answer.id, Outcome.FAILED, prose(objection), answer.seconds)
+    detail = answer.detail
+    if answer.outcome is Outcome.SKIPPED and answer.id in NEED_GPUS and wanted.no_gpus:
+        detail = prose(wanted.no_gpus)
+    return Check(answer.id, answer.outcome, detail, answer.seconds)
+
+
+def _objection(answer: Answer, wanted: Expected) -> str | None:
+    """Return what the host holds against an answer."""
+    if answer.outcome is Outcome.SKIPPED:
+        return _no_excuse(answer, wanted)
+    found, packages = dict(answer.versions), dict(wanted.packages)
+    if answer.id == "packages":
+        return _differences(packages, found)
+    promised = dict(wanted.components).get(answer.id) or packages.get(answer.id)
+    if promised is not None and found != {answer.id: promised}:
+        return f"it is version {found.get(answer.id, 'unknown')}, and should be {promised}"
+    return None
+
+
+def _no_excuse(answer: Answer, wanted: Expected) -> str | None:
+    if answer.id in NEED_GPUS:
+        return f"skipped ({answer.detail}), but it was given GPUs" if wanted.no_gpus is None else None
+    if answer.id == "custom-operator" and not wanted.unchecked_layouts:
+        return None
+    if answer.id in dict(wanted.packages) or answer.id != "triton":
+        return f"skipped ({answer.detail}), but it could have been checked"
+    return None
+
+
+def _differences(packages: dict[str, str], found: dict[str, str]) -> str | None:
+    odd = [
+        f"{name} is {found.get(name, 'not there')}, and should be {packages.get(name, 'absent')}"
+        for name in sorted({*packages, *found})
+        if packages.get(name) != found.get(name)
+    ]
+    return "; ".join(odd) or None
+
+
+def isolation(found: Probe) -> Check:
+    """Judge what the isolation probe found in the same start."""
+    if found.failed:
+        detail = "; ".join(f"{check.id}: {check.detail}" for check in found.failed)
+        return Check("isolation", Outcome.FAILED, prose(detail), found.seconds)
+    return Check("isolation", Outcome.PASSED, f"{len(found.checks)} ways out are shut", found.seconds)
+
+
+def ending(result: RunResult, report: Report, words: str) -> tuple[Check, ...]:
+    """Return what is wrong with how the guest ended and reported; empty if nothing is."""
+    wrong = []
+    if report.fault is not None:
+        wrong.append(Check("report", Outcome.FAILED, f"cannot be read: {report.fault}"))
+    if result.status is not RunStatus.COMPLETED:
+        detail = f"{result.reason}; last words: {words}" if words else result.reason
+        wrong.append(Check("guest", Outcome.FAILED, prose(detail)))
+    if result.teardown.remains:
+        wrong.append(Check("teardown", Outcome.FAILED, prose("left: " + ", ".join(result.teardown.remains))))
+    return tuple(wrong)

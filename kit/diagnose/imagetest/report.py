@@ -1,0 +1,99 @@
+"""What a self-test said, read as a stranger's: each check once, in order, in one form. Judges nothing."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from kit.core.codec import prose
+from kit.core.errors import IntegrityError, SchemaError
+from kit.core.schema import parse_json, validate
+from kit.values.log import read_pieces
+from kit.values.run_result import Stream
+
+CHECKS = (
+    "python", "packages", "numpy", "torch", "triton", "c-extension", "inductor", "custom-operator",
+    "gloo", "nccl", "triton-kernel",
+)  # fmt: skip
+"""What the guest reports, in this order."""
+
+
+class Outcome(StrEnum):
+    """How a check ended."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    """There was nothing to check, and the host knows why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the guest said of one check, in its form and not judged."""
+
+    id: str
+    outcome: Outcome
+    detail: str
+    seconds: float
+    versions: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The guest's answers, up to the first fault."""
+
+    answers: tuple[Answer, ...]
+    fault: str | None
+    """Why what follows is not read; None if the report is whole."""
+
+
+def read_report(log: Path, stamps: Path) -> Report:
+    """
+    Read the guest's report out of a stored run: its stdout alone, whole lines alone.
+
+    Nothing of it is trusted and nothing raises: whatever is not the next check in its form is the fault,
+    and ends the report there.
+    """
+    answers: list[Answer] = []
+    try:
+        for piece in read_pieces(log, stamps):
+            if piece.stream is not Stream.STDOUT:
+                continue
+            if len(answers) == len(CHECKS):
+                raise SchemaError("there is more after the last check")
+            if not piece.whole:
+                raise SchemaError("it has an overlong or unfinished line")
+            answers.append(_answer(piece.data, CHECKS[len(answers)]))
+    except IntegrityError as e:
+        return Report(tuple(answers), prose(e.message))
+    if len(answers) < len(CHECKS):
+        return Report(tuple(answers), f"it ends before {CHECKS[len(answers)]}")
+    return Report(tuple(answers), None)
+
+
+def _answer(line: bytes, awaited: str) -> Answer:
+    where = f"the line of {awaited}"
+    document: Any = parse_json(line, where)
+    validate("selftest.v1", document, where)
+    if document["check"] != awaited:
+        raise SchemaError(f"{where} is one of {document['check']}")
+    return Answer(
+        id=awaited,
+        outcome=Outcome(document["outcome"]),
+        detail=prose(document["detail"]),
+        seconds=float(document["seconds"]),
+        versions=tuple(sorted(document["versions"].items())),
+    )
+
+
+def last_words(log: Path, stamps: Path) -> str:
+    """Return the last line of stderr that is not empty, for a person; the report itself is on stdout."""
+    words = b""
+    with contextlib.suppress(IntegrityError):
+        for piece in read_pieces(log, stamps):
+            if piece.stream is Stream.STDERR and piece.data.strip():
+                words = piece.data
+    return prose(words[-300:].decode("utf-8", "replace").strip())

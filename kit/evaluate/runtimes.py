@@ -1,0 +1,55 @@
+"""Choosing the runtime: which ones answer here, and the first of them that contains. Starts no guest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import assert_never
+
+from kit.core.errors import PrerequisiteError, UsageError
+from kit.evaluate.request import HOST_IMAGE, Request
+from kit.sandbox import engine
+from kit.sandbox.runtime.docker import Docker
+from kit.sandbox.runtime.host import Host
+from kit.sandbox.runtime.port import Runtime
+from kit.sandbox.runtime.runc import Runc, installed
+from kit.values.run_spec import RuntimeName
+
+INSTALL_RUNC = "apt-get install -y --no-install-recommends runc"
+
+
+def make(name: RuntimeName, python: Path | None, socket: str = engine.DEFAULT_ENGINE) -> Runtime:
+    """
+    Return the adapter called `name`; it may still find its engine missing when it starts a guest.
+
+    `python` is what runc offers with `--image host`, `socket` the URL of Docker's or Podman's socket.
+    """
+    match name:
+        case RuntimeName.RUNC:
+            return Runc(python)
+        case RuntimeName.HOST:
+            return Host()
+        case RuntimeName.DOCKER:
+            return Docker(socket)
+        case _:
+            assert_never(name)
+
+
+def choose(request: Request) -> Runtime:
+    """
+    Return the runtime to use: the wanted one, or the first that contains: docker, if it answers, or runc.
+
+    `host` is never chosen by itself, and docker not for this machine's own files. Raises `UsageError` for
+    docker with those, `PrerequisiteError` with the line that installs a runtime.
+    """
+    own_files = request.image == HOST_IMAGE
+    if request.runtime is RuntimeName.DOCKER and own_files:
+        raise UsageError(
+            "the docker runtime runs images, not this machine's own files", "use --runtime runc, or an era"
+        )
+    if request.runtime is not None:
+        return make(request.runtime, request.python, request.engine)
+    if not own_files and engine.answers(request.engine):
+        return Docker(request.engine)
+    if installed():
+        return Runc(request.python)
+    raise PrerequisiteError("no container runtime answers on this machine", INSTALL_RUNC)

@@ -1,0 +1,51 @@
+"""What this machine is: processor, memory, driver, whether it is a container. Measures no speed."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+PROC = Path("/proc")
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """The machine as the host sees it."""
+
+    cpu: str
+    cores: int
+    """That this process may use."""
+    memory: int
+    """Bytes."""
+    driver: str | None
+    """Of NVIDIA's GPUs, if one is loaded; which GPUs there are, `kit.gpu.nvml` asks it."""
+    in_container: bool
+
+
+def look(proc: Path = PROC) -> Machine:
+    """Read the machine's own description; what it does not say is `unknown`, 0 or None."""
+    return Machine(
+        cpu=_field(proc / "cpuinfo", "model name") or platform.machine() or "unknown",
+        cores=len(os.sched_getaffinity(0)),
+        memory=int((_field(proc / "meminfo", "MemTotal") or "0 kB").split()[0]) * 1024,
+        driver=_driver(proc / "driver" / "nvidia"),
+        in_container=any(Path(p).exists() for p in ("/.dockerenv", "/run/.containerenv")),
+    )
+
+
+def _driver(driver: Path) -> str | None:
+    try:
+        words = (driver / "version").read_text(errors="replace").split()
+    except OSError:
+        return None
+    return next((w for w in words if w[:1].isdigit() and w.count(".") >= 1), None)
+
+
+def _field(path: Path, name: str) -> str | None:
+    try:
+        lines = path.read_text(errors="replace").splitlines()
+    except OSError:
+        return None
+    return next((line.split(":", 1)[1].strip() for line in lines if line.split(":")[0].strip() == name), None)

@@ -1,0 +1,72 @@
+"""
+NVIDIA's container toolkit: which version an engine would use, and which escapes that version is known for.
+
+Only engines that bring GPUs in through the toolkit ask (docker, podman). runc mounts the driver itself.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from dataclasses import dataclass
+
+from kit.core.version import Version, parse
+
+COMMAND = "nvidia-ctk"
+BULLETIN = "https://nvidia.custhelp.com/app/answers/detail/a_id/"
+INSTALL = "apt-get install --only-upgrade nvidia-container-toolkit"
+
+
+@dataclass(frozen=True, slots=True)
+class Escape:
+    """A way out of a container that a version of the toolkit closed."""
+
+    cve: str
+    fixed_in: Version
+    source: str
+    """NVIDIA's security bulletin."""
+
+
+ESCAPES = (
+    Escape("CVE-2024-0132", (1, 16, 2), f"{BULLETIN}5582"),
+    Escape("CVE-2025-23359", (1, 17, 4), f"{BULLETIN}5616"),
+    Escape("CVE-2025-23266", (1, 17, 8), f"{BULLETIN}5659"),
+    Escape("CVE-2025-23267", (1, 17, 8), f"{BULLETIN}5659"),
+    Escape("CVE-2026-24260", (1, 19, 1), f"{BULLETIN}5850"),
+)
+"""CVE-2025-23359 is CVE-2024-0132 again, through a gap in its fix."""
+
+
+def open_escapes(version: Version) -> tuple[Escape, ...]:
+    """Return the known escapes that `version` has not closed."""
+    return tuple(e for e in ESCAPES if version < e.fixed_in)
+
+
+def safe_version() -> Version:
+    """Return the first version without a known escape."""
+    return max(e.fixed_in for e in ESCAPES)
+
+
+def installed() -> Version | None:
+    """Ask `nvidia-ctk` for its version; None if it is not here or does not say."""
+    try:
+        done = subprocess.run([COMMAND, "--version"], capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return read(done.stdout)
+
+
+def read(said: str) -> Version | None:
+    """
+    Return the version in what `nvidia-ctk --version` prints, or None.
+
+    A release candidate (`1.17.8-rc.1`) counts as the version before: it need not hold the fix. One of
+    `1.18.0` counts as `1.18`, which is before it and after all of 1.17.
+    """
+    found = re.search(r"version (\d+\.\d+\.\d+)(-rc\S*)?", said)
+    if found is None:
+        return None
+    version = parse(found[1])
+    if version is None or not found[2]:
+        return version
+    return (*version[:-1], version[-1] - 1) if version[-1] else version[:-1]

@@ -1,0 +1,1 @@
+"""Submissions in a shared repository, and the page made of them."""

@@ -1,0 +1,291 @@
+"""
+From checked submissions to the rows of a board: scores, tiers, reproductions. Draws nothing.
+
+A result counts if the check had no finding about it, it is not retracted, and it does not itself repeat
+another one: a counter-bundle is evidence for its first, not a further run of an agent. A run that a series
+reserved and never started counts as one that failed.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from kit.benchmark.records import Record, load
+from kit.benchmark.tasks import Task
+from kit.core.digest import Sha256
+from kit.leaderboard.submit.check import Checked
+from kit.leaderboard.submit.entry import Entry, Submitted
+from kit.leaderboard.submit.series import SubmittedSeries
+from kit.result.appraisal.agreement import Agreement, compare, tolerance
+from kit.result.appraisal.timing import Time, time_of
+from kit.result.appraisal.trust import Tier, standing
+from kit.score.metrics import Interval
+from kit.score.report import ConfigScore, RunScore, TaskScore, score
+from kit.score.rows import Role, Row, rows_of
+from kit.series.record import Arm
+from kit.series.timing import times_of
+
+TIERS = tuple(Tier)
+"""From least to most."""
+REPETITIONS = 5_000
+MAX_POINTS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One run on the board."""
+
+    submitted: Submitted
+    tier: Tier
+    missing: str
+    """What keeps it from the next tier."""
+    reproduced_by: tuple[Sha256, ...]
+    """Keys of trusted others whose reruns agree."""
+    contradicted_by: tuple[Sha256, ...]
+    """Keys of trusted others whose reruns do not."""
+    score: RunScore | None
+    """None for a retracted run and for a baseline."""
+    baseline: bool
+    """It is a record's own script."""
+    time: Time | None
+    """What it is scored by."""
+
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+        return self.submitted.found.predicate.run.id
+
+    @property
+    def curve(self) -> tuple[tuple[float, float], ...]:
+        """(Seconds on the host's clock, nats per token), at most `MAX_POINTS` of them."""
+        p = self.submitted.found.predicate
+        pairs = zip(p.claims.val_points, p.observations.val_point_host_ms, strict=True)
+        points = [(ms / 1000, v.val_loss) for v, ms in pairs if ms is not None and v.val_loss is not None]
+        stride = -(-len(points) // MAX_POINTS) or 1
+        return tuple(points[::-stride][::-1])
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """All runs of one agent, with one model and the same hints, at one task."""
+
+    task: int
+    config: str
+    agent: str
+    model: str | None
+    hints: tuple[int, ...]
+    results: tuple[Result, ...]
+    """Those that count first, by time; retracted ones last."""
+    score: TaskScore | None
+    """None if every run is retracted, or for baselines."""
+    series: tuple[SubmittedSeries, ...] = ()
+    """Those that its runs belong to, and those of the same agent, model and hints that go on."""
+
+    @property
+    def reserved(self) -> int:
+        """How many of its runs were reserved in a series before they were made."""
+        return sum(s.arm is Arm.CANDIDATE for one in self.series for s in one.papers.plan.slots)
+
+    @property
+    def chosen(self) -> int:
+        """How many runs are not of a series: nobody but their sender knows out of how many."""
+        return sum(r.submitted.found.predicate.series is None for r in self.results)
+
+    @property
+    def tier(self) -> Tier:
+        """The lowest tier of the runs that count."""
+        counted = [r for r in self.results if not r.submitted.entry.retracted]
+        return min((r.tier for r in counted), key=TIERS.index, default=TIERS[0])
+
+    @property
+    def median(self) -> Result:
+        """The run in the middle, by time: the one to draw."""
+        counted = [r for r in self.results if not r.submitted.entry.retracted] or list(self.results)
+        return counted[(len(counted) - 1) // 2]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A submission that was not accepted, and all reasons."""
+
+    where: str
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """Everything that the page says."""
+
+    groups: tuple[Group, ...]
+    """Sorted by task, then score, best first."""
+    baselines: tuple[Group, ...]
+    overall: tuple[ConfigScore, ...]
+    """Each configuration over all 19 tasks; a task without a run counts as 0."""
+    series: tuple[SubmittedSeries, ...]
+    """Every accepted one, by task and age: how many there are says how much was tried."""
+    refused: tuple[Refused, ...]
+
+
+def rank(checked: Checked, root: Path, tasks: Sequence[Task]) -> Board:
+    """
+    Return the board of a checked repository; `root` is where the facts are (`kit.core.facts.facts_root`).
+
+    Everything is computed from the bundles: nobody's word for a tier or a score is taken.
+    """
+    accepted = checked.accepted
+    firsts = {s.bundle_sha256: s for s in accepted}
+    record_of = functools.cache(lambda number: load(root / "records", number))
+    verdicts = list(_reruns(accepted, firsts, record_of))
+    own = [s for s in accepted if s.found.predicate.reproduces is None]
+    times = _times(own, checked.series)
+    named = [(s, _timed(row, times)) for s in own for row in rows_of(s.found, record_of, config_of(s.entry))]
+    counted = [row for s, row in named if s.entry.retracted is None]
+    counted += _never_started(checked.series, counted)
+    overall = _scores(counted, tasks)
+    scores = {(c.config, t.task): t for c in overall for t in c.tasks}
+    groups = list(_groups(named, verdicts, scores, checked.series, times))
+    return Board(
+        groups=tuple(sorted((g for g in groups if not g.results[0].baseline), key=_order)),
+        baselines=tuple(sorted((g for g in groups if g.results[0].baseline), key=_order)),
+        overall=tuple(sorted(overall, key=_best_first)),
+        series=tuple(sorted(checked.series, key=lambda s: (s.papers.plan.record, s.papers.plan.id))),
+        refused=_refused(checked),
+    )
+
+
+def _times(own: Sequence[Submitted], series: Sequence[SubmittedSeries]) -> dict[str, Time]:
+    """Return each run's time by its id; in a series, measured against its start arm too."""
+    predicates = {s.found.predicate.run.id: s.found.predicate for s in own}
+    times = {run: time for run, p in predicates.items() if (time := time_of(p)) is not None}
+    for one in series:
+        times |= times_of(one.papers.plan, predicates)
+    return times
+
+
+def _timed(row: Row, times: Mapping[str, Time]) -> Row:
+    return replace(row, time_ms=times[row.run].total) if row.time_ms is not None else row
+
+
+def _never_started(series: Sequence[SubmittedSeries], rows: Sequence[Row]) -> list[Row]:
+    """Return a failed row for each reserved run of a candidate that was not made."""
+    listed = {(row.task, row.config) for row in rows if row.role is Role.CANDIDATE}
+    found = []
+    for one in series:
+        task, config, ended = one.papers.plan.record, config_of(one.entry), one.papers.ended
+        if ended is None or one.entry.retracted is not None or (task, config) not in listed:
+            continue
+        found += [
+            Row(task, config, Role.CANDIDATE, "", slot.run_id, None, None, None, str(one.where))
+            for slot in one.papers.plan.slots
+            if slot.arm is Arm.CANDIDATE and slot.run_id in ended.not_started
+        ]
+    return found
+
+
+def config_of(entry: Entry) -> str:
+    """Name what is compared: agent, model and hints."""
+    hints = "no hints" if not entry.hints else f"hints {', '.join(map(str, entry.hints))}"
+    return " · ".join(part for part in (entry.agent, entry.model, hints) if part)
+
+
+def figure(config: ConfigScore, name: str) -> Interval:
+    """Return one of a configuration's figures: `iqm`, `mean` or `median`."""
+    return next(f for f in config.figures if f.name == name)
+
+
+def _best_first(config: ConfigScore) -> tuple[float, float, str]:
+    return -figure(config, "iqm").value, -figure(config, "mean").value, config.config
+
+
+def _scores(rows: Sequence[Row], tasks: Sequence[Task]) -> tuple[ConfigScore, ...]:
+    if not any(row.role is Role.CANDIDATE for row in rows):
+        return ()
+    return score(rows, tasks, repetitions=REPETITIONS)
+
+
+def _reruns(
+    accepted: Sequence[Submitted], firsts: Mapping[Sha256, Submitted], record_of: Callable[[int], Record]
+) -> Iterator[tuple[Sha256, Sha256, Agreement]]:
+    """Yield (first bundle, key of the rerun, agreement) for every rerun under another trusted key."""
+    for second in accepted:
+        named = second.found.predicate.reproduces
+        first = firsts.get(named.bundle_sha256) if named else None
+        if first is None or first.found.key_id == second.found.key_id:
+            continue
+        p = first.found.predicate
+        allowed = tolerance(p.run.profile, record_of(p.task.record))
+        found = compare(first.found.statement, second.found.statement, allowed)
+        yield first.bundle_sha256, second.found.key_id, found.agreement
+
+
+def _groups(
+    named: Sequence[tuple[Submitted, Row]],
+    verdicts: Sequence[tuple[Sha256, Sha256, Agreement]],
+    scores: Mapping[tuple[str, int], TaskScore],
+    series: Sequence[SubmittedSeries],
+    times: Mapping[str, Time],
+) -> Iterator[Group]:
+    together: dict[tuple[int, str, bool], list[Submitted]] = {}
+    for found, row in named:
+        if row.role is not Role.TARGET:
+            key = (row.task, row.config, row.role is Role.START)
+            together.setdefault(key, []).append(found)
+    for (task, config, baseline), members in together.items():
+        scored = None if baseline else scores.get((config, task))
+        runs = {r.run: r for r in scored.runs} if scored else {}
+        results = [_result(m, verdicts, runs, baseline, times) for m in members]
+        entry = members[0].entry
+        theirs = (s for s in series if (s.papers.plan.record, config_of(s.entry)) == (task, config))
+        yield Group(
+            task=task,
+            config=config,
+            agent=entry.agent,
+            model=entry.model,
+            hints=entry.hints,
+            results=tuple(sorted(results, key=_by_time)),
+            score=scored,
+            series=() if baseline else tuple(theirs),
+        )
+
+
+def _result(
+    found: Submitted,
+    verdicts: Sequence[tuple[Sha256, Sha256, Agreement]],
+    runs: Mapping[str, RunScore],
+    baseline: bool,
+    times: Mapping[str, Time],
+) -> Result:
+    about = [(key, how) for first, key, how in verdicts if first == found.bundle_sha256]
+    agreed = tuple(sorted({key for key, how in about if how is Agreement.REPRODUCED}))
+    against = tuple(sorted({key for key, how in about if how is Agreement.NOT_REPRODUCED}))
+    where = standing(found.found.predicate, found.found.trusted)
+    gone = found.entry.retracted is not None
+    return Result(
+        submitted=found,
+        tier=where.tier,
+        missing=where.missing,
+        reproduced_by=agreed,
+        contradicted_by=against,
+        score=None if gone or baseline else runs.get(found.found.predicate.run.id),
+        baseline=baseline,
+        time=times.get(found.found.predicate.run.id),
+    )
+
+
+def _by_time(result: Result) -> tuple[bool, float, str]:
+    gone = result.submitted.entry.retracted is not None
+    return gone, float("inf") if result.time is None else result.time.total, result.run_id
+
+
+def _order(group: Group) -> tuple[int, float, str]:
+    return group.task, -group.score.mean if group.score else 0.0, group.config
+
+
+def _refused(checked: Checked) -> tuple[Refused, ...]:
+    reasons: dict[str, list[str]] = {}
+    for finding in checked.findings:
+        reasons.setdefault(finding.where, []).append(f"{finding.rule}: {finding.message}")
+    return tuple(Refused(where, tuple(found)) for where, found in sorted(reasons.items()))

@@ -1,0 +1,228 @@
+"""
+The checks of a repository of submissions, all findings at once: what a bot runs on a pull request. Offline.
+
+A finding names its rule. Verification comes first, and rules about many results look at verified ones only.
+What a listing does with what is accepted is not decided here.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from kit.benchmark.records import known, load, own_digest
+from kit.core.digest import sha256_bytes
+from kit.core.errors import KitError, PrerequisiteError
+from kit.core.facts import facts_root
+from kit.leaderboard.submit import series as series_folder
+from kit.leaderboard.submit.entry import FILES, ROOT, Submitted, open_submitted, place_of
+from kit.leaderboard.submit.finding import BYTES, Finding, Rule
+from kit.leaderboard.submit.series import SubmittedSeries, is_series, open_submitted_series, place_of_series
+from kit.leaderboard.submit.whole import check_series
+from kit.result.appraisal.verdict import obstacles
+from kit.result.keys import Trusted
+from kit.result.predicate import Verdict
+from kit.result.statement import SUBMISSION
+from kit.series.papers import other_scripts
+
+MAX_RESULTS = 100_000
+EMPTY = sha256_bytes(b"")
+_record = functools.cache(load)
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A repository, looked at."""
+
+    accepted: tuple[Submitted, ...]
+    series: tuple[SubmittedSeries, ...]
+    """Those without a finding; the runs of each are accepted, or it has not ended."""
+    findings: tuple[Finding, ...]
+    """Sorted by place and rule."""
+
+    @property
+    def exit_code(self) -> int:
+        """Return 0 for no finding, 4 for wrong bytes, 3 for missing files, else 1."""
+        rules = {f.rule for f in self.findings}
+        if rules & BYTES:
+            return 4
+        return 3 if Rule.MISSING in rules else 1 if rules else 0
+
+
+def check(
+    root: Path, trusted: Trusted, told: Callable[[int, int], None] = lambda done, total: None
+) -> Checked:
+    """
+    Check every submission below `root/submissions`; `told` hears how many of how many are done.
+
+    Links are never followed and sizes are bounded before anything is read. Other files in `root` are the
+    repository's own. Raises `PrerequisiteError` if there is no such folder.
+    """
+    if not (root / ROOT).is_dir() or (root / ROOT).is_symlink():
+        raise PrerequisiteError(
+            f"{root} has no folder {ROOT}/", "give the root of a repository of submissions"
+        )
+    findings: list[Finding] = []
+    places = list(_places(root, findings))
+    runs: list[Submitted] = []
+    series: list[SubmittedSeries] = []
+    for done, place in enumerate(places):
+        if is_series(place.rsplit("/", 1)[-1]):
+            series += _series(root, place, trusted, findings)
+        else:
+            runs += _run(root, place, trusted, findings)
+        told(done + 1, len(places))
+    findings += _together(root, runs)
+    findings += list(check_series(root, runs, series, {f.where for f in findings}))
+    faulty = {f.where for f in findings}
+    return Checked(
+        tuple(s for s in runs if _where(root, s) not in faulty),
+        tuple(s for s in series if _where(root, s) not in faulty),
+        tuple(sorted(findings, key=lambda f: (f.where, f.rule, f.message))),
+    )
+
+
+def _where(root: Path, found: Submitted | SubmittedSeries) -> str:
+    return found.where.relative_to(root).as_posix()
+
+
+def _places(root: Path, findings: list[Finding]) -> Iterator[str]:
+    """Yield the folders of results: three levels below `submissions`."""
+    level = [ROOT]
+    for _ in range(3):
+        below: list[str] = []
+        for place in level:
+            for entry in sorted(os.scandir(root / place), key=lambda e: e.name):
+                name = f"{place}/{_shown(entry.name)}"
+                if entry.is_dir(follow_symlinks=False) and entry.name == _shown(entry.name):
+                    below.append(name)
+                else:
+                    findings.append(
+                        Finding(name, Rule.LAYOUT, "only folders <task>/<agent>/<run_id> are here")
+                    )
+        level = below
+        if len(level) > MAX_RESULTS:
+            raise PrerequisiteError(f"{root} holds more than {MAX_RESULTS} folders")
+    yield from level
+
+
+def _shown(name: str) -> str:
+    return "".join(c if c.isascii() and c.isprintable() else "?" for c in name)
+
+
+def _run(root: Path, place: str, trusted: Trusted, findings: list[Finding]) -> Iterator[Submitted]:
+    """Give the run in a folder if it can be opened; add what is wrong with it alone."""
+    faults = list(_files(root, place, {*FILES, SUBMISSION}, frozenset()))
+    findings += faults
+    if faults:
+        return
+    try:
+        found = open_submitted(root / place, trusted)
+    except KitError as e:
+        findings.append(Finding(place, Rule.INVALID, e.message))
+        return
+    findings += _alone(place, found)
+    yield found
+
+
+def _series(root: Path, place: str, trusted: Trusted, findings: list[Finding]) -> Iterator[SubmittedSeries]:
+    """Give the series in a folder if it can be opened; add what is wrong with it alone."""
+    faults = list(_files(root, place, set(series_folder.REQUIRED), frozenset(series_folder.OPTIONAL)))
+    findings += faults
+    if faults:
+        return
+    try:
+        found = open_submitted_series(root / place, trusted)
+        right = place_of_series(found.papers, found.entry.agent)
+        others = list(other_scripts(found.papers.plan, facts_root() / "records"))
+    except KitError as e:
+        findings.append(Finding(place, Rule.INVALID, e.message))
+        return
+    if place != right:
+        findings.append(Finding(place, Rule.LAYOUT, f"by its content its place is {right}"))
+    findings += [Finding(place, Rule.INVALID, why) for why in others]
+    if not found.papers.trusted:
+        findings.append(Finding(place, Rule.UNTRUSTED, "the key of its plan or record is not trusted"))
+    yield found
+
+
+def _files(root: Path, place: str, wanted: set[str], allowed: frozenset[str]) -> Iterator[Finding]:
+    names = {entry.name: entry for entry in os.scandir(root / place)}
+    for name in sorted(set(names) - wanted - allowed):
+        yield Finding(place, Rule.LAYOUT, f"{_shown(name)} has no place here")
+    for name in sorted(wanted - set(names)):
+        yield Finding(place, Rule.MISSING, f"{name} is missing")
+    for name in sorted((wanted | allowed) & set(names)):
+        entry = names[name]
+        plain = (
+            entry.is_dir(follow_symlinks=False)
+            if name == SUBMISSION
+            else entry.is_file(follow_symlinks=False)
+        )
+        if not plain:
+            yield Finding(place, Rule.LAYOUT, f"{name} is not a plain {_kind(name)}")
+
+
+def _kind(name: str) -> str:
+    return "folder" if name == SUBMISSION else "file"
+
+
+def _alone(place: str, found: Submitted) -> Iterator[Finding]:
+    p = found.found.predicate
+    try:
+        right = place_of(found.found, found.entry.agent)
+    except KitError as e:
+        yield Finding(place, Rule.LAYOUT, e.message)
+        return
+    if place != right:
+        yield Finding(place, Rule.LAYOUT, f"by its content its place is {right}")
+    if not found.found.trusted:
+        yield Finding(place, Rule.UNTRUSTED, f"the key {found.found.key_id} is not trusted")
+    if why := _no_task(found):
+        yield Finding(place, Rule.UNRANKED, why)
+    # A run that missed its target is a run: it is listed, and its score is 0.
+    for reason in obstacles(replace(p, score=replace(p.score, verdict=Verdict.REACHED))):
+        yield Finding(place, Rule.UNRANKED, reason)
+
+
+def _no_task(found: Submitted) -> str:
+    """Say why a board has no row for a run; a record's own script is an arm of a task, too."""
+    number, records = found.found.predicate.task.record, facts_root() / "records"
+    if number not in known(records):
+        return f"this kit has no record {number}"
+    record = _record(records, number)
+    if record.no_task is None or found.found.statement.subjects.submission == own_digest(record):
+        return ""
+    return f"record {number} starts no task: {record.no_task}"
+
+
+def _together(root: Path, opened: Sequence[Submitted]) -> Iterator[Finding]:
+    """Compare results with each other; the one that comes first by place is taken for the original."""
+    runs: dict[str, str] = {}
+    nonces: dict[str, str] = {}
+    logs: dict[str, str] = {}
+    for found in sorted(opened, key=lambda s: s.where):
+        place = _where(root, found)
+        statement = found.found.statement
+        run, nonce = statement.predicate.run.id, statement.predicate.run.nonce
+        log = statement.subjects.log
+        if run in runs:
+            yield Finding(place, Rule.DUPLICATE, f"run {run} is also in {runs[run]}")
+        elif nonce in nonces:
+            yield Finding(place, Rule.REPLAY, f"its nonce is that of {nonces[nonce]}")
+        elif log in logs and log != EMPTY:
+            yield Finding(place, Rule.REPLAY, f"its output is that of {logs[log]}, to the byte")
+        runs.setdefault(run, place)
+        nonces.setdefault(nonce, place)
+        logs.setdefault(log, place)
+
+
+def summary(checked: Checked) -> dict[str, int]:
+    """Return how often each rule was broken; rules that were kept are not named."""
+    counts: dict[str, int] = {}
+    for finding in checked.findings:
+        counts[finding.rule] = counts.get(finding.rule, 0) + 1
+    return dict(sorted(counts.items()))

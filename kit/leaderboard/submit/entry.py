@@ -1,0 +1,226 @@
+"""
+One submitted result as a folder of a repository: its form, written and read. Judges nothing.
+
+    submissions/<task>/<agent>/<run_id>/
+        entry.json       agent, model, hints, note, capsule, retraction: unsigned
+        result.json      the signed bundle
+        signer.pem       the signer's public key
+        submission/      the files that ran
+        guest.log.gz     the guest's output
+        stamps.gz        the host's stamps
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+import shutil
+import tempfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from kit.benchmark.submission import load_submission
+from kit.core.digest import Sha256, canonical_json, sha256_bytes
+from kit.core.errors import IntegrityError, PrerequisiteError, UsageError
+from kit.core.schema import parse_json, validate
+from kit.core.store import disk_errors
+from kit.result import folder
+from kit.result.dsse import MAX_BUNDLE
+from kit.result.keys import MAX_PEM, Trusted
+from kit.result.statement import LOG, STAMPS, SUBMISSION
+from kit.result.verify import Verified, open_bundle
+
+ROOT = "submissions"
+ENTRY = "entry.json"
+FORM = "submission.v1"
+GZIPPED = (f"{LOG}.gz", f"{STAMPS}.gz")
+FILES = (ENTRY, folder.BUNDLE, folder.SIGNER, *GZIPPED)
+MAX_ENTRY = 16 << 10
+MAX_GZIP = 16 << 20
+MAX_PLAIN = 64 << 20
+"""Bytes of an output or its stamps after decompression."""
+POINTER = b"version https://git-lfs.github.com/spec/"
+"""What a clone without Git LFS has in place of a file that the Hub keeps there, as it does with *.gz."""
+AGENT = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class Retraction:
+    """A result that is no longer stood by. It stays listed, as retracted."""
+
+    on: str
+    """Day, ISO 8601."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a submitter says beside the bundle."""
+
+    agent: str
+    model: str | None = None
+    hints: tuple[int, ...] = ()
+    """Levels, ascending."""
+    note: str | None = None
+    capsule: str | None = None
+    """An https address."""
+    retracted: Retraction | None = None
+
+    def to_json(self) -> bytes:
+        """Return entry.json. Raises `SchemaError` for values out of bounds."""
+        gone = self.retracted
+        document = {
+            "schema": FORM,
+            "agent": self.agent,
+            "model": self.model,
+            "hints": list(self.hints),
+            "note": self.note,
+            "capsule": self.capsule,
+            "retracted": {"on": gone.on, "reason": gone.reason} if gone else None,
+        }
+        validate(FORM, document, ENTRY)
+        return canonical_json(document) + b"\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """One folder whose bundle has been verified with the files beside it."""
+
+    where: Path
+    entry: Entry
+    found: Verified
+    bundle_sha256: Sha256
+
+
+def read_entry(path: Path) -> Entry:
+    """Read entry.json. Raises `SchemaError` if it is not of its form, `IntegrityError` if it is too large."""
+    data = bounded(path, MAX_ENTRY)
+    d = parse_json(data, ENTRY)
+    validate(FORM, d, ENTRY)
+    gone = d["retracted"]
+    return Entry(
+        agent=d["agent"],
+        model=d["model"],
+        hints=tuple(sorted(d["hints"])),
+        note=d["note"],
+        capsule=d["capsule"],
+        retracted=Retraction(gone["on"], gone["reason"]) if gone else None,
+    )
+
+
+def bounded(path: Path, limit: int) -> bytes:
+    """Return a file's bytes. Raises `IntegrityError` if it is no plain file or larger than `limit`."""
+    if path.is_symlink() or not path.is_file():
+        raise IntegrityError(f"{path.name} is not a plain file")
+    with path.open("rb") as f:
+        data = f.read(limit + 1)
+    if len(data) > limit:
+        raise IntegrityError(f"{path.name} has more than {limit} bytes")
+    return data
+
+
+def signer_beside(where: Path) -> bytes:
+    """Return the signer's public key beside a document that is to be submitted with it, as PEM."""
+    path = where / folder.SIGNER
+    if not path.is_file():
+        own = f"put the signer's public key there; your own: speedrun keys show > {path}"
+        raise PrerequisiteError(f"{path} is missing", own)
+    return bounded(path, MAX_PEM)
+
+
+def inflate(path: Path) -> bytes:
+    """
+    Return what a gzip file holds; no more than `MAX_PLAIN` bytes are ever made of it.
+
+    Raises `IntegrityError` if it holds more, is damaged, or has bytes behind its end.
+    """
+    packed = zlib.decompressobj(wbits=31)
+    found = bounded(path, MAX_GZIP)
+    if found.startswith(POINTER):
+        raise IntegrityError(f"{path.name} is a pointer of Git LFS, not the file: run git lfs pull")
+    try:
+        data = packed.decompress(found, MAX_PLAIN + 1)
+    except zlib.error as e:
+        raise IntegrityError(f"{path.name} is not gzip: {e}") from e
+    if len(data) > MAX_PLAIN:
+        raise IntegrityError(f"{path.name} holds more than {MAX_PLAIN} bytes")
+    if not packed.eof or packed.unused_data:
+        raise IntegrityError(f"{path.name} is cut short, or has bytes behind its end")
+    return data
+
+
+def open_submitted(where: Path, trusted: Trusted) -> Submitted:
+    """
+    Read and verify one folder of a submission. Its place in a repository is not looked at.
+
+    Raises as `read_entry`, `inflate`, `load_submission` and `open_bundle` do.
+    """
+    entry = read_entry(where / ENTRY)
+    bundle = bounded(where / folder.BUNDLE, MAX_BUNDLE)
+    files = load_submission(where / SUBMISSION)
+    with tempfile.TemporaryDirectory(prefix="speedrun-submitted-") as name:
+        beside = Path(name)
+        (beside / folder.BUNDLE).write_bytes(bundle)
+        (beside / folder.SIGNER).write_bytes(bounded(where / folder.SIGNER, MAX_PEM))
+        for packed in GZIPPED:
+            (beside / packed.removesuffix(".gz")).write_bytes(inflate(where / packed))
+        (beside / SUBMISSION).mkdir()
+        files.write(beside / SUBMISSION)
+        try:
+            found = open_bundle(beside, trusted)
+        except IntegrityError as e:  # a reader has no use for the temporary folder's name
+            raise type(e)(e.message.replace(f"{name}/", ""), "") from e
+    return Submitted(where, entry, found, sha256_bytes(bundle))
+
+
+def place_of(found: Verified, agent: str) -> str:
+    """Return the folder of a result in a repository. Raises `UsageError` for what is no agent's name."""
+    p = found.predicate
+    return place_for(p.task.record, agent, p.run.id)
+
+
+def place_for(task: int, agent: str, name: str) -> str:
+    """Return the folder of what has this name. Raises `UsageError` for what is no agent's name."""
+    if not AGENT.fullmatch(agent):
+        raise UsageError(f"{agent[:80]!r} is no name of an agent", "use a-z, 0-9 and -, at most 64 of them")
+    return f"{ROOT}/{task:02d}/{agent}/{name}"
+
+
+def lay_out(found: Verified, entry: Entry, root: Path) -> tuple[str, ...]:
+    """
+    Write a verified run as a folder below `root`; return its files, relative to `root`, sorted.
+
+    The same run gives the same bytes with one version of zlib. Raises `UsageError` if the folder is there or
+    the run's output is too large to be submitted, `PrerequisiteError` without the signer's key beside it,
+    `RunError` for a full disk; nothing is left then.
+    """
+    target = root / place_of(found, entry.agent)
+    described = entry.to_json()
+    beside = found.path.parent
+    packed = {f"{name}.gz": _compressed(beside / name) for name in (LOG, STAMPS)}
+    if target.exists():
+        raise UsageError(f"{target} exists", "this run has been submitted")
+    script = load_submission(beside / SUBMISSION)
+    packed[folder.BUNDLE] = bounded(found.path, MAX_BUNDLE)
+    packed[folder.SIGNER] = signer_beside(beside)
+    with disk_errors(target):
+        (target / SUBMISSION).mkdir(parents=True)
+    try:
+        with disk_errors(target):
+            script.write(target / SUBMISSION)
+            for name, data in {**packed, ENTRY: described}.items():
+                (target / name).write_bytes(data)
+    except BaseException:
+        shutil.rmtree(target, ignore_errors=True)  # half of it would be taken for a submission
+        raise
+    return tuple(sorted(p.relative_to(root).as_posix() for p in target.rglob("*") if p.is_file()))
+
+
+def _compressed(path: Path) -> bytes:
+    if path.stat().st_size > MAX_PLAIN:
+        raise UsageError(f"{path.name} has more than {MAX_PLAIN} bytes; no more are accepted")
+    data = gzip.compress(bounded(path, MAX_PLAIN), compresslevel=9, mtime=0)
+    if len(data) > MAX_GZIP:
+        raise UsageError(f"{path.name}.gz would have {len(data)} bytes; at most {MAX_GZIP} are accepted")
+    return data

@@ -1,0 +1,118 @@
+"""
+One submitted series as a folder of a repository, beside its runs: its form, written and read. Judges nothing.
+
+    submissions/<task>/<agent>/<series_id>/
+        entry.json     agent, model, hints, retraction: the same as in the entries of its candidates
+        plan.json      signed before the first run
+        series.json    signed at the end; absent while the series goes on
+        signer.pem     the public key of both
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kit.core.digest import sha256_file
+from kit.core.errors import DigestMismatch, UsageError
+from kit.core.store import disk_errors, make_folder
+from kit.leaderboard.submit.entry import ENTRY, Entry, bounded, lay_out, place_for, read_entry, signer_beside
+from kit.result import dsse, folder
+from kit.result.keys import MAX_PEM, Trusted
+from kit.result.verify import Verified, open_bundle
+from kit.series.papers import Papers, differences, read_papers
+from kit.series.record import PLAN, RECORD, SERIES_ID
+
+REQUIRED = (ENTRY, PLAN, folder.SIGNER)
+OPTIONAL = (RECORD,)
+
+
+@dataclass(frozen=True, slots=True)
+class SubmittedSeries:
+    """One folder whose documents have been verified; its runs have not."""
+
+    where: Path
+    entry: Entry
+    papers: Papers
+
+
+def is_series(name: str) -> bool:
+    """Tell whether a folder of this name is a series' and not a run's."""
+    return SERIES_ID.fullmatch(name) is not None
+
+
+def open_submitted_series(where: Path, trusted: Trusted) -> SubmittedSeries:
+    """Read and verify one folder. Raises as `read_entry`, `bounded` and `read_papers` do."""
+    entry = read_entry(where / ENTRY)
+    for name in (PLAN, RECORD):
+        if name == PLAN or (where / name).exists():
+            bounded(where / name, dsse.MAX_BUNDLE)
+    bounded(where / folder.SIGNER, MAX_PEM)
+    return SubmittedSeries(where, entry, read_papers(where, trusted, unfinished=True))
+
+
+def place_of_series(papers: Papers, agent: str) -> str:
+    """Return the folder of a series in a repository. Raises `UsageError` for what is no agent's name."""
+    return place_for(papers.plan.record, agent, papers.plan.id)
+
+
+def whole_series(where: Path, trusted: Trusted) -> tuple[Papers, tuple[Verified, ...]]:
+    """
+    Verify a series as it lies below a folder of runs, and every run of it that ended; none may be absent.
+
+    Of one that goes on, the plan alone. Raises as `read_papers` and `open_bundle`, and `DigestMismatch`.
+    """
+    papers = read_papers(where, trusted, unfinished=True)
+    runs = []
+    for run_id in papers.bundles:
+        found = open_bundle(where.parent / run_id, trusted)
+        for why in differences(papers, found, sha256_file(found.path)):
+            raise DigestMismatch(f"{found.path} {why}")
+        runs.append(found)
+    return papers, tuple(runs)
+
+
+def lay_out_series(
+    where: Path, papers: Papers, runs: Sequence[Verified], entry: Entry, root: Path
+) -> tuple[str, ...]:
+    """
+    Write a verified series and its runs as folders below `root`, all or none; return their files, sorted.
+
+    A series whose plan alone was submitted before is completed. Raises as `lay_out`.
+    """
+    place = place_of_series(papers, entry.agent)
+    key = signer_beside(where)
+    with disk_errors(root), tempfile.TemporaryDirectory(dir=make_folder(root), prefix=".series-") as name:
+        staged = Path(name)
+        files = [file for run in runs for file in lay_out(run, entry, staged)]
+        (staged / place).mkdir(parents=True, exist_ok=True)
+        (staged / place / ENTRY).write_bytes(entry.to_json())
+        (staged / place / folder.SIGNER).write_bytes(key)
+        for document in (PLAN, RECORD):
+            if (where / document).is_file():
+                shutil.copyfile(where / document, staged / place / document)
+        files += [p.relative_to(staged).as_posix() for p in (staged / place).iterdir()]
+        _require_room(root, place, files)
+        for file in files:
+            (root / file).parent.mkdir(parents=True, exist_ok=True)
+            (staged / file).rename(root / file)
+    return tuple(sorted(files))
+
+
+def _require_room(root: Path, place: str, files: Sequence[str]) -> None:
+    there = next((f for f in files if (root / f).exists() and not f.startswith(f"{place}/")), None)
+    if there is not None or (root / place / RECORD).exists():
+        raise UsageError(f"{root / (there or place)} exists", "this series has been submitted")
+
+
+def require_alone(found: Verified) -> None:
+    """Raise `UsageError` if a run is one of a series: it is submitted with the others."""
+    series = found.predicate.series
+    if series is not None:
+        raise UsageError(
+            f"{found.predicate.run.id} is one run of the series {series.id}",
+            f"submit the whole series: speedrun submit {found.path.parent.parent / series.id} ...",
+        )

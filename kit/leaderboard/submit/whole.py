@@ -1,0 +1,86 @@
+"""
+Whether series were submitted whole: every run that was reserved, or none. Reads no file, verifies nothing.
+
+Runs of a series prove something together. So one that is left out, refused for whatever reason, retracted
+alone or listed under another name keeps all the others of its series out, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence, Set
+from pathlib import Path
+
+from kit.leaderboard.submit.entry import Entry, Submitted
+from kit.leaderboard.submit.finding import Finding, Rule
+from kit.leaderboard.submit.series import SubmittedSeries
+from kit.series.papers import differences
+from kit.series.record import Arm
+
+
+def check_series(
+    root: Path, runs: Sequence[Submitted], series: Sequence[SubmittedSeries], faulty: Set[str]
+) -> Iterator[Finding]:
+    """
+    Yield what is wrong with series and their runs, among what could be opened.
+
+    `faulty` holds the places that already have a finding. A place is named relative to `root`.
+    """
+    by_plan: dict[str, SubmittedSeries] = {}
+    for one in series:
+        first = by_plan.setdefault(one.papers.plan_sha256, one)
+        if first is not one:
+            yield Finding(_place(root, one), Rule.DUPLICATE, f"the series is also in {_place(root, first)}")
+    members: dict[str, list[Submitted]] = {plan: [] for plan in by_plan}
+    for run in runs:
+        named = run.found.predicate.series
+        if named is None:
+            continue
+        if named.plan_sha256 in by_plan:
+            members[named.plan_sha256].append(run)
+        else:
+            why = f"it is a run of the series {named.id}, which is not here: submit the whole series"
+            yield Finding(_place(root, run), Rule.SERIES, why)
+    for plan, one in by_plan.items():
+        yield from _whole(root, one, members[plan], faulty)
+
+
+def _whole(
+    root: Path, series: SubmittedSeries, members: Sequence[Submitted], faulty: Set[str]
+) -> Iterator[Finding]:
+    found: list[Finding] = []
+    for run in members:
+        found += [Finding(_place(root, run), Rule.SERIES, why) for why in _strange(series, run)]
+    there = {run.found.predicate.run.id for run in members}
+    place = _place(root, series)
+    absent = [run_id for run_id in series.papers.bundles if run_id not in there]
+    found += [Finding(place, Rule.SERIES, f"its run {run_id} is not here, or not valid") for run_id in absent]
+    bad = {f.where for f in found} | faulty
+    yield from found
+    every = (place, *(_place(root, run) for run in members))
+    broken = next((where for where in every if where in bad), None)
+    if broken is not None:
+        why = f"the series {series.papers.plan.id} is not accepted as a whole: see {broken}"
+        yield from (Finding(where, Rule.SERIES, why) for where in every if where not in bad)
+
+
+def _strange(series: SubmittedSeries, run: Submitted) -> Iterator[str]:
+    """Yield why a run that names the series does not fit into it."""
+    if series.papers.ended is None:
+        yield f"its series {series.papers.plan.id} has not ended"
+        return
+    yield from (f"it {why}" for why in differences(series.papers, run.found, run.bundle_sha256))
+    slot = series.papers.slots.get(run.found.predicate.run.id)
+    if run.entry.agent != series.entry.agent:
+        yield f"its series is listed for the agent {series.entry.agent}"
+    elif slot is not None and slot.arm is Arm.CANDIDATE and _config(run.entry) != _config(series.entry):
+        yield "its model or hints are not those of its series"
+    if (run.entry.retracted is None) != (series.entry.retracted is None):
+        yield "a series is retracted as a whole: in its entry.json and in those of all its runs"
+
+
+def _config(entry: Entry) -> tuple[str | None, tuple[int, ...]]:
+    return entry.model, entry.hints
+
+
+def _place(root: Path, found: Submitted | SubmittedSeries) -> str:
+    return found.where.relative_to(root).as_posix()

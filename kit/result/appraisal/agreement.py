@@ -1,0 +1,175 @@
+"""
+Whether two results agree: the same work, done twice, with the same outcome. Pure; runs and verifies nothing.
+
+The reader computes it from both bundles; neither says it. The tolerances come from measured spread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from math import sqrt
+
+from kit.benchmark.records import Record
+from kit.gpu import links
+from kit.result.appraisal.timing import time_of
+from kit.result.predicate import Isolation, Predicate, Profile, Verdict
+from kit.result.statement import Statement
+from kit.values.run_result import RunStatus
+
+LOSS_SD_FULL = 0.0017
+"""Nats per token: how final losses of one script differ from run to run upstream."""
+LOSS_SD_SMOKE = 0.0013
+"""How seeds 1 to 5 of the reference trainer differ; on one machine a rerun prints the same digits."""
+TIME_SD_LEAST = 0.005
+"""Share of the time; three runs of a record may agree better than that by chance."""
+SIGMAS = 3.0
+OF_THE_MACHINE = frozenset({"CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", *links.SETTINGS})
+"""Environment variables that name a machine's devices, or take links between them away."""
+
+
+class Agreement(StrEnum):
+    """What comparing two results comes to."""
+
+    REPRODUCED = "reproduced"
+    NOT_REPRODUCED = "not reproduced"
+    NOT_COMPARABLE = "not comparable"
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """How far a rerun may be from the first run: `SIGMAS` standard deviations of such a difference."""
+
+    loss: float
+    """Nats per token, both ways."""
+    time: float
+    """Share of the first run's time, upwards only: a faster rerun does not contradict."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two results side by side. `None` where one of them has no such figure."""
+
+    agreement: Agreement
+    reasons: tuple[str, ...]
+    """Why not, or what was left out of the comparison; sentences for a person."""
+    loss_difference: float | None
+    """Second minus first, nats per token."""
+    curve_difference: float | None
+    """The largest difference at a step that both validated at; shown, not judged."""
+    time_ratio: float | None
+    """Second over first; with the excess outside their own clocks where both measured it."""
+    tolerance: Tolerance
+
+
+def tolerance(profile: Profile, record: Record) -> Tolerance:
+    """Return what two honest runs may differ by; times of the record are the paper's three runs."""
+    loss = LOSS_SD_SMOKE if profile is Profile.SMOKE else LOSS_SD_FULL
+    time = max(record.retimed_sd_ms / record.retimed_ms, TIME_SD_LEAST)
+    return Tolerance(SIGMAS * sqrt(2) * loss, SIGMAS * sqrt(2) * time)
+
+
+def compare(first: Statement, second: Statement, allowed: Tolerance) -> Comparison:
+    """
+    Compare a result with one that repeats it.
+
+    Not comparable: other inputs, environment or command, or one run was not contained, or cancelled or lost.
+    Otherwise reproduced, if verdict and final loss agree, and the time where it is judged: full runs on the
+    same models of GPU.
+    """
+    a, b = first.predicate, second.predicate
+    against = tuple(_obstacles(first, second))
+    loss = _difference(a.claims.final_val_loss, b.claims.final_val_loss)
+    ratio = _ratio(a, b)
+    if against:
+        return Comparison(Agreement.NOT_COMPARABLE, against, loss, _curve(a, b), ratio, allowed)
+    wrong = list(_contradictions(a, b, allowed))
+    notes = [] if _times_count(a, b) else ["times are not compared: " + _why_not_times(a)]
+    if _excess_is_left_out(a, b):
+        notes.append("what they needed outside their own clocks is not compared: one did not measure it")
+    agreement = Agreement.NOT_REPRODUCED if wrong else Agreement.REPRODUCED
+    return Comparison(agreement, (*wrong, *notes), loss, _curve(a, b), ratio, allowed)
+
+
+def _obstacles(first: Statement, second: Statement) -> Iterator[str]:
+    a, b = first.predicate, second.predicate
+    if first.subjects.submission != second.subjects.submission:
+        yield "the submissions differ"
+    if (a.run.profile, a.task.record) != (b.run.profile, b.task.record):
+        yield "they are runs of different tasks"
+    if a.inputs.record_manifest != b.inputs.record_manifest or a.task != b.task:
+        yield "the facts about the record differ: other versions of the kit"
+    if a.environment.image is None or a.environment.image != b.environment.image:
+        yield "the images differ, or one ran on its machine's own files"
+    data = [sorted((f.name, f.sha256) for f in p.inputs.data.files) for p in (a, b)]
+    if data[0] != data[1] or a.inputs.data.val_tokens != b.inputs.data.val_tokens:
+        yield "the data differ"
+    if (a.run.argv, a.run.world_size, a.run.gpus) != (b.run.argv, b.run.world_size, b.run.gpus):
+        yield "the commands differ"
+    changed = sorted({name for name, _ in set(a.run.env) ^ set(b.run.env)} - OF_THE_MACHINE)
+    if changed:
+        yield f"the environment variables differ: {', '.join(changed)}"
+    for p, which in ((a, "first"), (b, "second")):
+        if p.environment.isolation.level is not Isolation.CONTAINED:
+            yield f"the {which} run was not contained"
+        if p.run.status in (RunStatus.LOST, RunStatus.CANCELLED):
+            yield f"the {which} run was {p.run.status}"
+
+
+def _contradictions(a: Predicate, b: Predicate, allowed: Tolerance) -> Iterator[str]:
+    if a.score.verdict is not b.score.verdict:
+        yield f"the first run {_said(a)}, the second {_said(b)}"
+        return
+    if a.score.verdict in (Verdict.FAILED, Verdict.REFUSED) and a.run.status is not b.run.status:
+        yield f"the first run ended as {a.run.status}, the second as {b.run.status}"
+    if a.claims.final_step != b.claims.final_step:
+        yield f"the last steps are {a.claims.final_step} and {b.claims.final_step}"
+    loss = _difference(a.claims.final_val_loss, b.claims.final_val_loss)
+    if loss is not None and abs(loss) > allowed.loss:
+        yield f"the losses differ by {abs(loss):.4f}, more than {allowed.loss:.4f}"
+    ratio = _ratio(a, b)
+    if _times_count(a, b) and ratio is not None and ratio > 1 + allowed.time:
+        yield f"it took {100 * (ratio - 1):.1f} % longer, more than {100 * allowed.time:.1f} %"
+
+
+def _said(p: Predicate) -> str:
+    verbs = {Verdict.REACHED: "reached the target", Verdict.MISSED: "missed the target"}
+    return verbs.get(p.score.verdict, str(p.score.verdict))
+
+
+def _times_count(a: Predicate, b: Predicate) -> bool:
+    names = [sorted(g.name for g in p.hardware.gpus) for p in (a, b)]
+    return a.run.profile is Profile.FULL and bool(names[0]) and names[0] == names[1]
+
+
+def _why_not_times(a: Predicate) -> str:
+    return "smoke runs share their machine" if a.run.profile is Profile.SMOKE else "the GPUs differ"
+
+
+def _difference(a: float | None, b: float | None) -> float | None:
+    return None if a is None or b is None else b - a
+
+
+def _ratio(a: Predicate, b: Predicate) -> float | None:
+    first, second = time_of(a), time_of(b)
+    if first is None or second is None or first.claimed <= 0:
+        return None
+    if first.excess is None or second.excess is None:
+        return second.claimed / first.claimed
+    return second.total / first.total
+
+
+def _excess_is_left_out(a: Predicate, b: Predicate) -> bool:
+    measured = [time is not None and time.excess is not None for time in (time_of(a), time_of(b))]
+    return _times_count(a, b) and any(measured) and not all(measured)
+
+
+def _curve(a: Predicate, b: Predicate) -> float | None:
+    before = {v.step: v.val_loss for v in a.claims.val_points}
+    gaps = [
+        abs(v.val_loss - there)
+        for v in b.claims.val_points
+        if v.val_loss is not None and (there := before.get(v.step)) is not None
+    ]
+    return max(gaps, default=None)

@@ -1,0 +1,145 @@
+"""
+What a result comes to, derived from its own values: verdict, obstacles to ranking, contradictions.
+
+The writer derives with these functions and the reader derives again. Pure; reads no file and no clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kit.audit.baseline import WARMUP
+from kit.core.digest import tree_digest
+from kit.gpu import links
+from kit.gpu.preflight import RECORD_GPUS, RECORD_MODELS
+from kit.result.predicate import AuditCheck, Claims, Isolation, Outcome, Predicate, Profile, Severity, Verdict
+from kit.values.run_result import RunStatus
+from kit.values.run_spec import Phase
+
+CLOCK_SLACK_S = 1.0
+"""How far the phases' sum may be from the wall time: they are read at different moments."""
+
+
+def judge(
+    status: RunStatus, claims: Claims, target_val_loss: float, checks: tuple[AuditCheck, ...]
+) -> Verdict:
+    """
+    Return the verdict.
+
+    `refused` if a fatal check failed; `failed` if the run did not complete, or its last validation line is
+    not the one of its last step, or holds no finite loss; else `reached` if that loss is at most the target.
+    """
+    if any(c.severity is Severity.FATAL and c.outcome is Outcome.FAILED for c in checks):
+        return Verdict.REFUSED
+    if status is not RunStatus.COMPLETED or claims.final_val_loss is None or claims.steps is None:
+        return Verdict.FAILED
+    if claims.final_step != claims.steps:
+        return Verdict.FAILED
+    return Verdict.REACHED if claims.final_val_loss <= target_val_loss else Verdict.MISSED
+
+
+def has_loss(predicate: Predicate) -> bool:
+    """Tell whether a run ended with a loss that stands, whether that reached the target or not."""
+    return predicate.score.verdict in (Verdict.REACHED, Verdict.MISSED)
+
+
+def obstacles(predicate: Predicate) -> tuple[str, ...]:
+    """
+    Return why the result cannot be ranked, as far as the predicate itself shows; empty if it can.
+
+    `predicate.score` is not looked at, except for its verdict. A listing may have further reasons.
+    """
+    return tuple(_obstacles(predicate))
+
+
+def _obstacles(p: Predicate) -> Iterator[str]:
+    environment = p.environment
+    if p.run.profile is Profile.SMOKE:
+        yield "the smoke profile is a toy task"
+    if not environment.runtime.contains:
+        yield f"the runtime {environment.runtime.name} contains nothing"
+    if environment.isolation.level is not Isolation.CONTAINED:
+        yield f"isolation is {environment.isolation.level}, not contained"
+    for check in environment.isolation.checks:
+        if not check.passed:
+            yield f"the isolation check {check.id} failed"
+    if environment.image is None:
+        yield "it ran on the machine's own files, not on a pinned image"
+    if not p.inputs.data.pinned:
+        yield "data: unpinned"
+    if p.run.profile is Profile.FULL:
+        yield from _gpus(p)
+        yield from _beside(p)
+    if p.observations.teardown.remains:
+        yield f"after its end there remained: {', '.join(p.observations.teardown.remains)}"
+    if p.score.verdict is not Verdict.REACHED:
+        yield f"the verdict is {p.score.verdict}"
+
+
+def _gpus(p: Predicate) -> Iterator[str]:
+    gpus = p.hardware.gpus
+    if not len({g.uuid for g in gpus}) == len(gpus) == p.run.gpus == RECORD_GPUS:
+        yield f"it had {p.run.gpus} GPUs and names {len(gpus)}; the records ran on {RECORD_GPUS}"
+    for name in sorted({g.name for g in gpus} - set(RECORD_MODELS)):
+        yield f"{name} is not a model that the records ran on"
+    settings = tuple(pair for pair in p.run.env if pair[0] in links.SETTINGS)
+    if settings:
+        yield f"links between its GPUs were switched off: {links.spell(settings)}"
+
+
+def _beside(p: Predicate) -> Iterator[str]:
+    """Bound a ranked run's warm-up by its start script's; that script itself needs no other beside it."""
+    own = tree_digest({f.name: f.sha256 for f in p.inputs.submission}) == p.task.baseline_submission_sha256
+    bounded = any(c.id == WARMUP.id and c.outcome is Outcome.PASSED for c in p.audit.checks)
+    if not own and not bounded:
+        yield "its warm-up was not bounded by its start script's on the same machine (--audit baseline)"
+
+
+def contradictions(predicate: Predicate, submission_sha256: str) -> Iterator[str]:
+    """
+    Yield what a predicate says twice in two ways; `submission_sha256` is that of the subject.
+
+    Looks at the predicate alone: the stored log is compared in `kit.result.verify`.
+    """
+    p = predicate
+    files = {f.name: f.sha256 for f in p.inputs.submission}
+    if len(files) != len(p.inputs.submission) or tree_digest(files) != submission_sha256:
+        yield "inputs.submission does not add up to the subject's digest"
+    yield from _claims(p)
+    yield from _clocks(p)
+    verdict = judge(p.run.status, p.claims, p.task.target_val_loss, p.audit.checks)
+    if p.score.verdict is not verdict:
+        yield f"the verdict is given as {p.score.verdict}, but the rest says {verdict}"
+    against = obstacles(p)
+    if p.score.ranked and against:
+        yield f"it is given as ranked, but {against[0]}"
+    if p.score.ranked is bool(p.score.unranked_because):
+        yield "ranked and unranked_because contradict each other"
+
+
+def _claims(p: Predicate) -> Iterator[str]:
+    points, claims = p.claims.val_points, p.claims
+    if len(points) != len(p.observations.val_point_host_ms):
+        yield "there are not as many host stamps as validation points"
+    if len(points) > claims.val_points_printed:
+        yield "it holds more validation points than were printed"
+    last = points[-1] if points else None
+    given = (claims.final_step, claims.final_val_loss, claims.train_time_ms)
+    if given != ((last.step, last.val_loss, last.train_time_ms) if last else (None, None, None)):
+        yield "the final claims are not those of the last validation point"
+
+
+def _clocks(p: Predicate) -> Iterator[str]:
+    seen = p.observations
+    order = [list(Phase).index(t.phase) for t in seen.phases]
+    if order != sorted(set(order)):
+        yield "the phases are not in their order"
+    total = sum(t.seconds for t in seen.phases)
+    if p.run.status is not RunStatus.LOST and seen.phases and abs(total - seen.wall_s) > CLOCK_SLACK_S:
+        yield f"the phases add up to {total:.1f} s, but the wall time is {seen.wall_s:.1f} s"
+    if seen.train_wall_s is not None and seen.train_wall_s > seen.wall_s + CLOCK_SLACK_S:
+        yield "the training took longer than the run"
+    if p.run.status is RunStatus.COMPLETED and (p.run.exit_code != 0 or p.run.clock is not None):
+        yield "it is given as completed, but it did not end by itself with exit code 0"
+    if p.run.status in (RunStatus.TIMED_OUT, RunStatus.STALLED) and p.run.clock is None:
+        yield f"it is given as {p.run.status}, but no clock is named"

@@ -1,0 +1,133 @@
+"""
+From a RunSpec and a RunResult to the parts of a predicate that they determine. Judges nothing, reads no file.
+
+Whatever a guest printed, the parts fit the schema: a run must not end without a record because of it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from kit.core.codec import pairs, prose
+from kit.result.predicate import Claims, Kit, Observations, Profile, Run, Runtime, ValPoint
+from kit.sandbox.runtime.port import Enforcement
+from kit.values.log import Grammar
+from kit.values.run_result import PhaseTime, Point, RunResult
+from kit.values.run_spec import RunSpec
+
+MAX_VAL_POINTS = 4096
+"""Validation points that a bundle holds; upstream's longest log has about 80."""
+MAX_REMAINS = 64
+SAFE = 2**53 - 1
+"""The largest integer that every JSON reader understands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    """What was fixed before the run started, beside its RunSpec."""
+
+    nonce: str
+    profile: Profile
+    kit: Kit
+
+
+def run_of(spec: RunSpec, result: RunResult, reserved: Reserved) -> Run:
+    """Return what was started and how it ended. The environment's values are published as they are."""
+    return Run(
+        id=spec.run_id,
+        nonce=reserved.nonce,
+        profile=reserved.profile,
+        status=result.status,
+        reason=prose(result.reason),
+        ended_in=result.ended_in,
+        clock=result.clock,
+        exit_code=result.exit_code,
+        started_at=result.started_at,
+        argv=spec.argv,
+        env=pairs(dict(spec.env)),
+        world_size=spec.world_size,
+        gpus=spec.gpus,
+        deadlines=spec.deadlines,
+        limits=spec.limits,
+        untimed_steps=spec.untimed_steps,
+        kit=reserved.kit,
+    )
+
+
+def runtime_of(enforcement: Enforcement) -> Runtime:
+    """Return how the guest was really held."""
+    return Runtime(
+        name=enforcement.runtime,
+        version=enforcement.version,
+        contains=enforcement.contains,
+        config_sha256=enforcement.config_sha256,
+        not_enforced=enforcement.not_enforced,
+    )
+
+
+def claims_of(points: tuple[Point, ...], grammar: Grammar) -> Claims:
+    """
+    Return what the guest claimed, from all its points in order.
+
+    The same points always give the same claims, so a verifier can repeat this from the stored log.
+    """
+    val = tuple(p for p in points if p.val_loss is not None)
+    last = _val_point(val[-1]) if val else None
+    return Claims(
+        grammar=grammar,
+        steps=_safe(val[-1].total_steps) or None if val else None,
+        final_step=last.step if last else None,
+        final_val_loss=last.val_loss if last else None,
+        train_time_ms=last.train_time_ms if last else None,
+        val_points=tuple(_val_point(p) for p in _kept(val)),
+        val_points_printed=len(val),
+    )
+
+
+def host_ms_of(points: tuple[Point, ...]) -> tuple[float | None, ...]:
+    """Return the host's stamp of each validation point that `claims_of` keeps, in milliseconds."""
+    val = tuple(p for p in points if p.val_loss is not None)
+    return tuple(None if p.host_ns is None else p.host_ns / 1e6 for p in _kept(val))
+
+
+def observations_of(result: RunResult) -> Observations:
+    """Return what the host saw of the run."""
+    remains = tuple(prose(name) for name in result.teardown.remains[:MAX_REMAINS])
+    return Observations(
+        wall_s=result.wall_s,
+        train_wall_s=None if result.train_wall_s is None else min(result.train_wall_s, result.wall_s),
+        phases=_phases(result),
+        output_bytes=result.output_bytes,
+        output_lines=result.output_lines,
+        usage=result.usage,
+        teardown=replace(result.teardown, remains=remains),
+        val_point_host_ms=host_ms_of(result.points),
+    )
+
+
+def _phases(result: RunResult) -> tuple[PhaseTime, ...]:
+    """Cut the phases at the end of the run: the last lines are read a little after it."""
+    left, cut = result.wall_s, []
+    for time in result.phases:
+        seconds = min(max(time.seconds, 0.0), left)
+        left -= seconds
+        cut.append(replace(time, seconds=seconds))
+    return tuple(cut)
+
+
+def _kept(val: tuple[Point, ...]) -> tuple[Point, ...]:
+    return val if len(val) <= MAX_VAL_POINTS else (*val[: MAX_VAL_POINTS - 1], val[-1])
+
+
+def _val_point(point: Point) -> ValPoint:
+    loss = point.val_loss
+    return ValPoint(
+        step=_safe(point.step),
+        val_loss=loss if loss is not None and math.isfinite(loss) else None,
+        train_time_ms=None if point.train_time_ms is None else _safe(point.train_time_ms),
+    )
+
+
+def _safe(number: int) -> int:
+    return max(-SAFE, min(SAFE, number))

@@ -1,0 +1,116 @@
+"""
+The folder in which a result travels: names of its files, their digests, its bundle. Interprets none of them.
+
+    result.json    the bundle
+    signer.pem     the signer's public key, so that a stranger can check the bytes before he trusts anyone
+    submission/    the submission's files
+    guest.log      the guest's output, raw
+    stamps         the host's stamp of each piece of it
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from kit.core.digest import Sha256, sha256_file, tree_digest
+from kit.core.errors import DigestMismatch, PrerequisiteError
+from kit.core.store import write_atomic
+from kit.result.keys import PublicKey, Signer, read_public
+from kit.result.predicate import InputFile
+from kit.result.statement import LOG, STAMPS, SUBMISSION, Subjects
+
+BUNDLE = "result.json"
+SIGNER = "signer.pem"
+MAX_FILES = 1024
+"""Files of a submission, and as many folders."""
+MAX_BOUND = 1 << 30
+"""Bytes of the largest file beside a bundle that is read."""
+
+
+def locate(path: Path) -> Path:
+    """
+    Return the bundle's path; `path` is the bundle or its folder.
+
+    Raises `PrerequisiteError` if it is absent, or where this user may not look.
+    """
+    try:
+        bundle = path / BUNDLE if path.is_dir() else path
+        there = bundle.exists()
+    except OSError as e:
+        raise PrerequisiteError(f"cannot read {path}: {e.strerror}") from e
+    if not there:
+        raise PrerequisiteError(f"{bundle} does not exist", "give a bundle, or the folder of a run")
+    return bundle
+
+
+def leave_key(folder: Path, signer: Signer) -> None:
+    """Write the signer's public key beside the bundle that is about to appear."""
+    write_atomic(folder / SIGNER, signer.public.pem)
+
+
+def signer_beside(bundle: Path, key_id: str) -> PublicKey | None:
+    """Return the public key beside a bundle if it has this id. That it is there earns no trust."""
+    path = bundle.parent / SIGNER
+    if not path.is_file():
+        return None
+    key = read_public(path)
+    return key if key.key_id == key_id else None
+
+
+def submission_files(folder: Path) -> tuple[InputFile, ...]:
+    """
+    Return the files of `folder/submission`, sorted by name.
+
+    Raises `DigestMismatch` for anything but regular files and folders, since what a link points to is not
+    bound, and for more than `MAX_FILES` of them.
+    """
+    return tuple(sorted(_walk(folder / SUBMISSION), key=lambda f: f.name))
+
+
+def subjects(folder: Path) -> Subjects:
+    """Return the digests of the files beside a bundle. Raises `DigestMismatch` if one is absent or odd."""
+    files = {f.name: f.sha256 for f in submission_files(folder)}
+    return Subjects(submission=tree_digest(files), log=_digest(folder / LOG), stamps=_digest(folder / STAMPS))
+
+
+def _walk(submission: Path) -> Iterator[InputFile]:
+    waiting, files, folders = [""], 0, 0
+    while waiting:
+        prefix = waiting.pop()
+        for entry in _entries(submission / prefix):
+            if not entry.name.isprintable() or "\\" in entry.name:
+                raise DigestMismatch(f"{entry.path!a} has a name that `sha256sum` would not print as it is")
+            inside = entry.is_dir(follow_symlinks=False)
+            files, folders = files + (not inside), folders + inside
+            if max(files, folders) > MAX_FILES:
+                raise DigestMismatch(f"{submission} holds more than {MAX_FILES} files")
+            if inside:
+                waiting.append(f"{prefix}{entry.name}/")
+            else:
+                path = Path(entry.path)
+                digest = _digest(path)
+                yield InputFile(f"{prefix}{entry.name}", path.stat().st_size, digest)
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as found:
+            return list(itertools.islice(found, 2 * MAX_FILES + 1))
+    except OSError as e:
+        raise DigestMismatch(f"cannot read the folder {folder}: {e.strerror}") from e
+
+
+def _digest(path: Path) -> Sha256:
+    try:
+        found = path.lstat()
+        if not stat.S_ISREG(found.st_mode):
+            raise DigestMismatch(f"{path} is not a regular file")
+        if found.st_size > MAX_BOUND:
+            raise DigestMismatch(f"{path} is larger than {MAX_BOUND} bytes")
+        return sha256_file(path)
+    except OSError as e:
+        raise DigestMismatch(f"cannot read {path}: {e.strerror}") from e

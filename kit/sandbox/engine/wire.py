@@ -1,0 +1,67 @@
+"""The engine's socket: where it is, who listens, how a container's output is framed. Sends no request."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import socket
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+from kit.core.errors import UsageError
+
+
+def address(url: str) -> Path:
+    """Return the path of an engine's socket. Raises `UsageError` for what is not one of this machine's."""
+    path = url.removeprefix("unix://")
+    if path == url or not path.startswith("/"):
+        raise UsageError(
+            f"{url} is not a unix socket of this machine",
+            "guests run where the kit runs: set DOCKER_HOST=unix:///path/to/docker.sock",
+        )
+    return Path(path)
+
+
+def knock(path: Path) -> int:
+    """Connect once and return the process id of whoever listens; the SDK would leak a socket that fails."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
+        s.settimeout(2)
+        s.connect(str(path))
+        pid: int = struct.unpack("3i", s.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+        return pid
+
+
+def why_silent(path: Path) -> str:
+    """Return what to do about a socket at which nobody answers."""
+    if not path.exists():
+        return "start Docker, or set DOCKER_HOST to its socket, or use --runtime runc"
+    if not os.access(path, os.R_OK | os.W_OK):
+        return f"you may not use {path}: join its group, or use --runtime runc"
+    return "start Docker again, or use --runtime runc"
+
+
+def granted(path: Path, name: str, kind: int) -> int | None:
+    """Return the lower of this process's hard limit and that of whoever listens on a socket."""
+    mine = resource.getrlimit(kind)[1]
+    found = [] if mine == resource.RLIM_INFINITY else [mine]
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        lines = Path(f"/proc/{knock(path)}/limits").read_text().splitlines()
+        rest = next(line.removeprefix(name) for line in lines if line.startswith(name))
+        found.append(int(rest.split()[1]))
+    return min(found, default=None)
+
+
+def frames(stream: socket.socket) -> Iterator[tuple[int, bytes]]:
+    """
+    Yield (1 for stdout or 2 for stderr, bytes) until the stream ends; a broken end is an end.
+
+    See: https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerAttach
+    """
+    with contextlib.suppress(OSError), stream.makefile("rb") as source:
+        while len(head := source.read(8)) == 8:
+            kind, left = struct.unpack(">BxxxL", head)
+            while left and (data := source.read1(min(left, 1 << 16))):
+                left -= len(data)
+                yield (1 if kind == 1 else 2), data

@@ -1,0 +1,242 @@
+"""
+Runtime `docker`: one container of Docker Engine, or of Podman behind its Docker-compatible socket.
+
+The engine starts the guest; ending it does not depend on the engine: where the kit may, it kills the
+guest's processes itself and finds them by the container's control group. A run whose engine falls silent
+is lost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from kit.core.digest import canonical_json, sha256_bytes
+from kit.core.errors import DigestMismatch, EngineSilent, KitError, PrerequisiteError, RunError, UsageError
+from kit.sandbox import processes
+from kit.sandbox.engine import DEFAULT_ENGINE, About, Container, Engine, EngineName, answers
+from kit.sandbox.runtime import dockerconfig, seccomp, ticket
+from kit.sandbox.runtime.dockerconfig import LABEL, Terms
+from kit.sandbox.runtime.dockerguest import DockerGuest
+from kit.sandbox.runtime.port import Enforcement, require_devices
+from kit.sandbox.runtime.state import folder, own
+from kit.sandbox.runtime.ticket import Stub, Ticket
+from kit.values.run_spec import ImageRef, RunSpec, RuntimeName
+
+PODMAN_GPUS = (5, 4)
+"""Older ones ignore a request for devices without a word: https://github.com/containers/podman/pull/25171"""
+START_PATIENCE_S = 120.0
+"""For making and starting a container: NVIDIA's hook may have to wake eight GPUs first."""
+REAP_PATIENCE_S = 5.0
+
+
+class Docker:
+    """See `kit.sandbox.runtime.port.Runtime`. `engine` is the URL of the engine's unix socket."""
+
+    name = RuntimeName.DOCKER
+    contains = True
+
+    def __init__(self, engine: str = DEFAULT_ENGINE, state: Path | None = None) -> None:
+        self.engine = engine
+        self.state = state or state_folder()
+
+    def start(self, spec: RunSpec, scratch: Path) -> DockerGuest:
+        """See `Runtime.start`. Raises `DigestMismatch` if the engine takes another image."""
+        if spec.image is None:
+            raise UsageError(
+                "the docker runtime runs images alone, not this machine's own files", "use --runtime runc"
+            )
+        require_devices(spec)
+        with contextlib.closing(Engine(self.engine, START_PATIENCE_S)) as engine:
+            about = engine.about()
+            _refuse_blind(about, spec)
+            terms = _terms(about, _image(engine, spec.image), scratch)
+            request = dockerconfig.request(spec, terms)
+            own(self.state)
+            with contextlib.ExitStack() as unused:
+                mine = unused.enter_context(contextlib.closing(Engine(self.engine)))
+                slip = Ticket(self.state, spec.run_id, self.engine)
+                container, warnings = _create(engine, spec.run_id, request, slip)
+                unused.pop_all()
+            enforcement = Enforcement(
+                runtime=self.name,
+                version=f"{about.version} (podman)" if about.name is EngineName.PODMAN else about.version,
+                contains=self.contains,
+                config_sha256=sha256_bytes(request),
+                not_enforced=(*terms.not_enforced, *warnings),
+            )
+            guest = DockerGuest(mine, container, slip, enforcement)
+            try:
+                _recheck(engine, container, terms.image)
+                guest.start(engine)
+            except BaseException:
+                guest.kill()
+                with contextlib.suppress(KitError):
+                    guest.close()
+                raise
+            return guest
+
+    def reaper(self, run_id: str) -> Sequence[str]:
+        """See `Runtime.reaper`."""
+        return ("docker", str(self.state), run_id)
+
+
+def _terms(about: About, image: str, scratch: Path) -> Terms:
+    profile = scratch / "seccomp.json" if about.name is EngineName.PODMAN else None
+    if profile is not None:
+        profile.write_bytes(canonical_json(seccomp.section()))
+    return Terms(
+        engine=about.name,
+        image=image,
+        memory_limit=about.memory_limit,
+        swap_limit=about.swap_limit,
+        pids_limit=about.pids_limit,
+        open_files=about.open_files,
+        locked_memory=about.locked_memory,
+        processes=about.processes,
+        seccomp=profile,
+    )
+
+
+def _create(engine: Engine, run_id: str, request: bytes, slip: Ticket) -> tuple[str, tuple[str, ...]]:
+    """Make the container and note its id before anything of it can run."""
+    try:
+        container, warnings = engine.create(f"speedrun-{run_id}", request)
+        slip.add(container)
+    except EngineSilent:
+        slip.drop()  # the engine may have made it all the same
+        raise
+    except BaseException:
+        slip.tear()
+        raise
+    return container, warnings
+
+
+def _refuse_blind(about: About, spec: RunSpec) -> None:
+    if not spec.gpus or about.name is not EngineName.PODMAN:
+        return
+    parts = [int(p) if p.isdecimal() else 0 for p in about.version.split(".")[:2]]
+    if tuple(parts) < PODMAN_GPUS:
+        least = ".".join(map(str, PODMAN_GPUS))
+        raise PrerequisiteError(
+            f"Podman {about.version} would start the guest without GPUs: its socket ignores them",
+            f"use Podman {least} or newer, Docker, or --runtime runc",
+        )
+
+
+def _image(engine: Engine, image: ImageRef) -> str:
+    found = engine.image_id(image.config_digest, image.manifest_digest)
+    if found is None:
+        raise PrerequisiteError(
+            f"the engine does not have image {image.era} (sha256:{image.config_digest[:12]}…)",
+            f"speedrun image load {image.era}",
+        )
+    return found
+
+
+def _recheck(engine: Engine, container: str, image: str) -> None:
+    """See that the container that was made is of the image that was meant."""
+    made = engine.inspect(container)
+    if made is None:
+        raise RunError("the engine lost the container that it made", "see: speedrun doctor")
+    if made.image != image:
+        raise DigestMismatch(
+            f"the engine made a container of {made.image}, not of {image}", "see: speedrun doctor"
+        )
+
+
+def reap(state: Path, run_id: str) -> bool:
+    """
+    End and remove whatever is left of a run's guest; return whether nothing is left. Safe to repeat.
+
+    Where the engine is gone, what the kernel shows decides, and the ticket stays for `tidy`.
+    """
+    stub = ticket.read(state, run_id)
+    if stub is None:
+        return True
+    try:
+        _end(stub, run_id)
+    except (EngineSilent, PrerequisiteError):
+        pass
+    except KitError:
+        return False
+    else:
+        if stub.containers:  # otherwise the engine may still be making one
+            ticket.remove(state, run_id)
+    return not any(processes.of_container(container) for container in stub.containers)
+
+
+def _end(stub: Stub, run_id: str) -> None:
+    """End a run's guest by the kernel, then by the engine. Raises `RunError` if a container stays."""
+    for container in stub.containers:
+        processes.kill_all(processes.of_container(container))
+    try:
+        with contextlib.closing(Engine(stub.engine, REAP_PATIENCE_S)) as engine:
+            for found in engine.labelled(LABEL, run_id):
+                engine.remove(found.id)
+            if engine.labelled(LABEL, run_id):
+                raise RunError(f"the engine keeps the container of {run_id}", "speedrun doctor --fix")
+    except (EngineSilent, PrerequisiteError):
+        for container in stub.containers:
+            processes.kill_all(processes.shims(container))
+        raise
+
+
+def tidy(state: Path) -> tuple[str, ...]:
+    """
+    End and remove the containers of runs whose kit is gone, by their tickets; return the run ids, sorted.
+
+    Tickets of engines that do not answer stay.
+    """
+    tidied = []
+    for run_id in ticket.runs(state):
+        stub = ticket.read(state, run_id)
+        if ticket.held(state, run_id):
+            continue
+        with contextlib.suppress(KitError):
+            if stub is not None:
+                _end(stub, run_id)
+            ticket.remove(state, run_id)
+            tidied.append(run_id)
+    return tuple(tidied)
+
+
+def orphans(url: str, state: Path) -> tuple[str, ...]:
+    """
+    Return the runs whose kit is gone and whose container is not, sorted. Raises nothing if no engine answers.
+
+    A container that has not ended and has no ticket of this user may be another user's, and is left out; so
+    is what only an engine that does not answer could remove: its ticket waits until it is back.
+    """
+    found = {run_id for run_id in ticket.runs(state) if _abandoned(state, run_id)}
+    with contextlib.suppress(KitError), contextlib.closing(Engine(url, REAP_PATIENCE_S)) as engine:
+        found |= {c.label for c in _ended(engine, state)}
+    return tuple(sorted(found))
+
+
+def _abandoned(state: Path, run_id: str) -> bool:
+    stub = ticket.read(state, run_id)
+    if stub is None or ticket.held(state, run_id):
+        return False
+    return any(map(processes.of_container, stub.containers)) or answers(stub.engine)
+
+
+def sweep(url: str, state: Path) -> tuple[str, ...]:
+    """Do what `tidy` does, remove the other `orphans` of the engine at `url`, and return their run ids."""
+    swept = set(tidy(state))
+    with contextlib.suppress(KitError), contextlib.closing(Engine(url, REAP_PATIENCE_S)) as engine:
+        for container in _ended(engine, state):
+            engine.remove(container.id)
+            swept.add(container.label)
+    return tuple(sorted(swept))
+
+
+def _ended(engine: Engine, state: Path) -> list[Container]:
+    found = engine.labelled(LABEL)
+    return [c for c in found if c.started and not c.running and not ticket.held(state, c.label)]
+
+
+def state_folder() -> Path:
+    """Return where this user's tickets lie."""
+    return folder("docker")

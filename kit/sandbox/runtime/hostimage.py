@@ -1,0 +1,102 @@
+"""
+`--image host`: a root file system made of named parts of this machine, read-only. Copies nothing.
+
+Never `/`, `/run`, `/var`, `/root`, `/home` or `/tmp` as a whole: only the system's programs and libraries,
+a few named files of /etc and the prefix of one Python interpreter.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from kit.core.errors import PrerequisiteError
+
+SYSTEM = ("usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32")
+ETC = ("ld.so.cache", "alternatives", "nsswitch.conf", "localtime")
+EMPTY = ("dev", "proc", "sys", "tmp", "input", "data", "workspace", "etc")
+FILES = {
+    "passwd": "root:x:0:0:root:/:/bin/sh\nguest:x:65532:65532:guest:/workspace:/bin/sh\n",
+    "group": "root:x:0:\nguest:x:65532:\n",
+    "hosts": "127.0.0.1 localhost\n",
+}
+FORBIDDEN = tuple(map(Path, ("/", "/run", "/var", "/root", "/home", "/tmp", "/etc", "/proc", "/sys", "/dev")))  # noqa: S108
+
+
+def build(folder: Path, python: Path) -> tuple[Path, tuple[tuple[Path, PurePosixPath], ...]]:
+    """
+    Make the skeleton in `folder` and return it with the read-only binds that fill it.
+
+    Raises `PrerequisiteError` if the interpreter's prefix is one of the folders that are never shown.
+    """
+    # chmod: the guest is another user, and the operator's umask may leave others nothing
+    for made in (folder, *(folder / name for name in EMPTY)):
+        made.mkdir()
+        made.chmod(0o755)
+    for name, text in FILES.items():
+        (folder / "etc" / name).write_text(text)
+        (folder / "etc" / name).chmod(0o644)
+    binds: list[Path] = []
+    for name in SYSTEM:
+        source = Path("/") / name
+        if source.is_symlink():
+            (folder / name).symlink_to(source.readlink())
+        elif source.is_dir():
+            binds.append(source)
+    binds += [Path("/etc") / name for name in ETC if (Path("/etc") / name).exists()]
+    binds += [prefix for prefix in interpreter(python).prefixes if not prefix.is_relative_to("/usr")]
+    for source in binds:
+        _make_target(folder, source)
+    (folder / "tmp").chmod(0o1777)  # runc gives a tmpfs the mode of the folder under it
+    return folder, tuple((source, PurePosixPath(source)) for source in binds)
+
+
+def _make_target(folder: Path, source: Path) -> None:
+    target = folder / source.relative_to("/")
+    if source.is_dir():
+        target.mkdir(parents=True, exist_ok=True)
+    else:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.touch()
+        target.chmod(0o644)
+    for parent in (target, *target.parents):
+        if parent == folder:
+            break
+        if not parent.is_file():
+            parent.chmod(0o755)
+
+
+@dataclass(frozen=True, slots=True)
+class Interpreter:
+    """A Python interpreter of this machine."""
+
+    executable: Path
+    """The real one: what is on the PATH may be a script that looks for it."""
+    prefixes: tuple[Path, ...]
+    """The folders that it lives in: its environment's and its base's."""
+
+
+@functools.cache
+def interpreter(python: Path) -> Interpreter:
+    """Ask an interpreter where it lives. Raises `PrerequisiteError` if it fails or lives in `FORBIDDEN`."""
+    code = "import sys, json; print(json.dumps([sys.executable, sys.prefix, sys.base_prefix]))"
+    try:
+        said = subprocess.run(
+            [str(python), "-I", "-c", code], capture_output=True, timeout=30, check=True
+        ).stdout
+        executable, *found = json.loads(said)
+    except (OSError, subprocess.SubprocessError, ValueError) as e:
+        raise PrerequisiteError(
+            f"{python} is not a working Python interpreter", "pass another with --python"
+        ) from e
+    prefixes = tuple(sorted({Path(p).resolve() for p in found}))
+    for prefix in prefixes:
+        if prefix in FORBIDDEN:
+            raise PrerequisiteError(
+                f"the interpreter {python} has the prefix {prefix}, which is never shown to a guest",
+                "use a virtual environment in a folder of its own",
+            )
+    return Interpreter(Path(executable), prefixes)

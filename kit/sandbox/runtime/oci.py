@@ -1,0 +1,167 @@
+"""RunSpec -> OCI runtime-spec config.json, as a pure function. Starts nothing and reads no file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from kit.core.digest import canonical_json
+from kit.gpu import driver
+from kit.gpu.driver import DriverFiles
+from kit.sandbox.runtime import seccomp
+from kit.sandbox.runtime.port import bootstrap
+from kit.values.run_spec import SUBMISSION, WORKSPACE, RunSpec
+
+GUEST_ID = 65532
+"""uid and gid of the guest where the kit is root; the images name it `guest`."""
+
+MASKED = (
+    "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
+    "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/firmware",
+    "/sys/devices/virtual/powercap", "/sys/fs/bpf", "/sys/fs/cgroup", "/sys/kernel/debug",
+    "/sys/kernel/security",
+)  # fmt: skip
+READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """What the machine adds to a RunSpec: the root file system and who may set which limits."""
+
+    rootfs: Path
+    mounts: tuple[tuple[Path, PurePosixPath], ...] = ()
+    """Further read-only binds that make up the root file system (`--image host`)."""
+    rootless_ids: tuple[int, int] | None = None
+    """uid and gid of an ordinary user's kit; None where the kit is root."""
+    cgroup: str | None = None
+    """Absolute cgroup path; None where no cgroup can be made."""
+    swap_limit: bool = True
+    """Whether the kernel accounts swap, so that the memory limit can include it."""
+    open_files: int = 1 << 20
+    """The most open files that this machine lets a process of the kit grant."""
+    locked_memory: int | None = None
+    """Bytes of locked memory that this machine lets a process of the kit grant; None for no such limit."""
+    driver: DriverFiles | None = None
+    """Of a guest with GPUs: its devices are the ones that the guest gets."""
+
+
+def config(spec: RunSpec, box: Box) -> bytes:
+    """Return config.json for this guest, in canonical form: equal inputs give equal bytes."""
+    return canonical_json(
+        {
+            "ociVersion": "1.0.2",
+            "process": _process(spec, box),
+            "root": {"path": str(box.rootfs), "readonly": True},
+            "hostname": "localhost",
+            "mounts": _mounts(spec, box),
+            "linux": _linux(spec, box),
+        }
+    )
+
+
+def _process(spec: RunSpec, box: Box) -> dict[str, Any]:
+    uid = 0 if box.rootless_ids else GUEST_ID
+    rlimits = {"RLIMIT_CORE": 0, "RLIMIT_NOFILE": min(spec.limits.open_files, box.open_files)}
+    if box.cgroup is None:
+        rlimits["RLIMIT_NPROC"] = spec.limits.pids
+    if box.driver is not None:
+        # no JSON number spells "unlimited" exactly; more than its memory a guest cannot lock anyway
+        most = spec.limits.memory
+        rlimits["RLIMIT_MEMLOCK"] = most if box.locked_memory is None else min(most, box.locked_memory)
+    env = spec.env if box.driver is None else driver.environment(spec.env)
+    return {
+        "terminal": False,
+        "user": {"uid": uid, "gid": uid, "umask": 0o022},
+        "args": bootstrap(spec, str(SUBMISSION)),
+        "env": [f"{name}={value}" for name, value in env],
+        "cwd": str(WORKSPACE),
+        "capabilities": {
+            kind: [] for kind in ("bounding", "effective", "permitted", "inheritable", "ambient")
+        },
+        "rlimits": [{"type": kind, "hard": value, "soft": value} for kind, value in sorted(rlimits.items())],
+        "noNewPrivileges": True,
+        **({"oomScoreAdj": 500} if box.rootless_ids is None else {}),
+    }
+
+
+def _mounts(spec: RunSpec, box: Box) -> list[dict[str, Any]]:
+    owner = 0 if box.rootless_ids else GUEST_ID
+    limits = spec.limits
+
+    def tmpfs(target: str, size: int, mode: str, *options: str, owned: bool = False) -> dict[str, Any]:
+        owned_by = [f"uid={owner}", f"gid={owner}"] if owned else []
+        return {
+            "destination": target,
+            "type": "tmpfs",
+            "source": "tmpfs",
+            "options": ["nosuid", *options, f"mode={mode}", f"size={size}", *owned_by],
+        }
+
+    pts = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]
+    return [
+        {"destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid", "noexec", "nodev"]},
+        tmpfs("/dev", 1 << 16, "755", "strictatime"),
+        {"destination": "/dev/pts", "type": "devpts", "source": "devpts", "options": pts},
+        tmpfs("/dev/shm", limits.shm, "1777", "nodev", "noexec"),  # noqa: S108
+        {
+            "destination": "/sys",
+            "type": "sysfs",
+            "source": "sysfs",
+            "options": ["nosuid", "noexec", "nodev", "ro"],
+        },
+        # exec: Triton and Inductor load what they compile there
+        tmpfs("/tmp", limits.tmp, "1777", "exec", "nodev"),  # noqa: S108
+        tmpfs("/input", 1 << 16, "755", "nodev", "noexec"),
+        tmpfs(str(WORKSPACE), limits.workspace, "700", "exec", "nodev", owned=True),
+        *(_bind(source, target) for source, target in box.mounts),
+        *(_bind(source, target) for source, target in (box.driver.mounts() if box.driver else ())),
+        _bind(spec.submission, SUBMISSION),
+        *(_bind(m.source, m.target) for m in spec.mounts),
+    ]
+
+
+def _bind(source: Path, target: PurePosixPath) -> dict[str, Any]:
+    return {
+        "destination": str(target),
+        "type": "bind",
+        "source": str(source),
+        "options": ["rbind", "rprivate", "ro", "nosuid", "nodev"],
+    }
+
+
+def _linux(spec: RunSpec, box: Box) -> dict[str, Any]:
+    linux: dict[str, Any] = {
+        "namespaces": [{"type": kind} for kind in ("pid", "ipc", "uts", "mount", "network")],
+        "seccomp": seccomp.section(),
+        "maskedPaths": list(MASKED),
+        "readonlyPaths": list(READ_ONLY),
+    }
+    if box.rootless_ids:
+        uid, gid = box.rootless_ids
+        linux["namespaces"].append({"type": "user"})
+        linux["uidMappings"] = [{"containerID": 0, "hostID": uid, "size": 1}]
+        linux["gidMappings"] = [{"containerID": 0, "hostID": gid, "size": 1}]
+    devices = box.driver.devices if box.driver is not None else ()
+    if devices:
+        linux["devices"] = [
+            {"path": f"/dev/{d.name}", "type": "c", "major": d.major, "minor": d.minor, "fileMode": 0o666}
+            for d in devices
+        ]
+    if box.cgroup is not None:
+        memory: dict[str, int] = {"limit": spec.limits.memory}
+        if box.swap_limit:
+            memory["swap"] = spec.limits.memory
+        linux["cgroupsPath"] = box.cgroup
+        linux["resources"] = {
+            "memory": memory,
+            "pids": {"limit": spec.limits.pids},
+            "devices": [
+                {"allow": False, "access": "rwm"},
+                *(
+                    {"allow": True, "type": "c", "major": d.major, "minor": d.minor, "access": "rw"}
+                    for d in devices
+                ),
+            ],
+        }
+    return linux

@@ -1,0 +1,118 @@
+"""
+How fast the GPUs of a run are, measured by a guest of the kit's own before the submission's. Judges nothing.
+
+The figures tell machines apart: two boxes with the same model of GPU need not be equally fast.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from kit.core.errors import KitError, SchemaError
+from kit.core.schema import parse_json
+from kit.sandbox.runtime.port import Guest, Runtime
+from kit.sandbox.supervise import Watch, supervise
+from kit.values.deadlines import Deadlines
+from kit.values.log import Grammar, read_pieces
+from kit.values.run_result import RunStatus, Stream
+from kit.values.run_spec import MIB, Mount, RunSpec
+
+SCRIPT = Path(__file__).resolve().parent.parent / "guest" / "probe.py"
+TARGET = PurePosixPath("/input/probe.py")
+WITHIN_S = 60.0
+"""On eight GPUs it takes a third of that."""
+DEADLINES = Deadlines(
+    start_s=WITHIN_S, warmup_s=WITHIN_S, stall_s=WITHIN_S, teardown_s=WITHIN_S, total_s=WITHIN_S
+)
+MOST_OUTPUT = MIB
+NAMES = re.compile(
+    r"seconds|all_reduce_gbs|gpu(?P<gpu>0|[1-9][0-9]{0,2})\.(?:matmul_bf16_tflops|copy_gbs|sm_clock_mhz"
+    r"|sm_clock_max_mhz|memory_clock_mhz|power_limit_w|temperature_c|multiprocessors)",
+    re.ASCII,
+)
+REQUIRED = ("matmul_bf16_tflops", "copy_gbs")
+"""Of every GPU."""
+MOST = 1e7
+"""No figure is as large."""
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """What was measured, or why not."""
+
+    figures: tuple[tuple[str, float], ...]
+    """Names as in `kit/guest/probe.py`, sorted."""
+    seconds: float
+    """All that it took, on the host's clock."""
+    fault: str = ""
+    """Why there are no figures; empty if there are."""
+
+
+def measure(runtime: Runtime, spec: RunSpec, python: str, scratch: Path) -> Speed:
+    """
+    Start the speed probe where the guest will run, without submission and data, and return its figures.
+
+    `python` is the interpreter as the guest sees it. A probe that fails or talks nonsense is a fault, not an
+    exception: the run may go on, unranked. Raises what the runtime's start raises.
+    """
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(dir=scratch, prefix="speed-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        nothing = folder / "nothing"
+        nothing.mkdir()
+        nothing.chmod(0o755)
+        asking = replace(
+            spec,
+            submission=nothing,
+            argv=(python, "-I", str(TARGET)) if runtime.contains else (python, "-I", str(SCRIPT)),
+            folders=(),
+            mounts=(Mount(SCRIPT, TARGET),),
+            limits=replace(spec.limits, output=MOST_OUTPUT),
+            deadlines=DEADLINES,
+        )
+
+        def start() -> Guest:
+            return runtime.start(asking, folder)
+
+        log, stamps = folder / "log", folder / "stamps"
+        result = supervise(asking, start, log, stamps, Grammar.STEP, Watch())
+        pieces = list(read_pieces(log, stamps))
+    said = [p.data for p in pieces if p.stream is Stream.STDOUT]
+    words = b"".join(p.data for p in pieces if p.stream is Stream.STDERR)[-300:].decode(errors="replace")
+    seconds = time.monotonic() - began
+    if result.status is not RunStatus.COMPLETED:
+        return Speed((), seconds, f"it did not finish: {result.reason}: {words}")
+    try:
+        return Speed(parse(b"".join(said), spec.gpus), seconds)
+    except KitError as e:
+        return Speed((), seconds, e.message)
+
+
+def parse(said: bytes, gpus: int) -> tuple[tuple[str, float], ...]:
+    """
+    Read the probe's answer: one JSON object of known names and plausible numbers, for exactly `gpus` GPUs.
+
+    Raises `SchemaError` for anything else. Whether the numbers are true is not checked.
+    """
+    found = parse_json(said, "the speed probe's answer")
+    if not isinstance(found, dict):
+        raise SchemaError("the speed probe's answer is no object")
+    figures = {name: _figure(name, value) for name, value in found.items()}
+    named = {int(m["gpu"]) for name in figures if (m := NAMES.fullmatch(name)) and m["gpu"]}
+    lacking = {f"gpu{n}.{name}" for n in range(gpus) for name in REQUIRED} - figures.keys()
+    if named != set(range(gpus)) or lacking:
+        raise SchemaError(f"the speed probe answered for {len(named)} GPUs of {gpus}")
+    return tuple(sorted(figures.items()))
+
+
+def _figure(name: str, value: Any) -> float:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not NAMES.fullmatch(name) or not number or not 0 < value < MOST:
+        raise SchemaError(f"the speed probe's answer holds what is no figure of it: {name[:64]!r}")
+    return float(value)

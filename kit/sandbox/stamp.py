@@ -1,0 +1,144 @@
+"""
+Keeping what a guest prints: raw bytes in `guest.log`, one stamp per piece in `stamps`. Judges nothing.
+
+A stamp is a JSON array on its own line: `[t_ns, "o" | "e", bytes, whole]`: host monotonic nanoseconds
+since the guest's start, the stream, the piece's length in `guest.log` (newline included), and 1 if the piece
+is a whole line. Streams are never mixed within a line. A line beyond the line limit is cut into pieces, and
+no piece of it counts as a whole line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from kit.core.store import disk_errors
+from kit.values.run_result import Stream
+from kit.values.run_spec import Limits
+
+PER_PIECE = 32
+"""Bytes of the output limit for each piece that may be stamped: a flood of empty lines is cut, too."""
+FEW_PIECES = 1024
+LETTER = {Stream.STDOUT: "o", Stream.STDERR: "e"}
+
+
+@dataclass(slots=True)
+class _Pending:
+    """What of a stream has no newline yet."""
+
+    data: bytearray
+    cut: bool = False
+    """Whether an earlier piece of this line was stored already."""
+
+
+class LogWriter:
+    """Writes the two files; `feed` gives back whole stdout lines. Raises `RunError` if the disk is full."""
+
+    def __init__(self, log: Path, stamps: Path, limits: Limits) -> None:
+        self._where = log
+        with disk_errors(log):
+            self._log = log.open("wb")
+            self._stamps = stamps.open("w", encoding="ascii")
+        self._limits = limits
+        self._pending = {stream: _Pending(bytearray()) for stream in Stream}
+        self.bytes = 0
+        """Bytes stored so far; never more than the output limit."""
+        self._pieces_left = max(FEW_PIECES, limits.output // PER_PIECE)
+        self.lines = 0
+        self.exceeded = False
+        """Whether something was left out because of the output limit."""
+        self._broken = False
+        """Whether the disk did not take it all; from then on nothing is written."""
+
+    def feed(self, stream: Stream, data: bytes, t_ns: int) -> list[bytes]:
+        """Store what arrived at `t_ns` and return the whole stdout lines that it completed, as stored."""
+        if self._broken:
+            return []
+        with self._writing():
+            return self._feed(stream, data, t_ns)
+
+    def _feed(self, stream: Stream, data: bytes, t_ns: int) -> list[bytes]:
+        pending = self._pending[stream]
+        lines: list[bytes] = []
+        *complete, rest = data.split(b"\n")
+        for part in complete:
+            pending.data += part + b"\n"
+            whole = self._shorten(stream, t_ns) and not pending.cut
+            piece = bytes(pending.data)
+            stored = self._store(stream, piece, t_ns, whole)
+            if stored and whole and stream is Stream.STDOUT:
+                lines.append(piece)
+            pending.data.clear()
+            pending.cut = False
+        pending.data += rest
+        self._shorten(stream, t_ns)
+        return lines
+
+    def _shorten(self, stream: Stream, t_ns: int) -> bool:
+        """Store full pieces of an overlong line; tell whether the line still is in one piece."""
+        pending = self._pending[stream]
+        limit = self._limits.line
+        fits = True
+        while len(pending.data) > limit:
+            self._store(stream, bytes(pending.data[:limit]), t_ns, whole=False)
+            del pending.data[:limit]
+            pending.cut = True
+            fits = False
+        return fits
+
+    def _store(self, stream: Stream, piece: bytes, t_ns: int, whole: bool) -> bool:
+        room = self._limits.output - self.bytes
+        self._pieces_left -= 1
+        if len(piece) > room or self._pieces_left < 0:
+            room = room if self._pieces_left >= 0 else 0
+            self.exceeded = True
+            piece, whole = piece[:room], False
+        if piece:
+            self._log.write(piece)
+            self._stamps.write(f'[{t_ns},"{LETTER[stream]}",{len(piece)},{int(whole)}]\n')
+            self.bytes += len(piece)
+            self.lines += whole
+        return not self.exceeded
+
+    def flush(self) -> None:
+        """Hand what was stored to the operating system, so that it outlives this process."""
+        if not self._broken:
+            with self._writing():
+                self._log.flush()
+                self._stamps.flush()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Say once that the disk is full: who is told must still be able to end the guest, and listen."""
+        try:
+            with disk_errors(self._where):
+                yield
+        except BaseException:
+            self._broken = True
+            raise
+
+    def finish(self, t_ns: int) -> None:
+        """Store what has no newline, as a piece that is no whole line."""
+        if self._broken:
+            return
+        with self._writing():
+            for stream, pending in self._pending.items():
+                if pending.data:
+                    self._store(stream, bytes(pending.data), t_ns, whole=False)
+                    pending.data.clear()
+        self.flush()
+
+    def __enter__(self) -> LogWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for file in (self._log, self._stamps):
+            with contextlib.suppress(OSError) if self._broken else self._writing(), file:
+                file.flush()
+                os.fsync(file.fileno())  # the bundle that names these bytes must not outlive them

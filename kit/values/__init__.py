@@ -1,0 +1,1 @@
+"""The values that move between rooms: what may happen in a run, how it ended, what its log says."""

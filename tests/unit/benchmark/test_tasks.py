@@ -1,0 +1,124 @@
+"""A task's folder holds what an agent needs and nothing of the record that it is to find."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kit.benchmark.hints import TASKS, HintLevel, load_markers
+from kit.benchmark.records import WorldSize, load
+from kit.benchmark.submission import load_submission
+from kit.benchmark.tasks import export, load_task, load_tasks
+from kit.core.errors import PrerequisiteError, UsageError
+from kit.core.facts import facts_root
+
+ROOT = facts_root()
+SCRIPT = "print('a stand-in for the start script')\n"
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Path:
+    folder = tmp_path / "script"
+    folder.mkdir()
+    (folder / "train_gpt2.py").write_text(SCRIPT)
+    (folder / "run.toml").write_text("args = []\n")
+    return folder
+
+
+def test_the_tasks_are_the_19_that_have_something_to_find() -> None:
+    tasks = load_tasks(ROOT)
+    assert [t.number for t in tasks] == [1, 2, 3, 4, 5, *range(7, 21)]
+    for task in tasks:
+        assert task.target.number == task.number + 1 == task.start.next_record
+        assert task.start.no_task is None
+        assert task.gap_ms > 0
+    assert load(ROOT / "records", 6).no_task
+
+
+def test_the_noise_of_a_task_is_that_of_its_two_records() -> None:
+    # By hand: sqrt(2337.85^2 + 6700.25^2) / 8492.
+    assert load_task(ROOT, 15).noise == pytest.approx(0.8357, abs=1e-4)
+
+
+@pytest.mark.parametrize("number", [0, 6, 21])
+def test_what_is_no_task_is_refused_with_the_reason(number: int) -> None:
+    with pytest.raises(UsageError) as refusal:
+        load_task(ROOT, number)
+    assert "6 -> 7" in refusal.value.hint
+
+
+@pytest.mark.parametrize("number", TASKS)
+def test_without_hints_the_handout_tells_nothing_of_the_target(
+    number: int, script: Path, tmp_path: Path
+) -> None:
+    made = export(ROOT, number, (HintLevel.NONE,), script, tmp_path / "out")
+    assert made.files == ("TASK.md", "run.toml", "train_gpt2.py")
+    text = (made.folder / "TASK.md").read_text()
+    target = load_task(ROOT, number).target
+    marker = next(m for m in load_markers(ROOT) if m.record == target.number)
+    told = [word for word in (*marker.words, *marker.evidence) if word.lower() in text.lower()]
+    assert told == []
+    figures = (
+        f"record {target.number}",
+        target.title,
+        f"{target.retimed_ms}",
+        f"{target.official_s / 60:g} min",
+    )
+    assert [f for f in figures if f in text] == []
+    assert target.script.files[0].sha256 not in text
+
+
+@pytest.mark.parametrize("number", TASKS)
+def test_the_handout_states_the_terms_of_its_record(number: int, script: Path, tmp_path: Path) -> None:
+    made = export(ROOT, number, (), script, tmp_path / "out")
+    text = (made.folder / "TASK.md").read_text()
+    start = load_task(ROOT, number).start
+    assert f"record {number} of the NanoGPT speedrun" in text
+    assert f"{start.train_shards} training shards" in text
+    assert f"PyTorch {start.era.removeprefix('torch-')}," in text
+    assert f"{start.val_tokens:,}" in text
+    assert "3.28" in text
+    assert "60 minutes" in text
+    assert max(map(len, text.splitlines())) <= 110
+    assert "{" not in text
+
+
+def test_hints_are_the_chosen_ones_once_each(script: Path, tmp_path: Path) -> None:
+    levels = (HintLevel.PAPER, HintLevel.PSEUDOCODE, HintLevel.PAPER)
+    made = export(ROOT, 1, levels, script, tmp_path / "out")
+    assert made.files == ("TASK.md", "hints/1-pseudocode.md", "hints/3-paper.md", "run.toml", "train_gpt2.py")
+    assert (made.folder / "hints/3-paper.md").read_bytes() == (ROOT / "hints/01/3-paper.md").read_bytes()
+    text = (made.folder / "TASK.md").read_text()
+    assert "hints/1-pseudocode.md" in text
+    assert "hints/2-description.md" not in text
+
+
+def test_the_folder_without_its_text_is_a_submission_with_the_script(script: Path, tmp_path: Path) -> None:
+    made = export(ROOT, 4, (), script, tmp_path / "deep" / "out")
+    (made.folder / "TASK.md").unlink()
+    assert load_submission(made.folder).digest == load_submission(script).digest
+
+
+def test_an_absent_hint_leaves_no_folder(script: Path, tmp_path: Path) -> None:
+    facts = tmp_path / "facts"
+    facts.mkdir()
+    (facts / "records").symlink_to(ROOT / "records")
+    with pytest.raises(PrerequisiteError, match="no hint of level 2"):
+        export(facts, 4, (HintLevel.DESCRIPTION,), script, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+
+
+def test_a_folder_in_use_is_left_alone(script: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "mine.txt").write_text("keep")
+    with pytest.raises(UsageError, match="not an empty folder"):
+        export(ROOT, 4, (), script, out)
+    assert [p.name for p in out.iterdir()] == ["mine.txt"]
+
+
+def test_every_start_record_runs_as_it_is_on_8_gpus() -> None:
+    assert all(t.start.world_size.keeps_the_record(8) for t in load_tasks(ROOT))
+    assert load(ROOT / "records", 1).world_size is WorldSize.EXACTLY_8

@@ -1,0 +1,38 @@
+"""`doctor` says about GPUs what a full run would say, before anything is fetched. All GPUs here are fake."""
+
+from __future__ import annotations
+
+from fake_gpus import fake_inventory, fake_sources
+
+from kit.core.errors import PrerequisiteError
+from kit.core.store import Store
+from kit.diagnose.doctor import Health, _disk, gpus
+from kit.gpu.nvml import NOTHING, Fabric
+
+
+def test_eight_h100s_are_well():
+    found = gpus(fake_sources(fake_inventory()))
+    assert found.health is Health.OK
+    assert found.detail == "8 x NVIDIA H100 80GB HBM3, driver 550.54.15"
+
+
+def test_a_machine_without_gpus_is_told_what_it_can_do():
+    found = gpus(fake_sources(NOTHING))
+    assert found.health is Health.MISSING and "smoke profile" in found.detail
+
+
+def test_what_would_refuse_a_run_is_told_with_its_fix():
+    found = gpus(fake_sources(fake_inventory(fabric=Fabric.PENDING)))
+    assert found.health is Health.MISSING
+    assert "links between the GPUs" in found.detail and "fabricmanager" in found.fix
+
+
+def test_a_driver_that_cannot_be_asked_is_told_with_its_fix():
+    found = gpus(fake_sources(PrerequisiteError("it does not answer", "reboot")))
+    assert (found.health, found.detail, found.fix) == (Health.MISSING, "it does not answer", "reboot")
+
+
+def test_a_store_that_cannot_be_made_is_broken_and_does_not_end_the_examination(tmp_path):
+    (tmp_path / "file").touch()
+    found = _disk(Store(tmp_path / "file"), fix=False)
+    assert found.health is Health.BROKEN and "--store" in found.fix

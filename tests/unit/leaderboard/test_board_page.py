@@ -1,0 +1,324 @@
+"""The board counts what counts, says who reproduced what, keeps retractions, and loads nothing."""
+
+import base64
+import hashlib
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+pytest.importorskip("scipy")
+
+from kit.audit.baseline import EXCESS, EXCESS_FIGURE, WARMUP
+from kit.benchmark.tasks import load_task, load_tasks
+from kit.cli import run as speedrun
+from kit.core.digest import sha256_file
+from kit.core.facts import facts_root
+from kit.leaderboard.page.page import render, write_site
+from kit.leaderboard.page.plots import Dot, Line, dots_plot, lines_plot
+from kit.leaderboard.page.rank import rank
+from kit.leaderboard.submit.check import check
+from kit.leaderboard.submit.entry import Entry, Retraction, lay_out
+from kit.leaderboard.submit.series import lay_out_series, whole_series
+from kit.result.appraisal.trust import Tier
+from kit.result.keys import Trusted
+from kit.result.predicate import Audit, AuditCheck, Outcome, Profile, Reproduces, Series, Severity
+from kit.result.verify import open_bundle
+from kit.series.record import Arm, Rule, SeriesPlan, Slot, close, new_series_id, opened
+
+TASKS = load_tasks(facts_root())
+SCRIPT = b"# a candidate\n"
+
+
+@pytest.fixture
+def board(tmp_path, press):
+    """A repository that can be filled and looked at."""
+    other = press.MAKE.test_only_key("other")
+
+    class Repository:
+        root = tmp_path / "board"
+        trusted = Trusted((press.MAKE.SIGNER.public, other.public))
+
+        def add(self, number, share=0.5, entry=None, signer=press.MAKE.SIGNER, task=3, **fields):
+            found = load_task(facts_root(), task)
+            time_ms = round(found.start.retimed_ms - share * found.gap_ms)
+            given = {"record": task, "next_record": found.target.number, "time_ms": time_ms, **fields}
+            folder = press.press(tmp_path / "runs", press.Sample(number, **given), signer)
+            lay_out(open_bundle(folder, self.trusted), entry or Entry("an-agent"), self.root)
+            return folder
+
+        def repeat(self, first, number, signer=other, **fields):
+            found = open_bundle(first, self.trusted)
+            named = Reproduces(found.predicate.run.id, found.key_id, sha256_file(found.path))
+            script = (first / "submission" / "train_gpt2.py").read_bytes()
+            extra = (("reproduces", named),)
+            return self.add(number, entry=Entry("rerun"), signer=signer, script=script, extra=extra, **fields)
+
+        def series(self, first, made, runs=None, entry=None, end=True):
+            """Run a series of which `made` candidates were made, and submit it whole."""
+            entry, runs = entry or Entry("an-agent"), runs or made
+            slots = tuple(
+                Slot(f"r03-20260101T000000Z-{n:08x}", f"{n:032x}", Arm.CANDIDATE, press.tree_of(SCRIPT))
+                for n in range(first, first + runs)
+            )
+            plan = SeriesPlan(
+                new_series_id(3), "2026-01-01T00:00:00.000+00:00", 3, Profile.FULL, Rule.ALL_RUNS, slots
+            )
+            found = load_task(facts_root(), 3)
+            time_ms = round(found.start.retimed_ms - 0.6 * found.gap_ms)
+            with opened(tmp_path / "runs", plan, press.MAKE.SIGNER) as (where, digest):
+                extra = (("series", Series(plan.id, digest)),)
+                for n in range(first, first + made):
+                    sample = press.Sample(n, script=SCRIPT, time_ms=time_ms, extra=extra)
+                    press.press(tmp_path / "runs", sample)
+                if end:
+                    close(where, plan, press.MAKE.SIGNER, "cancelled")
+            lay_out_series(where, *whole_series(where, self.trusted), entry, self.root)
+
+        def rank(self):
+            return rank(check(self.root, self.trusted), facts_root(), TASKS)
+
+    return Repository()
+
+
+def test_every_accepted_run_counts_the_failed_ones_as_0(board):
+    board.add(1, share=0.6)
+    board.add(2, share=0.4, final_loss=3.2801)
+    (group,) = board.rank().groups
+    assert group.score.mean == pytest.approx(0.3, abs=1e-3)
+    assert (group.score.reached, len(group.results)) == (1, 2)
+
+
+def test_a_run_that_was_reserved_and_never_started_counts_as_0(board):
+    board.series(1, made=2, runs=4)
+    (group,) = board.rank().groups
+    assert group.score.mean == pytest.approx(0.3, abs=1e-3)
+    assert (group.score.reached, len(group.score.runs), group.reserved, group.chosen) == (2, 4, 4, 0)
+
+
+def test_the_page_publishes_how_many_runs_were_reserved_and_how_many_were_chosen(board):
+    board.series(1, made=2)
+    board.series(10, made=0, runs=5, end=False)
+    board.add(20)
+    text = render(board.rank(), "Board", len(TASKS))
+    assert "7 reserved in 2 series" in text and "1 not in a series" in text
+    assert "goes on" in text and "5 candidate" in text
+
+
+def test_a_series_of_which_nothing_started_is_listed_and_counts_once_there_is_a_result(board):
+    board.series(1, made=0, runs=2)
+    text = render(board.rank(), "Board", len(TASKS))
+    assert board.rank().groups == () and "2 never started" in text
+    board.add(5)
+    assert [g.score.mean for g in board.rank().groups] == [pytest.approx(0.5 / 3, abs=1e-3)]
+
+
+def test_a_retracted_series_is_listed_as_that_and_scores_nothing(board):
+    gone = Entry("an-agent", retracted=Retraction("2026-02-01", "another GPU"))
+    board.series(1, made=1, runs=2, entry=gone)
+    (group,) = board.rank().groups
+    assert group.score is None
+    assert "retracted on 2026-02-01: another GPU" in render(board.rank(), "Board", len(TASKS))
+
+
+def test_what_a_run_needed_outside_its_clock_counts_and_is_shown(board):
+    gap = load_task(facts_root(), 3).gap_ms
+    check = AuditCheck(EXCESS.id, Severity.WARNING, Outcome.PASSED, "x", ((EXCESS_FIGURE, 0.1 * gap / 1000),))
+    bounded = AuditCheck(WARMUP.id, Severity.FATAL, Outcome.PASSED, "x", ())
+    board.add(1, share=0.5, extra=(("audit", Audit((check, bounded))),))
+    (group,) = board.rank().groups
+    assert group.score.mean == pytest.approx(0.4, abs=1e-3)
+    assert "outside its clock" in render(board.rank(), "Board", len(TASKS))
+
+
+def test_an_interleaved_series_is_scored_between_its_own_arms_with_what_it_needs_outside_its_clock(
+    board, press, tmp_path, monkeypatch
+):
+    scripts = {Arm.START: b"# 3\n", Arm.TARGET: b"# 4\n", Arm.CANDIDATE: SCRIPT}
+    own = {3: scripts[Arm.START], 4: scripts[Arm.TARGET]}
+    for place in ("kit.series.papers", "kit.score.rows"):
+        monkeypatch.setattr(f"{place}.own_digest", lambda r: press.tree_of(own.get(r.number, b"?")))
+    times = {Arm.START: 9_000, Arm.TARGET: 5_000, Arm.CANDIDATE: 6_000}
+    arms = 2 * tuple(times)
+    ids = {n: f"r{4 if arm is Arm.TARGET else 3:02d}-20260101T000000Z-{n:08x}" for n, arm in enumerate(arms)}
+    slots = tuple(Slot(ids[n], f"{n:032x}", arm, press.tree_of(scripts[arm])) for n, arm in enumerate(arms))
+    created = "2026-01-01T00:00:00.000+00:00"
+    plan = SeriesPlan(new_series_id(3), created, 3, Profile.FULL, Rule.ALL_RUNS, slots)
+    with opened(tmp_path / "runs", plan, press.MAKE.SIGNER) as (where, digest):
+        for n, arm in enumerate(arms):
+            sample = press.Sample(
+                n, script=scripts[arm], time_ms=times[arm] + n, late_s=1.0 if arm is Arm.CANDIDATE else 0.0,
+                extra=(("series", Series(plan.id, digest)),),
+                **({"record": 4, "next_record": 5} if arm is Arm.TARGET else {}),
+            )  # fmt: skip
+            press.press(tmp_path / "runs", sample)
+        close(where, plan, press.MAKE.SIGNER, "all runs were made")
+    lay_out_series(where, *whole_series(where, board.trusted), Entry("an-agent"), board.root)
+    (group,) = board.rank().groups
+    assert [r.time.excess for r in group.results] == [1000.0, 1000.0]
+    assert group.score.kinds == ("same-machine",)
+    assert group.score.mean == pytest.approx((9_000 - 7_000) / (9_000 - 5_000), abs=1e-3)
+    assert {g.task for g in board.rank().baselines} == {3, 4}
+
+
+def test_what_was_not_accepted_is_listed_with_its_reasons_and_has_no_score(board, press):
+    board.add(1)
+    board.add(2, profile=Profile.SMOKE)
+    board.add(3, signer=press.MAKE.STRANGER, entry=Entry("stranger"))
+    found = board.rank()
+    assert [len(g.results) for g in found.groups] == [1]
+    reasons = {r.where.split("/")[2]: " ".join(r.reasons) for r in found.refused}
+    assert "smoke" in reasons["an-agent"] and "not trusted" in reasons["stranger"]
+
+
+def test_a_retracted_run_stays_listed_without_a_score(board):
+    board.add(1, share=0.2)
+    board.add(2, share=0.9, entry=Entry("an-agent", retracted=Retraction("2026-02-01", "a leak")))
+    (group,) = board.rank().groups
+    assert group.score.mean == pytest.approx(0.2, abs=1e-3)
+    assert [r.submitted.entry.retracted is not None for r in group.results] == [False, True]
+    text = render(board.rank(), "Board", len(TASKS))
+    assert "<b>retracted</b> on 2026-02-01: a leak" in text
+
+
+def test_only_a_rerun_under_another_trusted_key_that_agrees_makes_reproduced(board, press):
+    first = board.add(1)
+    assert board.rank().groups[0].results[0].reproduced_by == ()
+    board.repeat(first, 2, signer=press.MAKE.SIGNER)
+    assert board.rank().groups[0].results[0].reproduced_by == ()
+    board.repeat(first, 3)
+    (group,) = board.rank().groups
+    assert len(group.results[0].reproduced_by) == 1
+    assert "reproduced: 1 of 1" in render(board.rank(), "Board", len(TASKS))
+
+
+def test_a_rerun_that_disagrees_is_shown_too(board):
+    board.repeat(board.add(1), 2, final_loss=3.2901)
+    (group,) = board.rank().groups
+    assert group.results[0].reproduced_by == () and len(group.results[0].contradicted_by) == 1
+    assert "rerun disagrees: 1" in render(board.rank(), "Board", len(TASKS))
+
+
+def test_a_rerun_is_evidence_and_not_a_run_of_its_own(board):
+    board.repeat(board.add(1), 2)
+    assert [g.agent for g in board.rank().groups] == ["an-agent"]
+
+
+def test_a_groups_tier_is_the_lowest_of_its_runs(board):
+    board.add(1, tier="canary + held-out")
+    assert board.rank().groups[0].tier is Tier.CANARY_HELD_OUT
+    board.add(2, tier="screened")
+    assert board.rank().groups[0].tier is Tier.SCREENED
+
+
+def test_agents_models_and_hints_are_compared_apart(board):
+    for number, entry in enumerate(
+        (Entry("a"), Entry("a", "m"), Entry("a", "m", (1,)), Entry("b", "m", (1,)))
+    ):
+        board.add(number, entry=entry, share=0.1 * number)
+    found = board.rank()
+    assert len(found.groups) == len(found.overall) == 4
+    assert [g.score.mean for g in found.groups] == sorted((g.score.mean for g in found.groups), reverse=True)
+
+
+class Page(HTMLParser):
+    """What a page would load, and whether its tags fit."""
+
+    VOID = frozenset({"meta", "br", "input", "link", "img"})
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.links, self.loads, self.tags = [], [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        if tag not in self.VOID:
+            self.open.append(tag)
+        named = dict(attrs)
+        self.links += [named["href"]] if "href" in named else []
+        self.loads += [named[k] for k in ("src", "srcset", "data", "action") if k in named]
+        assert not [name for name in named if name.startswith("on") or name == "style"]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)> @SCRIPT@"
+
+
+def test_the_page_is_whole_loads_nothing_and_escapes_what_others_wrote(board):
+    gone = Retraction("2026-02-01", HOSTILE)
+    board.add(1, entry=Entry("a", HOSTILE[:100], (1,), HOSTILE, "https://example.org/'><script>x"))
+    board.add(2, entry=Entry("b", None, (), HOSTILE, None, gone), share=0.3)
+    board.add(3, profile=Profile.SMOKE)
+    text = render(board.rank(), HOSTILE, len(TASKS))
+    page = Page()
+    page.feed(text)
+    page.close()
+    assert page.open == [] and page.loads == []
+    assert page.tags.count("script") == 1 and "img" not in page.tags
+    assert all(link.startswith(("bundles/", "https://example.org/")) for link in page.links)
+    assert text.count("<script>") == 1
+
+
+def test_the_policy_of_the_page_allows_its_own_script_and_no_other(board):
+    board.add(1)
+    text = render(board.rank(), "Board", len(TASKS))
+    script = re.search(r"<script>(.*)</script>", text, re.DOTALL)[1]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in text
+    assert "default-src 'none'" in text
+
+
+def test_without_a_script_everything_is_there_but_the_controls(board):
+    board.add(1)
+    text = render(board.rank(), "Board", len(TASKS))
+    assert '<div id="tools" hidden>' in text
+    assert "0.500" in text and "<svg" in text
+
+
+def test_an_empty_board_says_so(board):
+    (board.root / "submissions").mkdir(parents=True)
+    assert "No result has been accepted yet." in render(board.rank(), "Board", len(TASKS))
+
+
+def test_the_site_has_every_bundle_that_the_page_links_to_and_the_same_bytes_twice(board, tmp_path):
+    board.add(1)
+    board.add(2, entry=Entry("b"))
+    page = write_site(board.rank(), tmp_path / "site", "Board", len(TASKS))
+    before = page.read_bytes()
+    links = re.findall(r'href="(bundles/[^"]+)"', before.decode())
+    assert len(links) == 2
+    for link in links:
+        assert open_bundle(
+            page.parent / link,
+            board.trusted,
+            bundle_only=True,
+        ).trusted
+    assert write_site(board.rank(), tmp_path / "site", "Board", len(TASKS)).read_bytes() == before
+
+
+def test_a_curve_is_cut_where_it_enters_the_plot():
+    plot = lines_plot([Line("a", ((0, 10.8), (10, 6.0), (20, 3.5), (30, 3.28)), 0)], "s", "nats", 3.28)
+    points = [tuple(map(float, p.split(","))) for p in re.search(r'points="([^"]+)"', plot)[1].split()]
+    assert len(points) == 3
+    assert points == sorted(points)
+    assert lines_plot([Line("a", (), 0)], "s", "nats", 3.28) == ""
+
+
+def test_an_interval_that_has_no_end_is_not_drawn():
+    plot = dots_plot([Dot("task 3", "a", 0.5, float("-inf"), float("inf"), 1)], "FSR")
+    assert plot.count("<circle") == 1 and "inf" not in plot
+    assert dots_plot([Dot("task 3", "a", float("nan"), None, None, 1)], "FSR") == ""
+
+
+def test_the_command_writes_the_page(board, press, tmp_path, capsys):
+    board.add(1)
+    keys = tmp_path / "keys"
+    keys.mkdir()
+    (keys / "a.pem").write_bytes(press.MAKE.SIGNER.public.pem)
+    site = tmp_path / "site"
+    assert speedrun(["report", str(board.root), "--out", str(site), "--keys", str(keys), "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert row["fsr"] == pytest.approx(0.5, abs=1e-3) and (site / "index.html").is_file()

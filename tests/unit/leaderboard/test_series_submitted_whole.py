@@ -1,0 +1,295 @@
+"""A series is submitted whole: whoever picks its best runs is refused, whatever he does with the others."""
+
+import json
+import shutil
+
+import pytest
+
+from kit.cli import run as speedrun
+from kit.core.errors import DigestMismatch, PrerequisiteError
+from kit.leaderboard.submit.check import check
+from kit.leaderboard.submit.entry import Entry, lay_out
+from kit.leaderboard.submit.finding import Rule as Breach
+from kit.leaderboard.submit.series import lay_out_series, whole_series
+from kit.result.keys import Trusted
+from kit.result.predicate import Profile, Series
+from kit.result.verify import open_bundle
+from kit.series.record import Arm, Rule, SeriesPlan, Slot, close, new_series_id, opened
+
+SCRIPTS = {arm: f"# {arm}\n".encode() for arm in Arm}
+INTERLEAVED = (Arm.START, Arm.TARGET, Arm.CANDIDATE) * 2
+
+
+@pytest.fixture(autouse=True)
+def own_scripts(monkeypatch, press):
+    """Let the arms' scripts be those of records 3 and 4; the true ones are upstream's and not here."""
+    of = {3: SCRIPTS[Arm.START], 4: SCRIPTS[Arm.TARGET]}
+    monkeypatch.setattr("kit.series.papers.own_digest", lambda record: press.tree_of(of[record.number]))
+
+
+@pytest.fixture
+def ran(tmp_path, press):
+    """Print a series into `runs` and return its folder."""
+
+    def run(arms=(Arm.CANDIDATE,) * 3, first=0, started=None, end=True, signer=None, start=3, **fields):
+        signer = signer or press.MAKE.SIGNER
+        numbers = range(first, first + len(arms))
+        slots = tuple(
+            Slot(f"r{4 if a is Arm.TARGET else 3:02d}-20260101T000000Z-{n:08x}", f"{n:032x}", a,
+                 press.tree_of(SCRIPTS[a]))
+            for n, a in zip(numbers, arms, strict=True)
+        )  # fmt: skip
+        plan = SeriesPlan(
+            new_series_id(start), "2026-01-01T00:00:00.000+00:00", start, Profile.FULL, Rule.ALL_RUNS, slots
+        )
+        with opened(tmp_path / "runs", plan, signer) as (where, digest):
+            for n, slot in list(zip(numbers, slots, strict=True))[:started]:
+                record = {"record": 4, "next_record": 5} if slot.arm is Arm.TARGET else {}
+                extra = (("series", Series(plan.id, digest)),)
+                sample = press.Sample(n, script=SCRIPTS[slot.arm], extra=extra, **{**record, **fields})
+                press.press(tmp_path / "runs", sample, signer)
+            if end:
+                close(where, plan, signer, "all runs were made")
+        return where
+
+    return run
+
+
+@pytest.fixture
+def board(tmp_path, ran, trusted):
+    """Submit a series and return the repository and the folders of its runs, sorted, and its own."""
+    root = tmp_path / "board"
+
+    def make(entry=None, **fields):
+        where = ran(**fields)
+        papers, runs = whole_series(where, trusted)
+        files = lay_out_series(where, papers, runs, entry or Entry("an-agent"), root)
+        places = sorted({(root / f).parent for f in files if f.endswith(("result.json", "plan.json"))})
+        own = next(p for p in places if (p / "plan.json").exists())
+        return root, [p for p in places if p != own], own
+
+    return make
+
+
+def of_series(checked):
+    return {f.where.rsplit("/", 1)[-1]: f.message for f in checked.findings if f.rule is Breach.SERIES}
+
+
+def test_a_whole_series_is_accepted_with_all_its_arms(board, trusted):
+    root, runs, own = board(arms=INTERLEAVED)
+    checked = check(root, trusted)
+    assert checked.findings == () and checked.exit_code == 0
+    assert [s.where for s in checked.series] == [own]
+    assert sorted(s.where for s in checked.accepted) == runs and len(runs) == 6
+    assert {p.parts[-3] for p in runs} == {"03", "04"} and own.parts[-3] == "03"
+
+
+def test_one_run_that_is_left_out_keeps_all_others_out(board, trusted):
+    root, runs, own = board()
+    shutil.rmtree(runs[1])
+    checked = check(root, trusted)
+    assert checked.accepted == () and checked.series == () and checked.exit_code == 1
+    assert f"its run {runs[1].name} is not here" in of_series(checked)[own.name]
+    assert {runs[0].name, runs[2].name} < set(of_series(checked))
+
+
+def test_a_run_that_was_made_again_is_not_submitted_in_the_place_of_the_first(ran, press, trusted, tmp_path):
+    where = ran()
+    first = min(p for p in where.parent.iterdir() if p.name.startswith("r03-"))
+    series = open_bundle(first, trusted).predicate.series
+    shutil.rmtree(first)
+    sample = press.Sample(0, script=SCRIPTS[Arm.CANDIDATE], final_loss=3.1, extra=(("series", series),))
+    assert press.press(where.parent, sample) == first
+    with pytest.raises(DigestMismatch, match=f"{first.name}/result.json is not the bundle that the series'"):
+        whole_series(where, trusted)
+
+
+def test_a_slow_baseline_cannot_be_left_out_either(board, trusted):
+    root, runs, own = board(arms=INTERLEAVED)
+    start = next(p for p in runs if (p / "submission" / "train_gpt2.py").read_bytes() == SCRIPTS[Arm.START])
+    shutil.rmtree(start)
+    checked = check(root, trusted)
+    assert checked.accepted == () and start.name in of_series(checked)[own.name]
+
+
+def test_a_slower_script_in_place_of_the_start_records_is_refused(board, trusted, monkeypatch, press):
+    root, runs, own = board(arms=INTERLEAVED)
+    monkeypatch.setattr("kit.series.papers.own_digest", lambda record: press.tree_of(b"# upstream's"))
+    checked = check(root, trusted)
+    assert {f.rule for f in checked.findings if f.where.endswith(own.name)} == {Breach.INVALID}
+    assert checked.accepted == () and len(of_series(checked)) == len(runs)
+
+
+def test_a_plan_for_a_record_that_is_not_there_is_refused_alone(board, trusted):
+    root, _, good = board()
+    _, _, bad = board(arms=INTERLEAVED, started=0, end=False, start=99)
+    checked = check(root, trusted)
+    assert [f.rule for f in checked.findings] == [Breach.INVALID]
+    assert "no record 99" in checked.findings[0].message and bad.name in checked.findings[0].where
+    assert [s.where for s in checked.series] == [good]
+
+
+def test_runs_without_the_documents_of_their_series_are_refused(board, trusted):
+    root, runs, own = board()
+    shutil.rmtree(own)
+    found = of_series(check(root, trusted))
+    assert set(found) == {p.name for p in runs}
+    assert all("submit the whole series" in why for why in found.values())
+
+
+def test_a_bad_run_that_is_made_invalid_takes_the_others_with_it(board, trusted):
+    root, runs, _ = board()
+    (runs[2] / "stamps.gz").write_bytes(b"oops")
+    checked = check(root, trusted)
+    assert checked.accepted == () and checked.exit_code == 4
+    assert {p.name for p in runs[:2]} < set(of_series(checked))
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"model": "another"}, "model or hints"),
+        ({"hints": [1]}, "model or hints"),
+        ({"retracted": {"on": "2026-02-01", "reason": "slow"}}, "retracted as a whole"),
+    ],
+)
+def test_a_bad_run_cannot_be_listed_under_another_name_or_retracted_alone(board, trusted, fields, says):
+    root, runs, _ = board()
+    document = json.loads((runs[0] / "entry.json").read_bytes())
+    (runs[0] / "entry.json").write_text(json.dumps(document | fields))
+    checked = check(root, trusted)
+    assert says in of_series(checked)[runs[0].name]
+    assert checked.accepted == () and len(of_series(checked)) == 4
+
+
+def test_a_bad_run_cannot_be_given_to_another_agent(board, trusted):
+    root, runs, _ = board()
+    moved = root / "submissions" / "03" / "scapegoat" / runs[0].name
+    shutil.move(runs[0], moved)
+    document = json.loads((moved / "entry.json").read_bytes())
+    (moved / "entry.json").write_text(json.dumps(document | {"agent": "scapegoat"}))
+    checked = check(root, trusted)
+    assert checked.accepted == () and "for the agent an-agent" in of_series(checked)[moved.name]
+
+
+def test_a_whole_series_can_be_retracted(board, trusted):
+    from kit.leaderboard.submit.entry import Retraction
+
+    root, _, _ = board(entry=Entry("an-agent", retracted=Retraction("2026-02-01", "a bug")))
+    assert check(root, trusted).findings == ()
+
+
+def test_a_run_of_a_strangers_plan_does_not_fit_into_a_series(board, ran, trusted, press, tmp_path):
+    """A better run for a reserved place: same id and nonce, but not the bytes that the record binds."""
+    root, runs, _own = board()
+    body = press.MAKE.payload_of((runs[0] / "result.json").read_bytes())["predicate"]["series"]
+    shutil.rmtree(runs[0])
+    extra = (("series", Series(body["id"], body["plan_sha256"])),)
+    sample = press.Sample(0, script=SCRIPTS[Arm.CANDIDATE], final_loss=3.2, extra=extra)
+    better = press.press(tmp_path / "better", sample)
+    lay_out(open_bundle(better, trusted), Entry("an-agent"), root)
+    checked = check(root, trusted)
+    assert checked.accepted == ()
+    assert "not the bundle that the series' record binds" in of_series(checked)[runs[0].name]
+
+
+def test_documents_that_were_edited_are_refused_with_all_their_runs(board, trusted):
+    root, runs, own = board()
+    data = (own / "series.json").read_bytes()
+    (own / "series.json").write_bytes(data.replace(b'"sig":"M', b'"sig":"N', 1))
+    checked = check(root, trusted)
+    assert {f.rule for f in checked.findings if f.where.endswith(own.name)} == {Breach.INVALID}
+    assert set(of_series(checked)) == {p.name for p in runs} and checked.exit_code == 4
+
+
+def test_a_record_of_another_series_is_refused(board, ran, trusted):
+    root, _, own = board()
+    other = ran(first=20)
+    shutil.copyfile(other / "series.json", own / "series.json")
+    (finding,) = (f for f in check(root, trusted).findings if f.where.endswith(own.name))
+    assert finding.rule is Breach.INVALID and "not the record of" in finding.message
+
+
+def test_a_series_of_an_untrusted_key_keeps_its_runs_out(board, press):
+    root, _runs, own = board()
+    checked = check(root, Trusted((press.MAKE.STRANGER.public,)))
+    assert {f.rule for f in checked.findings if f.where.endswith(own.name)} == {Breach.UNTRUSTED}
+    assert checked.accepted == () and checked.exit_code == 1
+
+
+def test_the_plan_of_a_series_that_goes_on_is_accepted_and_its_runs_are_not_yet(board, ran, trusted):
+    root, _, own = board(end=False, started=2)
+    checked = check(root, trusted)
+    assert checked.findings == () and [s.where for s in checked.series] == [own]
+    assert checked.series[0].papers.ended is None
+    run = own.parents[4] / "runs" / "r03-20260101T000000Z-00000000"
+    lay_out(open_bundle(run, trusted), Entry("an-agent"), root)
+    assert "has not ended" in of_series(check(root, trusted))[run.name]
+
+
+def test_a_plan_that_was_submitted_first_is_completed_later(tmp_path, ran, press, trusted):
+    where = ran(started=0, end=False)
+    root, entry = tmp_path / "board", Entry("an-agent")
+    lay_out_series(where, *whole_series(where, trusted), entry, root)
+    assert check(root, trusted).findings == ()
+    from kit.series.record import close_lost
+
+    close_lost(tmp_path / "runs", press.MAKE.SIGNER)
+    files = lay_out_series(where, *whole_series(where, trusted), entry, root)
+    assert any(f.endswith("series.json") for f in files)
+    (series,) = check(root, trusted).series
+    assert len(series.papers.ended.not_started) == 3
+
+
+def test_the_same_series_twice_is_a_duplicate(board, trusted):
+    root, _, own = board(end=False, started=0)
+    other = root / "submissions" / "03" / "b"
+    shutil.copytree(own, other / own.name)
+    document = json.loads((own / "entry.json").read_bytes())
+    (other / own.name / "entry.json").write_text(json.dumps(document | {"agent": "b"}))
+    checked = check(root, trusted)
+    assert [f.rule for f in checked.findings] == [Breach.DUPLICATE]
+
+
+def test_files_that_have_no_place_in_a_series_are_named(board, trusted):
+    root, _, own = board(end=False, started=0)
+    (own / "notes.txt").write_text("x")
+    (own / "signer.pem").unlink()
+    found = {(f.rule, f.message) for f in check(root, trusted).findings}
+    assert found == {
+        (Breach.LAYOUT, "notes.txt has no place here"), (Breach.MISSING, "signer.pem is missing"),
+    }  # fmt: skip
+
+
+def test_the_command_submits_a_series_whole_and_not_one_run_of_it(ran, press, tmp_path, capsys):
+    where = ran(arms=INTERLEAVED)
+    keys = tmp_path / "keys"
+    keys.mkdir()
+    (keys / "signer.pem").write_bytes(press.MAKE.SIGNER.public.pem)
+    target, trust = str(tmp_path / "board"), ["--keys", str(keys)]
+    run = next(p for p in where.parent.iterdir() if p.name.startswith("r03"))
+    assert speedrun(["submit", str(run), "--agent", "a", "--to", target, *trust]) == 2
+    assert f"submit the whole series: speedrun submit {where}" in capsys.readouterr().err
+    assert speedrun(["submit", str(where), "--agent", "a", "--to", target, *trust]) == 0
+    assert capsys.readouterr().out.strip().endswith(f"submissions/03/a/{where.name}")
+    assert speedrun(["submit", "check", target, "--json", *trust]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert len(shown["accepted"]) == 6 and len(shown["series"]) == 1
+    assert speedrun(["submit", str(where), "--agent", "a", "--to", target, *trust]) == 2
+
+
+def test_a_series_without_its_signers_key_is_not_laid_out(ran, trusted, tmp_path):
+    where = ran()
+    papers, runs = whole_series(where, trusted)
+    (where / "signer.pem").unlink()
+    with pytest.raises(PrerequisiteError, match=r"signer\.pem is missing"):
+        lay_out_series(where, papers, runs, Entry("an-agent"), tmp_path / "board")
+
+
+def test_a_file_in_the_place_of_the_repository_is_named(ran, trusted, tmp_path):
+    where = ran()
+    (tmp_path / "file").touch()
+    papers, runs = whole_series(where, trusted)
+    with pytest.raises(PrerequisiteError, match=r"cannot write .*/file: it is not a folder") as e:
+        lay_out_series(where, papers, runs, Entry("an-agent"), tmp_path / "file")
+    assert "--to" in e.value.hint

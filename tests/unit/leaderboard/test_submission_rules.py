@@ -1,0 +1,329 @@
+"""A good submission is accepted; one bad one for each rule is refused with its reason, all at once."""
+
+import gzip
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from kit.cli import run as speedrun
+from kit.core.errors import IntegrityError, PrerequisiteError, RunError, SchemaError, UsageError
+from kit.leaderboard.submit import entry as entry_module
+from kit.leaderboard.submit.check import Rule, check
+from kit.leaderboard.submit.entry import Entry, Retraction, inflate, lay_out, open_submitted, read_entry
+from kit.result.predicate import Profile
+from kit.result.verify import open_bundle
+from kit.values.run_spec import RuntimeName
+
+
+def rules(root, trusted):
+    return {(f.rule, f.where.rsplit("/", 1)[-1]) for f in check(root, trusted).findings}
+
+
+def test_a_good_repository_has_no_finding(submit, trusted):
+    places = [submit(n, record=3) for n in (1, 2)] + [submit(3, record=5, next_record=6)]
+    checked = check(submit.root, trusted)
+    assert checked.findings == () and checked.exit_code == 0
+    assert sorted(s.where for s in checked.accepted) == sorted(places)
+
+
+def test_a_submission_is_small_and_its_place_says_what_it_is(submit):
+    place = submit(1)
+    assert place.relative_to(submit.root).parts[:3] == ("submissions", "03", "an-agent")
+    files = {p.relative_to(place).as_posix() for p in place.rglob("*") if p.is_file()}
+    assert files == {
+        "entry.json", "guest.log.gz", "result.json", "signer.pem", "stamps.gz", "submission/train_gpt2.py",
+    }  # fmt: skip
+    assert sum(p.stat().st_size for p in place.rglob("*")) < 64_000
+
+
+def test_laying_out_twice_gives_the_same_bytes_and_refuses_the_same_place(submit, press, trusted, tmp_path):
+    place = submit(1)
+    found = open_bundle(tmp_path / "runs" / place.name, trusted)
+    lay_out(found, Entry("an-agent"), tmp_path / "again")
+    again = tmp_path / "again" / place.relative_to(submit.root)
+    for name in ("guest.log.gz", "stamps.gz", "entry.json"):
+        assert (again / name).read_bytes() == (place / name).read_bytes()
+    with pytest.raises(UsageError, match="exists"):
+        lay_out(found, Entry("an-agent"), tmp_path / "again")
+
+
+def test_a_run_where_no_task_starts_has_no_row_and_is_told_so_unless_it_is_the_records_own(
+    submit, trusted, press, monkeypatch
+):
+    script = b"# record 6\n"
+    monkeypatch.setattr("kit.leaderboard.submit.check.own_digest", lambda record: press.tree_of(script))
+    submit(1, record=6, next_record=7, script=script)
+    submit(2, record=6, next_record=7)
+    checked = check(submit.root, trusted)
+    (finding,) = checked.findings
+    assert finding.message.startswith("record 6 starts no task: ") and finding.rule is Rule.UNRANKED
+    assert len(checked.accepted) == 1
+
+
+def test_a_run_of_a_record_that_the_kit_has_not_is_refused_alone(submit, trusted):
+    submit(1)
+    submit(2, record=22, next_record=23)
+    checked = check(submit.root, trusted)
+    assert [f.message for f in checked.findings] == ["this kit has no record 22"]
+    assert len(checked.accepted) == 1 and checked.exit_code == 1
+
+
+def append(path, data=b"\n"):
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes() + data)
+
+
+def regzip(path, change):
+    path.write_bytes(gzip.compress(change(gzip.decompress(path.read_bytes())), mtime=0))
+
+
+def set_entry(place, **fields):
+    document = json.loads((place / "entry.json").read_bytes())
+    (place / "entry.json").write_text(json.dumps(document | fields))
+
+
+FAULTS = {
+    "a file is missing": (lambda p: (p / "stamps.gz").unlink(), Rule.MISSING, "stamps.gz is missing"),
+    "the bundle is missing": (lambda p: (p / "result.json").unlink(), Rule.MISSING, "result.json"),
+    "no submission": (lambda p: shutil.rmtree(p / "submission"), Rule.MISSING, "submission is missing"),
+    "one file more": (lambda p: (p / "weights.pt").write_bytes(b"x"), Rule.LAYOUT, "weights.pt has no place"),
+    "a link": (
+        lambda p: ((p / "signer.pem").unlink(), (p / "signer.pem").symlink_to("/etc/passwd")),
+        Rule.LAYOUT,
+        "not a plain file",
+    ),
+    "an edited bundle": (lambda p: append(p / "result.json"), Rule.INVALID, "step 0"),
+    "an edited script": (lambda p: append(p / "submission/train_gpt2.py"), Rule.INVALID, "step 6"),
+    "an edited log": (
+        lambda p: regzip(p / "guest.log.gz", lambda d: d.replace(b"3.2790", b"3.1790")),
+        Rule.INVALID,
+        "step 6",
+    ),
+    "edited stamps": (lambda p: regzip(p / "stamps.gz", lambda d: d[:-9]), Rule.INVALID, "step 6"),
+    "a log that is not gzip": (
+        lambda p: (p / "guest.log.gz").write_bytes(b"plain"), Rule.INVALID, "not gzip",
+    ),
+    "a log with a tail": (lambda p: append(p / "guest.log.gz", b"tail"), Rule.INVALID, "behind its end"),
+    "a log cut short": (
+        lambda p: (p / "stamps.gz").write_bytes((p / "stamps.gz").read_bytes()[:-5]),
+        Rule.INVALID,
+        "cut short",
+    ),
+    "an unknown field": (lambda p: set_entry(p, tier="reproduced"), Rule.INVALID, "tier"),
+    "another agent": (lambda p: set_entry(p, agent="somebody-else"), Rule.LAYOUT, "by its content"),
+    "another task": (
+        lambda p: shutil.move(p, p.parents[2] / "05" / "an-agent" / p.name), Rule.LAYOUT, "by its content",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_faulty_folder_is_refused_with_its_reason_and_the_others_are_not(submit, trusted, fault):
+    (submit.root / "submissions" / "05" / "an-agent").mkdir(parents=True)
+    good, bad = submit(1), submit(2)
+    change, rule, says = FAULTS[fault]
+    change(bad)
+    checked = check(submit.root, trusted)
+    assert [(f.rule, f.where.rsplit("/", 1)[-1]) for f in checked.findings] == [(rule, bad.name)]
+    assert says in checked.findings[0].message and "/tmp/" not in checked.findings[0].message
+    assert [s.where for s in checked.accepted] == [good]
+    assert checked.exit_code == {Rule.MISSING: 3}.get(rule, 4)
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"profile": Profile.SMOKE}, "the smoke profile"),
+        ({"runtime": RuntimeName.HOST}, "the runtime host contains nothing"),
+        ({"pinned": False}, "data: unpinned"),
+    ],
+)
+def test_a_result_that_cannot_be_ranked_is_refused(submit, trusted, fields, says):
+    submit(1, **fields)
+    checked = check(submit.root, trusted)
+    assert {f.rule for f in checked.findings} == {Rule.UNRANKED}
+    assert any(says in f.message for f in checked.findings)
+    assert checked.exit_code == 1
+
+
+def test_a_run_that_missed_its_target_is_accepted_because_every_run_counts(submit, trusted):
+    place = submit(1, final_loss=3.2801)
+    checked = check(submit.root, trusted)
+    assert checked.findings == () and [s.where for s in checked.accepted] == [place]
+
+
+def test_an_untrusted_key_is_refused(submit, trusted, press):
+    bad = submit(1, signer=press.MAKE.STRANGER)
+    assert rules(submit.root, trusted) == {(Rule.UNTRUSTED, bad.name)}
+    assert check(submit.root, trusted).exit_code == 1
+
+
+def test_the_same_run_under_two_agents_is_a_duplicate(submit, trusted):
+    first = submit(1, agent="a")
+    second = first.parents[1] / "b" / first.name
+    shutil.copytree(first, second)
+    set_entry(second, agent="b")
+    checked = check(submit.root, trusted)
+    assert [(f.rule, f.where) for f in checked.findings] == [
+        (Rule.DUPLICATE, second.relative_to(submit.root).as_posix())
+    ]
+    assert [s.where for s in checked.accepted] == [first]
+
+
+def test_a_run_signed_again_under_another_id_is_a_replay(submit, trusted):
+    submit(1, log="one output")
+    second = submit(2, log="one output")
+    third = submit(3, nonce=f"{1:032x}")
+    assert rules(submit.root, trusted) == {(Rule.REPLAY, second.name), (Rule.REPLAY, third.name)}
+
+
+def test_every_fault_of_a_repository_is_found_at_once(submit, trusted, press):
+    submit(1)
+    (submit(2) / "stamps.gz").unlink()
+    append(submit(3) / "result.json")
+    submit(4, profile=Profile.SMOKE)
+    submit(5, signer=press.MAKE.STRANGER)
+    (submit.root / "submissions" / "stray.txt").write_text("x")
+    checked = check(submit.root, trusted)
+    assert {f.rule for f in checked.findings} == {
+        Rule.MISSING, Rule.INVALID, Rule.UNRANKED, Rule.UNTRUSTED, Rule.LAYOUT,
+    }  # fmt: skip
+    assert checked.exit_code == 4
+
+
+def test_links_in_place_of_folders_are_not_followed(submit, trusted, tmp_path):
+    place = submit(1)
+    (submit.root / "submissions" / "03" / "linked").symlink_to(place.parent)
+    checked = check(submit.root, trusted)
+    assert [f.rule for f in checked.findings] == [Rule.LAYOUT]
+    assert len(checked.accepted) == 1
+
+
+def test_a_repository_without_submissions_is_said_to_be_none(tmp_path, trusted):
+    with pytest.raises(PrerequisiteError, match="submissions/"):
+        check(tmp_path, trusted)
+
+
+def test_a_bomb_is_not_inflated(tmp_path, monkeypatch):
+    monkeypatch.setattr(entry_module, "MAX_PLAIN", 1000)
+    (tmp_path / "x.gz").write_bytes(gzip.compress(bytes(1_000_000)))
+    with pytest.raises(IntegrityError, match="more than 1000"):
+        inflate(tmp_path / "x.gz")
+
+
+def test_a_retraction_is_kept_with_its_reason(submit, trusted):
+    place = submit(1, entry=Entry("an-agent", retracted=Retraction("2026-02-01", "it read the val shard")))
+    assert open_submitted(place, trusted).entry.retracted == Retraction("2026-02-01", "it read the val shard")
+    assert check(submit.root, trusted).findings == ()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"capsule": "http://plain.example/x"},
+        {"capsule": "javascript:alert(1)"},
+        {"model": "line\nbreak"},
+        {"hints": (4,)},
+        {"note": "x" * 501},
+        {"retracted": Retraction("yesterday", "x")},
+    ],
+)
+def test_an_entry_of_another_form_is_never_written(fields):
+    with pytest.raises(SchemaError):
+        Entry("an-agent", **fields).to_json()
+
+
+def test_an_entry_comes_back_as_it_was(tmp_path):
+    entry = Entry(
+        "a", "a model", (1, 3), "a note", "https://example.org/x.tar", Retraction("2026-01-01", "why")
+    )
+    (tmp_path / "entry.json").write_bytes(entry.to_json())
+    assert read_entry(tmp_path / "entry.json") == entry
+
+
+@pytest.mark.parametrize("agent", ["", "Agent", "a/b", "..", "-a", "a" * 65, "a\n"])
+def test_a_name_that_is_no_folder_is_refused(submit, agent, trusted):
+    with pytest.raises((UsageError, SchemaError)):
+        submit(1, agent=agent)
+
+
+def test_the_command_submits_and_checks(tmp_path, press, capsys):
+    run = press.press(tmp_path / "runs", press.Sample(1))
+    keys = tmp_path / "keys"
+    keys.mkdir()
+    (keys / "signer.pem").write_bytes(press.MAKE.SIGNER.public.pem)
+    board = ["--keys", str(keys)]
+    target = str(tmp_path / "board")
+    assert speedrun(["submit", str(run), "--agent", "a", "--hint", "2", "--to", target, *board]) == 0
+    assert "submissions/03/a/" in capsys.readouterr().out
+    assert speedrun(["submit", "check", target, "--json", *board]) == 0
+    assert len(json.loads(capsys.readouterr().out)["accepted"]) == 1
+    assert speedrun(["submit", str(run), "--agent", "a", "--to", target, *board]) == 2
+    assert speedrun(["submit", "check", target, "--keys", str(tmp_path / "none")]) == 1
+    assert "untrusted key" in capsys.readouterr().out
+
+
+def test_an_output_that_does_not_pack_well_is_too_large_and_leaves_nothing(submit, press, trusted, tmp_path):
+    made = press.press(tmp_path / "runs", press.Sample(1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(entry_module, "MAX_GZIP", 50)
+        with pytest.raises(UsageError, match=r"guest\.log\.gz would have \d+ bytes; at most 50 are accepted"):
+            lay_out(open_bundle(made, trusted), Entry("an-agent"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["guest.log", "stamps"])
+def test_an_output_that_is_too_long_is_too_large_and_leaves_nothing(press, trusted, tmp_path, name):
+    found = open_bundle(press.press(tmp_path / "runs", press.Sample(1)), trusted)
+    size = (found.path.parent / name).stat().st_size
+    (other,) = {"guest.log", "stamps"} - {name}
+    (found.path.parent / other).write_bytes(b"")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(entry_module, "MAX_PLAIN", size - 1)
+        with pytest.raises(UsageError, match=f"{name} has more than {size - 1} bytes"):
+            lay_out(found, Entry("an-agent"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_without_its_signers_key_says_how_to_put_it_there(press, trusted, tmp_path):
+    found = open_bundle(press.press(tmp_path / "runs", press.Sample(1)), trusted)
+    key = found.path.with_name("signer.pem")
+    key.unlink()
+    with pytest.raises(PrerequisiteError, match=r"signer\.pem is missing") as refused:
+        lay_out(found, Entry("an-agent"), tmp_path / "out")
+    assert refused.value.hint.endswith(f"speedrun keys show > {key}")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_repository_of_more_folders_than_are_looked_at_is_refused_as_a_whole(submit, trusted, monkeypatch):
+    for n in range(3):
+        submit(n)
+    monkeypatch.setattr("kit.leaderboard.submit.check.MAX_RESULTS", 2)
+    with pytest.raises(PrerequisiteError, match="board holds more than 2 folders"):
+        check(submit.root, trusted)
+
+
+def test_a_disk_that_fills_up_leaves_no_half_of_a_submission(press, trusted, tmp_path, monkeypatch):
+    found = open_bundle(press.press(tmp_path / "runs", press.Sample(1)), trusted)
+    real = Path.write_bytes
+
+    def full(path, data):
+        if path.name == "stamps.gz":
+            raise OSError(28, "No space left on device", str(path))
+        return real(path, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        with pytest.raises(RunError, match="no space left on the disk of"):
+            lay_out(found, Entry("an-agent"), tmp_path / "out")
+    assert lay_out(found, Entry("an-agent"), tmp_path / "out"), "it has not been submitted yet"
+
+
+def test_a_file_in_the_place_of_the_repository_is_named(press, trusted, tmp_path):
+    found = open_bundle(press.press(tmp_path / "runs", press.Sample(1)), trusted)
+    (tmp_path / "out").touch()
+    with pytest.raises(PrerequisiteError, match=r"cannot write .*/out/submissions/.*: Not a directory") as e:
+        lay_out(found, Entry("an-agent"), tmp_path / "out")
+    assert "--to" in e.value.hint

@@ -1,0 +1,155 @@
+"""`speedrun bundle` and `speedrun keys`."""
+
+import json
+import shutil
+
+import pytest
+
+from kit.cli import run
+
+pytestmark = pytest.mark.usefixtures("home")
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    return tmp_path
+
+
+@pytest.fixture
+def signer(assets):
+    return str(assets / "signer.pem")
+
+
+def test_a_good_bundle_by_a_trusted_key_is_a_yes(assets, signer, capsys):
+    assert run(["bundle", "verify", str(assets / "good.json"), "--key", signer]) == 0
+    out = capsys.readouterr().out
+    assert "ok" in out
+    assert "unranked" in out
+
+
+def test_a_good_bundle_by_a_key_that_is_not_trusted_is_a_no_until_it_is(assets, capsys):
+    assert run(["bundle", "verify", str(assets / "good.json")]) == 1
+    said = capsys.readouterr()
+    assert "valid, but the key is not trusted" in said.out
+    assert run(said.err.split("then: speedrun ")[1].split()) == 0, "what it says to do"
+    assert run(["bundle", "verify", str(assets / "good.json")]) == 0
+
+
+def test_a_bad_bundle_is_refused_with_its_step(assets, signer, capsys):
+    assert run(["bundle", "verify", str(assets / "bad_3_payload_edited.json"), "--key", signer]) == 4
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "step 3: " in shown.err
+
+
+def test_an_absent_bundle_is_missing(home, signer):
+    assert run(["bundle", "verify", str(home / "none.json"), "--key", signer]) == 3
+
+
+def test_many_bundles_are_all_answered_and_the_worst_decides(assets, signer, home, capsys):
+    paths = [str(assets / "good.json"), str(assets / "bad_6_other_log.json"), str(home / "none.json")]
+    assert run(["bundle", "verify", *paths, "--key", signer, "--json"]) == 4
+    results = json.loads(capsys.readouterr().out)["results"]
+    assert [r["exit"] for r in results] == [0, 4, 3]
+    assert results[0]["tier"] == "screened"
+    assert results[1]["error"].startswith("step 6: ")
+
+
+def test_a_place_where_nobody_can_look_does_not_end_the_others(assets, signer, home, capsys):
+    paths = [str(home / ("x" * 300)), str(assets / "good.json")]
+    assert run(["bundle", "verify", *paths, "--key", signer, "--json"]) == 3
+    results = json.loads(capsys.readouterr().out)["results"]
+    assert [r["exit"] for r in results] == [3, 0]
+    assert results[0]["error"].startswith("cannot read ")
+
+
+def test_a_bundle_alone_needs_the_word(assets, signer, home, capsys):
+    alone = home / "result.json"
+    shutil.copy(assets / "good.json", alone)
+    assert run(["bundle", "verify", str(alone), "--key", signer]) == 4
+    assert run(["bundle", "verify", str(home), "--key", signer, "--bundle-only"]) == 0
+    assert "files beside it not checked" in capsys.readouterr().out
+
+
+def test_show_says_that_a_smoke_run_is_unranked_and_why(assets, signer, capsys):
+    assert run(["bundle", "show", str(assets / "good.json"), "--key", signer]) == 0
+    text = capsys.readouterr().out
+    for part in ("UNRANKED", "because the smoke profile", "warmup", "3.2790", "9.4 s", "contained", "tier"):
+        assert part in text
+
+
+def test_show_of_a_key_that_is_not_trusted_says_so(assets, capsys):
+    assert run(["bundle", "show", str(assets / "good.json")]) == 0
+    text = capsys.readouterr().out
+    assert "NOT TRUSTED" in text
+    assert "self-reported" in text
+
+
+def test_show_prints_nothing_of_a_bad_bundle(assets, signer, capsys):
+    assert run(["bundle", "show", str(assets / "bad_3_payload_edited.json"), "--key", signer]) == 4
+    assert capsys.readouterr().out == ""
+
+
+def test_show_as_json_holds_the_verified_predicate(assets, signer, make, capsys):
+    assert run(["bundle", "show", str(assets / "good.json"), "--key", signer, "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["predicate"] == make.payload_of((assets / "good.json").read_bytes())["predicate"]
+    assert shown["tier"] == "screened"
+
+
+def test_show_of_many_points_keeps_the_first_and_the_last(assets, make):
+    from dataclasses import replace
+
+    from kit.cli.result_text import MAX_POINTS, describe
+    from kit.result import compose
+    from kit.result.verify import Verified
+    from kit.values.log import Grammar
+    from kit.values.run_result import Point
+
+    points = tuple(Point(i, 99, 4.0 + i, i, i) for i in range(100))
+    base = make.predicate(assets)
+    predicate = replace(
+        base,
+        claims=compose.claims_of(points, Grammar.STEP),
+        observations=replace(base.observations, val_point_host_ms=compose.host_ms_of(points)),
+    )
+    statement = make.statement.Statement(predicate, make.subjects(assets))
+    text = describe(Verified(assets, statement, make.SIGNER.key_id, True, ()))
+    assert f"... {100 - MAX_POINTS} more ..." in text
+    assert "4.0000" in text
+    assert "103.0000" in text
+    assert "54.0000" not in text
+
+
+def test_the_schema_is_printed_whole(capsys):
+    assert run(["bundle", "schema"]) == 0
+    assert json.loads(capsys.readouterr().out)["$id"] == "urn:speedrun-kit:schema:result.v1"
+    assert run(["bundle", "schema", "--list"]) == 0
+    assert "result.v1" in capsys.readouterr().out.split()
+    assert run(["bundle", "schema", "none.v9"]) == 2
+
+
+def test_keys_from_generating_to_listing(home, signer, capsys):
+    assert run(["keys", "list"]) == 0
+    assert "speedrun keys generate" in capsys.readouterr().err
+    assert run(["keys", "show"]) == 3
+    capsys.readouterr()
+    assert run(["keys", "generate"]) == 0
+    key_id = capsys.readouterr().out.strip()
+    assert run(["keys", "generate"]) == 0
+    shown = capsys.readouterr()
+    assert shown.out.strip() == key_id
+    assert "already" in shown.err
+    assert run(["keys", "show"]) == 0
+    assert capsys.readouterr().out.startswith("-----BEGIN PUBLIC KEY-----\n")
+    assert run(["keys", "trust", signer]) == 0
+    capsys.readouterr()
+    assert run(["keys", "list", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)["keys"]
+    assert [(k["own"], k["key_id"] == key_id) for k in listed] == [(True, True), (False, False)]
+
+
+def test_the_key_folder_is_the_users_configuration(home):
+    assert run(["keys", "generate"]) == 0
+    assert (home / "config" / "speedrun-kit" / "keys" / "own.key").is_file()

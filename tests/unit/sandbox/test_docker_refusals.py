@@ -1,0 +1,236 @@
+"""Engines that are missing, old, silent, wrong or unwilling: each is told apart, and nothing stays behind."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from unittest.mock import Mock
+
+import pytest
+from fake_engine import VERSION, FakeEngine
+
+from kit.core.digest import Sha256
+from kit.core.errors import DigestMismatch, EngineSilent, PrerequisiteError, RunError, UsageError
+from kit.sandbox.engine import Engine, EngineName, answers
+from kit.sandbox.runtime import dockerguest, ticket
+from kit.sandbox.runtime.docker import Docker
+from kit.sandbox.runtime.dockerguest import DockerGuest
+from kit.sandbox.runtime.port import Enforcement
+from kit.sandbox.runtime.ticket import Ticket
+from kit.values.run_spec import GpuDevice, ImageRef, RunSpec, RuntimeName
+
+CONFIG, MANIFEST, OTHER = Sha256("c" * 64), Sha256("d" * 64), "sha256:" + "e" * 64
+SPEC = RunSpec(
+    run_id="r03-20261123T170000Z-00000000",
+    image=ImageRef("cpu", CONFIG, MANIFEST),
+    submission=Path("/s"),
+    argv=("true",),
+    env=(),
+)
+PODMAN = {**VERSION, "Components": [{"Name": "Podman Engine", "Version": "5.3.2"}]}
+
+
+@pytest.fixture
+def fake(tmp_path):
+    engine = FakeEngine(tmp_path)
+    engine.answers[f"GET /images/sha256:{CONFIG}/json"] = (200, {"Id": f"sha256:{CONFIG}"})
+    yield engine
+    engine.stop()
+
+
+@pytest.fixture
+def runtime(fake, tmp_path):
+    return Docker(fake.url, tmp_path / "state" / "docker")
+
+
+def connected(fake: FakeEngine, patience_s: float = 5.0):
+    return contextlib.closing(Engine(fake.url, patience_s))
+
+
+@pytest.mark.parametrize("url", ["tcp://10.0.0.1:2375", "ssh://root@host", "unix://relative", ""])
+def test_an_engine_on_another_machine_is_a_usage_error(url):
+    with pytest.raises(UsageError, match="not a unix socket"):
+        Engine(url)
+    assert not answers(url)
+
+
+def test_a_socket_that_is_not_there_or_that_nobody_serves_is_a_missing_engine(tmp_path):
+    with pytest.raises(PrerequisiteError, match="no engine answers") as missing:
+        Engine(f"unix://{tmp_path}/none.sock")
+    assert "start Docker" in missing.value.hint
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(tmp_path / "dead.sock"))
+    with pytest.raises(PrerequisiteError, match="no engine answers"):
+        Engine(f"unix://{tmp_path}/dead.sock")
+
+
+def test_an_engine_that_says_nothing_is_given_up_in_time(fake):
+    fake.delay_s = 3.0
+    began = time.monotonic()
+    assert not answers(fake.url, patience_s=0.3)
+    assert time.monotonic() - began < 2
+    fake.delay_s = 0.0
+
+
+def test_an_old_api_is_named_with_what_is_needed(fake):
+    fake.answers["GET /version"] = (200, {**VERSION, "ApiVersion": "1.40"})
+    with pytest.raises(PrerequisiteError, match=r"speaks API 1.40; the kit needs 1.41"):
+        Engine(fake.url)
+
+
+def test_an_engine_that_takes_no_second_connection_is_asked_for_no_container(
+    fake, runtime, monkeypatch, tmp_path
+):
+    connections = []
+
+    class Once(Engine):
+        def __init__(self, *arguments):
+            connections.append(self)
+            if len(connections) > 1:
+                raise PrerequisiteError("no engine answers any more")
+            super().__init__(*arguments)
+
+    monkeypatch.setattr("kit.sandbox.runtime.docker.Engine", Once)
+    fake.answers["POST /containers/create"] = (201, {"Id": "c" * 64})
+    with pytest.raises(PrerequisiteError, match="any more"):
+        runtime.start(SPEC, tmp_path)
+    assert not [path for path in fake.asked if "create" in path]
+    assert ticket.runs(runtime.state) == []
+
+
+def test_an_engine_that_stops_answering_is_silent_not_refusing(fake):
+    with connected(fake, 0.3) as engine:
+        fake.delay_s = 1.0
+        with pytest.raises(EngineSilent, match="did not answer when asked to give a sign of life"):
+            engine.ping()
+        fake.delay_s = 0.0
+
+
+def test_an_image_is_asked_for_by_digest_alone(fake):
+    with connected(fake) as engine:
+        assert engine.image_id(CONFIG, MANIFEST) == f"sha256:{CONFIG}"
+    assert not [path for path in fake.asked if "speedrun-kit" in path or "cpu" in path]
+
+
+def test_a_containerd_store_names_the_image_by_its_manifest(fake):
+    del fake.answers[f"GET /images/sha256:{CONFIG}/json"]
+    fake.answers[f"GET /images/sha256:{MANIFEST}/json"] = (200, {"Id": f"sha256:{MANIFEST}"})
+    with connected(fake) as engine:
+        assert engine.image_id(CONFIG, MANIFEST) == f"sha256:{MANIFEST}"
+
+
+def test_an_engine_that_answers_with_another_image_does_not_have_it(fake, runtime, tmp_path):
+    fake.answers[f"GET /images/sha256:{CONFIG}/json"] = (200, {"Id": OTHER})
+    with pytest.raises(PrerequisiteError, match="does not have image cpu") as missing:
+        runtime.start(SPEC, tmp_path)
+    assert missing.value.hint == "speedrun image load cpu"
+    assert not [path for path in fake.asked if "create" in path]
+
+
+def test_a_container_of_another_image_is_refused_and_removed(fake, runtime, tmp_path):
+    fake.answers["POST /containers/create"] = (201, {"Id": "c1", "Warnings": []})
+    state = {"Status": "created", "Running": False, "Pid": 0, "ExitCode": 0}
+    seen = {"Id": "c1", "Image": OTHER, "State": state, "Config": {"Labels": None}}
+    fake.answers["GET /containers/c1/json"] = (200, seen)
+    fake.answers["DELETE /containers/c1"] = (204, None)
+    with pytest.raises(DigestMismatch, match="made a container of sha256:eeee"):
+        runtime.start(SPEC, tmp_path)
+    assert "DELETE /containers/c1" in fake.asked and "POST /containers/c1/start" not in fake.asked
+    assert ticket.runs(runtime.state) == []
+
+
+def test_a_container_that_the_engine_lost_is_not_started(fake, runtime, tmp_path):
+    fake.answers["POST /containers/create"] = (201, {"Id": "c1", "Warnings": []})
+    fake.answers["DELETE /containers/c1"] = (404, {"message": "no such container"})
+    with pytest.raises(RunError, match="the engine lost the container that it made") as lost:
+        runtime.start(SPEC, tmp_path)
+    assert lost.value.hint == "see: speedrun doctor"
+    assert "POST /containers/c1/start" not in fake.asked and ticket.runs(runtime.state) == []
+
+
+@pytest.fixture
+def guest(fake, tmp_path):
+    """A guest that was made and not started."""
+    (tmp_path / "state").mkdir()
+    enforcement = Enforcement(RuntimeName.DOCKER, "20.10.24", True, "0" * 64, ())
+    slip = Ticket(tmp_path / "state", SPEC.run_id, fake.url)
+    return DockerGuest(Engine(fake.url, 0.3), "f" * 64, slip, enforcement)
+
+
+def test_a_guest_whose_engine_fell_silent_is_lost_and_says_so_once(fake, guest, tmp_path):
+    fake.delay_s = 0.6
+    guest.kill()
+    with pytest.raises(EngineSilent, match="the run was lost with its engine: the engine at unix:") as lost:
+        guest.poll()
+    assert lost.value.hint == "speedrun doctor --fix"
+    guest.close()
+    assert ticket.runs(tmp_path / "state") == [SPEC.run_id], "the ticket waits for the engine"
+
+
+def test_an_engine_that_falls_silent_at_the_end_is_said_by_close(fake, guest):
+    fake.delay_s = 0.6
+    with pytest.raises(EngineSilent, match="did not answer when asked to remove the container"):
+        guest.close()
+
+
+def test_a_process_that_is_not_the_guests_is_not_measured_where_the_kernel_gives_no_handle(
+    fake, guest, monkeypatch
+):
+    state = {"Status": "running", "Running": True, "Pid": os.getpid(), "ExitCode": 0}
+    seen = {"Id": "f" * 64, "Image": OTHER, "State": state, "Config": {"Labels": None}}
+    fake.answers[f"GET /containers/{'f' * 64}/json"] = (200, seen)
+    monkeypatch.setattr(os, "pidfd_open", Mock(side_effect=OSError(errno.EINVAL, "no first thread")))
+    monkeypatch.setattr(dockerguest.cgroup, "of_process", Mock(side_effect=AssertionError("a stranger's")))
+    guest._learn_init()
+
+
+def test_without_the_sdk_the_line_that_installs_it_is_named(fake, monkeypatch):
+    monkeypatch.setitem(sys.modules, "docker", None)
+    with pytest.raises(PrerequisiteError, match="the docker SDK is not installed") as missing:
+        Engine(fake.url)
+    assert missing.value.hint == "pip install 'speedrun-kit[docker]'"
+
+
+def test_a_refused_container_leaves_no_ticket_and_the_engines_own_words(fake, runtime, tmp_path):
+    fake.answers["POST /containers/create"] = (400, {"message": "bind source path does not exist: /s"})
+    with pytest.raises(RunError, match="would not create the container: bind source path"):
+        runtime.start(SPEC, tmp_path)
+    assert ticket.runs(runtime.state) == []
+
+
+def test_this_machines_own_files_are_no_image_for_docker(runtime, tmp_path):
+    with pytest.raises(UsageError, match="runs images alone") as refused:
+        runtime.start(replace(SPEC, image=None), tmp_path)
+    assert "runc" in refused.value.hint
+
+
+def test_a_podman_that_would_forget_the_gpus_is_refused(fake, runtime, tmp_path):
+    fake.answers["GET /version"] = (200, PODMAN)
+    spec = replace(SPEC, gpus=1, gpu_devices=(GpuDevice("GPU-0", 0),))
+    with pytest.raises(PrerequisiteError, match=r"Podman 5.3.2 would start the guest without GPUs"):
+        runtime.start(spec, tmp_path)
+
+
+def test_gpus_that_were_not_chosen_are_not_left_to_the_engine(runtime, tmp_path):
+    with pytest.raises(RunError, match="2 GPUs are wanted, but 0 were chosen"):
+        runtime.start(replace(SPEC, gpus=2), tmp_path)
+
+
+def test_what_an_engine_says_of_itself(fake):
+    fake.answers["GET /info"] = (
+        200,
+        {"PidsLimit": True, "DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]]},
+    )
+    with connected(fake) as engine:
+        about = engine.about()
+    assert (about.name, about.version) == (EngineName.DOCKER, "20.10.24")
+    assert about.containerd_store and about.pids_limit and not about.memory_limit
+    fake.answers["GET /version"] = (200, PODMAN)
+    with connected(fake) as engine:
+        assert engine.about().name is EngineName.PODMAN

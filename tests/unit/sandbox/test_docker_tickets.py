@@ -1,0 +1,189 @@
+"""Ending a container without its engine, by ticket and by kernel; and the engine's framed output."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import subprocess
+import sys
+import threading
+
+import pytest
+from fake_engine import FakeEngine
+
+from kit.core.errors import RunError
+from kit.sandbox import processes
+from kit.sandbox.engine import frames
+from kit.sandbox.runtime import docker, ticket
+from kit.sandbox.runtime.ticket import Stub, Ticket
+
+RUN = "r03-20261123T170000Z-00000000"
+CONTAINER = "f" * 64
+
+
+def test_a_ticket_is_held_by_its_kit_and_says_where_the_container_is(tmp_path):
+    slip = Ticket(tmp_path, RUN, "unix:///e.sock")
+    assert ticket.read(tmp_path, RUN) == Stub("unix:///e.sock", ())
+    slip.add(CONTAINER)
+    assert ticket.read(tmp_path, RUN) == Stub("unix:///e.sock", (CONTAINER,))
+    assert ticket.held(tmp_path, RUN) and ticket.runs(tmp_path) == [RUN]
+    slip.drop()
+    assert not ticket.held(tmp_path, RUN) and ticket.runs(tmp_path) == [RUN]
+
+
+def test_a_torn_ticket_is_gone(tmp_path):
+    slip = Ticket(tmp_path, RUN, "unix:///e.sock")
+    slip.tear()
+    slip.tear()
+    assert ticket.read(tmp_path, RUN) is None and list(tmp_path.iterdir()) == []
+
+
+def test_the_kernel_drops_the_hold_of_a_killed_kit(tmp_path):
+    code = (
+        "import sys, os, signal; from pathlib import Path; from kit.sandbox.runtime.ticket import Ticket\n"
+        "Ticket(Path(sys.argv[1]), sys.argv[2], 'unix:///e.sock').add('c1')\n"
+        "print('held', flush=True); signal.pause()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path), RUN], stdout=subprocess.PIPE
+    ) as process:
+        process.stdout.readline()
+        assert ticket.held(tmp_path, RUN)
+        process.kill()
+        process.wait()
+    assert not ticket.held(tmp_path, RUN)
+    assert ticket.read(tmp_path, RUN) == Stub("unix:///e.sock", ("c1",))
+
+
+def test_a_line_that_was_cut_off_is_no_container(tmp_path):
+    (tmp_path / RUN).write_bytes(b"unix:///e.sock\nabc\ndef")
+    assert ticket.read(tmp_path, RUN) == Stub("unix:///e.sock", ("abc",))
+
+
+@pytest.mark.parametrize(
+    ("group", "belongs"),
+    [
+        (f"/docker/{CONTAINER}", True),
+        (f"/docker/{CONTAINER}/inner", True),
+        (f"/system.slice/docker-{CONTAINER}.scope", True),
+        (f"/machine.slice/libpod-{CONTAINER}.scope/container", True),
+        (f"/libpod_parent/libpod-{CONTAINER}", True),
+        (f"/machine.slice/libpod-conmon-{CONTAINER}.scope", False),
+        (f"/docker/{CONTAINER[:-1]}", False),
+        ("/", False),
+    ],
+)
+def test_the_control_group_says_whose_a_process_is(tmp_path, monkeypatch, group, belongs):
+    (tmp_path / "77").mkdir()
+    (tmp_path / "77" / "cgroup").write_text(f"5:memory:{group}\n0::/\n")
+    monkeypatch.setattr(processes, "PROC", tmp_path)
+    assert processes.is_of(CONTAINER, 77) is belongs
+
+
+def test_only_containerds_own_process_of_that_container_is_its_shim(tmp_path, monkeypatch):
+    for pid, argv in {
+        "1": ["/usr/bin/containerd-shim-runc-v2", "-namespace", "moby", "-id", CONTAINER],
+        "2": ["/usr/bin/containerd-shim-runc-v2", "-namespace", "moby", "-id", "e" * 64],
+        "3": ["/bin/cat", CONTAINER],
+    }.items():
+        (tmp_path / pid).mkdir()
+        (tmp_path / pid / "cmdline").write_bytes("\0".join([*argv, ""]).encode())
+    monkeypatch.setattr(processes, "PROC", tmp_path)
+    assert processes.shims(CONTAINER) == [1]
+
+
+def test_without_a_ticket_there_is_nothing_to_reap(tmp_path):
+    assert docker.reap(tmp_path, RUN)
+
+
+def test_a_dead_engine_does_not_keep_a_run_open_but_its_ticket_stays_for_later(tmp_path):
+    Ticket(tmp_path, RUN, f"unix://{tmp_path}/gone.sock").drop()
+    (tmp_path / RUN).write_text(f"unix://{tmp_path}/gone.sock\n{CONTAINER}\n")
+    assert docker.reap(tmp_path, RUN)
+    assert docker.tidy(tmp_path) == () and ticket.runs(tmp_path) == [RUN]
+
+
+def test_an_engine_that_has_nothing_left_lets_the_ticket_go(tmp_path):
+    fake = FakeEngine(tmp_path)
+    try:
+        fake.answers["GET /containers/json"] = (200, [])
+        state = tmp_path / "state"
+        state.mkdir()
+        (state / RUN).write_text(f"{fake.url}\n{CONTAINER}\n")
+        assert docker.reap(state, RUN) and ticket.runs(state) == []
+        (state / RUN).write_text(f"{fake.url}\n")
+        assert docker.reap(state, RUN)
+        assert ticket.runs(state) == [RUN], "the engine may still be making the container"
+        assert docker.tidy(state) == (RUN,) and ticket.runs(state) == []
+    finally:
+        fake.stop()
+
+
+def test_a_container_that_the_engine_keeps_leaves_its_run_open_and_its_ticket(tmp_path):
+    fake = FakeEngine(tmp_path)
+    try:
+        state = {"Status": "exited", "Running": False, "Pid": 0, "ExitCode": 0}
+        kept = {"Id": CONTAINER, "Image": "sha256:" + "e" * 64, "State": state, "Config": {"Labels": None}}
+        fake.answers["GET /containers/json"] = (200, [{"Id": CONTAINER}])
+        fake.answers[f"GET /containers/{CONTAINER}/json"] = (200, kept)
+        fake.answers[f"DELETE /containers/{CONTAINER}"] = (409, {"message": "removal is in progress"})
+        stub = Stub(fake.url, (CONTAINER,))
+        with pytest.raises(RunError, match=f"the engine keeps the container of {RUN}") as e:
+            docker._end(stub, RUN)
+        assert e.value.hint == "speedrun doctor --fix"
+        states = tmp_path / "state"
+        states.mkdir()
+        (states / RUN).write_text(f"{fake.url}\n{CONTAINER}\n")
+        assert not docker.reap(states, RUN) and docker.tidy(states) == ()
+        assert ticket.runs(states) == [RUN]
+    finally:
+        fake.stop()
+
+
+def test_a_ticket_that_is_held_is_not_tidied(tmp_path):
+    slip = Ticket(tmp_path, RUN, f"unix://{tmp_path}/gone.sock")
+    assert docker.tidy(tmp_path) == () and docker.orphans("unix:///nonexistent", tmp_path) == ()
+    slip.drop()
+
+
+def test_only_what_an_engine_that_answers_could_remove_is_called_left_behind(tmp_path):
+    state = tmp_path / "state"
+    state.mkdir()
+    (state / RUN).write_text(f"unix://{tmp_path}/gone.sock\n{CONTAINER}\n")
+    assert docker.orphans("unix:///nonexistent", state) == (), "nobody could remove it now"
+    fake = FakeEngine(tmp_path)
+    try:
+        (state / RUN).write_text(f"{fake.url}\n{CONTAINER}\n")
+        assert docker.orphans("unix:///nonexistent", state) == (RUN,)
+    finally:
+        fake.stop()
+
+
+def test_frames_are_taken_apart_wherever_they_are_cut():
+    def frame(kind: int, data: bytes) -> bytes:
+        return struct.pack(">BxxxL", kind, len(data)) + data
+
+    sent = frame(1, b"out\n") + frame(2, b"") + frame(2, b"\x01\0\0\0err") + frame(1, b"x" * 200_000)
+    here, there = socket.socketpair()
+    with here, there:
+
+        def send() -> None:
+            for at in range(0, len(sent), 1111):
+                there.sendall(sent[at : at + 1111])
+            there.shutdown(socket.SHUT_WR)
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        got = {1: b"", 2: b""}
+        for kind, data in frames(here):
+            got[kind] += data
+        sender.join()
+    assert got == {1: b"out\n" + b"x" * 200_000, 2: b"\x01\0\0\0err"}
+
+
+def test_a_stream_that_breaks_off_ends_without_an_error():
+    here, there = socket.socketpair()
+    with here:
+        there.sendall(struct.pack(">BxxxL", 1, 100) + b"half")
+        there.close()
+        assert [data for _, data in frames(here)] == [b"half"]

@@ -1,0 +1,132 @@
+"""A guest, a probe or a watcher that does not come up is given up in time, and it is said which."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from kit.core.errors import PrerequisiteError, RunError
+from kit.sandbox import isolation_probe as probe
+from kit.sandbox import processes
+from kit.sandbox import watchdog as watcher
+from kit.sandbox.folder import new_run_id
+from kit.sandbox.runtime import hostimage, runc
+from kit.sandbox.runtime.host import Host
+from kit.values.run_spec import RunSpec
+
+RUN = new_run_id(3)
+"""Not the same in every worker: a guest is found by it, and ended."""
+
+
+@pytest.fixture
+def spec(tmp_path):
+    (tmp_path / "submission").mkdir()
+    return RunSpec(RUN, None, tmp_path / "submission", ("true",), (("PATH", "/usr/bin:/bin"),))
+
+
+@pytest.fixture
+def start(program, spec, tmp_path, monkeypatch):
+    """Start a guest with another program under runc's name, on a machine whose groups can be written."""
+    monkeypatch.setattr(runc.cgroup, "writable", lambda: True)
+
+    def run(script):
+        program("runc", f'[ "$1" = --version ] && echo runc version 1.1.5 && exit\n{script}')
+        scratch = tmp_path / "scratch"
+        scratch.mkdir()
+        return runc.Runc(Path(sys.executable), tmp_path / "state").start(spec, scratch)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("echo 'cannot set up the mounts' >&2; exit 1", "cannot set up the mounts"),
+        ("exit 7", "exit code 7"),
+    ],
+)
+def test_a_runc_that_starts_no_guest_is_quoted(start, script, said):
+    with pytest.raises(RunError, match=f"runc did not start the guest: {said}") as e:
+        start(script)
+    assert e.value.hint == "see: speedrun doctor"
+
+
+def test_a_runc_whose_child_outlives_it_is_quoted_at_once(start):
+    began = time.monotonic()
+    with pytest.raises(RunError, match="runc did not start the guest: the mounts are gone"):
+        start("echo 'the mounts are gone' >&2; sleep 20 & exit 1")
+    assert time.monotonic() - began < 15
+    assert processes.marked(RUN) == []
+
+
+def test_a_runc_that_never_starts_the_guest_is_given_up_and_ended(start, tmp_path, monkeypatch):
+    monkeypatch.setattr(runc, "STARTED_WITHIN_S", 0.3)
+    with pytest.raises(RunError, match="runc did not start the guest in 0 s") as e:
+        start(f"echo $$ > {tmp_path}/pid; exec sleep 60")
+    assert e.value.hint == "see: speedrun doctor"
+    assert not Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user's guest has no groups of its own")
+def test_root_without_control_groups_is_told_what_a_container_needs(start, monkeypatch):
+    monkeypatch.setattr(runc.cgroup, "writable", lambda: False)
+    with pytest.raises(PrerequisiteError, match="memory and pids control groups cannot be written") as e:
+        start("exit 0")
+    assert "--runtime host" in e.value.hint
+
+
+def test_a_probe_that_fails_is_no_answer(spec, tmp_path):
+    with pytest.raises(RunError, match="the isolation probe did not finish: the guest exited with 1: ") as e:
+        probe.probe(Host(), spec, "/bin/false", tmp_path)
+    assert e.value.hint == "see: speedrun doctor"
+
+
+def test_a_word_of_a_library_on_stderr_is_no_part_of_the_probes_answer(spec, tmp_path, program):
+    answer = '{"checks": [{"id": "uid", "passed": true, "detail": "1"}]}'
+    python = program("python", f"echo 'a warning' >&2; echo '{answer}'; echo 'another' >&2")
+    assert probe.probe(Host(), spec, str(python), tmp_path).checks == (probe.ProbeCheck("uid", True, "1"),)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [(b"", "cannot be read"), (b'{"checks": [7]}', "cannot be read"), (b'{"checks": []}', "no way out")],
+)
+def test_an_answer_of_a_probe_that_says_nothing_is_no_passed_check(answer, said):
+    with pytest.raises(RunError, match=f"the isolation probe's answer .*{said}") as e:
+        probe.answers(answer)
+    assert e.value.hint == "see: speedrun doctor"
+
+
+def test_no_guest_is_started_without_a_watcher():
+    with (
+        pytest.raises(RunError, match="the watcher that ends a lost guest did not start") as e,
+        watcher.watched(("no-such-runtime", "-", RUN)),
+    ):
+        pytest.fail("the block was entered")
+    assert e.value.hint == "see: speedrun doctor"
+
+
+def test_a_careful_umask_does_not_lock_the_guest_out_of_its_own_root(tmp_path):
+    before = os.umask(0o077)
+    try:
+        root, _ = hostimage.build(tmp_path / "rootfs", Path(sys.executable))
+    finally:
+        os.umask(before)
+    shut = [
+        path
+        for path in (root, *root.iterdir(), *(root / "etc").iterdir())
+        if not path.is_symlink() and path.stat().st_mode & 0o004 == 0
+    ]
+    assert shut == []
+
+
+@pytest.mark.parametrize("prefix", ["/home", "/"])
+def test_an_interpreter_whose_folder_is_never_shown_is_refused(program, prefix):
+    python = program("python", f'echo \'["/bin/sh", "/usr", "{prefix}"]\'')
+    with pytest.raises(PrerequisiteError, match=f"has the prefix {prefix}, which is never shown") as e:
+        hostimage.interpreter(python)
+    assert e.value.hint == "use a virtual environment in a folder of its own"

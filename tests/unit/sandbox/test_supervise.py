@@ -1,0 +1,200 @@
+"""The supervisor against a guest made of pipes: no engine, real clocks in tenths of seconds."""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from kit.sandbox.runtime.port import Enforcement
+from kit.sandbox.supervise import Watch, supervise
+from kit.values.deadlines import Deadlines
+from kit.values.log import Grammar
+from kit.values.run_result import RunStatus, Usage
+from kit.values.run_spec import Limits, Phase, RunSpec, RuntimeName
+
+VAL = b"step:%d/10 val_loss:3.5000 train_time:%dms step_avg:1.00ms\n"
+
+
+class PipeGuest:
+    """A thread that writes what the test says and then ends; `kill` closes it."""
+
+    enforcement = Enforcement(RuntimeName.HOST, "test", False, None, ())
+
+    def __init__(self, script, exit_code: int = 0, deaf: bool = False, usage: Usage | None = None) -> None:
+        self.stdout, self._out = os.pipe()
+        self.stderr, self._err = os.pipe()
+        self._exit_code, self._deaf = exit_code, deaf
+        self._usage = usage or Usage()
+        self._ended: int | None = None
+        self._killed = threading.Event()
+        self.terminated = 0
+        self._thread = threading.Thread(target=self._run, args=(script,), daemon=True)
+        self._thread.start()
+
+    def _run(self, script) -> None:
+        for item in script:
+            if isinstance(item, float):
+                if self._killed.wait(item):
+                    break
+            else:
+                os.write(self._out, item)
+        os.close(self._out)
+        os.close(self._err)
+        self._ended = 137 if self._killed.is_set() else self._exit_code
+
+    def poll(self):
+        return self._ended
+
+    def terminate(self) -> None:
+        self.terminated += 1
+        if not self._deaf:
+            self._killed.set()
+
+    def kill(self) -> None:
+        self._killed.set()
+
+    def remains(self):
+        return ("thread",) if self._ended is None else ()
+
+    def usage(self) -> Usage:
+        return self._usage
+
+    def close(self) -> None:
+        self._thread.join()
+        os.close(self.stdout)
+        os.close(self.stderr)
+
+
+def run(tmp_path: Path, guest_of, untimed=0, watch=None, output=1 << 20, **deadlines):
+    spec = RunSpec(
+        run_id="t",
+        image=None,
+        submission=tmp_path,
+        argv=("x",),
+        env=(),
+        limits=Limits(memory=1, output=output),
+        deadlines=Deadlines(
+            **{"start_s": 5, "warmup_s": 5, "stall_s": 5, "teardown_s": 5, "total_s": 5, **deadlines}
+        ),
+        untimed_steps=untimed,
+    )
+    guests = []
+
+    def start():
+        guests.append(guest_of())
+        return guests[0]
+
+    result = supervise(spec, start, tmp_path / "log", tmp_path / "stamps", Grammar.STEP, watch or Watch())
+    return result, guests[0]
+
+
+def test_a_guest_that_exits_with_0_is_completed_and_its_claims_are_stamped(tmp_path):
+    result, _ = run(tmp_path, lambda: PipeGuest([VAL % (0, 0), 0.3, VAL % (10, 90)]))
+    assert result.status is RunStatus.COMPLETED
+    assert [p.step for p in result.points] == [0, 10]
+    assert result.points[1].host_ns - result.points[0].host_ns >= 90_000_000
+    assert result.exit_code == 0 and result.clock is None
+    assert result.teardown.remains == ()
+
+
+def test_no_file_stays_open_after_a_run(tmp_path):
+    def open_files():
+        return len(os.listdir("/proc/self/fd"))
+
+    before = open_files()
+    gc.disable()  # what a collection would close by chance
+    try:
+        run(tmp_path, lambda: PipeGuest([VAL % (10, 1)]))
+        assert open_files() == before
+    finally:
+        gc.enable()
+
+
+def test_a_guest_that_exits_otherwise_has_crashed_whatever_it_printed(tmp_path):
+    result, _ = run(tmp_path, lambda: PipeGuest([VAL % (10, 1)], exit_code=3))
+    assert (result.status, result.exit_code) == (RunStatus.CRASHED, 3)
+
+
+@pytest.mark.parametrize(
+    ("script", "deadline", "phase", "clock"),
+    [
+        ([9.0], {"start_s": 0.2}, Phase.START, "start"),
+        ([b"hi\n", 9.0], {"warmup_s": 0.2}, Phase.WARMUP, "warmup"),
+        ([VAL % (1, 1), 9.0], {"stall_s": 0.2}, Phase.TRAINING, "stall"),
+        ([VAL % (10, 1), 9.0], {"teardown_s": 0.2}, Phase.TEARDOWN, "teardown"),
+        ([VAL % (1, 1), 9.0], {"total_s": 0.2}, Phase.TRAINING, "total"),
+    ],
+)
+def test_each_deadline_ends_the_guest_and_is_named(tmp_path, script, deadline, phase, clock):
+    result, guest = run(tmp_path, lambda: PipeGuest(script), **deadline)
+    assert result.status is (RunStatus.STALLED if clock == "stall" else RunStatus.TIMED_OUT)
+    assert (result.ended_in, result.clock) == (phase, clock)
+    assert result.exit_code is None
+    assert 0.2 <= result.wall_s < 2
+    assert guest.terminated == 0, "a deadline kills without asking"
+
+
+def test_a_flood_of_lines_without_claims_does_not_move_the_stall_clock(tmp_path):
+    flood = [b"busy\n", 0.05] * 60
+    result, _ = run(tmp_path, lambda: PipeGuest([VAL % (1, 1), *flood]), stall_s=0.3)
+    assert result.status is RunStatus.STALLED
+
+
+def test_too_much_output_ends_the_guest(tmp_path):
+    result, _ = run(tmp_path, lambda: PipeGuest([b"x" * 1000 + b"\n", 9.0]), output=500)
+    assert result.status is RunStatus.OUTPUT_LIMIT
+    assert (tmp_path / "log").stat().st_size == result.output_bytes == 500
+
+
+def test_too_much_output_just_before_the_exit_is_still_the_output_limit(tmp_path):
+    result, _ = run(tmp_path, lambda: PipeGuest([VAL % (10, 1), b"x" * 1000 + b"\n"]), output=500)
+    assert result.status is RunStatus.OUTPUT_LIMIT
+
+
+def test_a_failed_run_with_an_oom_kill_is_out_of_memory(tmp_path):
+    result, _ = run(tmp_path, lambda: PipeGuest([], exit_code=1, usage=Usage(1, 2)))
+    assert result.status is RunStatus.OUT_OF_MEMORY
+
+
+def test_an_oom_kill_that_the_run_survived_is_only_recorded(tmp_path):
+    result, _ = run(tmp_path, lambda: PipeGuest([VAL % (10, 1)], usage=Usage(1, 2)))
+    assert result.status is RunStatus.COMPLETED
+    assert result.usage.oom_kills == 2
+
+
+def test_cancelling_asks_first(tmp_path):
+    began = time.monotonic()
+    watch = Watch(cancelled=lambda: time.monotonic() - began > 0.2)
+    result, guest = run(tmp_path, lambda: PipeGuest([b"hi\n", 9.0]), watch=watch)
+    assert result.status is RunStatus.CANCELLED
+    assert guest.terminated == 1
+
+
+def test_a_guest_that_ignores_the_request_is_killed_after_the_grace(tmp_path):
+    watch = Watch(cancelled=lambda: True)
+    result, _ = run(tmp_path, lambda: PipeGuest([b"hi\n", 9.0], deaf=True), watch=watch)
+    assert result.status is RunStatus.CANCELLED
+    assert 0.9 < result.wall_s < 3
+
+
+def test_training_time_runs_from_the_end_of_the_warmup_to_the_last_validation(tmp_path):
+    script = [VAL % (0, 0), 0.3, VAL % (5, 1), 0.3, VAL % (10, 1), 0.3]
+    result, _ = run(tmp_path, lambda: PipeGuest(script), untimed=1)
+    assert 0.25 < result.train_wall_s < 0.5
+    assert [t.phase for t in result.phases] == list(Phase)
+
+
+def test_claims_on_stderr_are_not_claims(tmp_path):
+    class OnStderr(PipeGuest):
+        def _run(self, script):
+            os.write(self._err, VAL % (10, 1))
+            super()._run(script)
+
+    result, _ = run(tmp_path, lambda: OnStderr([b"hi\n", 0.1]))
+    assert result.points == ()
+    assert result.output_bytes > 3
