@@ -36,7 +36,7 @@ from kit.core.store import Store
 from kit.image import archive
 from kit.image.assemble import assembled
 from kit.image.build import Layout, ensure_layout
-from kit.image.disk import bill
+from kit.image.disk import disk_usage
 from kit.image.engine import ensure_loaded
 from kit.image.layer import LayerFile
 from kit.image.lock import Deb, Lock, read_lock
@@ -129,7 +129,7 @@ def bench_assemble(era: str, store: Store, scratch: Path, pairs: int) -> list[fl
             blob.parent.mkdir(parents=True, exist_ok=True)
             blob.symlink_to(store.blob(artifact.sha256))
         ours.append(timed(lambda place=place: ensure_layout(era, IMAGES, place, [])))
-        layers = bill(IMAGES, place).distinct
+        layers = disk_usage(IMAGES, place).distinct
         shutil.rmtree(place.root)
         sizes: list[int] = []
         floors.append(timed(lambda sizes=sizes: sizes.append(floor(lock, store, scratch / "floor"))))
@@ -272,7 +272,7 @@ def bench_run(era: str, store: Store, scratch: Path, pairs: int) -> None:
 
 def bench_disk(store: Store) -> None:
     """Print what the built images take, beside what their distinct layers add up to."""
-    found = bill(IMAGES, store)
+    found = disk_usage(IMAGES, store)
     print(f"disk of {len(found.eras)} images: {', '.join(found.eras)}")
     print(f"  layers, summed  {found.summed / 1e9:8.3f} GB")
     print(f"  distinct        {found.distinct / 1e9:8.3f} GB, {found.layers} layers")

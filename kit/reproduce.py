@@ -18,17 +18,17 @@ from kit.core.digest import sha256_file
 from kit.core.errors import DigestMismatch, UsageError
 from kit.core.store import Artifact, FolderFetcher
 from kit.data.synth import load_smoke
-from kit.evaluate.audits import Wanted
-from kit.evaluate.conduct import Listener, Outcome, conduct
-from kit.evaluate.plan import Plan, draft
+from kit.evaluate.audits import AuditSelection
+from kit.evaluate.plan import RunPlan, draft
 from kit.evaluate.prepare import prepared
 from kit.evaluate.request import Overrides, Places, Request
+from kit.evaluate.run import Evaluation, Listener, run_prepared
 from kit.image.build import Layout, adopt, ensure_layout
 from kit.result.appraisal.agreement import Comparison, compare, tolerance
 from kit.result.keys import Trusted
 from kit.result.predicate import Predicate, Profile, Reproduces
 from kit.result.statement import SUBMISSION
-from kit.result.verify import Verified, open_bundle
+from kit.result.verify import VerifiedBundle, open_bundle
 from kit.values.run_spec import RuntimeName
 
 
@@ -40,7 +40,7 @@ class NotComparable(DigestMismatch):
 class First:
     """A verified run that may be repeated here."""
 
-    found: Verified
+    found: VerifiedBundle
     places: Places
     """Where the rerun takes its image from."""
     own_image: bool
@@ -51,7 +51,7 @@ class First:
 class Reproduction:
     """What came of repeating a run."""
 
-    outcome: Outcome
+    outcome: Evaluation
     comparison: Comparison
     same_key: bool
     """The rerun is signed by the first run's own key: it binds nobody."""
@@ -91,7 +91,7 @@ def from_capsule(capsule: Capsule, places: Places) -> First:
     return First(capsule.found, replace(places, images=capsule.images), same)
 
 
-def plan_again(first: First, runtime: RuntimeName | None, engine: str) -> Plan:
+def plan_again(first: First, runtime: RuntimeName | None, engine: str) -> RunPlan:
     """
     Work out the rerun: the first run's submission, image, GPUs and deadlines. Starts nothing.
 
@@ -120,12 +120,14 @@ def plan_again(first: First, runtime: RuntimeName | None, engine: str) -> Plan:
     return draft(again, first.places)
 
 
-def repeat(first: First, plan: Plan, listener: Listener, wanted: Wanted | None = None) -> Reproduction:
+def repeat(
+    first: First, plan: RunPlan, listener: Listener, wanted: AuditSelection | None = None
+) -> Reproduction:
     """Run it again, make the audits that are wanted, and compare. Raises as `prepared` and `conduct` do."""
     found = first.found
     named = Reproduces(found.predicate.run.id, found.key_id, sha256_file(found.path))
     with prepared(plan, first.places) as ready:
-        outcome = conduct(replace(ready, reproduces=named), first.places, listener, wanted)
+        outcome = run_prepared(replace(ready, reproduces=named), first.places, listener, wanted)
     second = open_bundle(outcome.bundle, Trusted(()))
     record = records.load(first.places.records, found.predicate.task.record)
     allowed = tolerance(found.predicate.run.profile, record)

@@ -18,8 +18,8 @@ from pathlib import Path
 from arms import Bare, Machine, losses, row, submission, under_torchrun
 from shards import stream, uniform, write
 
-from kit.audit.canary import Rerun, Stream, Texture, judge
-from kit.data import texture
+from kit.audit.canary import CanaryStream, Rerun, StreamKind, judge
+from kit.data import canary_streams
 from kit.evaluate.plan import REFERENCE
 from kit.evaluate.streams import SAMPLER
 from kit.values.run_result import Point, RunStatus
@@ -56,7 +56,7 @@ def edited(script: bytes, change: tuple[bytes, bytes]) -> bytes:
     return script.replace(*change)
 
 
-def drawn_by_a_model(machine: Machine, temperature: str) -> texture.Drawn:
+def drawn_by_a_model(machine: Machine, temperature: str) -> canary_streams.DrawnStream:
     """Train the kit's small model and return its samples, as the audit's sampler draws them."""
     folder = machine.out / "sampler"
     folder.mkdir(parents=True, exist_ok=True)
@@ -71,10 +71,10 @@ def drawn_by_a_model(machine: Machine, temperature: str) -> texture.Drawn:
     (machine.out / "sampler.txt").write_text(
         "\n".join(s for _, s in found.lines if not s.startswith("sample")) + "\n" + found.errors[-3000:]
     )
-    return texture.sampled((s.encode() for _, s in found.lines), SCORED)
+    return canary_streams.sampled((s.encode() for _, s in found.lines), SCORED)
 
 
-def folder_with(machine: Machine, name: str, drawn: texture.Drawn) -> Path:
+def folder_with(machine: Machine, name: str, drawn: canary_streams.DrawnStream) -> Path:
     """Return a folder with the training shard and `drawn` as its validation shard."""
     folder = machine.out / f"data-{name}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -120,16 +120,16 @@ def main() -> None:
         even = uniform(SEED, SCORED)
         noise = folder_with(machine, "uniform", even)
         usual = pool.submit(one, "unmodified", a.data)
-        jobs = [(t, Texture.UNIFORM, even, pool.submit(one, t, noise)) for t in versions]
+        jobs = [(t, StreamKind.UNIFORM, even, pool.submit(one, t, noise)) for t in versions]
         text = drawn_by_a_model(machine, a.temperature)
         model = folder_with(machine, "model", text)
-        jobs += [(t, Texture.MODEL, text, pool.submit(one, t, model)) for t in versions]
+        jobs += [(t, StreamKind.MODEL, text, pool.submit(one, t, model)) for t in versions]
         claimed = (losses(usual.result().lines) or [math.nan])[-1]
         row("version", "stream", "floor", "bound", "losses", "verdict")
         row(*["---"] * 6)
         row("unmodified", "the usual shard", "-", "-", losses(usual.result().lines), "-")
         for title, kind, drawn, job in jobs:
-            known = Stream(kind, drawn.floor, drawn.standard_error, SCORED, SEED)
+            known = CanaryStream(kind, drawn.floor, drawn.standard_error, SCORED, SEED)
             found = job.result()
             status = RunStatus.COMPLETED if found.code == 0 else RunStatus.CRASHED
             finding = judge(known, Rerun(status, points(found), False, found.wall_s), claimed)

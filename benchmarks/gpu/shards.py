@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kit.data import texture
+from kit.data import canary_streams
 from kit.data.shard import BOS, pack_header
 
 TOKENS = 100_000_000
@@ -51,14 +51,14 @@ def write(path: Path, tokens: np.ndarray) -> None:
         f.write(tokens.astype("<u2").tobytes())
 
 
-def stream(drawn: texture.Drawn) -> np.ndarray:
+def stream(drawn: canary_streams.DrawnStream) -> np.ndarray:
     """Return a shard's worth of a canary stream, over and over."""
     return np.resize(np.frombuffer(drawn.tokens, "<u2"), TOKENS)
 
 
-def uniform(seed: str, scored: int = SCORED) -> texture.Drawn:
+def uniform(seed: str, scored: int = SCORED) -> canary_streams.DrawnStream:
     """Return even noise over GPT-2's vocabulary, as `--audit canary.uniform` draws it."""
-    return texture.uniform(seed, texture.vocabulary(texture.VOCABULARY), scored)
+    return canary_streams.uniform(seed, canary_streams.vocabulary(canary_streams.VOCABULARY), scored)
 
 
 def main() -> None:
@@ -79,7 +79,7 @@ def main() -> None:
     val = stream(uniform(a.seed)) if a.val == "uniform" else chains(3, TOKENS)
     write(a.folder / "fineweb_val_000000.bin", val)
     print(f"{TRAIN} training shards and a {a.val} validation shard in {time.monotonic() - began:.1f} s")
-    print(f"ln V = {math.log(texture.VOCABULARY):.4f}")
+    print(f"ln V = {math.log(canary_streams.VOCABULARY):.4f}")
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ VALIDATION = Check(
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
+class RunTimings:
     """How a run went: seconds on the host's clock, except `claimed_s`. None: it did not get there."""
 
     warmup_s: float | None
@@ -74,7 +74,7 @@ class Course:
         return self.to_last_val_s - self.claimed_s
 
 
-def judge(candidate: Course, baseline: Course) -> tuple[Finding, ...]:
+def judge(candidate: RunTimings, baseline: RunTimings) -> tuple[Finding, ...]:
     """Return all comparisons; those without a figure on either side are skipped."""
     return (
         _warmup(candidate, baseline),
@@ -101,7 +101,7 @@ def warmup_bound_s(baseline_s: float) -> float:
     return WARMUP_FACTOR * baseline_s + WARMUP_ROOM_S
 
 
-def _warmup(candidate: Course, baseline: Course) -> Finding:
+def _warmup(candidate: RunTimings, baseline: RunTimings) -> Finding:
     if candidate.warmup_s is None or baseline.warmup_s is None:
         return WARMUP.skipped("one of the two runs did not end its warm-up")
     bound = warmup_bound_s(baseline.warmup_s)
@@ -112,7 +112,7 @@ def _warmup(candidate: Course, baseline: Course) -> Finding:
     return WARMUP.passed(detail, **figures)
 
 
-def _excess(candidate: Course, baseline: Course) -> Finding:
+def _excess(candidate: RunTimings, baseline: RunTimings) -> Finding:
     mine, theirs = candidate.outside_s, baseline.outside_s
     if mine is None or theirs is None:
         return EXCESS.skipped("one of the two runs has no clock of its own, or did not end", excess_s=0.0)
@@ -127,7 +127,7 @@ def _excess(candidate: Course, baseline: Course) -> Finding:
     return EXCESS.passed(detail, **figures)
 
 
-def _speed(candidate: Course, baseline: Course) -> Finding:
+def _speed(candidate: RunTimings, baseline: RunTimings) -> Finding:
     if not candidate.claimed_s or not baseline.claimed_s:
         return SPEED.skipped("one of the two runs claims no time")
     ratio = candidate.claimed_s / baseline.claimed_s
@@ -135,7 +135,7 @@ def _speed(candidate: Course, baseline: Course) -> Finding:
     return (SPEED.failed if ratio < TOO_FAST else SPEED.passed)(detail, ratio=ratio)
 
 
-def _steps(candidate: Course, baseline: Course) -> Finding:
+def _steps(candidate: RunTimings, baseline: RunTimings) -> Finding:
     if not candidate.steps or not baseline.steps:
         return STEPS.skipped("one of the two runs names no number of steps")
     ratio = candidate.steps / baseline.steps
@@ -143,7 +143,7 @@ def _steps(candidate: Course, baseline: Course) -> Finding:
     return (STEPS.failed if ratio < FEW_STEPS else STEPS.passed)(detail, ratio=ratio)
 
 
-def _validation(candidate: Course, baseline: Course) -> Finding:
+def _validation(candidate: RunTimings, baseline: RunTimings) -> Finding:
     if candidate.validation_s is None or not baseline.validation_s:
         return VALIDATION.skipped("one of the two runs has no timed validation")
     figures = {"candidate_s": candidate.validation_s, "baseline_s": baseline.validation_s}

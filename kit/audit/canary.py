@@ -24,8 +24,8 @@ BELOW_BASELINE = 0.5
 """Nats by which a loss may be lower than the start script's own on the same stream before it is suspect."""
 
 
-class Texture(StrEnum):
-    """What a stream looks like; its maker is `kit.data.texture`, or a guest for `model`."""
+class StreamKind(StrEnum):
+    """What a stream looks like; its maker is `kit.data.canary_streams`, or a guest for `model`."""
 
     UNIFORM = "uniform"
     NGRAM = "ngram"
@@ -40,8 +40,8 @@ _SEES = (
 )
 
 SCREENS = {
-    Texture.UNIFORM: Check("canary.screen.uniform", Severity.FATAL, _SEES.format("even noise"), _FAMILY),
-    Texture.NGRAM: Check(
+    StreamKind.UNIFORM: Check("canary.screen.uniform", Severity.FATAL, _SEES.format("even noise"), _FAMILY),
+    StreamKind.NGRAM: Check(
         "canary.screen.ngram", Severity.FATAL, _SEES.format("an unknown Markov language"), _FAMILY
     ),
 }
@@ -58,10 +58,10 @@ VERSUS_BASELINE = Check(
 
 
 @dataclass(frozen=True, slots=True)
-class Stream:
+class CanaryStream:
     """What is known of a canary stream. Nats per token, over the tokens that are scored."""
 
-    texture: Texture
+    texture: StreamKind
     floor: float
     """Realised mean of -log p."""
     standard_error: float
@@ -89,12 +89,12 @@ class Rerun:
     wall_s: float
 
 
-def check_for(texture: Texture) -> Check:
+def check_for(texture: StreamKind) -> Check:
     """Return the check of a stream: all but the text-like one, which always runs to its end, are screens."""
-    return TO_END if texture is Texture.MODEL else SCREENS[texture]
+    return TO_END if texture is StreamKind.MODEL else SCREENS[texture]
 
 
-def judge(stream: Stream, rerun: Rerun, claimed: float | None) -> Finding:
+def judge(stream: CanaryStream, rerun: Rerun, claimed: float | None) -> Finding:
     """
     Hold every loss of a rerun against the stream's floor.
 

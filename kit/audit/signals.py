@@ -46,7 +46,7 @@ from kit.audit.selection import Within, picked, within
 from kit.audit.validation import settings
 
 
-class Rule(StrEnum):
+class SourceRule(StrEnum):
     """What a signal is of; also the last part of the id of the check that judges it."""
 
     DATA = "data"
@@ -69,7 +69,7 @@ class Rule(StrEnum):
 class Signal:
     """One thing that a script does."""
 
-    rule: Rule
+    rule: SourceRule
     what: str
     """Spelled so that the same deed has the same text in both scripts."""
     line: int
@@ -156,7 +156,7 @@ def _docstrings(tree: ast.Module) -> set[int]:
     }
 
 
-def _of(node: ast.AST, names: _Names, seen: Within) -> Iterator[tuple[Rule, str]]:
+def _of(node: ast.AST, names: _Names, seen: Within) -> Iterator[tuple[SourceRule, str]]:
     match node:
         case ast.Import(names=aliases):
             for a in aliases:
@@ -166,7 +166,7 @@ def _of(node: ast.AST, names: _Names, seen: Within) -> Iterator[tuple[Rule, str]
                 yield from _module(module)
                 yield from _reach(f"{module}.{a.name}")
                 if a.asname == "print" or a.name == "print":
-                    yield Rule.PATCH, "print"
+                    yield SourceRule.PATCH, "print"
         case ast.Call():
             yield from _call(node, names)
         case ast.Attribute() | ast.Name() if not isinstance(node.ctx, ast.Load):
@@ -176,7 +176,7 @@ def _of(node: ast.AST, names: _Names, seen: Within) -> Iterator[tuple[Rule, str]
         case ast.Name(id=name) if name in names.full:
             yield from _reach(names.full[name])
         case ast.FunctionDef(name="print") | ast.ClassDef(name="print"):
-            yield Rule.PATCH, "print"
+            yield SourceRule.PATCH, "print"
         case ast.Subscript(value=value, ctx=ast.Store() | ast.Del()):
             yield from _subscript(_spell(value, names), node)
         case ast.Constant(value=str() | bytes() as value):
@@ -184,65 +184,65 @@ def _of(node: ast.AST, names: _Names, seen: Within) -> Iterator[tuple[Rule, str]
         case ast.JoinedStr(values=values):
             yield from _printed(values)
         case ast.List(elts=items) | ast.Tuple(elts=items) | ast.Set(elts=items) if len(items) > MAX_ITEMS:
-            yield Rule.BLOB, f"a literal of {len(items)} items"
+            yield SourceRule.BLOB, f"a literal of {len(items)} items"
         case ast.Dict(keys=items) if len(items) > MAX_ITEMS:
-            yield Rule.BLOB, f"a literal of {len(items)} entries"
-    yield from ((Rule.DATA, said) for said in settings(node))
-    yield from ((Rule.SELECTION, said) for said in picked(node, seen))
+            yield SourceRule.BLOB, f"a literal of {len(items)} entries"
+    yield from ((SourceRule.DATA, said) for said in settings(node))
+    yield from ((SourceRule.SELECTION, said) for said in picked(node, seen))
 
 
-def _module(name: str) -> Iterator[tuple[Rule, str]]:
+def _module(name: str) -> Iterator[tuple[SourceRule, str]]:
     root = name.split(".")[0]
     if root in NETWORK:
-        yield Rule.NETWORK, f"import {root}"
+        yield SourceRule.NETWORK, f"import {root}"
     if root in PROCESS:
-        yield Rule.PROCESS, f"import {root}"
+        yield SourceRule.PROCESS, f"import {root}"
     if root in DYNAMIC:
-        yield Rule.DYNAMIC, f"import {root}"
+        yield SourceRule.DYNAMIC, f"import {root}"
 
 
-def _reach(full: str) -> Iterator[tuple[Rule, str]]:
+def _reach(full: str) -> Iterator[tuple[SourceRule, str]]:
     """Yield what the mere use of a name says."""
     if DYNAMIC_ATTRIBUTES.fullmatch(full):
-        yield Rule.DYNAMIC, full
+        yield SourceRule.DYNAMIC, full
     if PROCESS_CALLS.fullmatch(full):
-        yield Rule.PROCESS, full
+        yield SourceRule.PROCESS, full
     if WEIGHTS.fullmatch(full):
-        yield Rule.WEIGHTS, full
+        yield SourceRule.WEIGHTS, full
     if OUTPUT.fullmatch(full) and not full.endswith((".flush", "stdout", "stderr")):
-        yield Rule.OUTPUT, full
+        yield SourceRule.OUTPUT, full
     if full.startswith("subprocess.") and full.split(".")[1] not in NVIDIA_SMI:
-        yield Rule.PROCESS, full
+        yield SourceRule.PROCESS, full
     if SURROUNDINGS.fullmatch(full):
-        yield Rule.SURROUNDINGS, full
+        yield SourceRule.SURROUNDINGS, full
 
 
-def _call(node: ast.Call, names: _Names) -> Iterator[tuple[Rule, str]]:
+def _call(node: ast.Call, names: _Names) -> Iterator[tuple[SourceRule, str]]:
     full = _spell(node.func, names)
     if isinstance(node.func, ast.Name) and full in DYNAMIC_CALLS:
-        yield Rule.DYNAMIC, f"{full}()"
+        yield SourceRule.DYNAMIC, f"{full}()"
     if full in ("setattr", "delattr", "object.__setattr__", "builtins.setattr") and node.args:
         target = _spell(node.args[0], names)
         if target.split(".")[0] in names.roots and not SETTINGS.fullmatch(f"{target}.x"):
-            yield Rule.PATCH, f"setattr({target})"
+            yield SourceRule.PATCH, f"setattr({target})"
         if CONFIGS.fullmatch(target):
-            yield Rule.COMPILER, f"setattr({target})"
+            yield SourceRule.COMPILER, f"setattr({target})"
     if TIMER.fullmatch(full):
-        yield Rule.TIMER, f"{full}()"
+        yield SourceRule.TIMER, f"{full}()"
     if full == "torch.compile":
         for keyword in node.keywords:
             if keyword.arg != COMPILE_OPTION:
-                yield Rule.COMPILER, f"torch.compile({keyword.arg or '**'}=)"
+                yield SourceRule.COMPILER, f"torch.compile({keyword.arg or '**'}=)"
     elif CONFIGS.fullmatch(full) and full.split(".")[-1] in ("update", "patch", "set_stance", "load_config"):
-        yield Rule.COMPILER, f"{full}()"
+        yield SourceRule.COMPILER, f"{full}()"
     if full.startswith("subprocess.") and not _is_nvidia_smi(node):
-        yield Rule.PROCESS, f"{full}()"
+        yield SourceRule.PROCESS, f"{full}()"
     if full == "open":
-        yield Rule.SURROUNDINGS, "open()"
+        yield SourceRule.SURROUNDINGS, "open()"
     if full in ("os.environ.get", "os.getenv") and node.args:
         yield from _variable(node.args[0])
     if full.endswith(".next_batch") and "val" in full:
-        yield Rule.DATA, "a batch of validation data"
+        yield SourceRule.DATA, "a batch of validation data"
 
 
 def _is_nvidia_smi(node: ast.Call) -> bool:
@@ -252,51 +252,54 @@ def _is_nvidia_smi(node: ast.Call) -> bool:
     return False
 
 
-def _bound(node: ast.Attribute | ast.Name, names: _Names) -> Iterator[tuple[Rule, str]]:
+def _bound(node: ast.Attribute | ast.Name, names: _Names) -> Iterator[tuple[SourceRule, str]]:
     """Yield what assigning to or deleting a name says."""
     full = _spell(node, names)
     if isinstance(node, ast.Name):
         if node.id == "print":
-            yield Rule.PATCH, "print"
+            yield SourceRule.PATCH, "print"
         return
     if CONFIGS.fullmatch(full) and full != ALLOWED_CONFIG:
-        yield Rule.COMPILER, f"{full} ="
+        yield SourceRule.COMPILER, f"{full} ="
     root = full.split(".")[0]
     if not SETTINGS.fullmatch(full) and (root in names.roots or root in ("builtins", "__builtins__")):
-        yield Rule.PATCH, f"{full} ="
+        yield SourceRule.PATCH, f"{full} ="
     if full.endswith((".__class__", ".__code__", ".__eq__", ".__dict__")):
-        yield Rule.PATCH, f"{full.split('.')[-1]} ="
+        yield SourceRule.PATCH, f"{full.split('.')[-1]} ="
 
 
-def _subscript(full: str, node: ast.Subscript) -> Iterator[tuple[Rule, str]]:
+def _subscript(full: str, node: ast.Subscript) -> Iterator[tuple[SourceRule, str]]:
     if full in ("sys.modules", "__builtins__") or full.endswith(".__dict__"):
-        yield Rule.PATCH, f"{full}[] ="
+        yield SourceRule.PATCH, f"{full}[] ="
     if full == "os.environ":
         yield from _variable(node.slice)
 
 
-def _variable(node: ast.expr) -> Iterator[tuple[Rule, str]]:
+def _variable(node: ast.expr) -> Iterator[tuple[SourceRule, str]]:
     name = node.value if isinstance(node, ast.Constant) else None
     if not isinstance(name, str) or name not in KNOWN_VARIABLES:
-        yield Rule.SURROUNDINGS, f"os.environ[{name if isinstance(name, str) else '?'}]"
+        yield SourceRule.SURROUNDINGS, f"os.environ[{name if isinstance(name, str) else '?'}]"
 
 
-def _text(value: str | bytes) -> Iterator[tuple[Rule, str]]:
+def _text(value: str | bytes) -> Iterator[tuple[SourceRule, str]]:
     if len(value) > MAX_TEXT:
-        yield Rule.BLOB, f"a literal of {len(value)} {'bytes' if isinstance(value, bytes) else 'characters'}"
+        yield (
+            SourceRule.BLOB,
+            f"a literal of {len(value)} {'bytes' if isinstance(value, bytes) else 'characters'}",
+        )
         return
     text = value if isinstance(value, str) else value.decode("latin-1")
     if "\n" not in text.strip() and text not in OFFICIAL and DATA_TEXT.search(text):
-        yield Rule.DATA, f"the text {text!r}"
+        yield SourceRule.DATA, f"the text {text!r}"
     if FALSE_CLAIM.search(text):
-        yield Rule.CLAIM, f"a claim in the text {text[:80]!r}"
+        yield SourceRule.CLAIM, f"a claim in the text {text[:80]!r}"
     elif CLAIM.search(text):
-        yield Rule.LINES, "a claim's words"
+        yield SourceRule.LINES, "a claim's words"
 
 
-def _printed(values: list[ast.expr]) -> Iterator[tuple[Rule, str]]:
+def _printed(values: list[ast.expr]) -> Iterator[tuple[SourceRule, str]]:
     for before, value in pairwise(values):
         text = before.value if isinstance(before, ast.Constant) else ""
         constant = isinstance(value, ast.FormattedValue) and isinstance(value.value, ast.Constant)
         if constant and isinstance(text, str) and re.search(r"(val_loss:|val loss |train_time:)$", text):
-            yield Rule.CLAIM, "a constant where a claim's figure belongs"
+            yield SourceRule.CLAIM, "a constant where a claim's figure belongs"

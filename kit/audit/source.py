@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from kit.audit.check import Check
 from kit.audit.finding import Finding, Severity
 from kit.audit.patterns import VALIDATION
-from kit.audit.signals import Rule, Signal, parse, signals
+from kit.audit.signals import Signal, SourceRule, parse, signals
 
 RUN_TOML = "run.toml"
 MAX_FILE = 64 << 10
@@ -35,47 +35,52 @@ def _check(name: str, severity: Severity, sees: str, cannot_see: str = _ADAPTIVE
 
 F, W = Severity.FATAL, Severity.WARNING
 CHECKS = {
-    Rule.DATA: _check(
-        Rule.DATA, F,
+    SourceRule.DATA: _check(
+        SourceRule.DATA, F,
         "other data files or paths, another number of validation tokens, more batches of them",
         "data that are read through the official names and then skipped, masked or reordered",
     ),
-    Rule.PATCH: _check(Rule.PATCH, F, "functions of imported modules, builtins or `print` that are replaced"),
-    Rule.CLAIM: _check(
-        Rule.CLAIM, F, "lines that claim a loss or time written as a literal",
+    SourceRule.PATCH: _check(
+        SourceRule.PATCH, F, "functions of imported modules, builtins or `print` that are replaced"
+    ),
+    SourceRule.CLAIM: _check(
+        SourceRule.CLAIM, F, "lines that claim a loss or time written as a literal",
         "a false figure that is computed, however simply",
     ),
-    Rule.OUTPUT: _check(Rule.OUTPUT, F, "writing to stdout or file descriptors other than by `print`"),
-    Rule.NETWORK: _check(Rule.NETWORK, F, "imports of modules that talk to a network"),
-    Rule.PROCESS: _check(Rule.PROCESS, F,
+    SourceRule.OUTPUT: _check(
+        SourceRule.OUTPUT, F, "writing to stdout or file descriptors other than by `print`"
+    ),
+    SourceRule.NETWORK: _check(SourceRule.NETWORK, F, "imports of modules that talk to a network"),
+    SourceRule.PROCESS: _check(SourceRule.PROCESS, F,
         "new processes, signals, exits past the interpreter, exit handlers"
     ),
-    Rule.DYNAMIC: _check(
-        Rule.DYNAMIC, F, "code made at run time, frames, interpreter internals, foreign functions"
+    SourceRule.DYNAMIC: _check(
+        SourceRule.DYNAMIC, F, "code made at run time, frames, interpreter internals, foreign functions"
     ),
-    Rule.WEIGHTS: _check(Rule.WEIGHTS, F, "weights or tables that are loaded or unpacked"),
-    Rule.COMPILER: _check(
-        Rule.COMPILER, F,
+    SourceRule.WEIGHTS: _check(SourceRule.WEIGHTS, F, "weights or tables that are loaded or unpacked"),
+    SourceRule.COMPILER: _check(
+        SourceRule.COMPILER, F,
         "compiler options that the rules do not allow", "options that come with library calls"
     ),
-    Rule.BLOB: _check(
-        Rule.BLOB, F, "long literals, long tables, files that are not text", "a blob in many short pieces"
+    SourceRule.BLOB: _check(
+        SourceRule.BLOB, F, "long literals, long tables, files that are not text",
+        "a blob in many short pieces",
     ),
-    Rule.LINES: _check(
-        Rule.LINES, W,
+    SourceRule.LINES: _check(
+        SourceRule.LINES, W,
         "more places than before that print a claim's words", "a changed line that is printed as often"
     ),
-    Rule.TIMER: _check(
-        Rule.TIMER, W, "timers and device synchronisation called in more or fewer places",
+    SourceRule.TIMER: _check(
+        SourceRule.TIMER, W, "timers and device synchronisation called in more or fewer places",
         "work that is moved out of the timed part",
     ),
-    Rule.SURROUNDINGS: _check(
-        Rule.SURROUNDINGS, W,
+    SourceRule.SURROUNDINGS: _check(
+        SourceRule.SURROUNDINGS, W,
         "a look at the machine, other variables or files: how a script could tell a test apart",
         "recognition by the data or by timing",
     ),
-    Rule.SELECTION: _check(
-        Rule.SELECTION, W,
+    SourceRule.SELECTION: _check(
+        SourceRule.SELECTION, W,
         "losses that are picked, bounded or weighted before their mean, which a canary may not see",
         "the same by plain arithmetic, or under names that no loss goes by",
     ),
@@ -134,7 +139,7 @@ def _added(before: list[tuple[str, Signal]], after: list[tuple[str, Signal]]) ->
         if surplus[key] > 0:
             surplus[key] -= 1
             found.append((name, signal))
-    lost = Counter({key: n for key, n in (had - have).items() if key[0] is Rule.TIMER})
+    lost = Counter({key: n for key, n in (had - have).items() if key[0] is SourceRule.TIMER})
     found += [
         ("the start script", Signal(rule, f"{n} fewer of {what}", 0)) for (rule, what), n in lost.items()
     ]
@@ -158,7 +163,7 @@ def _of_file(file: SourceFile) -> Iterator[Signal]:
     elif file.name == RUN_TOML:
         yield from _arguments(file.data)
     elif len(file.data) > MAX_FILE or b"\0" in file.data or not _is_text(file.data):
-        yield Signal(Rule.BLOB, f"{file.name}, {len(file.data)} bytes that are not text or too many", 0)
+        yield Signal(SourceRule.BLOB, f"{file.name}, {len(file.data)} bytes that are not text or too many", 0)
 
 
 def _text_of(data: bytes) -> str:
@@ -176,7 +181,7 @@ def _arguments(data: bytes) -> Iterator[Signal]:
         key = name.lstrip("-").replace("-", "_").lower().split("=")[0]
         about_data = VALIDATION.fullmatch(key) or key in ("input_bin", "train_files", "train_bin")
         if name.startswith("-") and about_data:
-            yield Signal(Rule.DATA, f"{name} {value}", 0)
+            yield Signal(SourceRule.DATA, f"{name} {value}", 0)
 
 
 def _is_text(data: bytes) -> bool:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from kit.core.digest import Sha256, is_sha256, sha256_bytes
 from kit.core.errors import IntegrityError
-from kit.image.entry import Kind
+from kit.image.entry import EntryKind
 
 TOP = "capsule"
 """Short and the same for all: with it every path fits into a plain tar header."""
@@ -137,12 +137,12 @@ def parents(path: str) -> Iterator[str]:
         yield "/".join(parts[:depth])
 
 
-def members(payload: Mapping[str, Sha256]) -> Iterator[tuple[str, Kind]]:
+def members(payload: Mapping[str, Sha256]) -> Iterator[tuple[str, EntryKind]]:
     """Yield every member of the archive below `TOP` in its order, folders too; the tag files not."""
     seen: set[str] = set()
     for path in sorted(payload):
         for folder in parents(path):
             if folder not in seen:
                 seen.add(folder)
-                yield folder, Kind.FOLDER
-        yield path, Kind.FILE
+                yield folder, EntryKind.FOLDER
+        yield path, EntryKind.FILE

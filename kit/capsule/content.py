@@ -9,7 +9,7 @@ from kit.capsule import bag
 from kit.core.errors import DigestMismatch
 from kit.image.oci import read_manifest
 from kit.result.keys import Trusted
-from kit.result.verify import Verified, open_bundle
+from kit.result.verify import VerifiedBundle, open_bundle
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class Capsule:
     """An unpacked capsule whose parts belong together."""
 
     root: Path
-    found: Verified
+    found: VerifiedBundle
     """The bundle in it."""
 
     @property

@@ -23,7 +23,7 @@ from kit.result.keys import Trusted
 from kit.result.predicate import Predicate, Profile
 from kit.result.signed import find_key
 from kit.result.statement import LOG, STAMPS, SUBMISSION
-from kit.result.verify import Verified, open_bundle
+from kit.result.verify import VerifiedBundle, open_bundle
 from kit.sandbox.runtime import oci
 from kit.values.run_spec import Mount, RunSpec
 
@@ -31,7 +31,7 @@ ERA_FILES = ("digest", "image.toml", "lock.json")
 
 
 @dataclass(frozen=True, slots=True)
-class Packed:
+class PackedCapsule:
     """A capsule that was written."""
 
     file: Path
@@ -43,7 +43,9 @@ class Packed:
     """Whether the packer trusts the bundle's key."""
 
 
-def pack(bundle: Path, file: Path, trusted: Trusted, places: Places, with_data: bool = False) -> Packed:
+def pack(
+    bundle: Path, file: Path, trusted: Trusted, places: Places, with_data: bool = False
+) -> PackedCapsule:
     """
     Write the capsule of a run to `file`, which must not exist.
 
@@ -70,7 +72,7 @@ def pack(bundle: Path, file: Path, trusted: Trusted, places: Places, with_data: 
     manifest = bag.manifest({path: part.sha256 for path, part in parts.items()})
     bag.parse_manifest(manifest, "this capsule")
     size = _write(parts, tags, layout.epoch, file, places)
-    return Packed(file, size, sha256_bytes(manifest), with_data, found.trusted)
+    return PackedCapsule(file, size, sha256_bytes(manifest), with_data, found.trusted)
 
 
 def _write(parts: dict[str, Part], tags: dict[str, bytes], epoch: int, file: Path, places: Places) -> int:
@@ -102,7 +104,7 @@ def _image(p: Predicate, places: Places) -> Layout:
 
 
 def _parts(
-    found: Verified, trusted: Trusted, layout: Layout, places: Places, with_data: bool
+    found: VerifiedBundle, trusted: Trusted, layout: Layout, places: Places, with_data: bool
 ) -> Iterator[tuple[str, Part]]:
     yield from _run(found, trusted)
     config, layers = read_manifest(layout.path, layout.manifest_digest)
@@ -118,7 +120,7 @@ def _parts(
         yield from _shards(found.predicate, places)
 
 
-def _run(found: Verified, trusted: Trusted) -> Iterator[tuple[str, Part]]:
+def _run(found: VerifiedBundle, trusted: Trusted) -> Iterator[tuple[str, Part]]:
     where = found.path.parent
     subjects = found.statement.subjects
     yield f"{bag.RUN}/{folder.BUNDLE}", part_of_file(found.path)

@@ -23,7 +23,7 @@ from kit.capsule import bag
 from kit.core.digest import CHUNK, Sha256
 from kit.core.errors import DigestMismatch, IntegrityError, PrerequisiteError, RunError, UsageError
 from kit.core.store import Progress, disk_errors, no_progress, sync
-from kit.image.entry import Entry, Kind
+from kit.image.entry import ArchiveEntry, EntryKind
 from kit.image.tarball import BLOCK, header
 
 MAX_BYTES = 64 << 30
@@ -98,7 +98,7 @@ class _Reader:
         for name, data in tags.items():
             (root / name).write_bytes(data)
         for path, kind in bag.members(payload):
-            if kind is Kind.FOLDER:
+            if kind is EntryKind.FOLDER:
                 self._header(path, kind)
                 (root / path).mkdir(mode=0o755)
             else:
@@ -133,25 +133,25 @@ class _Reader:
         if not _OCTAL.fullmatch(block[136:147]):
             raise IntegrityError(f"{self._name}: not a capsule")
         epoch = int(block[136:147], 8)
-        if block != header(Entry(bag.TOP, Kind.FOLDER, 0o755, ""), epoch):
+        if block != header(ArchiveEntry(bag.TOP, EntryKind.FOLDER, 0o755, ""), epoch):
             raise IntegrityError(f"{self._name}: begins with {_found(block)}, not with the folder {bag.TOP}/")
         return epoch
 
-    def _header(self, path: str, kind: Kind) -> int:
+    def _header(self, path: str, kind: EntryKind) -> int:
         """Read the header that must come next and return the size that it states."""
         full = f"{bag.TOP}/{path}"
-        mode = 0o755 if kind is Kind.FOLDER else 0o644
-        wanted = header(Entry(full, kind, mode, ""), self._epoch)
+        mode = 0o755 if kind is EntryKind.FOLDER else 0o644
+        wanted = header(ArchiveEntry(full, kind, mode, ""), self._epoch)
         block = self._read(len(wanted))
         tail = block[-BLOCK:]
         # Digits alone: `int` also takes a sign, and a negative size would be below every bound.
         size = int(tail[124:135], 8) if _OCTAL.fullmatch(tail[124:135]) else 0
-        if block != header(Entry(full, kind, mode, "", size), self._epoch):
+        if block != header(ArchiveEntry(full, kind, mode, "", size), self._epoch):
             raise IntegrityError(f"{self._name}: {_found(block)} where {path} must come")
         return size
 
     def _tag(self, name: str) -> bytes:
-        size = self._header(name, Kind.FILE)
+        size = self._header(name, EntryKind.FILE)
         if size > bag.MAX_TAG_FILE:
             raise IntegrityError(f"{self._name}: {name} has {size} bytes, more than {bag.MAX_TAG_FILE}")
         data = self._read(size)
@@ -159,7 +159,7 @@ class _Reader:
         return data
 
     def _file(self, place: Path, path: str, sha256: Sha256, total: int) -> None:
-        size = self._header(path, Kind.FILE)
+        size = self._header(path, EntryKind.FILE)
         if size > self._left:
             raise IntegrityError(f"{self._name}: {path} exceeds the size that {bag.INFO} states")
         self._left -= size

@@ -12,7 +12,7 @@ from kit.capsule import bag
 from kit.core.digest import Sha256, sha256_bytes, sha256_file
 from kit.core.errors import DigestMismatch
 from kit.core.store import Progress
-from kit.image.entry import Entry, Extent, Kind, Literal, Source, chunks, folder, literal
+from kit.image.entry import ArchiveEntry, EntryKind, Extent, Literal, Source, chunks, folder, literal
 from kit.image.tarball import BLOCK, header
 
 ORIGIN = "capsule"
@@ -78,14 +78,14 @@ def write_capsule(
 
 def _entries(
     parts: Mapping[str, Part], payload: Mapping[str, Sha256], tags: Mapping[str, bytes]
-) -> Iterator[tuple[Entry, Sha256 | None]]:
+) -> Iterator[tuple[ArchiveEntry, Sha256 | None]]:
     yield folder(bag.TOP, ORIGIN), None
     for name in bag.TAG_FILES:
         yield literal(f"{bag.TOP}/{name}", tags[name], ORIGIN), sha256_bytes(tags[name])
     for path, kind in bag.members(payload):
         full = f"{bag.TOP}/{path}"
-        if kind is Kind.FOLDER:
+        if kind is EntryKind.FOLDER:
             yield folder(full, ORIGIN), None
         else:
             part = parts[path]
-            yield Entry(full, Kind.FILE, 0o644, ORIGIN, part.size, part.source), part.sha256
+            yield ArchiveEntry(full, EntryKind.FILE, 0o644, ORIGIN, part.size, part.source), part.sha256

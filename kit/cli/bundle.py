@@ -11,7 +11,7 @@ from kit.cli.options import keys_option
 
 if TYPE_CHECKING:
     from kit.result.keys import Trusted
-    from kit.result.verify import Verified
+    from kit.result.verify import VerifiedBundle
 
 key_option = click.option(
     "--key",
@@ -147,7 +147,7 @@ def show(path: Path, keys: Path, key_files: tuple[Path, ...], bundle_only: bool,
         click.echo(describe(found))
 
 
-def _as_json(found: Verified) -> dict[str, Any]:
+def _as_json(found: VerifiedBundle) -> dict[str, Any]:
     from kit.core.codec import encode
     from kit.result.appraisal.trust import standing
     from kit.result.predicate import Predicate

@@ -36,9 +36,9 @@ def command(fix: bool, as_json: bool, out: Path, store: Path, keys: Path) -> int
     from kit.cli.series import close_lost_series
     from kit.core.facts import facts_root
     from kit.core.store import Store
-    from kit.diagnose.doctor import Patient, examine, usable
+    from kit.diagnose.doctor import DoctorConfig, examine, usable
 
-    patient = Patient(
+    patient = DoctorConfig(
         store=Store(store),
         images=facts_root() / "images",
         out=out,

@@ -15,10 +15,10 @@ from kit.cli.terminal import emit_json, note
 from kit.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from kit.evaluate.conduct import Listener, Outcome
-    from kit.evaluate.plan import Plan
+    from kit.evaluate.plan import RunPlan
     from kit.evaluate.request import Places, Request
-    from kit.series.conduct import Asked
+    from kit.evaluate.run import Evaluation, Listener
+    from kit.series.run import SeriesRequest
 
 SECONDS = Number(min=0.1, max=7 * 86400)
 
@@ -117,18 +117,18 @@ def command(**options: Any) -> int:
     from kit.cli.live import machine
     from kit.cli.places import places as places_of
     from kit.cli.series import close_lost_series, run_series
-    from kit.evaluate.audits import wanted
-    from kit.evaluate.conduct import conduct
+    from kit.evaluate.audits import select_audits
     from kit.evaluate.plan import draft
     from kit.evaluate.prepare import prepared
     from kit.evaluate.recovery import close_lost
+    from kit.evaluate.run import run_prepared
 
     several = options["runs"] > 1 or options["interleave"]
     if options["stop_on_failure"] and not several:
         raise UsageError("--stop-on-failure is about a series", "pass --runs N, too, or leave it out")
     request = _request(options)
     places = places_of(options["store"], options["mirror"], options["keys"], options["out"])
-    asked = wanted((options["audits"] or "").replace(",", " ").split(), options["audit_seed"])
+    asked = select_audits((options["audits"] or "").replace(",", " ").split(), options["audit_seed"])
     plan = draft(request, places)
     if options["plan_only"]:
         _show_plan(plan, places, options["as_json"])
@@ -142,17 +142,17 @@ def command(**options: Any) -> int:
         return run_series(request, _asked(options), places, asked, options["as_json"])
     with prepared(plan, places) as ready, cancellable() as cancelled:
         machine(ready.preflight)
-        outcome = conduct(ready, places, listener(plan, cancelled), asked)
+        outcome = run_prepared(ready, places, listener(plan, cancelled), asked)
     _report(outcome, options["as_json"])
     return _exit_code(outcome)
 
 
-def _asked(options: dict[str, Any]) -> Asked:
-    from kit.series.conduct import Asked
-    from kit.series.record import Rule
+def _asked(options: dict[str, Any]) -> SeriesRequest:
+    from kit.series.record import StopRule
+    from kit.series.run import SeriesRequest
 
-    rule = Rule.FIRST_FAILURE if options["stop_on_failure"] else Rule.ALL_RUNS
-    return Asked(options["runs"], options["interleave"], rule)
+    rule = StopRule.FIRST_FAILURE if options["stop_on_failure"] else StopRule.ALL_RUNS
+    return SeriesRequest(options["runs"], options["interleave"], rule)
 
 
 def _request(options: dict[str, Any]) -> Request:
@@ -175,15 +175,15 @@ def _request(options: dict[str, Any]) -> Request:
     )
 
 
-def listener(plan: Plan, cancelled: Callable[[], bool]) -> Listener:
+def listener(plan: RunPlan, cancelled: Callable[[], bool]) -> Listener:
     """Return what tells a person about a run on stderr while it goes on."""
     from kit.cli.live import Live
-    from kit.evaluate.conduct import Listener
-    from kit.sandbox.supervise import Watch
+    from kit.evaluate.run import Listener
+    from kit.sandbox.supervise import RunCallbacks
 
     live = Live(plan)
     return Listener(
-        watch=Watch(phase=live.phase, point=live.point, cancelled=cancelled),
+        watch=RunCallbacks(phase=live.phase, point=live.point, cancelled=cancelled),
         reserved=live.reserved,
         probed=live.probed,
         measured=live.measured,
@@ -191,17 +191,17 @@ def listener(plan: Plan, cancelled: Callable[[], bool]) -> Listener:
     )
 
 
-def _show_plan(plan: Plan, places: Places, as_json: bool) -> None:
-    from kit.cli.planned import describe, spell
+def _show_plan(plan: RunPlan, places: Places, as_json: bool) -> None:
+    from kit.cli.planned import describe, format_plan
 
     described = describe(plan, places)
     if as_json:
         emit_json(described)
     else:
-        click.echo(spell(described))
+        click.echo(format_plan(described))
 
 
-def _report(outcome: Outcome, as_json: bool) -> None:
+def _report(outcome: Evaluation, as_json: bool) -> None:
     from kit.cli.live import close, summary
 
     close(outcome)
@@ -213,7 +213,7 @@ def _report(outcome: Outcome, as_json: bool) -> None:
         click.echo(str(bundle.relative_to(here) if bundle.is_relative_to(here) else bundle))
 
 
-def _exit_code(outcome: Outcome) -> int:
+def _exit_code(outcome: Evaluation) -> int:
     from kit.result.predicate import Verdict
     from kit.values.run_result import RunStatus
 

@@ -11,13 +11,13 @@ import click
 from kit.cli.options import store_option
 
 if TYPE_CHECKING:
-    from kit.image.diff import Change
+    from kit.image.diff import ImageChange
 
 SHOWN = 12
 """Entries of a layer that are listed for a person; `--json` has all."""
 
 
-def changes(found: Sequence[Change], before: str, after: str) -> list[str]:
+def changes(found: Sequence[ImageChange], before: str, after: str) -> list[str]:
     """Spell changes of entries for a person, by layer, the first `SHOWN` of each."""
     lines: list[str] = []
     for layer in dict.fromkeys(c.layer for c in found):
@@ -93,9 +93,9 @@ def disk(store: Path, as_json: bool) -> None:
     from kit.cli.terminal import emit_json, megabytes
     from kit.core.facts import facts_root
     from kit.core.store import Store
-    from kit.image.disk import bill
+    from kit.image.disk import disk_usage
 
-    found = bill(facts_root() / "images", Store(store))
+    found = disk_usage(facts_root() / "images", Store(store))
     if as_json:
         emit_json(found.document())
         return

@@ -37,7 +37,7 @@ def test(era: str, runtime: str, gpus: int | None, as_json: bool, store: Path, m
     from kit.cli.terminal import Meter, emit_json, note, table
     from kit.core.facts import facts_root
     from kit.core.store import Store
-    from kit.diagnose.imagetest.conduct import NO_RECORD, Bench, selftest
+    from kit.diagnose.imagetest.run import NO_RECORD, SelfTestContext, selftest
     from kit.evaluate.request import Request
     from kit.evaluate.runtimes import choose
     from kit.image.fetch import default_fetchers
@@ -49,7 +49,7 @@ def test(era: str, runtime: str, gpus: int | None, as_json: bool, store: Path, m
         Request(NO_RECORD, Profile.SMOKE, runtime=wanted, image=era, gpus=gpus, engine=docker_socket())
     )
     fetchers = default_fetchers(mirror)
-    bench = Bench(facts_root() / "images", Store(store), fetchers, gpu_sources(), Meter())
+    bench = SelfTestContext(facts_root() / "images", Store(store), fetchers, gpu_sources(), Meter())
     with cancellable() as cancelled:
         tested = selftest(era, chosen, bench, gpus, cancelled)
     if as_json:

@@ -13,8 +13,8 @@ from kit.cli.speed import speed_lines
 from kit.cli.terminal import note
 
 if TYPE_CHECKING:
-    from kit.evaluate.conduct import Outcome
-    from kit.evaluate.plan import Plan
+    from kit.evaluate.plan import RunPlan
+    from kit.evaluate.run import Evaluation
     from kit.gpu.preflight import Preflight
     from kit.sandbox.folder import RunFolder
     from kit.sandbox.isolation_probe import Probe
@@ -30,7 +30,7 @@ LAST_BYTES = 8192
 class Live:
     """Tells phases, validation lines, and every few seconds the step; losses in nats per token."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: RunPlan) -> None:
         self._plan = plan
         self._tty = sys.stderr.isatty()
         self._told = 0.0
@@ -44,7 +44,7 @@ class Live:
         )
         if plan.profile == "smoke":
             note("  UNRANKED: the smoke profile is a toy task on synthetic data")
-        for reason in plan.obstacles:
+        for reason in plan.ranking_blockers:
             note(f"  UNRANKED: {reason}")
         if not plan.runtime.contains:
             note("  UNRANKED: this runtime contains nothing; the guest is a process of this user")
@@ -98,7 +98,7 @@ def machine(preflight: Preflight) -> None:
         note(f"  UNRANKED: {finding.detail}" + (f" (try: {finding.fix})" if finding.fix else ""))
 
 
-def close(outcome: Outcome) -> None:
+def close(outcome: Evaluation) -> None:
     """Tell how the run ended."""
     p = outcome.predicate
     loss = "no final loss" if p.claims.final_val_loss is None else f"val_loss {p.claims.final_val_loss:.4f}"
@@ -124,7 +124,7 @@ def _tell_last_words(log: Path) -> None:
         note(f"    guest | {line[:200]}")
 
 
-def summary(outcome: Outcome) -> dict[str, Any]:
+def summary(outcome: Evaluation) -> dict[str, Any]:
     """Return the object that `eval --json` prints."""
     p = outcome.predicate
     return {

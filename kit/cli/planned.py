@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 from kit.cli.terminal import megabytes, printable
 
 if TYPE_CHECKING:
-    from kit.evaluate.plan import Plan
+    from kit.evaluate.plan import RunPlan
     from kit.evaluate.request import Places
     from kit.gpu.preflight import Preflight
 
 MARKS = {"ok": "ok     ", "warning": "warning", "refusal": "REFUSED"}
 
 
-def describe(plan: Plan, places: Places) -> dict[str, Any]:
+def describe(plan: RunPlan, places: Places) -> dict[str, Any]:
     """Return the plan as one JSON object; sizes are bytes, times seconds."""
     from kit.evaluate.gpus import look
     from kit.evaluate.plan import search_path
@@ -27,7 +27,7 @@ def describe(plan: Plan, places: Places) -> dict[str, Any]:
     artifacts = [*image, *data, *_script(plan, places)]
     findings += [_finding(f.id, f.level, f.detail, f.fix) for f in preflight.findings]
     findings += _data_findings(plan, data, pinned)
-    findings += [_finding("ranking", "warning", reason, "") for reason in plan.obstacles]
+    findings += [_finding("ranking", "warning", reason, "") for reason in plan.ranking_blockers]
     return {
         "record": plan.record.number,
         "profile": plan.profile,
@@ -57,7 +57,7 @@ def _finding(name: str, level: str, detail: str, fix: str) -> dict[str, str]:
     return {"id": name, "level": level, "detail": detail, "fix": fix}
 
 
-def _image(plan: Plan, places: Places) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
+def _image(plan: RunPlan, places: Places) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
     from kit.core.errors import KitError
     from kit.evaluate.request import HOST_IMAGE
     from kit.image.lock import read_lock
@@ -75,7 +75,7 @@ def _image(plan: Plan, places: Places) -> tuple[list[dict[str, Any]], list[dict[
     return found, []
 
 
-def _data(plan: Plan, places: Places) -> tuple[list[dict[str, Any]], bool]:
+def _data(plan: RunPlan, places: Places) -> tuple[list[dict[str, Any]], bool]:
     from kit.evaluate.fineweb import outlook
 
     if plan.smoke is not None:  # made here, not fetched
@@ -85,7 +85,7 @@ def _data(plan: Plan, places: Places) -> tuple[list[dict[str, Any]], bool]:
     return shards, found.pinned
 
 
-def _data_findings(plan: Plan, shards: list[dict[str, Any]], pinned: bool) -> list[dict[str, str]]:
+def _data_findings(plan: RunPlan, shards: list[dict[str, Any]], pinned: bool) -> list[dict[str, str]]:
     found = []
     absent = sum(not s["present"] for s in shards)
     if absent:
@@ -96,7 +96,7 @@ def _data_findings(plan: Plan, shards: list[dict[str, Any]], pinned: bool) -> li
     return found
 
 
-def _script(plan: Plan, places: Places) -> list[dict[str, Any]]:
+def _script(plan: RunPlan, places: Places) -> list[dict[str, Any]]:
     from kit.core.store import Artifact
 
     if plan.smoke is not None or plan.submission is not None:
@@ -110,7 +110,7 @@ def _artifact(kind: str, name: str, size: int, sha256: str | None, present: bool
     return {"kind": kind, "name": name, "size": size, "sha256": sha256, "present": present}
 
 
-def _devices(plan: Plan, preflight: Preflight) -> dict[str, Any]:
+def _devices(plan: RunPlan, preflight: Preflight) -> dict[str, Any]:
     from kit.gpu.driver import CONTROL, TOOLS
 
     gpus = [
@@ -126,7 +126,7 @@ def _devices(plan: Plan, preflight: Preflight) -> dict[str, Any]:
     return {"control": [f"/dev/{name}" for name in (*CONTROL, *TOOLS)] if plan.gpus else [], "gpus": gpus}
 
 
-def _mounts(plan: Plan) -> dict[str, str]:
+def _mounts(plan: RunPlan) -> dict[str, str]:
     from kit.evaluate.plan import DATA
     from kit.gpu.driver import INSIDE
     from kit.values.run_spec import SUBMISSION, RuntimeName
@@ -137,7 +137,7 @@ def _mounts(plan: Plan) -> dict[str, str]:
     return found
 
 
-def spell(described: dict[str, Any]) -> str:
+def format_plan(described: dict[str, Any]) -> str:
     """Return the plan for a person."""
     missing = [a for a in described["artifacts"] if not a["present"]]
     pinned = sum(a["sha256"] is not None for a in described["artifacts"])

@@ -14,7 +14,7 @@ from kit.cli.options import docker_socket, keys_option, mirror_option, store_opt
 from kit.cli.terminal import emit_json, note
 
 if TYPE_CHECKING:
-    from kit.evaluate.audits import Wanted
+    from kit.evaluate.audits import AuditSelection
     from kit.evaluate.request import Places
     from kit.reproduce import First, Reproduction
     from kit.result.appraisal.agreement import Comparison
@@ -59,13 +59,13 @@ def command(
       speedrun reproduce runs/<run_id> --audit baseline,canary
     """
     from kit.cli.places import places as places_of
-    from kit.evaluate.audits import wanted
+    from kit.evaluate.audits import select_audits
     from kit.reproduce import NotComparable
     from kit.result.appraisal.agreement import Agreement
     from kit.result.keys import trusted
 
     places = places_of(store, mirror, keys, out, offline)
-    asked = wanted((audits or "").replace(",", " ").split())
+    asked = select_audits((audits or "").replace(",", " ").split())
     try:
         return _again(source, trusted(keys), places, runtime, asked, as_json)
     except NotComparable as e:
@@ -75,7 +75,9 @@ def command(
         return 1
 
 
-def _again(source: Path, trusted: Trusted, places: Places, runtime: str, asked: Wanted, as_json: bool) -> int:
+def _again(
+    source: Path, trusted: Trusted, places: Places, runtime: str, asked: AuditSelection, as_json: bool
+) -> int:
     """Repeat the run, tell what came of it, return the exit code."""
     from kit.cli.eval import listener
     from kit.cli.live import close

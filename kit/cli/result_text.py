@@ -8,13 +8,13 @@ from kit.cli.speed import speed_lines
 from kit.cli.terminal import megabytes, printable
 from kit.result.appraisal.trust import standing
 from kit.result.predicate import Outcome, Predicate
-from kit.result.verify import Verified
+from kit.result.verify import VerifiedBundle
 
 MAX_POINTS = 12
 """Validation points that are shown."""
 
 
-def describe(found: Verified) -> str:
+def describe(found: VerifiedBundle) -> str:
     """Return the whole text, one topic per paragraph."""
     p = found.predicate
     parts = [_head(found), _run(p), _claims(p), _environment(p), _inputs(p), _audit(p)]
@@ -26,7 +26,7 @@ def _rows(rows: list[tuple[str, str]]) -> Iterator[str]:
         yield f"  {name:<13} {value}"
 
 
-def _head(found: Verified) -> Iterator[str]:
+def _head(found: VerifiedBundle) -> Iterator[str]:
     p = found.predicate
     target = f" (target {p.task.target_val_loss:.4f}: {p.task.target_source})"
     onward = f" -> {p.task.next_record}" if p.task.next_record is not None else ""

@@ -74,7 +74,7 @@ def command(**options: Any) -> None:
         return
     from kit.benchmark.tasks import load_tasks
     from kit.core.facts import facts_root
-    from kit.score.baseline import Kind
+    from kit.score.baseline import BaselineKind
     from kit.score.paper import paper_score
     from kit.score.report import score
 
@@ -84,7 +84,7 @@ def command(**options: Any) -> None:
     if options["paper_rules"]:
         _show_paper(paper_score(rows, tasks, **drawn), options["as_json"])
         return
-    wanted = None if options["wanted"] == "auto" else Kind(options["wanted"])
+    wanted = None if options["wanted"] == "auto" else BaselineKind(options["wanted"])
     found = score(rows, tasks, wanted=wanted, partial=options["partial"], **drawn)
     _show(found, drawn, options["as_json"])
 

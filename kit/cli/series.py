@@ -12,12 +12,12 @@ from kit.cli.options import keys_option
 from kit.cli.terminal import distrust, emit_json, note
 
 if TYPE_CHECKING:
-    from kit.evaluate.audits import Wanted
-    from kit.evaluate.conduct import Outcome
+    from kit.evaluate.audits import AuditSelection
     from kit.evaluate.request import Places, Request
-    from kit.series.conduct import Asked
+    from kit.evaluate.run import Evaluation
     from kit.series.figures import Member, SeriesFigures
     from kit.series.record import SeriesPlan, Slot
+    from kit.series.run import SeriesRequest
 
 SD, MARGIN = 0.0017, 0.002
 """Nats per token: spread of final losses and usual distance from the target, of upstream's records."""
@@ -55,12 +55,14 @@ def command(folder: Path, as_json: bool, keys: Path) -> int:
     return 0 if found.trusted and _shown_below(found) else 1
 
 
-def run_series(request: Request, asked: Asked, places: Places, wanted: Wanted | None, as_json: bool) -> int:
+def run_series(
+    request: Request, asked: SeriesRequest, places: Places, wanted: AuditSelection | None, as_json: bool
+) -> int:
     """Run a series, tell it live, show its table; return the exit code."""
     from kit.cli.eval import listener
     from kit.cli.score import require_extra
     from kit.result.keys import trusted
-    from kit.series.conduct import conduct_series, plans
+    from kit.series.run import plans, run_series
 
     require_extra()
     from kit.series.figures import open_series
@@ -68,7 +70,7 @@ def run_series(request: Request, asked: Asked, places: Places, wanted: Wanted | 
     found = plans(request, asked, places)
     _tell_power(asked.runs)
     with cancellable() as cancelled:
-        record = conduct_series(
+        record = run_series(
             found, asked, places, lambda plan: listener(plan, cancelled), wanted, _tell_plan, _tell_end
         )
         stopped = cancelled()
@@ -106,7 +108,7 @@ def _tell_plan(plan: SeriesPlan) -> None:
     note(f"series {plan.id}: {len(plan.slots)} runs reserved and signed; it ends after: {plan.rule}")
 
 
-def _tell_end(slot: Slot, outcome: Outcome | None) -> None:
+def _tell_end(slot: Slot, outcome: Evaluation | None) -> None:
     if outcome is None:
         note(f"  {slot.arm}: lost; its record says why")
         return

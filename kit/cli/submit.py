@@ -13,7 +13,7 @@ import click
 from kit.cli.options import keys_option
 
 if TYPE_CHECKING:
-    from kit.leaderboard.submit.entry import Entry
+    from kit.leaderboard.submit.entry import BoardEntry
     from kit.result.keys import Trusted
 
 
@@ -68,13 +68,13 @@ def send(run: Path, target: str, keys: Path, endpoint: str | None, as_json: bool
       speedrun submit runs/<run_id> --agent my-agent --hint 1 --to hf://owner/leaderboard
     """
     from kit.cli.terminal import emit_json
-    from kit.leaderboard.submit.entry import Entry
+    from kit.leaderboard.submit.entry import BoardEntry
     from kit.leaderboard.submit.hub import SCHEME, repository
     from kit.leaderboard.submit.hub import send as send_to_hub
     from kit.result.keys import trusted
 
     said["hints"] = tuple(sorted(set(said["hints"])))
-    entry = Entry(**said)
+    entry = BoardEntry(**said)
     repo = repository(target) if target.startswith(SCHEME) else None
     parcel = _parcel(run, entry, trusted(keys))
     if repo is None:
@@ -100,7 +100,7 @@ class Parcel:
     lay_out: Callable[[Path], tuple[str, ...]]
 
 
-def _parcel(where: Path, entry: Entry, trusted: Trusted) -> Parcel:
+def _parcel(where: Path, entry: BoardEntry, trusted: Trusted) -> Parcel:
     """Verify a run or a series, and tell what keeps it from a rank."""
     from kit.cli.terminal import note
     from kit.leaderboard.submit.entry import lay_out, place_of

@@ -13,6 +13,6 @@ def parse(text: str) -> Version | None:
     return tuple(int(part) for part in found[0].split(".")) if found else None
 
 
-def spell(version: Version) -> str:
+def format_version(version: Version) -> str:
     """Return the version with dots; parts keep no leading zeros."""
     return ".".join(str(part) for part in version)

@@ -59,7 +59,7 @@ class DataSet:
 
 
 @dataclass(frozen=True, slots=True)
-class Statement:
+class ShardDigests:
     """Which bytes the shards are, and who says so."""
 
     repo: str
@@ -117,7 +117,7 @@ def lock_path(dataset: DataSet) -> Path:
     return dataset.path.with_suffix(".lock.json")
 
 
-def load_lock(dataset: DataSet) -> Statement | None:
+def load_lock(dataset: DataSet) -> ShardDigests | None:
     """
     Read the lock that is part of the facts; None if there is none, and then full runs are unpinned.
 
@@ -135,7 +135,7 @@ def load_lock(dataset: DataSet) -> Statement | None:
     return statement
 
 
-def read_statement(path: Path, dataset: DataSet) -> Statement:
+def read_statement(path: Path, dataset: DataSet) -> ShardDigests:
     """Read a statement. Raises `StaleLock` if it is about another version of the data set."""
     try:
         d: dict[str, Any] = read_json(path, "dataset-lock.v1")
@@ -146,7 +146,7 @@ def read_statement(path: Path, dataset: DataSet) -> Statement:
             f"{path} was made from another version of {dataset.path}", "renew it with: speedrun data lock"
         )
     files = (Artifact(name, f["size"], Sha256(f["sha256"])) for name, f in d["files"].items())
-    return Statement(
+    return ShardDigests(
         repo=d["repo"],
         revision=d["revision"],
         stated_by=StatedBy(d["stated_by"]),

@@ -10,7 +10,7 @@ from pathlib import Path
 from kit.core.digest import tree_digest
 from kit.core.errors import IntegrityError, PrerequisiteError
 from kit.core.store import Artifact, Fetcher, FolderFetcher, Progress, Store, no_progress, write_atomic
-from kit.data.dataset import DataSet, StatedBy, Statement, load_lock, read_statement
+from kit.data.dataset import DataSet, ShardDigests, StatedBy, load_lock, read_statement
 from kit.data.hub import Hub
 from kit.data.memo import Memo, identity
 from kit.data.shard import read_header
@@ -83,7 +83,7 @@ def find(dataset: DataSet, names: Sequence[str], store: Store) -> Shards:
     return _lay_out(wanted, statement, store, Memo(store), pinned=load_lock(dataset) is not None)
 
 
-def stated(dataset: DataSet, store: Store) -> Statement | None:
+def stated(dataset: DataSet, store: Store) -> ShardDigests | None:
     """Return what is stated of the shards so far: by the lock, or by an earlier `fetch`; None if nothing."""
     return load_lock(dataset) or _known(dataset, store)
 
@@ -92,7 +92,7 @@ def _statement_path(dataset: DataSet, store: Store) -> Path:
     return store.room("data") / f"{dataset.name}.stated.json"
 
 
-def _known(dataset: DataSet, store: Store) -> Statement | None:
+def _known(dataset: DataSet, store: Store) -> ShardDigests | None:
     path = _statement_path(dataset, store)
     return read_statement(path, dataset) if path.exists() else None
 
@@ -104,7 +104,7 @@ def _stated(
     mirror: Path | None,
     endpoint: str | None,
     progress: Progress,
-) -> Statement:
+) -> ShardDigests:
     """Find out which bytes are expected where no lock says so, and remember it."""
     known = _known(dataset, store)
     missing = [n for n in names if known is None or known.artifact(n) is None]
@@ -119,16 +119,16 @@ def _stated(
     return statement
 
 
-def _merged(known: Statement, new: Statement) -> Statement:
+def _merged(known: ShardDigests, new: ShardDigests) -> ShardDigests:
     files = tuple(sorted({*known.files, *new.files}, key=lambda a: a.name))
     if known.stated_by is new.stated_by and known.revision == new.revision:
-        return Statement(new.repo, new.revision, new.stated_by, new.dataset_sha256, files)
-    return Statement(new.repo, None, StatedBy.FOLDER, new.dataset_sha256, files)
+        return ShardDigests(new.repo, new.revision, new.stated_by, new.dataset_sha256, files)
+    return ShardDigests(new.repo, None, StatedBy.FOLDER, new.dataset_sha256, files)
 
 
 def _folder_statement(
     dataset: DataSet, names: Sequence[str], mirror: Path, store: Store, progress: Progress
-) -> Statement:
+) -> ShardDigests:
     if not mirror.is_dir():
         raise PrerequisiteError(f"{mirror} is not a folder")
     places = {p.name: p for p in sorted(mirror.rglob("*.bin")) if p.is_file()}
@@ -143,12 +143,12 @@ def _folder_statement(
         _check(places[name], dataset)
         files.append(Artifact(name, dataset.size, memo.sha256(places[name])[0]))
     memo.save()
-    return Statement(
+    return ShardDigests(
         dataset.repo, None, StatedBy.FOLDER, dataset.sha256, tuple(sorted(files, key=lambda a: a.name))
     )
 
 
-def _hub_sources(statement: Statement, endpoint: str | None, optional: bool) -> list[Fetcher]:
+def _hub_sources(statement: ShardDigests, endpoint: str | None, optional: bool) -> list[Fetcher]:
     try:
         return [Hub(endpoint).fetcher(statement.repo, statement.revision or "")]
     except PrerequisiteError:
@@ -157,7 +157,7 @@ def _hub_sources(statement: Statement, endpoint: str | None, optional: bool) -> 
         raise
 
 
-def _wanted(dataset: DataSet, names: Sequence[str], statement: Statement) -> tuple[Artifact, ...]:
+def _wanted(dataset: DataSet, names: Sequence[str], statement: ShardDigests) -> tuple[Artifact, ...]:
     found = {a.name: a for a in statement.files}
     unknown = [n for n in names if n not in found]
     if unknown:
@@ -175,7 +175,7 @@ def _check(path: Path, dataset: DataSet) -> None:
 
 
 def _lay_out(
-    wanted: tuple[Artifact, ...], statement: Statement, store: Store, memo: Memo, *, pinned: bool
+    wanted: tuple[Artifact, ...], statement: ShardDigests, store: Store, memo: Memo, *, pinned: bool
 ) -> Shards:
     digest = tree_digest({a.name: a.sha256 for a in wanted})
     folder = store.room("data") / f"shards-{digest[:16]}"

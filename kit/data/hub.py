@@ -9,7 +9,7 @@ from kit.core.digest import Sha256, is_sha256
 from kit.core.download import download
 from kit.core.errors import IntegrityError, NetworkError, PrerequisiteError
 from kit.core.store import Artifact, Progress
-from kit.data.dataset import DataSet, StatedBy, Statement
+from kit.data.dataset import DataSet, ShardDigests, StatedBy
 
 EXTRA = "pip install 'speedrun-kit[hub]'"
 _ELSEWHERE = "check --endpoint, and the --revision that was given to: speedrun data lock"
@@ -32,7 +32,7 @@ class Hub:
         self._endpoint = endpoint
         self._api = huggingface_hub.HfApi(endpoint=endpoint, token=False)
 
-    def state(self, dataset: DataSet, names: Sequence[str], revision: str | None = None) -> Statement:
+    def state(self, dataset: DataSet, names: Sequence[str], revision: str | None = None) -> ShardDigests:
         """
         Return the sizes and sha256s that the Hub states for `names` at `revision` (its newest if None).
 
@@ -73,7 +73,7 @@ class Hub:
                     f"the Hub states {size} bytes and {'a' if stated else 'no'} sha256 for {name}"
                 )
             files.append(Artifact(name, size, Sha256(lfs.sha256)))
-        return Statement(dataset.repo, commit, StatedBy.HUB, dataset.sha256, tuple(files))
+        return ShardDigests(dataset.repo, commit, StatedBy.HUB, dataset.sha256, tuple(files))
 
     def fetcher(self, repo: str, revision: str) -> HubFetcher:
         """Return the source of one revision's files."""

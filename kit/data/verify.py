@@ -19,7 +19,7 @@ WORKERS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class ShardCheck:
     """What was found about one shard."""
 
     name: str
@@ -36,7 +36,7 @@ def verify(
     *,
     rehash: bool = False,
     progress: Progress = no_progress,
-) -> tuple[Checked, ...]:
+) -> tuple[ShardCheck, ...]:
     """
     Check every shard: header, token count, size, sha256. Sorted by name; a fault is a value, not an error.
 
@@ -47,11 +47,11 @@ def verify(
     done = 0
     total = len(shards.files) * dataset.size
 
-    def one(artifact: Artifact) -> Checked:
+    def one(artifact: Artifact) -> ShardCheck:
         return _check(shards.folder / artifact.name, artifact, dataset, memo, rehash)
 
     with ThreadPoolExecutor(max_workers=min(WORKERS, os.cpu_count() or 1)) as pool:
-        found: list[Checked] = []
+        found: list[ShardCheck] = []
         for checked in pool.map(one, shards.files):
             found.append(checked)
             done += dataset.size
@@ -60,7 +60,7 @@ def verify(
     return tuple(found)
 
 
-def drop_faulty(shards: Shards, checked: tuple[Checked, ...], store: Store) -> None:
+def drop_faulty(shards: Shards, checked: tuple[ShardCheck, ...], store: Store) -> None:
     """Remove the blobs of faulty shards and their links, so that `fetch` brings them again."""
     faulty = {c.name for c in checked if c.fault}
     for artifact in shards.files:
@@ -69,16 +69,16 @@ def drop_faulty(shards: Shards, checked: tuple[Checked, ...], store: Store) -> N
             (shards.folder / artifact.name).unlink(missing_ok=True)
 
 
-def _check(path: Path, artifact: Artifact, dataset: DataSet, memo: Memo, rehash: bool) -> Checked:
+def _check(path: Path, artifact: Artifact, dataset: DataSet, memo: Memo, rehash: bool) -> ShardCheck:
     hashed = False
     try:
         tokens = read_header(path).tokens
         if tokens != dataset.tokens:
-            return Checked(artifact.name, f"it has {tokens} tokens, expected {dataset.tokens}", hashed)
+            return ShardCheck(artifact.name, f"it has {tokens} tokens, expected {dataset.tokens}", hashed)
         digest, hashed = memo.sha256(path, anew=rehash)
     except KitError as e:
-        return Checked(artifact.name, e.message, hashed)
+        return ShardCheck(artifact.name, e.message, hashed)
     except OSError as e:
-        return Checked(artifact.name, f"it cannot be read: {e.strerror}", hashed)
+        return ShardCheck(artifact.name, f"it cannot be read: {e.strerror}", hashed)
     fault = None if digest == artifact.sha256 else f"it has sha256 {digest}, expected {artifact.sha256}"
-    return Checked(artifact.name, fault, hashed)
+    return ShardCheck(artifact.name, fault, hashed)

@@ -20,7 +20,7 @@ from kit.core.errors import KitError, PrerequisiteError
 from kit.core.store import Store
 from kit.evaluate import runtimes as engines
 from kit.evaluate.recovery import close_lost
-from kit.gpu.preflight import Sources, Wanted, preflight
+from kit.gpu.preflight import GpuRequirements, Sources, preflight
 from kit.image.build import ensure_layout, survey
 from kit.sandbox.engine import Engine
 from kit.sandbox.folder import is_owned, new_run_id, unfinished
@@ -29,8 +29,8 @@ from kit.sandbox.runtime import docker
 from kit.sandbox.runtime.docker import Docker
 from kit.sandbox.runtime.hostimage import interpreter
 from kit.sandbox.runtime.port import Runtime
-from kit.sandbox.supervise import Watch, supervise
-from kit.sandbox.watchdog import watched
+from kit.sandbox.supervise import RunCallbacks, supervise
+from kit.sandbox.watchdog import watchdog
 from kit.values.deadlines import Deadlines
 from kit.values.log import Grammar
 from kit.values.run_result import RunStatus
@@ -64,7 +64,7 @@ class Diagnosis:
 
 
 @dataclass(frozen=True, slots=True)
-class Patient:
+class DoctorConfig:
     """What is examined."""
 
     store: Store
@@ -79,7 +79,7 @@ class Patient:
     gpus: Sources = field(default_factory=Sources)
 
 
-def examine(patient: Patient, fix: bool) -> Iterator[Diagnosis]:
+def examine(patient: DoctorConfig, fix: bool) -> Iterator[Diagnosis]:
     """Look at everything in turn; with `fix`, end guests without a kit, close their records, tidy up."""
     yield _diagnosis(RuntimeName.DOCKER, partial(_try_docker, patient))
     for name in (RuntimeName.RUNC, RuntimeName.HOST):
@@ -107,7 +107,7 @@ def _diagnosis(name: RuntimeName, attempt: Callable[[], str]) -> Diagnosis:
         return Diagnosis(title, Health.BROKEN, e.message, e.hint)
 
 
-def _try_docker(patient: Patient) -> str:
+def _try_docker(patient: DoctorConfig) -> str:
     with contextlib.closing(Engine(patient.engine, ENGINE_PATIENCE_S)) as engine:
         about = engine.about()
         identity = _built(patient)
@@ -119,7 +119,7 @@ def _try_docker(patient: Patient) -> str:
     return f"{about.name}: {_try(Docker(patient.engine), patient.python, identity)}"
 
 
-def _built(patient: Patient) -> ImageRef | None:
+def _built(patient: DoctorConfig) -> ImageRef | None:
     """Return the image if the store has it; nothing is fetched or built for a look."""
     if not survey(ERA, patient.images, patient.store).built:
         return None
@@ -144,7 +144,7 @@ def _try(runtime: Runtime, python: Path, image: ImageRef | None = None) -> str:
             deadlines=Deadlines(start_s=30, total_s=30),
         )
         inside = "python3" if image else str(interpreter(python).executable)
-        with watched(runtime.reaper(spec.run_id)):
+        with watchdog(runtime.reaper(spec.run_id)):
             if runtime.contains:
                 found = probe(runtime, spec, inside, scratch)
                 if found.failed:
@@ -152,7 +152,12 @@ def _try(runtime: Runtime, python: Path, image: ImageRef | None = None) -> str:
                     raise KitError(f"it starts guests but does not contain them: {listed}", INSTEAD)
             log = scratch / "log"
             result = supervise(
-                spec, lambda: runtime.start(spec, scratch), log, scratch / "stamps", Grammar.STEP, Watch()
+                spec,
+                lambda: runtime.start(spec, scratch),
+                log,
+                scratch / "stamps",
+                Grammar.STEP,
+                RunCallbacks(),
             )
         if result.status is not RunStatus.COMPLETED or log.read_bytes() != b"hello\n":
             raise KitError(f"a guest was started but did not do its work: {result.reason}", INSTEAD)
@@ -174,7 +179,7 @@ def gpus(sources: Sources) -> Diagnosis:
     if not count:
         none = f"no NVIDIA GPU; only the smoke profile runs here{hidden}"
         return Diagnosis("gpus", Health.MISSING, none)
-    ready = preflight(Wanted(count, if_fewer="see: nvidia-smi"), sources)
+    ready = preflight(GpuRequirements(count, if_fewer="see: nvidia-smi"), sources)
     names = ", ".join(sorted({gpu.name for gpu in ready.gpus}))
     detail = f"{count} x {names}, driver {ready.driver}{hidden}"
     odd = (*ready.refusals, *ready.warnings)

@@ -19,8 +19,8 @@ from kit.benchmark import records
 from kit.benchmark.records.script import RUN_TOML
 from kit.benchmark.submission import ENTRY
 from kit.core.errors import KitError, UsageError
-from kit.data.texture import VOCABULARY
-from kit.evaluate.plan import REFERENCE, Plan
+from kit.data.canary_streams import VOCABULARY
+from kit.evaluate.plan import REFERENCE, RunPlan
 from kit.evaluate.prepare import Prepared, script_sources
 from kit.evaluate.request import Places
 from kit.result.predicate import Profile
@@ -29,7 +29,7 @@ from kit.values.log import read_run
 from kit.values.run_result import Point, RunResult
 
 
-class Audit(StrEnum):
+class RerunAudit(StrEnum):
     """An audit that takes further runs of guests."""
 
     SCREEN = "screen"
@@ -43,38 +43,38 @@ class Audit(StrEnum):
 
 
 GROUPS = {
-    "canary": (Audit.UNIFORM, Audit.NGRAM, Audit.MODEL),
-    "all": (Audit.UNIFORM, Audit.NGRAM, Audit.MODEL, Audit.BASELINE, Audit.HELD_OUT),
+    "canary": (RerunAudit.UNIFORM, RerunAudit.NGRAM, RerunAudit.MODEL),
+    "all": (RerunAudit.UNIFORM, RerunAudit.NGRAM, RerunAudit.MODEL, RerunAudit.BASELINE, RerunAudit.HELD_OUT),
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class AuditSelection:
     """The audits to make, and what chance they follow from. The seed is revealed in the result."""
 
-    audits: frozenset[Audit] = frozenset()
+    audits: frozenset[RerunAudit] = frozenset()
     seed: str = field(default_factory=lambda: secrets.token_hex(8))
 
-    def has(self, *audits: Audit) -> bool:
+    def has(self, *audits: RerunAudit) -> bool:
         """Tell whether one of them is wanted."""
         return not self.audits.isdisjoint(audits)
 
 
-def wanted(names: Iterable[str], seed: str | None = None) -> Wanted:
+def select_audits(names: Iterable[str], seed: str | None = None) -> AuditSelection:
     """Return the audits called by these names. Raises `UsageError` for an unknown one."""
-    found: set[Audit] = set()
+    found: set[RerunAudit] = set()
     for name in names:
         if name in GROUPS:
             found.update(GROUPS[name])
-        elif name in frozenset(Audit):
-            found.add(Audit(name))
+        elif name in frozenset(RerunAudit):
+            found.add(RerunAudit(name))
         else:
-            known = ", ".join([*GROUPS, *Audit])
+            known = ", ".join([*GROUPS, *RerunAudit])
             raise UsageError(f"there is no audit {name!r}", f"choose among: {known}")
-    return Wanted(frozenset(found)) if seed is None else Wanted(frozenset(found), seed)
+    return AuditSelection(frozenset(found)) if seed is None else AuditSelection(frozenset(found), seed)
 
 
-def start_script(plan: Plan, places: Places) -> tuple[SourceFile, ...] | None:
+def start_script(plan: RunPlan, places: Places) -> tuple[SourceFile, ...] | None:
     """Return the files of the start record's own script; None if they cannot be had here."""
     if plan.profile is Profile.SMOKE and plan.smoke is not None:
         arguments = records.run_toml(plan.smoke.guest.args)
@@ -87,7 +87,7 @@ def start_script(plan: Plan, places: Places) -> tuple[SourceFile, ...] | None:
     return files_of(folder)
 
 
-def start_arguments(plan: Plan) -> tuple[str, ...]:
+def start_arguments(plan: RunPlan) -> tuple[str, ...]:
     """Return the arguments of the start record's own script."""
     return plan.smoke.guest.args if plan.smoke else plan.record.script.args
 
@@ -98,7 +98,7 @@ def files_of(folder: Path) -> tuple[SourceFile, ...]:
     return tuple(SourceFile(p.relative_to(folder).as_posix(), p.read_bytes()) for p in paths)
 
 
-def at_rest(
+def static_findings(
     ready: Prepared, folder: RunFolder, result: RunResult, baseline: tuple[SourceFile, ...] | None
 ) -> tuple[Finding, ...]:
     """Return the findings about what one run left behind."""

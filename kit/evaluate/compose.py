@@ -11,7 +11,7 @@ from kit.evaluate.prepare import Prepared
 from kit.evaluate.request import Places
 from kit.gpu import machine
 from kit.gpu.preflight import LINKS, MODEL, Preflight
-from kit.result.appraisal.verdict import judge, obstacles
+from kit.result.appraisal.verdict import judge, ranking_blockers
 from kit.result.compose import Reserved, claims_of, observations_of, run_of, runtime_of
 from kit.result.predicate import (
     Audit,
@@ -27,10 +27,10 @@ from kit.result.predicate import (
     Manifest,
     Outcome,
     Predicate,
-    Runtime,
+    RuntimeInfo,
     Score,
     Severity,
-    Task,
+    TaskInfo,
     Verdict,
 )
 from kit.sandbox.isolation_probe import ProbeCheck
@@ -40,7 +40,7 @@ from kit.values.run_result import RunResult
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class HostObservations:
     """What was found out around a run, beside its result."""
 
     checks: tuple[ProbeCheck, ...] = ()
@@ -51,14 +51,14 @@ class Seen:
     """None if the run has no GPUs."""
 
 
-NOTHING_SEEN = Seen()
+NOTHING_SEEN = HostObservations()
 
 
 def compose(
     ready: Prepared,
     places: Places,
     result: RunResult,
-    seen: Seen,
+    seen: HostObservations,
     findings: tuple[Finding, ...],
 ) -> Predicate:
     """Return the whole predicate of one run."""
@@ -71,7 +71,7 @@ def compose(
     verdict = judge(result.status, claims, plan.target_val_loss, audits)
     predicate = Predicate(
         run=run_of(ready.spec, result, Reserved(ready.nonce, plan.profile, places.kit)),
-        task=Task(
+        task=TaskInfo(
             record=plan.record.number,
             next_record=plan.record.next_record,
             target_val_loss=plan.target_val_loss,
@@ -105,17 +105,17 @@ def _unranked(ready: Prepared, speed: Speed | None) -> tuple[str, ...]:
     """Return what only the host knows against ranking, beside what the predicate shows."""
     warnings = (f.detail for f in ready.preflight.warnings if f.id not in (MODEL, LINKS))
     slow = (f"how fast its GPUs are is not known: {speed.fault}",) if speed and speed.fault else ()
-    return tuple(prose(reason) for reason in (*ready.plan.obstacles, *warnings, *slow))
+    return tuple(prose(reason) for reason in (*ready.plan.ranking_blockers, *warnings, *slow))
 
 
 def _score(predicate: Predicate, verdict: Verdict, unranked: tuple[str, ...]) -> Score:
-    against = (*obstacles(predicate), *unranked)
+    against = (*ranking_blockers(predicate), *unranked)
     return Score(verdict, ranked=not against, unranked_because=against, fsr=None)
 
 
-def _unstarted(ready: Prepared) -> Runtime:
+def _unstarted(ready: Prepared) -> RuntimeInfo:
     runtime = ready.plan.runtime
-    return Runtime(runtime.name, "unknown", runtime.contains, None, ())
+    return RuntimeInfo(runtime.name, "unknown", runtime.contains, None, ())
 
 
 def _isolation(ready: Prepared, checks: tuple[ProbeCheck, ...]) -> IsolationReport:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from kit.core.errors import KitError
 from kit.core.version import Version, parse
-from kit.evaluate.plan import Plan
+from kit.evaluate.plan import RunPlan
 from kit.evaluate.request import HOST_IMAGE, Places
 from kit.evaluate.worldsize import POSSIBLE
-from kit.gpu.preflight import NO_GPUS, Preflight, Wanted, preflight
+from kit.gpu.preflight import NO_GPUS, GpuRequirements, Preflight, preflight
 from kit.image.lock import Lock, read_lock
 from kit.image.spec import read_spec
 from kit.values.run_spec import RuntimeName
@@ -16,18 +16,18 @@ RUNTIME_LIBRARIES = ("nvidia-cuda-runtime", "nvidia-cuda-runtime-cu12")
 """The wheel whose version is the CUDA that torch was built with."""
 
 
-def look(plan: Plan, places: Places) -> Preflight:
+def look(plan: RunPlan, places: Places) -> Preflight:
     """Look at the machine's GPUs as they are now. Raises nothing: see `Preflight.require`."""
     if not plan.gpus:
         return NO_GPUS
     return preflight(wanted(plan, places), places.gpus)
 
 
-def wanted(plan: Plan, places: Places) -> Wanted:
+def wanted(plan: RunPlan, places: Places) -> GpuRequirements:
     """Return what the plan needs; the lock of its image says which CUDA that is, if there is one."""
     smaller = [str(n) for n in POSSIBLE if n < plan.gpus and plan.record.world_size.keeps_the_record(n)]
     fewer = f"; or, for the same steps on fewer GPUs: --gpus {' or '.join(smaller)}" if smaller else ""
-    return Wanted(
+    return GpuRequirements(
         gpus=plan.gpus,
         if_fewer=f"speedrun eval --record {plan.record.number} --profile smoke{fewer}",
         cuda=_cuda(plan, places),
@@ -35,7 +35,7 @@ def wanted(plan: Plan, places: Places) -> Wanted:
     )
 
 
-def _cuda(plan: Plan, places: Places) -> Version | None:
+def _cuda(plan: RunPlan, places: Places) -> Version | None:
     if plan.era == HOST_IMAGE:
         return None
     try:

@@ -20,7 +20,7 @@ from kit.core.errors import PrerequisiteError, UsageError
 from kit.data.synth import SmokeSpec, load_smoke
 from kit.evaluate import runtimes as engines
 from kit.evaluate.request import HOST_IMAGE, Places, Request
-from kit.evaluate.worldsize import obstacles
+from kit.evaluate.worldsize import world_size_blockers
 from kit.gpu import machine
 from kit.gpu.preflight import RECORD_GPUS
 from kit.result.predicate import Profile
@@ -51,7 +51,7 @@ CACHES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class RunPlan:
     """Everything that is decided before the run; losses are nats per token."""
 
     profile: Profile
@@ -78,7 +78,7 @@ class Plan:
     target_source: str
     smoke: SmokeSpec | None
     """The smoke language; None in the full profile."""
-    obstacles: tuple[str, ...] = ()
+    ranking_blockers: tuple[str, ...] = ()
     """Why a result of this plan cannot be ranked, beside what the result itself shows."""
 
     def launcher(self) -> tuple[str, ...]:
@@ -100,7 +100,7 @@ class Plan:
         )
 
 
-def draft(request: Request, places: Places) -> Plan:
+def draft(request: Request, places: Places) -> RunPlan:
     """Work the request out. Fetches, builds and starts nothing."""
     record = records.load(places.records, request.record)
     submission = load_submission(request.submission) if request.submission else None
@@ -134,13 +134,13 @@ def _python(request: Request, era: str) -> str:
     return str(interpreter(request.python).executable)
 
 
-def _smoke(request: Request, places: Places, record: Record, submission: Submission | None) -> Plan:
+def _smoke(request: Request, places: Places, record: Record, submission: Submission | None) -> RunPlan:
     if request.gpus:
         raise UsageError("the smoke profile runs on CPUs", "leave --gpus out, or use --profile full")
     smoke = load_smoke(places.records)
     runtime = engines.choose(request)
     era = _image(request, SMOKE_ERA, runtime)
-    return Plan(
+    return RunPlan(
         profile=Profile.SMOKE,
         record=record,
         submission=submission,
@@ -164,12 +164,12 @@ def _smoke(request: Request, places: Places, record: Record, submission: Submiss
     )
 
 
-def _full(request: Request, record: Record, submission: Submission | None) -> Plan:
+def _full(request: Request, record: Record, submission: Submission | None) -> RunPlan:
     gpus = RECORD_GPUS if request.gpus is None else request.gpus
-    against = obstacles(record, gpus, request.accept_world_size, submission is None)
+    against = world_size_blockers(record, gpus, request.accept_world_size, submission is None)
     runtime = engines.choose(request)
     era = _image(request, record.era, runtime)
-    return Plan(
+    return RunPlan(
         profile=Profile.FULL,
         record=record,
         submission=submission,
@@ -190,7 +190,7 @@ def _full(request: Request, record: Record, submission: Submission | None) -> Pl
         target_val_loss=record.target_val_loss,
         target_source="the speedrun's rule",
         smoke=None,
-        obstacles=against,
+        ranking_blockers=against,
     )
 
 

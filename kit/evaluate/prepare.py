@@ -16,7 +16,7 @@ from kit.core.digest import files_under
 from kit.core.store import Fetcher, Progress, Store, no_progress
 from kit.data.synth import ensure_smoke
 from kit.evaluate import fineweb, gpus
-from kit.evaluate.plan import DATA, HOST_SITE, REFERENCE, SITE, Plan, search_path
+from kit.evaluate.plan import DATA, HOST_SITE, REFERENCE, SITE, RunPlan, search_path
 from kit.evaluate.request import HOST_IMAGE, Places
 from kit.gpu.preflight import Preflight
 from kit.image.build import Layout, ensure_layout
@@ -34,7 +34,7 @@ from kit.values.run_spec import GpuDevice, ImageRef, Mount, RunSpec, RuntimeName
 class Prepared:
     """A plan with its bytes at hand."""
 
-    plan: Plan
+    plan: RunPlan
     spec: RunSpec
     image: Image | None
     fidelity: tuple[tuple[str, Fidelity], ...]
@@ -49,7 +49,7 @@ class Prepared:
 
 
 @contextlib.contextmanager
-def prepared(plan: Plan, places: Places) -> Iterator[Prepared]:
+def prepared(plan: RunPlan, places: Places) -> Iterator[Prepared]:
     """
     Bring data, submission and image; the staged submission lasts as long as the block.
 
@@ -111,7 +111,7 @@ def fidelity_of(record: Record, layout: Layout) -> tuple[tuple[str, Fidelity], .
 
 
 def _image(
-    plan: Plan, places: Places
+    plan: RunPlan, places: Places
 ) -> tuple[ImageRef | None, Image | None, tuple[tuple[str, Fidelity], ...], tuple[tuple[str, str], ...]]:
     if plan.era == HOST_IMAGE:
         unknown = (("python", Fidelity.UNKNOWN), ("torch", Fidelity.UNKNOWN))
@@ -123,7 +123,7 @@ def _image(
     return ref, Image(layout.config_digest, layout.manifest_digest), fidelity, tuple(layout.env)
 
 
-def _site(plan: Plan) -> tuple[Mount, ...]:
+def _site(plan: RunPlan) -> tuple[Mount, ...]:
     """Return the mount that makes a guest write whole lines where no image does."""
     return (Mount(SITE, HOST_SITE),) if plan.era == HOST_IMAGE else ()
 
@@ -145,7 +145,7 @@ def bring_image(
 
 
 def environment(
-    plan: Plan, image: tuple[tuple[str, str], ...], ready: Preflight
+    plan: RunPlan, image: tuple[tuple[str, str], ...], ready: Preflight
 ) -> tuple[tuple[str, str], ...]:
     """Return the guest's environment; an engine that reads `NVIDIA_VISIBLE_DEVICES` gives it no other GPU."""
     path = {"PATH": search_path(plan.era, plan.python)}
@@ -162,7 +162,7 @@ def gpu_variables(ready: Preflight) -> dict[str, str]:
     }
 
 
-def _data(plan: Plan, places: Places) -> tuple[Data, Mount]:
+def _data(plan: RunPlan, places: Places) -> tuple[Data, Mount]:
     if plan.smoke is None:
         data, folder = fineweb.here(plan.record, places)
         return data, Mount(folder, DATA)
@@ -179,7 +179,7 @@ def script_sources(record: Record, places: Places) -> Sequence[Fetcher]:
 
 
 @contextlib.contextmanager
-def _submission(plan: Plan, places: Places) -> Iterator[Path]:
+def _submission(plan: RunPlan, places: Places) -> Iterator[Path]:
     """Give a folder that holds exactly the files that will run."""
     with places.store.staging("submissions") as folder:
         if plan.submission is not None:

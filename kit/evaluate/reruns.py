@@ -14,26 +14,26 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kit.audit import baseline, canary, held_out
-from kit.audit.baseline import Course
-from kit.audit.canary import Rerun, Stream, Texture
+from kit.audit.baseline import RunTimings
+from kit.audit.canary import CanaryStream, Rerun, StreamKind
 from kit.audit.check import Check
 from kit.audit.finding import Finding
 from kit.audit.source import SourceFile
 from kit.benchmark.submission import ENTRY
 from kit.core.errors import KitError
-from kit.data import texture
+from kit.data import canary_streams
+from kit.data.canary_streams import DrawnStream
 from kit.data.shard import read_tokens, write_shard
-from kit.data.texture import Drawn
 from kit.evaluate import streams
-from kit.evaluate.audits import Audit, Wanted, start_arguments
+from kit.evaluate.audits import AuditSelection, RerunAudit, start_arguments
 from kit.evaluate.plan import DATA
 from kit.evaluate.prepare import Prepared
 from kit.evaluate.request import Places
 from kit.gpu.release import await_release
 from kit.sandbox.folder import RunFolder
 from kit.sandbox.runtime.port import Guest
-from kit.sandbox.supervise import Watch, supervise
-from kit.sandbox.watchdog import watched
+from kit.sandbox.supervise import RunCallbacks, supervise
+from kit.sandbox.watchdog import watchdog
 from kit.values.log import read_run
 from kit.values.run_result import Point, RunResult, RunStatus
 from kit.values.run_spec import Mount, Phase, RunSpec
@@ -43,22 +43,22 @@ SCREEN_LINES = 3
 NOT_COMPLETED = "the run itself did not complete"
 CANCELLED = "the operator cancelled"
 REQUESTED = {
-    Texture.UNIFORM: Audit.UNIFORM,
-    Texture.NGRAM: Audit.NGRAM,
-    Texture.MODEL: Audit.MODEL,
+    StreamKind.UNIFORM: RerunAudit.UNIFORM,
+    StreamKind.NGRAM: RerunAudit.NGRAM,
+    StreamKind.MODEL: RerunAudit.MODEL,
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
+class RerunContext:
     """What all reruns of one evaluation share."""
 
     ready: Prepared
     places: Places
     folder: RunFolder
-    wanted: Wanted
+    wanted: AuditSelection
     baseline: tuple[SourceFile, ...] | None
-    beside: Course | None
+    reference_timings: RunTimings | None
     """How the start script went on this machine, if it ran anyway."""
     cancelled: Callable[[], bool]
     told: Callable[[str], None]
@@ -68,7 +68,7 @@ class Bench:
         self.told(name)
         ready, runtime = self.ready, self.ready.plan.runtime
         seen: list[int] = []
-        watch = Watch(
+        watch = RunCallbacks(
             point=lambda p: seen.append(p.step) if p.val_loss is not None else None,
             cancelled=lambda: self.cancelled() or (lines is not None and len(seen) >= lines),
         )
@@ -79,7 +79,7 @@ class Bench:
             def start() -> Guest:
                 return runtime.start(spec, Path(scratch))
 
-            with watched(runtime.reaper(spec.run_id)):
+            with watchdog(runtime.reaper(spec.run_id)):
                 result = supervise(spec, start, self.log(name), self.stamps(name), ready.plan.grammar, watch)
                 if ready.preflight.gpus:
                     await_release(ready.preflight.gpus, self.places.gpus.nvml)
@@ -127,7 +127,7 @@ class Bench:
             yield replace(self.ready.spec, submission=folder, argv=argv)
 
 
-def audit(bench: Bench, result: RunResult) -> tuple[Finding, ...]:
+def audit(bench: RerunContext, result: RunResult) -> tuple[Finding, ...]:
     """
     Make every audit that is wanted and return the findings.
 
@@ -136,22 +136,26 @@ def audit(bench: Bench, result: RunResult) -> tuple[Finding, ...]:
     """
     wanted = bench.wanted
     findings: list[Finding] = []
-    streams_seen: dict[Texture, RunResult] = {}
+    streams_seen: dict[StreamKind, RunResult] = {}
     claimed = _last(result)
-    if wanted.has(Audit.SCREEN):
-        findings.append(_canary(bench, Texture.UNIFORM, claimed, SCREEN_LINES, streams_seen))
+    if wanted.has(RerunAudit.SCREEN):
+        findings.append(_canary(bench, StreamKind.UNIFORM, claimed, SCREEN_LINES, streams_seen))
     for kind, asked in REQUESTED.items():
-        if wanted.has(asked) and not (kind is Texture.UNIFORM and wanted.has(Audit.SCREEN)):
+        if wanted.has(asked) and not (kind is StreamKind.UNIFORM and wanted.has(RerunAudit.SCREEN)):
             findings.append(_canary(bench, kind, claimed, None, streams_seen))
-    if wanted.has(Audit.BASELINE, Audit.HELD_OUT):
-        findings += _against_start_script(bench, result, streams_seen.get(Texture.UNIFORM))
-    elif bench.beside is not None:
-        findings += _against(bench.beside, bench, result)
+    if wanted.has(RerunAudit.BASELINE, RerunAudit.HELD_OUT):
+        findings += _against_start_script(bench, result, streams_seen.get(StreamKind.UNIFORM))
+    elif bench.reference_timings is not None:
+        findings += _against(bench.reference_timings, bench, result)
     return tuple(findings)
 
 
 def _canary(
-    bench: Bench, kind: Texture, claimed: float | None, lines: int | None, seen: dict[Texture, RunResult]
+    bench: RerunContext,
+    kind: StreamKind,
+    claimed: float | None,
+    lines: int | None,
+    seen: dict[StreamKind, RunResult],
 ) -> Finding:
     check = canary.check_for(kind)
     if claimed is None:
@@ -162,12 +166,16 @@ def _canary(
 
 
 def _on_stream(
-    bench: Bench, kind: Texture, claimed: float, lines: int | None, seen: dict[Texture, RunResult]
+    bench: RerunContext,
+    kind: StreamKind,
+    claimed: float,
+    lines: int | None,
+    seen: dict[StreamKind, RunResult],
 ) -> Finding:
     drawn = _drawn(bench, kind)
     with bench.with_val(bench.ready.spec, _writer(bench, drawn)) as spec:
         seen[kind] = again = bench.run(f"canary-{kind}", spec, lines)
-    stream = Stream(kind, drawn.floor, drawn.standard_error, drawn.scored, bench.wanted.seed)
+    stream = CanaryStream(kind, drawn.floor, drawn.standard_error, drawn.scored, bench.wanted.seed)
     stopped = lines is not None and again.status is RunStatus.CANCELLED
     rerun = Rerun(again.status, again.reason, again.points, stopped, again.wall_s)
     return canary.judge(stream, rerun, claimed)
@@ -181,31 +189,33 @@ def _made(check: Check, rerun: Callable[[], Finding]) -> Finding:
         return check.skipped(f"the rerun could not be made: {e.message}")
 
 
-def _drawn(bench: Bench, kind: Texture) -> Drawn:
+def _drawn(bench: RerunContext, kind: StreamKind) -> DrawnStream:
     plan = bench.ready.plan
-    ids = texture.vocabulary(plan.smoke.guest.vocabulary if plan.smoke else texture.VOCABULARY)
+    ids = canary_streams.vocabulary(plan.smoke.guest.vocabulary if plan.smoke else canary_streams.VOCABULARY)
     match kind:
-        case Texture.UNIFORM:
-            return texture.uniform(bench.wanted.seed, ids, plan.val_tokens)
-        case Texture.NGRAM:
-            return texture.ngram(bench.wanted.seed, ids, plan.val_tokens)
-        case Texture.MODEL:
+        case StreamKind.UNIFORM:
+            return canary_streams.uniform(bench.wanted.seed, ids, plan.val_tokens)
+        case StreamKind.NGRAM:
+            return canary_streams.ngram(bench.wanted.seed, ids, plan.val_tokens)
+        case StreamKind.MODEL:
             return streams.model(
                 bench.ready, bench.places.store, bench.wanted.seed, lambda spec: _sampled(bench, spec)
             )
 
 
-def _sampled(bench: Bench, spec: RunSpec) -> tuple[RunResult, Path]:
+def _sampled(bench: RerunContext, spec: RunSpec) -> tuple[RunResult, Path]:
     result = bench.run("sampler", spec)
     return result, bench.log("sampler")
 
 
-def _writer(bench: Bench, drawn: Drawn) -> Callable[[Path], None]:
+def _writer(bench: RerunContext, drawn: DrawnStream) -> Callable[[Path], None]:
     size = next(f.size for f in bench.ready.data.files if f.name == bench.val_name)
     return lambda path: streams.write_stream(path, drawn, size)
 
 
-def _against_start_script(bench: Bench, result: RunResult, uniform: RunResult | None) -> Iterator[Finding]:
+def _against_start_script(
+    bench: RerunContext, result: RunResult, uniform: RunResult | None
+) -> Iterator[Finding]:
     if bench.baseline is None:
         yield from _not_compared(bench, "the start script is not at hand")
     elif _last(result) is None:
@@ -217,13 +227,15 @@ def _against_start_script(bench: Bench, result: RunResult, uniform: RunResult | 
             yield from _compared(bench, spec, result, uniform)
 
 
-def _not_compared(bench: Bench, why: str) -> Iterator[Finding]:
+def _not_compared(bench: RerunContext, why: str) -> Iterator[Finding]:
     yield baseline.WARMUP.skipped(why)
-    if bench.wanted.has(Audit.HELD_OUT):
+    if bench.wanted.has(RerunAudit.HELD_OUT):
         yield held_out.HELD_OUT.skipped(why)
 
 
-def _compared(bench: Bench, spec: RunSpec, result: RunResult, uniform: RunResult | None) -> Iterator[Finding]:
+def _compared(
+    bench: RerunContext, spec: RunSpec, result: RunResult, uniform: RunResult | None
+) -> Iterator[Finding]:
     try:
         theirs = bench.run("baseline", spec)
         points = read_run(bench.log("baseline"), bench.stamps("baseline"), bench.ready.plan.grammar)
@@ -233,34 +245,34 @@ def _compared(bench: Bench, spec: RunSpec, result: RunResult, uniform: RunResult
     yield from _against(course(theirs, points), bench, result)
     if uniform is not None:
         yield _made(canary.VERSUS_BASELINE, lambda: _on_noise(bench, spec, uniform))
-    if bench.wanted.has(Audit.HELD_OUT):
+    if bench.wanted.has(RerunAudit.HELD_OUT):
         yield _made(held_out.HELD_OUT, lambda: _held_out(bench, spec, result, theirs))
 
 
-def _on_noise(bench: Bench, spec: RunSpec, uniform: RunResult) -> Finding:
-    drawn = _drawn(bench, Texture.UNIFORM)
+def _on_noise(bench: RerunContext, spec: RunSpec, uniform: RunResult) -> Finding:
+    drawn = _drawn(bench, StreamKind.UNIFORM)
     with bench.with_val(spec, _writer(bench, drawn)) as noisy:
         again = bench.run("baseline-uniform", noisy)
     return canary.versus_baseline(uniform.points, again.points)
 
 
-def _against(theirs: Course, bench: Bench, result: RunResult) -> tuple[Finding, ...]:
+def _against(theirs: RunTimings, bench: RerunContext, result: RunResult) -> tuple[Finding, ...]:
     """Compare the run with how its start script went."""
     if _last(result) is None:
         return (baseline.WARMUP.skipped(NOT_COMPLETED),)
     return baseline.judge(course(result, bench.points()), theirs)
 
 
-def _held_out(bench: Bench, spec: RunSpec, result: RunResult, theirs: RunResult) -> Finding:
+def _held_out(bench: RerunContext, spec: RunSpec, result: RunResult, theirs: RunResult) -> Finding:
     scored = bench.ready.plan.val_tokens
     tokens = read_tokens(bench.data_folder / bench.val_name)
-    choices = texture.windows(len(tokens), scored)
+    choices = canary_streams.windows(len(tokens), scored)
     if not choices:
         return held_out.HELD_OUT.skipped("the validation shard holds no second window")
-    window = 1 + texture.pick(bench.wanted.seed, "window", choices)
+    window = 1 + canary_streams.pick(bench.wanted.seed, "window", choices)
 
     def write(path: Path) -> None:
-        write_shard(path, texture.rotated(tokens, window * scored))
+        write_shard(path, canary_streams.rotated(tokens, window * scored))
 
     with bench.with_val(bench.ready.spec, write) as rotated:
         mine_rotated = bench.run("held-out", rotated)
@@ -270,7 +282,7 @@ def _held_out(bench: Bench, spec: RunSpec, result: RunResult, theirs: RunResult)
     return held_out.judge(losses, window)
 
 
-def course(result: RunResult, points: tuple[Point, ...]) -> Course:
+def course(result: RunResult, points: tuple[Point, ...]) -> RunTimings:
     """
     Return how a run went, as the rules of ranked runs look at it; `points` are all of its claims.
 
@@ -280,7 +292,7 @@ def course(result: RunResult, points: tuple[Point, ...]) -> Course:
     trained = Phase.TRAINING in times or Phase.TEARDOWN in times
     last = result.points[-1] if result.points else None
     end = last if _last(result) is not None else None
-    return Course(
+    return RunTimings(
         warmup_s=times.get(Phase.START, 0.0) + times.get(Phase.WARMUP, 0.0) if trained else None,
         to_last_val_s=end.host_ns / 1e9 if end and end.host_ns is not None else None,
         claimed_s=end.train_time_ms / 1e3 if end and end.train_time_ms is not None else None,

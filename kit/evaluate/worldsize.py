@@ -11,7 +11,7 @@ from kit.gpu.preflight import RECORD_GPUS
 POSSIBLE = (1, 2, 4, 8)
 
 
-def obstacles(record: Record, gpus: int, accepted: bool, own_script: bool) -> tuple[str, ...]:
+def world_size_blockers(record: Record, gpus: int, accepted: bool, own_script: bool) -> tuple[str, ...]:
     """
     Return why a run of `record` on `gpus` GPUs cannot be ranked; empty on 8.
 

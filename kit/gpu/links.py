@@ -39,6 +39,6 @@ def settings_in(env: Mapping[str, str]) -> Settings:
     return found
 
 
-def spell(settings: Settings) -> str:
+def format_settings(settings: Settings) -> str:
     """Say them as a shell would."""
     return " ".join(f"{name}={value}" for name, value in settings)

@@ -43,7 +43,7 @@ class GpuProcess:
 
 
 @dataclass(frozen=True, slots=True)
-class Gpu:
+class DriverGpu:
     """One GPU as the driver sees it."""
 
     index: int
@@ -68,7 +68,7 @@ class Inventory:
 
     driver: str | None
     """Version of the kernel driver; None where none is loaded."""
-    gpus: tuple[Gpu, ...]
+    gpus: tuple[DriverGpu, ...]
     hidden: int = 0
     """GPUs that are here, but not for this user to use: see `Visible`."""
 
@@ -123,7 +123,7 @@ class Visible:
         return Inventory(seen.driver, chosen, len(seen.gpus) - len(chosen))
 
 
-def _named(gpus: tuple[Gpu, ...], name: str) -> Gpu:
+def _named(gpus: tuple[DriverGpu, ...], name: str) -> DriverGpu:
     if name.isdecimal():
         found = [gpu for gpu in gpus if gpu.index == int(name)]
     else:
@@ -168,10 +168,10 @@ def _unavailable(pynvml: Any, e: Any) -> PrerequisiteError:
     )
 
 
-def _gpu(nvml: Any, index: int) -> Gpu:
+def _gpu(nvml: Any, index: int) -> DriverGpu:
     handle = nvml.nvmlDeviceGetHandleByIndex(index)
     memory = _memory(nvml, handle)
-    return Gpu(
+    return DriverGpu(
         index=index,
         name=nvml.nvmlDeviceGetName(handle),
         uuid=nvml.nvmlDeviceGetUUID(handle),

@@ -17,7 +17,7 @@ from kit.core.version import Version
 from kit.gpu import cuda, driver, links, toolkit
 from kit.gpu.driver import DriverFiles
 from kit.gpu.links import Settings
-from kit.gpu.nvml import NOTHING, Driver, Fabric, Gpu, Inventory, Nvml
+from kit.gpu.nvml import NOTHING, Driver, DriverGpu, Fabric, Inventory, Nvml
 from kit.values.run_spec import GIB
 
 RECORD_GPUS = 8
@@ -52,7 +52,7 @@ class GpuFinding:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class GpuRequirements:
     """What a run needs of the machine's GPUs."""
 
     gpus: int
@@ -81,7 +81,7 @@ class Preflight:
     """What was found, in the order in which it was looked at."""
 
     findings: tuple[GpuFinding, ...]
-    gpus: tuple[Gpu, ...] = ()
+    gpus: tuple[DriverGpu, ...] = ()
     """The ones that the run gets, in the order of its ranks."""
     driver: str | None = None
     settings: Settings = ()
@@ -111,7 +111,7 @@ NO_GPUS = Preflight(())
 """Of a run that wants none."""
 
 
-def preflight(wanted: Wanted, sources: Sources) -> Preflight:
+def preflight(wanted: GpuRequirements, sources: Sources) -> Preflight:
     """
     Look at everything that `wanted` depends on. Raises nothing: see `Preflight.require`.
 
@@ -133,7 +133,7 @@ def preflight(wanted: Wanted, sources: Sources) -> Preflight:
     if wanted.toolkit:
         found.append(_toolkit(sources.toolkit()))
     if sources.settings:
-        told = f"this machine's own {links.spell(sources.settings)} are passed on to the guest"
+        told = f"this machine's own {links.format_settings(sources.settings)} are passed on to the guest"
         found.append(GpuFinding(LINKS, Level.WARNING, told))
     return Preflight(tuple(found), chosen, seen.driver, sources.settings)
 
@@ -142,7 +142,7 @@ def _ok(name: str, detail: str) -> GpuFinding:
     return GpuFinding(name, Level.OK, detail)
 
 
-def _count(wanted: Wanted, seen: Inventory) -> GpuFinding:
+def _count(wanted: GpuRequirements, seen: Inventory) -> GpuFinding:
     here = len(seen.gpus)
     if here >= wanted.gpus:
         return _ok("count", f"{wanted.gpus} GPUs wanted, {here} here")
@@ -152,11 +152,11 @@ def _count(wanted: Wanted, seen: Inventory) -> GpuFinding:
     return GpuFinding("count", Level.REFUSAL, f"{wanted.gpus} GPUs wanted, {here} here{why}", wanted.if_fewer)
 
 
-def _driver(wanted: Wanted, seen: Inventory) -> GpuFinding:
+def _driver(wanted: GpuRequirements, seen: Inventory) -> GpuFinding:
     loaded = seen.driver or "unknown"
     if wanted.cuda is None:
         return _ok("driver", f"driver {loaded}; which CUDA the guest has is not known")
-    name = f"CUDA {version.spell(wanted.cuda)}"
+    name = f"CUDA {version.format_version(wanted.cuda)}"
     needs = cuda.needs(wanted.cuda)
     match cuda.fit(loaded, wanted.cuda):
         case cuda.Fit.FULL:
@@ -178,7 +178,7 @@ def _driver(wanted: Wanted, seen: Inventory) -> GpuFinding:
     return GpuFinding("driver", Level.WARNING, f"no table says whether driver {loaded} runs {name}")
 
 
-def _model(chosen: tuple[Gpu, ...]) -> GpuFinding:
+def _model(chosen: tuple[DriverGpu, ...]) -> GpuFinding:
     names = sorted({gpu.name for gpu in chosen})
     if len(names) > 1:
         return GpuFinding(
@@ -193,7 +193,7 @@ def _model(chosen: tuple[Gpu, ...]) -> GpuFinding:
     return _ok(MODEL, names[0])
 
 
-def _state(chosen: tuple[Gpu, ...]) -> Iterator[GpuFinding]:
+def _state(chosen: tuple[DriverGpu, ...]) -> Iterator[GpuFinding]:
     cut = [gpu.index for gpu in chosen if gpu.mig]
     yield _each(
         "mig",
@@ -234,7 +234,7 @@ def _listed(indices: list[int]) -> str:
     return ",".join(str(i) for i in indices)
 
 
-def _files(chosen: tuple[Gpu, ...], sources: Sources) -> GpuFinding:
+def _files(chosen: tuple[DriverGpu, ...], sources: Sources) -> GpuFinding:
     try:
         files = sources.files(tuple(gpu.minor for gpu in chosen))
     except PrerequisiteError as e:
@@ -252,12 +252,12 @@ def _toolkit(found: Version | None) -> GpuFinding:
         )
     escapes = toolkit.open_escapes(found)
     if not escapes:
-        return _ok("toolkit", f"container toolkit {version.spell(found)} has no known escape")
+        return _ok("toolkit", f"container toolkit {version.format_version(found)} has no known escape")
     names = ", ".join(e.cve for e in escapes)
-    safe = version.spell(toolkit.safe_version())
+    safe = version.format_version(toolkit.safe_version())
     return GpuFinding(
         "toolkit",
         Level.REFUSAL,
-        f"container toolkit {version.spell(found)} lets a container escape ({names})",
+        f"container toolkit {version.format_version(found)} lets a container escape ({names})",
         f"{toolkit.INSTALL} (to {safe} or newer), or use --runtime runc, which does not need it",
     )

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from kit.core.errors import KitError
-from kit.gpu.nvml import Gpu, Nvml
+from kit.gpu.nvml import DriverGpu, Nvml
 from kit.values.run_result import RunResult
 from kit.values.run_spec import MIB
 
@@ -28,7 +28,7 @@ class Release:
 
 
 def await_release(
-    before: tuple[Gpu, ...],
+    before: tuple[DriverGpu, ...],
     nvml: Nvml,
     within_s: float = WITHIN_S,
     clock: Callable[[], float] = time.monotonic,
@@ -48,7 +48,7 @@ def await_release(
         pause(PAUSE_S)
 
 
-def _remains(before: tuple[Gpu, ...], nvml: Nvml) -> tuple[str, ...]:
+def _remains(before: tuple[DriverGpu, ...], nvml: Nvml) -> tuple[str, ...]:
     try:
         now = {gpu.uuid: gpu for gpu in nvml.read().gpus}
     except KitError as e:

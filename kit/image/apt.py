@@ -43,7 +43,7 @@ Debug::NoLocking "true";
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class AptPackage:
     """A package that apt would install: what the index says of it."""
 
     package: str
@@ -111,7 +111,7 @@ class PrivateApt:
             shutil.rmtree(self._root, ignore_errors=True)
             self._root = None
 
-    def closure(self, packages: tuple[str, ...]) -> tuple[Offer, ...]:
+    def closure(self, packages: tuple[str, ...]) -> tuple[AptPackage, ...]:
         """
         Return what installing `packages` into an empty system takes, without recommendations.
 
@@ -137,7 +137,7 @@ class PrivateApt:
             raise PrerequisiteError(f"apt downloaded no {package} {version}")
         return found
 
-    def _offer(self, line: str) -> Offer:
+    def _offer(self, line: str) -> AptPackage:
         try:
             uri, file, size, digest = line.split(" ")
             uri = uri.strip("'")
@@ -145,7 +145,7 @@ class PrivateApt:
             if not uri.startswith(self.mirror) or not digest.startswith("SHA256:"):
                 raise ValueError("not of this mirror, or without its digest")
             pool = unquote(uri.removeprefix(self.mirror))
-            return Offer(package, unquote(version), pool, int(size), digest.removeprefix("SHA256:"))
+            return AptPackage(package, unquote(version), pool, int(size), digest.removeprefix("SHA256:"))
         except ValueError as e:
             raise NetworkError(f"apt printed what cannot be read: {line[:200]}", SOURCES) from e
 

@@ -11,7 +11,7 @@ from kit.core.digest import Sha256
 from kit.core.errors import UsageError
 from kit.core.store import Progress, disk_errors, no_progress, place
 from kit.image.build import Layout
-from kit.image.entry import Entry, Extent, Kind, folder, literal
+from kit.image.entry import ArchiveEntry, EntryKind, Extent, folder, literal
 from kit.image.oci import REPOSITORY, blob_path, docker_manifest, read_manifest
 from kit.image.tarball import stream_tar, tar_size
 
@@ -57,7 +57,7 @@ def export(layout: Layout, file: Path, progress: Progress = no_progress) -> Sha2
     return Sha256(digest.hexdigest())
 
 
-def _entries(layout: Layout, without: frozenset[Sha256]) -> list[Entry]:
+def _entries(layout: Layout, without: frozenset[Sha256]) -> list[ArchiveEntry]:
     config, layers = read_manifest(layout.path, layout.manifest_digest)
     kept = {layer.digest for layer in layers} - without
     names = {config.digest, layout.manifest_digest, *kept}
@@ -71,6 +71,6 @@ def _entries(layout: Layout, without: frozenset[Sha256]) -> list[Entry]:
     ]
 
 
-def _file(name: str, path: Path) -> Entry:
+def _file(name: str, path: Path) -> ArchiveEntry:
     length = path.stat().st_size
-    return Entry(name, Kind.FILE, 0o644, REPOSITORY, length, Extent(path, 0, length))
+    return ArchiveEntry(name, EntryKind.FILE, 0o644, REPOSITORY, length, Extent(path, 0, length))

@@ -13,7 +13,7 @@ from kit.core.errors import PrerequisiteError, UsageError
 from kit.core.store import Progress, Store, disk_errors, no_progress
 from kit.image.acquire import recheck
 from kit.image.digest import Identity
-from kit.image.layer import LayerFile, Plan, plan_layers, write_layer
+from kit.image.layer import LayerFile, LayerPlan, plan_layers, write_layer
 from kit.image.lock import Lock, read_lock
 from kit.image.meter import Sum, cores
 from kit.image.oci import Documents, blob_path, describe, write_layout
@@ -88,7 +88,9 @@ def _assembled(spec: EraSpec, lock: Lock, artifacts: Store, folder: Path, progre
     return Built(identity, layers, documents)
 
 
-def _write(plans: Sequence[Plan], spec: EraSpec, folder: Path, progress: Progress) -> tuple[LayerFile, ...]:
+def _write(
+    plans: Sequence[LayerPlan], spec: EraSpec, folder: Path, progress: Progress
+) -> tuple[LayerFile, ...]:
     """
     Write the layers, one to a core: inflating, hashing and writing leave the interpreter's lock.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kit.image.entry import MERGED, Entry, folder, link, literal
+from kit.image.entry import MERGED, ArchiveEntry, folder, link, literal
 
 GUEST_UID = 65532
 """The user `guest` of every image."""
@@ -40,7 +40,7 @@ _SITECUSTOMIZE = Path(__file__).resolve().parent.parent / "guest" / "site" / "si
 """Python runs it at its start. Its bytes are part of every image."""
 
 
-def base_entries(python: str) -> list[Entry]:
+def base_entries(python: str) -> list[ArchiveEntry]:
     """Return the files and links that the kit adds; they replace a package's at the same path."""
     plain = ("data", "dev", "etc", "input", "proc", "root", "run", "sys")
     entries = [folder(path, ORIGIN) for path in plain]
@@ -70,7 +70,7 @@ def base_entries(python: str) -> list[Entry]:
     return entries + [link(path, target, ORIGIN) for path, target in links.items()]
 
 
-def package_list(controls: list[str]) -> Entry:
+def package_list(controls: list[str]) -> ArchiveEntry:
     """Return dpkg's status file for packages that were unpacked but whose scripts never ran."""
     stanzas = []
     for control in sorted(controls):

@@ -13,7 +13,7 @@ from kit.core.errors import DigestMismatch, KitError, PrerequisiteError, StaleLo
 from kit.core.store import Artifact, Fetcher, FolderFetcher, Progress, Store, no_progress, place
 from kit.image.acquire import fetch, recheck
 from kit.image.assemble import ROOM, Built, assembled
-from kit.image.diff import Change, compare_layers
+from kit.image.diff import ImageChange, compare_layers
 from kit.image.digest import Identity, digest_path, read_identity, write_identity
 from kit.image.lock import read_lock
 from kit.image.oci import Descriptor, blob_path, read_manifest, write_layout
@@ -75,12 +75,12 @@ class Survey:
 
 
 @dataclass(frozen=True, slots=True)
-class Verified:
+class VerifiedImage:
     """What an era's lock built into, beside what was promised."""
 
     promised: Identity
     found: Identity
-    entries: tuple[Change, ...]
+    entries: tuple[ImageChange, ...]
     """Of the layers that differ, where the store has the promised ones to compare with."""
 
     @property
@@ -158,7 +158,7 @@ def accept(
 
 def verify(
     era: str, images: Path, store: Store, fetchers: Sequence[Fetcher], progress: Progress = no_progress
-) -> Verified:
+) -> VerifiedImage:
     """
     Build an era anew from its artifacts in a fresh folder, and compare it with what was promised.
 
@@ -172,12 +172,12 @@ def verify(
     fetch(lock, store, fetchers, progress)
     recheck(lock, store, progress)
     with assembled(spec, lock, store, store, progress) as built:
-        return Verified(promised, built.identity, _explained(promised, built, store))
+        return VerifiedImage(promised, built.identity, _explained(promised, built, store))
 
 
-def _explained(promised: Identity, built: Built, store: Store) -> tuple[Change, ...]:
+def _explained(promised: Identity, built: Built, store: Store) -> tuple[ImageChange, ...]:
     """Compare the layers that differ with the promised ones, where the store has them whole."""
-    found: list[Change] = []
+    found: list[ImageChange] = []
     for (title, digest), layer in zip(promised.layers, built.layers, strict=False):
         blob = store.blob(digest)
         if layer.digest != digest and blob.exists() and sha256_file(blob) == digest:

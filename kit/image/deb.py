@@ -16,7 +16,17 @@ from typing import IO, cast
 from kit.core.digest import CHUNK
 from kit.core.errors import IntegrityError
 from kit.image.bounded import UNREADABLE, Bounded
-from kit.image.entry import MAX_FILE, MERGED, Entry, Extent, Kind, folder, link, merged_path, refusal
+from kit.image.entry import (
+    MAX_FILE,
+    MERGED,
+    ArchiveEntry,
+    EntryKind,
+    Extent,
+    folder,
+    link,
+    merged_path,
+    refusal,
+)
 from kit.image.lock import Deb
 
 MAX_CONTROL = 16 << 20
@@ -35,7 +45,7 @@ _LEFT_OUT = re.compile(
 """Documentation (licences stay) and large files that nothing reads at run time."""
 
 
-def read_deb(deb: Deb, path: Path, spool: Path) -> tuple[str, list[Entry]]:
+def read_deb(deb: Deb, path: Path, spool: Path) -> tuple[str, list[ArchiveEntry]]:
     """
     Return a package's control text and its entries, whose bytes are in the uncompressed file `spool`.
 
@@ -126,8 +136,8 @@ def _control(pieces: Iterator[bytes], deb: Deb) -> str:
     return text.rstrip("\n") + "\n"
 
 
-def _entries(deb: Deb, spool: Path) -> Iterator[Entry]:
-    seen: dict[str, Entry] = {}
+def _entries(deb: Deb, spool: Path) -> Iterator[ArchiveEntry]:
+    seen: dict[str, ArchiveEntry] = {}
     try:
         with (
             spool.open("rb") as f,
@@ -141,7 +151,7 @@ def _entries(deb: Deb, spool: Path) -> Iterator[Entry]:
                 entry = _entry(member, deb.name, spool, seen)
                 if entry is None:
                     continue
-                if entry.path in seen and not (entry.kind is Kind.FOLDER is seen[entry.path].kind):
+                if entry.path in seen and not (entry.kind is EntryKind.FOLDER is seen[entry.path].kind):
                     raise IntegrityError(
                         f"{deb.name}: has two members {entry.path}", "it is not fit for an image"
                     )
@@ -151,7 +161,9 @@ def _entries(deb: Deb, spool: Path) -> Iterator[Entry]:
     return (e for e in seen.values() if not _LEFT_OUT.fullmatch(e.path))
 
 
-def _entry(member: tarfile.TarInfo, origin: str, spool: Path, seen: dict[str, Entry]) -> Entry | None:
+def _entry(
+    member: tarfile.TarInfo, origin: str, spool: Path, seen: dict[str, ArchiveEntry]
+) -> ArchiveEntry | None:
     path = merged_path(member.name, origin)
     if path == "" or path in MERGED:
         return None
@@ -161,10 +173,12 @@ def _entry(member: tarfile.TarInfo, origin: str, spool: Path, seen: dict[str, En
         return link(path, member.linkname, origin)
     if member.islnk():
         original = seen.get(merged_path(member.linkname, origin))
-        if original is None or original.kind is not Kind.FILE:
+        if original is None or original.kind is not EntryKind.FILE:
             raise refusal(origin, path, "a hard link to no earlier file")
-        return Entry(path, Kind.FILE, original.mode, origin, original.size, original.source)
+        return ArchiveEntry(path, EntryKind.FILE, original.mode, origin, original.size, original.source)
     if not member.isreg() or member.sparse is not None or member.size > MAX_FILE:
         raise refusal(origin, path, "neither file, folder nor link")
     mode = 0o755 if member.mode & 0o111 else 0o644
-    return Entry(path, Kind.FILE, mode, origin, member.size, Extent(spool, member.offset_data, member.size))
+    return ArchiveEntry(
+        path, EntryKind.FILE, mode, origin, member.size, Extent(spool, member.offset_data, member.size)
+    )

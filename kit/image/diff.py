@@ -48,7 +48,7 @@ class Side:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class ImageChange:
     """One thing that is not the same on both sides; None where a side does not have it."""
 
     kind: str
@@ -76,9 +76,9 @@ class Difference:
 
     same: bool
     """The manifests are the same, and so is everything."""
-    packages: tuple[Change, ...]
-    layers: tuple[Change, ...]
-    entries: tuple[Change, ...]
+    packages: tuple[ImageChange, ...]
+    layers: tuple[ImageChange, ...]
+    entries: tuple[ImageChange, ...]
     unread: tuple[str, ...]
     """Titles of layers that differ and whose bytes are not on this disk: no entry of them is listed."""
 
@@ -117,15 +117,15 @@ def compare(a: Side, b: Side) -> Difference:
 
     Raises `IntegrityError` for a layer that is no tar.
     """
-    layers: list[Change] = []
-    entries: list[Change] = []
+    layers: list[ImageChange] = []
+    entries: list[ImageChange] = []
     unread: list[str] = []
     before, after = ({layer.title: layer for layer in s.layers} for s in (a, b))
     for title in dict.fromkeys((*before, *after)):
         one, other = before.get(title), after.get(title)
         if one is not None and other is not None and one.digest == other.digest:
             continue
-        layers.append(Change("layer", title, title, _digest(one), _digest(other)))
+        layers.append(ImageChange("layer", title, title, _digest(one), _digest(other)))
         if one is None or other is None:
             continue
         if one.path is None or other.path is None:
@@ -134,7 +134,7 @@ def compare(a: Side, b: Side) -> Difference:
             entries += compare_layers(title, one.path, other.path)
     if not layers and [x.title for x in a.layers] != [x.title for x in b.layers]:
         order = (", ".join(x.title for x in s.layers) for s in (a, b))
-        layers.append(Change("layer", "", "order", *order))
+        layers.append(ImageChange("layer", "", "order", *order))
     return Difference(
         same=a.manifest == b.manifest,
         packages=tuple(_packages(a, b)),
@@ -148,29 +148,29 @@ def _digest(layer: Layer | None) -> str | None:
     return None if layer is None else layer.digest
 
 
-def compare_layers(title: str, before: Path, after: Path) -> tuple[Change, ...]:
+def compare_layers(title: str, before: Path, after: Path) -> tuple[ImageChange, ...]:
     """
     Compare two layers entry by entry; if all are the same and the files are not, say where they part.
 
     Raises `IntegrityError` for a file that is no tar.
     """
-    found: list[Change] = []
+    found: list[ImageChange] = []
     with before.open("rb") as one, after.open("rb") as other:
         mine, theirs = _entries(before, one), _entries(after, other)
         for path in sorted(mine.keys() | theirs.keys()):
             said = _difference(mine.get(path), theirs.get(path), one, other)
             if said is not None:
-                found.append(Change("entry", title, path, *said))
+                found.append(ImageChange("entry", title, path, *said))
         if not found and list(mine) != list(theirs):
             number, pair = next(
                 (i, pair) for i, pair in enumerate(zip(mine, theirs, strict=True)) if pair[0] != pair[1]
             )
-            found.append(Change("entry", title, f"entry {number} in order", *pair))
+            found.append(ImageChange("entry", title, f"entry {number} in order", *pair))
         if not found:
             sizes = tuple(f.seek(0, os.SEEK_END) for f in (one, other))
             at = _first_other(one, 0, other, 0, max(sizes))
             if at is not None:
-                found.append(Change("entry", title, "spelling of the tar", f"byte {at}", f"byte {at}"))
+                found.append(ImageChange("entry", title, "spelling of the tar", f"byte {at}", f"byte {at}"))
     return tuple(found)
 
 
@@ -244,12 +244,12 @@ def _first_other(one: IO[bytes], at_one: int, other: IO[bytes], at_other: int, s
     return None
 
 
-def _packages(a: Side, b: Side) -> Iterator[Change]:
+def _packages(a: Side, b: Side) -> Iterator[ImageChange]:
     before, after = ({(kind, name): version for kind, name, version in s.packages} for s in (a, b))
     for kind, name in sorted(before.keys() | after.keys()):
         one, other = before.get((kind, name)), after.get((kind, name))
         if one != other:
-            yield Change(kind, "", name, one, other)
+            yield ImageChange(kind, "", name, one, other)
 
 
 def _of_era(era: str, images: Path, store: Store) -> Side:

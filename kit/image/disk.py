@@ -17,7 +17,7 @@ from kit.image.spec import eras, read_spec
 
 
 @dataclass(frozen=True, slots=True)
-class Bill:
+class DiskUsage:
     """Bytes of the images of a store. Downloads and unpacked file systems are not in it."""
 
     eras: tuple[str, ...]
@@ -48,7 +48,7 @@ class Bill:
         }
 
 
-def bill(images: Path, store: Store) -> Bill:
+def disk_usage(images: Path, store: Store) -> DiskUsage:
     """Measure the images of the eras that are built in `store`. Broken or half built ones are left out."""
     built: list[str] = []
     layers: dict[Sha256, int] = {}
@@ -68,7 +68,7 @@ def bill(images: Path, store: Store) -> Bill:
         built.append(era)
         layers.update((layer.digest, layer.size) for layer in found)
         summed += sum(layer.size for layer in found)
-    return Bill(tuple(built), len(layers), summed, sum(layers.values()), sum(files.values()))
+    return DiskUsage(tuple(built), len(layers), summed, sum(layers.values()), sum(files.values()))
 
 
 def _count(folder: Path, files: dict[tuple[int, int], int]) -> None:

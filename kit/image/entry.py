@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kit.core.digest import CHUNK
 from kit.core.errors import IntegrityError
-from kit.image.inflate import Packed, inflated
+from kit.image.inflate import ZipMember, inflated
 
 MERGED = frozenset({"bin", "sbin", "lib", "lib32", "lib64", "libo32", "libx32"})
 """Top-level folders that Debian 12 keeps below /usr; at the top there are links."""
@@ -20,7 +20,7 @@ MAX_FILE = 8 << 30
 """Bytes of one file; what a tar header without extensions can say."""
 
 
-class Kind(StrEnum):
+class EntryKind(StrEnum):
     """What is at a path. Nothing else is ever in an image."""
 
     FOLDER = "folder"
@@ -44,15 +44,15 @@ class Extent:
     size: int
 
 
-Source = Literal | Extent | Packed
+Source = Literal | Extent | ZipMember
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ArchiveEntry:
     """One path of an image, relative to its root. Owner and time are the writer's."""
 
     path: str
-    kind: Kind
+    kind: EntryKind
     mode: int
     origin: str
     """The file name of the package that it comes from."""
@@ -62,19 +62,19 @@ class Entry:
     """Of a link, as it is written."""
 
 
-def folder(path: str, origin: str, mode: int = 0o755) -> Entry:
+def folder(path: str, origin: str, mode: int = 0o755) -> ArchiveEntry:
     """Return a folder."""
-    return Entry(path, Kind.FOLDER, mode, origin)
+    return ArchiveEntry(path, EntryKind.FOLDER, mode, origin)
 
 
-def link(path: str, target: str, origin: str) -> Entry:
+def link(path: str, target: str, origin: str) -> ArchiveEntry:
     """Return a symbolic link. Raises `IntegrityError` if it leads out of the root."""
-    return Entry(path, Kind.LINK, 0o777, origin, target=safe_target(path, target, origin))
+    return ArchiveEntry(path, EntryKind.LINK, 0o777, origin, target=safe_target(path, target, origin))
 
 
-def literal(path: str, data: bytes, origin: str, mode: int = 0o644) -> Entry:
+def literal(path: str, data: bytes, origin: str, mode: int = 0o644) -> ArchiveEntry:
     """Return a file with these bytes."""
-    return Entry(path, Kind.FILE, mode, origin, len(data), Literal(data))
+    return ArchiveEntry(path, EntryKind.FILE, mode, origin, len(data), Literal(data))
 
 
 def chunks(source: Source) -> Iterator[bytes]:
@@ -88,7 +88,7 @@ def chunks(source: Source) -> Iterator[bytes]:
                 while size > 0 and (chunk := f.read(min(CHUNK, size))):
                     size -= len(chunk)
                     yield chunk
-        case Packed():
+        case ZipMember():
             yield from inflated(source)
 
 

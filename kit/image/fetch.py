@@ -54,7 +54,7 @@ class PipFetcher:
         self._python = python
         self._lock = threading.Lock()
         self._expected: tuple[Wheel, ...] = ()
-        self._offers: dict[str, index.Offer] = {}
+        self._offers: dict[str, index.IndexWheel] = {}
 
     def expect(self, wheels: Iterable[Wheel]) -> None:
         """Say what will be asked for, so that pip is started once for all of it."""
@@ -72,7 +72,7 @@ class PipFetcher:
         else:
             raise PrerequisiteError(f"pip names a {urlsplit(url).scheme} address")
 
-    def _offer(self, wheel: Wheel) -> index.Offer:
+    def _offer(self, wheel: Wheel) -> index.IndexWheel:
         with self._lock:
             if self._expected:
                 self._ask_for_all()
@@ -97,7 +97,7 @@ class PipFetcher:
             index.offers((f"{wheel.project}=={wheel.version}",), self._python, closure=False, platforms=asked)
         )
 
-    def _remember(self, offers: tuple[index.Offer, ...]) -> None:
+    def _remember(self, offers: tuple[index.IndexWheel, ...]) -> None:
         self._offers.update((o.sha256, o) for o in offers)
 
 

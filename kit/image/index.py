@@ -29,7 +29,7 @@ PLATFORMS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class IndexWheel:
     """A wheel that the index offers."""
 
     project: str
@@ -51,7 +51,7 @@ def canonical(name: str) -> str:
 
 def offers(
     requirements: tuple[str, ...], python: str, *, closure: bool, platforms: tuple[str, ...] = PLATFORMS
-) -> tuple[Offer, ...]:
+) -> tuple[IndexWheel, ...]:
     """
     Ask pip which wheels it would install for CPython `python` on x86-64 Linux, sorted by name.
 
@@ -81,11 +81,11 @@ def offers(
     return tuple(sorted((_offer(i) for i in installs), key=lambda o: o.project))
 
 
-def _offer(item: dict[str, dict[str, object]]) -> Offer:
+def _offer(item: dict[str, dict[str, object]]) -> IndexWheel:
     archive = item["download_info"].get("archive_info")
     digest = archive.get("hashes", {}).get("sha256", "") if isinstance(archive, dict) else ""
     metadata = item["metadata"]
-    return Offer(
+    return IndexWheel(
         canonical(str(metadata["name"])), str(metadata["version"]), str(item["download_info"]["url"]), digest
     )
 

@@ -23,7 +23,7 @@ _UTF8 = 0x800
 
 
 @dataclass(frozen=True, slots=True)
-class Packed:
+class ZipMember:
     """Where a zip member's bytes lie."""
 
     path: Path
@@ -36,14 +36,14 @@ class Packed:
     deflated: bool
 
 
-def packed_members(archive: ZipFile, path: Path, infos: list[ZipInfo], origin: str) -> dict[str, Packed]:
+def packed_members(archive: ZipFile, path: Path, infos: list[ZipInfo], origin: str) -> dict[str, ZipMember]:
     """
     Find the bytes of `infos`, by name.
 
     Raises `IntegrityError` for a member whose own header says something else than the directory, is
     compressed in another way than deflate, or shares bytes with another or with the directory.
     """
-    found: dict[str, Packed] = {}
+    found: dict[str, ZipMember] = {}
     free = 0
     with path.open("rb") as f:
         for info in sorted(infos, key=lambda i: i.header_offset):
@@ -57,7 +57,7 @@ def packed_members(archive: ZipFile, path: Path, infos: list[ZipInfo], origin: s
     return found
 
 
-def _located(f: BinaryIO, path: Path, info: ZipInfo, origin: str) -> Packed:
+def _located(f: BinaryIO, path: Path, info: ZipInfo, origin: str) -> ZipMember:
     name = f"{origin}: {info.filename}"
     f.seek(info.header_offset)
     header = f.read(_LOCAL.size)
@@ -70,10 +70,10 @@ def _located(f: BinaryIO, path: Path, info: ZipInfo, origin: str) -> Packed:
     if method not in (ZIP_STORED, ZIP_DEFLATED):
         raise _refused(name, f"it is compressed by method {method}")
     offset = info.header_offset + _LOCAL.size + named + extra
-    return Packed(path, name, offset, info.compress_size, info.CRC, method == ZIP_DEFLATED)
+    return ZipMember(path, name, offset, info.compress_size, info.CRC, method == ZIP_DEFLATED)
 
 
-def inflated(part: Packed) -> Iterator[bytes]:
+def inflated(part: ZipMember) -> Iterator[bytes]:
     """
     Yield a member's bytes, at most `GROWN` at a time.
 
@@ -88,7 +88,7 @@ def inflated(part: Packed) -> Iterator[bytes]:
         raise _refused(part.name, "its bytes do not have its CRC")
 
 
-def _deflated(part: Packed) -> Iterator[bytes]:
+def _deflated(part: ZipMember) -> Iterator[bytes]:
     stream = isal_zlib.decompressobj(-15)
     try:
         for piece in _pieces(part):
@@ -103,7 +103,7 @@ def _deflated(part: Packed) -> Iterator[bytes]:
         raise _refused(part.name, "it is cut off")
 
 
-def _pieces(part: Packed) -> Iterator[bytes]:
+def _pieces(part: ZipMember) -> Iterator[bytes]:
     left = part.packed
     with part.path.open("rb", buffering=0) as f:
         f.seek(part.offset)

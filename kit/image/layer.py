@@ -13,7 +13,7 @@ from kit.core.errors import IntegrityError
 from kit.core.store import Store, disk_errors
 from kit.image.base import ORIGIN, base_entries, package_list
 from kit.image.deb import read_deb
-from kit.image.entry import Entry, Kind, chunks, folder, refusal
+from kit.image.entry import ArchiveEntry, EntryKind, chunks, folder, refusal
 from kit.image.lock import Lock, Wheel
 from kit.image.spec import EraSpec
 from kit.image.tarball import write_tar
@@ -24,11 +24,11 @@ REST = "small wheels"
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class LayerPlan:
     """A layer before it is written."""
 
     title: str
-    entries: tuple[Entry, ...]
+    entries: tuple[ArchiveEntry, ...]
     """Sorted by path, every folder before what it holds."""
 
 
@@ -42,7 +42,7 @@ class LayerFile:
     size: int
 
 
-def plan_layers(spec: EraSpec, lock: Lock, store: Store, spool: Path, workers: int) -> tuple[Plan, ...]:
+def plan_layers(spec: EraSpec, lock: Lock, store: Store, spool: Path, workers: int) -> tuple[LayerPlan, ...]:
     """
     Lay out an era's layers: base, one for each wheel of `spec.own_layer`, and one for the others.
 
@@ -51,10 +51,10 @@ def plan_layers(spec: EraSpec, lock: Lock, store: Store, spool: Path, workers: i
 
     Raises `IntegrityError` for hostile packages, and for packages that contradict each other at a path.
     """
-    plans = [Plan(BASE, _base(spec, lock, store, spool, workers))]
+    plans = [LayerPlan(BASE, _base(spec, lock, store, spool, workers))]
     for title, wheels in _groups(spec, lock):
         found = [e for w in wheels for e in read_wheel(w, store.blob(w.sha256), spec.python)]
-        plans.append(Plan(title, _sorted(_merged(found))))
+        plans.append(LayerPlan(title, _sorted(_merged(found))))
     _refuse_contradictions(plans)
     return tuple(plans)
 
@@ -72,8 +72,8 @@ def _groups(spec: EraSpec, lock: Lock) -> list[tuple[str, list[Wheel]]]:
     return groups + ([(REST, rest)] if rest else [])
 
 
-def _base(spec: EraSpec, lock: Lock, store: Store, spool: Path, workers: int) -> tuple[Entry, ...]:
-    def read(number: int) -> tuple[str, list[Entry]]:
+def _base(spec: EraSpec, lock: Lock, store: Store, spool: Path, workers: int) -> tuple[ArchiveEntry, ...]:
+    def read(number: int) -> tuple[str, list[ArchiveEntry]]:
         deb = lock.debs[number]
         return read_deb(deb, store.blob(deb.sha256), spool / f"{number}.tar")
 
@@ -90,9 +90,9 @@ def _base(spec: EraSpec, lock: Lock, store: Store, spool: Path, workers: int) ->
     return _sorted(entries)
 
 
-def _merged(entries: Iterable[Entry]) -> dict[str, Entry]:
+def _merged(entries: Iterable[ArchiveEntry]) -> dict[str, ArchiveEntry]:
     """Index entries by path; the same folder, link or bytes may come twice, anything else is refused."""
-    found: dict[str, Entry] = {}
+    found: dict[str, ArchiveEntry] = {}
     for entry in entries:
         before = found.setdefault(entry.path, entry)
         if before is not entry and not _same(before, entry):
@@ -100,7 +100,7 @@ def _merged(entries: Iterable[Entry]) -> dict[str, Entry]:
     return found
 
 
-def _same(a: Entry, b: Entry) -> bool:
+def _same(a: ArchiveEntry, b: ArchiveEntry) -> bool:
     if (a.kind, a.mode, a.size, a.target) != (b.kind, b.mode, b.size, b.target):
         return False
     if a.source is None or b.source is None or a.source == b.source:
@@ -108,7 +108,7 @@ def _same(a: Entry, b: Entry) -> bool:
     return b"".join(chunks(a.source)) == b"".join(chunks(b.source))
 
 
-def _sorted(found: dict[str, Entry]) -> tuple[Entry, ...]:
+def _sorted(found: dict[str, ArchiveEntry]) -> tuple[ArchiveEntry, ...]:
     """Add the folders that are only implied, and sort so that each comes before what it holds."""
     for path in list(found):
         while "/" in path:
@@ -119,25 +119,25 @@ def _sorted(found: dict[str, Entry]) -> tuple[Entry, ...]:
     return tuple(sorted(found.values(), key=lambda e: e.path.split("/")))
 
 
-def _refuse_contradictions(plans: list[Plan]) -> None:
+def _refuse_contradictions(plans: list[LayerPlan]) -> None:
     """Refuse paths below something that is no folder, and layers that replace what an earlier one holds."""
-    whole: dict[str, Entry] = {}
+    whole: dict[str, ArchiveEntry] = {}
     for plan in plans:
         for entry in plan.entries:
             before = whole.setdefault(entry.path, entry)
             if (
                 before is not entry
-                and not (entry.kind is Kind.FOLDER is before.kind)
+                and not (entry.kind is EntryKind.FOLDER is before.kind)
                 and not _same(before, entry)
             ):
                 raise refusal(entry.origin, entry.path, f"{before.origin} has something else there")
     for entry in whole.values():
         parent = entry.path.rpartition("/")[0]
-        if parent and whole[parent].kind is not Kind.FOLDER:
+        if parent and whole[parent].kind is not EntryKind.FOLDER:
             raise refusal(entry.origin, entry.path, f"{whole[parent].origin} has no folder at {parent}")
 
 
-def write_layer(plan: Plan, epoch: int, path: Path, moved: Callable[[int], None]) -> LayerFile:
+def write_layer(plan: LayerPlan, epoch: int, path: Path, moved: Callable[[int], None]) -> LayerFile:
     """
     Write a layer to `path`, hashing it on the way; `moved` is told the bytes written so far.
 

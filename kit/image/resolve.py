@@ -42,7 +42,7 @@ def resolve(spec: EraSpec, store: Store, fetchers: Sequence[Fetcher], progress: 
     return parse_lock(data, f"the new lock of {spec.era}")
 
 
-def _offers(spec: EraSpec) -> tuple[index.Offer, ...]:
+def _offers(spec: EraSpec) -> tuple[index.IndexWheel, ...]:
     if spec.exclude_newer is not None:
         pins = index.pins_before(spec.requirements, spec.python, spec.exclude_newer)
         return index.offers(pins, spec.python, closure=False)
@@ -66,7 +66,7 @@ def _offers(spec: EraSpec) -> tuple[index.Offer, ...]:
         return index.offers(direct, spec.python, closure=True)
 
 
-def _wheel(offer: index.Offer, spec: EraSpec) -> Wheel:
+def _wheel(offer: index.IndexWheel, spec: EraSpec) -> Wheel:
     if not is_sha256(offer.sha256):
         raise PrerequisiteError(
             f"the Python index gives no sha256 for {offer.file}", "use an index that does"

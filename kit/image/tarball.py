@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from kit.core.errors import IntegrityError
-from kit.image.entry import Entry, Kind, chunks
+from kit.image.entry import ArchiveEntry, EntryKind, chunks
 
 BLOCK = 512
-_TYPES = {Kind.FILE: b"0", Kind.LINK: b"2", Kind.FOLDER: b"5"}
+_TYPES = {EntryKind.FILE: b"0", EntryKind.LINK: b"2", EntryKind.FOLDER: b"5"}
 
 
 def write_tar(
-    entries: Iterable[Entry], epoch: int, write: Callable[[bytes], object], moved: Callable[[int], None]
+    entries: Iterable[ArchiveEntry],
+    epoch: int,
+    write: Callable[[bytes], object],
+    moved: Callable[[int], None],
 ) -> int:
     """
     Write `entries` in the given order as an uncompressed POSIX tar: uid and gid 0, no names of users.
@@ -30,20 +33,20 @@ def write_tar(
     return done + 2 * BLOCK
 
 
-def stream_tar(entries: Iterable[Entry], epoch: int) -> Iterator[bytes]:
+def stream_tar(entries: Iterable[ArchiveEntry], epoch: int) -> Iterator[bytes]:
     """Yield what `write_tar` would write, in pieces of at most a megabyte."""
     for entry in entries:
         yield from _pieces(entry, epoch)
     yield bytes(2 * BLOCK)
 
 
-def tar_size(entries: Iterable[Entry]) -> int:
+def tar_size(entries: Iterable[ArchiveEntry]) -> int:
     """Return the bytes that `write_tar` will write."""
     sizes = (len(header(e, 0)) + e.size + -e.size % BLOCK for e in entries)
     return sum(sizes) + 2 * BLOCK
 
 
-def _pieces(entry: Entry, epoch: int) -> Iterable[bytes]:
+def _pieces(entry: ArchiveEntry, epoch: int) -> Iterable[bytes]:
     yield header(entry, epoch)
     if entry.source is None:
         return
@@ -60,9 +63,9 @@ def _pieces(entry: Entry, epoch: int) -> Iterable[bytes]:
     yield bytes(-entry.size % BLOCK)
 
 
-def header(entry: Entry, epoch: int) -> bytes:
+def header(entry: ArchiveEntry, epoch: int) -> bytes:
     """Return an entry's header, behind an extended one if a name is longer than a ustar header holds."""
-    name = entry.path.encode() + (b"/" if entry.kind is Kind.FOLDER else b"")
+    name = entry.path.encode() + (b"/" if entry.kind is EntryKind.FOLDER else b"")
     target = entry.target.encode()
     records = b"".join(
         _record(key, value) for key, value in ((b"linkpath", target), (b"path", name)) if len(value) > 100

@@ -21,9 +21,9 @@ from zipfile import BadZipFile, ZipFile, ZipInfo
 from installer.records import InvalidRecordEntry, parse_record_file
 
 from kit.core.errors import IntegrityError
-from kit.image.entry import MAX_FILE, Entry, Kind, Literal, literal, plain_path, refusal
+from kit.image.entry import MAX_FILE, ArchiveEntry, EntryKind, Literal, literal, plain_path, refusal
 from kit.image.index import canonical
-from kit.image.inflate import Packed, packed_members
+from kit.image.inflate import ZipMember, packed_members
 from kit.image.lock import Wheel
 
 MAX_DATA = 16 << 30
@@ -47,7 +47,7 @@ _ENTRY_POINT = re.compile(rf"({_NAME})\s*:\s*({_NAME})\s*(?:\[.*\])?")
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class WheelPaths:
     """Where a wheel's parts go, relative to the root; Debian's Python looks into `site` before its own."""
 
     site: str
@@ -56,9 +56,9 @@ class Places:
     data: str
 
 
-def places(python: str) -> Places:
+def places(python: str) -> WheelPaths:
     """Return the places for CPython `python`, for example `3.11`."""
-    return Places(
+    return WheelPaths(
         site=f"usr/local/lib/python{python}/dist-packages",
         scripts="usr/local/bin",
         headers=f"usr/local/include/python{python}",
@@ -66,7 +66,7 @@ def places(python: str) -> Places:
     )
 
 
-def read_wheel(wheel: Wheel, path: Path, python: str) -> list[Entry]:
+def read_wheel(wheel: Wheel, path: Path, python: str) -> list[ArchiveEntry]:
     """
     Return what installing a wheel would write; the entries' bytes stay in the file.
 
@@ -117,8 +117,12 @@ def _members(wheel: Wheel, archive: ZipFile) -> dict[str, ZipInfo]:
 
 
 def _install(
-    wheel: Wheel, archive: ZipFile, members: dict[str, ZipInfo], packed: dict[str, Packed], where: Places
-) -> list[Entry]:
+    wheel: Wheel,
+    archive: ZipFile,
+    members: dict[str, ZipInfo],
+    packed: dict[str, ZipMember],
+    where: WheelPaths,
+) -> list[ArchiveEntry]:
     info_folder = _info_folder(wheel, members)
     data_folder = info_folder.removesuffix(".dist-info") + ".data"
     metadata = Parser().parsestr(archive.read(f"{info_folder}/WHEEL").decode("utf-8"))
@@ -128,7 +132,7 @@ def _install(
         row[0]: row
         for row in parse_record_file(archive.read(f"{info_folder}/RECORD").decode("utf-8").splitlines())
     }
-    entries: dict[str, Entry] = {}
+    entries: dict[str, ArchiveEntry] = {}
     record: list[tuple[str, str, str]] = []
     dropped = {f"{info_folder}/{name}" for name in ("INSTALLER", "REQUESTED", "direct_url.json", "RECORD")}
     dropped |= {f"{info_folder}/RECORD.{suffix}" for suffix in ("jws", "p7s")}
@@ -169,8 +173,8 @@ def _info_folder(wheel: Wheel, members: dict[str, ZipInfo]) -> str:
 
 
 def _place(
-    wheel: Wheel, archive: ZipFile, info: ZipInfo, packed: Packed, data_folder: str, where: Places
-) -> Entry:
+    wheel: Wheel, archive: ZipFile, info: ZipInfo, packed: ZipMember, data_folder: str, where: WheelPaths
+) -> ArchiveEntry:
     name = info.filename
     mode = 0o755 if (info.external_attr >> 16) & 0o111 else 0o644
     root, rest = where.site, name
@@ -190,7 +194,7 @@ def _place(
                 root = f"{where.headers}/{wheel.project}"
             case _:
                 raise refusal(wheel.name, name, f"unknown scheme {scheme!r}")
-    return Entry(_below(root, rest, wheel), Kind.FILE, mode, wheel.name, info.file_size, packed)
+    return ArchiveEntry(_below(root, rest, wheel), EntryKind.FILE, mode, wheel.name, info.file_size, packed)
 
 
 def _below(root: str, name: str, wheel: Wheel) -> str:
@@ -200,8 +204,8 @@ def _below(root: str, name: str, wheel: Wheel) -> str:
 
 
 def _scripts(
-    wheel: Wheel, archive: ZipFile, listed: str, members: dict[str, ZipInfo], where: Places
-) -> Iterator[Entry]:
+    wheel: Wheel, archive: ZipFile, listed: str, members: dict[str, ZipInfo], where: WheelPaths
+) -> Iterator[ArchiveEntry]:
     if listed not in members:
         return
     points = configparser.ConfigParser(delimiters=("=",), interpolation=None)
@@ -217,17 +221,17 @@ def _scripts(
             yield literal(f"{where.scripts}/{name}", text.encode(), wheel.name, 0o755)
 
 
-def _add(entries: dict[str, Entry], entry: Entry) -> None:
+def _add(entries: dict[str, ArchiveEntry], entry: ArchiveEntry) -> None:
     if entry.path in entries:
         raise refusal(entry.origin, entry.path, "written twice")
     entries[entry.path] = entry
 
 
-def _recorded(path: str, where: Places) -> str:
+def _recorded(path: str, where: WheelPaths) -> str:
     return posixpath.relpath(path, where.site)
 
 
-def _hashed(entry: Entry) -> tuple[str, str]:
+def _hashed(entry: ArchiveEntry) -> tuple[str, str]:
     data = entry.source.data if isinstance(entry.source, Literal) else b""
     digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
     return f"sha256={digest}", str(len(data))

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass, replace
 
 from kit.core.codec import pairs, prose
-from kit.result.predicate import Claims, Kit, Observations, Profile, Run, Runtime, ValPoint
+from kit.result.predicate import Claims, Kit, Observations, Profile, Run, RuntimeInfo, ValPoint
 from kit.sandbox.runtime.port import Enforcement
 from kit.values.log import Grammar
 from kit.values.run_result import PhaseTime, Point, RunResult
@@ -55,9 +55,9 @@ def run_of(spec: RunSpec, result: RunResult, reserved: Reserved) -> Run:
     )
 
 
-def runtime_of(enforcement: Enforcement) -> Runtime:
+def runtime_of(enforcement: Enforcement) -> RuntimeInfo:
     """Return how the guest was really held."""
-    return Runtime(
+    return RuntimeInfo(
         name=enforcement.runtime,
         version=enforcement.version,
         contains=enforcement.contains,

@@ -83,7 +83,7 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class TaskInfo:
     """What was to be reached."""
 
     record: int
@@ -104,7 +104,7 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True)
-class Runtime:
+class RuntimeInfo:
     """What ran the guest, and which parts of the RunSpec it could not honour."""
 
     name: RuntimeName
@@ -140,7 +140,7 @@ class Environment:
     image: Image | None
     """None means the machine's own files."""
     fidelity: Pairs[Fidelity]
-    runtime: Runtime
+    runtime: RuntimeInfo
     isolation: IsolationReport
 
 
@@ -310,7 +310,7 @@ class Predicate:
     """One result."""
 
     run: Run
-    task: Task
+    task: TaskInfo
     environment: Environment
     hardware: Hardware
     inputs: Inputs

@@ -47,7 +47,7 @@ STEPS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Verified:
+class VerifiedBundle:
     """A bundle whose bytes are what its signer signed."""
 
     path: Path
@@ -64,7 +64,7 @@ class Verified:
         return self.statement.predicate
 
 
-def open_bundle(path: Path, trusted: Trusted, bundle_only: bool = False) -> Verified:
+def open_bundle(path: Path, trusted: Trusted, bundle_only: bool = False) -> VerifiedBundle:
     """
     Verify a bundle, given by its path or its folder, and return what it says.
 
@@ -93,7 +93,7 @@ def open_bundle(path: Path, trusted: Trusted, bundle_only: bool = False) -> Veri
         _compare_statement(statement)
         if not bundle_only:
             _compare_log(bundle.parent, statement)
-    return Verified(bundle, statement, key.key_id, known, (6,) if bundle_only else ())
+    return VerifiedBundle(bundle, statement, key.key_id, known, (6,) if bundle_only else ())
 
 
 @contextlib.contextmanager

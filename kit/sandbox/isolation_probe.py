@@ -10,10 +10,10 @@ from pathlib import Path, PurePosixPath
 from kit.core.errors import RunError, SchemaError
 from kit.core.schema import parse_json
 from kit.sandbox.runtime.port import Enforcement, Guest, Runtime
-from kit.sandbox.supervise import Watch, supervise
+from kit.sandbox.supervise import RunCallbacks, supervise
 from kit.values.deadlines import Deadlines
 from kit.values.log import Grammar, read_pieces
-from kit.values.run_result import RunStatus, Stream
+from kit.values.run_result import OutputStream, RunStatus
 from kit.values.run_spec import Mount, RunSpec
 
 SCRIPT = Path(__file__).resolve().parent.parent / "guest" / "isolation.py"
@@ -69,9 +69,11 @@ def probe(runtime: Runtime, spec: RunSpec, python: str, scratch: Path) -> Probe:
             return guests[0]
 
         log, stamps = folder / "log", folder / "stamps"
-        result = supervise(asking, start, log, stamps, Grammar.STEP, Watch())
+        result = supervise(asking, start, log, stamps, Grammar.STEP, RunCallbacks())
         words = log.read_bytes()[-300:].decode(errors="replace")
-        said = b"".join(piece.data for piece in read_pieces(log, stamps) if piece.stream is Stream.STDOUT)
+        said = b"".join(
+            piece.data for piece in read_pieces(log, stamps) if piece.stream is OutputStream.STDOUT
+        )
     if result.status is not RunStatus.COMPLETED:
         raise RunError(f"the isolation probe did not finish: {result.reason}: {words}", HINT)
     return Probe(answers(said), guests[0].enforcement, time.monotonic() - began)

@@ -16,10 +16,10 @@ from typing import Any
 from kit.core.errors import KitError, SchemaError
 from kit.core.schema import parse_json
 from kit.sandbox.runtime.port import Guest, Runtime
-from kit.sandbox.supervise import Watch, supervise
+from kit.sandbox.supervise import RunCallbacks, supervise
 from kit.values.deadlines import Deadlines
 from kit.values.log import Grammar, read_pieces
-from kit.values.run_result import RunStatus, Stream
+from kit.values.run_result import OutputStream, RunStatus
 from kit.values.run_spec import MIB, Mount, RunSpec
 
 SCRIPT = Path(__file__).resolve().parent.parent / "guest" / "probe.py"
@@ -81,10 +81,12 @@ def measure(runtime: Runtime, spec: RunSpec, python: str, scratch: Path) -> Spee
             return runtime.start(asking, folder)
 
         log, stamps = folder / "log", folder / "stamps"
-        result = supervise(asking, start, log, stamps, Grammar.STEP, Watch())
+        result = supervise(asking, start, log, stamps, Grammar.STEP, RunCallbacks())
         pieces = list(read_pieces(log, stamps))
-    said = [p.data for p in pieces if p.stream is Stream.STDOUT]
-    words = b"".join(p.data for p in pieces if p.stream is Stream.STDERR)[-300:].decode(errors="replace")
+    said = [p.data for p in pieces if p.stream is OutputStream.STDOUT]
+    words = b"".join(p.data for p in pieces if p.stream is OutputStream.STDERR)[-300:].decode(
+        errors="replace"
+    )
     seconds = time.monotonic() - began
     if result.status is not RunStatus.COMPLETED:
         return Speed((), seconds, f"it did not finish: {result.reason}: {words}")

@@ -17,13 +17,13 @@ from pathlib import Path
 from types import TracebackType
 
 from kit.core.store import disk_errors
-from kit.values.run_result import Stream
+from kit.values.run_result import OutputStream
 from kit.values.run_spec import Limits
 
 PER_PIECE = 32
 """Bytes of the output limit for each piece that may be stamped: a flood of empty lines is cut, too."""
 FEW_PIECES = 1024
-LETTER = {Stream.STDOUT: "o", Stream.STDERR: "e"}
+LETTER = {OutputStream.STDOUT: "o", OutputStream.STDERR: "e"}
 
 
 @dataclass(slots=True)
@@ -44,7 +44,7 @@ class LogWriter:
             self._log = log.open("wb")
             self._stamps = stamps.open("w", encoding="ascii")
         self._limits = limits
-        self._pending = {stream: _Pending(bytearray()) for stream in Stream}
+        self._pending = {stream: _Pending(bytearray()) for stream in OutputStream}
         self.bytes = 0
         """Bytes stored so far; never more than the output limit."""
         self._pieces_left = max(FEW_PIECES, limits.output // PER_PIECE)
@@ -54,14 +54,14 @@ class LogWriter:
         self._broken = False
         """Whether the disk did not take it all; from then on nothing is written."""
 
-    def feed(self, stream: Stream, data: bytes, t_ns: int) -> list[bytes]:
+    def feed(self, stream: OutputStream, data: bytes, t_ns: int) -> list[bytes]:
         """Store what arrived at `t_ns` and return the whole stdout lines that it completed, as stored."""
         if self._broken:
             return []
         with self._writing():
             return self._feed(stream, data, t_ns)
 
-    def _feed(self, stream: Stream, data: bytes, t_ns: int) -> list[bytes]:
+    def _feed(self, stream: OutputStream, data: bytes, t_ns: int) -> list[bytes]:
         pending = self._pending[stream]
         lines: list[bytes] = []
         *complete, rest = data.split(b"\n")
@@ -70,7 +70,7 @@ class LogWriter:
             whole = self._shorten(stream, t_ns) and not pending.cut
             piece = bytes(pending.data)
             stored = self._store(stream, piece, t_ns, whole)
-            if stored and whole and stream is Stream.STDOUT:
+            if stored and whole and stream is OutputStream.STDOUT:
                 lines.append(piece)
             pending.data.clear()
             pending.cut = False
@@ -78,7 +78,7 @@ class LogWriter:
         self._shorten(stream, t_ns)
         return lines
 
-    def _shorten(self, stream: Stream, t_ns: int) -> bool:
+    def _shorten(self, stream: OutputStream, t_ns: int) -> bool:
         """Store full pieces of an overlong line; tell whether the line still is in one piece."""
         pending = self._pending[stream]
         limit = self._limits.line
@@ -90,7 +90,7 @@ class LogWriter:
             fits = False
         return fits
 
-    def _store(self, stream: Stream, piece: bytes, t_ns: int, whole: bool) -> bool:
+    def _store(self, stream: OutputStream, piece: bytes, t_ns: int, whole: bool) -> bool:
         room = self._limits.output - self.bytes
         self._pieces_left -= 1
         if len(piece) > room or self._pieces_left < 0:

@@ -21,8 +21,8 @@ from kit.core.digest import sha256_file
 from kit.sandbox.phases import STALL, PhaseClock
 from kit.sandbox.runtime.port import Guest
 from kit.sandbox.stamp import LogWriter
-from kit.values.log import Claims, Grammar
-from kit.values.run_result import Point, RunResult, RunStatus, Stream, Teardown
+from kit.values.log import ClaimReader, Grammar
+from kit.values.run_result import OutputStream, Point, RunResult, RunStatus, Teardown
 from kit.values.run_spec import Limits, Phase, RunSpec
 
 TICK_S = 0.05
@@ -33,7 +33,7 @@ CHUNK = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
+class RunCallbacks:
     """Who is told of a run's progress, and who may stop it."""
 
     phase: Callable[[Phase, float], None] = lambda phase, now_s: None
@@ -60,8 +60,8 @@ class _Session:
     guest: Guest
     writer: LogWriter
     clock: PhaseClock
-    claims: Claims
-    watch: Watch
+    claims: ClaimReader
+    watch: RunCallbacks
     started_ns: int
     open_pipes: selectors.BaseSelector
     points: list[Point] = field(default_factory=list)
@@ -83,7 +83,7 @@ class _Session:
             self.writer.flush()
         return heard
 
-    def _take(self, stream: Stream, data: bytes) -> None:
+    def _take(self, stream: OutputStream, data: bytes) -> None:
         t_ns = time.monotonic_ns() - self.started_ns
         for line in self.writer.feed(stream, data, t_ns):
             before = self.clock.phase
@@ -100,7 +100,7 @@ class _Session:
 
 
 def supervise(
-    spec: RunSpec, start: Callable[[], Guest], log: Path, stamps: Path, grammar: Grammar, watch: Watch
+    spec: RunSpec, start: Callable[[], Guest], log: Path, stamps: Path, grammar: Grammar, watch: RunCallbacks
 ) -> RunResult:
     """
     Start a guest, keep it to its deadlines and limits, end it, and return what was observed.
@@ -116,9 +116,9 @@ def supervise(
         selectors.DefaultSelector() as pipes,
     ):
         clock = PhaseClock(spec.deadlines, spec.untimed_steps)
-        session = _Session(guest, writer, clock, Claims(grammar), watch, started_ns, pipes)
-        pipes.register(guest.stdout, selectors.EVENT_READ, Stream.STDOUT)
-        pipes.register(guest.stderr, selectors.EVENT_READ, Stream.STDERR)
+        session = _Session(guest, writer, clock, ClaimReader(grammar), watch, started_ns, pipes)
+        pipes.register(guest.stdout, selectors.EVENT_READ, OutputStream.STDOUT)
+        pipes.register(guest.stderr, selectors.EVENT_READ, OutputStream.STDERR)
         watch.phase(Phase.START, 0.0)
         try:
             end = _attend(session, spec.limits)

@@ -26,7 +26,7 @@ PAUSE_S = 0.1
 
 
 @contextlib.contextmanager
-def watched(reaper: Sequence[str]) -> Iterator[None]:
+def watchdog(reaper: Sequence[str]) -> Iterator[None]:
     """Keep a watcher beside the block; if this process dies inside it, the watcher ends the guest."""
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "kit.sandbox.watchdog", *reaper],

@@ -12,7 +12,7 @@ from kit.score.metrics import scaled
 from kit.score.rows import Role, Row
 
 
-class Kind(StrEnum):
+class BaselineKind(StrEnum):
     """From best to worst."""
 
     SAME_MACHINE = "same-machine"
@@ -29,7 +29,7 @@ class Kind(StrEnum):
 class Baseline:
     """The two ends of FSR's scale, in milliseconds."""
 
-    kind: Kind
+    kind: BaselineKind
     start_ms: float
     target_ms: float
     start_runs: tuple[float, ...] = ()
@@ -37,14 +37,14 @@ class Baseline:
     target_runs: tuple[float, ...] = ()
 
 
-def baseline(task: Task, machine: str, rows: Sequence[Row], wanted: Kind | None) -> Baseline:
+def baseline(task: Task, machine: str, rows: Sequence[Row], wanted: BaselineKind | None) -> Baseline:
     """
     Return the baseline of a task's runs on one machine; the best that the rows allow if `wanted` is None.
 
     A target that is not faster than its start here is no scale: then the next best is taken, unless it was
     asked for. Raises `PrerequisiteError` if what was asked for cannot be had.
     """
-    for kind in Kind if wanted is None else (wanted,):
+    for kind in BaselineKind if wanted is None else (wanted,):
         found = _one(task, machine, rows, kind)
         if found is not None and found.target_ms < found.start_ms:
             return found
@@ -54,20 +54,20 @@ def baseline(task: Task, machine: str, rows: Sequence[Row], wanted: Kind | None)
     )
 
 
-def _one(task: Task, machine: str, rows: Sequence[Row], kind: Kind) -> Baseline | None:
+def _one(task: Task, machine: str, rows: Sequence[Row], kind: BaselineKind) -> Baseline | None:
     start, target = (_times(rows, task.number, machine, role) for role in (Role.START, Role.TARGET))
     here = sum(start) / len(start) if start else 0.0
     match kind:
-        case Kind.SAME_MACHINE:
+        case BaselineKind.SAME_MACHINE:
             return (
                 Baseline(kind, here, sum(target) / len(target), start, target) if start and target else None
             )
-        case Kind.SCALED:
+        case BaselineKind.SCALED:
             there = (float(task.start.retimed_ms), float(task.target.retimed_ms))
             return Baseline(kind, here, scaled(here, *there), start) if start else None
-        case Kind.RETIMED:
+        case BaselineKind.RETIMED:
             return Baseline(kind, float(task.start.retimed_ms), float(task.target.retimed_ms))
-        case Kind.OFFICIAL:
+        case BaselineKind.OFFICIAL:
             return Baseline(kind, 1000 * task.start.official_s, 1000 * task.target.official_s)
 
 

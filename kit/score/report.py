@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from kit.benchmark.records import TARGET_VAL_LOSS
 from kit.benchmark.tasks import Task
 from kit.core.errors import UsageError
-from kit.score.baseline import Baseline, Kind, baseline
+from kit.score.baseline import Baseline, BaselineKind, baseline
 from kit.score.metrics import Interval, MeanTest, Ratio, aggregate, fieller, fsr, mean_below
 from kit.score.rows import Role, Row
 
@@ -52,9 +52,9 @@ class TaskScore:
         return sum(r.counted for r in self.runs) / len(self.runs)
 
     @property
-    def kinds(self) -> tuple[Kind, ...]:
+    def kinds(self) -> tuple[BaselineKind, ...]:
         """Which baselines were used, best first."""
-        return tuple(k for k in Kind if any(r.baseline and r.baseline.kind is k for r in self.runs))
+        return tuple(k for k in BaselineKind if any(r.baseline and r.baseline.kind is k for r in self.runs))
 
     @property
     def unresolved(self) -> bool:
@@ -79,7 +79,7 @@ def score(
     rows: Sequence[Row],
     tasks: Sequence[Task],
     *,
-    wanted: Kind | None = None,
+    wanted: BaselineKind | None = None,
     partial: bool = False,
     seed: int = 0,
     repetitions: int = REPETITIONS,
@@ -108,7 +108,7 @@ def _config(
     name: str,
     rows: Sequence[Row],
     tasks: dict[int, Task],
-    wanted: Kind | None,
+    wanted: BaselineKind | None,
     partial: bool,
     seed: int,
     repetitions: int,
@@ -123,7 +123,7 @@ def _config(
     return ConfigScore(name, found, absent, partial, aggregate(scores, seed, repetitions))
 
 
-def _task(task: Task, mine: Sequence[Row], rows: Sequence[Row], wanted: Kind | None) -> TaskScore:
+def _task(task: Task, mine: Sequence[Row], rows: Sequence[Row], wanted: BaselineKind | None) -> TaskScore:
     runs = tuple(_run(task, r, rows, wanted) for r in mine)
     losses = [r.val_loss for r in mine if r.val_loss is not None]
     return TaskScore(
@@ -131,7 +131,7 @@ def _task(task: Task, mine: Sequence[Row], rows: Sequence[Row], wanted: Kind | N
     )
 
 
-def _run(task: Task, row: Row, rows: Sequence[Row], wanted: Kind | None) -> RunScore:
+def _run(task: Task, row: Row, rows: Sequence[Row], wanted: BaselineKind | None) -> RunScore:
     if row.fsr is not None and (row.val_loss is None or row.val_loss <= TARGET_VAL_LOSS):
         return RunScore(row.run, True, row.fsr, max(row.fsr, 0.0), None)
     if not reached(row, TARGET_VAL_LOSS) or row.time_ms is None:
@@ -150,7 +150,7 @@ def _ratio(mine: Sequence[Row], runs: Sequence[RunScore]) -> Ratio | None:
     """Return the interval of the runs on the first machine on which all arms were measured twice."""
     for row, run in zip(mine, runs, strict=True):
         ends = run.baseline
-        if ends is None or ends.kind is not Kind.SAME_MACHINE:
+        if ends is None or ends.kind is not BaselineKind.SAME_MACHINE:
             continue
         times = [
             r.time_ms

@@ -18,7 +18,7 @@ from kit.result.appraisal.trust import standing
 from kit.result.appraisal.verdict import has_loss
 from kit.result.keys import Trusted
 from kit.result.predicate import Predicate, Profile
-from kit.result.verify import Verified, open_bundle
+from kit.result.verify import VerifiedBundle, open_bundle
 
 FULL_ALONE = "score runs of the full profile"
 
@@ -162,7 +162,7 @@ def read_bundles(
     return _unique(rows), tuple(notes)
 
 
-def _said(found: Verified, rows: Sequence[Row]) -> Iterator[str]:
+def _said(found: VerifiedBundle, rows: Sequence[Row]) -> Iterator[str]:
     """Yield what a reader should know of one run: its tier is computed here, no bundle says it."""
     if not any(row.role is Role.CANDIDATE for row in rows):
         if not found.trusted:
@@ -175,7 +175,7 @@ def _said(found: Verified, rows: Sequence[Row]) -> Iterator[str]:
         yield "its work outside its own clock was not compared with the start script's: eval --audit baseline"
 
 
-def rows_of(found: Verified, record_of: Callable[[int], Record], config: str = "bundles") -> list[Row]:
+def rows_of(found: VerifiedBundle, record_of: Callable[[int], Record], config: str = "bundles") -> list[Row]:
     """
     Return a verified run's rows: one, or for a record's own script one of each task that it is an arm of.
 

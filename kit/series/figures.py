@@ -12,9 +12,9 @@ from kit.result.appraisal.timing import Time
 from kit.result.appraisal.verdict import has_loss
 from kit.result.keys import Trusted
 from kit.result.predicate import Verdict
-from kit.result.verify import Verified, open_bundle
+from kit.result.verify import VerifiedBundle, open_bundle
 from kit.score.metrics import MeanTest, Ratio, fieller, mean_below, mean_interval
-from kit.series.papers import differences, other_scripts, read_papers
+from kit.series.documents import differences, other_scripts, read_papers
 from kit.series.record import PLAN, Arm, SeriesBody, Slot
 from kit.series.timing import times_of
 
@@ -24,7 +24,7 @@ class Member:
     """One reserved run."""
 
     slot: Slot
-    found: Verified | None
+    found: VerifiedBundle | None
     """None if it never started."""
     time: Time | None
     """Of a run that ended with a loss. A candidate's has its excess, where that was measured."""

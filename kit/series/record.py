@@ -49,7 +49,7 @@ class Arm(StrEnum):
     """The next record's own script."""
 
 
-class Rule(StrEnum):
+class StopRule(StrEnum):
     """When a series ends; fixed before it starts."""
 
     ALL_RUNS = "all runs"
@@ -75,7 +75,7 @@ class SeriesPlan:
     created_at: str
     record: int
     profile: Profile
-    rule: Rule
+    rule: StopRule
     slots: tuple[Slot, ...]
 
 

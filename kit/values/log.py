@@ -22,7 +22,7 @@ from pathlib import Path
 
 from kit.core.errors import IntegrityError, PrerequisiteError, SchemaError
 from kit.values import logfile
-from kit.values.run_result import Point, Stream
+from kit.values.run_result import OutputStream, Point
 
 MAX_CLAIM = 256
 """Bytes of the longest line that can be a claim; upstream's longest has 92."""
@@ -89,20 +89,22 @@ def parse_line(line: str, grammar: Grammar, last: Point | None = None) -> Point 
     )
 
 
-class Claims:
+class ClaimReader:
     """Reads claims from the pieces of a guest's output in the order of their arrival."""
 
     def __init__(self, grammar: Grammar) -> None:
         self.grammar = grammar
         self._last: Point | None = None
 
-    def feed(self, piece: bytes, stream: Stream, whole: bool, host_ns: int | None = None) -> Point | None:
+    def feed(
+        self, piece: bytes, stream: OutputStream, whole: bool, host_ns: int | None = None
+    ) -> Point | None:
         r"""
         Return the claim in one stored piece, stamped; None for stderr, for a cut line, for other text.
 
         One `\n` at the end of the piece is its line end. `host_ns`: nanoseconds since the guest's start.
         """
-        if not whole or stream is not Stream.STDOUT or len(piece) > MAX_CLAIM + 1:
+        if not whole or stream is not OutputStream.STDOUT or len(piece) > MAX_CLAIM + 1:
             return None
         point = parse_line(piece.removesuffix(b"\n").decode("utf-8", "replace"), self.grammar, self._last)
         if point is not None:
@@ -110,7 +112,7 @@ class Claims:
         return point
 
 
-_STREAMS = {b"o": Stream.STDOUT, b"e": Stream.STDERR}
+_STREAMS = {b"o": OutputStream.STDOUT, b"e": OutputStream.STDERR}
 _STAMP = re.compile(rb'\[([0-9]{1,18}),"([oe])",([1-9][0-9]{0,9}),([01])\]')
 
 
@@ -120,7 +122,7 @@ class Piece:
 
     host_ns: int
     """Host monotonic nanoseconds since the guest's start."""
-    stream: Stream
+    stream: OutputStream
     data: bytes
     whole: bool
 
@@ -145,12 +147,12 @@ def read_pieces(log: Path, stamps: Path) -> Iterator[Piece]:
 
 def read_run(log: Path, stamps: Path, grammar: Grammar) -> tuple[Point, ...]:
     """Re-derive a run's claims from its stored output, as they were read live; raises as `read_pieces`."""
-    claims = Claims(grammar)
+    claims = ClaimReader(grammar)
     found = (claims.feed(p.data, p.stream, p.whole, p.host_ns) for p in read_pieces(log, stamps))
     return tuple(point for point in found if point is not None)
 
 
-def _stamps(data: bytes, where: str) -> Iterator[tuple[int, Stream, int, bool]]:
+def _stamps(data: bytes, where: str) -> Iterator[tuple[int, OutputStream, int, bool]]:
     for number, line in enumerate(data.splitlines(), 1):
         found = _STAMP.fullmatch(line)
         if found is None:
@@ -165,8 +167,8 @@ class Log:
     grammar: Grammar | None
     """None if no line of the body is a claim."""
     points: tuple[Point, ...]
-    sources: tuple[logfile.SourceFile, ...]
-    environment: logfile.Environment | None
+    sources: tuple[logfile.EmbeddedSource, ...]
+    environment: logfile.LogEnvironment | None
     other_lines: int
     """Lines of the body that are not claims (nvidia-smi, peak memory, warnings)."""
 
@@ -219,8 +221,8 @@ def _best(
 
 
 def _claims(lines: list[bytes], grammar: Grammar) -> tuple[Point, ...]:
-    claims = Claims(grammar)
-    found = (claims.feed(line, Stream.STDOUT, True) for line in lines)
+    claims = ClaimReader(grammar)
+    found = (claims.feed(line, OutputStream.STDOUT, True) for line in lines)
     return tuple(p for p in found if p is not None)
 
 

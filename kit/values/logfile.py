@@ -30,7 +30,7 @@ _GPU = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class SourceFile:
+class EmbeddedSource:
     """One file of the script that wrote the log."""
 
     name: str
@@ -39,7 +39,7 @@ class SourceFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Environment:
+class LogEnvironment:
     """What the log says about where it ran. None means that it does not say."""
 
     python: str | None
@@ -56,8 +56,8 @@ class Environment:
 class Sections:
     """An upstream log file, cut. `body` is the only part in which lines may be read as claims."""
 
-    sources: tuple[SourceFile, ...]
-    environment: Environment | None
+    sources: tuple[EmbeddedSource, ...]
+    environment: LogEnvironment | None
     body: bytes
 
 
@@ -88,17 +88,17 @@ def _parts(data: bytes) -> list[bytes]:
     return parts
 
 
-def _sources(source: bytes) -> tuple[SourceFile, ...]:
-    files: list[SourceFile] = []
+def _sources(source: bytes) -> tuple[EmbeddedSource, ...]:
+    files: list[EmbeddedSource] = []
     name, begin = MAIN, 0
     for mark in _FILE_MARK.finditer(source):
-        files.append(SourceFile(name, source[begin : mark.start()]))
+        files.append(EmbeddedSource(name, source[begin : mark.start()]))
         name, begin = mark[1].decode("ascii"), mark.end()
-    files.append(SourceFile(name, source[begin:]))
+    files.append(EmbeddedSource(name, source[begin:]))
     return tuple(files)
 
 
-def _environment(part: bytes) -> Environment:
+def _environment(part: bytes) -> LogEnvironment:
     text = part.decode("utf-8", "replace")
     torch = _TORCH.search(text)
 
@@ -106,7 +106,7 @@ def _environment(part: bytes) -> Environment:
         found = pattern.search(text)
         return found[1] if found else None
 
-    return Environment(
+    return LogEnvironment(
         python=first(_PYTHON),
         torch=torch[1] if torch else None,
         cuda=torch[2] if torch else None,

@@ -30,7 +30,7 @@ class RunStatus(StrEnum):
     """The kit or the engine died; what is known is recorded."""
 
 
-class Stream(StrEnum):
+class OutputStream(StrEnum):
     """Where a line came from."""
 
     STDOUT = "stdout"

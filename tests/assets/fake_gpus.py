@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kit.core.errors import KitError
 from kit.gpu.driver import DeviceNode, DriverFiles, Library
-from kit.gpu.nvml import Gpu, Inventory
+from kit.gpu.nvml import DriverGpu, Inventory
 from kit.gpu.preflight import Sources
 from kit.values.run_spec import MIB
 
@@ -15,9 +15,9 @@ DRIVER = "550.54.15"
 H100 = "NVIDIA H100 80GB HBM3"
 
 
-def fake_gpu(index: int, **changed) -> Gpu:
+def fake_gpu(index: int, **changed) -> DriverGpu:
     """An idle H100; minor numbers run against the indices, as they may on a real machine."""
-    gpu = Gpu(
+    gpu = DriverGpu(
         index=index,
         name=H100,
         uuid=f"GPU-fa4e0000-0000-0000-0000-{index:012d}",

@@ -36,15 +36,15 @@ POINTS = {
     "while the run's folder is filled": Point("kit.sandbox.folder.write_atomic"),
     "before the reservation appears": Point("pathlib.Path.rename", about=".reserving-"),
     "after the reservation appeared": Point("pathlib.Path.rename", after=True, about=".reserving-"),
-    "before the watcher stands": Point("kit.evaluate.conduct.watched"),
-    "before the probe starts": Point("kit.evaluate.conduct.probe"),
+    "before the watcher stands": Point("kit.evaluate.run.watchdog"),
+    "before the probe starts": Point("kit.evaluate.run.probe"),
     "while the probe runs": Point("kit.sandbox.supervise._attend"),
-    "between probe and guest": Point("kit.evaluate.conduct.supervise"),
+    "between probe and guest": Point("kit.evaluate.run.supervise"),
     "between the guest's start and its first line": Point("kit.sandbox.supervise._attend", about="guest.log"),
     "at the first line": Point("kit.sandbox.stamp.LogWriter.feed", about="guest.log"),
     "after the first line": Point("kit.sandbox.stamp.LogWriter.feed", True, "guest.log"),
     "at the guest's end": Point("kit.sandbox.stamp.LogWriter.finish", about="guest.log"),
-    "after the guest's end": Point("kit.evaluate.conduct.at_rest"),
+    "after the guest's end": Point("kit.evaluate.run.static_findings"),
     "before signing": Point("kit.evaluate.recovery.seal"),
     "after the public key was left": Point("kit.evaluate.recovery.leave_key", after=True),
     "before the record is renamed": Point("pathlib.Path.replace", about=".result.json."),
@@ -170,10 +170,10 @@ def main() -> int:
     if point == "clock":
         clock_back()
     from kit import cli
-    from kit.evaluate import conduct  # noqa: F401 - to be patched
-    from kit.evaluate.plan import Plan
+    from kit.evaluate import run  # noqa: F401 - to be patched
+    from kit.evaluate.plan import RunPlan
 
-    Plan.launcher = lambda self: (self.python, self.entry, *self.script_args)
+    RunPlan.launcher = lambda self: (self.python, self.entry, *self.script_args)
     if point.startswith("write:"):
         at_write(int(point.removeprefix("write:")), action)
     elif point in POINTS:

@@ -11,8 +11,8 @@ from conftest import SPEEDRUN, left_of
 from kit.cli.options import default_store
 from kit.core.facts import facts_root
 from kit.core.store import Store
-from kit.diagnose.imagetest import conduct
-from kit.diagnose.imagetest.report import CHECKS, Outcome
+from kit.diagnose.imagetest import run as imagetest
+from kit.diagnose.imagetest.report import CHECKS, SelfTestOutcome
 from kit.sandbox.runtime.runc import Runc
 
 pytestmark = [pytest.mark.container, pytest.mark.network]
@@ -56,9 +56,9 @@ def replaced(cpu_image, monkeypatch, tmp_path):
     def run(script: str, **options):
         path = tmp_path / "selftest.py"
         path.write_text(script)
-        monkeypatch.setattr(conduct, "SCRIPT", path)
-        bench = conduct.Bench(facts_root() / "images", Store(default_store()), [])
-        tested = conduct.selftest("cpu", Runc(), bench, **options)
+        monkeypatch.setattr(imagetest, "SCRIPT", path)
+        bench = imagetest.SelfTestContext(facts_root() / "images", Store(default_store()), [])
+        tested = imagetest.selftest("cpu", Runc(), bench, **options)
         return tested, {c.id: c for c in tested.checks}
 
     return run
@@ -75,7 +75,7 @@ for name in {names}:
 def test_praise_without_the_right_versions_fails(replaced):
     tested, checks = replaced(FORGED.format(names=CHECKS, end=""))
     assert not tested.passed
-    bad = {name for name, check in checks.items() if check.outcome is Outcome.FAILED}
+    bad = {name for name, check in checks.items() if check.outcome is SelfTestOutcome.FAILED}
     assert bad == {"python", "packages", "numpy", "torch"}
     assert "torch is not there" in checks["packages"].detail
 
@@ -96,8 +96,8 @@ def test_a_guest_that_says_too_much_fails(replaced):
 
 def test_a_cancelled_self_test_leaves_nothing_behind(replaced, monkeypatch):
     ids: list[str] = []
-    fresh = conduct.new_run_id
-    monkeypatch.setattr(conduct, "new_run_id", lambda n: ids.append(fresh(n)) or ids[-1])
+    fresh = imagetest.new_run_id
+    monkeypatch.setattr(imagetest, "new_run_id", lambda n: ids.append(fresh(n)) or ids[-1])
     asked = iter([False] * 20)
     script = "import time; print('{}', flush=True); time.sleep(600)"
     tested, checks = replaced(script, cancelled=lambda: next(asked, True))

@@ -39,7 +39,7 @@ from kit.result import folder, keys, signed, verify
 from kit.result.predicate import Profile
 from kit.sandbox.runtime import hostimage, runc
 from kit.score.rows import read_table
-from kit.series.conduct import Asked, plans
+from kit.series.run import SeriesRequest, plans
 from kit.values import log
 from kit.values.run_spec import ImageRef, RunSpec
 
@@ -175,8 +175,10 @@ REFUSALS = {
     "a signed document that is not there": (
         PrerequisiteError, "cannot read .*/x: No such file", lambda t: signed.read_file(t / "x"),
     ),
-    "a series of no run": (UsageError, "1 to 1000 runs, not 0", lambda t: plans(ASKED, Asked(0), None)),
-    "a series without end": (UsageError, "not 1001", lambda t: plans(ASKED, Asked(1001), None)),
+    "a series of no run": (
+        UsageError, "1 to 1000 runs, not 0", lambda t: plans(ASKED, SeriesRequest(0), None),
+    ),
+    "a series without end": (UsageError, "not 1001", lambda t: plans(ASKED, SeriesRequest(1001), None)),
 }  # fmt: skip
 
 

@@ -50,7 +50,7 @@ class Scripts:
         )
 
 
-class Rule(StrEnum):
+class HintRule(StrEnum):
     """The name of what a finding breaks; the style page explains each."""
 
     TITLE = "title"
@@ -69,17 +69,17 @@ class Rule(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class HintFinding:
     """One breach of the style in one hint; `line` counts from 1, 0 stands for the whole file."""
 
     task: int
     level: HintLevel
     line: int
-    rule: Rule
+    rule: HintRule
     message: str
 
 
-def lint(hint: Hint, markers: tuple[Marker, ...], scripts: Scripts | None = None) -> tuple[Finding, ...]:
+def lint(hint: Hint, markers: tuple[Marker, ...], scripts: Scripts | None = None) -> tuple[HintFinding, ...]:
     """
     Return every breach of the house style that can be found by reading alone, in order of lines.
 
@@ -92,28 +92,30 @@ def lint(hint: Hint, markers: tuple[Marker, ...], scripts: Scripts | None = None
     return tuple(sorted(findings, key=lambda f: (f.line, f.rule)))
 
 
-def _finder(hint: Hint, rule: Rule, line: int, message: str) -> Finding:
-    return Finding(hint.task, hint.level, line, rule, message)
+def _finder(hint: Hint, rule: HintRule, line: int, message: str) -> HintFinding:
+    return HintFinding(hint.task, hint.level, line, rule, message)
 
 
-def _form(hint: Hint) -> Iterator[Finding]:
+def _form(hint: Hint) -> Iterator[HintFinding]:
     form = form_of(hint.level)
     if title_of(hint) is None:
-        yield _finder(hint, Rule.TITLE, 1, f"write: # Task {hint.task:02d}, level {int(hint.level)}: <title>")
+        yield _finder(
+            hint, HintRule.TITLE, 1, f"write: # Task {hint.task:02d}, level {int(hint.level)}: <title>"
+        )
     headings = tuple(t[3:] for _, t, fenced in _lines(hint.text) if t.startswith("## ") and not fenced)
     if headings != form.headings:
-        yield _finder(hint, Rule.HEADINGS, 0, f"has {list(headings)}, wants {list(form.headings)}")
+        yield _finder(hint, HintRule.HEADINGS, 0, f"has {list(headings)}, wants {list(form.headings)}")
     sections = re.split(r"^## .*$", hint.text, flags=re.MULTILINE)[1:]
     if any(not s.strip() for s in sections):
-        yield _finder(hint, Rule.HEADINGS, 0, "a section is empty: write 'No change.'")
+        yield _finder(hint, HintRule.HEADINGS, 0, "a section is empty: write 'No change.'")
     if not form.shortest <= len(hint.text) <= form.longest:
         bounds = f"{form.shortest}..{form.longest}"
-        yield _finder(hint, Rule.LENGTH, 0, f"{len(hint.text)} characters, wants {bounds}")
+        yield _finder(hint, HintRule.LENGTH, 0, f"{len(hint.text)} characters, wants {bounds}")
     fences = hint.text.count("\n```")
     if fences % 2 or (hint.level is HintLevel.PSEUDOCODE) != (fences > 0):
-        yield _finder(hint, Rule.FENCE, 0, "level 1 has fenced pseudocode, levels 2 and 3 have none")
+        yield _finder(hint, HintRule.FENCE, 0, "level 1 has fenced pseudocode, levels 2 and 3 have none")
     if hint.level is HintLevel.PAPER and hint.text.count("$$") < 2:
-        yield _finder(hint, Rule.EQUATION, 0, "level 3 needs at least one $$ equation $$")
+        yield _finder(hint, HintRule.EQUATION, 0, "level 3 needs at least one $$ equation $$")
 
 
 _CODE = re.compile(
@@ -130,27 +132,27 @@ _GREEK = (
 )
 
 
-def _prose(hint: Hint) -> Iterator[Finding]:
+def _prose(hint: Hint) -> Iterator[HintFinding]:
     for number, text, fenced in _lines(hint.text):
         if (found := _CODE.search(text)) or (fenced and (found := _ASSIGNMENT.match(text))):
-            yield _finder(hint, Rule.CODE, number, f"{found.group().strip()!r} is Python; assign with <-")
+            yield _finder(hint, HintRule.CODE, number, f"{found.group().strip()!r} is Python; assign with <-")
     for number, plain in enumerate(_plain(hint.text).splitlines(), start=1):
         for long in _NUMBER.findall(plain):
             if not _YEAR.fullmatch(long):
-                yield _finder(hint, Rule.NUMBER, number, f"write {int(long):,}")
+                yield _finder(hint, HintRule.NUMBER, number, f"write {int(long):,}")
         for wrong, right in SPELLINGS.items():
             if wrong in plain.casefold():
-                yield _finder(hint, Rule.SPELLING, number, f"write {right}")
+                yield _finder(hint, HintRule.SPELLING, number, f"write {right}")
     for found in _MATH.finditer(_blank_fences(hint.text)):
         body = _WORDS_IN_MATH.sub(" ", found.group())
         used = {c for c in re.findall(r"\\([A-Za-z]+)", body) if re.fullmatch(_GREEK, c)}
         used |= set(re.findall(r"[A-Za-z]", re.sub(r"\\[A-Za-z]+", " ", body)))
         if strange := sorted(used - SYMBOLS):
             line = hint.text.count("\n", 0, found.start()) + 1
-            yield _finder(hint, Rule.SYMBOL, line, f"{', '.join(strange)} not in the table of symbols")
+            yield _finder(hint, HintRule.SYMBOL, line, f"{', '.join(strange)} not in the table of symbols")
 
 
-def _later(hint: Hint, markers: tuple[Marker, ...]) -> Iterator[Finding]:
+def _later(hint: Hint, markers: tuple[Marker, ...]) -> Iterator[HintFinding]:
     target = target_of(hint.task)
     for number, text, _ in _lines(hint.text):
         plain = _fold(text)
@@ -159,10 +161,10 @@ def _later(hint: Hint, markers: tuple[Marker, ...]) -> Iterator[Finding]:
                 for word in marker.words:
                     if _mentions(plain, word):
                         message = f"{word!r} belongs to record {marker.record}"
-                        yield _finder(hint, Rule.LATER, number, message)
+                        yield _finder(hint, HintRule.LATER, number, message)
         for found in re.findall(r"records? #?(\d+)", plain):
             if int(found) > target:
-                yield _finder(hint, Rule.LATER, number, f"names record {found}")
+                yield _finder(hint, HintRule.LATER, number, f"names record {found}")
 
 
 def mentions(text: str, word: str) -> bool:
@@ -189,7 +191,7 @@ def _runs(text: str, keep: Callable[[str], bool]) -> Iterator[str]:
     return (flat[i : i + SHARED_RUN] for i in range(len(flat) - SHARED_RUN + 1))
 
 
-def _overlap(hint: Hint, scripts: Scripts) -> Iterator[Finding]:
+def _overlap(hint: Hint, scripts: Scripts) -> Iterator[HintFinding]:
     reported: set[int] = set()
     for keep, known in zip((str.isalnum, _inked), scripts.runs, strict=True):
         lines = [n for n, text, _ in _lines(hint.text) for c in text.casefold() if keep(c)]
@@ -197,26 +199,26 @@ def _overlap(hint: Hint, scripts: Scripts) -> Iterator[Finding]:
         for line, run in zip(lines, _runs(text, keep), strict=False):
             if run in known and line not in reported:
                 reported.add(line)
-                yield _finder(hint, Rule.OVERLAP, line, f"shares with the target or diff: {run}")
+                yield _finder(hint, HintRule.OVERLAP, line, f"shares with the target or diff: {run}")
 
 
-def _copied(hint: Hint, scripts: Scripts) -> Iterator[Finding]:
+def _copied(hint: Hint, scripts: Scripts) -> Iterator[HintFinding]:
     known = {flat for t in scripts.texts for s in t.splitlines() if len(flat := _squeeze(s)) >= COPIED_LINE}
     for number, text, _ in _lines(hint.text):
         if _squeeze(text) in known:
-            yield _finder(hint, Rule.COPIED, number, "is a line of the target or diff")
+            yield _finder(hint, HintRule.COPIED, number, "is a line of the target or diff")
 
 
 def _squeeze(line: str) -> str:
     return "".join(line.split("#")[0].casefold().split())
 
 
-def _names(hint: Hint, scripts: Scripts) -> Iterator[Finding]:
+def _names(hint: Hint, scripts: Scripts) -> Iterator[HintFinding]:
     for number, text, fenced in _lines(hint.text):
         for name in [] if fenced else re.findall(r"`([A-Za-z_][\w.]*)`", text):
             if not name.startswith("torch.") and name.rpartition(".")[2] not in scripts.start:
                 message = f"`{name}` is not in the start script; new parts are *named in italics*"
-                yield _finder(hint, Rule.NAME, number, message)
+                yield _finder(hint, HintRule.NAME, number, message)
 
 
 def _lines(text: str) -> Iterator[tuple[int, str, bool]]:

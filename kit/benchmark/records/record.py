@@ -49,7 +49,7 @@ class WorldSize(StrEnum):
                 return gpus in (1, 2, 4, 8)
 
 
-class Change(StrEnum):
+class LineEdit(StrEnum):
     """What an edit does with whole lines."""
 
     COMMENT = "comment"
@@ -91,7 +91,7 @@ class Edit:
     """Lines that are commented out or in, because the script as published cannot run in an image."""
 
     file: str
-    change: Change
+    change: LineEdit
     lines: tuple[int, ...]
     """Counted from 1."""
     why: str
@@ -243,7 +243,7 @@ def _script(d: dict[str, Any], log: PinnedLog | None, where: str) -> Script:
         folders=tuple(d["folders"]),
         files=tuple(ScriptFile(f["name"], Sha256(f["sha256"])) for f in d["files"]),
         edits=tuple(
-            Edit(e["file"], Change(e["change"]), tuple(e["lines"]), e["why"]) for e in d.get("edits", ())
+            Edit(e["file"], LineEdit(e["change"]), tuple(e["lines"]), e["why"]) for e in d.get("edits", ())
         ),
     )
 

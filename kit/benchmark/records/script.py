@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from kit.benchmark.records.record import Change, Edit, Record, Script, ScriptSource, UpstreamFile
+from kit.benchmark.records.record import Edit, LineEdit, Record, Script, ScriptSource, UpstreamFile
 from kit.benchmark.records.upstream import HttpsFile, MirrorFile
 from kit.core.digest import Sha256, files_under, sha256_bytes, tree_digest
 from kit.core.errors import DigestMismatch, IntegrityError
@@ -87,9 +87,9 @@ def apply_edit(data: bytes, edit: Edit) -> bytes:
     lines = data.split(b"\n")
     for number in edit.lines:
         found = re.fullmatch(rb"([ \t]*)(# ?)?(.*)", lines[number - 1]) if number <= len(lines) else None
-        if found is None or not found[3] or (found[2] is None) is (edit.change is Change.UNCOMMENT):
+        if found is None or not found[3] or (found[2] is None) is (edit.change is LineEdit.UNCOMMENT):
             raise IntegrityError(f"{edit.file}: line {number} cannot be changed ({edit.change})")
-        mark = b"# " if edit.change is Change.COMMENT else b""
+        mark = b"# " if edit.change is LineEdit.COMMENT else b""
         lines[number - 1] = found[1] + mark + found[3]
     return b"\n".join(lines)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kit.core.codec import prose
-from kit.diagnose.imagetest.report import CHECKS, Answer, Outcome, Report
+from kit.diagnose.imagetest.report import CHECKS, Answer, Report, SelfTestOutcome
 from kit.image.lock import Lock
 from kit.image.spec import EraSpec
 from kit.sandbox.isolation_probe import Probe
@@ -22,11 +22,11 @@ UNCHECKED_LAYOUTS = ("TORCHINDUCTOR_SIZE_ASSERTS", "0")
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class SelfTestCheck:
     """One check, as the host judged it."""
 
     id: str
-    outcome: Outcome
+    outcome: SelfTestOutcome
     detail: str
     """One printable line."""
     seconds: float | None = None
@@ -57,28 +57,30 @@ def expected(spec: EraSpec, lock: Lock, no_gpus: str | None) -> Expected:
     )
 
 
-def judge(report: Report, wanted: Expected) -> tuple[Check, ...]:
+def judge(report: Report, wanted: Expected) -> tuple[SelfTestCheck, ...]:
     """Judge every check; one that was not answered, or differs from what the host knows, has failed."""
     answers = {answer.id: answer for answer in report.answers}
     return tuple(
-        _judge_one(answers[name], wanted) if name in answers else Check(name, Outcome.FAILED, "no answer")
+        _judge_one(answers[name], wanted)
+        if name in answers
+        else SelfTestCheck(name, SelfTestOutcome.FAILED, "no answer")
         for name in CHECKS
     )
 
 
-def _judge_one(answer: Answer, wanted: Expected) -> Check:
+def _judge_one(answer: Answer, wanted: Expected) -> SelfTestCheck:
     objection = _objection(answer, wanted)
-    if objection is not None and answer.outcome is not Outcome.FAILED:
-        return Check(answer.id, Outcome.FAILED, prose(objection), answer.seconds)
+    if objection is not None and answer.outcome is not SelfTestOutcome.FAILED:
+        return SelfTestCheck(answer.id, SelfTestOutcome.FAILED, prose(objection), answer.seconds)
     detail = answer.detail
-    if answer.outcome is Outcome.SKIPPED and answer.id in NEED_GPUS and wanted.no_gpus:
+    if answer.outcome is SelfTestOutcome.SKIPPED and answer.id in NEED_GPUS and wanted.no_gpus:
         detail = prose(wanted.no_gpus)
-    return Check(answer.id, answer.outcome, detail, answer.seconds)
+    return SelfTestCheck(answer.id, answer.outcome, detail, answer.seconds)
 
 
 def _objection(answer: Answer, wanted: Expected) -> str | None:
     """Return what the host holds against an answer."""
-    if answer.outcome is Outcome.SKIPPED:
+    if answer.outcome is SelfTestOutcome.SKIPPED:
         return _no_excuse(answer, wanted)
     found, packages = dict(answer.versions), dict(wanted.packages)
     if answer.id == "packages":
@@ -108,22 +110,28 @@ def _differences(packages: dict[str, str], found: dict[str, str]) -> str | None:
     return "; ".join(odd) or None
 
 
-def isolation(found: Probe) -> Check:
+def isolation(found: Probe) -> SelfTestCheck:
     """Judge what the isolation probe found in the same start."""
     if found.failed:
         detail = "; ".join(f"{check.id}: {check.detail}" for check in found.failed)
-        return Check("isolation", Outcome.FAILED, prose(detail), found.seconds)
-    return Check("isolation", Outcome.PASSED, f"{len(found.checks)} ways out are shut", found.seconds)
+        return SelfTestCheck("isolation", SelfTestOutcome.FAILED, prose(detail), found.seconds)
+    return SelfTestCheck(
+        "isolation", SelfTestOutcome.PASSED, f"{len(found.checks)} ways out are shut", found.seconds
+    )
 
 
-def ending(result: RunResult, report: Report, words: str) -> tuple[Check, ...]:
+def ending(result: RunResult, report: Report, words: str) -> tuple[SelfTestCheck, ...]:
     """Return what is wrong with how the guest ended and reported; empty if nothing is."""
     wrong = []
     if report.fault is not None:
-        wrong.append(Check("report", Outcome.FAILED, f"cannot be read: {report.fault}"))
+        wrong.append(SelfTestCheck("report", SelfTestOutcome.FAILED, f"cannot be read: {report.fault}"))
     if result.status is not RunStatus.COMPLETED:
         detail = f"{result.reason}; last words: {words}" if words else result.reason
-        wrong.append(Check("guest", Outcome.FAILED, prose(detail)))
+        wrong.append(SelfTestCheck("guest", SelfTestOutcome.FAILED, prose(detail)))
     if result.teardown.remains:
-        wrong.append(Check("teardown", Outcome.FAILED, prose("left: " + ", ".join(result.teardown.remains))))
+        wrong.append(
+            SelfTestCheck(
+                "teardown", SelfTestOutcome.FAILED, prose("left: " + ", ".join(result.teardown.remains))
+            )
+        )
     return tuple(wrong)

@@ -12,7 +12,7 @@ from kit.core.codec import prose
 from kit.core.errors import IntegrityError, SchemaError
 from kit.core.schema import parse_json, validate
 from kit.values.log import read_pieces
-from kit.values.run_result import Stream
+from kit.values.run_result import OutputStream
 
 CHECKS = (
     "python", "packages", "numpy", "torch", "triton", "c-extension", "inductor", "custom-operator",
@@ -21,7 +21,7 @@ CHECKS = (
 """What the guest reports, in this order."""
 
 
-class Outcome(StrEnum):
+class SelfTestOutcome(StrEnum):
     """How a check ended."""
 
     PASSED = "passed"
@@ -35,7 +35,7 @@ class Answer:
     """What the guest said of one check, in its form and not judged."""
 
     id: str
-    outcome: Outcome
+    outcome: SelfTestOutcome
     detail: str
     seconds: float
     versions: tuple[tuple[str, str], ...]
@@ -60,7 +60,7 @@ def read_report(log: Path, stamps: Path) -> Report:
     answers: list[Answer] = []
     try:
         for piece in read_pieces(log, stamps):
-            if piece.stream is not Stream.STDOUT:
+            if piece.stream is not OutputStream.STDOUT:
                 continue
             if len(answers) == len(CHECKS):
                 raise SchemaError("there is more after the last check")
@@ -82,7 +82,7 @@ def _answer(line: bytes, awaited: str) -> Answer:
         raise SchemaError(f"{where} is one of {document['check']}")
     return Answer(
         id=awaited,
-        outcome=Outcome(document["outcome"]),
+        outcome=SelfTestOutcome(document["outcome"]),
         detail=prose(document["detail"]),
         seconds=float(document["seconds"]),
         versions=tuple(sorted(document["versions"].items())),
@@ -94,6 +94,6 @@ def last_words(log: Path, stamps: Path) -> str:
     words = b""
     with contextlib.suppress(IntegrityError):
         for piece in read_pieces(log, stamps):
-            if piece.stream is Stream.STDERR and piece.data.strip():
+            if piece.stream is OutputStream.STDERR and piece.data.strip():
                 words = piece.data
     return prose(words[-300:].decode("utf-8", "replace").strip())

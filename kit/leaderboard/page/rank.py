@@ -16,8 +16,8 @@ from pathlib import Path
 from kit.benchmark.records import Record, load
 from kit.benchmark.tasks import Task
 from kit.core.digest import Sha256
-from kit.leaderboard.submit.check import Checked
-from kit.leaderboard.submit.entry import Entry, Submitted
+from kit.leaderboard.submit.check import CheckedBoard
+from kit.leaderboard.submit.entry import BoardEntry, Submitted
 from kit.leaderboard.submit.series import SubmittedSeries
 from kit.result.appraisal.agreement import Agreement, compare, tolerance
 from kit.result.appraisal.timing import Time, time_of
@@ -129,7 +129,7 @@ class Board:
     refused: tuple[Refused, ...]
 
 
-def rank(checked: Checked, root: Path, tasks: Sequence[Task]) -> Board:
+def rank(checked: CheckedBoard, root: Path, tasks: Sequence[Task]) -> Board:
     """
     Return the board of a checked repository; `root` is where the facts are (`kit.core.facts.facts_root`).
 
@@ -185,7 +185,7 @@ def _never_started(series: Sequence[SubmittedSeries], rows: Sequence[Row]) -> li
     return found
 
 
-def config_of(entry: Entry) -> str:
+def config_of(entry: BoardEntry) -> str:
     """Name what is compared: agent, model and hints."""
     hints = "no hints" if not entry.hints else f"hints {', '.join(map(str, entry.hints))}"
     return " · ".join(part for part in (entry.agent, entry.model, hints) if part)
@@ -284,7 +284,7 @@ def _order(group: Group) -> tuple[int, float, str]:
     return group.task, -group.score.mean if group.score else 0.0, group.config
 
 
-def _refused(checked: Checked) -> tuple[Refused, ...]:
+def _refused(checked: CheckedBoard) -> tuple[Refused, ...]:
     reasons: dict[str, list[str]] = {}
     for finding in checked.findings:
         reasons.setdefault(finding.where, []).append(f"{finding.rule}: {finding.message}")

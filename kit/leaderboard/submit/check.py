@@ -19,14 +19,14 @@ from kit.core.errors import KitError, PrerequisiteError
 from kit.core.facts import facts_root
 from kit.leaderboard.submit import series as series_folder
 from kit.leaderboard.submit.entry import FILES, ROOT, Submitted, open_submitted, place_of
-from kit.leaderboard.submit.finding import BYTES, Finding, Rule
+from kit.leaderboard.submit.finding import BYTES, BoardFinding, BoardRule
 from kit.leaderboard.submit.series import SubmittedSeries, is_series, open_submitted_series, place_of_series
 from kit.leaderboard.submit.whole import check_series
-from kit.result.appraisal.verdict import obstacles
+from kit.result.appraisal.verdict import ranking_blockers
 from kit.result.keys import Trusted
 from kit.result.predicate import Verdict
 from kit.result.statement import SUBMISSION
-from kit.series.papers import other_scripts
+from kit.series.documents import other_scripts
 
 MAX_RESULTS = 100_000
 EMPTY = sha256_bytes(b"")
@@ -34,13 +34,13 @@ _record = functools.cache(load)
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class CheckedBoard:
     """A repository, looked at."""
 
     accepted: tuple[Submitted, ...]
     series: tuple[SubmittedSeries, ...]
     """Those without a finding; the runs of each are accepted, or it has not ended."""
-    findings: tuple[Finding, ...]
+    findings: tuple[BoardFinding, ...]
     """Sorted by place and rule."""
 
     @property
@@ -49,12 +49,12 @@ class Checked:
         rules = {f.rule for f in self.findings}
         if rules & BYTES:
             return 4
-        return 3 if Rule.MISSING in rules else 1 if rules else 0
+        return 3 if BoardRule.MISSING in rules else 1 if rules else 0
 
 
 def check(
     root: Path, trusted: Trusted, told: Callable[[int, int], None] = lambda done, total: None
-) -> Checked:
+) -> CheckedBoard:
     """
     Check every submission below `root/submissions`; `told` hears how many of how many are done.
 
@@ -65,7 +65,7 @@ def check(
         raise PrerequisiteError(
             f"{root} has no folder {ROOT}/", "give the root of a repository of submissions"
         )
-    findings: list[Finding] = []
+    findings: list[BoardFinding] = []
     places = list(_places(root, findings))
     runs: list[Submitted] = []
     series: list[SubmittedSeries] = []
@@ -78,7 +78,7 @@ def check(
     findings += _together(root, runs)
     findings += list(check_series(root, runs, series, {f.where for f in findings}))
     faulty = {f.where for f in findings}
-    return Checked(
+    return CheckedBoard(
         tuple(s for s in runs if _where(root, s) not in faulty),
         tuple(s for s in series if _where(root, s) not in faulty),
         tuple(sorted(findings, key=lambda f: (f.where, f.rule, f.message))),
@@ -89,7 +89,7 @@ def _where(root: Path, found: Submitted | SubmittedSeries) -> str:
     return found.where.relative_to(root).as_posix()
 
 
-def _places(root: Path, findings: list[Finding]) -> Iterator[str]:
+def _places(root: Path, findings: list[BoardFinding]) -> Iterator[str]:
     """Yield the folders of results: three levels below `submissions`."""
     level = [ROOT]
     for _ in range(3):
@@ -101,7 +101,7 @@ def _places(root: Path, findings: list[Finding]) -> Iterator[str]:
                     below.append(name)
                 else:
                     findings.append(
-                        Finding(name, Rule.LAYOUT, "only folders <task>/<agent>/<run_id> are here")
+                        BoardFinding(name, BoardRule.LAYOUT, "only folders <task>/<agent>/<run_id> are here")
                     )
         level = below
         if len(level) > MAX_RESULTS:
@@ -113,7 +113,7 @@ def _shown(name: str) -> str:
     return "".join(c if c.isascii() and c.isprintable() else "?" for c in name)
 
 
-def _run(root: Path, place: str, trusted: Trusted, findings: list[Finding]) -> Iterator[Submitted]:
+def _run(root: Path, place: str, trusted: Trusted, findings: list[BoardFinding]) -> Iterator[Submitted]:
     """Give the run in a folder if it can be opened; add what is wrong with it alone."""
     faults = list(_files(root, place, {*FILES, SUBMISSION}, frozenset()))
     findings += faults
@@ -122,13 +122,15 @@ def _run(root: Path, place: str, trusted: Trusted, findings: list[Finding]) -> I
     try:
         found = open_submitted(root / place, trusted)
     except KitError as e:
-        findings.append(Finding(place, Rule.INVALID, e.message))
+        findings.append(BoardFinding(place, BoardRule.INVALID, e.message))
         return
     findings += _alone(place, found)
     yield found
 
 
-def _series(root: Path, place: str, trusted: Trusted, findings: list[Finding]) -> Iterator[SubmittedSeries]:
+def _series(
+    root: Path, place: str, trusted: Trusted, findings: list[BoardFinding]
+) -> Iterator[SubmittedSeries]:
     """Give the series in a folder if it can be opened; add what is wrong with it alone."""
     faults = list(_files(root, place, set(series_folder.REQUIRED), frozenset(series_folder.OPTIONAL)))
     findings += faults
@@ -139,22 +141,24 @@ def _series(root: Path, place: str, trusted: Trusted, findings: list[Finding]) -
         right = place_of_series(found.papers, found.entry.agent)
         others = list(other_scripts(found.papers.plan, facts_root() / "records"))
     except KitError as e:
-        findings.append(Finding(place, Rule.INVALID, e.message))
+        findings.append(BoardFinding(place, BoardRule.INVALID, e.message))
         return
     if place != right:
-        findings.append(Finding(place, Rule.LAYOUT, f"by its content its place is {right}"))
-    findings += [Finding(place, Rule.INVALID, why) for why in others]
+        findings.append(BoardFinding(place, BoardRule.LAYOUT, f"by its content its place is {right}"))
+    findings += [BoardFinding(place, BoardRule.INVALID, why) for why in others]
     if not found.papers.trusted:
-        findings.append(Finding(place, Rule.UNTRUSTED, "the key of its plan or record is not trusted"))
+        findings.append(
+            BoardFinding(place, BoardRule.UNTRUSTED, "the key of its plan or record is not trusted")
+        )
     yield found
 
 
-def _files(root: Path, place: str, wanted: set[str], allowed: frozenset[str]) -> Iterator[Finding]:
+def _files(root: Path, place: str, wanted: set[str], allowed: frozenset[str]) -> Iterator[BoardFinding]:
     names = {entry.name: entry for entry in os.scandir(root / place)}
     for name in sorted(set(names) - wanted - allowed):
-        yield Finding(place, Rule.LAYOUT, f"{_shown(name)} has no place here")
+        yield BoardFinding(place, BoardRule.LAYOUT, f"{_shown(name)} has no place here")
     for name in sorted(wanted - set(names)):
-        yield Finding(place, Rule.MISSING, f"{name} is missing")
+        yield BoardFinding(place, BoardRule.MISSING, f"{name} is missing")
     for name in sorted((wanted | allowed) & set(names)):
         entry = names[name]
         plain = (
@@ -163,29 +167,29 @@ def _files(root: Path, place: str, wanted: set[str], allowed: frozenset[str]) ->
             else entry.is_file(follow_symlinks=False)
         )
         if not plain:
-            yield Finding(place, Rule.LAYOUT, f"{name} is not a plain {_kind(name)}")
+            yield BoardFinding(place, BoardRule.LAYOUT, f"{name} is not a plain {_kind(name)}")
 
 
 def _kind(name: str) -> str:
     return "folder" if name == SUBMISSION else "file"
 
 
-def _alone(place: str, found: Submitted) -> Iterator[Finding]:
+def _alone(place: str, found: Submitted) -> Iterator[BoardFinding]:
     p = found.found.predicate
     try:
         right = place_of(found.found, found.entry.agent)
     except KitError as e:
-        yield Finding(place, Rule.LAYOUT, e.message)
+        yield BoardFinding(place, BoardRule.LAYOUT, e.message)
         return
     if place != right:
-        yield Finding(place, Rule.LAYOUT, f"by its content its place is {right}")
+        yield BoardFinding(place, BoardRule.LAYOUT, f"by its content its place is {right}")
     if not found.found.trusted:
-        yield Finding(place, Rule.UNTRUSTED, f"the key {found.found.key_id} is not trusted")
+        yield BoardFinding(place, BoardRule.UNTRUSTED, f"the key {found.found.key_id} is not trusted")
     if why := _no_task(found):
-        yield Finding(place, Rule.UNRANKED, why)
+        yield BoardFinding(place, BoardRule.UNRANKED, why)
     # A run that missed its target is a run: it is listed, and its score is 0.
-    for reason in obstacles(replace(p, score=replace(p.score, verdict=Verdict.REACHED))):
-        yield Finding(place, Rule.UNRANKED, reason)
+    for reason in ranking_blockers(replace(p, score=replace(p.score, verdict=Verdict.REACHED))):
+        yield BoardFinding(place, BoardRule.UNRANKED, reason)
 
 
 def _no_task(found: Submitted) -> str:
@@ -199,7 +203,7 @@ def _no_task(found: Submitted) -> str:
     return f"record {number} starts no task: {record.no_task}"
 
 
-def _together(root: Path, opened: Sequence[Submitted]) -> Iterator[Finding]:
+def _together(root: Path, opened: Sequence[Submitted]) -> Iterator[BoardFinding]:
     """Compare results with each other; the one that comes first by place is taken for the original."""
     runs: dict[str, str] = {}
     nonces: dict[str, str] = {}
@@ -210,17 +214,17 @@ def _together(root: Path, opened: Sequence[Submitted]) -> Iterator[Finding]:
         run, nonce = statement.predicate.run.id, statement.predicate.run.nonce
         log = statement.subjects.log
         if run in runs:
-            yield Finding(place, Rule.DUPLICATE, f"run {run} is also in {runs[run]}")
+            yield BoardFinding(place, BoardRule.DUPLICATE, f"run {run} is also in {runs[run]}")
         elif nonce in nonces:
-            yield Finding(place, Rule.REPLAY, f"its nonce is that of {nonces[nonce]}")
+            yield BoardFinding(place, BoardRule.REPLAY, f"its nonce is that of {nonces[nonce]}")
         elif log in logs and log != EMPTY:
-            yield Finding(place, Rule.REPLAY, f"its output is that of {logs[log]}, to the byte")
+            yield BoardFinding(place, BoardRule.REPLAY, f"its output is that of {logs[log]}, to the byte")
         runs.setdefault(run, place)
         nonces.setdefault(nonce, place)
         logs.setdefault(log, place)
 
 
-def summary(checked: Checked) -> dict[str, int]:
+def summary(checked: CheckedBoard) -> dict[str, int]:
     """Return how often each rule was broken; rules that were kept are not named."""
     counts: dict[str, int] = {}
     for finding in checked.findings:

@@ -29,7 +29,7 @@ from kit.result import folder
 from kit.result.dsse import MAX_BUNDLE
 from kit.result.keys import MAX_PEM, Trusted
 from kit.result.statement import LOG, STAMPS, SUBMISSION
-from kit.result.verify import Verified, open_bundle
+from kit.result.verify import VerifiedBundle, open_bundle
 
 ROOT = "submissions"
 ENTRY = "entry.json"
@@ -55,7 +55,7 @@ class Retraction:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class BoardEntry:
     """What a submitter says beside the bundle."""
 
     agent: str
@@ -88,18 +88,18 @@ class Submitted:
     """One folder whose bundle has been verified with the files beside it."""
 
     where: Path
-    entry: Entry
-    found: Verified
+    entry: BoardEntry
+    found: VerifiedBundle
     bundle_sha256: Sha256
 
 
-def read_entry(path: Path) -> Entry:
+def read_entry(path: Path) -> BoardEntry:
     """Read entry.json. Raises `SchemaError` if it is not of its form, `IntegrityError` if it is too large."""
     data = bounded(path, MAX_ENTRY)
     d = parse_json(data, ENTRY)
     validate(FORM, d, ENTRY)
     gone = d["retracted"]
-    return Entry(
+    return BoardEntry(
         agent=d["agent"],
         model=d["model"],
         hints=tuple(sorted(d["hints"])),
@@ -174,7 +174,7 @@ def open_submitted(where: Path, trusted: Trusted) -> Submitted:
     return Submitted(where, entry, found, sha256_bytes(bundle))
 
 
-def place_of(found: Verified, agent: str) -> str:
+def place_of(found: VerifiedBundle, agent: str) -> str:
     """Return the folder of a result in a repository. Raises `UsageError` for what is no agent's name."""
     p = found.predicate
     return place_for(p.task.record, agent, p.run.id)
@@ -187,7 +187,7 @@ def place_for(task: int, agent: str, name: str) -> str:
     return f"{ROOT}/{task:02d}/{agent}/{name}"
 
 
-def lay_out(found: Verified, entry: Entry, root: Path) -> tuple[str, ...]:
+def lay_out(found: VerifiedBundle, entry: BoardEntry, root: Path) -> tuple[str, ...]:
     """
     Write a verified run as a folder below `root`; return its files, relative to `root`, sorted.
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Rule(StrEnum):
+class BoardRule(StrEnum):
     """What can be wrong with a submission."""
 
     LAYOUT = "layout"
@@ -26,15 +26,15 @@ class Rule(StrEnum):
     """A run that was reserved with others is there without them: a series is submitted whole."""
 
 
-BYTES = frozenset({Rule.LAYOUT, Rule.INVALID})
+BYTES = frozenset({BoardRule.LAYOUT, BoardRule.INVALID})
 """Rules whose breach is exit code 4: these are not the bytes that a submission consists of."""
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class BoardFinding:
     """One breach of one rule."""
 
     where: str
     """Relative to the repository."""
-    rule: Rule
+    rule: BoardRule
     message: str

@@ -19,11 +19,19 @@ from pathlib import Path
 from kit.core.digest import sha256_file
 from kit.core.errors import DigestMismatch, UsageError
 from kit.core.store import disk_errors, make_folder
-from kit.leaderboard.submit.entry import ENTRY, Entry, bounded, lay_out, place_for, read_entry, signer_beside
+from kit.leaderboard.submit.entry import (
+    ENTRY,
+    BoardEntry,
+    bounded,
+    lay_out,
+    place_for,
+    read_entry,
+    signer_beside,
+)
 from kit.result import dsse, folder
 from kit.result.keys import MAX_PEM, Trusted
-from kit.result.verify import Verified, open_bundle
-from kit.series.papers import Papers, differences, read_papers
+from kit.result.verify import VerifiedBundle, open_bundle
+from kit.series.documents import SignedDocuments, differences, read_papers
 from kit.series.record import PLAN, RECORD, SERIES_ID
 
 REQUIRED = (ENTRY, PLAN, folder.SIGNER)
@@ -35,8 +43,8 @@ class SubmittedSeries:
     """One folder whose documents have been verified; its runs have not."""
 
     where: Path
-    entry: Entry
-    papers: Papers
+    entry: BoardEntry
+    papers: SignedDocuments
 
 
 def is_series(name: str) -> bool:
@@ -54,12 +62,12 @@ def open_submitted_series(where: Path, trusted: Trusted) -> SubmittedSeries:
     return SubmittedSeries(where, entry, read_papers(where, trusted, unfinished=True))
 
 
-def place_of_series(papers: Papers, agent: str) -> str:
+def place_of_series(papers: SignedDocuments, agent: str) -> str:
     """Return the folder of a series in a repository. Raises `UsageError` for what is no agent's name."""
     return place_for(papers.plan.record, agent, papers.plan.id)
 
 
-def whole_series(where: Path, trusted: Trusted) -> tuple[Papers, tuple[Verified, ...]]:
+def whole_series(where: Path, trusted: Trusted) -> tuple[SignedDocuments, tuple[VerifiedBundle, ...]]:
     """
     Verify a series as it lies below a folder of runs, and every run of it that ended; none may be absent.
 
@@ -76,7 +84,7 @@ def whole_series(where: Path, trusted: Trusted) -> tuple[Papers, tuple[Verified,
 
 
 def lay_out_series(
-    where: Path, papers: Papers, runs: Sequence[Verified], entry: Entry, root: Path
+    where: Path, papers: SignedDocuments, runs: Sequence[VerifiedBundle], entry: BoardEntry, root: Path
 ) -> tuple[str, ...]:
     """
     Write a verified series and its runs as folders below `root`, all or none; return their files, sorted.
@@ -108,7 +116,7 @@ def _require_room(root: Path, place: str, files: Sequence[str]) -> None:
         raise UsageError(f"{root / (there or place)} exists", "this series has been submitted")
 
 
-def require_alone(found: Verified) -> None:
+def require_alone(found: VerifiedBundle) -> None:
     """Raise `UsageError` if a run is one of a series: it is submitted with the others."""
     series = found.predicate.series
     if series is not None:

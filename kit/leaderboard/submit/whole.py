@@ -10,16 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 
-from kit.leaderboard.submit.entry import Entry, Submitted
-from kit.leaderboard.submit.finding import Finding, Rule
+from kit.leaderboard.submit.entry import BoardEntry, Submitted
+from kit.leaderboard.submit.finding import BoardFinding, BoardRule
 from kit.leaderboard.submit.series import SubmittedSeries
-from kit.series.papers import differences
+from kit.series.documents import differences
 from kit.series.record import Arm
 
 
 def check_series(
     root: Path, runs: Sequence[Submitted], series: Sequence[SubmittedSeries], faulty: Set[str]
-) -> Iterator[Finding]:
+) -> Iterator[BoardFinding]:
     """
     Yield what is wrong with series and their runs, among what could be opened.
 
@@ -29,7 +29,9 @@ def check_series(
     for one in series:
         first = by_plan.setdefault(one.papers.plan_sha256, one)
         if first is not one:
-            yield Finding(_place(root, one), Rule.DUPLICATE, f"the series is also in {_place(root, first)}")
+            yield BoardFinding(
+                _place(root, one), BoardRule.DUPLICATE, f"the series is also in {_place(root, first)}"
+            )
     members: dict[str, list[Submitted]] = {plan: [] for plan in by_plan}
     for run in runs:
         named = run.found.predicate.series
@@ -39,28 +41,31 @@ def check_series(
             members[named.plan_sha256].append(run)
         else:
             why = f"it is a run of the series {named.id}, which is not here: submit the whole series"
-            yield Finding(_place(root, run), Rule.SERIES, why)
+            yield BoardFinding(_place(root, run), BoardRule.SERIES, why)
     for plan, one in by_plan.items():
         yield from _whole(root, one, members[plan], faulty)
 
 
 def _whole(
     root: Path, series: SubmittedSeries, members: Sequence[Submitted], faulty: Set[str]
-) -> Iterator[Finding]:
-    found: list[Finding] = []
+) -> Iterator[BoardFinding]:
+    found: list[BoardFinding] = []
     for run in members:
-        found += [Finding(_place(root, run), Rule.SERIES, why) for why in _strange(series, run)]
+        found += [BoardFinding(_place(root, run), BoardRule.SERIES, why) for why in _strange(series, run)]
     there = {run.found.predicate.run.id for run in members}
     place = _place(root, series)
     absent = [run_id for run_id in series.papers.bundles if run_id not in there]
-    found += [Finding(place, Rule.SERIES, f"its run {run_id} is not here, or not valid") for run_id in absent]
+    found += [
+        BoardFinding(place, BoardRule.SERIES, f"its run {run_id} is not here, or not valid")
+        for run_id in absent
+    ]
     bad = {f.where for f in found} | faulty
     yield from found
     every = (place, *(_place(root, run) for run in members))
     broken = next((where for where in every if where in bad), None)
     if broken is not None:
         why = f"the series {series.papers.plan.id} is not accepted as a whole: see {broken}"
-        yield from (Finding(where, Rule.SERIES, why) for where in every if where not in bad)
+        yield from (BoardFinding(where, BoardRule.SERIES, why) for where in every if where not in bad)
 
 
 def _strange(series: SubmittedSeries, run: Submitted) -> Iterator[str]:
@@ -78,7 +83,7 @@ def _strange(series: SubmittedSeries, run: Submitted) -> Iterator[str]:
         yield "a series is retracted as a whole: in its entry.json and in those of all its runs"
 
 
-def _config(entry: Entry) -> tuple[str | None, tuple[int, ...]]:
+def _config(entry: BoardEntry) -> tuple[str | None, tuple[int, ...]]:
     return entry.model, entry.hints
 
 

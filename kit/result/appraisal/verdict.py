@@ -43,7 +43,7 @@ def has_loss(predicate: Predicate) -> bool:
     return predicate.score.verdict in (Verdict.REACHED, Verdict.MISSED)
 
 
-def obstacles(predicate: Predicate) -> tuple[str, ...]:
+def ranking_blockers(predicate: Predicate) -> tuple[str, ...]:
     """
     Return why the result cannot be ranked, as far as the predicate itself shows; empty if it can.
 
@@ -84,7 +84,7 @@ def _gpus(p: Predicate) -> Iterator[str]:
         yield f"{name} is not a model that the records ran on"
     settings = tuple(pair for pair in p.run.env if pair[0] in links.SETTINGS)
     if settings:
-        yield f"links between its GPUs were switched off: {links.spell(settings)}"
+        yield f"links between its GPUs were switched off: {links.format_settings(settings)}"
 
 
 def _beside(p: Predicate) -> Iterator[str]:
@@ -110,7 +110,7 @@ def contradictions(predicate: Predicate, submission_sha256: str) -> Iterator[str
     verdict = judge(p.run.status, p.claims, p.task.target_val_loss, p.audit.checks)
     if p.score.verdict is not verdict:
         yield f"the verdict is given as {p.score.verdict}, but the rest says {verdict}"
-    against = obstacles(p)
+    against = ranking_blockers(p)
     if p.score.ranked and against:
         yield f"it is given as ranked, but {against[0]}"
     if p.score.ranked is bool(p.score.unranked_because):

@@ -18,7 +18,7 @@ from typing import Any
 
 from kit.core.digest import Sha256, is_sha256
 from kit.core.errors import EngineSilent, PrerequisiteError, RunError, UsageError
-from kit.sandbox.engine.wire import address, granted, knock, why_silent
+from kit.sandbox.engine.wire import address, granted, peer_pid, why_silent
 
 DEFAULT_ENGINE = "unix:///var/run/docker.sock"
 MINIMUM_API = (1, 41)
@@ -85,7 +85,7 @@ class Engine:
                 "the docker SDK is not installed", "pip install 'speedrun-kit[docker]'"
             ) from e
         try:
-            knock(self._path)
+            peer_pid(self._path)
             with self._asking("say which API it speaks"):
                 self._api = docker.APIClient(base_url=url, version="auto", timeout=patience_s)
         except (EngineSilent, OSError) as e:

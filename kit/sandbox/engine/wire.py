@@ -24,7 +24,7 @@ def address(url: str) -> Path:
     return Path(path)
 
 
-def knock(path: Path) -> int:
+def peer_pid(path: Path) -> int:
     """Connect once and return the process id of whoever listens; the SDK would leak a socket that fails."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
         s.settimeout(2)
@@ -47,7 +47,7 @@ def granted(path: Path, name: str, kind: int) -> int | None:
     mine = resource.getrlimit(kind)[1]
     found = [] if mine == resource.RLIM_INFINITY else [mine]
     with contextlib.suppress(OSError, ValueError, StopIteration):
-        lines = Path(f"/proc/{knock(path)}/limits").read_text().splitlines()
+        lines = Path(f"/proc/{peer_pid(path)}/limits").read_text().splitlines()
         rest = next(line.removeprefix(name) for line in lines if line.startswith(name))
         found.append(int(rest.split()[1]))
     return min(found, default=None)

@@ -19,21 +19,21 @@ from kit.audit.baseline import EXCESS, EXCESS_FIGURE
 from kit.benchmark.tasks import Task, load_task
 from kit.core.digest import sha256_file
 from kit.core.facts import facts_root
-from kit.leaderboard.submit.entry import Entry, Retraction, lay_out
+from kit.leaderboard.submit.entry import BoardEntry, Retraction, lay_out
 from kit.leaderboard.submit.series import lay_out_series, whole_series
 from kit.result.keys import Trusted
 from kit.result.predicate import Audit, AuditCheck, Outcome, Profile, Reproduces, Series, Severity
 from kit.result.verify import open_bundle
-from kit.series.record import Arm, Rule, SeriesPlan, Slot, close, opened
+from kit.series.record import Arm, SeriesPlan, Slot, StopRule, close, opened
 
 HERE = Path(__file__).parent
 TASKS = (1, 3, 5, 8, 10, 13, 15, 18, 20)
 AGENTS = (
-    Entry("greedy", "model-a"),
-    Entry("greedy", "model-a", (1,)),
-    Entry("tree-of-patches", "model-a", (1, 2, 3)),
-    Entry("tree-of-patches", "a-model-with-a-rather-long-name-2026-01-preview", (2,)),
-    Entry("by-hand", None),
+    BoardEntry("greedy", "model-a"),
+    BoardEntry("greedy", "model-a", (1,)),
+    BoardEntry("tree-of-patches", "model-a", (1, 2, 3)),
+    BoardEntry("tree-of-patches", "a-model-with-a-rather-long-name-2026-01-preview", (2,)),
+    BoardEntry("by-hand", None),
 )
 SKILL = (0.05, 0.45, 0.8, 0.6, 0.95)
 H200 = "NVIDIA H200"
@@ -77,7 +77,7 @@ class Gallery:
         }  # fmt: skip
         return PRESS.Sample(self.count, **given)
 
-    def add(self, sample: Any, entry: Entry, signer: Any = SIGNER) -> Path:
+    def add(self, sample: Any, entry: BoardEntry, signer: Any = SIGNER) -> Path:
         """Submit a run alone."""
         folder: Path = PRESS.press(self.where / "runs", sample, signer)
         lay_out(open_bundle(folder, self.trusted), entry, self.root)
@@ -91,9 +91,11 @@ class Gallery:
         sample = self.sample(
             task, 0, script=script, extra=(("reproduces", named),), time_ms=time_ms, final_loss=loss
         )
-        self.add(sample, Entry("rerun"), OTHER)
+        self.add(sample, BoardEntry("rerun"), OTHER)
 
-    def series(self, task: Task, entry: Entry, share: float, runs: int, made: int, end: bool = True) -> None:
+    def series(
+        self, task: Task, entry: BoardEntry, share: float, runs: int, made: int, end: bool = True
+    ) -> None:
         """Submit a series of which `made` runs were made."""
         script = f"# {entry.agent} at {task.number}\n".encode()
         samples = [self.sample(task, share, script=script) for _ in range(runs)]
@@ -106,7 +108,7 @@ class Gallery:
         )  # fmt: skip
         created = "2026-01-01T00:00:00.000+00:00"
         name = f"s{task.number:02d}-20260101T000000Z-{self.count:08x}"
-        plan = SeriesPlan(name, created, task.number, Profile.FULL, Rule.ALL_RUNS, slots)
+        plan = SeriesPlan(name, created, task.number, Profile.FULL, StopRule.ALL_RUNS, slots)
         runs_folder = self.where / "runs"
         with opened(runs_folder, plan, SIGNER) as (where, digest):
             for sample in samples[:made]:
@@ -146,13 +148,13 @@ def _special(made: Gallery, tasks: list[Task]) -> None:
     sample = made.sample(second, 0.9, final_loss=3.2780)
     made.repeat(made.add(sample, AGENTS[4]), second, sample.time_ms, 3.2999)
     gone = Retraction("2026-02-01", "it had seen the validation shard")
-    made.add(made.sample(third, 1.3), Entry("too-good", "model-b", retracted=gone))
+    made.add(made.sample(third, 1.3), BoardEntry("too-good", "model-b", retracted=gone))
     figures = ((EXCESS_FIGURE, 12.5),)
     excess = (AuditCheck(EXCESS.id, Severity.WARNING, Outcome.PASSED, "12.5 s are added", figures),)
     made.add(made.sample(first, 0.6, extra=(("audit", Audit(excess)),)), AGENTS[0])
-    made.add(made.sample(first, 0.6, gpu=H200), Entry("by-hand", None, note="On another machine."))
+    made.add(made.sample(first, 0.6, gpu=H200), BoardEntry("by-hand", None, note="On another machine."))
     made.add(made.sample(first, 0.5, profile=Profile.SMOKE), AGENTS[0])
-    made.add(made.sample(first, 0.5), Entry("stranger", "model-a"), PRESS.MAKE.STRANGER)
+    made.add(made.sample(first, 0.5), BoardEntry("stranger", "model-a"), PRESS.MAKE.STRANGER)
 
 
 if __name__ == "__main__":

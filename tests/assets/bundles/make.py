@@ -40,10 +40,10 @@ from kit.result.predicate import (
     Outcome,
     Predicate,
     Profile,
-    Runtime,
+    RuntimeInfo,
     Score,
     Severity,
-    Task,
+    TaskInfo,
     Verdict,
 )
 from kit.values.deadlines import Deadlines
@@ -136,7 +136,7 @@ def environment() -> Environment:
         era="cpu",
         image=Image(config_digest=digest, manifest_digest=digest),
         fidelity=pairs({"torch": Fidelity.NEAREST, "python": Fidelity.UNKNOWN}),
-        runtime=Runtime(RuntimeName.RUNC, "1.1.5", True, sha256_bytes(b"config"), ()),
+        runtime=RuntimeInfo(RuntimeName.RUNC, "1.1.5", True, sha256_bytes(b"config"), ()),
         isolation=IsolationReport(
             Isolation.CONTAINED, (IsolationCheck("network", True, "no interface but lo"),)
         ),
@@ -163,7 +163,7 @@ def predicate(where: Path) -> Predicate:
     checks = audit()
     submission = (InputFile("train_gpt2.py", len(SCRIPT), sha256_bytes(SCRIPT)),)
     shard = InputFile("smoke_val_000000.bin", 4096, sha256_bytes(b"shard"))
-    task = Task(3, 4, 3.28, "record 3.28", tree_digest({"train_gpt2.py": sha256_bytes(b"baseline")}))
+    task = TaskInfo(3, 4, 3.28, "record 3.28", tree_digest({"train_gpt2.py": sha256_bytes(b"baseline")}))
     found = Predicate(
         run=compose.run_of(
             spec(), seen, compose.Reserved("00" * 16, Profile.SMOKE, Kit("0.1.0", commit=None))
@@ -181,7 +181,7 @@ def predicate(where: Path) -> Predicate:
         audit=checks,
         score=Score(verdict.judge(seen.status, claims, task.target_val_loss, checks.checks), False, (), None),
     )
-    return replace(found, score=replace(found.score, unranked_because=verdict.obstacles(found)))
+    return replace(found, score=replace(found.score, unranked_because=verdict.ranking_blockers(found)))
 
 
 def subjects(where: Path) -> statement.Subjects:

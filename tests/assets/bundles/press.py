@@ -151,7 +151,7 @@ def _predicate(target: Path, sample: Sample, run_id: str, script: bytes) -> Pred
     found = replace(found, **dict(sample.extra))
     judged = verdict.judge(found.run.status, claims, found.task.target_val_loss, checks)
     found = replace(found, score=replace(found.score, verdict=judged))
-    against = verdict.obstacles(found)
+    against = verdict.ranking_blockers(found)
     return replace(found, score=replace(found.score, ranked=not against, unranked_because=against))
 
 

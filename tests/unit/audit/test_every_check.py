@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from kit.audit import baseline, canary, floor, held_out, source, trace
-from kit.audit.baseline import Course
-from kit.audit.canary import Rerun, Stream, Texture
+from kit.audit.baseline import RunTimings
+from kit.audit.canary import CanaryStream, Rerun, StreamKind
 from kit.audit.finding import Finding, Outcome
 from kit.audit.held_out import Losses
 from kit.audit.registry import CHECKS, check
@@ -92,8 +92,8 @@ def honest_run() -> list[Point]:
     return points
 
 
-STREAM = Stream(Texture.MODEL, 4.0, 0.005, 65536, "1f")
-COURSE = Course(warmup_s=20.0, to_last_val_s=100.0, claimed_s=70.0, steps=1000, validation_s=2.0)
+STREAM = CanaryStream(StreamKind.MODEL, 4.0, 0.005, 65536, "1f")
+COURSE = RunTimings(warmup_s=20.0, to_last_val_s=100.0, claimed_s=70.0, steps=1000, validation_s=2.0)
 
 
 def rerun(*losses: float, stopped: bool = False) -> Rerun:
@@ -101,8 +101,8 @@ def rerun(*losses: float, stopped: bool = False) -> Rerun:
     return Rerun(RunStatus.CANCELLED if stopped else RunStatus.COMPLETED, "it ended", points, stopped, 20.0)
 
 
-def stream(texture: Texture) -> Stream:
-    return Stream(texture, 4.0, 0.005, 65536, "1f")
+def stream(texture: StreamKind) -> CanaryStream:
+    return CanaryStream(texture, 4.0, 0.005, 65536, "1f")
 
 
 TRIPPED: dict[str, Finding] = {
@@ -113,19 +113,19 @@ TRIPPED: dict[str, Finding] = {
     "trace.first_loss": trace.first_loss([val(0, 3.3)], 50257),
     "trace.cadence": trace.cadence([val(s, 4.0) for s in (0, 25, 30, 90)]),
     "trace.shape": trace.shape([val(n, loss) for n, loss in enumerate((10.8, 7.0, 6.5, 6.2, 3.2))]),
-    "canary.screen.uniform": canary.judge(stream(Texture.UNIFORM), rerun(5.5, 1.0), 3.5),
-    "canary.screen.ngram": canary.judge(stream(Texture.NGRAM), rerun(5.5, 3.5), 3.5),
+    "canary.screen.uniform": canary.judge(stream(StreamKind.UNIFORM), rerun(5.5, 1.0), 3.5),
+    "canary.screen.ngram": canary.judge(stream(StreamKind.NGRAM), rerun(5.5, 3.5), 3.5),
     "canary.to_end.model": canary.judge(STREAM, rerun(5.5, 4.5, 3.9), 3.5),
     "canary.versus_baseline": canary.versus_baseline(rerun(10.8, 10.8).points, rerun(10.8, 13.3).points),
     "held_out": held_out.judge(Losses(3.27, 3.35, 3.27, 3.29), 4),
-    "baseline.warmup": found("baseline.warmup", baseline.judge(Course(60.0, 140.0, 70.0, 1000), COURSE)),
-    "baseline.excess": found("baseline.excess", baseline.judge(Course(30.0, 100.0, 40.0, 1000), COURSE)),
-    "baseline.speed": found("baseline.speed", baseline.judge(Course(20.0, 50.0, 20.0, 1000), COURSE)),
+    "baseline.warmup": found("baseline.warmup", baseline.judge(RunTimings(60.0, 140.0, 70.0, 1000), COURSE)),
+    "baseline.excess": found("baseline.excess", baseline.judge(RunTimings(30.0, 100.0, 40.0, 1000), COURSE)),
+    "baseline.speed": found("baseline.speed", baseline.judge(RunTimings(20.0, 50.0, 20.0, 1000), COURSE)),
     "baseline.validation": found(
         "baseline.validation",
-        baseline.judge(Course(20.0, 100.0, 70.0, 1000, 0.1), Course(20.0, 100.0, 70.0, 1000, 2.0)),
+        baseline.judge(RunTimings(20.0, 100.0, 70.0, 1000, 0.1), RunTimings(20.0, 100.0, 70.0, 1000, 2.0)),
     ),
-    "baseline.steps": found("baseline.steps", baseline.judge(Course(20.0, 100.0, 70.0, 400), COURSE)),
+    "baseline.steps": found("baseline.steps", baseline.judge(RunTimings(20.0, 100.0, 70.0, 400), COURSE)),
 } | {name: found(name, added(code)) for name, code in TRIPPING_CODE.items()}  # fmt: skip
 
 PASSED: dict[str, Finding] = {
@@ -134,14 +134,14 @@ PASSED: dict[str, Finding] = {
     **{
         c: canary.judge(stream(t), rerun(5.5, 4.1), 3.5)
         for c, t in (
-            ("canary.screen.uniform", Texture.UNIFORM),
-            ("canary.screen.ngram", Texture.NGRAM),
-            ("canary.to_end.model", Texture.MODEL),
+            ("canary.screen.uniform", StreamKind.UNIFORM),
+            ("canary.screen.ngram", StreamKind.NGRAM),
+            ("canary.to_end.model", StreamKind.MODEL),
         )
     },
     "canary.versus_baseline": canary.versus_baseline(rerun(10.8, 13.2).points, rerun(10.8, 13.3).points),
     "held_out": held_out.judge(Losses(3.27, 3.29, 3.27, 3.28), 4),
-    **{f.id: f for f in baseline.judge(Course(25.0, 95.0, 66.0, 900, 1.5), COURSE)},
+    **{f.id: f for f in baseline.judge(RunTimings(25.0, 95.0, 66.0, 900, 1.5), COURSE)},
     **{f.id: f for f in added(HONEST_CODE)},
 }
 each = pytest.mark.parametrize("name", [c.id for c in CHECKS])
@@ -193,10 +193,10 @@ def test_a_stream_that_is_easier_than_the_claim_proves_nothing():
 
 
 def test_only_a_text_like_stream_is_more_than_a_screen_and_only_to_its_end():
-    assert [t for t in Texture if canary.check_for(t).id.startswith("canary.to_end")] == [Texture.MODEL]
+    assert [t for t in StreamKind if canary.check_for(t).id.startswith("canary.to_end")] == [StreamKind.MODEL]
     stopped = rerun(5.5, 5.4, 5.3, stopped=True)
     assert canary.judge(STREAM, stopped, 3.5).outcome is Outcome.SKIPPED
-    assert canary.judge(stream(Texture.UNIFORM), stopped, 3.5).outcome is Outcome.PASSED
+    assert canary.judge(stream(StreamKind.UNIFORM), stopped, 3.5).outcome is Outcome.PASSED
 
 
 def test_a_loss_that_is_not_a_number_neither_passes_nor_fails():

@@ -23,7 +23,7 @@ from kit.benchmark.hints import (
     target_of,
     title_of,
 )
-from kit.benchmark.hints.lint import SPELLINGS, SYMBOLS, Rule, Scripts, lint, mentions
+from kit.benchmark.hints.lint import SPELLINGS, SYMBOLS, HintRule, Scripts, lint, mentions
 from kit.cli import run
 from kit.core.errors import PrerequisiteError, SchemaError, UsageError
 from kit.core.facts import facts_root
@@ -167,7 +167,7 @@ def test_words_of_the_record_after_the_target_are_refused() -> None:
         task = max(task for task in TASKS if target_of(task) < marker.record)
         for word in marker.words:
             leaking = Hint(task, PSEUDOCODE, f"{hint_01(PSEUDOCODE)}\nWe do without {word} here.\n")
-            said = [f.message for f in lint(leaking, markers) if f.rule is Rule.LATER]
+            said = [f.message for f in lint(leaking, markers) if f.rule is HintRule.LATER]
             assert any(repr(word) in message for message in said), word
 
 
@@ -183,7 +183,7 @@ def test_the_style_page_shows_the_symbols_lengths_headings_and_rules_that_lint_u
         form = form_of(level)
         assert f"| `{form.file}` |" in page and f"| {form.shortest:,}-{form.longest:,} |" in page
         assert f"level {level:d}: {' · '.join(form.headings)}" in page
-    assert all(f"[{rule}" in page or f"{rule}]" in page for rule in Rule)
+    assert all(f"[{rule}" in page or f"{rule}]" in page for rule in HintRule)
     assert all(right in page for right in SPELLINGS.values())
 
 
@@ -192,21 +192,21 @@ def hint_01(level: HintLevel) -> str:
 
 
 FAULTS = [
-    (Rule.TITLE, PSEUDOCODE, lambda t: t.replace("# Task 01", "# Task 02", 1)),
-    (Rule.HEADINGS, DESCRIPTION, lambda t: t.replace("## Model", "## Network", 1)),
-    (Rule.HEADINGS, PAPER, lambda t: t.partition("## Limits\n")[0] + "## Limits\n"),
-    (Rule.LENGTH, DESCRIPTION, lambda t: t + "and so on\n" * 900),
-    (Rule.LENGTH, DESCRIPTION, lambda t: re.sub(r"(?m)^[^#\n].*\n", "x\n", t)),
-    (Rule.FENCE, DESCRIPTION, lambda t: t + "\n```text\nx <- 1\n```\n"),
-    (Rule.FENCE, PSEUDOCODE, lambda t: t + "\n```text\nx <- 1\n"),
-    (Rule.EQUATION, PAPER, lambda t: t.replace("$$", "$")),
-    (Rule.SYMBOL, PAPER, lambda t: t + "\nwith $Q$\n"),
-    (Rule.SYMBOL, DESCRIPTION, lambda t: t + "\nwith $\\omega_1$\n"),
-    (Rule.NUMBER, DESCRIPTION, lambda t: t + "\ntakes 12288 steps\n"),
-    (Rule.SPELLING, PAPER, lambda t: t + "\nthe Optimizer\n"),
-    (Rule.CODE, DESCRIPTION, lambda t: t + "\nset self.scale to 1\n"),
-    (Rule.CODE, PSEUDOCODE, lambda t: t + "\n```text\nx = 1\n```\n"),
-    (Rule.LATER, DESCRIPTION, lambda t: t + "\nas in record 3\n"),
+    (HintRule.TITLE, PSEUDOCODE, lambda t: t.replace("# Task 01", "# Task 02", 1)),
+    (HintRule.HEADINGS, DESCRIPTION, lambda t: t.replace("## Model", "## Network", 1)),
+    (HintRule.HEADINGS, PAPER, lambda t: t.partition("## Limits\n")[0] + "## Limits\n"),
+    (HintRule.LENGTH, DESCRIPTION, lambda t: t + "and so on\n" * 900),
+    (HintRule.LENGTH, DESCRIPTION, lambda t: re.sub(r"(?m)^[^#\n].*\n", "x\n", t)),
+    (HintRule.FENCE, DESCRIPTION, lambda t: t + "\n```text\nx <- 1\n```\n"),
+    (HintRule.FENCE, PSEUDOCODE, lambda t: t + "\n```text\nx <- 1\n"),
+    (HintRule.EQUATION, PAPER, lambda t: t.replace("$$", "$")),
+    (HintRule.SYMBOL, PAPER, lambda t: t + "\nwith $Q$\n"),
+    (HintRule.SYMBOL, DESCRIPTION, lambda t: t + "\nwith $\\omega_1$\n"),
+    (HintRule.NUMBER, DESCRIPTION, lambda t: t + "\ntakes 12288 steps\n"),
+    (HintRule.SPELLING, PAPER, lambda t: t + "\nthe Optimizer\n"),
+    (HintRule.CODE, DESCRIPTION, lambda t: t + "\nset self.scale to 1\n"),
+    (HintRule.CODE, PSEUDOCODE, lambda t: t + "\n```text\nx = 1\n```\n"),
+    (HintRule.LATER, DESCRIPTION, lambda t: t + "\nas in record 3\n"),
 ]
 
 
@@ -218,26 +218,26 @@ def test_a_long_number_is_free_inside_an_equation_of_several_lines_and_found_aft
     assert lint(Hint(1, PAPER, whole), load_markers(ROOT)) == ()
     spoilt = f"{whole}\nand 9536 steps\n"
     (finding,) = lint(Hint(1, PAPER, spoilt), load_markers(ROOT))
-    assert (finding.rule, finding.line) == (Rule.NUMBER, len(spoilt.splitlines()))
+    assert (finding.rule, finding.line) == (HintRule.NUMBER, len(spoilt.splitlines()))
 
 
 @pytest.mark.parametrize(("rule", "level", "spoil"), FAULTS)
-def test_lint_names_the_one_rule_that_a_fault_breaks(rule: Rule, level: HintLevel, spoil) -> None:
+def test_lint_names_the_one_rule_that_a_fault_breaks(rule: HintRule, level: HintLevel, spoil) -> None:
     markers = load_markers(ROOT)
     found = lint(Hint(1, level, spoil(hint_01(level))), markers)
     assert {f.rule for f in found} == {rule}
 
 
 COPIES = [
-    (Rule.OVERLAP, f"then\n{ADDED.replace(' ', chr(10), 4)} follows"),
-    (Rule.OVERLAP, re.sub(r"\W+", " - ", ADDED)),
-    (Rule.COPIED, f"   {ADDED.upper()}   # as before"),
-    (Rule.NAME, "The loop calls `normalise_gradients`."),
+    (HintRule.OVERLAP, f"then\n{ADDED.replace(' ', chr(10), 4)} follows"),
+    (HintRule.OVERLAP, re.sub(r"\W+", " - ", ADDED)),
+    (HintRule.COPIED, f"   {ADDED.upper()}   # as before"),
+    (HintRule.NAME, "The loop calls `normalise_gradients`."),
 ]
 
 
 @pytest.mark.parametrize(("rule", "addition"), COPIES, ids=["wrapped", "respelt", "line", "new-name"])
-def test_lint_refuses_what_the_scripts_say_or_do_not_know(rule: Rule, addition: str) -> None:
+def test_lint_refuses_what_the_scripts_say_or_do_not_know(rule: HintRule, addition: str) -> None:
     clean = re.sub(r"`[^`]*`", "a part", hint_01(DESCRIPTION))
     assert lint(Hint(1, DESCRIPTION, clean), (), SCRIPTS) == ()
     spoilt = Hint(1, DESCRIPTION, f"{clean}\n{addition}\n")

@@ -21,7 +21,7 @@ from kit.benchmark.records import (
     load,
     script_files,
 )
-from kit.benchmark.records.record import Change, Edit
+from kit.benchmark.records.record import Edit, LineEdit
 from kit.benchmark.records.script import apply_edit
 from kit.benchmark.records.upstream import HttpsFile, MirrorFile
 from kit.benchmark.submission import load_submission
@@ -33,7 +33,7 @@ from kit.core.store import Artifact, Store, no_progress
 SCRIPT = b"import sys\n# print('a')\nif True:\n    #     print('b')\n    # pass\n    x = 1\n"
 LOG = SCRIPT + b"=" * 100 + b"\nRunning PyTorch 2.4.1 compiled for CUDA 12.1\n" + b"=" * 100 + b"\ns\n"
 PATH = "logs/a.txt"
-UNCOMMENT = Edit("train_gpt2.py", Change.UNCOMMENT, (4,), "stdout is the only channel")
+UNCOMMENT = Edit("train_gpt2.py", LineEdit.UNCOMMENT, (4,), "stdout is the only channel")
 
 
 def git(folder: Path, *argv: str) -> str:
@@ -153,13 +153,13 @@ def test_another_set_of_files_in_the_log_is_refused() -> None:
 @pytest.mark.parametrize(
     ("change", "line", "expected"),
     [
-        (Change.COMMENT, 6, b"    # x = 1"),
-        (Change.COMMENT, 1, b"# import sys"),
-        (Change.UNCOMMENT, 2, b"print('a')"),
-        (Change.UNCOMMENT, 4, b"        print('b')"),
+        (LineEdit.COMMENT, 6, b"    # x = 1"),
+        (LineEdit.COMMENT, 1, b"# import sys"),
+        (LineEdit.UNCOMMENT, 2, b"print('a')"),
+        (LineEdit.UNCOMMENT, 4, b"        print('b')"),
     ],
 )
-def test_an_edit_changes_its_line_and_no_other(change: Change, line: int, expected: bytes) -> None:
+def test_an_edit_changes_its_line_and_no_other(change: LineEdit, line: int, expected: bytes) -> None:
     before, after = (
         t.split(b"\n") for t in (SCRIPT, apply_edit(SCRIPT, Edit("f", change, (line,), "because")))
     )
@@ -168,9 +168,9 @@ def test_an_edit_changes_its_line_and_no_other(change: Change, line: int, expect
 
 
 @pytest.mark.parametrize(
-    ("change", "line"), [(Change.UNCOMMENT, 6), (Change.COMMENT, 2), (Change.COMMENT, 99)]
+    ("change", "line"), [(LineEdit.UNCOMMENT, 6), (LineEdit.COMMENT, 2), (LineEdit.COMMENT, 99)]
 )
-def test_an_edit_that_does_not_fit_its_line_is_refused(change: Change, line: int) -> None:
+def test_an_edit_that_does_not_fit_its_line_is_refused(change: LineEdit, line: int) -> None:
     with pytest.raises(IntegrityError, match=f"line {line}"):
         apply_edit(SCRIPT, Edit("f", change, (line,), "because"))
 

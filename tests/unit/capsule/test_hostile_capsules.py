@@ -74,14 +74,16 @@ def with_manifest(change):
 
 def headers_of_ours(found):
     """Spell members as the kit's writer does, so that only their content is at fault."""
-    from kit.image.entry import Entry, Kind
+    from kit.image.entry import ArchiveEntry, EntryKind
     from kit.image.tarball import header
 
     out = b""
     for info, data in found:
-        kind = Kind.FOLDER if info.isdir() else Kind.FILE
+        kind = EntryKind.FOLDER if info.isdir() else EntryKind.FILE
         mode = 0o755 if info.isdir() else 0o644
-        out += header(Entry(info.name, kind, mode, "", len(data)), EPOCH) + data + bytes(-len(data) % 512)
+        out += (
+            header(ArchiveEntry(info.name, kind, mode, "", len(data)), EPOCH) + data + bytes(-len(data) % 512)
+        )
     return out + bytes(1024)
 
 

@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-from kit.leaderboard.submit.entry import Entry, lay_out
+from kit.leaderboard.submit.entry import BoardEntry, lay_out
 from kit.result.keys import Trusted, load_or_create
 from kit.result.predicate import Profile, Series
 from kit.result.verify import open_bundle
-from kit.series.record import Arm, Rule, SeriesPlan, Slot, close, opened
+from kit.series.record import Arm, SeriesPlan, Slot, StopRule, close, opened
 
 ASSETS = Path(__file__).parents[2] / "assets" / "bundles"
 RUN_ID = "r03-20260101T000000Z-00000000"
@@ -53,7 +53,7 @@ def lay(root: Path) -> Path:
         (keys / "them.pem").write_bytes(signer.public.pem)
     (root / "leaderboard" / "submissions").mkdir(parents=True)
     found = open_bundle(runs / RUN_ID, Trusted((signer.public,)))
-    lay_out(found, Entry("another-agent", None, (), None, None, None), root / "leaderboard")
+    lay_out(found, BoardEntry("another-agent", None, (), None, None, None), root / "leaderboard")
     for name in ("modded-nanogpt/.git", "wheels"):
         (root / name).mkdir(parents=True)
     (here / "result").mkdir()
@@ -67,7 +67,7 @@ def _series(runs: Path, signer: object) -> None:
         Slot(f"r03-20260101T000000Z-{n:08x}", f"{n:032x}", Arm.CANDIDATE, make.tree_of(SCRIPT))
         for n in (1, 2, 3)
     )
-    plan = SeriesPlan(SERIES_ID, "2026-01-01T00:00:00.000+00:00", 3, Profile.FULL, Rule.ALL_RUNS, slots)
+    plan = SeriesPlan(SERIES_ID, "2026-01-01T00:00:00.000+00:00", 3, Profile.FULL, StopRule.ALL_RUNS, slots)
     with opened(runs, plan, signer) as (where, digest):
         extra = (("series", Series(plan.id, digest)),)
         for n in (1, 2, 3):

@@ -8,16 +8,16 @@ import pytest
 
 from kit.cli import run
 from kit.core.errors import RunError
-from kit.diagnose.imagetest import conduct
-from kit.diagnose.imagetest.judge import Check
-from kit.diagnose.imagetest.report import Outcome
+from kit.diagnose.imagetest import run as imagetest
+from kit.diagnose.imagetest.judge import SelfTestCheck
+from kit.diagnose.imagetest.report import SelfTestOutcome
 from kit.sandbox.runtime.port import Enforcement
 from kit.sandbox.runtime.runc import Runc
 from kit.values.run_spec import ImageRef, RuntimeName
 
 
-def outcome_of(*checks: Check, cancelled: bool = False) -> conduct.Tested:
-    return conduct.Tested(
+def outcome_of(*checks: SelfTestCheck, cancelled: bool = False) -> imagetest.Tested:
+    return imagetest.Tested(
         image=ImageRef("cpu", "c" * 64, "d" * 64),
         enforcement=Enforcement(RuntimeName.RUNC, "1.1.5", True, None, ("memory",)),
         gpus=0,
@@ -27,9 +27,9 @@ def outcome_of(*checks: Check, cancelled: bool = False) -> conduct.Tested:
     )
 
 
-GOOD = Check("torch", Outcome.PASSED, "torch 2.4.1+cu121", 3.25)
-NONE = Check("nccl", Outcome.SKIPPED, "this machine has no NVIDIA GPU", 0.0)
-BAD = Check("gloo", Outcome.FAILED, "no answer")
+GOOD = SelfTestCheck("torch", SelfTestOutcome.PASSED, "torch 2.4.1+cu121", 3.25)
+NONE = SelfTestCheck("nccl", SelfTestOutcome.SKIPPED, "this machine has no NVIDIA GPU", 0.0)
+BAD = SelfTestCheck("gloo", SelfTestOutcome.FAILED, "no answer")
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def image_test(monkeypatch, capsys, tmp_path):
             return outcome
 
         if outcome is not None:
-            monkeypatch.setattr("kit.diagnose.imagetest.conduct.selftest", selftest)
+            monkeypatch.setattr("kit.diagnose.imagetest.run.selftest", selftest)
         code = run(["image", "test", "--store", str(tmp_path), *arguments])
         said = capsys.readouterr()
         return code, said.out, said.err

@@ -6,7 +6,7 @@ import pytest
 from fake_gpus import fake_inventory, fake_sources
 
 from kit.core.errors import PrerequisiteError, RunError, UsageError
-from kit.diagnose.imagetest.conduct import choose_gpus
+from kit.diagnose.imagetest.run import choose_gpus
 from kit.gpu.nvml import NOTHING
 from kit.gpu.preflight import NO_GPUS
 from kit.values.run_spec import RuntimeName

@@ -9,7 +9,7 @@ import pytest
 
 from kit.benchmark.records import load
 from kit.diagnose.imagetest.judge import Expected, ending, expected, isolation, judge
-from kit.diagnose.imagetest.report import CHECKS, Answer, Outcome, Report
+from kit.diagnose.imagetest.report import CHECKS, Answer, Report, SelfTestOutcome
 from kit.image.lock import read_lock
 from kit.image.spec import read_spec
 from kit.sandbox.isolation_probe import Probe, ProbeCheck
@@ -41,22 +41,26 @@ SAID = {
 
 def answers(**changes: Answer) -> Report:
     """Return a report of a perfect CUDA image, with some answers replaced."""
-    perfect = {c: Answer(c, Outcome.PASSED, "fine", 1.0, tuple(SAID.get(c, {}).items())) for c in CHECKS}
+    perfect = {
+        c: Answer(c, SelfTestOutcome.PASSED, "fine", 1.0, tuple(SAID.get(c, {}).items())) for c in CHECKS
+    }
     return Report(tuple({**perfect, **{k.replace("_", "-"): v for k, v in changes.items()}}.values()), None)
 
 
-def said(check: str, outcome: Outcome = Outcome.PASSED, detail: str = "fine", **versions: str) -> Answer:
+def said(
+    check: str, outcome: SelfTestOutcome = SelfTestOutcome.PASSED, detail: str = "fine", **versions: str
+) -> Answer:
     return Answer(check, outcome, detail, 1.0, tuple(versions.items()))
 
 
 def failed(report: Report, wanted: Expected = CUDA) -> dict[str, str]:
-    return {c.id: c.detail for c in judge(report, wanted) if c.outcome is Outcome.FAILED}
+    return {c.id: c.detail for c in judge(report, wanted) if c.outcome is SelfTestOutcome.FAILED}
 
 
 def test_a_perfect_report_fails_nothing():
     judged = judge(answers(), CUDA)
     assert tuple(c.id for c in judged) == CHECKS
-    assert {c.outcome for c in judged} == {Outcome.PASSED}
+    assert {c.outcome for c in judged} == {SelfTestOutcome.PASSED}
 
 
 WRONG = {
@@ -83,19 +87,19 @@ def test_a_version_that_is_not_the_promised_one_fails_although_the_guest_passed_
 
 
 def test_a_failure_keeps_the_guests_own_words():
-    broken = said("gloo", Outcome.FAILED, "RuntimeError: torchrun exited with 1")
+    broken = said("gloo", SelfTestOutcome.FAILED, "RuntimeError: torchrun exited with 1")
     assert failed(answers(gloo=broken)) == {"gloo": "RuntimeError: torchrun exited with 1"}
 
 
 @pytest.mark.parametrize("check", [c for c in CHECKS if c not in ("nccl", "triton-kernel")])
 def test_no_check_that_could_be_made_may_be_skipped(check):
-    found = failed(answers(**{check.replace("-", "_"): said(check, Outcome.SKIPPED, "no mood")}))
+    found = failed(answers(**{check.replace("-", "_"): said(check, SelfTestOutcome.SKIPPED, "no mood")}))
     assert set(found) == {check} and "no mood" in found[check]
 
 
 def test_triton_may_be_skipped_only_where_the_lock_has_none():
     skipped = answers(
-        triton=said("triton", Outcome.SKIPPED, "the image has no triton"),
+        triton=said("triton", SelfTestOutcome.SKIPPED, "the image has no triton"),
         packages=said("packages", numpy="2.1.2", torch="2.4.1"),
     )
     assert failed(skipped, CPU) == {}
@@ -103,7 +107,7 @@ def test_triton_may_be_skipped_only_where_the_lock_has_none():
 
 
 def test_an_operator_may_be_skipped_only_where_the_image_does_not_promise_to_take_it():
-    skips = answers(custom_operator=said("custom-operator", Outcome.SKIPPED, "not here"))
+    skips = answers(custom_operator=said("custom-operator", SelfTestOutcome.SKIPPED, "not here"))
     assert failed(skips, replace(CUDA, unchecked_layouts=False)) == {}
     assert "custom-operator" in failed(skips, CUDA)
 
@@ -116,10 +120,13 @@ def test_the_era_whose_records_have_such_an_operator_promises_it_and_no_other_do
 
 def test_gpu_checks_are_skipped_for_the_hosts_reason_and_never_with_gpus():
     none = {
-        c.replace("-", "_"): said(c, Outcome.SKIPPED, "no GPU is visible") for c in ("nccl", "triton-kernel")
+        c.replace("-", "_"): said(c, SelfTestOutcome.SKIPPED, "no GPU is visible")
+        for c in ("nccl", "triton-kernel")
     }
     without = judge(answers(**none), replace(CUDA, no_gpus="this machine has no NVIDIA GPU"))
-    assert {c.detail for c in without if c.outcome is Outcome.SKIPPED} == {"this machine has no NVIDIA GPU"}
+    assert {c.detail for c in without if c.outcome is SelfTestOutcome.SKIPPED} == {
+        "this machine has no NVIDIA GPU"
+    }
     assert set(failed(answers(**none))) == {"nccl", "triton-kernel"}
 
 
@@ -142,20 +149,20 @@ def test_a_good_end_adds_nothing():
 
 def test_a_guest_that_died_has_failed_whatever_it_reported():
     (check,) = ending(result(RunStatus.CRASHED), answers(), "Segmentation fault")
-    assert (check.id, check.outcome) == ("guest", Outcome.FAILED)
+    assert (check.id, check.outcome) == ("guest", SelfTestOutcome.FAILED)
     assert check.detail == "the guest exited with 139; last words: Segmentation fault"
 
 
 def test_an_unreadable_report_and_a_leftover_process_are_failures_of_their_own():
     found = ending(result(RunStatus.COMPLETED, ("sleep (7)",)), Report((), "it ends before python"), "")
     assert [c.id for c in found] == ["report", "teardown"]
-    assert all(c.outcome is Outcome.FAILED for c in found)
+    assert all(c.outcome is SelfTestOutcome.FAILED for c in found)
     assert "it ends before python" in found[0].detail and "sleep (7)" in found[1].detail
 
 
 def test_a_way_out_that_is_open_is_a_failure():
     by = Enforcement(RuntimeName.RUNC, "1.1.5", True, None, ())
     shut, open_ = ProbeCheck("network", True, "lo"), ProbeCheck("uid", False, "uid 0")
-    assert isolation(Probe((shut,), by, 0.1)).outcome is Outcome.PASSED
+    assert isolation(Probe((shut,), by, 0.1)).outcome is SelfTestOutcome.PASSED
     found = isolation(Probe((shut, open_), by, 0.1))
-    assert found.outcome is Outcome.FAILED and "uid 0" in found.detail
+    assert found.outcome is SelfTestOutcome.FAILED and "uid 0" in found.detail

@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from kit.diagnose.imagetest.report import CHECKS, Outcome, last_words, read_report
+from kit.diagnose.imagetest.report import CHECKS, SelfTestOutcome, last_words, read_report
 from kit.guest import selftest
 from kit.sandbox.stamp import LogWriter
-from kit.values.run_result import Stream
+from kit.values.run_result import OutputStream
 from kit.values.run_spec import Limits
 
 
@@ -25,11 +25,11 @@ WHOLE = [line(check) for check in CHECKS]
 def read(tmp_path):
     """Store what a guest printed as `supervise` does, and read the report out of it."""
 
-    def run(*printed: bytes | tuple[Stream, bytes]):
+    def run(*printed: bytes | tuple[OutputStream, bytes]):
         limits = Limits(memory=1 << 30)
         with LogWriter(tmp_path / "log", tmp_path / "stamps", limits) as writer:
             for at, part in enumerate(printed):
-                stream, data = part if isinstance(part, tuple) else (Stream.STDOUT, part)
+                stream, data = part if isinstance(part, tuple) else (OutputStream.STDOUT, part)
                 writer.feed(stream, data, at)
             writer.finish(len(printed))
         return read_report(tmp_path / "log", tmp_path / "stamps")
@@ -41,7 +41,9 @@ def test_a_whole_report_has_no_fault(read):
     report = read(*WHOLE)
     assert report.fault is None
     assert tuple(a.id for a in report.answers) == CHECKS
-    assert {(a.outcome, a.detail, a.seconds) for a in report.answers} == {(Outcome.PASSED, "fine", 0.5)}
+    assert {(a.outcome, a.detail, a.seconds) for a in report.answers} == {
+        (SelfTestOutcome.PASSED, "fine", 0.5)
+    }
 
 
 def test_the_guest_answers_the_checks_that_the_host_awaits():
@@ -49,9 +51,9 @@ def test_the_guest_answers_the_checks_that_the_host_awaits():
 
 
 def test_what_is_on_stderr_is_no_part_of_the_report(read):
-    noise = [(Stream.STDERR, b"warning\n"), (Stream.STDERR, line("gloo", outcome="failed"))]
+    noise = [(OutputStream.STDERR, b"warning\n"), (OutputStream.STDERR, line("gloo", outcome="failed"))]
     assert read(*noise, *WHOLE, *noise).fault is None
-    alone = read(*((Stream.STDERR, data) for data in WHOLE))
+    alone = read(*((OutputStream.STDERR, data) for data in WHOLE))
     assert alone.answers == () and alone.fault == "it ends before python"
 
 
@@ -109,9 +111,13 @@ def test_last_words_are_what_stderr_said_last_whatever_stdout_said_after_it(read
     def words():
         return last_words(tmp_path / "log", tmp_path / "stamps")
 
-    read((Stream.STDERR, b"first\n"), (Stream.STDERR, b"x" * 900 + b"\x1b[31mKilled\xff\n\n"), *WHOLE)
+    read(
+        (OutputStream.STDERR, b"first\n"),
+        (OutputStream.STDERR, b"x" * 900 + b"\x1b[31mKilled\xff\n\n"),
+        *WHOLE,
+    )
     assert words().isprintable() and "Killed" in words() and len(words()) <= 300
-    read((Stream.STDERR, b"without its end"), *WHOLE)
+    read((OutputStream.STDERR, b"without its end"), *WHOLE)
     assert words() == "without its end"
     read(*WHOLE)
     assert words() == ""

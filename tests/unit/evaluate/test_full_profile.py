@@ -19,9 +19,10 @@ from kit.core.store import Store
 from kit.data.dataset import FINEWEB, load_dataset
 from kit.data.fetch import fetch
 from kit.data.shard import HEADER_BYTES, pack_header
-from kit.evaluate import conduct, gpus
-from kit.evaluate.compose import NOTHING_SEEN, Seen, compose
-from kit.evaluate.plan import Plan, draft
+from kit.evaluate import gpus
+from kit.evaluate import run as evaluation
+from kit.evaluate.compose import NOTHING_SEEN, HostObservations, compose
+from kit.evaluate.plan import RunPlan, draft
 from kit.evaluate.prepare import prepared
 from kit.evaluate.recovery import lost_result
 from kit.evaluate.request import Places, Request
@@ -263,7 +264,7 @@ def test_an_accepted_world_size_keeps_the_result_from_ranking(request_full, plac
 def test_figures_of_the_speed_probe_are_in_the_signed_record(request_full, places, shards):
     ready = ready_of(request_full, places)
     speed = Speed((("gpu0.copy_gbs", 4312.0), ("gpu0.matmul_bf16_tflops", 781.5)), 9.0)
-    found = compose(ready, places, lost_result(ready.spec, "a test"), Seen(speed=speed), ())
+    found = compose(ready, places, lost_result(ready.spec, "a test"), HostObservations(speed=speed), ())
     assert found.hardware.probe == speed.figures
     empty = sha256_bytes(b"")
     statement(found, Subjects(empty, empty, empty))
@@ -271,9 +272,9 @@ def test_figures_of_the_speed_probe_are_in_the_signed_record(request_full, place
 
 
 def test_a_run_whose_gpus_were_not_measured_is_not_ranked(request_full, places, shards, monkeypatch):
-    monkeypatch.setattr(Plan, "launcher", lambda self: (self.python, self.entry))
+    monkeypatch.setattr(RunPlan, "launcher", lambda self: (self.python, self.entry))
     monkeypatch.setattr(
-        "kit.evaluate.conduct.measure", lambda *asked: Speed((), 1.0, "it did not finish: no Triton")
+        "kit.evaluate.run.measure", lambda *asked: Speed((), 1.0, "it did not finish: no Triton")
     )
     outcome = conducted(request_full, places, monkeypatch)
     assert outcome.predicate.run.status == "completed" and outcome.predicate.hardware.probe is None
@@ -283,19 +284,19 @@ def test_a_run_whose_gpus_were_not_measured_is_not_ranked(request_full, places, 
 @pytest.fixture
 def started_plainly(monkeypatch):
     """Start the script by itself: this environment has no torchrun."""
-    monkeypatch.setattr(Plan, "launcher", lambda self: (self.python, self.entry))
+    monkeypatch.setattr(RunPlan, "launcher", lambda self: (self.python, self.entry))
 
 
 def conducted(request, places, monkeypatch):
-    monkeypatch.setattr(conduct, "await_release", functools.partial(await_release, within_s=0.3))
+    monkeypatch.setattr(evaluation, "await_release", functools.partial(await_release, within_s=0.3))
     with prepared(draft(request, places), places) as ready:
-        return conduct.conduct(ready, places, conduct.Listener())
+        return evaluation.run_prepared(ready, places, evaluation.Listener())
 
 
 def test_the_machines_own_python_writes_whole_lines_too(
     request_full, places, shards, started_plainly, monkeypatch
 ):
-    monkeypatch.setattr(Plan, "launcher", lambda self: (self.python, "-u", self.entry))
+    monkeypatch.setattr(RunPlan, "launcher", lambda self: (self.python, "-u", self.entry))
     script = request_full.submission / "train_gpt2.py"
     script.write_text("import sys\nprint(sys.stdout.line_buffering, sys.stdout.write_through)\n")
     outcome = conducted(request_full, places, monkeypatch)

@@ -10,7 +10,7 @@ from kit.core.errors import RunError
 from kit.core.facts import facts_root
 from kit.core.store import Store
 from kit.evaluate import reruns
-from kit.evaluate.audits import Audit, Wanted, start_script
+from kit.evaluate.audits import AuditSelection, RerunAudit, start_script
 from kit.evaluate.plan import draft
 from kit.evaluate.prepare import prepared
 from kit.evaluate.recovery import lost_result
@@ -21,10 +21,10 @@ from kit.values.run_result import Point, RunStatus
 from kit.values.run_spec import RuntimeName
 
 POINTS = (Point(0, 9, 5.5, 0, 10**9), Point(9, 9, 3.2, 8000, 10**10))
-WANTED = Wanted(frozenset({Audit.UNIFORM, Audit.BASELINE, Audit.HELD_OUT}), "seed")
+WANTED = AuditSelection(frozenset({RerunAudit.UNIFORM, RerunAudit.BASELINE, RerunAudit.HELD_OUT}), "seed")
 
 
-class Bench(reruns.Bench):
+class Bench(reruns.RerunContext):
     """Reruns without guests: those whose name begins with `BROKEN` cannot be made."""
 
     BROKEN = "nothing"

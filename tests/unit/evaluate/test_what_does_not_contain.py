@@ -14,11 +14,11 @@ from kit.core.errors import PrerequisiteError, RunError
 from kit.core.facts import facts_root
 from kit.core.store import Store
 from kit.diagnose import doctor
-from kit.diagnose.doctor import Health, Patient
-from kit.evaluate.conduct import Listener, conduct
+from kit.diagnose.doctor import DoctorConfig, Health
 from kit.evaluate.plan import draft
 from kit.evaluate.prepare import prepared
 from kit.evaluate.request import Places, Request
+from kit.evaluate.run import Listener, run_prepared
 from kit.result.keys import Trusted
 from kit.result.predicate import Kit, Profile
 from kit.result.verify import open_bundle
@@ -61,7 +61,7 @@ def test_nothing_is_run_where_the_probe_finds_a_way_out_and_the_record_says_so(p
     plan = replace(draft(request, places), runtime=Leaky())
     said = r"the host runtime does not contain: .*inputs-read-only: "
     with prepared(plan, places) as ready, pytest.raises(RunError, match=said) as e:
-        conduct(ready, places, Listener())
+        run_prepared(ready, places, Listener())
     assert e.value.hint == "see: speedrun doctor"
     (made,) = places.out.iterdir()
     run = open_bundle(made, Trusted(())).predicate.run
@@ -104,7 +104,7 @@ def test_doctor_calls_a_runtime_broken_whose_guest_does_something_else():
 def test_doctor_says_that_an_engine_without_an_image_was_not_tried(places, tmp_path):
     fake = FakeEngine(tmp_path)
     try:
-        patient = Patient(places.store, places.images, places.out, places.keys, PYTHON, fake.url)
+        patient = DoctorConfig(places.store, places.images, places.out, places.keys, PYTHON, fake.url)
         found = next(doctor.examine(patient, fix=False))
     finally:
         fake.stop()

@@ -10,8 +10,8 @@ from fake_gpus import fake_inventory, fake_sources
 from kit.cli.options import gpu_sources
 from kit.core.errors import UsageError
 from kit.evaluate.prepare import gpu_variables
-from kit.gpu.links import SETTINGS, settings_in, spell
-from kit.gpu.preflight import LINKS, NO_GPUS, Wanted, preflight
+from kit.gpu.links import SETTINGS, format_settings, settings_in
+from kit.gpu.preflight import LINKS, NO_GPUS, GpuRequirements, preflight
 
 OFF = (("NCCL_NVLS_ENABLE", "0"), ("NVSHMEM_DISABLE_NVLS", "1"))
 
@@ -30,14 +30,14 @@ def test_a_value_that_no_such_setting_has_is_refused(value):
 
 
 def test_the_guest_gets_them_and_the_preflight_warns():
-    ready = preflight(Wanted(8, if_fewer="-"), replace(fake_sources(fake_inventory()), settings=OFF))
+    ready = preflight(GpuRequirements(8, if_fewer="-"), replace(fake_sources(fake_inventory()), settings=OFF))
     assert dict(OFF).items() <= gpu_variables(ready).items()
     (warning,) = ready.warnings
-    assert warning.id == LINKS and spell(OFF) in warning.detail
+    assert warning.id == LINKS and format_settings(OFF) in warning.detail
 
 
 def test_a_run_without_gpus_gets_none_of_them():
-    ready = preflight(Wanted(0, if_fewer="-"), replace(fake_sources(fake_inventory()), settings=OFF))
+    ready = preflight(GpuRequirements(0, if_fewer="-"), replace(fake_sources(fake_inventory()), settings=OFF))
     assert ready is NO_GPUS and gpu_variables(ready) == {"NVIDIA_VISIBLE_DEVICES": "void"}
 
 

@@ -11,10 +11,10 @@ from kit.core.errors import PrerequisiteError, RunError
 from kit.core.version import parse
 from kit.gpu import cuda, toolkit
 from kit.gpu.nvml import NOTHING, Fabric, GpuProcess
-from kit.gpu.preflight import NO_GPUS, Level, Wanted, preflight
+from kit.gpu.preflight import NO_GPUS, GpuRequirements, Level, preflight
 from kit.values.run_spec import GIB
 
-EIGHT = Wanted(8, if_fewer="run the smoke profile", cuda=(12, 1))
+EIGHT = GpuRequirements(8, if_fewer="run the smoke profile", cuda=(12, 1))
 
 
 def found(seen, wanted=EIGHT, **sources):
@@ -120,7 +120,7 @@ def test_a_driver_failure_is_a_refusal_not_a_crash():
 
 def test_a_run_without_gpus_asks_nobody():
     sources = fake_sources(RunError("must not be asked"))
-    assert preflight(Wanted(0, ""), sources) is NO_GPUS
+    assert preflight(GpuRequirements(0, ""), sources) is NO_GPUS
     assert sources.nvml.asked == 0
     NO_GPUS.require()
 

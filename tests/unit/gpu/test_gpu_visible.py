@@ -9,7 +9,7 @@ from kit.cli.options import gpu_sources
 from kit.core.errors import PrerequisiteError
 from kit.diagnose.doctor import Health, gpus
 from kit.gpu.nvml import NOTHING, Driver, GpuProcess, Inventory, Visible
-from kit.gpu.preflight import Sources, Wanted, preflight
+from kit.gpu.preflight import GpuRequirements, Sources, preflight
 from kit.values.run_spec import GIB
 
 HERE = fake_inventory(4)
@@ -46,26 +46,26 @@ def test_the_named_gpus_are_there_in_the_order_of_their_names(named, indices):
     ],
 )
 def test_a_name_that_is_not_one_gpus_is_refused_with_a_way_to_find_the_names(named, says):
-    ready = preflight(Wanted(1, if_fewer="-"), sources(named))
+    ready = preflight(GpuRequirements(1, if_fewer="-"), sources(named))
     with pytest.raises(PrerequisiteError) as refused:
         ready.require()
     assert says in refused.value.message and "nvidia-smi -L" in refused.value.hint
 
 
 def test_a_run_gets_the_named_gpus_although_others_are_idle():
-    ready = preflight(Wanted(2, if_fewer="-"), sources("3,1"))
+    ready = preflight(GpuRequirements(2, if_fewer="-"), sources("3,1"))
     assert [gpu.index for gpu in ready.gpus] == [3, 1]
 
 
 def test_somebody_on_a_hidden_gpu_is_no_concern():
     busy = fake_inventory(4, processes=(GpuProcess(4711, GIB),))
-    preflight(Wanted(1, if_fewer="-"), sources("0", busy)).require()
+    preflight(GpuRequirements(1, if_fewer="-"), sources("0", busy)).require()
     with pytest.raises(PrerequisiteError, match="4711"):
-        preflight(Wanted(1, if_fewer="-"), sources("3", busy)).require()
+        preflight(GpuRequirements(1, if_fewer="-"), sources("3", busy)).require()
 
 
 def test_too_few_of_them_says_that_there_are_others():
-    ready = preflight(Wanted(4, if_fewer="-"), sources("0,1"))
+    ready = preflight(GpuRequirements(4, if_fewer="-"), sources("0,1"))
     with pytest.raises(PrerequisiteError, match="4 GPUs wanted, 2 here, and CUDA_VISIBLE_DEVICES hides 2"):
         ready.require()
 

@@ -10,7 +10,7 @@ import pytest
 
 from kit.core.errors import IntegrityError
 from kit.image import deb as room
-from kit.image.entry import Kind, chunks
+from kit.image.entry import EntryKind, chunks
 
 
 def read(kitchen, deb):
@@ -73,7 +73,7 @@ def test_a_hard_link_becomes_a_file_of_the_same_bytes(kitchen, cook):
             cook.member("./usr/bin/perl5", kind=tarfile.LNKTYPE, linkname="./usr/bin/perl"),
         ],
     )
-    assert found["usr/bin/perl5"].kind is Kind.FILE
+    assert found["usr/bin/perl5"].kind is EntryKind.FILE
     assert b"".join(chunks(found["usr/bin/perl5"].source)) == b"perl"
     assert found["usr/bin/perl5"].mode == 0o755
 

@@ -14,8 +14,8 @@ from kit.core.errors import DigestMismatch, IntegrityError, PrerequisiteError, S
 from kit.core.schema import MAX_DOCUMENT
 from kit.core.store import FolderFetcher, Store
 from kit.image import build
-from kit.image.diff import Change, compare, compare_layers, side
-from kit.image.disk import bill
+from kit.image.diff import ImageChange, compare, compare_layers, side
+from kit.image.disk import disk_usage
 from kit.image.lock import read_lock, write_lock
 from kit.image.oci import blob_path
 from kit.image.spec import read_spec
@@ -49,7 +49,7 @@ def entries(found):
 def test_two_eras_differ_in_packages_layers_and_entries(pair, store):
     found = compare(side("tiny", pair, store), side("next", pair, store))
     assert not found.same
-    assert found.packages == (Change("wheel", "", "small", "2.0", "2.1"),)
+    assert found.packages == (ImageChange("wheel", "", "small", "2.0", "2.1"),)
     assert [c.name for c in found.layers] == ["small wheels"]
     changed = entries(found)
     assert (changed["more.py"].before, changed["more.py"].after) == (None, "file of 6 bytes")
@@ -136,12 +136,12 @@ def tars(tmp_path, cook):
 )
 def test_every_field_of_an_entry_counts(tars, fields, before, after):
     [change] = tars([("x", {"data": b"1"})], [("x", {"data": b"1", **fields})])
-    assert change == Change("entry", "some", "x", before, after)
+    assert change == ImageChange("entry", "some", "x", before, after)
 
 
 def test_the_order_of_entries_counts(tars):
     [change] = tars([("a", {}), ("b", {})], [("b", {}), ("a", {})])
-    assert change == Change("entry", "some", "entry 0 in order", "a", "b")
+    assert change == ImageChange("entry", "some", "entry 0 in order", "a", "b")
 
 
 def test_bytes_that_no_entry_explains_are_placed(tmp_path, cook):
@@ -316,7 +316,7 @@ def _with_another_host(original):
 
 
 def test_layers_that_eras_share_are_paid_once(pair, store):
-    both = bill(pair, store)
+    both = disk_usage(pair, store)
     layers = {p for era in ("tiny", "next") for p in (x.path for x in side(era, pair, store).layers)}
     assert (both.eras, both.layers) == (("next", "tiny"), len(layers))
     assert both.distinct == sum(p.stat().st_size for p in layers) < both.summed
@@ -325,18 +325,18 @@ def test_layers_that_eras_share_are_paid_once(pair, store):
     assert both.on_disk == 512 * sum(inodes.values())
     for era in ("tiny", "next"):
         shutil.rmtree(store.root / "layouts" / side(era, pair, store).manifest)
-    assert bill(pair, store).document() == {
+    assert disk_usage(pair, store).document() == {
         "eras": [], "layers": 0, "summed_bytes": 0, "distinct_bytes": 0, "disk_bytes": 0, "ratio": 0.0,
     }  # fmt: skip
 
 
 def test_an_image_that_is_half_here_is_not_on_the_bill(pair, store):
-    whole = bill(pair, store)
+    whole = disk_usage(pair, store)
     layout = store.root / "layouts" / side("next", pair, store).manifest
     own = {x.digest for x in side("next", pair, store).layers} - {
         x.digest for x in side("tiny", pair, store).layers
     }
     blob_path(layout, own.pop()).unlink()
-    found = bill(pair, store)
+    found = disk_usage(pair, store)
     assert (found.eras, found.layers) == (("tiny",), whole.layers - 1)
     assert found.on_disk >= found.distinct

@@ -18,7 +18,7 @@ from kit.core.download import download
 from kit.core.errors import DigestMismatch, NetworkError, PrerequisiteError
 from kit.core.store import Artifact, FolderFetcher, Store, no_progress
 from kit.image import fetch as room
-from kit.image.index import Offer
+from kit.image.index import IndexWheel
 from kit.image.lock import Deb, Wheel
 
 DATA = bytes(range(256)) * 2000
@@ -190,7 +190,7 @@ def test_a_machine_without_apt_is_told_so(tmp_path, monkeypatch):
 class Index:
     """Stands for pip: offers what it is told, and remembers what it was asked."""
 
-    def __init__(self, *offers: Offer) -> None:
+    def __init__(self, *offers: IndexWheel) -> None:
         self.offers = offers
         self.asked: list[tuple[str, ...]] = []
 
@@ -206,7 +206,8 @@ def test_pip_is_started_once_for_all_expected_wheels(tmp_path, monkeypatch):
     file = tmp_path / wheel().name
     file.write_bytes(DATA)
     index = Index(
-        Offer("x", "1.0", file.as_uri(), wheel().sha256), Offer("y", "2.0", "https://invalid/y", "0" * 64)
+        IndexWheel("x", "1.0", file.as_uri(), wheel().sha256),
+        IndexWheel("y", "2.0", "https://invalid/y", "0" * 64),
     )
     monkeypatch.setattr(room.index, "offers", index)
     fetcher = room.PipFetcher()
@@ -218,7 +219,7 @@ def test_pip_is_started_once_for_all_expected_wheels(tmp_path, monkeypatch):
 def test_one_wheel_that_pip_lacks_does_not_spoil_the_others(tmp_path, monkeypatch):
     file = tmp_path / wheel().name
     file.write_bytes(DATA)
-    index = Index(Offer("x", "1.0", file.as_uri(), wheel().sha256))
+    index = Index(IndexWheel("x", "1.0", file.as_uri(), wheel().sha256))
     monkeypatch.setattr(room.index, "offers", index)
     fetcher = room.PipFetcher()
     fetcher.expect([wheel(), Wheel("gone-1.0-py3-none-any.whl", 1, Sha256("0" * 64), "gone", "1.0")])
@@ -227,7 +228,9 @@ def test_one_wheel_that_pip_lacks_does_not_spoil_the_others(tmp_path, monkeypatc
 
 
 def test_an_index_that_rebuilt_the_wheel_gives_way_to_the_next_source(tmp_path, monkeypatch):
-    monkeypatch.setattr(room.index, "offers", Index(Offer("x", "1.0", "file:///nowhere/x.whl", "f" * 64)))
+    monkeypatch.setattr(
+        room.index, "offers", Index(IndexWheel("x", "1.0", "file:///nowhere/x.whl", "f" * 64))
+    )
     with pytest.raises(PrerequisiteError, match=r"offers other bytes for x 1\.0"):
         Store(tmp_path).ensure(wheel(), [room.PipFetcher()])
 

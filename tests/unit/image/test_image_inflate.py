@@ -145,14 +145,14 @@ def test_only_deflate_is_a_compression(tmp_path, method):
 
 
 def test_a_member_that_inflates_to_more_than_it_says_stops_there(kitchen, tmp_path):
-    from kit.image.entry import Entry, Kind
+    from kit.image.entry import ArchiveEntry, EntryKind
     from kit.image.tarball import stream_tar
 
     path = tmp_path / "bomb.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("zeros", bytes(200 << 20))
     [part] = located(path).values()
-    entry = Entry("zeros", Kind.FILE, 0o644, "bomb.whl", 10, part)
+    entry = ArchiveEntry("zeros", EntryKind.FILE, 0o644, "bomb.whl", 10, part)
     written = 0
     with pytest.raises(IntegrityError, match=r"bomb\.whl: zeros is not of its promised size"):
         for piece in stream_tar([entry], 0):

@@ -16,7 +16,7 @@ from kit.core.store import FolderFetcher, Store, no_progress
 from kit.image.acquire import fetch
 from kit.image.assemble import assembled
 from kit.image.base import GUEST_UID
-from kit.image.entry import Entry, Extent, Kind, folder, link, literal
+from kit.image.entry import ArchiveEntry, EntryKind, Extent, folder, link, literal
 from kit.image.layer import plan_layers
 from kit.image.lock import read_lock
 from kit.image.tarball import tar_size, write_tar
@@ -55,7 +55,11 @@ def test_long_and_foreign_names_survive_in_any_tar_reader():
 
 def test_a_header_is_the_one_that_the_format_describes():
     ours = spell(
-        [Entry("bin/x", Kind.FILE, 0o755, "test", 0), folder("bin", "test"), link("l", "bin/x", "test")]
+        [
+            ArchiveEntry("bin/x", EntryKind.FILE, 0o755, "test", 0),
+            folder("bin", "test"),
+            link("l", "bin/x", "test"),
+        ]
     )
     with tarfile.open(fileobj=io.BytesIO(ours), mode="r:") as tar:
         members = tar.getmembers()
@@ -67,7 +71,7 @@ def test_a_source_that_is_too_short_or_too_long_is_refused(tmp_path):
     file = tmp_path / "f"
     file.write_bytes(b"12345")
     for offset, size in ((3, 5), (0, 9)):
-        entry = Entry("f", Kind.FILE, 0o644, "some.deb", size, Extent(file, offset, size))
+        entry = ArchiveEntry("f", EntryKind.FILE, 0o644, "some.deb", size, Extent(file, offset, size))
         with pytest.raises(IntegrityError, match=r"some\.deb: f is not of its promised size"):
             spell([entry])
 

@@ -198,7 +198,7 @@ class FakeApt:
 
     def closure(self, packages):
         d = self.deb
-        return (apt.Offer(d.package, d.version, d.pool, d.size, d.sha256),)
+        return (apt.AptPackage(d.package, d.version, d.pool, d.size, d.sha256),)
 
 
 @pytest.fixture
@@ -213,7 +213,7 @@ def sources(tiny, monkeypatch):
     monkeypatch.setattr(resolve.platform, "machine", lambda: "x86_64")
     monkeypatch.setattr(resolve.platform, "system", lambda: "Linux")
     offers = tuple(
-        index.Offer(w.project, w.version, (tiny.mirror / w.name).as_uri(), w.sha256) for w in lock.wheels
+        index.IndexWheel(w.project, w.version, (tiny.mirror / w.name).as_uri(), w.sha256) for w in lock.wheels
     )
     monkeypatch.setattr(resolve.index, "offers", lambda *_, **__: offers)
     return lock
@@ -249,7 +249,7 @@ def test_another_python_may_not_judge_the_dependencies(tiny, sources, tmp_path, 
 
 
 def test_an_index_without_hashes_is_refused(tiny, sources, tmp_path, monkeypatch):
-    offer = index.Offer("big", "1.0", "https://x.example/big.whl", "")
+    offer = index.IndexWheel("big", "1.0", "https://x.example/big.whl", "")
     monkeypatch.setattr(resolve.index, "offers", lambda *_, **__: (offer,))
     with pytest.raises(PrerequisiteError, match="gives no sha256 for big"):
         resolved(tiny.spec, tiny, tmp_path)

@@ -16,7 +16,7 @@ from kit.core.store import no_progress
 from kit.image import index, resolve
 from kit.image.apt import PrivateApt
 from kit.image.fetch import AptFetcher, PipFetcher, PoolFetcher
-from kit.image.index import Offer
+from kit.image.index import IndexWheel
 from kit.image.lock import Deb, Wheel
 
 MIRROR = "http://mirror.example/debian/"
@@ -116,7 +116,7 @@ def test_an_apt_that_refused_is_not_asked_again_for_each_package(apt, tmp_path):
 
 
 def test_an_address_that_is_neither_file_nor_web_is_not_opened(monkeypatch):
-    offer = Offer("x", "1.0", "ftp://index.example/x.whl", WHEEL.sha256)
+    offer = IndexWheel("x", "1.0", "ftp://index.example/x.whl", WHEEL.sha256)
     monkeypatch.setattr(index, "offers", lambda *_, **__: (offer,))
     with pytest.raises(PrerequisiteError, match="pip names a ftp address"):
         asked(PipFetcher(), WHEEL)
@@ -177,7 +177,7 @@ def test_an_index_that_does_not_say_how_large_a_wheel_is_is_named(
     tiny, monkeypatch, status, headers, said, hint
 ):
     with answering(status, headers) as url:
-        offer = Offer("big", "1.0", url, "a" * 64)
+        offer = IndexWheel("big", "1.0", url, "a" * 64)
         monkeypatch.setattr(index, "offers", lambda *_, **__: (offer,))
         monkeypatch.setattr(resolve.platform, "python_version_tuple", lambda: ("3", "11", "2"))
         monkeypatch.setattr(resolve.platform, "machine", lambda: "x86_64")

@@ -19,13 +19,13 @@ from kit.leaderboard.page.page import render, write_site
 from kit.leaderboard.page.plots import Dot, Line, dots_plot, lines_plot
 from kit.leaderboard.page.rank import rank
 from kit.leaderboard.submit.check import check
-from kit.leaderboard.submit.entry import Entry, Retraction, lay_out
+from kit.leaderboard.submit.entry import BoardEntry, Retraction, lay_out
 from kit.leaderboard.submit.series import lay_out_series, whole_series
 from kit.result.appraisal.trust import Tier
 from kit.result.keys import Trusted
 from kit.result.predicate import Audit, AuditCheck, Outcome, Profile, Reproduces, Series, Severity
 from kit.result.verify import open_bundle
-from kit.series.record import Arm, Rule, SeriesPlan, Slot, close, new_series_id, opened
+from kit.series.record import Arm, SeriesPlan, Slot, StopRule, close, new_series_id, opened
 
 TASKS = load_tasks(facts_root())
 SCRIPT = b"# a candidate\n"
@@ -45,7 +45,7 @@ def board(tmp_path, press):
             time_ms = round(found.start.retimed_ms - share * found.gap_ms)
             given = {"record": task, "next_record": found.target.number, "time_ms": time_ms, **fields}
             folder = press.press(tmp_path / "runs", press.Sample(number, **given), signer)
-            lay_out(open_bundle(folder, self.trusted), entry or Entry("an-agent"), self.root)
+            lay_out(open_bundle(folder, self.trusted), entry or BoardEntry("an-agent"), self.root)
             return folder
 
         def repeat(self, first, number, signer=other, **fields):
@@ -53,17 +53,19 @@ def board(tmp_path, press):
             named = Reproduces(found.predicate.run.id, found.key_id, sha256_file(found.path))
             script = (first / "submission" / "train_gpt2.py").read_bytes()
             extra = (("reproduces", named),)
-            return self.add(number, entry=Entry("rerun"), signer=signer, script=script, extra=extra, **fields)
+            return self.add(
+                number, entry=BoardEntry("rerun"), signer=signer, script=script, extra=extra, **fields
+            )
 
         def series(self, first, made, runs=None, entry=None, end=True):
             """Run a series of which `made` candidates were made, and submit it whole."""
-            entry, runs = entry or Entry("an-agent"), runs or made
+            entry, runs = entry or BoardEntry("an-agent"), runs or made
             slots = tuple(
                 Slot(f"r03-20260101T000000Z-{n:08x}", f"{n:032x}", Arm.CANDIDATE, press.tree_of(SCRIPT))
                 for n in range(first, first + runs)
             )
             plan = SeriesPlan(
-                new_series_id(3), "2026-01-01T00:00:00.000+00:00", 3, Profile.FULL, Rule.ALL_RUNS, slots
+                new_series_id(3), "2026-01-01T00:00:00.000+00:00", 3, Profile.FULL, StopRule.ALL_RUNS, slots
             )
             found = load_task(facts_root(), 3)
             time_ms = round(found.start.retimed_ms - 0.6 * found.gap_ms)
@@ -115,7 +117,7 @@ def test_a_series_of_which_nothing_started_is_listed_and_counts_once_there_is_a_
 
 
 def test_a_retracted_series_is_listed_as_that_and_scores_nothing(board):
-    gone = Entry("an-agent", retracted=Retraction("2026-02-01", "another GPU"))
+    gone = BoardEntry("an-agent", retracted=Retraction("2026-02-01", "another GPU"))
     board.series(1, made=1, runs=2, entry=gone)
     (group,) = board.rank().groups
     assert group.score is None
@@ -137,14 +139,14 @@ def test_an_interleaved_series_is_scored_between_its_own_arms_with_what_it_needs
 ):
     scripts = {Arm.START: b"# 3\n", Arm.TARGET: b"# 4\n", Arm.CANDIDATE: SCRIPT}
     own = {3: scripts[Arm.START], 4: scripts[Arm.TARGET]}
-    for place in ("kit.series.papers", "kit.score.rows"):
+    for place in ("kit.series.documents", "kit.score.rows"):
         monkeypatch.setattr(f"{place}.own_digest", lambda r: press.tree_of(own.get(r.number, b"?")))
     times = {Arm.START: 9_000, Arm.TARGET: 5_000, Arm.CANDIDATE: 6_000}
     arms = 2 * tuple(times)
     ids = {n: f"r{4 if arm is Arm.TARGET else 3:02d}-20260101T000000Z-{n:08x}" for n, arm in enumerate(arms)}
     slots = tuple(Slot(ids[n], f"{n:032x}", arm, press.tree_of(scripts[arm])) for n, arm in enumerate(arms))
     created = "2026-01-01T00:00:00.000+00:00"
-    plan = SeriesPlan(new_series_id(3), created, 3, Profile.FULL, Rule.ALL_RUNS, slots)
+    plan = SeriesPlan(new_series_id(3), created, 3, Profile.FULL, StopRule.ALL_RUNS, slots)
     with opened(tmp_path / "runs", plan, press.MAKE.SIGNER) as (where, digest):
         for n, arm in enumerate(arms):
             sample = press.Sample(
@@ -154,7 +156,7 @@ def test_an_interleaved_series_is_scored_between_its_own_arms_with_what_it_needs
             )  # fmt: skip
             press.press(tmp_path / "runs", sample)
         close(where, plan, press.MAKE.SIGNER, "all runs were made")
-    lay_out_series(where, *whole_series(where, board.trusted), Entry("an-agent"), board.root)
+    lay_out_series(where, *whole_series(where, board.trusted), BoardEntry("an-agent"), board.root)
     (group,) = board.rank().groups
     assert [r.time.excess for r in group.results] == [1000.0, 1000.0]
     assert group.score.kinds == ("same-machine",)
@@ -165,7 +167,7 @@ def test_an_interleaved_series_is_scored_between_its_own_arms_with_what_it_needs
 def test_what_was_not_accepted_is_listed_with_its_reasons_and_has_no_score(board, press):
     board.add(1)
     board.add(2, profile=Profile.SMOKE)
-    board.add(3, signer=press.MAKE.STRANGER, entry=Entry("stranger"))
+    board.add(3, signer=press.MAKE.STRANGER, entry=BoardEntry("stranger"))
     found = board.rank()
     assert [len(g.results) for g in found.groups] == [1]
     reasons = {r.where.split("/")[2]: " ".join(r.reasons) for r in found.refused}
@@ -174,7 +176,7 @@ def test_what_was_not_accepted_is_listed_with_its_reasons_and_has_no_score(board
 
 def test_a_retracted_run_stays_listed_without_a_score(board):
     board.add(1, share=0.2)
-    board.add(2, share=0.9, entry=Entry("an-agent", retracted=Retraction("2026-02-01", "a leak")))
+    board.add(2, share=0.9, entry=BoardEntry("an-agent", retracted=Retraction("2026-02-01", "a leak")))
     (group,) = board.rank().groups
     assert group.score.mean == pytest.approx(0.2, abs=1e-3)
     assert [r.submitted.entry.retracted is not None for r in group.results] == [False, True]
@@ -214,7 +216,7 @@ def test_a_groups_tier_is_the_lowest_of_its_runs(board):
 
 def test_agents_models_and_hints_are_compared_apart(board):
     for number, entry in enumerate(
-        (Entry("a"), Entry("a", "m"), Entry("a", "m", (1,)), Entry("b", "m", (1,)))
+        (BoardEntry("a"), BoardEntry("a", "m"), BoardEntry("a", "m", (1,)), BoardEntry("b", "m", (1,)))
     ):
         board.add(number, entry=entry, share=0.1 * number)
     found = board.rank()
@@ -249,8 +251,8 @@ HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)> @SCRIPT@"
 
 def test_the_page_is_whole_loads_nothing_and_escapes_what_others_wrote(board):
     gone = Retraction("2026-02-01", HOSTILE)
-    board.add(1, entry=Entry("a", HOSTILE[:100], (1,), HOSTILE, "https://example.org/'><script>x"))
-    board.add(2, entry=Entry("b", None, (), HOSTILE, None, gone), share=0.3)
+    board.add(1, entry=BoardEntry("a", HOSTILE[:100], (1,), HOSTILE, "https://example.org/'><script>x"))
+    board.add(2, entry=BoardEntry("b", None, (), HOSTILE, None, gone), share=0.3)
     board.add(3, profile=Profile.SMOKE)
     text = render(board.rank(), HOSTILE, len(TASKS))
     page = Page()
@@ -285,7 +287,7 @@ def test_an_empty_board_says_so(board):
 
 def test_the_site_has_every_bundle_that_the_page_links_to_and_the_same_bytes_twice(board, tmp_path):
     board.add(1)
-    board.add(2, entry=Entry("b"))
+    board.add(2, entry=BoardEntry("b"))
     page = write_site(board.rank(), tmp_path / "site", "Board", len(TASKS))
     before = page.read_bytes()
     links = re.findall(r'href="(bundles/[^"]+)"', before.decode())

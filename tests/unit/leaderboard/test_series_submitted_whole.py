@@ -8,13 +8,13 @@ import pytest
 from kit.cli import run as speedrun
 from kit.core.errors import DigestMismatch, PrerequisiteError
 from kit.leaderboard.submit.check import check
-from kit.leaderboard.submit.entry import Entry, lay_out
-from kit.leaderboard.submit.finding import Rule as Breach
+from kit.leaderboard.submit.entry import BoardEntry, lay_out
+from kit.leaderboard.submit.finding import BoardRule as Breach
 from kit.leaderboard.submit.series import lay_out_series, whole_series
 from kit.result.keys import Trusted
 from kit.result.predicate import Profile, Series
 from kit.result.verify import open_bundle
-from kit.series.record import Arm, Rule, SeriesPlan, Slot, close, new_series_id, opened
+from kit.series.record import Arm, SeriesPlan, Slot, StopRule, close, new_series_id, opened
 
 SCRIPTS = {arm: f"# {arm}\n".encode() for arm in Arm}
 INTERLEAVED = (Arm.START, Arm.TARGET, Arm.CANDIDATE) * 2
@@ -24,7 +24,7 @@ INTERLEAVED = (Arm.START, Arm.TARGET, Arm.CANDIDATE) * 2
 def own_scripts(monkeypatch, press):
     """Let the arms' scripts be those of records 3 and 4; the true ones are upstream's and not here."""
     of = {3: SCRIPTS[Arm.START], 4: SCRIPTS[Arm.TARGET]}
-    monkeypatch.setattr("kit.series.papers.own_digest", lambda record: press.tree_of(of[record.number]))
+    monkeypatch.setattr("kit.series.documents.own_digest", lambda record: press.tree_of(of[record.number]))
 
 
 @pytest.fixture
@@ -40,7 +40,12 @@ def ran(tmp_path, press):
             for n, a in zip(numbers, arms, strict=True)
         )  # fmt: skip
         plan = SeriesPlan(
-            new_series_id(start), "2026-01-01T00:00:00.000+00:00", start, Profile.FULL, Rule.ALL_RUNS, slots
+            new_series_id(start),
+            "2026-01-01T00:00:00.000+00:00",
+            start,
+            Profile.FULL,
+            StopRule.ALL_RUNS,
+            slots,
         )
         with opened(tmp_path / "runs", plan, signer) as (where, digest):
             for n, slot in list(zip(numbers, slots, strict=True))[:started]:
@@ -63,7 +68,7 @@ def board(tmp_path, ran, trusted):
     def make(entry=None, **fields):
         where = ran(**fields)
         papers, runs = whole_series(where, trusted)
-        files = lay_out_series(where, papers, runs, entry or Entry("an-agent"), root)
+        files = lay_out_series(where, papers, runs, entry or BoardEntry("an-agent"), root)
         places = sorted({(root / f).parent for f in files if f.endswith(("result.json", "plan.json"))})
         own = next(p for p in places if (p / "plan.json").exists())
         return root, [p for p in places if p != own], own
@@ -114,7 +119,7 @@ def test_a_slow_baseline_cannot_be_left_out_either(board, trusted):
 
 def test_a_slower_script_in_place_of_the_start_records_is_refused(board, trusted, monkeypatch, press):
     root, runs, own = board(arms=INTERLEAVED)
-    monkeypatch.setattr("kit.series.papers.own_digest", lambda record: press.tree_of(b"# upstream's"))
+    monkeypatch.setattr("kit.series.documents.own_digest", lambda record: press.tree_of(b"# upstream's"))
     checked = check(root, trusted)
     assert {f.rule for f in checked.findings if f.where.endswith(own.name)} == {Breach.INVALID}
     assert checked.accepted == () and len(of_series(checked)) == len(runs)
@@ -175,7 +180,7 @@ def test_a_bad_run_cannot_be_given_to_another_agent(board, trusted):
 def test_a_whole_series_can_be_retracted(board, trusted):
     from kit.leaderboard.submit.entry import Retraction
 
-    root, _, _ = board(entry=Entry("an-agent", retracted=Retraction("2026-02-01", "a bug")))
+    root, _, _ = board(entry=BoardEntry("an-agent", retracted=Retraction("2026-02-01", "a bug")))
     assert check(root, trusted).findings == ()
 
 
@@ -187,7 +192,7 @@ def test_a_run_of_a_strangers_plan_does_not_fit_into_a_series(board, ran, truste
     extra = (("series", Series(body["id"], body["plan_sha256"])),)
     sample = press.Sample(0, script=SCRIPTS[Arm.CANDIDATE], final_loss=3.2, extra=extra)
     better = press.press(tmp_path / "better", sample)
-    lay_out(open_bundle(better, trusted), Entry("an-agent"), root)
+    lay_out(open_bundle(better, trusted), BoardEntry("an-agent"), root)
     checked = check(root, trusted)
     assert checked.accepted == ()
     assert "not the bundle that the series' record binds" in of_series(checked)[runs[0].name]
@@ -223,13 +228,13 @@ def test_the_plan_of_a_series_that_goes_on_is_accepted_and_its_runs_are_not_yet(
     assert checked.findings == () and [s.where for s in checked.series] == [own]
     assert checked.series[0].papers.ended is None
     run = own.parents[4] / "runs" / "r03-20260101T000000Z-00000000"
-    lay_out(open_bundle(run, trusted), Entry("an-agent"), root)
+    lay_out(open_bundle(run, trusted), BoardEntry("an-agent"), root)
     assert "has not ended" in of_series(check(root, trusted))[run.name]
 
 
 def test_a_plan_that_was_submitted_first_is_completed_later(tmp_path, ran, press, trusted):
     where = ran(started=0, end=False)
-    root, entry = tmp_path / "board", Entry("an-agent")
+    root, entry = tmp_path / "board", BoardEntry("an-agent")
     lay_out_series(where, *whole_series(where, trusted), entry, root)
     assert check(root, trusted).findings == ()
     from kit.series.record import close_lost
@@ -283,7 +288,7 @@ def test_a_series_without_its_signers_key_is_not_laid_out(ran, trusted, tmp_path
     papers, runs = whole_series(where, trusted)
     (where / "signer.pem").unlink()
     with pytest.raises(PrerequisiteError, match=r"signer\.pem is missing"):
-        lay_out_series(where, papers, runs, Entry("an-agent"), tmp_path / "board")
+        lay_out_series(where, papers, runs, BoardEntry("an-agent"), tmp_path / "board")
 
 
 def test_a_file_in_the_place_of_the_repository_is_named(ran, trusted, tmp_path):
@@ -291,5 +296,5 @@ def test_a_file_in_the_place_of_the_repository_is_named(ran, trusted, tmp_path):
     (tmp_path / "file").touch()
     papers, runs = whole_series(where, trusted)
     with pytest.raises(PrerequisiteError, match=r"cannot write .*/file: it is not a folder") as e:
-        lay_out_series(where, papers, runs, Entry("an-agent"), tmp_path / "file")
+        lay_out_series(where, papers, runs, BoardEntry("an-agent"), tmp_path / "file")
     assert "--to" in e.value.hint

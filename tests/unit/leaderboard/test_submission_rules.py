@@ -10,8 +10,8 @@ import pytest
 from kit.cli import run as speedrun
 from kit.core.errors import IntegrityError, PrerequisiteError, RunError, SchemaError, UsageError
 from kit.leaderboard.submit import entry as entry_module
-from kit.leaderboard.submit.check import Rule, check
-from kit.leaderboard.submit.entry import Entry, Retraction, inflate, lay_out, open_submitted, read_entry
+from kit.leaderboard.submit.check import BoardRule, check
+from kit.leaderboard.submit.entry import BoardEntry, Retraction, inflate, lay_out, open_submitted, read_entry
 from kit.result.predicate import Profile
 from kit.result.verify import open_bundle
 from kit.values.run_spec import RuntimeName
@@ -41,12 +41,12 @@ def test_a_submission_is_small_and_its_place_says_what_it_is(submit):
 def test_laying_out_twice_gives_the_same_bytes_and_refuses_the_same_place(submit, press, trusted, tmp_path):
     place = submit(1)
     found = open_bundle(tmp_path / "runs" / place.name, trusted)
-    lay_out(found, Entry("an-agent"), tmp_path / "again")
+    lay_out(found, BoardEntry("an-agent"), tmp_path / "again")
     again = tmp_path / "again" / place.relative_to(submit.root)
     for name in ("guest.log.gz", "stamps.gz", "entry.json"):
         assert (again / name).read_bytes() == (place / name).read_bytes()
     with pytest.raises(UsageError, match="exists"):
-        lay_out(found, Entry("an-agent"), tmp_path / "again")
+        lay_out(found, BoardEntry("an-agent"), tmp_path / "again")
 
 
 def test_a_run_where_no_task_starts_has_no_row_and_is_told_so_unless_it_is_the_records_own(
@@ -58,7 +58,7 @@ def test_a_run_where_no_task_starts_has_no_row_and_is_told_so_unless_it_is_the_r
     submit(2, record=6, next_record=7)
     checked = check(submit.root, trusted)
     (finding,) = checked.findings
-    assert finding.message.startswith("record 6 starts no task: ") and finding.rule is Rule.UNRANKED
+    assert finding.message.startswith("record 6 starts no task: ") and finding.rule is BoardRule.UNRANKED
     assert len(checked.accepted) == 1
 
 
@@ -85,36 +85,39 @@ def set_entry(place, **fields):
 
 
 FAULTS = {
-    "a file is missing": (lambda p: (p / "stamps.gz").unlink(), Rule.MISSING, "stamps.gz is missing"),
-    "the bundle is missing": (lambda p: (p / "result.json").unlink(), Rule.MISSING, "result.json"),
-    "no submission": (lambda p: shutil.rmtree(p / "submission"), Rule.MISSING, "submission is missing"),
-    "one file more": (lambda p: (p / "weights.pt").write_bytes(b"x"), Rule.LAYOUT, "weights.pt has no place"),
+    "a file is missing": (lambda p: (p / "stamps.gz").unlink(), BoardRule.MISSING, "stamps.gz is missing"),
+    "the bundle is missing": (lambda p: (p / "result.json").unlink(), BoardRule.MISSING, "result.json"),
+    "no submission": (lambda p: shutil.rmtree(p / "submission"), BoardRule.MISSING, "submission is missing"),
+    "one file more": (
+        lambda p: (p / "weights.pt").write_bytes(b"x"), BoardRule.LAYOUT, "weights.pt has no place",
+    ),
     "a link": (
         lambda p: ((p / "signer.pem").unlink(), (p / "signer.pem").symlink_to("/etc/passwd")),
-        Rule.LAYOUT,
+        BoardRule.LAYOUT,
         "not a plain file",
     ),
-    "an edited bundle": (lambda p: append(p / "result.json"), Rule.INVALID, "step 0"),
-    "an edited script": (lambda p: append(p / "submission/train_gpt2.py"), Rule.INVALID, "step 6"),
+    "an edited bundle": (lambda p: append(p / "result.json"), BoardRule.INVALID, "step 0"),
+    "an edited script": (lambda p: append(p / "submission/train_gpt2.py"), BoardRule.INVALID, "step 6"),
     "an edited log": (
         lambda p: regzip(p / "guest.log.gz", lambda d: d.replace(b"3.2790", b"3.1790")),
-        Rule.INVALID,
+        BoardRule.INVALID,
         "step 6",
     ),
-    "edited stamps": (lambda p: regzip(p / "stamps.gz", lambda d: d[:-9]), Rule.INVALID, "step 6"),
+    "edited stamps": (lambda p: regzip(p / "stamps.gz", lambda d: d[:-9]), BoardRule.INVALID, "step 6"),
     "a log that is not gzip": (
-        lambda p: (p / "guest.log.gz").write_bytes(b"plain"), Rule.INVALID, "not gzip",
+        lambda p: (p / "guest.log.gz").write_bytes(b"plain"), BoardRule.INVALID, "not gzip",
     ),
-    "a log with a tail": (lambda p: append(p / "guest.log.gz", b"tail"), Rule.INVALID, "behind its end"),
+    "a log with a tail": (lambda p: append(p / "guest.log.gz", b"tail"), BoardRule.INVALID, "behind its end"),
     "a log cut short": (
         lambda p: (p / "stamps.gz").write_bytes((p / "stamps.gz").read_bytes()[:-5]),
-        Rule.INVALID,
+        BoardRule.INVALID,
         "cut short",
     ),
-    "an unknown field": (lambda p: set_entry(p, tier="reproduced"), Rule.INVALID, "tier"),
-    "another agent": (lambda p: set_entry(p, agent="somebody-else"), Rule.LAYOUT, "by its content"),
+    "an unknown field": (lambda p: set_entry(p, tier="reproduced"), BoardRule.INVALID, "tier"),
+    "another agent": (lambda p: set_entry(p, agent="somebody-else"), BoardRule.LAYOUT, "by its content"),
     "another task": (
-        lambda p: shutil.move(p, p.parents[2] / "05" / "an-agent" / p.name), Rule.LAYOUT, "by its content",
+        lambda p: shutil.move(p, p.parents[2] / "05" / "an-agent" / p.name),
+        BoardRule.LAYOUT, "by its content",
     ),
 }  # fmt: skip
 
@@ -129,7 +132,7 @@ def test_a_faulty_folder_is_refused_with_its_reason_and_the_others_are_not(submi
     assert [(f.rule, f.where.rsplit("/", 1)[-1]) for f in checked.findings] == [(rule, bad.name)]
     assert says in checked.findings[0].message and "/tmp/" not in checked.findings[0].message
     assert [s.where for s in checked.accepted] == [good]
-    assert checked.exit_code == {Rule.MISSING: 3}.get(rule, 4)
+    assert checked.exit_code == {BoardRule.MISSING: 3}.get(rule, 4)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +146,7 @@ def test_a_faulty_folder_is_refused_with_its_reason_and_the_others_are_not(submi
 def test_a_result_that_cannot_be_ranked_is_refused(submit, trusted, fields, says):
     submit(1, **fields)
     checked = check(submit.root, trusted)
-    assert {f.rule for f in checked.findings} == {Rule.UNRANKED}
+    assert {f.rule for f in checked.findings} == {BoardRule.UNRANKED}
     assert any(says in f.message for f in checked.findings)
     assert checked.exit_code == 1
 
@@ -156,7 +159,7 @@ def test_a_run_that_missed_its_target_is_accepted_because_every_run_counts(submi
 
 def test_an_untrusted_key_is_refused(submit, trusted, press):
     bad = submit(1, signer=press.MAKE.STRANGER)
-    assert rules(submit.root, trusted) == {(Rule.UNTRUSTED, bad.name)}
+    assert rules(submit.root, trusted) == {(BoardRule.UNTRUSTED, bad.name)}
     assert check(submit.root, trusted).exit_code == 1
 
 
@@ -167,7 +170,7 @@ def test_the_same_run_under_two_agents_is_a_duplicate(submit, trusted):
     set_entry(second, agent="b")
     checked = check(submit.root, trusted)
     assert [(f.rule, f.where) for f in checked.findings] == [
-        (Rule.DUPLICATE, second.relative_to(submit.root).as_posix())
+        (BoardRule.DUPLICATE, second.relative_to(submit.root).as_posix())
     ]
     assert [s.where for s in checked.accepted] == [first]
 
@@ -176,7 +179,7 @@ def test_a_run_signed_again_under_another_id_is_a_replay(submit, trusted):
     submit(1, log="one output")
     second = submit(2, log="one output")
     third = submit(3, nonce=f"{1:032x}")
-    assert rules(submit.root, trusted) == {(Rule.REPLAY, second.name), (Rule.REPLAY, third.name)}
+    assert rules(submit.root, trusted) == {(BoardRule.REPLAY, second.name), (BoardRule.REPLAY, third.name)}
 
 
 def test_every_fault_of_a_repository_is_found_at_once(submit, trusted, press):
@@ -188,7 +191,7 @@ def test_every_fault_of_a_repository_is_found_at_once(submit, trusted, press):
     (submit.root / "submissions" / "stray.txt").write_text("x")
     checked = check(submit.root, trusted)
     assert {f.rule for f in checked.findings} == {
-        Rule.MISSING, Rule.INVALID, Rule.UNRANKED, Rule.UNTRUSTED, Rule.LAYOUT,
+        BoardRule.MISSING, BoardRule.INVALID, BoardRule.UNRANKED, BoardRule.UNTRUSTED, BoardRule.LAYOUT,
     }  # fmt: skip
     assert checked.exit_code == 4
 
@@ -197,7 +200,7 @@ def test_links_in_place_of_folders_are_not_followed(submit, trusted, tmp_path):
     place = submit(1)
     (submit.root / "submissions" / "03" / "linked").symlink_to(place.parent)
     checked = check(submit.root, trusted)
-    assert [f.rule for f in checked.findings] == [Rule.LAYOUT]
+    assert [f.rule for f in checked.findings] == [BoardRule.LAYOUT]
     assert len(checked.accepted) == 1
 
 
@@ -214,7 +217,9 @@ def test_a_bomb_is_not_inflated(tmp_path, monkeypatch):
 
 
 def test_a_retraction_is_kept_with_its_reason(submit, trusted):
-    place = submit(1, entry=Entry("an-agent", retracted=Retraction("2026-02-01", "it read the val shard")))
+    place = submit(
+        1, entry=BoardEntry("an-agent", retracted=Retraction("2026-02-01", "it read the val shard"))
+    )
     assert open_submitted(place, trusted).entry.retracted == Retraction("2026-02-01", "it read the val shard")
     assert check(submit.root, trusted).findings == ()
 
@@ -232,11 +237,11 @@ def test_a_retraction_is_kept_with_its_reason(submit, trusted):
 )
 def test_an_entry_of_another_form_is_never_written(fields):
     with pytest.raises(SchemaError):
-        Entry("an-agent", **fields).to_json()
+        BoardEntry("an-agent", **fields).to_json()
 
 
 def test_an_entry_comes_back_as_it_was(tmp_path):
-    entry = Entry(
+    entry = BoardEntry(
         "a", "a model", (1, 3), "a note", "https://example.org/x.tar", Retraction("2026-01-01", "why")
     )
     (tmp_path / "entry.json").write_bytes(entry.to_json())
@@ -270,7 +275,7 @@ def test_an_output_that_does_not_pack_well_is_too_large_and_leaves_nothing(submi
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(entry_module, "MAX_GZIP", 50)
         with pytest.raises(UsageError, match=r"guest\.log\.gz would have \d+ bytes; at most 50 are accepted"):
-            lay_out(open_bundle(made, trusted), Entry("an-agent"), tmp_path / "out")
+            lay_out(open_bundle(made, trusted), BoardEntry("an-agent"), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -283,7 +288,7 @@ def test_an_output_that_is_too_long_is_too_large_and_leaves_nothing(press, trust
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(entry_module, "MAX_PLAIN", size - 1)
         with pytest.raises(UsageError, match=f"{name} has more than {size - 1} bytes"):
-            lay_out(found, Entry("an-agent"), tmp_path / "out")
+            lay_out(found, BoardEntry("an-agent"), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -292,7 +297,7 @@ def test_a_run_without_its_signers_key_says_how_to_put_it_there(press, trusted, 
     key = found.path.with_name("signer.pem")
     key.unlink()
     with pytest.raises(PrerequisiteError, match=r"signer\.pem is missing") as refused:
-        lay_out(found, Entry("an-agent"), tmp_path / "out")
+        lay_out(found, BoardEntry("an-agent"), tmp_path / "out")
     assert refused.value.hint.endswith(f"speedrun keys show > {key}")
     assert not (tmp_path / "out").exists()
 
@@ -317,13 +322,13 @@ def test_a_disk_that_fills_up_leaves_no_half_of_a_submission(press, trusted, tmp
     with monkeypatch.context() as patch:
         patch.setattr(Path, "write_bytes", full)
         with pytest.raises(RunError, match="no space left on the disk of"):
-            lay_out(found, Entry("an-agent"), tmp_path / "out")
-    assert lay_out(found, Entry("an-agent"), tmp_path / "out"), "it has not been submitted yet"
+            lay_out(found, BoardEntry("an-agent"), tmp_path / "out")
+    assert lay_out(found, BoardEntry("an-agent"), tmp_path / "out"), "it has not been submitted yet"
 
 
 def test_a_file_in_the_place_of_the_repository_is_named(press, trusted, tmp_path):
     found = open_bundle(press.press(tmp_path / "runs", press.Sample(1)), trusted)
     (tmp_path / "out").touch()
     with pytest.raises(PrerequisiteError, match=r"cannot write .*/out/submissions/.*: Not a directory") as e:
-        lay_out(found, Entry("an-agent"), tmp_path / "out")
+        lay_out(found, BoardEntry("an-agent"), tmp_path / "out")
     assert "--to" in e.value.hint

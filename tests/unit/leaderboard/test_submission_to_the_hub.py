@@ -17,11 +17,11 @@ pytest.importorskip("huggingface_hub")
 from kit.cli import run as speedrun
 from kit.core.errors import NetworkError, PrerequisiteError, UsageError
 from kit.leaderboard.submit.check import check
-from kit.leaderboard.submit.entry import Entry, lay_out
+from kit.leaderboard.submit.entry import BoardEntry, lay_out
 from kit.leaderboard.submit.hub import repository, send
 from kit.result.predicate import Profile, Series
 from kit.result.verify import open_bundle
-from kit.series.record import Arm, Rule, SeriesPlan, Slot, close, new_series_id, opened
+from kit.series.record import Arm, SeriesPlan, Slot, StopRule, close, new_series_id, opened
 
 REPO = "somebody/board"
 # of huggingface_hub's own use of its HTTP library
@@ -146,7 +146,7 @@ def received(handler, commit, root, pointers=False):
 def test_what_arrives_in_the_pull_request_passes_the_check(hub, press, trusted, tmp_path):
     handler, endpoint = hub
     made = press.press(tmp_path / "runs", press.Sample(1))
-    files = lay_out(open_bundle(made, trusted), Entry("an-agent"), tmp_path / "out")
+    files = lay_out(open_bundle(made, trusted), BoardEntry("an-agent"), tmp_path / "out")
     address = send(REPO, tmp_path / "out", files, "Add a run", endpoint, "hf_test")
     assert address == f"{endpoint}/datasets/{REPO}/discussions/7"
     (commit,) = handler.commits
@@ -161,7 +161,7 @@ def test_what_arrives_in_the_pull_request_passes_the_check(hub, press, trusted, 
 def test_a_clone_without_the_large_files_is_told_what_it_lacks(hub, press, trusted, tmp_path):
     handler, endpoint = hub
     made = press.press(tmp_path / "runs", press.Sample(1))
-    files = lay_out(open_bundle(made, trusted), Entry("an-agent"), tmp_path / "out")
+    files = lay_out(open_bundle(made, trusted), BoardEntry("an-agent"), tmp_path / "out")
     send(REPO, tmp_path / "out", files, "Add a run", endpoint, "hf_test")
     received(handler, handler.commits[0], tmp_path / "clone", pointers=True)
     (finding,) = check(tmp_path / "clone", trusted).findings
@@ -177,7 +177,7 @@ def test_a_whole_series_is_one_pull_request(hub, press, trusted, tmp_path, monke
         for n in range(3)
     )
     created = "2026-01-01T00:00:00.000+00:00"
-    plan = SeriesPlan(new_series_id(3), created, 3, Profile.FULL, Rule.ALL_RUNS, slots)
+    plan = SeriesPlan(new_series_id(3), created, 3, Profile.FULL, StopRule.ALL_RUNS, slots)
     with opened(tmp_path / "runs", plan, press.MAKE.SIGNER) as (where, digest):
         for n in range(3):
             extra = (("series", Series(plan.id, digest)),)
@@ -195,7 +195,7 @@ def test_an_upload_that_breaks_commits_nothing_and_says_so(hub, press, trusted, 
     handler, endpoint = hub
     handler.broken_store = True
     made = press.press(tmp_path / "runs", press.Sample(1))
-    files = lay_out(open_bundle(made, trusted), Entry("an-agent"), tmp_path / "out")
+    files = lay_out(open_bundle(made, trusted), BoardEntry("an-agent"), tmp_path / "out")
     with pytest.raises(NetworkError, match="the upload failed") as raised:
         send(REPO, tmp_path / "out", files, "Add a run", endpoint, "hf_test")
     assert "nothing was committed" in raised.value.hint and handler.commits == []

@@ -17,7 +17,7 @@ from kit.capsule import bag
 from kit.capsule.write import part_of_bytes, write_capsule
 from kit.core.digest import canonical_json, sha256_bytes
 from kit.core.store import no_progress
-from kit.image.entry import Entry, Kind
+from kit.image.entry import ArchiveEntry, EntryKind
 from kit.image.oci import CONFIG_TYPE, LAYER_TYPE, MANIFEST_TYPE
 from kit.image.tarball import header
 
@@ -52,8 +52,10 @@ def capsule_of(filled: bool = False, oxum: int | None = None, size: int | None =
     write_capsule(parts, given, EPOCH, sink, no_progress, "pack")
     if size is None:
         return sink.getvalue()
-    honest = header(Entry("capsule/data/z", Kind.FILE, 0o644, "", 1), EPOCH)
-    return sink.getvalue().replace(honest, header(Entry("capsule/data/z", Kind.FILE, 0o644, "", size), EPOCH))
+    honest = header(ArchiveEntry("capsule/data/z", EntryKind.FILE, 0o644, "", 1), EPOCH)
+    return sink.getvalue().replace(
+        honest, header(ArchiveEntry("capsule/data/z", EntryKind.FILE, 0o644, "", size), EPOCH)
+    )
 
 
 def manifest_of() -> bytes:

@@ -24,7 +24,7 @@ from kit.result.appraisal.agreement import compare, tolerance
 from kit.result.appraisal.trust import standing
 from kit.result.predicate import Predicate, Profile
 from kit.result.verify import open_bundle
-from kit.series.record import Arm, Rule, SeriesPlan, Slot, close, opened, read
+from kit.series.record import Arm, SeriesPlan, Slot, StopRule, close, opened, read
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets" / "bundles"
 GOOD = (ASSETS / "good.json").read_bytes()
@@ -128,7 +128,7 @@ def series(tmp_path_factory):
         "2026-01-01T00:00:00.000+00:00",
         3,
         Profile.FULL,
-        Rule.ALL_RUNS,
+        StopRule.ALL_RUNS,
         slots,
     )
     with opened(out, plan, SIGNER) as (where, _):

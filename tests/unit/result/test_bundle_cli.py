@@ -103,7 +103,7 @@ def test_show_of_many_points_keeps_the_first_and_the_last(assets, make):
 
     from kit.cli.result_text import MAX_POINTS, describe
     from kit.result import compose
-    from kit.result.verify import Verified
+    from kit.result.verify import VerifiedBundle
     from kit.values.log import Grammar
     from kit.values.run_result import Point
 
@@ -115,7 +115,7 @@ def test_show_of_many_points_keeps_the_first_and_the_last(assets, make):
         observations=replace(base.observations, val_point_host_ms=compose.host_ms_of(points)),
     )
     statement = make.statement.Statement(predicate, make.subjects(assets))
-    text = describe(Verified(assets, statement, make.SIGNER.key_id, True, ()))
+    text = describe(VerifiedBundle(assets, statement, make.SIGNER.key_id, True, ()))
     assert f"... {100 - MAX_POINTS} more ..." in text
     assert "4.0000" in text
     assert "103.0000" in text

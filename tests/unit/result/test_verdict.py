@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from kit.core.digest import tree_digest
-from kit.result.appraisal.verdict import contradictions, judge, obstacles
+from kit.result.appraisal.verdict import contradictions, judge, ranking_blockers
 from kit.result.compose import claims_of
 from kit.result.predicate import Audit, AuditCheck, Gpu, Isolation, Outcome, Profile, Severity, Verdict
 from kit.values.log import Grammar
@@ -67,14 +67,14 @@ def full(make, assets):
 
 
 def test_a_full_contained_pinned_run_that_reached_can_be_ranked(full, assets, make):
-    assert obstacles(full) == ()
+    assert ranking_blockers(full) == ()
     assert list(contradictions(full, make.subjects(assets).submission)) == []
 
 
 def test_a_start_script_needs_no_other_one_beside_it(full):
     files = {f.name: f.sha256 for f in full.inputs.submission}
     own = replace(full.task, baseline_submission_sha256=tree_digest(files))
-    assert obstacles(_alone(replace(full, task=own))) == ()
+    assert ranking_blockers(_alone(replace(full, task=own))) == ()
 
 
 def _smoke(p):
@@ -166,7 +166,7 @@ def _left_behind(p):
 )
 def test_each_obstacle_alone_keeps_a_result_from_being_ranked(full, make, assets, change, reason):
     changed = change(full)
-    (found,) = obstacles(changed)
+    (found,) = ranking_blockers(changed)
     assert reason in found
     assert any(reason in c for c in contradictions(changed, make.subjects(assets).submission))
 

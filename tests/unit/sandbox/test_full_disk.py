@@ -11,9 +11,9 @@ from kit.core.errors import RunError
 from kit.sandbox.folder import new_run_id
 from kit.sandbox.runtime.host import Host
 from kit.sandbox.stamp import LogWriter
-from kit.sandbox.supervise import Watch, supervise
+from kit.sandbox.supervise import RunCallbacks, supervise
 from kit.values.log import Grammar
-from kit.values.run_result import Stream
+from kit.values.run_result import OutputStream
 from kit.values.run_spec import Limits, RunSpec
 
 FULL = Path("/dev/full")
@@ -24,15 +24,15 @@ LIMITS = Limits(memory=1 << 30)
 def test_a_full_disk_is_an_error_that_names_the_log(tmp_path, which):
     log, stamps = (FULL, tmp_path / "stamps") if which == "log" else (tmp_path / "guest.log", FULL)
     with pytest.raises(RunError, match="no space left"), LogWriter(log, stamps, LIMITS) as writer:
-        writer.feed(Stream.STDOUT, b"x\n" * 100_000, 1)
+        writer.feed(OutputStream.STDOUT, b"x\n" * 100_000, 1)
         writer.flush()
 
 
 def test_whoever_was_told_that_the_disk_is_full_can_go_on_listening(tmp_path):
     with LogWriter(FULL, tmp_path / "stamps", LIMITS) as writer:
         with pytest.raises(RunError, match="no space left"):
-            writer.feed(Stream.STDOUT, b"x\n" * 100_000, 1)
-        writer.feed(Stream.STDOUT, b"x\n" * 100_000, 2)
+            writer.feed(OutputStream.STDOUT, b"x\n" * 100_000, 1)
+        writer.feed(OutputStream.STDOUT, b"x\n" * 100_000, 2)
         writer.finish(3)
 
 
@@ -53,7 +53,7 @@ def test_a_guest_that_fills_the_disk_is_ended_before_the_error_is_raised(tmp_pat
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, before[1]))
         with pytest.raises((RunError, OSError), match=r"File too large|no space"):
-            supervise(spec, start, log, stamps, Grammar.STEP, Watch())
+            supervise(spec, start, log, stamps, Grammar.STEP, RunCallbacks())
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert guests[0].remains() == () and guests[0].poll() is not None

@@ -104,7 +104,7 @@ def test_an_answer_of_a_probe_that_says_nothing_is_no_passed_check(answer, said)
 def test_no_guest_is_started_without_a_watcher():
     with (
         pytest.raises(RunError, match="the watcher that ends a lost guest did not start") as e,
-        watcher.watched(("no-such-runtime", "-", RUN)),
+        watcher.watchdog(("no-such-runtime", "-", RUN)),
     ):
         pytest.fail("the block was entered")
     assert e.value.hint == "see: speedrun doctor"

@@ -12,8 +12,8 @@ import pytest
 from kit.sandbox import processes
 from kit.sandbox.folder import new_run_id
 from kit.sandbox.runtime.host import Host
-from kit.sandbox.supervise import Watch, supervise
-from kit.sandbox.watchdog import watched
+from kit.sandbox.supervise import RunCallbacks, supervise
+from kit.sandbox.watchdog import watchdog
 from kit.values.deadlines import Deadlines
 from kit.values.log import Grammar
 from kit.values.run_result import RunStatus
@@ -40,9 +40,9 @@ def run(tmp_path: Path, script: str, **more):
     )
     runtime = Host()
     log = tmp_path / "log"
-    with watched(runtime.reaper(run_id)):
+    with watchdog(runtime.reaper(run_id)):
         result = supervise(
-            spec, lambda: runtime.start(spec, scratch), log, tmp_path / "stamps", Grammar.STEP, Watch()
+            spec, lambda: runtime.start(spec, scratch), log, tmp_path / "stamps", Grammar.STEP, RunCallbacks()
         )
     return result, log.read_text(), scratch
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from kit.sandbox.runtime.port import Enforcement
-from kit.sandbox.supervise import Watch, supervise
+from kit.sandbox.supervise import RunCallbacks, supervise
 from kit.values.deadlines import Deadlines
 from kit.values.log import Grammar
 from kit.values.run_result import RunStatus, Usage
@@ -89,7 +89,9 @@ def run(tmp_path: Path, guest_of, untimed=0, watch=None, output=1 << 20, **deadl
         guests.append(guest_of())
         return guests[0]
 
-    result = supervise(spec, start, tmp_path / "log", tmp_path / "stamps", Grammar.STEP, watch or Watch())
+    result = supervise(
+        spec, start, tmp_path / "log", tmp_path / "stamps", Grammar.STEP, watch or RunCallbacks()
+    )
     return result, guests[0]
 
 
@@ -169,14 +171,14 @@ def test_an_oom_kill_that_the_run_survived_is_only_recorded(tmp_path):
 
 def test_cancelling_asks_first(tmp_path):
     began = time.monotonic()
-    watch = Watch(cancelled=lambda: time.monotonic() - began > 0.2)
+    watch = RunCallbacks(cancelled=lambda: time.monotonic() - began > 0.2)
     result, guest = run(tmp_path, lambda: PipeGuest([b"hi\n", 9.0]), watch=watch)
     assert result.status is RunStatus.CANCELLED
     assert guest.terminated == 1
 
 
 def test_a_guest_that_ignores_the_request_is_killed_after_the_grace(tmp_path):
-    watch = Watch(cancelled=lambda: True)
+    watch = RunCallbacks(cancelled=lambda: True)
     result, _ = run(tmp_path, lambda: PipeGuest([b"hi\n", 9.0], deaf=True), watch=watch)
     assert result.status is RunStatus.CANCELLED
     assert 0.9 < result.wall_s < 3

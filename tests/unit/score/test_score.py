@@ -24,9 +24,9 @@ from kit.core.facts import facts_root
 from kit.result.keys import Trusted
 from kit.result.predicate import Audit, AuditCheck, Outcome, Predicate, Profile, Severity, Verdict
 from kit.result.statement import Statement, Subjects
-from kit.result.verify import Verified
+from kit.result.verify import VerifiedBundle
 from kit.score import rows as rows_module
-from kit.score.baseline import Kind, baseline
+from kit.score.baseline import BaselineKind, baseline
 from kit.score.paper import paper_fsr, paper_score
 from kit.score.report import score
 from kit.score.rows import Role, Row, read_bundles, read_table
@@ -55,7 +55,7 @@ def test_a_run_at_the_targets_time_scores_1_and_at_the_starts_0() -> None:
     for time_ms, expected in ((task.start.retimed_ms, 0.0), (task.target.retimed_ms, 1.0)):
         found = score([row(4, time_ms)], TASKS, partial=True, **FEW)[0]
         assert found.figures[0].value == pytest.approx(expected)
-        assert found.tasks[0].kinds == (Kind.RETIMED,)
+        assert found.tasks[0].kinds == (BaselineKind.RETIMED,)
 
 
 @pytest.mark.parametrize(
@@ -103,26 +103,28 @@ def test_configurations_are_scored_apart_and_sorted() -> None:
 def test_the_best_baseline_that_the_runs_allow_is_taken_and_said() -> None:
     task, both = load_task(ROOT, 4), arms(4, [1000.0, 1010.0], [800.0, 810.0])
     start = [r for r in both if r.role is Role.START]
-    assert baseline(task, "m", both, None).kind is Kind.SAME_MACHINE
-    assert baseline(task, "other", both, None).kind is Kind.RETIMED, "another machine's times are no baseline"
+    assert baseline(task, "m", both, None).kind is BaselineKind.SAME_MACHINE
+    assert baseline(task, "other", both, None).kind is BaselineKind.RETIMED, (
+        "another machine's times are no baseline"
+    )
     scaled = baseline(task, "m", start, None)
-    assert (scaled.kind, scaled.start_ms) == (Kind.SCALED, 1005.0)
+    assert (scaled.kind, scaled.start_ms) == (BaselineKind.SCALED, 1005.0)
     assert scaled.target_ms == pytest.approx(1005.0 * task.target.retimed_ms / task.start.retimed_ms)
-    official = baseline(task, "m", both, Kind.OFFICIAL)
+    official = baseline(task, "m", both, BaselineKind.OFFICIAL)
     assert (official.start_ms, official.target_ms) == pytest.approx((1_338_000, 912_000))
 
 
 def test_a_baseline_that_was_asked_for_is_never_replaced() -> None:
     with pytest.raises(PrerequisiteError) as refusal:
-        score([row(4, 900_000)], TASKS, wanted=Kind.SAME_MACHINE, **FEW)
+        score([row(4, 900_000)], TASKS, wanted=BaselineKind.SAME_MACHINE, **FEW)
     assert "--baseline" in refusal.value.hint
 
 
 def test_a_target_that_is_no_faster_here_is_no_scale() -> None:
     rows = arms(4, [1000.0], [1001.0])
-    assert baseline(load_task(ROOT, 4), "m", rows, None).kind is Kind.SCALED
+    assert baseline(load_task(ROOT, 4), "m", rows, None).kind is BaselineKind.SCALED
     with pytest.raises(PrerequisiteError):
-        baseline(load_task(ROOT, 4), "m", rows, Kind.SAME_MACHINE)
+        baseline(load_task(ROOT, 4), "m", rows, BaselineKind.SAME_MACHINE)
 
 
 def test_an_interval_is_given_where_all_arms_ran_twice_here() -> None:
@@ -249,7 +251,7 @@ def make() -> ModuleType:
 
 
 @pytest.fixture
-def served(make: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Verified]:
+def served(make: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, VerifiedBundle]:
     """Bundles by name, of record 4 and on one machine, as `open_bundle` would return them."""
     make.write_run(tmp_path)
     sample: Predicate = make.predicate(tmp_path)
@@ -264,12 +266,12 @@ def served(make: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     def bundle(
         name: str, predicate: Predicate, submission: str, time_ms: int, trusted: bool = True,
         loss: float = 3.279,
-    ) -> Verified:  # fmt: skip
+    ) -> VerifiedBundle:  # fmt: skip
         claims = dataclasses.replace(predicate.claims, final_val_loss=loss, train_time_ms=time_ms)
         named = dataclasses.replace(predicate.run, id=name)
         said = dataclasses.replace(predicate, claims=claims, run=named)
         subjects = Subjects(submission, digest, digest)  # type: ignore[arg-type]
-        return Verified(Path(name), Statement(said, subjects), digest, trusted, ())
+        return VerifiedBundle(Path(name), Statement(said, subjects), digest, trusted, ())
 
     own = own_digest(load(ROOT / "records", 4))
     refused = dataclasses.replace(full, score=dataclasses.replace(full.score, verdict=Verdict.REFUSED))
@@ -298,7 +300,9 @@ def read(*names: str) -> tuple[tuple[Row, ...], tuple[str, ...]]:
     return read_bundles([Path(n) for n in names], Trusted(()), ROOT / "records")
 
 
-def test_a_bundle_of_a_records_own_script_is_an_arm_of_both_its_tasks(served: dict[str, Verified]) -> None:
+def test_a_bundle_of_a_records_own_script_is_an_arm_of_both_its_tasks(
+    served: dict[str, VerifiedBundle],
+) -> None:
     rows, _ = read("own")
     assert [(r.task, r.role, r.time_ms) for r in rows] == [
         (4, Role.START, 1_300_000),
@@ -307,17 +311,17 @@ def test_a_bundle_of_a_records_own_script_is_an_arm_of_both_its_tasks(served: di
 
 
 def test_time_outside_the_scripts_clock_beyond_the_start_scripts_is_added(
-    served: dict[str, Verified],
+    served: dict[str, VerifiedBundle],
 ) -> None:
     rows, _ = read("hiding", "candidate")
     assert [r.time_ms for r in rows] == [1_012_500, 1_100_000]
 
 
-def test_a_bundle_scores_only_if_its_verdict_is_reached(served: dict[str, Verified]) -> None:
+def test_a_bundle_scores_only_if_its_verdict_is_reached(served: dict[str, VerifiedBundle]) -> None:
     rows, notes = read("candidate", "refused", "own")
     found = score(rows, TASKS, partial=True, **FEW)[0].tasks[0]
     assert (found.task, len(found.runs), found.reached) == (4, 2, 1)
-    assert found.kinds == (Kind.SCALED,)
+    assert found.kinds == (BaselineKind.SCALED,)
     hidden = "its work outside its own clock was not compared with the start script's: eval --audit baseline"
     assert [n for n in notes if hidden not in n] == [
         "candidate: tier screened: no canary ran to the end and passed",
@@ -326,7 +330,7 @@ def test_a_bundle_scores_only_if_its_verdict_is_reached(served: dict[str, Verifi
     assert [n.split(":")[0] for n in notes if hidden in n] == ["candidate", "refused"]
 
 
-def test_a_records_own_script_that_did_not_end_is_no_baseline(served: dict[str, Verified]) -> None:
+def test_a_records_own_script_that_did_not_end_is_no_baseline(served: dict[str, VerifiedBundle]) -> None:
     rows, _ = read("candidate", "own", "own, missed", "own, crashed")
     assert [r.time_ms for r in rows if r.role is Role.START] == [1_300_000, 1_290_000, None]
     (run,) = score(rows, TASKS, partial=True, **FEW)[0].tasks[0].runs
@@ -334,12 +338,12 @@ def test_a_records_own_script_that_did_not_end_is_no_baseline(served: dict[str, 
     assert run.baseline.start_runs == (1_300_000, 1_290_000)
 
 
-def test_a_time_of_0_that_somebody_signed_is_no_time(served: dict[str, Verified]) -> None:
+def test_a_time_of_0_that_somebody_signed_is_no_time(served: dict[str, VerifiedBundle]) -> None:
     rows, _ = read("candidate", "own, timeless")
-    assert score(rows, TASKS, partial=True, **FEW)[0].tasks[0].kinds == (Kind.RETIMED,)
+    assert score(rows, TASKS, partial=True, **FEW)[0].tasks[0].kinds == (BaselineKind.RETIMED,)
 
 
-def test_a_run_that_missed_the_target_scores_0_and_its_loss_counts(served: dict[str, Verified]) -> None:
+def test_a_run_that_missed_the_target_scores_0_and_its_loss_counts(served: dict[str, VerifiedBundle]) -> None:
     rows, _ = read("candidate", "missed")
     found = score(rows, TASKS, partial=True, **FEW)[0].tasks[0]
     assert (found.reached, [r.fsr for r in found.runs][1]) == (1, 0.0)
@@ -347,11 +351,11 @@ def test_a_run_that_missed_the_target_scores_0_and_its_loss_counts(served: dict[
     assert (found.loss.runs, found.loss.mean) == (2, pytest.approx(3.2845))
 
 
-def test_a_reader_is_told_whose_hidden_time_was_measured(served: dict[str, Verified]) -> None:
+def test_a_reader_is_told_whose_hidden_time_was_measured(served: dict[str, VerifiedBundle]) -> None:
     assert not any("own clock" in note for note in read("hiding")[1])
 
 
-def test_a_smoke_bundle_and_the_same_bundle_twice_are_refused(served: dict[str, Verified]) -> None:
+def test_a_smoke_bundle_and_the_same_bundle_twice_are_refused(served: dict[str, VerifiedBundle]) -> None:
     with pytest.raises(UsageError, match="is a smoke run: those have no score") as refused:
         read("smoke")
     assert refused.value.hint == "score runs of the full profile"
@@ -359,7 +363,7 @@ def test_a_smoke_bundle_and_the_same_bundle_twice_are_refused(served: dict[str, 
         read("own", "own")
 
 
-def test_smoke_bundles_among_others_are_left_out_with_a_word(served: dict[str, Verified]) -> None:
+def test_smoke_bundles_among_others_are_left_out_with_a_word(served: dict[str, VerifiedBundle]) -> None:
     rows, notes = read("smoke", "candidate")
     assert rows == read("candidate")[0]
     assert notes[-1] == "1 smoke runs are left out: those have no score"

@@ -15,14 +15,14 @@ from kit.core.store import Store
 from kit.data.dataset import FINEWEB, load_dataset
 from kit.data.fetch import fetch
 from kit.data.shard import HEADER_BYTES, pack_header
-from kit.evaluate.conduct import Listener
-from kit.evaluate.plan import Plan, draft
+from kit.evaluate.plan import RunPlan, draft
 from kit.evaluate.request import Places, Request
+from kit.evaluate.run import Listener
 from kit.result.keys import Trusted
 from kit.result.predicate import Kit, Profile
 from kit.result.verify import open_bundle
-from kit.series.conduct import Asked, conduct_series
 from kit.series.record import Arm
+from kit.series.run import SeriesRequest, run_series
 from kit.values.run_spec import RuntimeName
 
 TOKENS = 100
@@ -69,7 +69,7 @@ def places(tmp_path):
 @pytest.fixture
 def conducted(places, tmp_path, monkeypatch):
     """Run a series of three; `inventories` is what the driver says during each of them."""
-    monkeypatch.setattr(Plan, "launcher", lambda self: (self.python, self.entry))  # no torchrun here
+    monkeypatch.setattr(RunPlan, "launcher", lambda self: (self.python, self.entry))  # no torchrun here
     folder = tmp_path / "agent"
     folder.mkdir()
     (folder / "train_gpt2.py").write_text(SCRIPT)
@@ -78,7 +78,7 @@ def conducted(places, tmp_path, monkeypatch):
     def run(*inventories):
         here = replace(places, gpus=replace(fake_sources(FINE), nvml=ByRun(places.out, inventories)))
         plans = {Arm.CANDIDATE: draft(request, here)}
-        record = conduct_series(plans, Asked(3), here, lambda plan: Listener(), None)
+        record = run_series(plans, SeriesRequest(3), here, lambda plan: Listener(), None)
         assert record.is_file()
         ids = sorted(p.name for p in here.out.iterdir() if p.name.startswith("r21-"))
         return [(open_bundle(here.out / i, Trusted(())).predicate, here.out / i) for i in ids]

@@ -16,9 +16,9 @@ from kit.core.facts import facts_root
 from kit.result.keys import Trusted
 from kit.result.predicate import Audit, AuditCheck, Outcome, Profile, Series, Severity
 from kit.score.metrics import fieller, mean_below
-from kit.series.conduct import Asked, order
 from kit.series.figures import open_series
-from kit.series.record import Arm, Rule, SeriesPlan, Slot, close, close_lost, new_series_id, opened, read
+from kit.series.record import Arm, SeriesPlan, Slot, StopRule, close, close_lost, new_series_id, opened, read
+from kit.series.run import SeriesRequest, order
 
 SCRIPTS = {arm: f"# {arm}\n".encode() for arm in Arm}
 ON_TIME = dict.fromkeys(Arm, 0.0)
@@ -29,7 +29,7 @@ TIMES = {Arm.START: (9000, 9040, 8990), Arm.TARGET: (5000, 5030, 4990), Arm.CAND
 def own_scripts(monkeypatch, press):
     """Let the arms' scripts be those of records 3 and 4; the true ones are upstream's and not here."""
     of = {3: SCRIPTS[Arm.START], 4: SCRIPTS[Arm.TARGET]}
-    monkeypatch.setattr("kit.series.papers.own_digest", lambda record: press.tree_of(of[record.number]))
+    monkeypatch.setattr("kit.series.documents.own_digest", lambda record: press.tree_of(of[record.number]))
 
 
 def opened_series(where, trusted):
@@ -46,10 +46,10 @@ def series(tmp_path, press):
     """Make a series of runs that the press prints, and return its folder."""
 
     def make(
-        runs=3, interleave=True, times=TIMES, started=None, losses=None, rule=Rule.ALL_RUNS, end=True,
+        runs=3, interleave=True, times=TIMES, started=None, losses=None, rule=StopRule.ALL_RUNS, end=True,
         late=ON_TIME, checks=(),
     ):  # fmt: skip
-        arms = order(Asked(runs, interleave))
+        arms = order(SeriesRequest(runs, interleave))
         started = len(arms) if started is None else started
         slots = tuple(
             Slot(f"r03-20260101T000000Z-{n:08x}", f"{n:032x}", arm, press.tree_of(SCRIPTS[arm]))
@@ -79,10 +79,10 @@ def series(tmp_path, press):
 
 
 def test_every_round_begins_with_another_arm():
-    arms = order(Asked(3, interleave=True))
+    arms = order(SeriesRequest(3, interleave=True))
     assert [arms[i] for i in (0, 3, 6)] == [Arm.START, Arm.TARGET, Arm.CANDIDATE]
     assert all(set(arms[i : i + 3]) == set(Arm) for i in (0, 3, 6))
-    assert order(Asked(2)) == (Arm.CANDIDATE, Arm.CANDIDATE)
+    assert order(SeriesRequest(2)) == (Arm.CANDIDATE, Arm.CANDIDATE)
 
 
 def test_its_figures_are_those_of_its_runs(series, trusted):
@@ -147,7 +147,9 @@ def test_an_arm_that_is_not_its_records_own_script_is_refused(series, trusted, m
     where = series()
     other = {3: Arm.START, 4: Arm.TARGET}
     scripts = {n: SCRIPTS[a] if a is not arm else b"# upstream's" for n, a in other.items()}
-    monkeypatch.setattr("kit.series.papers.own_digest", lambda record: press.tree_of(scripts[record.number]))
+    monkeypatch.setattr(
+        "kit.series.documents.own_digest", lambda record: press.tree_of(scripts[record.number])
+    )
     with pytest.raises(DigestMismatch, match=f"not the {arm} record's own script"):
         opened_series(where, trusted)
 
@@ -299,7 +301,7 @@ def test_a_series_of_another_user_is_left_alone(series, press, tmp_path):
 def test_a_series_that_goes_on_is_left_alone(tmp_path, press):
     slot = Slot("r03-x", "00", Arm.CANDIDATE, "0" * 64)
     created = "2026-01-01T00:00:00.000+00:00"
-    plan = SeriesPlan(new_series_id(3), created, 3, Profile.FULL, Rule.ALL_RUNS, (slot,))
+    plan = SeriesPlan(new_series_id(3), created, 3, Profile.FULL, StopRule.ALL_RUNS, (slot,))
     with opened(tmp_path, plan, press.MAKE.SIGNER):
         assert close_lost(tmp_path, press.MAKE.SIGNER) == []
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kit.core.errors import IntegrityError, PrerequisiteError, SchemaError
-from kit.values.log import MAX_CLAIM, Claims, Grammar, parse_line, read_log, read_run
-from kit.values.run_result import Point, Stream
+from kit.values.log import MAX_CLAIM, ClaimReader, Grammar, parse_line, read_log, read_run
+from kit.values.run_result import OutputStream, Point
 
 VAL = "step:5100/5100 val_loss:3.2755 train_time:721882ms step_avg:141.82ms"
 
@@ -70,13 +70,13 @@ def test_a_loss_that_is_not_finite_is_a_claim_of_nan(text: str) -> None:
 
 
 def test_classic_validation_takes_its_step_from_the_training_line_before_it() -> None:
-    claims = Claims(Grammar.CLASSIC)
+    claims = ClaimReader(Grammar.CLASSIC)
     lines = [
         b"val loss 10.9\n",
         b"step  128/7000 | train loss 6.1 | lr_scale 1.0 | (9 ms | 9 tok/s)\n",
         b"val loss 6.0\n",
     ]
-    points = [claims.feed(line, Stream.STDOUT, True, n) for n, line in enumerate(lines)]
+    points = [claims.feed(line, OutputStream.STDOUT, True, n) for n, line in enumerate(lines)]
     assert points == [
         Point(0, 0, 10.9, None, 0),
         Point(128, 7000, None, None, 1),
@@ -123,8 +123,8 @@ PIECES = st.lists(
 def test_reading_a_stored_run_gives_the_live_claims(
     tmp_path_factory: pytest.TempPathFactory, pieces: list[tuple[bytes, str, int]], grammar: Grammar
 ) -> None:
-    streams = {"o": Stream.STDOUT, "e": Stream.STDERR}
-    live = Claims(grammar)
+    streams = {"o": OutputStream.STDOUT, "e": OutputStream.STDERR}
+    live = ClaimReader(grammar)
     claims = [live.feed(p, streams[s], bool(w), 10 * n) for n, (p, s, w) in enumerate(pieces)]
     log, stamps = written(tmp_path_factory.mktemp("run"), pieces)
     assert read_run(log, stamps, grammar) == tuple(c for c in claims if c is not None)

@@ -8,35 +8,35 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kit.audit.baseline import Course
+from kit.audit.baseline import RunTimings
 from kit.core.digest import tree_digest
 from kit.core.errors import PrerequisiteError, RunError, UsageError
-from kit.evaluate.audits import Wanted
-from kit.evaluate.conduct import Listener, Outcome, conduct
-from kit.evaluate.plan import Plan, draft
+from kit.evaluate.audits import AuditSelection
+from kit.evaluate.plan import RunPlan, draft
 from kit.evaluate.prepare import Prepared, looked_again, prepared
 from kit.evaluate.request import Places, Request
+from kit.evaluate.run import Evaluation, Listener, run_prepared
 from kit.result.keys import load_or_create
 from kit.result.predicate import Series
 from kit.sandbox.folder import new_run_id
-from kit.series.record import Arm, Rule, SeriesPlan, Slot, close, new_series_id, now, opened
+from kit.series.record import Arm, SeriesPlan, Slot, StopRule, close, new_series_id, now, opened
 from kit.values.run_result import RunStatus
 
 MAX_RUNS = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class SeriesRequest:
     """How long a series is to be."""
 
     runs: int
     """Of each arm."""
     interleave: bool = False
     """Run start and target record too, in turn."""
-    rule: Rule = Rule.ALL_RUNS
+    rule: StopRule = StopRule.ALL_RUNS
 
 
-def plans(request: Request, asked: Asked, places: Places) -> dict[Arm, Plan]:
+def plans(request: Request, asked: SeriesRequest, places: Places) -> dict[Arm, RunPlan]:
     """
     Work out every arm. Fetches and starts nothing.
 
@@ -60,21 +60,21 @@ def plans(request: Request, asked: Asked, places: Places) -> dict[Arm, Plan]:
     return found
 
 
-def order(asked: Asked) -> tuple[Arm, ...]:
+def order(asked: SeriesRequest) -> tuple[Arm, ...]:
     """Return the arms in the order of the runs; every round begins with another arm, against drift."""
     arms = (Arm.START, Arm.TARGET, Arm.CANDIDATE) if asked.interleave else (Arm.CANDIDATE,)
     rounds = ((*arms[i % len(arms) :], *arms[: i % len(arms)]) for i in range(asked.runs))
     return tuple(arm for one in rounds for arm in one)
 
 
-def conduct_series(
-    found: dict[Arm, Plan],
-    asked: Asked,
+def run_series(
+    found: dict[Arm, RunPlan],
+    asked: SeriesRequest,
     places: Places,
-    listen: Callable[[Plan], Listener],
-    wanted: Wanted | None,
+    listen: Callable[[RunPlan], Listener],
+    wanted: AuditSelection | None,
     planned: Callable[[SeriesPlan], None] = lambda plan: None,
-    ended: Callable[[Slot, Outcome | None], None] = lambda slot, outcome: None,
+    ended: Callable[[Slot, Evaluation | None], None] = lambda slot, outcome: None,
 ) -> Path:
     """
     Run a series and return its signed record.
@@ -99,7 +99,7 @@ def conduct_series(
     return record
 
 
-def _reserve(ready: dict[Arm, Prepared], asked: Asked) -> SeriesPlan:
+def _reserve(ready: dict[Arm, Prepared], asked: SeriesRequest) -> SeriesPlan:
     candidate = ready[Arm.CANDIDATE].plan
     slots = tuple(
         Slot(
@@ -119,26 +119,26 @@ def _run_all(
     plan: SeriesPlan,
     series: Series,
     places: Places,
-    listen: Callable[[Plan], Listener],
-    wanted: Wanted | None,
-    ended: Callable[[Slot, Outcome | None], None],
+    listen: Callable[[RunPlan], Listener],
+    wanted: AuditSelection | None,
+    ended: Callable[[Slot, Evaluation | None], None],
 ) -> str:
     """Return why the series ended."""
-    start: Course | None = None
+    start: RunTimings | None = None
     for slot in plan.slots:
         base = looked_again(ready[slot.arm], places)
         spec = replace(base.spec, run_id=slot.run_id)
         mine = replace(base, spec=spec, nonce=slot.nonce, series=series)
-        outcome: Outcome | None = None
+        outcome: Evaluation | None = None
         with contextlib.suppress(RunError, PrerequisiteError):  # its record says `lost`, and why
-            audits, beside = (wanted, start) if slot.arm is Arm.CANDIDATE else (None, None)
-            outcome = conduct(mine, places, listen(base.plan), audits, beside)
+            audits, timings = (wanted, start) if slot.arm is Arm.CANDIDATE else (None, None)
+            outcome = run_prepared(mine, places, listen(base.plan), audits, timings)
         if slot.arm is Arm.START and outcome and outcome.predicate.run.status is RunStatus.COMPLETED:
             start = outcome.course
         ended(slot, outcome)
         status = outcome.predicate.run.status if outcome else RunStatus.LOST
         if status is RunStatus.CANCELLED:
             return f"cancelled in run {slot.run_id}"
-        if plan.rule is Rule.FIRST_FAILURE and status is not RunStatus.COMPLETED:
+        if plan.rule is StopRule.FIRST_FAILURE and status is not RunStatus.COMPLETED:
             return f"the rule: run {slot.run_id} was {status}"
     return "all runs were made"

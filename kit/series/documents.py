@@ -11,12 +11,12 @@ from kit.core.digest import Sha256, sha256_file
 from kit.core.errors import DigestMismatch, PrerequisiteError
 from kit.result.keys import Trusted
 from kit.result.predicate import Profile
-from kit.result.verify import Verified
+from kit.result.verify import VerifiedBundle
 from kit.series.record import PLAN, RECORD, Arm, Ended, SeriesPlan, Slot, read
 
 
 @dataclass(frozen=True, slots=True)
-class Papers:
+class SignedDocuments:
     """A verified plan and, once the series has ended, the record that belongs to it."""
 
     plan: SeriesPlan
@@ -35,7 +35,7 @@ class Papers:
         return {slot.run_id: slot for slot in self.plan.slots}
 
 
-def read_papers(where: Path, trusted: Trusted, unfinished: bool = False) -> Papers:
+def read_papers(where: Path, trusted: Trusted, unfinished: bool = False) -> SignedDocuments:
     """
     Verify the documents in a series' folder; the runs are not looked at.
 
@@ -45,7 +45,7 @@ def read_papers(where: Path, trusted: Trusted, unfinished: bool = False) -> Pape
     planned, _, known = read(where / PLAN, trusted)
     plan_sha256 = sha256_file(where / PLAN)
     if unfinished and not (where / RECORD).exists():
-        return Papers(planned.plan, plan_sha256, None, {}, known)
+        return SignedDocuments(planned.plan, plan_sha256, None, {}, known)
     if not (where / RECORD).exists():
         raise PrerequisiteError(
             f"{where.name} has not ended", f"if its kit died: speedrun doctor --fix --out {where.parent}"
@@ -57,7 +57,7 @@ def read_papers(where: Path, trusted: Trusted, unfinished: bool = False) -> Pape
     reserved = sorted(slot.run_id for slot in body.plan.slots)
     if sorted([*bundles, *ended.not_started]) != reserved or len(set(reserved)) != len(reserved):
         raise DigestMismatch(f"{where / RECORD} does not account for every reserved run")
-    return Papers(body.plan, plan_sha256, ended, bundles, known and known_too)
+    return SignedDocuments(body.plan, plan_sha256, ended, bundles, known and known_too)
 
 
 def other_scripts(plan: SeriesPlan, records: Path) -> Iterator[str]:
@@ -77,7 +77,7 @@ def other_scripts(plan: SeriesPlan, records: Path) -> Iterator[str]:
             yield f"{slot.run_id} is not the {slot.arm} record's own script, or that of another kit's version"
 
 
-def differences(papers: Papers, found: Verified, bundle_sha256: Sha256) -> Iterator[str]:
+def differences(papers: SignedDocuments, found: VerifiedBundle, bundle_sha256: Sha256) -> Iterator[str]:
     """Yield why a verified run is not the one of its id that the series reserved and bound."""
     p = found.predicate
     slot = papers.slots.get(p.run.id)

@@ -11,13 +11,13 @@ from pathlib import Path
 from kit.core.errors import KitError, UsageError
 from kit.core.store import Fetcher, Progress, Store, no_progress
 from kit.core.version import Version
-from kit.diagnose.imagetest.judge import Check, ending, expected, isolation, judge
-from kit.diagnose.imagetest.report import Outcome, last_words, read_report
+from kit.diagnose.imagetest.judge import SelfTestCheck, ending, expected, isolation, judge
+from kit.diagnose.imagetest.report import SelfTestOutcome, last_words, read_report
 from kit.evaluate.gpus import cuda_of
 from kit.evaluate.plan import CACHES, full_limits, search_path
 from kit.evaluate.prepare import bring_image, gpu_variables
 from kit.gpu.nvml import Nvml
-from kit.gpu.preflight import NO_GPUS, Preflight, Sources, Wanted, preflight
+from kit.gpu.preflight import NO_GPUS, GpuRequirements, Preflight, Sources, preflight
 from kit.gpu.release import await_release, proved
 from kit.image.build import Layout
 from kit.image.lock import read_lock
@@ -25,8 +25,8 @@ from kit.image.spec import read_spec
 from kit.sandbox.folder import new_run_id
 from kit.sandbox.isolation_probe import Probe, probe
 from kit.sandbox.runtime.port import Enforcement, Guest, Runtime
-from kit.sandbox.supervise import Watch, supervise
-from kit.sandbox.watchdog import watched
+from kit.sandbox.supervise import RunCallbacks, supervise
+from kit.sandbox.watchdog import watchdog
 from kit.values.deadlines import Deadlines
 from kit.values.log import Grammar
 from kit.values.run_result import RunResult, RunStatus
@@ -42,7 +42,7 @@ STAMPS = "stamps"
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
+class SelfTestContext:
     """Where a self-test finds images and GPUs, and whom it tells about long work."""
 
     images: Path
@@ -61,13 +61,13 @@ class Tested:
     gpus: int
     seconds: float
     """From the start of the guest to its end, host monotonic clock."""
-    checks: tuple[Check, ...]
+    checks: tuple[SelfTestCheck, ...]
     cancelled: bool
 
     @property
     def passed(self) -> bool:
         """Tell whether no check failed."""
-        return all(check.outcome is not Outcome.FAILED for check in self.checks)
+        return all(check.outcome is not SelfTestOutcome.FAILED for check in self.checks)
 
     def document(self) -> dict[str, object]:
         """Return it as JSON."""
@@ -91,7 +91,7 @@ class Tested:
 def selftest(
     era: str,
     runtime: Runtime,
-    bench: Bench,
+    bench: SelfTestContext,
     gpus: int | None = None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Tested:
@@ -157,9 +157,9 @@ def _run(
         started.append(runtime.start(spec, scratch))
         return started[0]
 
-    with watched(runtime.reaper(spec.run_id)):
+    with watchdog(runtime.reaper(spec.run_id)):
         found = probe(runtime, spec, PYTHON, scratch)
-        watch = Watch(cancelled=cancelled)
+        watch = RunCallbacks(cancelled=cancelled)
         result = supervise(spec, start, scratch / LOG, scratch / STAMPS, Grammar.STEP, watch)
     return found, result, started[0].enforcement
 
@@ -183,7 +183,7 @@ def choose_gpus(
     if count == 0:
         return NO_GPUS, "this machine has no NVIDIA GPU"
     toolkit = runtime is RuntimeName.DOCKER
-    ready = preflight(Wanted(count, "pass a smaller --gpus", cuda, toolkit), sources)
+    ready = preflight(GpuRequirements(count, "pass a smaller --gpus", cuda, toolkit), sources)
     if wanted is not None:
         ready.require()
     if ready.refusals:

@@ -11,12 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kit.audit.baseline import Course
+from kit.audit.baseline import RunTimings
 from kit.core.digest import Sha256, tree_digest
 from kit.core.errors import KitError, RunError, UsageError
 from kit.evaluate import reruns
-from kit.evaluate.audits import Wanted, at_rest, start_script
-from kit.evaluate.compose import NOTHING_SEEN, Seen, compose
+from kit.evaluate.audits import AuditSelection, start_script, static_findings
+from kit.evaluate.compose import NOTHING_SEEN, HostObservations, compose
 from kit.evaluate.prepare import Prepared
 from kit.evaluate.recovery import lost_result, mark_lost, sign
 from kit.evaluate.request import Places
@@ -28,16 +28,16 @@ from kit.sandbox.folder import RunFolder, reserve
 from kit.sandbox.isolation_probe import Probe, ProbeCheck, probe
 from kit.sandbox.runtime.port import Guest
 from kit.sandbox.speed_probe import Speed, measure
-from kit.sandbox.supervise import Watch, supervise
-from kit.sandbox.watchdog import watched
+from kit.sandbox.supervise import RunCallbacks, supervise
+from kit.sandbox.watchdog import watchdog
 from kit.values.run_result import RunResult
 
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """Who is told what, beside the run's own `Watch`."""
+    """Who is told what, beside the run's own `RunCallbacks`."""
 
-    watch: Watch = field(default_factory=Watch)
+    watch: RunCallbacks = field(default_factory=RunCallbacks)
     reserved: Callable[[RunFolder], None] = lambda folder: None
     probed: Callable[[Probe], None] = lambda probe: None
     measured: Callable[[Speed], None] = lambda speed: None
@@ -47,33 +47,33 @@ class Listener:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Evaluation:
     """What came of an evaluation."""
 
     predicate: Predicate
     bundle: Path
-    course: Course
+    course: RunTimings
     """How it went, for a run that is compared with it."""
 
 
-def conduct(
+def run_prepared(
     ready: Prepared,
     places: Places,
     listener: Listener,
-    wanted: Wanted | None = None,
-    beside: Course | None = None,
-) -> Outcome:
+    wanted: AuditSelection | None = None,
+    reference_timings: RunTimings | None = None,
+) -> Evaluation:
     """
     Run what was prepared, make the audits that are wanted, and return the signed record.
 
-    `beside` is how the start script went on this machine, where somebody ran it anyway: the run is compared
-    with that, unless an audit runs the start script itself.
+    `reference_timings`: how the start script ran on this machine, where a series ran it anyway. The run is
+    compared with it, unless an audit runs the start script itself.
 
     A guest that fails is an outcome. Raises `RunError` if the kit or the engine failed, `PrerequisiteError`
     if the prepared GPUs are not fit; the record then says `lost` and why. Raises `UsageError` for audits in
     a runtime that contains nothing.
     """
-    wanted = wanted or Wanted()
+    wanted = wanted or AuditSelection()
     if wanted.audits and not ready.plan.runtime.contains:
         raise UsageError("audits by further runs need a runtime that contains the guest", "leave --audit out")
     start = start_script(ready.plan, places)
@@ -86,10 +86,17 @@ def conduct(
         listener.reserved(folder)
         try:
             result, seen = _run(ready, places, folder, listener)
-            bench = reruns.Bench(
-                ready, places, folder, wanted, start, beside, listener.watch.cancelled, listener.rerunning
+            bench = reruns.RerunContext(
+                ready,
+                places,
+                folder,
+                wanted,
+                start,
+                reference_timings,
+                listener.watch.cancelled,
+                listener.rerunning,
             )
-            findings = (*at_rest(ready, folder, result, start), *reruns.audit(bench, result))
+            findings = (*static_findings(ready, folder, result, start), *reruns.audit(bench, result))
         except BaseException as e:
             reason = e.message if isinstance(e, KitError) else f"the kit failed: {type(e).__name__}: {e}"
             mark_lost(folder, signer, reason)
@@ -97,7 +104,7 @@ def conduct(
         predicate = compose(ready, places, result, seen, findings)
         subjects = Subjects(submission, result.log_sha256, result.stamps_sha256)
         sign(folder, signer, statement(predicate, subjects))
-    return Outcome(predicate, folder.result, reruns.course(result, bench.points()))
+    return Evaluation(predicate, folder.result, reruns.course(result, bench.points()))
 
 
 def _statement(ready: Prepared, places: Places, result: RunResult, submission: Sha256) -> bytes:
@@ -105,12 +112,14 @@ def _statement(ready: Prepared, places: Places, result: RunResult, submission: S
     return statement(predicate, Subjects(submission, result.log_sha256, result.stamps_sha256))
 
 
-def _run(ready: Prepared, places: Places, folder: RunFolder, listener: Listener) -> tuple[RunResult, Seen]:
+def _run(
+    ready: Prepared, places: Places, folder: RunFolder, listener: Listener
+) -> tuple[RunResult, HostObservations]:
     runtime = ready.plan.runtime
     ready.preflight.require()
     checks: tuple[ProbeCheck, ...] = ()
     started: list[Guest] = []
-    with watched(runtime.reaper(ready.spec.run_id)):
+    with watchdog(runtime.reaper(ready.spec.run_id)):
         if runtime.contains:
             found = probe(runtime, ready.spec, ready.plan.python, folder.scratch)
             listener.probed(found)
@@ -130,7 +139,7 @@ def _run(ready: Prepared, places: Places, folder: RunFolder, listener: Listener)
         result = supervise(ready.spec, start, folder.log, folder.stamps, ready.plan.grammar, listener.watch)
         if ready.preflight.gpus:
             result = proved(result, await_release(ready.preflight.gpus, places.gpus.nvml))
-    return result, Seen(checks, started[0].enforcement, speed)
+    return result, HostObservations(checks, started[0].enforcement, speed)
 
 
 def _speed(ready: Prepared, places: Places, folder: RunFolder, listener: Listener) -> Speed | None:
