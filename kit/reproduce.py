@@ -26,9 +26,10 @@ from kit.evaluate.run import Evaluation, Listener, run_prepared
 from kit.image.build import Layout, adopt, ensure_layout
 from kit.result.appraisal.agreement import Comparison, compare, tolerance
 from kit.result.keys import Trusted
-from kit.result.predicate import Predicate, Profile, Reproduces
+from kit.result.predicate import Predicate, Reproduces
 from kit.result.statement import SUBMISSION
 from kit.result.verify import VerifiedBundle, open_bundle
+from kit.values.profile import Profile
 from kit.values.run_spec import RuntimeName
 
 

@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from kit.gpu.nvml import Driver
-from kit.gpu.preflight import RECORD_GPUS
 from kit.sandbox import processes
+from kit.values.hardware import RECORD_GPUS
 
 SCALES = (3, 21)
 """Records whose batch follows the number of GPUs."""

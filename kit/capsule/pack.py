@@ -20,11 +20,12 @@ from kit.image.build import Layout, ensure_layout
 from kit.image.oci import blob_path, docker_manifest, read_manifest
 from kit.result import folder
 from kit.result.keys import Trusted
-from kit.result.predicate import Predicate, Profile
+from kit.result.predicate import Predicate
 from kit.result.signed import find_key
 from kit.result.statement import LOG, STAMPS, SUBMISSION
 from kit.result.verify import VerifiedBundle, open_bundle
 from kit.sandbox.runtime import oci
+from kit.values.profile import Profile
 from kit.values.run_spec import Mount, RunSpec
 
 ERA_FILES = ("digest", "image.toml", "lock.json")

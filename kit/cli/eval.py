@@ -157,7 +157,7 @@ def _asked(options: dict[str, Any]) -> SeriesRequest:
 
 def _request(options: dict[str, Any]) -> Request:
     from kit.evaluate.request import Overrides, Request
-    from kit.result.predicate import Profile
+    from kit.values.profile import Profile
     from kit.values.run_spec import RuntimeName
 
     found = shutil.which("python3")

@@ -41,7 +41,7 @@ def test(era: str, runtime: str, gpus: int | None, as_json: bool, store: Path, m
     from kit.evaluate.request import Request
     from kit.evaluate.runtimes import choose
     from kit.image.fetch import default_fetchers
-    from kit.result.predicate import Profile
+    from kit.values.profile import Profile
     from kit.values.run_spec import RuntimeName
 
     wanted = None if runtime == "auto" else RuntimeName(runtime)

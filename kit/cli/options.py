@@ -75,7 +75,7 @@ def gpu_sources() -> Sources:
     """
     Return whom to ask for this machine's GPUs: the driver, for those of `$CUDA_VISIBLE_DEVICES` if set.
 
-    What the environment sets of `kit.gpu.links.SETTINGS` goes along.
+    What the environment sets of `kit.values.hardware.LINK_VARIABLES` goes along.
     """
     from kit.gpu.links import settings_in
     from kit.gpu.nvml import Driver, Visible

@@ -6,12 +6,13 @@ import subprocess
 from pathlib import Path
 
 from kit import __version__
-from kit.result.predicate import Kit
+from kit.core.facts import PACKAGE
+from kit.values.software import Kit
 
 
 def this_kit() -> Kit:
     """Return the running kit; the commit is None outside a checkout and where files differ from it."""
-    root = Path(__file__).resolve().parent.parent.parent
+    root = PACKAGE.parent
     if not (root / ".git").exists():
         return Kit(__version__, None)
     commit = _git(root, "rev-parse", "HEAD")

@@ -1,10 +1,18 @@
-"""Where the project's facts are: the folders `images/`, `records/` and `hints/`. Reads none of them."""
+"""Where the files beside the code are: directories of facts, and the scripts of guests. Reads none of them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from kit.core.errors import PrerequisiteError
+
+PACKAGE = Path(__file__).resolve().parents[1]
+"""The directory of the package `kit`."""
+
+
+def guest_file(name: str) -> Path:
+    """Return the path of a file in `kit/guest`, for example `isolation.py`."""
+    return PACKAGE / "guest" / name
 
 
 def facts_root() -> Path:
@@ -13,8 +21,7 @@ def facts_root() -> Path:
 
     In a checkout it is the folder beside the package; in an installed wheel it is `kit/_facts`.
     """
-    package = Path(__file__).resolve().parent.parent
-    for root in (package.parent, package / "_facts"):
+    for root in (PACKAGE.parent, PACKAGE / "_facts"):
         if (root / "records").is_dir() and (root / "images").is_dir():
             return root
     raise PrerequisiteError(

@@ -23,9 +23,9 @@ from kit.data.canary_streams import VOCABULARY
 from kit.evaluate.plan import REFERENCE, RunPlan
 from kit.evaluate.prepare import Prepared, script_sources
 from kit.evaluate.request import Places
-from kit.result.predicate import Profile
 from kit.sandbox.folder import RunFolder
 from kit.values.log import read_run
+from kit.values.profile import Profile
 from kit.values.run_result import Point, RunResult
 
 

@@ -12,7 +12,7 @@ from kit.evaluate.request import Places
 from kit.gpu import machine
 from kit.gpu.preflight import LINKS, MODEL, Preflight
 from kit.result.appraisal.verdict import judge, ranking_blockers
-from kit.result.compose import Reserved, claims_of, observations_of, run_of, runtime_of
+from kit.result.derive import claims_of, observations_of
 from kit.result.predicate import (
     Audit,
     AuditCheck,
@@ -27,6 +27,7 @@ from kit.result.predicate import (
     Manifest,
     Outcome,
     Predicate,
+    Run,
     RuntimeInfo,
     Score,
     Severity,
@@ -34,9 +35,11 @@ from kit.result.predicate import (
     Verdict,
 )
 from kit.sandbox.isolation_probe import ProbeCheck
-from kit.sandbox.runtime.port import Enforcement
 from kit.sandbox.speed_probe import Speed
-from kit.values.run_result import RunResult
+from kit.values.profile import Profile
+from kit.values.run_result import Enforcement, RunResult
+from kit.values.run_spec import RunSpec
+from kit.values.software import Kit
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,49 @@ class HostObservations:
 
 
 NOTHING_SEEN = HostObservations()
+
+
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    """What was fixed before the run started, beside its RunSpec."""
+
+    nonce: str
+    profile: Profile
+    kit: Kit
+
+
+def run_of(spec: RunSpec, result: RunResult, reserved: Reserved) -> Run:
+    """Return what was started and how it ended. The environment's values are published as they are."""
+    return Run(
+        id=spec.run_id,
+        nonce=reserved.nonce,
+        profile=reserved.profile,
+        status=result.status,
+        reason=prose(result.reason),
+        ended_in=result.ended_in,
+        clock=result.clock,
+        exit_code=result.exit_code,
+        started_at=result.started_at,
+        argv=spec.argv,
+        env=pairs(dict(spec.env)),
+        world_size=spec.world_size,
+        gpus=spec.gpus,
+        deadlines=spec.deadlines,
+        limits=spec.limits,
+        untimed_steps=spec.untimed_steps,
+        kit=reserved.kit,
+    )
+
+
+def runtime_of(enforcement: Enforcement) -> RuntimeInfo:
+    """Return how the guest was really held."""
+    return RuntimeInfo(
+        name=enforcement.runtime,
+        version=enforcement.version,
+        contains=enforcement.contains,
+        config_sha256=enforcement.config_sha256,
+        not_enforced=enforcement.not_enforced,
+    )
 
 
 def compose(

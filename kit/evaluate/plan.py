@@ -10,27 +10,28 @@ from __future__ import annotations
 import os
 import socket
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import assert_never
 
 from kit.benchmark import records
 from kit.benchmark.records import Record
 from kit.benchmark.submission import ENTRY, Submission, load_submission
 from kit.core.errors import PrerequisiteError, UsageError
+from kit.core.facts import guest_file
 from kit.data.synth import SmokeSpec, load_smoke
 from kit.evaluate import runtimes as engines
 from kit.evaluate.request import HOST_IMAGE, Places, Request
 from kit.evaluate.worldsize import world_size_blockers
 from kit.gpu import machine
-from kit.gpu.preflight import RECORD_GPUS
-from kit.result.predicate import Profile
 from kit.sandbox.runtime.hostimage import interpreter
 from kit.sandbox.runtime.port import Runtime
 from kit.values.deadlines import Deadlines
+from kit.values.hardware import RECORD_GPUS
 from kit.values.log import Grammar
+from kit.values.profile import Profile
 from kit.values.run_spec import GIB, WORKSPACE, Limits, RuntimeName
 
-REFERENCE = Path(__file__).resolve().parent.parent / "guest" / "train_reference.py"
+REFERENCE = guest_file("train_reference.py")
 SITE = REFERENCE.parent / "site"
 """What makes Python write whole lines: a part of every image, mounted where there is none."""
 HOST_SITE = PurePosixPath("/input/site")

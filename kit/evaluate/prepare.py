@@ -22,11 +22,12 @@ from kit.gpu.preflight import Preflight
 from kit.image.build import Layout, ensure_layout
 from kit.image.engine import ensure_loaded
 from kit.image.rootfs import ensure_rootfs
-from kit.result.predicate import Data, Image, InputFile, Profile, Reproduces, Series
+from kit.result.predicate import Data, Image, InputFile, Reproduces, Series
 from kit.sandbox.folder import new_run_id
 from kit.sandbox.runtime.docker import Docker
 from kit.sandbox.runtime.port import Runtime
 from kit.values.fidelity import Fidelity
+from kit.values.profile import Profile
 from kit.values.run_spec import GpuDevice, ImageRef, Mount, RunSpec, RuntimeName
 
 

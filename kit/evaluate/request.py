@@ -8,10 +8,11 @@ from pathlib import Path
 
 from kit.core.store import Fetcher, Progress, Store, no_progress
 from kit.gpu.preflight import Sources
-from kit.result.predicate import Kit, Profile
 from kit.sandbox.engine import DEFAULT_ENGINE
 from kit.values.deadlines import Deadlines
+from kit.values.profile import Profile
 from kit.values.run_spec import RuntimeName
+from kit.values.software import Kit
 
 HOST_IMAGE = "host"
 """The value of `--image` that means the machine's own files."""

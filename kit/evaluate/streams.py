@@ -17,7 +17,7 @@ from kit.data.canary_streams import DrawnStream
 from kit.data.shard import HEADER_BYTES, TOKEN_BYTES, read_tokens, write_shard
 from kit.evaluate.plan import REFERENCE
 from kit.evaluate.prepare import Prepared
-from kit.result.predicate import Profile
+from kit.values.profile import Profile
 from kit.values.run_result import RunResult, RunStatus
 from kit.values.run_spec import RunSpec
 

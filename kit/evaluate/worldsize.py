@@ -6,7 +6,7 @@ from typing import assert_never
 
 from kit.benchmark.records import Record, WorldSize
 from kit.core.errors import UsageError
-from kit.gpu.preflight import RECORD_GPUS
+from kit.values.hardware import RECORD_GPUS
 
 POSSIBLE = (1, 2, 4, 8)
 

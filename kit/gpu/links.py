@@ -12,33 +12,15 @@ import re
 from collections.abc import Mapping
 
 from kit.core.errors import UsageError
+from kit.values.hardware import LINK_VARIABLES, LinkSettings
 
-SETTINGS = (
-    "NCCL_NVLS_ENABLE",
-    "NCCL_P2P_DISABLE",
-    "NCCL_SHM_DISABLE",
-    "NVSHMEM_DISABLE_NVLS",
-    "TORCH_SYMM_MEM_DISABLE_MULTICAST",
-)
-"""
-Those alone: each can only take a link away. See:
-https://docs.nvidia.com/deeplearning/nccl/user-guide/docs/env.html
-"""
 VALUE = re.compile(r"[0-9A-Za-z_]{1,16}", re.ASCII)
 
-Settings = tuple[tuple[str, str], ...]
-"""(name, value), sorted by name."""
 
-
-def settings_in(env: Mapping[str, str]) -> Settings:
-    """Return those of `SETTINGS` that are in `env`. Raises `UsageError` for a value that none of them has."""
-    found = tuple((name, env[name]) for name in SETTINGS if name in env)
+def settings_in(env: Mapping[str, str]) -> LinkSettings:
+    """Return the `LINK_VARIABLES` in `env`. Raises `UsageError` for a value that none of them can have."""
+    found = tuple((name, env[name]) for name in LINK_VARIABLES if name in env)
     for name, value in found:
         if not VALUE.fullmatch(value):
             raise UsageError(f"{name}={value[:64]!r} is no setting of a link", f"unset {name}, or: {name}=0")
     return found
-
-
-def format_settings(settings: Settings) -> str:
-    """Say them as a shell would."""
-    return " ".join(f"{name}={value}" for name, value in settings)

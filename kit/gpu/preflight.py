@@ -14,16 +14,12 @@ from enum import StrEnum
 from kit.core import version
 from kit.core.errors import KitError, PrerequisiteError
 from kit.core.version import Version
-from kit.gpu import cuda, driver, links, toolkit
+from kit.gpu import cuda, driver, toolkit
 from kit.gpu.driver import DriverFiles
-from kit.gpu.links import Settings
 from kit.gpu.nvml import NOTHING, Driver, DriverGpu, Fabric, Inventory, Nvml
+from kit.values.hardware import RECORD_MODELS, LinkSettings, format_settings
 from kit.values.run_spec import GIB
 
-RECORD_GPUS = 8
-"""Every record was set on so many."""
-RECORD_MODELS = ("NVIDIA H100 80GB HBM3", "NVIDIA H200")
-"""As nvidia-smi names the boards that records were set and re-timed on. Those for PCIe slots are slower."""
 MODEL = "model"
 """Id of the finding about the model, which a result shows by itself."""
 LINKS = "links"
@@ -72,7 +68,7 @@ class Sources:
     files: Callable[[tuple[int, ...]], DriverFiles] = driver.find
     """Finds the driver's files, for the minor numbers of the GPUs."""
     toolkit: Callable[[], Version | None] = toolkit.installed
-    settings: Settings = ()
+    settings: LinkSettings = ()
     """What the machine's owner set for the links between its GPUs."""
 
 
@@ -84,7 +80,7 @@ class Preflight:
     gpus: tuple[DriverGpu, ...] = ()
     """The ones that the run gets, in the order of its ranks."""
     driver: str | None = None
-    settings: Settings = ()
+    settings: LinkSettings = ()
     """Of the links between them; the guest gets them, too."""
 
     @property
@@ -133,7 +129,7 @@ def preflight(wanted: GpuRequirements, sources: Sources) -> Preflight:
     if wanted.toolkit:
         found.append(_toolkit(sources.toolkit()))
     if sources.settings:
-        told = f"this machine's own {links.format_settings(sources.settings)} are passed on to the guest"
+        told = f"this machine's own {format_settings(sources.settings)} are passed on to the guest"
         found.append(GpuFinding(LINKS, Level.WARNING, told))
     return Preflight(tuple(found), chosen, seen.driver, sources.settings)
 

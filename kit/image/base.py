@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
+from kit.core.facts import guest_file
 from kit.image.entry import MERGED, ArchiveEntry, folder, link, literal
 
 GUEST_UID = 65532
@@ -36,7 +35,7 @@ shadow: files
 hosts: files
 """
 
-_SITECUSTOMIZE = Path(__file__).resolve().parent.parent / "guest" / "site" / "sitecustomize.py"
+_SITECUSTOMIZE = guest_file("site/sitecustomize.py")
 """Python runs it at its start. Its bytes are part of every image."""
 
 

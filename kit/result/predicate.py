@@ -18,16 +18,10 @@ from kit.core.digest import Sha256
 from kit.values.deadlines import Deadlines
 from kit.values.fidelity import Fidelity
 from kit.values.log import Grammar
+from kit.values.profile import Profile
 from kit.values.run_result import PhaseTime, RunStatus, Teardown, Usage
 from kit.values.run_spec import Limits, Phase, RuntimeName
-
-
-class Profile(StrEnum):
-    """How much of the real task was run."""
-
-    FULL = "full"
-    SMOKE = "smoke"
-    """CPU and synthetic data; never ranked."""
+from kit.values.software import Kit
 
 
 class Isolation(StrEnum):
@@ -45,15 +39,6 @@ class Verdict(StrEnum):
     MISSED = "missed"
     FAILED = "failed"
     REFUSED = "refused"
-
-
-@dataclass(frozen=True, slots=True)
-class Kit:
-    """The software that made the result."""
-
-    version: str
-    commit: str | None
-    """40 hexadecimal digits if it ran from a checkout."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +213,7 @@ class ValPoint:
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What the guest said; `kit.result.compose.claims_of` derives it from the points of the log."""
+    """What the guest said; `kit.result.derive.claims_of` derives it from the points of the log."""
 
     grammar: Grammar
     """How the guest's lines were read."""
@@ -238,7 +223,7 @@ class Claims:
     final_val_loss: float | None
     train_time_ms: int | None
     val_points: tuple[ValPoint, ...]
-    """At most `kit.result.compose.MAX_VAL_POINTS`: the first ones and the last one."""
+    """At most `kit.result.derive.MAX_VAL_POINTS`: the first ones and the last one."""
     val_points_printed: int
 
 

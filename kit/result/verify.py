@@ -25,7 +25,7 @@ from pathlib import Path
 from kit.core.digest import Sha256
 from kit.core.errors import DigestMismatch, IntegrityError, SchemaError, SignatureError
 from kit.core.schema import validate
-from kit.result import compose, dsse, folder, intoto, signed
+from kit.result import derive, dsse, folder, intoto, signed
 from kit.result.appraisal import verdict
 from kit.result.keys import Trusted
 from kit.result.predicate import Predicate
@@ -140,9 +140,9 @@ def _compare_log(where: Path, statement: Statement) -> None:
     if predicate.run.status is RunStatus.LOST:
         return
     points = read_run(where / LOG, where / STAMPS, predicate.claims.grammar)
-    if compose.claims_of(points, predicate.claims.grammar) != predicate.claims:
+    if derive.claims_of(points, predicate.claims.grammar) != predicate.claims:
         raise SchemaError(f"the claims are not those that {LOG} holds")
-    if compose.host_ms_of(points) != predicate.observations.val_point_host_ms:
+    if derive.host_ms_of(points) != predicate.observations.val_point_host_ms:
         raise SchemaError(f"the host's stamps of the validation points are not those that {STAMPS} holds")
     if (where / LOG).stat().st_size != predicate.observations.output_bytes:
         raise SchemaError(f"{LOG} has not as many bytes as were counted")

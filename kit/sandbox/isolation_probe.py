@@ -8,15 +8,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from kit.core.errors import RunError, SchemaError
+from kit.core.facts import guest_file
 from kit.core.schema import parse_json
-from kit.sandbox.runtime.port import Enforcement, Guest, Runtime
+from kit.sandbox.runtime.port import Guest, Runtime
 from kit.sandbox.supervise import RunCallbacks, supervise
 from kit.values.deadlines import Deadlines
 from kit.values.log import Grammar, read_pieces
-from kit.values.run_result import OutputStream, RunStatus
+from kit.values.run_result import Enforcement, OutputStream, RunStatus
 from kit.values.run_spec import Mount, RunSpec
 
-SCRIPT = Path(__file__).resolve().parent.parent / "guest" / "isolation.py"
+SCRIPT = guest_file("isolation.py")
 TARGET = PurePosixPath("/input/isolation.py")
 HINT = "see: speedrun doctor"
 DEADLINES = Deadlines(start_s=30, warmup_s=30, stall_s=30, teardown_s=30, total_s=30)

@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from kit.core.errors import KitError, SchemaError
+from kit.core.facts import guest_file
 from kit.core.schema import parse_json
 from kit.sandbox.runtime.port import Guest, Runtime
 from kit.sandbox.supervise import RunCallbacks, supervise
@@ -22,7 +23,7 @@ from kit.values.log import Grammar, read_pieces
 from kit.values.run_result import OutputStream, RunStatus
 from kit.values.run_spec import MIB, Mount, RunSpec
 
-SCRIPT = Path(__file__).resolve().parent.parent / "guest" / "probe.py"
+SCRIPT = guest_file("probe.py")
 TARGET = PurePosixPath("/input/probe.py")
 WITHIN_S = 60.0
 """On eight GPUs it takes a third of that."""

@@ -17,8 +17,9 @@ from kit.result.appraisal.timing import time_of
 from kit.result.appraisal.trust import standing
 from kit.result.appraisal.verdict import has_loss
 from kit.result.keys import Trusted
-from kit.result.predicate import Predicate, Profile
+from kit.result.predicate import Predicate
 from kit.result.verify import VerifiedBundle, open_bundle
+from kit.values.profile import Profile
 
 FULL_ALONE = "score runs of the full profile"
 

@@ -10,9 +10,9 @@ from kit.benchmark.records import load, own_digest
 from kit.core.digest import Sha256, sha256_file
 from kit.core.errors import DigestMismatch, PrerequisiteError
 from kit.result.keys import Trusted
-from kit.result.predicate import Profile
 from kit.result.verify import VerifiedBundle
 from kit.series.record import PLAN, RECORD, Arm, Ended, SeriesPlan, Slot, read
+from kit.values.profile import Profile
 
 
 @dataclass(frozen=True, slots=True)

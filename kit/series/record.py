@@ -29,8 +29,8 @@ from kit.core.store import write_atomic
 from kit.result import dsse, folder
 from kit.result.intoto import typed, wrap
 from kit.result.keys import Signer, Trusted, seal
-from kit.result.predicate import Profile
 from kit.result.signed import find_key, read_file
+from kit.values.profile import Profile
 
 PREDICATE_TYPE = "urn:speedrun-kit:series:v1"
 SCHEMA = "series.v1"

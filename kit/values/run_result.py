@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from kit.core.digest import Sha256
-from kit.values.run_spec import Phase
+from kit.values.run_spec import Phase, RuntimeName
 
 
 class RunStatus(StrEnum):
@@ -67,6 +67,20 @@ class Usage:
     peak_memory: int | None = None
     """Bytes."""
     oom_kills: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Enforcement:
+    """What a started guest is really held to."""
+
+    runtime: RuntimeName
+    version: str
+    contains: bool
+    """Whether the guest is kept from the host. Ranking refuses results where this is false."""
+    config_sha256: Sha256 | None
+    """Digest of the engine's own configuration of this guest, where it has one."""
+    not_enforced: tuple[str, ...]
+    """Names of limits that this machine does not let the runtime enforce."""
 
 
 @dataclass(frozen=True, slots=True)

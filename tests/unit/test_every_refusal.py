@@ -36,11 +36,11 @@ from kit.image.lock import lock_path, read_lock
 from kit.image.spec import read_spec
 from kit.leaderboard.submit import entry
 from kit.result import folder, keys, signed, verify
-from kit.result.predicate import Profile
 from kit.sandbox.runtime import hostimage, runc
 from kit.score.rows import read_table
 from kit.series.run import SeriesRequest, plans
 from kit.values import log
+from kit.values.profile import Profile
 from kit.values.run_spec import ImageRef, RunSpec
 
 RECORDS = facts_root() / "records"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kit.core.errors import KitError, UsageError
+from kit.core.facts import guest_file
 from kit.core.store import Fetcher, Progress, Store, no_progress
 from kit.core.version import Version
 from kit.diagnose.imagetest.judge import SelfTestCheck, ending, expected, isolation, judge
@@ -24,15 +25,15 @@ from kit.image.lock import read_lock
 from kit.image.spec import read_spec
 from kit.sandbox.folder import new_run_id
 from kit.sandbox.isolation_probe import Probe, probe
-from kit.sandbox.runtime.port import Enforcement, Guest, Runtime
+from kit.sandbox.runtime.port import Guest, Runtime
 from kit.sandbox.supervise import RunCallbacks, supervise
 from kit.sandbox.watchdog import watchdog
 from kit.values.deadlines import Deadlines
 from kit.values.log import Grammar
-from kit.values.run_result import RunResult, RunStatus
+from kit.values.run_result import Enforcement, RunResult, RunStatus
 from kit.values.run_spec import GpuDevice, ImageRef, RunSpec, RuntimeName
 
-SCRIPT = Path(__file__).resolve().parents[2] / "guest" / "selftest.py"
+SCRIPT = guest_file("selftest.py")
 MOST_GPUS = 8
 NO_RECORD = 0
 TOTAL_S = 900.0

@@ -12,10 +12,11 @@ from enum import StrEnum
 from math import sqrt
 
 from kit.benchmark.records import Record
-from kit.gpu import links
 from kit.result.appraisal.timing import time_of
-from kit.result.predicate import Isolation, Predicate, Profile, Verdict
+from kit.result.predicate import Isolation, Predicate, Verdict
 from kit.result.statement import Statement
+from kit.values.hardware import LINK_VARIABLES
+from kit.values.profile import Profile
 from kit.values.run_result import RunStatus
 
 LOSS_SD_FULL = 0.0017
@@ -25,7 +26,7 @@ LOSS_SD_SMOKE = 0.0013
 TIME_SD_LEAST = 0.005
 """Share of the time; three runs of a record may agree better than that by chance."""
 SIGMAS = 3.0
-OF_THE_MACHINE = frozenset({"CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", *links.SETTINGS})
+OF_THE_MACHINE = frozenset({"CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", *LINK_VARIABLES})
 """Environment variables that name a machine's devices, or take links between them away."""
 
 

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 
 from kit.audit.baseline import WARMUP
 from kit.core.digest import tree_digest
-from kit.gpu import links
-from kit.gpu.preflight import RECORD_GPUS, RECORD_MODELS
-from kit.result.predicate import AuditCheck, Claims, Isolation, Outcome, Predicate, Profile, Severity, Verdict
+from kit.result.predicate import AuditCheck, Claims, Isolation, Outcome, Predicate, Severity, Verdict
+from kit.values.hardware import LINK_VARIABLES, RECORD_GPUS, RECORD_MODELS, format_settings
+from kit.values.profile import Profile
 from kit.values.run_result import RunStatus
 from kit.values.run_spec import Phase
 
@@ -82,9 +82,9 @@ def _gpus(p: Predicate) -> Iterator[str]:
         yield f"it had {p.run.gpus} GPUs and names {len(gpus)}; the records ran on {RECORD_GPUS}"
     for name in sorted({g.name for g in gpus} - set(RECORD_MODELS)):
         yield f"{name} is not a model that the records ran on"
-    settings = tuple(pair for pair in p.run.env if pair[0] in links.SETTINGS)
+    settings = tuple(pair for pair in p.run.env if pair[0] in LINK_VARIABLES)
     if settings:
-        yield f"links between its GPUs were switched off: {links.format_settings(settings)}"
+        yield f"links between its GPUs were switched off: {format_settings(settings)}"
 
 
 def _beside(p: Predicate) -> Iterator[str]:

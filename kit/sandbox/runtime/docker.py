@@ -19,9 +19,10 @@ from kit.sandbox.engine import DEFAULT_ENGINE, About, Container, Engine, EngineN
 from kit.sandbox.runtime import dockerconfig, seccomp, ticket
 from kit.sandbox.runtime.dockerconfig import LABEL, Terms
 from kit.sandbox.runtime.dockerguest import DockerGuest
-from kit.sandbox.runtime.port import Enforcement, require_devices
+from kit.sandbox.runtime.port import require_devices
 from kit.sandbox.runtime.state import folder, own
 from kit.sandbox.runtime.ticket import Stub, Ticket
+from kit.values.run_result import Enforcement
 from kit.values.run_spec import ImageRef, RunSpec, RuntimeName
 
 PODMAN_GPUS = (5, 4)

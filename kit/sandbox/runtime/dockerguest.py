@@ -19,9 +19,8 @@ from kit.core.errors import EngineSilent, KitError, RunError
 from kit.sandbox import cgroup, processes
 from kit.sandbox.cgroup import Cgroup
 from kit.sandbox.engine import PATIENCE_S, Container, Engine, frames
-from kit.sandbox.runtime.port import Enforcement
 from kit.sandbox.runtime.ticket import Ticket
-from kit.values.run_result import Usage
+from kit.values.run_result import Enforcement, Usage
 
 SAMPLE_S = 0.2
 SAMPLES_PER_PING = 25

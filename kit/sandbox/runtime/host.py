@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from kit.sandbox import processes
-from kit.sandbox.runtime.port import Enforcement, bootstrap
-from kit.values.run_result import Usage
+from kit.sandbox.runtime.port import bootstrap
+from kit.values.run_result import Enforcement, Usage
 from kit.values.run_spec import WORKSPACE, RunSpec, RuntimeName
 
 TMP = PurePosixPath("/tmp")  # noqa: S108 - the guest's

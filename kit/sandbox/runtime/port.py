@@ -7,28 +7,12 @@ An adapter reads no clock and decides nothing: when to kill and what it meant is
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from kit.core.digest import Sha256
 from kit.core.errors import RunError
-from kit.values.run_result import Usage
+from kit.values.run_result import Enforcement, Usage
 from kit.values.run_spec import RunSpec, RuntimeName
-
-
-@dataclass(frozen=True, slots=True)
-class Enforcement:
-    """What a started guest is really held to."""
-
-    runtime: RuntimeName
-    version: str
-    contains: bool
-    """Whether the guest is kept from the host. Ranking refuses results where this is false."""
-    config_sha256: Sha256 | None
-    """Digest of the engine's own configuration of this guest, where it has one."""
-    not_enforced: tuple[str, ...]
-    """Names of limits that this machine does not let the runtime enforce."""
 
 
 class Guest(Protocol):

@@ -26,10 +26,10 @@ from kit.gpu.driver import DriverFiles
 from kit.sandbox import cgroup, processes
 from kit.sandbox.cgroup import Cgroup
 from kit.sandbox.runtime import hostimage, oci
-from kit.sandbox.runtime.port import Enforcement, require_devices
+from kit.sandbox.runtime.port import require_devices
 from kit.sandbox.runtime.state import folder as state_of
 from kit.sandbox.runtime.state import own
-from kit.values.run_result import Usage
+from kit.values.run_result import Enforcement, Usage
 from kit.values.run_spec import RunSpec, RuntimeName
 
 CGROUP_PARENT = "/speedrun-kit"

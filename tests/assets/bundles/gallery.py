@@ -22,9 +22,10 @@ from kit.core.facts import facts_root
 from kit.leaderboard.submit.entry import BoardEntry, Retraction, lay_out
 from kit.leaderboard.submit.series import lay_out_series, whole_series
 from kit.result.keys import Trusted
-from kit.result.predicate import Audit, AuditCheck, Outcome, Profile, Reproduces, Series, Severity
+from kit.result.predicate import Audit, AuditCheck, Outcome, Reproduces, Series, Severity
 from kit.result.verify import open_bundle
 from kit.series.record import Arm, SeriesPlan, Slot, StopRule, close, opened
+from kit.values.profile import Profile
 
 HERE = Path(__file__).parent
 TASKS = (1, 3, 5, 8, 10, 13, 15, 18, 20)

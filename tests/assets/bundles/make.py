@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from kit.core.codec import pairs
 from kit.core.digest import canonical_json, sha256_bytes, tree_digest
-from kit.result import compose, dsse, folder, keys, statement
+from kit.evaluate.compose import Reserved, run_of
+from kit.result import derive, dsse, folder, keys, statement
 from kit.result.appraisal import verdict
 from kit.result.predicate import (
     Audit,
@@ -35,11 +36,9 @@ from kit.result.predicate import (
     Isolation,
     IsolationCheck,
     IsolationReport,
-    Kit,
     Manifest,
     Outcome,
     Predicate,
-    Profile,
     RuntimeInfo,
     Score,
     Severity,
@@ -49,8 +48,10 @@ from kit.result.predicate import (
 from kit.values.deadlines import Deadlines
 from kit.values.fidelity import Fidelity
 from kit.values.log import Grammar, read_run
+from kit.values.profile import Profile
 from kit.values.run_result import PhaseTime, RunResult, RunStatus, Teardown, Usage
 from kit.values.run_spec import Limits, Phase, RunSpec, RuntimeName
+from kit.values.software import Kit
 
 HERE = Path(__file__).parent
 
@@ -159,15 +160,13 @@ def audit() -> Audit:
 def predicate(where: Path) -> Predicate:
     """Return the sample predicate for the files in `where`, as an honest writer derives it."""
     seen = result(where)
-    claims = compose.claims_of(seen.points, Grammar.STEP)
+    claims = derive.claims_of(seen.points, Grammar.STEP)
     checks = audit()
     submission = (InputFile("train_gpt2.py", len(SCRIPT), sha256_bytes(SCRIPT)),)
     shard = InputFile("smoke_val_000000.bin", 4096, sha256_bytes(b"shard"))
     task = TaskInfo(3, 4, 3.28, "record 3.28", tree_digest({"train_gpt2.py": sha256_bytes(b"baseline")}))
     found = Predicate(
-        run=compose.run_of(
-            spec(), seen, compose.Reserved("00" * 16, Profile.SMOKE, Kit("0.1.0", commit=None))
-        ),
+        run=run_of(spec(), seen, Reserved("00" * 16, Profile.SMOKE, Kit("0.1.0", commit=None))),
         task=task,
         environment=environment(),
         hardware=Hardware(Cpu("a processor", 2), 8 << 30, (), None, pairs({"matmul_gflops": 41.5})),
@@ -177,7 +176,7 @@ def predicate(where: Path) -> Predicate:
             Manifest("records/03.toml", sha256_bytes(b"record")),
         ),
         claims=claims,
-        observations=compose.observations_of(seen),
+        observations=derive.observations_of(seen),
         audit=checks,
         score=Score(verdict.judge(seen.status, claims, task.target_val_loss, checks.checks), False, (), None),
     )

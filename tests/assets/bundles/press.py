@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kit.core.digest import Sha256, sha256_bytes, tree_digest
-from kit.result import compose, folder, keys, statement
+from kit.result import derive, folder, keys, statement
 from kit.result.appraisal import verdict
 from kit.result.predicate import (
     AuditCheck,
@@ -19,10 +19,10 @@ from kit.result.predicate import (
     IsolationReport,
     Outcome,
     Predicate,
-    Profile,
     Severity,
 )
 from kit.values.log import Grammar, read_run
+from kit.values.profile import Profile
 from kit.values.run_result import RunStatus
 from kit.values.run_spec import RuntimeName
 
@@ -118,7 +118,7 @@ def _predicate(target: Path, sample: Sample, run_id: str, script: bytes) -> Pred
         wall_s=2.0 + sample.late_s + sample.time_ms / 1000, train_wall_s=sample.time_ms / 1000, phases=(),
     )  # fmt: skip
     gpus = 8 if sample.profile is Profile.FULL else 0
-    claims = compose.claims_of(points, Grammar.STEP)
+    claims = derive.claims_of(points, Grammar.STEP)
     checks = _checks(sample.tier)
     isolation = plain.environment.isolation
     contains = sample.runtime is not RuntimeName.HOST
@@ -145,7 +145,7 @@ def _predicate(target: Path, sample: Sample, run_id: str, script: bytes) -> Pred
             data=Data("fineweb10B", "tokens", sample.pinned, plain.inputs.data.files, 10_485_760),
         ),
         claims=claims,
-        observations=compose.observations_of(seen),
+        observations=derive.observations_of(seen),
         audit=replace(plain.audit, checks=checks),
     )  # fmt: skip
     found = replace(found, **dict(sample.extra))

@@ -24,9 +24,10 @@ from kit.evaluate.gpus import look  # noqa: E402
 from kit.evaluate.plan import DATA, draft  # noqa: E402
 from kit.evaluate.prepare import environment  # noqa: E402
 from kit.evaluate.request import Places, Request  # noqa: E402
-from kit.result.predicate import Kit, Profile  # noqa: E402
 from kit.sandbox.runtime import oci  # noqa: E402
+from kit.values.profile import Profile  # noqa: E402
 from kit.values.run_spec import GIB, GpuDevice, ImageRef, Limits, Mount, RunSpec, RuntimeName  # noqa: E402
+from kit.values.software import Kit  # noqa: E402
 
 IMAGE_ENV = (("HOME", "/workspace"), ("PATH", "/usr/local/bin:/usr/bin:/usr/sbin"))
 NODE = Limits(memory=1800 * GIB)

@@ -16,7 +16,8 @@ from kit.core.store import FolderFetcher, Store
 from kit.evaluate.request import Places
 from kit.image.build import accept
 from kit.result.keys import Trusted
-from kit.result.predicate import Image, Kit, Manifest
+from kit.result.predicate import Image, Manifest
+from kit.values.software import Kit
 
 ASSETS = Path(__file__).parents[2] / "assets" / "bundles"
 RECORDS = facts_root() / "records"

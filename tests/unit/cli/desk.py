@@ -10,9 +10,10 @@ from types import ModuleType
 
 from kit.leaderboard.submit.entry import BoardEntry, lay_out
 from kit.result.keys import Trusted, load_or_create
-from kit.result.predicate import Profile, Series
+from kit.result.predicate import Series
 from kit.result.verify import open_bundle
 from kit.series.record import Arm, SeriesPlan, Slot, StopRule, close, opened
+from kit.values.profile import Profile
 
 ASSETS = Path(__file__).parents[2] / "assets" / "bundles"
 RUN_ID = "r03-20260101T000000Z-00000000"

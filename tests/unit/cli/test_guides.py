@@ -14,7 +14,7 @@ from test_every_example import resolved
 from kit.cli import run
 from kit.core.version import format_version
 from kit.gpu import cuda, toolkit
-from kit.gpu.preflight import RECORD_MODELS
+from kit.values.hardware import RECORD_MODELS
 
 EIGHT_GPUS = REPOSITORY / "docs" / "guides" / "eight-gpus.md"
 PROGRAMS = ("apt-get", "cd", "cp", "git", "make", "nix")

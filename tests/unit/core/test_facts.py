@@ -8,14 +8,14 @@ from kit.core.errors import PrerequisiteError
 
 
 def test_a_package_without_its_facts_says_so(monkeypatch, tmp_path):
-    monkeypatch.setattr(facts, "__file__", str(tmp_path / "kit" / "core" / "facts.py"))
+    monkeypatch.setattr(facts, "PACKAGE", tmp_path / "kit")
     with pytest.raises(PrerequisiteError, match="images/ and records/ are not beside the package") as e:
         facts.facts_root()
     assert e.value.hint == "reinstall speedrun-kit"
 
 
 def test_the_place_where_an_error_is_made_is_noted_as_the_source_has_it(request, monkeypatch, tmp_path):
-    monkeypatch.setattr(facts, "__file__", str(tmp_path / "kit" / "core" / "facts.py"))
+    monkeypatch.setattr(facts, "PACKAGE", tmp_path / "kit")
     with pytest.raises(PrerequisiteError):
         facts.facts_root()
     (place,) = (p for p in errors_made.places() if p.startswith("kit/core/facts.py:"))
@@ -25,5 +25,5 @@ def test_the_place_where_an_error_is_made_is_noted_as_the_source_has_it(request,
 def test_an_installed_package_brings_them(monkeypatch, tmp_path):
     for name in ("images", "records"):
         (tmp_path / "kit" / "_facts" / name).mkdir(parents=True)
-    monkeypatch.setattr(facts, "__file__", str(tmp_path / "kit" / "core" / "facts.py"))
+    monkeypatch.setattr(facts, "PACKAGE", tmp_path / "kit")
     assert facts.facts_root() == tmp_path / "kit" / "_facts"

@@ -11,8 +11,8 @@ from kit.core.errors import RunError
 from kit.diagnose.imagetest import run as imagetest
 from kit.diagnose.imagetest.judge import SelfTestCheck
 from kit.diagnose.imagetest.report import SelfTestOutcome
-from kit.sandbox.runtime.port import Enforcement
 from kit.sandbox.runtime.runc import Runc
+from kit.values.run_result import Enforcement
 from kit.values.run_spec import ImageRef, RuntimeName
 
 

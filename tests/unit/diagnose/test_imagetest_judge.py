@@ -13,8 +13,7 @@ from kit.diagnose.imagetest.report import CHECKS, Answer, Report, SelfTestOutcom
 from kit.image.lock import read_lock
 from kit.image.spec import read_spec
 from kit.sandbox.isolation_probe import Probe, ProbeCheck
-from kit.sandbox.runtime.port import Enforcement
-from kit.values.run_result import RunResult, RunStatus, Teardown, Usage
+from kit.values.run_result import Enforcement, RunResult, RunStatus, Teardown, Usage
 from kit.values.run_spec import RuntimeName
 
 IMAGES = Path(__file__).parents[3] / "images"

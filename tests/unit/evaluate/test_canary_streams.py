@@ -17,9 +17,10 @@ from kit.evaluate.plan import draft
 from kit.evaluate.prepare import prepared
 from kit.evaluate.recovery import lost_result
 from kit.evaluate.request import Places, Request
-from kit.result.predicate import Kit, Profile
+from kit.values.profile import Profile
 from kit.values.run_result import RunStatus
 from kit.values.run_spec import RuntimeName
+from kit.values.software import Kit
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from kit.core.errors import PrerequisiteError, UsageError
 from kit.evaluate import runtimes as engines
 from kit.evaluate.request import Request
-from kit.result.predicate import Profile
+from kit.values.profile import Profile
 from kit.values.run_spec import RuntimeName
 
 SOCKET = "unix:///somewhere/docker.sock"

@@ -30,10 +30,11 @@ from kit.gpu.nvml import NOTHING
 from kit.gpu.release import await_release
 from kit.image.lock import read_lock
 from kit.image.spec import read_spec
-from kit.result.predicate import Kit, Profile
 from kit.result.statement import Subjects, statement
 from kit.sandbox.speed_probe import Speed
+from kit.values.profile import Profile
 from kit.values.run_spec import GIB, RuntimeName
+from kit.values.software import Kit
 
 RECORD = 21
 TOKENS = 100

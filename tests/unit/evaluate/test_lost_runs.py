@@ -35,7 +35,7 @@ def make():
 @pytest.fixture
 def lost(make, tmp_path):
     """Reserve a run whose kit is gone, and return its folder."""
-    from kit.result.compose import claims_of, observations_of
+    from kit.result.derive import claims_of, observations_of
     from kit.values.log import Grammar
 
     plain = make.predicate(ASSETS)

@@ -13,8 +13,9 @@ from kit.evaluate.audits import start_script
 from kit.evaluate.plan import draft
 from kit.evaluate.prepare import script_sources
 from kit.evaluate.request import Places, Request
-from kit.result.predicate import Kit, Profile
+from kit.values.profile import Profile
 from kit.values.run_spec import RuntimeName
+from kit.values.software import Kit
 
 
 @pytest.fixture

@@ -15,10 +15,11 @@ from kit.evaluate.plan import draft
 from kit.evaluate.prepare import prepared
 from kit.evaluate.recovery import lost_result
 from kit.evaluate.request import Places, Request
-from kit.result.predicate import Kit, Profile
 from kit.sandbox.folder import RunFolder
+from kit.values.profile import Profile
 from kit.values.run_result import Point, RunStatus
 from kit.values.run_spec import RuntimeName
+from kit.values.software import Kit
 
 POINTS = (Point(0, 9, 5.5, 0, 10**9), Point(9, 9, 3.2, 8000, 10**10))
 WANTED = AuditSelection(frozenset({RerunAudit.UNIFORM, RerunAudit.BASELINE, RerunAudit.HELD_OUT}), "seed")

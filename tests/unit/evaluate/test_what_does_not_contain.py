@@ -20,12 +20,13 @@ from kit.evaluate.prepare import prepared
 from kit.evaluate.request import Places, Request
 from kit.evaluate.run import Listener, run_prepared
 from kit.result.keys import Trusted
-from kit.result.predicate import Kit, Profile
 from kit.result.verify import open_bundle
 from kit.sandbox.engine import EngineName
 from kit.sandbox.runtime.host import Host
+from kit.values.profile import Profile
 from kit.values.run_result import RunStatus
 from kit.values.run_spec import RuntimeName
+from kit.values.software import Kit
 
 PYTHON = Path(sys.executable)
 

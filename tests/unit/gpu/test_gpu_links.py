@@ -10,8 +10,9 @@ from fake_gpus import fake_inventory, fake_sources
 from kit.cli.options import gpu_sources
 from kit.core.errors import UsageError
 from kit.evaluate.prepare import gpu_variables
-from kit.gpu.links import SETTINGS, format_settings, settings_in
+from kit.gpu.links import settings_in
 from kit.gpu.preflight import LINKS, NO_GPUS, GpuRequirements, preflight
+from kit.values.hardware import LINK_VARIABLES, format_settings
 
 OFF = (("NCCL_NVLS_ENABLE", "0"), ("NVSHMEM_DISABLE_NVLS", "1"))
 
@@ -19,7 +20,7 @@ OFF = (("NCCL_NVLS_ENABLE", "0"), ("NVSHMEM_DISABLE_NVLS", "1"))
 def test_only_what_takes_a_link_away_is_passed_on():
     environment = {**dict(OFF), "NCCL_TUNER_PLUGIN": "/tmp/mine.so", "LD_PRELOAD": "/tmp/mine.so"}
     assert settings_in(environment) == OFF
-    assert list(SETTINGS) == sorted(SETTINGS)
+    assert list(LINK_VARIABLES) == sorted(LINK_VARIABLES)
 
 
 @pytest.mark.parametrize("value", ["", "0 1", "/tmp/x", "0\n", "١", "1" * 17])
@@ -42,7 +43,7 @@ def test_a_run_without_gpus_gets_none_of_them():
 
 
 def test_the_commands_take_them_from_their_environment(monkeypatch):
-    for name in SETTINGS:
+    for name in LINK_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     assert gpu_sources().settings == ()
     monkeypatch.setenv("NCCL_NVLS_ENABLE", "0")

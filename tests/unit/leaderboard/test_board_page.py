@@ -23,9 +23,10 @@ from kit.leaderboard.submit.entry import BoardEntry, Retraction, lay_out
 from kit.leaderboard.submit.series import lay_out_series, whole_series
 from kit.result.appraisal.trust import Tier
 from kit.result.keys import Trusted
-from kit.result.predicate import Audit, AuditCheck, Outcome, Profile, Reproduces, Series, Severity
+from kit.result.predicate import Audit, AuditCheck, Outcome, Reproduces, Series, Severity
 from kit.result.verify import open_bundle
 from kit.series.record import Arm, SeriesPlan, Slot, StopRule, close, new_series_id, opened
+from kit.values.profile import Profile
 
 TASKS = load_tasks(facts_root())
 SCRIPT = b"# a candidate\n"

@@ -12,9 +12,10 @@ from kit.leaderboard.submit.entry import BoardEntry, lay_out
 from kit.leaderboard.submit.finding import BoardRule as Breach
 from kit.leaderboard.submit.series import lay_out_series, whole_series
 from kit.result.keys import Trusted
-from kit.result.predicate import Profile, Series
+from kit.result.predicate import Series
 from kit.result.verify import open_bundle
 from kit.series.record import Arm, SeriesPlan, Slot, StopRule, close, new_series_id, opened
+from kit.values.profile import Profile
 
 SCRIPTS = {arm: f"# {arm}\n".encode() for arm in Arm}
 INTERLEAVED = (Arm.START, Arm.TARGET, Arm.CANDIDATE) * 2

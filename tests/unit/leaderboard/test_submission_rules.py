@@ -12,8 +12,8 @@ from kit.core.errors import IntegrityError, PrerequisiteError, RunError, SchemaE
 from kit.leaderboard.submit import entry as entry_module
 from kit.leaderboard.submit.check import BoardRule, check
 from kit.leaderboard.submit.entry import BoardEntry, Retraction, inflate, lay_out, open_submitted, read_entry
-from kit.result.predicate import Profile
 from kit.result.verify import open_bundle
+from kit.values.profile import Profile
 from kit.values.run_spec import RuntimeName
 
 

@@ -19,9 +19,10 @@ from kit.core.errors import NetworkError, PrerequisiteError, UsageError
 from kit.leaderboard.submit.check import check
 from kit.leaderboard.submit.entry import BoardEntry, lay_out
 from kit.leaderboard.submit.hub import repository, send
-from kit.result.predicate import Profile, Series
+from kit.result.predicate import Series
 from kit.result.verify import open_bundle
 from kit.series.record import Arm, SeriesPlan, Slot, StopRule, close, new_series_id, opened
+from kit.values.profile import Profile
 
 REPO = "somebody/board"
 # of huggingface_hub's own use of its HTTP library

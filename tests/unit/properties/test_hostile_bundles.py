@@ -22,9 +22,10 @@ from kit.core.facts import facts_root
 from kit.result import dsse, keys, statement
 from kit.result.appraisal.agreement import compare, tolerance
 from kit.result.appraisal.trust import standing
-from kit.result.predicate import Predicate, Profile
+from kit.result.predicate import Predicate
 from kit.result.verify import open_bundle
 from kit.series.record import Arm, SeriesPlan, Slot, StopRule, close, opened, read
+from kit.values.profile import Profile
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets" / "bundles"
 GOOD = (ASSETS / "good.json").read_bytes()

@@ -15,8 +15,10 @@ from kit.evaluate.request import Places
 from kit.image.build import accept
 from kit.reproduce import First, NotComparable, from_bundle, plan_again
 from kit.result.keys import Trusted
-from kit.result.predicate import Image, Kit, Manifest, Profile
+from kit.result.predicate import Image, Manifest
+from kit.values.profile import Profile
 from kit.values.run_spec import RuntimeName
+from kit.values.software import Kit
 
 ASSETS = Path(__file__).parents[2] / "assets" / "bundles"
 IMAGES, RECORDS = facts_root() / "images", facts_root() / "records"

@@ -8,8 +8,9 @@ import pytest
 from kit.audit.baseline import EXCESS
 from kit.core.digest import sha256_bytes
 from kit.result.appraisal.agreement import Agreement, Tolerance, compare, tolerance
-from kit.result.predicate import AuditCheck, Gpu, Isolation, Outcome, Profile, Severity, Verdict
+from kit.result.predicate import AuditCheck, Gpu, Isolation, Outcome, Severity, Verdict
 from kit.result.statement import Statement
+from kit.values.profile import Profile
 from kit.values.run_result import RunStatus
 
 ALLOWED = Tolerance(loss=0.005, time=0.02)

@@ -102,7 +102,7 @@ def test_show_of_many_points_keeps_the_first_and_the_last(assets, make):
     from dataclasses import replace
 
     from kit.cli.result_text import MAX_POINTS, describe
-    from kit.result import compose
+    from kit.result import derive
     from kit.result.verify import VerifiedBundle
     from kit.values.log import Grammar
     from kit.values.run_result import Point
@@ -111,8 +111,8 @@ def test_show_of_many_points_keeps_the_first_and_the_last(assets, make):
     base = make.predicate(assets)
     predicate = replace(
         base,
-        claims=compose.claims_of(points, Grammar.STEP),
-        observations=replace(base.observations, val_point_host_ms=compose.host_ms_of(points)),
+        claims=derive.claims_of(points, Grammar.STEP),
+        observations=replace(base.observations, val_point_host_ms=derive.host_ms_of(points)),
     )
     statement = make.statement.Statement(predicate, make.subjects(assets))
     text = describe(VerifiedBundle(assets, statement, make.SIGNER.key_id, True, ()))

@@ -6,9 +6,10 @@ import pytest
 
 from kit.core.digest import tree_digest
 from kit.result.appraisal.verdict import contradictions, judge, ranking_blockers
-from kit.result.compose import claims_of
-from kit.result.predicate import Audit, AuditCheck, Gpu, Isolation, Outcome, Profile, Severity, Verdict
+from kit.result.derive import claims_of
+from kit.result.predicate import Audit, AuditCheck, Gpu, Isolation, Outcome, Severity, Verdict
 from kit.values.log import Grammar
+from kit.values.profile import Profile
 from kit.values.run_result import Point, RunStatus
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from kit.core.errors import DigestMismatch, IntegrityError, PrerequisiteError, SchemaError, SignatureError
 from kit.core.schema import parse_json
-from kit.result import compose, dsse, intoto, keys, signed, statement, verify
+from kit.result import derive, dsse, intoto, keys, signed, statement, verify
 from kit.result.keys import Trusted
 from kit.result.predicate import Score, Verdict
 from kit.result.verify import STEPS, open_bundle
@@ -356,7 +356,7 @@ def test_the_claims_of_a_lost_run_are_not_compared_with_its_cut_files(run_folder
     stamps = run_folder / "stamps"
     stamps.write_bytes(stamps.read_bytes()[:-9])
     honest = make.predicate(make.HERE)
-    nothing = compose.claims_of((), honest.claims.grammar)
+    nothing = derive.claims_of((), honest.claims.grammar)
     lost = replace(
         honest,
         run=replace(honest.run, status=RunStatus.LOST, exit_code=None, ended_in=None),

@@ -21,8 +21,8 @@ from kit.sandbox.engine import Engine, EngineName, answers
 from kit.sandbox.runtime import dockerguest, ticket
 from kit.sandbox.runtime.docker import Docker
 from kit.sandbox.runtime.dockerguest import DockerGuest
-from kit.sandbox.runtime.port import Enforcement
 from kit.sandbox.runtime.ticket import Ticket
+from kit.values.run_result import Enforcement
 from kit.values.run_spec import GpuDevice, ImageRef, RunSpec, RuntimeName
 
 CONFIG, MANIFEST, OTHER = Sha256("c" * 64), Sha256("d" * 64), "sha256:" + "e" * 64

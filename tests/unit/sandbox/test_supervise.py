@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from kit.sandbox.runtime.port import Enforcement
 from kit.sandbox.supervise import RunCallbacks, supervise
 from kit.values.deadlines import Deadlines
 from kit.values.log import Grammar
-from kit.values.run_result import RunStatus, Usage
+from kit.values.run_result import Enforcement, RunStatus, Usage
 from kit.values.run_spec import Limits, Phase, RunSpec, RuntimeName
 
 VAL = b"step:%d/10 val_loss:3.5000 train_time:%dms step_avg:1.00ms\n"

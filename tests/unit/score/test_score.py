@@ -22,7 +22,7 @@ from kit.core.digest import sha256_bytes
 from kit.core.errors import KitError, PrerequisiteError, SchemaError, UsageError
 from kit.core.facts import facts_root
 from kit.result.keys import Trusted
-from kit.result.predicate import Audit, AuditCheck, Outcome, Predicate, Profile, Severity, Verdict
+from kit.result.predicate import Audit, AuditCheck, Outcome, Predicate, Severity, Verdict
 from kit.result.statement import Statement, Subjects
 from kit.result.verify import VerifiedBundle
 from kit.score import rows as rows_module
@@ -30,6 +30,7 @@ from kit.score.baseline import BaselineKind, baseline
 from kit.score.paper import paper_fsr, paper_score
 from kit.score.report import score
 from kit.score.rows import Role, Row, read_bundles, read_table
+from kit.values.profile import Profile
 
 ROOT = facts_root()
 TASKS = load_tasks(ROOT)

@@ -19,11 +19,12 @@ from kit.evaluate.plan import RunPlan, draft
 from kit.evaluate.request import Places, Request
 from kit.evaluate.run import Listener
 from kit.result.keys import Trusted
-from kit.result.predicate import Kit, Profile
 from kit.result.verify import open_bundle
 from kit.series.record import Arm
 from kit.series.run import SeriesRequest, run_series
+from kit.values.profile import Profile
 from kit.values.run_spec import RuntimeName
+from kit.values.software import Kit
 
 TOKENS = 100
 SCRIPT = """\

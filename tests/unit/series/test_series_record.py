@@ -14,11 +14,12 @@ from kit.core.digest import canonical_json
 from kit.core.errors import DigestMismatch, IntegrityError, KitError, PrerequisiteError, SignatureError
 from kit.core.facts import facts_root
 from kit.result.keys import Trusted
-from kit.result.predicate import Audit, AuditCheck, Outcome, Profile, Series, Severity
+from kit.result.predicate import Audit, AuditCheck, Outcome, Series, Severity
 from kit.score.metrics import fieller, mean_below
 from kit.series.figures import open_series
 from kit.series.record import Arm, SeriesPlan, Slot, StopRule, close, close_lost, new_series_id, opened, read
 from kit.series.run import SeriesRequest, order
+from kit.values.profile import Profile
 
 SCRIPTS = {arm: f"# {arm}\n".encode() for arm in Arm}
 ON_TIME = dict.fromkeys(Arm, 0.0)

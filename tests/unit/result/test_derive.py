@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kit.result import compose, statement
-from kit.result.compose import MAX_VAL_POINTS, SAFE, claims_of, host_ms_of, observations_of
+from kit.evaluate.compose import Reserved, run_of
+from kit.result import statement
+from kit.result.derive import MAX_VAL_POINTS, SAFE, claims_of, host_ms_of, observations_of
 from kit.result.dsse import parse_canonical
 from kit.result.predicate import Predicate, Score, Verdict
 from kit.values.log import Grammar
@@ -97,7 +98,7 @@ def test_whatever_a_guest_prints_its_run_gets_a_statement(make, assets, points, 
     base = make.predicate(assets)
     predicate = replace(
         base,
-        run=compose.run_of(make.spec(), seen, compose.Reserved("00", base.run.profile, base.run.kit)),
+        run=run_of(make.spec(), seen, Reserved("00", base.run.profile, base.run.kit)),
         claims=claims_of(points, Grammar.STEP),
         observations=observations_of(seen),
         score=Score(Verdict.FAILED, False, (text,), None),

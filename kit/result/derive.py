@@ -1,5 +1,5 @@
 """
-From a RunSpec and a RunResult to the parts of a predicate that they determine. Judges nothing, reads no file.
+The claims and observations of a predicate, derived from a RunResult; a verifier derives them again.
 
 Whatever a guest printed, the parts fit the schema: a run must not end without a record because of it.
 """
@@ -7,63 +7,18 @@ Whatever a guest printed, the parts fit the schema: a run must not end without a
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from kit.core.codec import pairs, prose
-from kit.result.predicate import Claims, Kit, Observations, Profile, Run, RuntimeInfo, ValPoint
-from kit.sandbox.runtime.port import Enforcement
+from kit.core.codec import prose
+from kit.result.predicate import Claims, Observations, ValPoint
 from kit.values.log import Grammar
 from kit.values.run_result import PhaseTime, Point, RunResult
-from kit.values.run_spec import RunSpec
 
 MAX_VAL_POINTS = 4096
 """Validation points that a bundle holds; upstream's longest log has about 80."""
 MAX_REMAINS = 64
 SAFE = 2**53 - 1
 """The largest integer that every JSON reader understands."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reserved:
-    """What was fixed before the run started, beside its RunSpec."""
-
-    nonce: str
-    profile: Profile
-    kit: Kit
-
-
-def run_of(spec: RunSpec, result: RunResult, reserved: Reserved) -> Run:
-    """Return what was started and how it ended. The environment's values are published as they are."""
-    return Run(
-        id=spec.run_id,
-        nonce=reserved.nonce,
-        profile=reserved.profile,
-        status=result.status,
-        reason=prose(result.reason),
-        ended_in=result.ended_in,
-        clock=result.clock,
-        exit_code=result.exit_code,
-        started_at=result.started_at,
-        argv=spec.argv,
-        env=pairs(dict(spec.env)),
-        world_size=spec.world_size,
-        gpus=spec.gpus,
-        deadlines=spec.deadlines,
-        limits=spec.limits,
-        untimed_steps=spec.untimed_steps,
-        kit=reserved.kit,
-    )
-
-
-def runtime_of(enforcement: Enforcement) -> RuntimeInfo:
-    """Return how the guest was really held."""
-    return RuntimeInfo(
-        name=enforcement.runtime,
-        version=enforcement.version,
-        contains=enforcement.contains,
-        config_sha256=enforcement.config_sha256,
-        not_enforced=enforcement.not_enforced,
-    )
 
 
 def claims_of(points: tuple[Point, ...], grammar: Grammar) -> Claims:
