@@ -1,4 +1,4 @@
-"""Where the files beside the code are: directories of facts, and the scripts of guests. Reads none of them."""
+"""Where the files beside the code are: directories of facts, and the scripts of guests."""
 
 from __future__ import annotations
 
