@@ -17,19 +17,18 @@ from kit.capsule.content import Capsule
 from kit.core.digest import sha256_file
 from kit.core.errors import DigestMismatch, UsageError
 from kit.core.store import Artifact, FolderFetcher
-from kit.data.synth import load_smoke
 from kit.evaluate.audits import AuditSelection
 from kit.evaluate.plan import RunPlan, draft
 from kit.evaluate.prepare import prepared
 from kit.evaluate.request import Overrides, Places, Request
 from kit.evaluate.run import Evaluation, Listener, run_prepared
+from kit.evaluate.task_data import task_data
 from kit.image.build import Layout, adopt, ensure_layout
 from kit.result.appraisal.agreement import Comparison, compare, tolerance
 from kit.result.keys import Trusted
 from kit.result.predicate import Predicate, Reproduces
 from kit.result.statement import SUBMISSION
 from kit.result.verify import VerifiedBundle, open_bundle
-from kit.values.profile import Profile
 from kit.values.run_spec import RuntimeName
 
 
@@ -82,7 +81,8 @@ def from_capsule(capsule: Capsule, places: Places) -> First:
     _require_same_facts(p, places)
     layout = adopt(_era(p), capsule.images, places.store, capsule.image, places.progress)
     _require_image(p, layout)
-    if capsule.shards is not None and p.run.profile is Profile.FULL:
+    record = records.load(places.records, p.task.record)
+    if capsule.shards is not None and not task_data(p.run.profile, record, places).made_here:
         sources = (FolderFetcher(capsule.shards),)
         for f in p.inputs.data.files:
             places.store.ensure(Artifact(f.name, f.size, f.sha256), sources, places.progress)
@@ -165,10 +165,7 @@ def _other_facts(p: Predicate, places: Places) -> Iterator[str]:
     record = records.load(places.records, p.task.record)
     if record.manifest_sha256 != p.inputs.record_manifest.sha256:
         yield f"records/{record.number:02d}.toml is another version than the run's"
-    if p.run.profile is Profile.SMOKE:
-        pins = sorted((pin.file.name, pin.file.sha256) for pin in load_smoke(places.records).shards)
-        if pins != sorted((f.name, f.sha256) for f in p.inputs.data.files):
-            yield "the smoke data of this kit are not the run's"
+    yield from task_data(p.run.profile, record, places).differences(p.inputs.data.files, places)
 
 
 def _version(p: Predicate) -> str:

@@ -20,7 +20,7 @@ from shards import stream, uniform, write
 
 from kit.audit.canary import CanaryStream, Rerun, StreamKind, judge
 from kit.data import canary_streams
-from kit.evaluate.plan import REFERENCE
+from kit.evaluate.start_script import REFERENCE
 from kit.evaluate.streams import SAMPLER
 from kit.values.run_result import Point, RunStatus
 

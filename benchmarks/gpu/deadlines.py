@@ -14,7 +14,7 @@ from pathlib import Path
 
 from arms import gpu_memory, machine_of, machine_options, row, submission, under_the_kit
 
-from kit.evaluate.plan import REFERENCE
+from kit.evaluate.start_script import REFERENCE
 
 HEAD = """\
 import os, signal, sys, time

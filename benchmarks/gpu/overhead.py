@@ -33,7 +33,7 @@ from arms import (
     until_step,
 )
 
-from kit.evaluate.plan import REFERENCE
+from kit.evaluate.start_script import REFERENCE
 
 FIRST = 20
 """The first step of the interval: by then caches are warm and the untimed steps are over."""

@@ -26,7 +26,7 @@ from arms import (
 
 from kit.benchmark import records
 from kit.core.facts import facts_root
-from kit.evaluate.plan import REFERENCE
+from kit.evaluate.start_script import REFERENCE
 
 OVER = 20
 """Steps that a speed is taken over, at most."""

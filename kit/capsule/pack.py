@@ -13,9 +13,9 @@ from kit.capsule.write import Part, part_of_bytes, part_of_file, write_capsule
 from kit.core.digest import Sha256, sha256_bytes
 from kit.core.errors import DigestMismatch, PrerequisiteError, UsageError
 from kit.core.store import disk_errors, place
-from kit.data.synth import ensure_smoke, load_smoke
-from kit.evaluate.plan import DATA
+from kit.evaluate.launch import DATA
 from kit.evaluate.request import Places
+from kit.evaluate.task_data import TaskData, task_data
 from kit.image.build import Layout, ensure_layout
 from kit.image.oci import blob_path, docker_manifest, read_manifest
 from kit.result import folder
@@ -25,7 +25,6 @@ from kit.result.signed import find_key
 from kit.result.statement import LOG, STAMPS, SUBMISSION
 from kit.result.verify import VerifiedBundle, open_bundle
 from kit.sandbox.runtime import oci
-from kit.values.profile import Profile
 from kit.values.run_spec import Mount, RunSpec
 
 ERA_FILES = ("digest", "image.toml", "lock.json")
@@ -59,13 +58,16 @@ def pack(
         raise UsageError(f"{file} exists", "choose another file")
     found = open_bundle(bundle, trusted)
     layout = _image(found.predicate, places)
-    with_data = with_data or found.predicate.run.profile is Profile.SMOKE
-    parts = dict(_parts(found, trusted, layout, places, with_data))
+    p = found.predicate
+    data = task_data(p.run.profile, records.load(places.records, p.task.record), places)
+    with_data = with_data or data.made_here
+    parts = dict(_parts(found, trusted, layout, places, data))
+    if with_data:
+        parts.update(_shards(p, data, places))
     spec = _spec(found.predicate, places.records)
     box = oci.Box(rootfs=Path("rootfs"), open_files=OPEN_FILES)
     parts[f"{bag.RUNC}/config.json"] = part_of_bytes(oci.config(spec, box))
     oxum = bag.Oxum(sum(part.size for part in parts.values()), len(parts))
-    p = found.predicate
     tags = {
         bag.INFO: bag.info(oxum, p.run.id, p.run.started_at[:10], places.kit.version),
         bag.RUN_MD: guide(p, found.key_id, spec, layout.diff_ids, with_data),
@@ -105,7 +107,7 @@ def _image(p: Predicate, places: Places) -> Layout:
 
 
 def _parts(
-    found: VerifiedBundle, trusted: Trusted, layout: Layout, places: Places, with_data: bool
+    found: VerifiedBundle, trusted: Trusted, layout: Layout, places: Places, data: TaskData
 ) -> Iterator[tuple[str, Part]]:
     yield from _run(found, trusted)
     config, layers = read_manifest(layout.path, layout.manifest_digest)
@@ -116,9 +118,7 @@ def _parts(
     yield f"{bag.IMAGE}/manifest.json", part_of_bytes(docker_manifest(layout.era, config, layers))
     for name in ERA_FILES:
         yield f"{bag.IMAGES}/{layout.era}/{name}", part_of_file(places.images / layout.era / name)
-    yield from _record(found.predicate, places)
-    if with_data:
-        yield from _shards(found.predicate, places)
+    yield from _record(found.predicate, data, places)
 
 
 def _run(found: VerifiedBundle, trusted: Trusted) -> Iterator[tuple[str, Part]]:
@@ -134,15 +134,14 @@ def _run(found: VerifiedBundle, trusted: Trusted) -> Iterator[tuple[str, Part]]:
         yield f"{bag.RUN}/{SUBMISSION}/{file.name}", part_of_file(source, file.sha256)
 
 
-def _record(p: Predicate, places: Places) -> Iterator[tuple[str, Part]]:
+def _record(p: Predicate, data: TaskData, places: Places) -> Iterator[tuple[str, Part]]:
     record = records.load(places.records, p.task.record)
     if record.manifest_sha256 != p.inputs.record_manifest.sha256:
         raise DigestMismatch(
             f"records/{record.number:02d}.toml is another version than the run's",
             _with_its_kit(p),
         )
-    names = [f"{record.number:02d}.toml", *(["smoke.toml"] if p.run.profile is Profile.SMOKE else [])]
-    for name in names:
+    for name in (f"{record.number:02d}.toml", *data.fact_files):
         yield f"{bag.RECORDS}/{name}", part_of_file(places.records / name)
 
 
@@ -151,12 +150,9 @@ def _with_its_kit(p: Predicate) -> str:
     return f"pack it with the kit that ran it: version {kit.version}, commit {kit.commit or 'unknown'}"
 
 
-def _shards(p: Predicate, places: Places) -> Iterator[tuple[str, Part]]:
-    folder_of_smoke = None
-    if p.run.profile is Profile.SMOKE:
-        folder_of_smoke = ensure_smoke(load_smoke(places.records), places.store, places.progress).folder
-    for file in p.inputs.data.files:
-        source = folder_of_smoke / file.name if folder_of_smoke else places.store.blob(file.sha256)
+def _shards(p: Predicate, data: TaskData, places: Places) -> Iterator[tuple[str, Part]]:
+    files = p.inputs.data.files
+    for file, source in zip(files, data.locate(files, places), strict=True):
         if not source.is_file() or source.stat().st_size != file.size:
             raise PrerequisiteError(
                 f"{file.name} (sha256 {file.sha256}) is not in the store",

@@ -40,11 +40,11 @@ class Live:
         plan = self._plan
         note(
             f"run {folder.run_id}: record {plan.record.number}, "
-            f"profile {plan.profile}, runtime {plan.runtime.name}, image {plan.era}"
+            f"profile {plan.terms.profile}, runtime {plan.runtime.name}, image {plan.era}"
         )
-        if plan.profile == "smoke":
+        if plan.terms.profile == "smoke":
             note("  UNRANKED: the smoke profile is a toy task on synthetic data")
-        for reason in plan.ranking_blockers:
+        for reason in plan.terms.ranking_blockers:
             note(f"  UNRANKED: {reason}")
         if not plan.runtime.contains:
             note("  UNRANKED: this runtime contains nothing; the guest is a process of this user")

@@ -18,7 +18,7 @@ MARKS = {"ok": "ok     ", "warning": "warning", "refusal": "REFUSED"}
 def describe(plan: RunPlan, places: Places) -> dict[str, Any]:
     """Return the plan as one JSON object; sizes are bytes, times seconds."""
     from kit.evaluate.gpus import look
-    from kit.evaluate.plan import search_path
+    from kit.evaluate.launch import search_path
     from kit.values.run_spec import WORKSPACE
 
     preflight = look(plan, places)
@@ -27,24 +27,24 @@ def describe(plan: RunPlan, places: Places) -> dict[str, Any]:
     artifacts = [*image, *data, *_script(plan, places)]
     findings += [_finding(f.id, f.level, f.detail, f.fix) for f in preflight.findings]
     findings += _data_findings(plan, data, pinned)
-    findings += [_finding("ranking", "warning", reason, "") for reason in plan.ranking_blockers]
+    findings += [_finding("ranking", "warning", reason, "") for reason in plan.terms.ranking_blockers]
     return {
         "record": plan.record.number,
-        "profile": plan.profile,
+        "profile": plan.terms.profile,
         "runtime": plan.runtime.name,
         "image": plan.era,
         "argv": list(plan.launcher()),
-        "env": {"PATH": search_path(plan.era, plan.python), **dict(plan.env)},
-        "world_size": plan.world_size,
-        "gpus": plan.gpus,
+        "env": {"PATH": search_path(plan.era, plan.python), **dict(plan.terms.env)},
+        "world_size": plan.terms.world_size,
+        "gpus": plan.terms.gpus,
         "devices": _devices(plan, preflight),
         "mounts": _mounts(plan),
         "workspace": {"path": str(WORKSPACE), "folders": list(plan.folders)},
-        "limits": asdict(plan.limits),
+        "limits": asdict(plan.terms.limits),
         "deadlines": asdict(plan.deadlines),
-        "untimed_steps": plan.untimed_steps,
-        "target_val_loss": plan.target_val_loss,
-        "val_tokens": plan.val_tokens,
+        "untimed_steps": plan.terms.untimed_steps,
+        "target_val_loss": plan.terms.target_val_loss,
+        "val_tokens": plan.terms.val_tokens,
         "artifacts": artifacts,
         "download_bytes": sum(a["size"] for a in artifacts if not a["present"]),
         "findings": findings,
@@ -76,11 +76,7 @@ def _image(plan: RunPlan, places: Places) -> tuple[list[dict[str, Any]], list[di
 
 
 def _data(plan: RunPlan, places: Places) -> tuple[list[dict[str, Any]], bool]:
-    from kit.evaluate.fineweb import outlook
-
-    if plan.smoke is not None:  # made here, not fetched
-        return [], True
-    found = outlook(plan.record, places)
+    found = plan.terms.data.planned(places)
     shards = [_artifact("shard", s.name, s.size, s.sha256, s.present) for s in found.shards]
     return shards, found.pinned
 
@@ -97,13 +93,10 @@ def _data_findings(plan: RunPlan, shards: list[dict[str, Any]], pinned: bool) ->
 
 
 def _script(plan: RunPlan, places: Places) -> list[dict[str, Any]]:
-    from kit.core.store import Artifact
-
-    if plan.smoke is not None or plan.submission is not None:
+    if plan.submission is not None:
         return []
-    origin = plan.record.script.origin
-    present = places.store.has(Artifact(origin.path, origin.size, origin.sha256))
-    return [_artifact("script", origin.path, origin.size, origin.sha256, present)]
+    needed = plan.terms.start_script.to_fetch
+    return [_artifact("script", a.name, a.size, a.sha256, places.store.has(a)) for a in needed]
 
 
 def _artifact(kind: str, name: str, size: int, sha256: str | None, present: bool) -> dict[str, Any]:
@@ -123,16 +116,19 @@ def _devices(plan: RunPlan, preflight: Preflight) -> dict[str, Any]:
         }
         for g in preflight.gpus
     ]
-    return {"control": [f"/dev/{name}" for name in (*CONTROL, *TOOLS)] if plan.gpus else [], "gpus": gpus}
+    return {
+        "control": [f"/dev/{name}" for name in (*CONTROL, *TOOLS)] if plan.terms.gpus else [],
+        "gpus": gpus,
+    }
 
 
 def _mounts(plan: RunPlan) -> dict[str, str]:
-    from kit.evaluate.plan import DATA
+    from kit.evaluate.launch import DATA
     from kit.gpu.driver import INSIDE
     from kit.values.run_spec import SUBMISSION, RuntimeName
 
     found = {str(SUBMISSION): "the submission", str(DATA): "the data"}
-    if plan.gpus and plan.runtime.name is RuntimeName.RUNC:
+    if plan.terms.gpus and plan.runtime.name is RuntimeName.RUNC:
         found[str(INSIDE)] = "the driver's libraries and nvidia-smi, from this machine"
     return found
 

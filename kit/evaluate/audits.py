@@ -10,22 +10,16 @@ import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
 
 from kit.audit import floor, source, trace
 from kit.audit.finding import Finding
 from kit.audit.source import SourceFile
-from kit.benchmark import records
-from kit.benchmark.records.script import RUN_TOML
 from kit.benchmark.submission import ENTRY
-from kit.core.errors import KitError, UsageError
-from kit.data.canary_streams import VOCABULARY
-from kit.evaluate.plan import REFERENCE, RunPlan
-from kit.evaluate.prepare import Prepared, script_sources
-from kit.evaluate.request import Places
+from kit.core.errors import UsageError
+from kit.evaluate.prepare import Prepared
+from kit.evaluate.start_script import REFERENCE, files_of
 from kit.sandbox.folder import RunFolder
 from kit.values.log import read_run
-from kit.values.profile import Profile
 from kit.values.run_result import Point, RunResult
 
 
@@ -74,39 +68,15 @@ def select_audits(names: Iterable[str], seed: str | None = None) -> AuditSelecti
     return AuditSelection(frozenset(found)) if seed is None else AuditSelection(frozenset(found), seed)
 
 
-def start_script(plan: RunPlan, places: Places) -> tuple[SourceFile, ...] | None:
-    """Return the files of the start record's own script; None if they cannot be had here."""
-    if plan.profile is Profile.SMOKE and plan.smoke is not None:
-        arguments = records.run_toml(plan.smoke.guest.args)
-        return (SourceFile(ENTRY, REFERENCE.read_bytes()), SourceFile(RUN_TOML, arguments))
-    try:
-        sources = script_sources(plan.record, places)
-        folder = records.fetch_script(plan.record, places.store, sources, places.progress)
-    except KitError:
-        return None
-    return files_of(folder)
-
-
-def start_arguments(plan: RunPlan) -> tuple[str, ...]:
-    """Return the arguments of the start record's own script."""
-    return plan.smoke.guest.args if plan.smoke else plan.record.script.args
-
-
-def files_of(folder: Path) -> tuple[SourceFile, ...]:
-    """Read the files of a submission's folder, sorted by name."""
-    paths = sorted(p for p in folder.rglob("*") if p.is_file())
-    return tuple(SourceFile(p.relative_to(folder).as_posix(), p.read_bytes()) for p in paths)
-
-
 def static_findings(
     ready: Prepared, folder: RunFolder, result: RunResult, baseline: tuple[SourceFile, ...] | None
 ) -> tuple[Finding, ...]:
     """Return the findings about what one run left behind."""
-    plan = ready.plan
-    points: tuple[Point, ...] = read_run(folder.log, folder.stamps, plan.grammar)
+    terms = ready.plan.terms
+    points: tuple[Point, ...] = read_run(folder.log, folder.stamps, terms.grammar)
     return (
-        floor.check(result.points, plan.smoke.floor if plan.smoke else None),
-        *trace.judge(points, plan.untimed_steps, plan.smoke.guest.vocabulary if plan.smoke else VOCABULARY),
+        floor.check(result.points, terms.floor),
+        *trace.judge(points, terms.untimed_steps, terms.vocabulary),
         *source_findings(files_of(folder.submission), baseline),
     )
 

@@ -109,19 +109,19 @@ def compose(
 ) -> Predicate:
     """Return the whole predicate of one run."""
     plan = ready.plan
-    claims = claims_of(result.points, plan.grammar)
+    claims = claims_of(result.points, plan.terms.grammar)
     audits = tuple(
         AuditCheck(f.id, Severity(f.severity), Outcome(f.outcome), f.detail, pairs(dict(f.figures)))
         for f in findings
     )
-    verdict = judge(result.status, claims, plan.target_val_loss, audits)
+    verdict = judge(result.status, claims, plan.terms.target_val_loss, audits)
     predicate = Predicate(
-        run=run_of(ready.spec, result, Reserved(ready.nonce, plan.profile, places.kit)),
+        run=run_of(ready.spec, result, Reserved(ready.nonce, plan.terms.profile, places.kit)),
         task=TaskInfo(
             record=plan.record.number,
             next_record=plan.record.next_record,
-            target_val_loss=plan.target_val_loss,
-            target_source=plan.target_source,
+            target_val_loss=plan.terms.target_val_loss,
+            target_source=plan.terms.target_source,
             baseline_submission_sha256=own_digest(plan.record),
         ),
         environment=Environment(
@@ -151,7 +151,7 @@ def _unranked(ready: Prepared, speed: Speed | None) -> tuple[str, ...]:
     """Return what only the host knows against ranking, beside what the predicate shows."""
     warnings = (f.detail for f in ready.preflight.warnings if f.id not in (MODEL, LINKS))
     slow = (f"how fast its GPUs are is not known: {speed.fault}",) if speed and speed.fault else ()
-    return tuple(prose(reason) for reason in (*ready.plan.ranking_blockers, *warnings, *slow))
+    return tuple(prose(reason) for reason in (*ready.plan.terms.ranking_blockers, *warnings, *slow))
 
 
 def _score(predicate: Predicate, verdict: Verdict, unranked: tuple[str, ...]) -> Score:

@@ -18,17 +18,17 @@ RUNTIME_LIBRARIES = ("nvidia-cuda-runtime", "nvidia-cuda-runtime-cu12")
 
 def look(plan: RunPlan, places: Places) -> Preflight:
     """Look at the machine's GPUs as they are now. Raises nothing: see `Preflight.require`."""
-    if not plan.gpus:
+    if not plan.terms.gpus:
         return NO_GPUS
     return preflight(wanted(plan, places), places.gpus)
 
 
 def wanted(plan: RunPlan, places: Places) -> GpuRequirements:
     """Return what the plan needs; the lock of its image says which CUDA that is, if there is one."""
-    smaller = [str(n) for n in POSSIBLE if n < plan.gpus and plan.record.world_size.keeps_the_record(n)]
+    smaller = [str(n) for n in POSSIBLE if n < plan.terms.gpus and plan.record.world_size.keeps_the_record(n)]
     fewer = f"; or, for the same steps on fewer GPUs: --gpus {' or '.join(smaller)}" if smaller else ""
     return GpuRequirements(
-        gpus=plan.gpus,
+        gpus=plan.terms.gpus,
         if_fewer=f"speedrun eval --record {plan.record.number} --profile smoke{fewer}",
         cuda=_cuda(plan, places),
         toolkit=plan.runtime.name is RuntimeName.DOCKER,

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kit.benchmark import records
 from kit.benchmark.records import Record
-from kit.benchmark.records.script import RUN_TOML
 from kit.core.digest import files_under
 from kit.core.store import Fetcher, Progress, Store, no_progress
-from kit.data.synth import ensure_smoke
-from kit.evaluate import fineweb, gpus
-from kit.evaluate.plan import DATA, HOST_SITE, REFERENCE, SITE, RunPlan, search_path
+from kit.evaluate import gpus
+from kit.evaluate.launch import DATA, HOST_SITE, SITE, gpu_variables, search_path
+from kit.evaluate.plan import RunPlan
 from kit.evaluate.request import HOST_IMAGE, Places
 from kit.gpu.preflight import Preflight
 from kit.image.build import Layout, ensure_layout
@@ -27,7 +24,6 @@ from kit.sandbox.folder import new_run_id
 from kit.sandbox.runtime.docker import Docker
 from kit.sandbox.runtime.port import Runtime
 from kit.values.fidelity import Fidelity
-from kit.values.profile import Profile
 from kit.values.run_spec import GpuDevice, ImageRef, Mount, RunSpec, RuntimeName
 
 
@@ -58,7 +54,7 @@ def prepared(plan: RunPlan, places: Places) -> Iterator[Prepared]:
     Raises `PrerequisiteError` for GPUs or shards that are not here or not fit, and what fetching raises.
     """
     gpus.look(plan, places).require()
-    data, mount = _data(plan, places)
+    data, shards = plan.terms.data.bring(places)
     with _submission(plan, places) as folder:
         ref, image, fidelity, env = _image(plan, places)
         ready = gpus.look(plan, places)  # again: bringing all that may have taken an hour
@@ -70,13 +66,13 @@ def prepared(plan: RunPlan, places: Places) -> Iterator[Prepared]:
             argv=plan.launcher(),
             env=environment(plan, env, ready),
             folders=plan.folders,
-            mounts=(mount, *_site(plan)),
-            limits=plan.limits,
+            mounts=(Mount(shards, DATA), *_site(plan)),
+            limits=plan.terms.limits,
             deadlines=plan.deadlines,
-            untimed_steps=plan.untimed_steps,
-            gpus=plan.gpus,
+            untimed_steps=plan.terms.untimed_steps,
+            gpus=plan.terms.gpus,
             gpu_devices=tuple(GpuDevice(gpu.uuid, gpu.minor) for gpu in ready.gpus),
-            world_size=plan.world_size,
+            world_size=plan.terms.world_size,
         )
         files = tuple(
             InputFile(name, (folder / name).stat().st_size, sha256)
@@ -146,50 +142,20 @@ def bring_image(
 
 
 def environment(
-    plan: RunPlan, image: tuple[tuple[str, str], ...], ready: Preflight
+    plan: RunPlan, image: tuple[tuple[str, str], ...], preflight: Preflight
 ) -> tuple[tuple[str, str], ...]:
     """Return the guest's environment; an engine that reads `NVIDIA_VISIBLE_DEVICES` gives it no other GPU."""
     path = {"PATH": search_path(plan.era, plan.python)}
-    return tuple(sorted({**path, **dict(image), **dict(plan.env), **gpu_variables(ready)}.items()))
-
-
-def gpu_variables(ready: Preflight) -> dict[str, str]:
-    """Return the variables that show a guest the GPUs of `ready`, no other, and how to link them."""
-    uuids = ",".join(gpu.uuid for gpu in ready.gpus)
-    return {
-        "NVIDIA_VISIBLE_DEVICES": uuids or "void",
-        **({"CUDA_VISIBLE_DEVICES": uuids} if uuids else {}),
-        **dict(ready.settings),
-    }
-
-
-def _data(plan: RunPlan, places: Places) -> tuple[Data, Mount]:
-    if plan.smoke is None:
-        data, folder = fineweb.here(plan.record, places)
-        return data, Mount(folder, DATA)
-    made = ensure_smoke(plan.smoke, places.store, places.progress)
-    files = tuple(InputFile(f.name, f.size, f.sha256) for f in made.files)
-    return Data("smoke", "synthetic", True, files, made.val_tokens), Mount(made.folder, DATA)
-
-
-def script_sources(record: Record, places: Places) -> Sequence[Fetcher]:
-    """Return where a record's own script may come from, beside the store."""
-    if places.offline and places.upstream is None:
-        return ()
-    return records.sources(record.script.origin, places.upstream)
+    merged = {**path, **dict(image), **dict(plan.terms.env), **gpu_variables(preflight)}
+    return tuple(sorted(merged.items()))
 
 
 @contextlib.contextmanager
 def _submission(plan: RunPlan, places: Places) -> Iterator[Path]:
-    """Give a folder that holds exactly the files that will run."""
+    """Give a directory that holds exactly the files that will run."""
     with places.store.staging("submissions") as folder:
         if plan.submission is not None:
             plan.submission.write(folder)
-        elif plan.profile is Profile.SMOKE:
-            shutil.copyfile(REFERENCE, folder / plan.entry)
-            (folder / RUN_TOML).write_bytes(records.run_toml(plan.script_args))
         else:
-            sources = script_sources(plan.record, places)
-            fetched = records.fetch_script(plan.record, places.store, sources, places.progress)
-            shutil.copytree(fetched, folder, dirs_exist_ok=True)
+            plan.terms.start_script.write(folder, places)
         yield folder

@@ -25,8 +25,8 @@ from kit.data import canary_streams
 from kit.data.canary_streams import DrawnStream
 from kit.data.shard import read_tokens, write_shard
 from kit.evaluate import streams
-from kit.evaluate.audits import AuditSelection, RerunAudit, start_arguments
-from kit.evaluate.plan import DATA
+from kit.evaluate.audits import AuditSelection, RerunAudit
+from kit.evaluate.launch import DATA
 from kit.evaluate.prepare import Prepared
 from kit.evaluate.request import Places
 from kit.gpu.release import await_release
@@ -80,14 +80,16 @@ class RerunContext:
                 return runtime.start(spec, Path(scratch))
 
             with watchdog(runtime.reaper(spec.run_id)):
-                result = supervise(spec, start, self.log(name), self.stamps(name), ready.plan.grammar, watch)
+                result = supervise(
+                    spec, start, self.log(name), self.stamps(name), ready.plan.terms.grammar, watch
+                )
                 if ready.preflight.gpus:
                     await_release(ready.preflight.gpus, self.places.gpus.nvml)
         return result
 
     def points(self) -> tuple[Point, ...]:
         """Return all claims of the run itself."""
-        return read_run(self.folder.log, self.folder.stamps, self.ready.plan.grammar)
+        return read_run(self.folder.log, self.folder.stamps, self.ready.plan.terms.grammar)
 
     def log(self, name: str) -> Path:
         """Where the output of a rerun is kept. It is not bound by the bundle; the figures are."""
@@ -123,7 +125,8 @@ class RerunContext:
         with tempfile.TemporaryDirectory(dir=self.folder.scratch, prefix="baseline-") as name:
             folder = Path(name)
             streams.write(folder, files)
-            argv = replace(plan, entry=ENTRY, script_args=start_arguments(plan)).launcher()
+            script = plan.terms.start_script
+            argv = replace(plan, entry=ENTRY, script_args=script.args).launcher()
             yield replace(self.ready.spec, submission=folder, argv=argv)
 
 
@@ -190,13 +193,13 @@ def _made(check: Check, rerun: Callable[[], Finding]) -> Finding:
 
 
 def _drawn(bench: RerunContext, kind: StreamKind) -> DrawnStream:
-    plan = bench.ready.plan
-    ids = canary_streams.vocabulary(plan.smoke.guest.vocabulary if plan.smoke else canary_streams.VOCABULARY)
+    terms = bench.ready.plan.terms
+    ids = canary_streams.vocabulary(terms.vocabulary)
     match kind:
         case StreamKind.UNIFORM:
-            return canary_streams.uniform(bench.wanted.seed, ids, plan.val_tokens)
+            return canary_streams.uniform(bench.wanted.seed, ids, terms.val_tokens)
         case StreamKind.NGRAM:
-            return canary_streams.ngram(bench.wanted.seed, ids, plan.val_tokens)
+            return canary_streams.ngram(bench.wanted.seed, ids, terms.val_tokens)
         case StreamKind.MODEL:
             return streams.model(
                 bench.ready, bench.places.store, bench.wanted.seed, lambda spec: _sampled(bench, spec)
@@ -238,7 +241,7 @@ def _compared(
 ) -> Iterator[Finding]:
     try:
         theirs = bench.run("baseline", spec)
-        points = read_run(bench.log("baseline"), bench.stamps("baseline"), bench.ready.plan.grammar)
+        points = read_run(bench.log("baseline"), bench.stamps("baseline"), bench.ready.plan.terms.grammar)
     except KitError as e:
         yield from _not_compared(bench, f"the start script could not be run: {e.message}")
         return
@@ -264,7 +267,7 @@ def _against(theirs: RunTimings, bench: RerunContext, result: RunResult) -> tupl
 
 
 def _held_out(bench: RerunContext, spec: RunSpec, result: RunResult, theirs: RunResult) -> Finding:
-    scored = bench.ready.plan.val_tokens
+    scored = bench.ready.plan.terms.val_tokens
     tokens = read_tokens(bench.data_folder / bench.val_name)
     choices = canary_streams.windows(len(tokens), scored)
     if not choices:

@@ -15,7 +15,7 @@ from kit.audit.baseline import RunTimings
 from kit.core.digest import Sha256, tree_digest
 from kit.core.errors import KitError, RunError, UsageError
 from kit.evaluate import reruns
-from kit.evaluate.audits import AuditSelection, start_script, static_findings
+from kit.evaluate.audits import AuditSelection, static_findings
 from kit.evaluate.compose import NOTHING_SEEN, HostObservations, compose
 from kit.evaluate.prepare import Prepared
 from kit.evaluate.recovery import lost_result, mark_lost, sign
@@ -76,7 +76,7 @@ def run_prepared(
     wanted = wanted or AuditSelection()
     if wanted.audits and not ready.plan.runtime.contains:
         raise UsageError("audits by further runs need a runtime that contains the guest", "leave --audit out")
-    start = start_script(ready.plan, places)
+    start = ready.plan.terms.start_script.files(places)
     signer = load_or_create(places.keys) if ready.plan.runtime.contains else throwaway()
     submission = tree_digest({f.name: f.sha256 for f in ready.files})
     intent = _statement(
@@ -136,7 +136,9 @@ def _run(
             started.append(runtime.start(ready.spec, folder.scratch))
             return started[0]
 
-        result = supervise(ready.spec, start, folder.log, folder.stamps, ready.plan.grammar, listener.watch)
+        result = supervise(
+            ready.spec, start, folder.log, folder.stamps, ready.plan.terms.grammar, listener.watch
+        )
         if ready.preflight.gpus:
             result = proved(result, await_release(ready.preflight.gpus, places.gpus.nvml))
     return result, HostObservations(checks, started[0].enforcement, speed)

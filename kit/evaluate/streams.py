@@ -15,20 +15,14 @@ from kit.core.store import Store
 from kit.data import canary_streams
 from kit.data.canary_streams import DrawnStream
 from kit.data.shard import HEADER_BYTES, TOKEN_BYTES, read_tokens, write_shard
-from kit.evaluate.plan import REFERENCE
 from kit.evaluate.prepare import Prepared
-from kit.values.profile import Profile
+from kit.evaluate.start_script import REFERENCE
 from kit.values.run_result import RunResult, RunStatus
 from kit.values.run_spec import RunSpec
 
 SAMPLER = REFERENCE.with_name("sample_reference.py")
 TEMPERATURES = ("1.0", "1.25")
 """Of the first and last samples, and of those in the middle: they lift the entropy above the model's loss."""
-FULL_ARGUMENTS = ("--steps", "1500", "--val-every", "500")
-"""A model of GPT-2's size, trained long enough to write words; its loss need not be low."""
-SMOKE_LENGTH, FULL_LENGTH = 64, 256
-"""Tokens of one sample."""
-
 Sampling = Callable[[RunSpec], tuple[RunResult, Path]]
 
 
@@ -55,13 +49,11 @@ def model(ready: Prepared, store: Store, seed: str, run: Sampling) -> DrawnStrea
     Raises `RunError` if the guest fails.
     """
     scripts = tuple(SourceFile(p.name, p.read_bytes()) for p in (REFERENCE, SAMPLER))
-    smoke = ready.plan.smoke
-    own = smoke.guest.args if smoke else FULL_ARGUMENTS
-    length = SMOKE_LENGTH if ready.plan.profile is Profile.SMOKE else FULL_LENGTH
+    terms = ready.plan.terms
     arguments = (
-        *("--sample-count", str(ready.plan.val_tokens), "--sample-length", str(length)),
+        *("--sample-count", str(terms.val_tokens), "--sample-length", str(terms.sampler.length)),
         *("--sample-seed", seed, "--temperatures", *TEMPERATURES),
-        *own,
+        *terms.sampler.args,
     )
     kept = store.room("canary") / _key(ready, scripts, arguments)
     found = _kept(kept)
@@ -84,7 +76,7 @@ def _key(ready: Prepared, scripts: tuple[SourceFile, ...], arguments: tuple[str,
     image = ready.image.config_digest if ready.image else "host"
     files = [sha256_bytes(s.data) for s in scripts]
     data = [f.sha256 for f in ready.data.files]
-    return sha256_bytes(canonical_json([image, files, data, list(arguments), ready.plan.world_size]))
+    return sha256_bytes(canonical_json([image, files, data, list(arguments), ready.plan.terms.world_size]))
 
 
 def _draw(ready: Prepared, folder: Path, arguments: tuple[str, ...], run: Sampling) -> DrawnStream:
@@ -95,7 +87,7 @@ def _draw(ready: Prepared, folder: Path, arguments: tuple[str, ...], run: Sampli
     result, log = run(spec)
     if result.status is not RunStatus.COMPLETED:
         raise RunError(f"the sampler's guest ended as {result.status}: {result.reason}", f"see {log}")
-    return canary_streams.sampled(_lines(log), ready.plan.val_tokens)
+    return canary_streams.sampled(_lines(log), ready.plan.terms.val_tokens)
 
 
 def _lines(log: Path) -> Iterator[bytes]:

@@ -111,7 +111,7 @@ def _reserve(ready: dict[Arm, Prepared], asked: SeriesRequest) -> SeriesPlan:
         for arm in order(asked)
     )
     number = candidate.record.number
-    return SeriesPlan(new_series_id(number), now(), number, candidate.profile, asked.rule, slots)
+    return SeriesPlan(new_series_id(number), now(), number, candidate.terms.profile, asked.rule, slots)
 
 
 def _run_all(

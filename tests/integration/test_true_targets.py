@@ -18,7 +18,7 @@ from kit.benchmark.hints import TASKS, target_of
 from kit.benchmark.records import fetch_script, load, load_all, sources
 from kit.core.facts import facts_root
 from kit.core.store import Store
-from kit.evaluate.audits import files_of
+from kit.evaluate.start_script import files_of
 from kit.values.log import read_log
 
 MIRROR = os.environ.get("KIT_UPSTREAM_MIRROR", "")

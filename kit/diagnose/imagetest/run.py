@@ -15,8 +15,8 @@ from kit.core.version import Version
 from kit.diagnose.imagetest.judge import SelfTestCheck, ending, expected, isolation, judge
 from kit.diagnose.imagetest.report import SelfTestOutcome, last_words, read_report
 from kit.evaluate.gpus import cuda_of
-from kit.evaluate.plan import CACHES, full_limits, search_path
-from kit.evaluate.prepare import bring_image, gpu_variables
+from kit.evaluate.launch import CACHES, full_limits, gpu_variables, search_path
+from kit.evaluate.prepare import bring_image
 from kit.gpu.nvml import Nvml
 from kit.gpu.preflight import NO_GPUS, GpuRequirements, Preflight, Sources, preflight
 from kit.gpu.release import await_release, proved

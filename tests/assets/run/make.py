@@ -21,7 +21,8 @@ from kit.core.digest import Sha256  # noqa: E402
 from kit.core.facts import facts_root  # noqa: E402
 from kit.core.store import Store  # noqa: E402
 from kit.evaluate.gpus import look  # noqa: E402
-from kit.evaluate.plan import DATA, draft  # noqa: E402
+from kit.evaluate.launch import DATA  # noqa: E402
+from kit.evaluate.plan import draft  # noqa: E402
 from kit.evaluate.prepare import environment  # noqa: E402
 from kit.evaluate.request import Places, Request  # noqa: E402
 from kit.sandbox.runtime import oci  # noqa: E402
@@ -58,12 +59,12 @@ def eight_gpus() -> RunSpec:
         env=environment(plan, IMAGE_ENV, ready),
         folders=plan.folders,
         mounts=(Mount(Path("/store/data/shards"), PurePosixPath(DATA)),),
-        limits=replace(plan.limits, memory=NODE.memory),
+        limits=replace(plan.terms.limits, memory=NODE.memory),
         deadlines=plan.deadlines,
-        untimed_steps=plan.untimed_steps,
-        gpus=plan.gpus,
+        untimed_steps=plan.terms.untimed_steps,
+        gpus=plan.terms.gpus,
         gpu_devices=tuple(GpuDevice(gpu.uuid, gpu.minor) for gpu in ready.gpus),
-        world_size=plan.world_size,
+        world_size=plan.terms.world_size,
     )
 
 

@@ -53,7 +53,7 @@ def test_a_sampler_that_fails_is_named_with_its_log(ready, tmp_path):
 @pytest.fixture
 def sampler(ready, tmp_path):
     """A guest that prints a stream of BOS alone; it counts how often it was asked."""
-    tokens = array("H", [BOS]) * (ready[0].plan.val_tokens + 1)
+    tokens = array("H", [BOS]) * (ready[0].plan.terms.val_tokens + 1)
     log = tmp_path / "sampler.log"
     pieces = (
         f"sample {at} {base64.b64encode(tokens[at : at + 8192].tobytes()).decode()}\n"
@@ -73,7 +73,7 @@ def test_a_stream_is_drawn_once_and_the_store_has_it_from_then_on(ready, sampler
     (found, store), (run, asked) = ready, sampler
     first = streams.model(found, store, "seed", run)
     assert streams.model(found, store, "seed", run) == first and len(asked) == 1
-    assert first.floor == 1.0 and first.scored == found.plan.val_tokens
+    assert first.floor == 1.0 and first.scored == found.plan.terms.val_tokens
 
 
 @pytest.mark.parametrize(

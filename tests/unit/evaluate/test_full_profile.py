@@ -113,14 +113,14 @@ def ready_of(request, places):
 
 def test_a_full_run_is_planned_where_there_is_no_gpu(request_full, places):
     plan = draft(request_full, replace(places, gpus=fake_sources(NOTHING)))
-    assert (plan.gpus, plan.world_size) == (8, 8)
+    assert (plan.terms.gpus, plan.terms.world_size) == (8, 8)
     assert "--nproc_per_node=8" in plan.launcher()
 
 
 @pytest.mark.parametrize("gpus", [1, 2, 4, 8])
 def test_there_is_one_rank_for_each_gpu(request_full, places, gpus):
     plan = draft(replace(request_full, record=10, gpus=gpus), places)
-    assert plan.gpus == plan.world_size == gpus and f"--nproc_per_node={gpus}" in plan.launcher()
+    assert plan.terms.gpus == plan.terms.world_size == gpus and f"--nproc_per_node={gpus}" in plan.launcher()
 
 
 def test_missing_gpus_are_refused_before_anything_is_looked_for(request_full, places):

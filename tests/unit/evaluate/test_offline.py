@@ -9,10 +9,9 @@ from kit.benchmark.records.upstream import HttpsFile, MirrorFile
 from kit.core.errors import KitError
 from kit.core.facts import facts_root
 from kit.core.store import Store
-from kit.evaluate.audits import start_script
 from kit.evaluate.plan import draft
-from kit.evaluate.prepare import script_sources
 from kit.evaluate.request import Places, Request
+from kit.evaluate.start_script import script_sources
 from kit.values.profile import Profile
 from kit.values.run_spec import RuntimeName
 from kit.values.software import Kit
@@ -41,7 +40,7 @@ def test_a_script_that_is_not_in_the_store_is_not_fetched(places):
 
 def test_the_audits_go_without_it(places):
     plan = draft(Request(3, Profile.FULL, runtime=RuntimeName.RUNC), places)
-    assert start_script(plan, places) is None
+    assert plan.terms.start_script.files(places) is None
 
 
 def test_a_local_mirror_may_be_asked(places, tmp_path):

@@ -10,7 +10,7 @@ from kit.core.errors import RunError
 from kit.core.facts import facts_root
 from kit.core.store import Store
 from kit.evaluate import reruns
-from kit.evaluate.audits import AuditSelection, RerunAudit, start_script
+from kit.evaluate.audits import AuditSelection, RerunAudit
 from kit.evaluate.plan import draft
 from kit.evaluate.prepare import prepared
 from kit.evaluate.recovery import lost_result
@@ -67,7 +67,7 @@ def judged(ready, tmp_path):
 
     def audit(broken="nothing", cancelled=False, result=None):
         kind = type("Bench", (Bench,), {"BROKEN": broken, "__slots__": ()})
-        start = start_script(found.plan, places)
+        start = found.plan.terms.start_script.files(places)
         bench = kind(found, places, folder, WANTED, start, None, lambda: cancelled, lambda name: None)
         findings = reruns.audit(bench, result or completed(found.spec))
         return {f.id: f.detail for f in findings if f.outcome == "skipped"}, [f.id for f in findings]

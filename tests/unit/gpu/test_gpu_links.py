@@ -9,7 +9,7 @@ from fake_gpus import fake_inventory, fake_sources
 
 from kit.cli.options import gpu_sources
 from kit.core.errors import UsageError
-from kit.evaluate.prepare import gpu_variables
+from kit.evaluate.launch import gpu_variables
 from kit.gpu.links import settings_in
 from kit.gpu.preflight import LINKS, NO_GPUS, GpuRequirements, preflight
 from kit.values.hardware import LINK_VARIABLES, format_settings

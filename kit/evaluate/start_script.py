@@ -1,0 +1,114 @@
+"""The start record's own script: what runs without a submission, and what a submission is compared with."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from kit.audit.source import SourceFile
+from kit.benchmark import records
+from kit.benchmark.records import Record
+from kit.benchmark.records.script import RUN_TOML
+from kit.benchmark.submission import ENTRY
+from kit.core.errors import KitError
+from kit.core.facts import guest_file
+from kit.core.store import Artifact, Fetcher
+from kit.evaluate.request import Places
+
+REFERENCE = guest_file("train_reference.py")
+"""The trainer of the smoke profile."""
+
+
+class StartScript(Protocol):
+    """A script that a profile runs by itself."""
+
+    @property
+    def entry(self) -> str:
+        """The file that torchrun starts."""
+
+    @property
+    def args(self) -> tuple[str, ...]:
+        """Its arguments."""
+
+    @property
+    def to_fetch(self) -> tuple[Artifact, ...]:
+        """What has to be fetched for it, unless it is in the store."""
+
+    def write(self, folder: Path, places: Places) -> None:
+        """Write its files into an empty directory. Raises what fetching raises."""
+
+    def files(self, places: Places) -> tuple[SourceFile, ...] | None:
+        """Return its files, sorted by name; None if they cannot be fetched."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceTrainer:
+    """The kit's own trainer, with the arguments of the smoke profile."""
+
+    args: tuple[str, ...]
+    entry: str = ENTRY
+    to_fetch: tuple[Artifact, ...] = ()
+
+    def write(self, folder: Path, places: Places) -> None:
+        """See `StartScript.write`."""
+        shutil.copyfile(REFERENCE, folder / self.entry)
+        (folder / RUN_TOML).write_bytes(records.run_toml(self.args))
+
+    def files(self, places: Places) -> tuple[SourceFile, ...]:
+        """See `StartScript.files`."""
+        arguments = records.run_toml(self.args)
+        return (SourceFile(self.entry, REFERENCE.read_bytes()), SourceFile(RUN_TOML, arguments))
+
+
+@dataclass(frozen=True, slots=True)
+class RecordScript:
+    """An upstream record's script, pinned by commit and sha256."""
+
+    record: Record
+
+    @property
+    def entry(self) -> str:
+        """See `StartScript.entry`."""
+        return self.record.script.entry
+
+    @property
+    def args(self) -> tuple[str, ...]:
+        """See `StartScript.args`."""
+        return self.record.script.args
+
+    @property
+    def to_fetch(self) -> tuple[Artifact, ...]:
+        """See `StartScript.to_fetch`."""
+        origin = self.record.script.origin
+        return (Artifact(origin.path, origin.size, origin.sha256),)
+
+    def write(self, folder: Path, places: Places) -> None:
+        """See `StartScript.write`."""
+        shutil.copytree(self._fetched(places), folder, dirs_exist_ok=True)
+
+    def files(self, places: Places) -> tuple[SourceFile, ...] | None:
+        """See `StartScript.files`."""
+        try:
+            return files_of(self._fetched(places))
+        except KitError:
+            return None
+
+    def _fetched(self, places: Places) -> Path:
+        sources = script_sources(self.record, places)
+        return records.fetch_script(self.record, places.store, sources, places.progress)
+
+
+def script_sources(record: Record, places: Places) -> Sequence[Fetcher]:
+    """Return where a record's own script may come from, beside the store."""
+    if places.offline and places.upstream is None:
+        return ()
+    return records.sources(record.script.origin, places.upstream)
+
+
+def files_of(folder: Path) -> tuple[SourceFile, ...]:
+    """Read the files of a submission's directory, sorted by name."""
+    paths = sorted(p for p in folder.rglob("*") if p.is_file())
+    return tuple(SourceFile(p.relative_to(folder).as_posix(), p.read_bytes()) for p in paths)

@@ -1,0 +1,168 @@
+"""The data of a task: FineWeb shards that are fetched before a run, or smoke shards that are made for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, assert_never
+
+from kit.benchmark.records import Record
+from kit.core.errors import IntegrityError, PrerequisiteError
+from kit.core.store import Artifact
+from kit.data import synth
+from kit.data.dataset import DataSet, load_dataset, load_lock
+from kit.data.fetch import Shards, find, stated
+from kit.data.synth import SmokeSpec, load_smoke
+from kit.data.verify import verify
+from kit.evaluate.request import Places
+from kit.result.predicate import Data, InputFile
+from kit.values.profile import Profile
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedShard:
+    """One shard that a run will read."""
+
+    name: str
+    size: int
+    """Bytes."""
+    sha256: str | None
+    """None where nothing states it yet."""
+    present: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedData:
+    """The data of a run as far as they are known before it."""
+
+    shards: tuple[PlannedShard, ...]
+    """Those that have to be fetched first, whether they are here or not."""
+    pinned: bool
+    """Whether the kit's own files say which bytes they are."""
+
+
+class TaskData(Protocol):
+    """The shards that a run reads."""
+
+    @property
+    def fact_files(self) -> tuple[str, ...]:
+        """Files of `records/` that say which shards these are, beside the record's own."""
+
+    @property
+    def made_here(self) -> bool:
+        """Whether the kit makes the shards itself."""
+
+    def planned(self, places: Places) -> PlannedData:
+        """Return which shards are read and which of them are in the store. Reads none of them."""
+
+    def bring(self, places: Places) -> tuple[Data, Path]:
+        """Return the data, every shard compared with its digest, and the directory that holds them."""
+
+    def locate(self, files: Sequence[InputFile], places: Places) -> tuple[Path, ...]:
+        """Return where the store has these shards, or would have them, in the same order."""
+
+    def differences(self, files: Sequence[InputFile], places: Places) -> Iterator[str]:
+        """Say how another run's shards differ from these; what the kit does not pin differs in nothing."""
+
+
+def task_data(profile: Profile, record: Record, places: Places) -> TaskData:
+    """Return the data that a profile runs a record's task on."""
+    match profile:
+        case Profile.SMOKE:
+            return SmokeData(load_smoke(places.records))
+        case Profile.FULL:
+            return FinewebData(record)
+        case _:
+            assert_never(profile)
+
+
+@dataclass(frozen=True, slots=True)
+class SmokeData:
+    """Shards of the smoke language, made when they are first needed."""
+
+    spec: SmokeSpec
+    fact_files: tuple[str, ...] = ("smoke.toml",)
+    made_here: bool = True
+
+    def planned(self, places: Places) -> PlannedData:
+        """See `TaskData.planned`."""
+        return PlannedData((), pinned=True)
+
+    def bring(self, places: Places) -> tuple[Data, Path]:
+        """See `TaskData.bring`."""
+        made = synth.ensure_smoke(self.spec, places.store, places.progress)
+        files = tuple(InputFile(f.name, f.size, f.sha256) for f in made.files)
+        return Data("smoke", "synthetic", True, files, made.val_tokens), made.folder
+
+    def locate(self, files: Sequence[InputFile], places: Places) -> tuple[Path, ...]:
+        """See `TaskData.locate`."""
+        folder = synth.ensure_smoke(self.spec, places.store, places.progress).folder
+        return tuple(folder / file.name for file in files)
+
+    def differences(self, files: Sequence[InputFile], places: Places) -> Iterator[str]:
+        """See `TaskData.differences`."""
+        pins = sorted((pin.file.name, pin.file.sha256) for pin in self.spec.shards)
+        if pins != sorted((f.name, f.sha256) for f in files):
+            yield "the smoke data of this kit are not the run's"
+
+
+@dataclass(frozen=True, slots=True)
+class FinewebData:
+    """The FineWeb shards that a record reads; `speedrun data fetch` brings them into the store."""
+
+    record: Record
+    fact_files: tuple[str, ...] = ()
+    made_here: bool = False
+
+    def planned(self, places: Places) -> PlannedData:
+        """See `TaskData.planned`."""
+        dataset, names = self._shards(places)
+        lock = load_lock(dataset)
+        digests = stated(dataset, places.store)
+        artifacts = {a.name: a for a in digests.files} if digests else {}
+        shards = tuple(_planned(name, artifacts.get(name), dataset, places) for name in names)
+        return PlannedData(shards, lock is not None)
+
+    def bring(self, places: Places) -> tuple[Data, Path]:
+        """
+        See `TaskData.bring`. A shard that did not change since it was hashed is not hashed again.
+
+        Raises `PrerequisiteError` with the command that fetches them if one is missing, `IntegrityError` if
+        one is not as stated.
+        """
+        dataset, names = self._shards(places)
+        try:
+            shards = find(dataset, names, places.store)
+        except PrerequisiteError as e:
+            raise PrerequisiteError(e.message, f"speedrun data fetch --record {self.record.number}") from e
+        self._require_sound(dataset, shards, places)
+        files = tuple(InputFile(a.name, a.size, a.sha256) for a in shards.files)
+        return Data(dataset.name, "fineweb", shards.pinned, files, self.record.val_tokens), shards.folder
+
+    def locate(self, files: Sequence[InputFile], places: Places) -> tuple[Path, ...]:
+        """See `TaskData.locate`."""
+        return tuple(places.store.blob(file.sha256) for file in files)
+
+    def differences(self, files: Sequence[InputFile], places: Places) -> Iterator[str]:
+        """See `TaskData.differences`."""
+        yield from ()
+
+    def _shards(self, places: Places) -> tuple[DataSet, tuple[str, ...]]:
+        dataset = load_dataset(places.records)
+        return dataset, dataset.shards(self.record.train_shards)
+
+    def _require_sound(self, dataset: DataSet, shards: Shards, places: Places) -> None:
+        faulty = [c for c in verify(dataset, shards, places.store, progress=places.progress) if c.fault]
+        if faulty:
+            listed = "; ".join(f"{c.name}: {c.fault}" for c in faulty[:3])
+            raise IntegrityError(
+                f"{len(faulty)} shards are not as stated: {listed}",
+                f"speedrun data verify --drop --record {self.record.number}",
+            )
+
+
+def _planned(name: str, artifact: Artifact | None, dataset: DataSet, places: Places) -> PlannedShard:
+    if artifact is None:
+        return PlannedShard(name, dataset.size, None, present=False)
+    return PlannedShard(name, artifact.size, artifact.sha256, places.store.has(artifact))

@@ -1,0 +1,128 @@
+"""What a profile makes of a record's task: data, script, target, GPUs, limits, reasons against a rank."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import assert_never
+
+from kit.benchmark.records import Record
+from kit.core.errors import UsageError
+from kit.data.canary_streams import VOCABULARY
+from kit.data.synth import load_smoke
+from kit.evaluate.launch import full_limits, script_environment
+from kit.evaluate.request import Places, Request
+from kit.evaluate.start_script import RecordScript, ReferenceTrainer, StartScript
+from kit.evaluate.task_data import FinewebData, SmokeData, TaskData
+from kit.evaluate.worldsize import world_size_blockers
+from kit.values.deadlines import Deadlines
+from kit.values.hardware import RECORD_GPUS
+from kit.values.log import Grammar
+from kit.values.profile import Profile
+from kit.values.run_spec import GIB, Limits
+
+SMOKE_ERA = "cpu"
+
+
+@dataclass(frozen=True, slots=True)
+class SamplerTerms:
+    """How the model is trained whose samples are a canary stream."""
+
+    args: tuple[str, ...]
+    """Arguments of the reference trainer."""
+    length: int
+    """Tokens of one sample."""
+
+
+FULL_SAMPLER = SamplerTerms(("--steps", "1500", "--val-every", "500"), 256)
+"""A model of GPT-2's size, trained long enough to write words; its loss need not be low."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskTerms:
+    """All that follows from the task, the profile and the number of GPUs. Losses are nats per token."""
+
+    profile: Profile
+    era: str
+    """The image that it runs in, unless the request names another."""
+    data: TaskData
+    start_script: StartScript
+    env: tuple[tuple[str, str], ...]
+    limits: Limits
+    deadlines: Deadlines
+    untimed_steps: int
+    world_size: int
+    gpus: int
+    grammar: Grammar
+    val_tokens: int
+    target_val_loss: float
+    target_source: str
+    vocabulary: int
+    """Its logarithm is near the loss at step 0."""
+    floor: float | None
+    """No model can have a lower loss on the data; None where that is not known."""
+    sampler: SamplerTerms
+    ranking_blockers: tuple[str, ...]
+    """Why a result cannot be ranked, beside what the result itself shows."""
+
+
+def resolve_terms(request: Request, record: Record, places: Places) -> TaskTerms:
+    """Return what the profile makes of the task. Raises `UsageError` for GPUs that do not suit it."""
+    match request.profile:
+        case Profile.SMOKE:
+            return _smoke_terms(request, places)
+        case Profile.FULL:
+            return _full_terms(request, record)
+        case _:
+            assert_never(request.profile)
+
+
+def _smoke_terms(request: Request, places: Places) -> TaskTerms:
+    if request.gpus:
+        raise UsageError("the smoke profile runs on CPUs", "leave --gpus out, or use --profile full")
+    smoke = load_smoke(places.records)
+    return TaskTerms(
+        profile=Profile.SMOKE,
+        era=SMOKE_ERA,
+        data=SmokeData(smoke),
+        start_script=ReferenceTrainer(smoke.guest.args),
+        env=script_environment(smoke.val_tokens, dict(smoke.guest.env)),
+        limits=Limits(memory=smoke.guest.memory, pids=512, shm=GIB, workspace=GIB, tmp=GIB),
+        deadlines=smoke.deadlines,
+        untimed_steps=smoke.guest.untimed_steps,
+        world_size=smoke.guest.world_size,
+        gpus=0,
+        grammar=Grammar.STEP,
+        val_tokens=smoke.val_tokens,
+        target_val_loss=smoke.target,
+        target_source=f"smoke language: floor {smoke.floor} and a margin",
+        vocabulary=smoke.guest.vocabulary,
+        floor=smoke.floor,
+        sampler=SamplerTerms(smoke.guest.args, 64),
+        ranking_blockers=(),
+    )
+
+
+def _full_terms(request: Request, record: Record) -> TaskTerms:
+    gpus = RECORD_GPUS if request.gpus is None else request.gpus
+    own_script = request.submission is None
+    blockers = world_size_blockers(record, gpus, request.accept_world_size, own_script)
+    return TaskTerms(
+        profile=Profile.FULL,
+        era=record.era,
+        data=FinewebData(record),
+        start_script=RecordScript(record),
+        env=script_environment(record.val_tokens, {}),
+        limits=full_limits(),
+        deadlines=record.deadlines,
+        untimed_steps=record.untimed_steps,
+        world_size=gpus,
+        gpus=gpus,
+        grammar=Grammar(record.grammar),
+        val_tokens=record.val_tokens,
+        target_val_loss=record.target_val_loss,
+        target_source="the speedrun's rule",
+        vocabulary=VOCABULARY,
+        floor=None,
+        sampler=FULL_SAMPLER,
+        ranking_blockers=blockers,
+    )
