@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -25,14 +24,13 @@ from kit.image.build import ensure_layout, survey
 from kit.sandbox.engine import Engine
 from kit.sandbox.folder import is_owned, new_run_id, unfinished
 from kit.sandbox.isolation_probe import probe
+from kit.sandbox.run_guest import guest_directory, run_guest
 from kit.sandbox.runtime import docker
 from kit.sandbox.runtime.docker import Docker
 from kit.sandbox.runtime.hostimage import interpreter
 from kit.sandbox.runtime.port import Runtime
-from kit.sandbox.supervise import RunCallbacks, supervise
 from kit.sandbox.watchdog import watchdog
 from kit.values.deadlines import Deadlines
-from kit.values.log import Grammar
 from kit.values.run_result import RunStatus
 from kit.values.run_spec import GIB, MIB, ImageRef, Limits, RunSpec, RuntimeName
 
@@ -128,9 +126,7 @@ def _built(patient: DoctorConfig) -> ImageRef | None:
 
 
 def _try(runtime: Runtime, python: Path, image: ImageRef | None = None) -> str:
-    with tempfile.TemporaryDirectory(prefix="speedrun-doctor-") as name:
-        scratch = Path(name)
-        scratch.chmod(0o755)
+    with guest_directory(None, "speedrun-doctor-") as scratch:
         submission = scratch / "submission"
         submission.mkdir(mode=0o755)
         (submission / "hello.txt").write_text("hello\n")
@@ -146,27 +142,20 @@ def _try(runtime: Runtime, python: Path, image: ImageRef | None = None) -> str:
         inside = "python3" if image else str(interpreter(python).executable)
         with watchdog(runtime.reaper(spec.run_id)):
             if runtime.contains:
-                found = probe(runtime, spec, inside, scratch)
-                if found.failed:
-                    listed = ", ".join(check.id for check in found.failed)
+                probed = probe(runtime, spec, inside, scratch)
+                if probed.failed:
+                    listed = ", ".join(check.id for check in probed.failed)
                     raise KitError(f"it starts guests but does not contain them: {listed}", INSTEAD)
-            log = scratch / "log"
-            result = supervise(
-                spec,
-                lambda: runtime.start(spec, scratch),
-                log,
-                scratch / "stamps",
-                Grammar.STEP,
-                RunCallbacks(),
-            )
-        if result.status is not RunStatus.COMPLETED or log.read_bytes() != b"hello\n":
-            raise KitError(f"a guest was started but did not do its work: {result.reason}", INSTEAD)
+            with run_guest(runtime, spec, scratch) as run:
+                printed = run.output.log.read_bytes()
+        if run.result.status is not RunStatus.COMPLETED or printed != b"hello\n":
+            raise KitError(f"a guest was started but did not do its work: {run.result.reason}", INSTEAD)
         if not runtime.contains:
             return "starts a process and ends it; contains nothing, never ranked"
-        lacking = found.enforcement.not_enforced
+        lacking = probed.enforcement.not_enforced
         limits = f"; not enforced here: {', '.join(lacking)}" if lacking else "; every limit is enforced"
-        shut = f"{len(found.checks)} ways out are shut"
-        return f"version {found.enforcement.version} starts a guest, {shut}{limits}"
+        shut = f"{len(probed.checks)} ways out are shut"
+        return f"version {probed.enforcement.version} starts a guest, {shut}{limits}"
 
 
 def gpus(sources: Sources) -> Diagnosis:

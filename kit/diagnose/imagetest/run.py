@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,12 +24,12 @@ from kit.image.lock import read_lock
 from kit.image.spec import read_spec
 from kit.sandbox.folder import new_run_id
 from kit.sandbox.isolation_probe import Probe, probe
-from kit.sandbox.runtime.port import Guest, Runtime
-from kit.sandbox.supervise import RunCallbacks, supervise
+from kit.sandbox.run_guest import GuestRun, guest_directory, run_guest
+from kit.sandbox.runtime.port import Runtime
+from kit.sandbox.supervise import RunCallbacks
 from kit.sandbox.watchdog import watchdog
 from kit.values.deadlines import Deadlines
-from kit.values.log import Grammar
-from kit.values.run_result import Enforcement, RunResult, RunStatus
+from kit.values.run_result import Enforcement, RunStatus
 from kit.values.run_spec import GpuDevice, ImageRef, RunSpec, RuntimeName
 
 SCRIPT = guest_file("selftest.py")
@@ -38,8 +37,6 @@ MOST_GPUS = 8
 NO_RECORD = 0
 TOTAL_S = 900.0
 PYTHON = "python3"
-LOG = "log"
-STAMPS = "stamps"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,22 +104,20 @@ def selftest(
     lock = read_lock(spec)
     ready, no_gpus = choose_gpus(cuda_of(lock), runtime.name, bench.gpus, gpus)
     layout, image = bring_image(era, runtime, bench.images, bench.store, bench.fetchers, bench.progress)
-    with tempfile.TemporaryDirectory(prefix="speedrun-selftest-") as name:
-        scratch = Path(name)
-        scratch.chmod(0o755)
-        asked = _run_spec(layout, image, ready, scratch / "submission")
-        found, result, enforcement = _run(asked, runtime, scratch, cancelled)
+    with guest_directory(None, "speedrun-selftest-") as scratch:
+        run_spec = _run_spec(layout, image, ready, scratch / "submission")
+        probed, run = _run(run_spec, runtime, scratch, cancelled)
+        result = run.result
         if ready.gpus:
             result = proved(result, await_release(ready.gpus, bench.gpus.nvml))
-        report = read_report(scratch / LOG, scratch / STAMPS)
-        words = last_words(scratch / LOG, scratch / STAMPS)
+        report, words = read_report(run.output.pieces()), last_words(run.output.pieces())
     return Tested(
         image=image,
-        enforcement=enforcement,
-        gpus=asked.gpus,
+        enforcement=run.enforcement,
+        gpus=run_spec.gpus,
         seconds=result.wall_s,
         checks=(
-            isolation(found),
+            isolation(probed),
             *judge(report, expected(spec, lock, no_gpus)),
             *ending(result, report, words),
         ),
@@ -151,18 +146,11 @@ def _run_spec(layout: Layout, image: ImageRef, ready: Preflight, submission: Pat
 
 def _run(
     spec: RunSpec, runtime: Runtime, scratch: Path, cancelled: Callable[[], bool]
-) -> tuple[Probe, RunResult, Enforcement]:
-    started: list[Guest] = []
-
-    def start() -> Guest:
-        started.append(runtime.start(spec, scratch))
-        return started[0]
-
+) -> tuple[Probe, GuestRun]:
     with watchdog(runtime.reaper(spec.run_id)):
-        found = probe(runtime, spec, PYTHON, scratch)
-        watch = RunCallbacks(cancelled=cancelled)
-        result = supervise(spec, start, scratch / LOG, scratch / STAMPS, Grammar.STEP, watch)
-    return found, result, started[0].enforcement
+        probed = probe(runtime, spec, PYTHON, scratch)
+        with run_guest(runtime, spec, scratch, callbacks=RunCallbacks(cancelled=cancelled)) as run:
+            return probed, run
 
 
 def choose_gpus(

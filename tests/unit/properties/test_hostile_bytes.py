@@ -38,7 +38,8 @@ from kit.result import keys
 from kit.sandbox.engine import frames
 from kit.sandbox.runtime import ticket
 from kit.values import logfile
-from kit.values.log import Grammar, read_any, read_log, read_pieces, read_run
+from kit.values.log import Grammar, read_any, read_log, read_run
+from kit.values.output import read_pieces
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets" / "bundles"
 LOG = (ASSETS / "guest.log").read_bytes()
