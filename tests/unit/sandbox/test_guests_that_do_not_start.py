@@ -1,4 +1,4 @@
-"""A guest, a probe or a watcher that does not come up is given up in time, and it is said which."""
+"""A guest, a probe or a watchdog that does not come up is given up in time, and it is said which."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import pytest
 from kit.core.errors import PrerequisiteError, RunError
 from kit.sandbox import isolation_probe as probe
 from kit.sandbox import processes
-from kit.sandbox import watchdog as watcher
 from kit.sandbox.folder import new_run_id
 from kit.sandbox.runtime import hostimage, runc
 from kit.sandbox.runtime.host import Host
+from kit.sandbox.watchdog import watchdog
 from kit.values.run_spec import RunSpec
 
 RUN = new_run_id(3)
@@ -101,10 +101,10 @@ def test_an_answer_of_a_probe_that_says_nothing_is_no_passed_check(answer, said)
     assert e.value.hint == "see: speedrun doctor"
 
 
-def test_no_guest_is_started_without_a_watcher():
+def test_no_guest_is_started_without_a_watchdog():
     with (
         pytest.raises(RunError, match="the watcher that ends a lost guest did not start") as e,
-        watcher.watchdog(("no-such-runtime", "-", RUN)),
+        watchdog(("no-such-runtime", "-", RUN)),
     ):
         pytest.fail("the block was entered")
     assert e.value.hint == "see: speedrun doctor"
