@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -25,14 +24,13 @@ from kit.image.build import ensure_layout, survey
 from kit.sandbox.engine import Engine
 from kit.sandbox.folder import is_owned, new_run_id, unfinished
 from kit.sandbox.isolation_probe import probe
+from kit.sandbox.run_guest import guest_directory, run_guest
 from kit.sandbox.runtime import docker
 from kit.sandbox.runtime.docker import Docker
 from kit.sandbox.runtime.hostimage import interpreter
 from kit.sandbox.runtime.port import Runtime
-from kit.sandbox.supervise import RunCallbacks, supervise
 from kit.sandbox.watchdog import watchdog
 from kit.values.deadlines import Deadlines
-from kit.values.log import Grammar
 from kit.values.run_result import RunStatus
 from kit.values.run_spec import GIB, MIB, ImageRef, Limits, RunSpec, RuntimeName
 
@@ -79,21 +77,23 @@ class DoctorConfig:
     gpus: Sources = field(default_factory=Sources)
 
 
-def examine(patient: DoctorConfig, fix: bool) -> Iterator[Diagnosis]:
+def examine(config: DoctorConfig, fix: bool) -> Iterator[Diagnosis]:
     """Look at everything in turn; with `fix`, end guests without a kit, close their records, tidy up."""
-    yield _diagnosis(RuntimeName.DOCKER, partial(_try_docker, patient))
+    yield _diagnosis(RuntimeName.DOCKER, partial(_try_docker, config))
     for name in (RuntimeName.RUNC, RuntimeName.HOST):
-        yield _diagnosis(name, partial(_try, engines.make(name, patient.python), patient.python))
-    yield gpus(patient.gpus)
-    yield _disk(patient.store, fix)
-    yield _containers(patient.engine, fix)
-    yield _lost(patient.out, patient.keys, fix)
+        yield _diagnosis(name, partial(_try_runtime, engines.make(name, config.python), config.python))
+    yield gpus(config.gpus)
+    yield _disk(config.store, fix)
+    yield _containers(config.engine, fix)
+    yield _lost(config.out, config.keys, fix)
 
 
-def usable(found: list[Diagnosis]) -> bool:
+def usable(diagnoses: list[Diagnosis]) -> bool:
     """Tell whether a contained run can be made here."""
-    contained = [d for d in found if d.id in (f"runtime-{RuntimeName.RUNC}", f"runtime-{RuntimeName.DOCKER}")]
-    rest = [d for d in found if d.health is Health.BROKEN]
+    contained = [
+        d for d in diagnoses if d.id in (f"runtime-{RuntimeName.RUNC}", f"runtime-{RuntimeName.DOCKER}")
+    ]
+    rest = [d for d in diagnoses if d.health is Health.BROKEN]
     return any(d.health is Health.OK for d in contained) and not rest
 
 
@@ -107,30 +107,28 @@ def _diagnosis(name: RuntimeName, attempt: Callable[[], str]) -> Diagnosis:
         return Diagnosis(title, Health.BROKEN, e.message, e.hint)
 
 
-def _try_docker(patient: DoctorConfig) -> str:
-    with contextlib.closing(Engine(patient.engine, ENGINE_PATIENCE_S)) as engine:
+def _try_docker(config: DoctorConfig) -> str:
+    with contextlib.closing(Engine(config.engine, ENGINE_PATIENCE_S)) as engine:
         about = engine.about()
-        identity = _built(patient)
+        identity = _built_image(config)
         if identity is None or engine.image_id(identity.config_digest, identity.manifest_digest) is None:
             raise PrerequisiteError(
                 f"{about.name} {about.version} answers, but no guest was started: it has no image {ERA}",
                 f"speedrun image load {ERA}",
             )
-    return f"{about.name}: {_try(Docker(patient.engine), patient.python, identity)}"
+    return f"{about.name}: {_try_runtime(Docker(config.engine), config.python, identity)}"
 
 
-def _built(patient: DoctorConfig) -> ImageRef | None:
+def _built_image(config: DoctorConfig) -> ImageRef | None:
     """Return the image if the store has it; nothing is fetched or built for a look."""
-    if not survey(ERA, patient.images, patient.store).built:
+    if not survey(ERA, config.images, config.store).built:
         return None
-    layout = ensure_layout(ERA, patient.images, patient.store, ())
+    layout = ensure_layout(ERA, config.images, config.store, ())
     return ImageRef(ERA, layout.config_digest, layout.manifest_digest)
 
 
-def _try(runtime: Runtime, python: Path, image: ImageRef | None = None) -> str:
-    with tempfile.TemporaryDirectory(prefix="speedrun-doctor-") as name:
-        scratch = Path(name)
-        scratch.chmod(0o755)
+def _try_runtime(runtime: Runtime, python: Path, image: ImageRef | None = None) -> str:
+    with guest_directory(None, "speedrun-doctor-") as scratch:
         submission = scratch / "submission"
         submission.mkdir(mode=0o755)
         (submission / "hello.txt").write_text("hello\n")
@@ -146,36 +144,30 @@ def _try(runtime: Runtime, python: Path, image: ImageRef | None = None) -> str:
         inside = "python3" if image else str(interpreter(python).executable)
         with watchdog(runtime.reaper(spec.run_id)):
             if runtime.contains:
-                found = probe(runtime, spec, inside, scratch)
-                if found.failed:
-                    listed = ", ".join(check.id for check in found.failed)
+                probed = probe(runtime, spec, inside, scratch)
+                if probed.failed:
+                    listed = ", ".join(check.id for check in probed.failed)
                     raise KitError(f"it starts guests but does not contain them: {listed}", INSTEAD)
-            log = scratch / "log"
-            result = supervise(
-                spec,
-                lambda: runtime.start(spec, scratch),
-                log,
-                scratch / "stamps",
-                Grammar.STEP,
-                RunCallbacks(),
-            )
-        if result.status is not RunStatus.COMPLETED or log.read_bytes() != b"hello\n":
-            raise KitError(f"a guest was started but did not do its work: {result.reason}", INSTEAD)
+            with run_guest(runtime, spec, scratch) as run:
+                printed = run.output.log.read_bytes()
+        if run.result.status is not RunStatus.COMPLETED or printed != b"hello\n":
+            raise KitError(f"a guest was started but did not do its work: {run.result.reason}", INSTEAD)
         if not runtime.contains:
             return "starts a process and ends it; contains nothing, never ranked"
-        lacking = found.enforcement.not_enforced
+        lacking = probed.enforcement.not_enforced
         limits = f"; not enforced here: {', '.join(lacking)}" if lacking else "; every limit is enforced"
-        shut = f"{len(found.checks)} ways out are shut"
-        return f"version {found.enforcement.version} starts a guest, {shut}{limits}"
+        shut = f"{len(probed.checks)} ways out are shut"
+        return f"version {probed.enforcement.version} starts a guest, {shut}{limits}"
 
 
 def gpus(sources: Sources) -> Diagnosis:
     """Tell which GPUs are here, and what would keep a full run from them or its result from being ranked."""
     try:
-        seen = sources.nvml.read()
+        inventory = sources.nvml.read()
     except KitError as e:
         return Diagnosis("gpus", Health.MISSING, e.message, e.hint)
-    count, hidden = len(seen.gpus), f"; CUDA_VISIBLE_DEVICES hides {seen.hidden} more" if seen.hidden else ""
+    count = len(inventory.gpus)
+    hidden = f"; CUDA_VISIBLE_DEVICES hides {inventory.hidden} more" if inventory.hidden else ""
     if not count:
         none = f"no NVIDIA GPU; only the smoke profile runs here{hidden}"
         return Diagnosis("gpus", Health.MISSING, none)
@@ -185,7 +177,7 @@ def gpus(sources: Sources) -> Diagnosis:
     odd = (*ready.refusals, *ready.warnings)
     if odd:
         return Diagnosis(
-            "gpus", Health.MISSING, "; ".join((detail, *(found.detail for found in odd))), odd[0].fix
+            "gpus", Health.MISSING, "; ".join((detail, *(finding.detail for finding in odd))), odd[0].fix
         )
     return Diagnosis("gpus", Health.OK, detail)
 
@@ -209,9 +201,9 @@ def _containers(engine: str, fix: bool) -> Diagnosis:
     if fix:
         swept = docker.sweep(engine, state)
         return Diagnosis("containers", Health.OK, f"{len(swept)} containers of lost runs removed")
-    found = docker.orphans(engine, state)
-    if found:
-        detail = f"{len(found)} runs whose kit is gone have left containers: {', '.join(found[:4])}"
+    run_ids = docker.orphans(engine, state)
+    if run_ids:
+        detail = f"{len(run_ids)} runs whose kit is gone have left containers: {', '.join(run_ids[:4])}"
         return Diagnosis("containers", Health.BROKEN, detail, "speedrun doctor --fix")
     return Diagnosis("containers", Health.OK, "no lost run has left one")
 
@@ -223,10 +215,10 @@ def _lost(out: Path, keys: Path, fix: bool) -> Diagnosis:
         except KitError as e:
             return Diagnosis("lost-runs", Health.BROKEN, e.message, e.hint)
         return Diagnosis("lost-runs", Health.OK, f"{len(closed)} records closed below {out}")
-    found = unfinished(out)
-    running = [folder for folder in found if is_owned(folder)]
-    if len(running) < len(found):
-        detail = f"{len(found) - len(running)} runs below {out} lost their kit and have no result"
+    folders = unfinished(out)
+    running = [folder for folder in folders if is_owned(folder)]
+    if len(running) < len(folders):
+        detail = f"{len(folders) - len(running)} runs below {out} lost their kit and have no result"
         return Diagnosis("lost-runs", Health.BROKEN, detail, "speedrun doctor --fix")
     more = f"; {len(running)} running" if running else ""
     return Diagnosis("lost-runs", Health.OK, f"none below {out}{more}")

@@ -1,7 +1,7 @@
 """
 Conducting one prepared run: reserve, probe, supervise, audit, sign. Every reserved run ends in a record.
 
-The order is the promise: the intent is durable before anything starts, the watcher stands before the guest
+The order is the promise: the intent is durable before anything starts, the watchdog stands before the guest
 does, the key is read before the guest starts and used after it is gone.
 """
 
@@ -20,16 +20,18 @@ from kit.evaluate.compose import NOTHING_SEEN, HostObservations, compose
 from kit.evaluate.prepare import Prepared
 from kit.evaluate.recovery import lost_result, mark_lost, sign
 from kit.evaluate.request import Places
+from kit.evaluate.rerun_context import RerunContext
 from kit.gpu.release import await_release, proved
 from kit.result.keys import load_or_create, throwaway
 from kit.result.predicate import Predicate
 from kit.result.statement import Subjects, statement
 from kit.sandbox.folder import RunFolder, reserve
 from kit.sandbox.isolation_probe import Probe, ProbeCheck, probe
-from kit.sandbox.runtime.port import Guest
+from kit.sandbox.run_guest import run_guest
 from kit.sandbox.speed_probe import Speed, measure
-from kit.sandbox.supervise import RunCallbacks, supervise
+from kit.sandbox.supervise import RunCallbacks
 from kit.sandbox.watchdog import watchdog
+from kit.values.output import StoredOutput
 from kit.values.run_result import RunResult
 
 
@@ -85,8 +87,8 @@ def run_prepared(
     with reserve(places.out, ready.spec.run_id, intent, ready.spec.submission) as folder:
         listener.reserved(folder)
         try:
-            result, seen = _run(ready, places, folder, listener)
-            bench = reruns.RerunContext(
+            result, observations = _run(ready, places, folder, listener)
+            context = RerunContext(
                 ready,
                 places,
                 folder,
@@ -96,15 +98,15 @@ def run_prepared(
                 listener.watch.cancelled,
                 listener.rerunning,
             )
-            findings = (*static_findings(ready, folder, result, start), *reruns.audit(bench, result))
+            findings = (*static_findings(ready, folder, result, start), *reruns.audit(context, result))
         except BaseException as e:
             reason = e.message if isinstance(e, KitError) else f"the kit failed: {type(e).__name__}: {e}"
             mark_lost(folder, signer, reason)
             raise
-        predicate = compose(ready, places, result, seen, findings)
+        predicate = compose(ready, places, result, observations, findings)
         subjects = Subjects(submission, result.log_sha256, result.stamps_sha256)
         sign(folder, signer, statement(predicate, subjects))
-    return Evaluation(predicate, folder.result, reruns.course(result, bench.points()))
+    return Evaluation(predicate, folder.result, reruns.timings_of(result, context.points()))
 
 
 def _statement(ready: Prepared, places: Places, result: RunResult, submission: Sha256) -> bytes:
@@ -118,30 +120,26 @@ def _run(
     runtime = ready.plan.runtime
     ready.preflight.require()
     checks: tuple[ProbeCheck, ...] = ()
-    started: list[Guest] = []
     with watchdog(runtime.reaper(ready.spec.run_id)):
         if runtime.contains:
-            found = probe(runtime, ready.spec, ready.plan.python, folder.scratch)
-            listener.probed(found)
-            checks = found.checks
-            if found.failed:
-                listed = "; ".join(f"{c.id}: {c.detail}" for c in found.failed)
+            probed = probe(runtime, ready.spec, ready.plan.python, folder.scratch)
+            listener.probed(probed)
+            checks = probed.checks
+            if probed.failed:
+                listed = "; ".join(f"{c.id}: {c.detail}" for c in probed.failed)
                 raise RunError(
                     f"the {runtime.name} runtime does not contain: {listed}", "see: speedrun doctor"
                 )
 
         speed = _speed(ready, places, folder, listener)
-
-        def start() -> Guest:
-            started.append(runtime.start(ready.spec, folder.scratch))
-            return started[0]
-
-        result = supervise(
-            ready.spec, start, folder.log, folder.stamps, ready.plan.terms.grammar, listener.watch
-        )
-        if ready.preflight.gpus:
-            result = proved(result, await_release(ready.preflight.gpus, places.gpus.nvml))
-    return result, HostObservations(checks, started[0].enforcement, speed)
+        output = StoredOutput(folder.log, folder.stamps)
+        with run_guest(
+            runtime, ready.spec, folder.scratch, output, ready.plan.terms.grammar, listener.watch
+        ) as run:
+            result = run.result
+            if ready.preflight.gpus:
+                result = proved(result, await_release(ready.preflight.gpus, places.gpus.nvml))
+    return result, HostObservations(checks, run.enforcement, speed)
 
 
 def _speed(ready: Prepared, places: Places, folder: RunFolder, listener: Listener) -> Speed | None:

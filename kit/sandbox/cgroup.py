@@ -20,11 +20,11 @@ class Cgroup:
 
     def members(self) -> list[int]:
         """Return the ids of the processes in the group, sorted; zombies are not counted by the kernel."""
-        found: set[int] = set()
+        pids: set[int] = set()
         for folder in self._folders():
             with contextlib.suppress(OSError, ValueError):
-                found |= {int(line) for line in (folder / "cgroup.procs").read_text().split()}
-        return sorted(found)
+                pids |= {int(line) for line in (folder / "cgroup.procs").read_text().split()}
+        return sorted(pids)
 
     def usage(self) -> Usage:
         """Return peak memory and OOM kills; None for what this kernel does not count."""
@@ -49,7 +49,7 @@ class Cgroup:
         return [root / relative for root in roots if (root / relative).is_dir()]
 
 
-def of_process(pid: int) -> Cgroup | None:
+def cgroup_of(pid: int) -> Cgroup | None:
     """Return the group that accounts a process's memory, or None if the process is gone."""
     try:
         lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()

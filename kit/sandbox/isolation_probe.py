@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -10,11 +9,10 @@ from pathlib import Path, PurePosixPath
 from kit.core.errors import RunError, SchemaError
 from kit.core.facts import guest_file
 from kit.core.schema import parse_json
-from kit.sandbox.runtime.port import Guest, Runtime
-from kit.sandbox.supervise import RunCallbacks, supervise
+from kit.sandbox.run_guest import run_guest
+from kit.sandbox.runtime.port import Runtime
 from kit.values.deadlines import Deadlines
-from kit.values.log import Grammar, read_pieces
-from kit.values.run_result import Enforcement, OutputStream, RunStatus
+from kit.values.run_result import Enforcement, RunStatus
 from kit.values.run_spec import Mount, RunSpec
 
 SCRIPT = guest_file("isolation.py")
@@ -54,42 +52,29 @@ def probe(runtime: Runtime, spec: RunSpec, python: str, scratch: Path) -> Probe:
     unanswered question is never taken for a passed check.
     """
     began = time.monotonic()
-    asking = replace(
+    probe_spec = replace(
         spec,
         argv=(python, "-I", str(TARGET), str(spec.gpus)),
         mounts=(*spec.mounts, Mount(SCRIPT, TARGET)),
         deadlines=DEADLINES,
     )
-    guests: list[Guest] = []
-    with tempfile.TemporaryDirectory(dir=scratch, prefix="probe-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-
-        def start() -> Guest:
-            guests.append(runtime.start(asking, folder))
-            return guests[0]
-
-        log, stamps = folder / "log", folder / "stamps"
-        result = supervise(asking, start, log, stamps, Grammar.STEP, RunCallbacks())
-        words = log.read_bytes()[-300:].decode(errors="replace")
-        said = b"".join(
-            piece.data for piece in read_pieces(log, stamps) if piece.stream is OutputStream.STDOUT
-        )
-    if result.status is not RunStatus.COMPLETED:
-        raise RunError(f"the isolation probe did not finish: {result.reason}: {words}", HINT)
-    return Probe(answers(said), guests[0].enforcement, time.monotonic() - began)
+    with run_guest(runtime, probe_spec, scratch, prefix="probe-") as run:
+        tail, stdout = run.output.tail(), run.output.stdout()
+    if run.result.status is not RunStatus.COMPLETED:
+        raise RunError(f"the isolation probe did not finish: {run.result.reason}: {tail}", HINT)
+    return Probe(read_checks(stdout), run.enforcement, time.monotonic() - began)
 
 
-def answers(said: bytes) -> tuple[ProbeCheck, ...]:
+def read_checks(stdout: bytes) -> tuple[ProbeCheck, ...]:
     """Read what the probe printed. Raises `RunError` if that is no list of answers."""
     where = "the isolation probe's answer"
     try:
-        found = tuple(
+        checks = tuple(
             ProbeCheck(str(c["id"]), c["passed"] is True, str(c["detail"]))
-            for c in parse_json(said, where)["checks"]
+            for c in parse_json(stdout, where)["checks"]
         )
     except (SchemaError, KeyError, TypeError) as e:
         raise RunError(f"{where} cannot be read: {e}", HINT) from e
-    if not found:
+    if not checks:
         raise RunError(f"{where} names no way out that it tried", HINT)
-    return found
+    return checks

@@ -59,16 +59,16 @@ def hold_namespace(pid: int) -> Namespace | None:
 
 def marked(run_id: str) -> list[int]:
     """Return the processes whose initial environment names this run, without the calling one."""
-    wanted = f"{MARKER}={run_id}".encode()
-    return [p for p in pids() if p != os.getpid() and wanted in _environment(p) and is_alive(p)]
+    marker = f"{MARKER}={run_id}".encode()
+    return [p for p in pids() if p != os.getpid() and marker in _environment(p) and is_alive(p)]
 
 
-def of_container(container: str) -> list[int]:
+def pids_in_container(container: str) -> list[int]:
     """Return the living processes in the control group that Docker or Podman made for a container's id."""
-    return [p for p in pids() if is_of(container, p) and is_alive(p)]
+    return [p for p in pids() if is_in_container(container, p) and is_alive(p)]
 
 
-def is_of(container: str, pid: int) -> bool:
+def is_in_container(container: str, pid: int) -> bool:
     """Tell whether a process is in a container's control group, or in one below it."""
     names = {container, f"docker-{container}.scope", f"libpod-{container}", f"libpod-{container}.scope"}
     try:
@@ -78,14 +78,14 @@ def is_of(container: str, pid: int) -> bool:
     return any(names.intersection(line.split(":", 2)[-1].split("/")) for line in lines)
 
 
-def shims(container: str) -> list[int]:
+def shim_pids(container: str) -> list[int]:
     """Return containerd's own processes beside a container; they outlive a killed engine."""
-    found = []
+    shims = []
     for pid in pids():
         argv = _argv(pid)
         if argv and Path(argv[0]).name.startswith("containerd-shim") and container in argv:
-            found.append(pid)
-    return found
+            shims.append(pid)
+    return shims
 
 
 def descendants(roots: Iterable[int]) -> list[int]:
@@ -93,15 +93,15 @@ def descendants(roots: Iterable[int]) -> list[int]:
     children: dict[int, list[int]] = {}
     for pid in pids():
         children.setdefault(_parent(pid), []).append(pid)
-    found: list[int] = []
+    family: list[int] = []
     queue = list(roots)
     while queue:
         pid = queue.pop()
-        if pid in found:
+        if pid in family:
             continue
-        found.append(pid)
+        family.append(pid)
         queue += children.get(pid, [])
-    return [p for p in found if is_alive(p)]
+    return [p for p in family if is_alive(p)]
 
 
 def is_alive(pid: int) -> bool:

@@ -7,7 +7,6 @@ The figures tell machines apart: two boxes with the same model of GPU need not b
 from __future__ import annotations
 
 import re
-import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -16,11 +15,10 @@ from typing import Any
 from kit.core.errors import KitError, SchemaError
 from kit.core.facts import guest_file
 from kit.core.schema import parse_json
-from kit.sandbox.runtime.port import Guest, Runtime
-from kit.sandbox.supervise import RunCallbacks, supervise
+from kit.sandbox.run_guest import guest_directory, run_guest
+from kit.sandbox.runtime.port import Runtime
 from kit.values.deadlines import Deadlines
-from kit.values.log import Grammar, read_pieces
-from kit.values.run_result import OutputStream, RunStatus
+from kit.values.run_result import RunStatus
 from kit.values.run_spec import MIB, Mount, RunSpec
 
 SCRIPT = guest_file("probe.py")
@@ -62,13 +60,11 @@ def measure(runtime: Runtime, spec: RunSpec, python: str, scratch: Path) -> Spee
     exception: the run may go on, unranked. Raises what the runtime's start raises.
     """
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(dir=scratch, prefix="speed-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        nothing = folder / "nothing"
+    with guest_directory(scratch, "speed-") as directory:
+        nothing = directory / "nothing"
         nothing.mkdir()
         nothing.chmod(0o755)
-        asking = replace(
+        probe_spec = replace(
             spec,
             submission=nothing,
             argv=(python, "-I", str(TARGET)) if runtime.contains else (python, "-I", str(SCRIPT)),
@@ -77,36 +73,27 @@ def measure(runtime: Runtime, spec: RunSpec, python: str, scratch: Path) -> Spee
             limits=replace(spec.limits, output=MOST_OUTPUT),
             deadlines=DEADLINES,
         )
-
-        def start() -> Guest:
-            return runtime.start(asking, folder)
-
-        log, stamps = folder / "log", folder / "stamps"
-        result = supervise(asking, start, log, stamps, Grammar.STEP, RunCallbacks())
-        pieces = list(read_pieces(log, stamps))
-    said = [p.data for p in pieces if p.stream is OutputStream.STDOUT]
-    words = b"".join(p.data for p in pieces if p.stream is OutputStream.STDERR)[-300:].decode(
-        errors="replace"
-    )
+        with run_guest(runtime, probe_spec, directory) as run:
+            stdout, stderr_tail = run.output.stdout(), run.output.stderr_tail()
     seconds = time.monotonic() - began
-    if result.status is not RunStatus.COMPLETED:
-        return Speed((), seconds, f"it did not finish: {result.reason}: {words}")
+    if run.result.status is not RunStatus.COMPLETED:
+        return Speed((), seconds, f"it did not finish: {run.result.reason}: {stderr_tail}")
     try:
-        return Speed(parse(b"".join(said), spec.gpus), seconds)
+        return Speed(parse(stdout, spec.gpus), seconds)
     except KitError as e:
         return Speed((), seconds, e.message)
 
 
-def parse(said: bytes, gpus: int) -> tuple[tuple[str, float], ...]:
+def parse(stdout: bytes, gpus: int) -> tuple[tuple[str, float], ...]:
     """
     Read the probe's answer: one JSON object of known names and plausible numbers, for exactly `gpus` GPUs.
 
     Raises `SchemaError` for anything else. Whether the numbers are true is not checked.
     """
-    found = parse_json(said, "the speed probe's answer")
-    if not isinstance(found, dict):
+    document = parse_json(stdout, "the speed probe's answer")
+    if not isinstance(document, dict):
         raise SchemaError("the speed probe's answer is no object")
-    figures = {name: _figure(name, value) for name, value in found.items()}
+    figures = {name: _figure(name, value) for name, value in document.items()}
     named = {int(m["gpu"]) for name in figures if (m := NAMES.fullmatch(name)) and m["gpu"]}
     lacking = {f"gpu{n}.{name}" for n in range(gpus) for name in REQUIRED} - figures.keys()
     if named != set(range(gpus)) or lacking:

@@ -1,10 +1,8 @@
 """
-Keeping what a guest prints: raw bytes in `guest.log`, one stamp per piece in `stamps`. Judges nothing.
+Keeping what a guest prints: raw bytes in one file, one stamp per piece in another. Judges nothing.
 
-A stamp is a JSON array on its own line: `[t_ns, "o" | "e", bytes, whole]`: host monotonic nanoseconds
-since the guest's start, the stream, the piece's length in `guest.log` (newline included), and 1 if the piece
-is a whole line. Streams are never mixed within a line. A line beyond the line limit is cut into pieces, and
-no piece of it counts as a whole line.
+`kit.values.output` states the format of a stamp and reads both files. Streams are never mixed within a line.
+A line beyond the line limit is cut into pieces, and no piece of it counts as a whole line.
 """
 
 from __future__ import annotations
@@ -17,13 +15,13 @@ from pathlib import Path
 from types import TracebackType
 
 from kit.core.store import disk_errors
+from kit.values.output import format_stamp
 from kit.values.run_result import OutputStream
 from kit.values.run_spec import Limits
 
 PER_PIECE = 32
 """Bytes of the output limit for each piece that may be stamped: a flood of empty lines is cut, too."""
 FEW_PIECES = 1024
-LETTER = {OutputStream.STDOUT: "o", OutputStream.STDERR: "e"}
 
 
 @dataclass(slots=True)
@@ -99,7 +97,7 @@ class LogWriter:
             piece, whole = piece[:room], False
         if piece:
             self._log.write(piece)
-            self._stamps.write(f'[{t_ns},"{LETTER[stream]}",{len(piece)},{int(whole)}]\n')
+            self._stamps.write(format_stamp(t_ns, stream, len(piece), whole))
             self.bytes += len(piece)
             self.lines += whole
         return not self.exceeded

@@ -1,8 +1,8 @@
 """
-The watcher: a process of its own that ends a run's guest if the kit dies. Starts nothing, records nothing.
+The watchdog: a process of its own that ends a run's guest if the kit dies. Starts nothing, records nothing.
 
 It waits on a pipe from the kit. A `.` means that the guest is gone and all is well; end of file without
-it means that the kit was killed, and then the watcher ends the guest, however long that takes.
+it means that the kit was killed, and then the watchdog ends the guest, however long that takes.
 
     python -m kit.sandbox.watchdog RUNTIME STATE RUN_ID
 """
@@ -20,14 +20,14 @@ from kit.core.errors import RunError
 from kit.values.run_spec import RuntimeName
 
 ENDS_WITHIN_S = 20.0
-"""How long a watcher that is not needed any more may take to end."""
+"""How long a watchdog that is not needed any more may take to end."""
 QUIET_ROUNDS = 3
 PAUSE_S = 0.1
 
 
 @contextlib.contextmanager
 def watchdog(reaper: Sequence[str]) -> Iterator[None]:
-    """Keep a watcher beside the block; if this process dies inside it, the watcher ends the guest."""
+    """Keep a watchdog beside the block; if this process dies inside it, the watchdog ends the guest."""
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "kit.sandbox.watchdog", *reaper],
         stdin=subprocess.PIPE,

@@ -15,19 +15,17 @@ Only a whole line of stdout can be a claim, and no language model reads one, eve
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
-from kit.core.errors import IntegrityError, PrerequisiteError, SchemaError
 from kit.values import logfile
+from kit.values.output import read_log_bytes, read_pieces
 from kit.values.run_result import OutputStream, Point
 
 MAX_CLAIM = 256
 """Bytes of the longest line that can be a claim; upstream's longest has 92."""
-MAX_LOG = 64 << 20
-"""Bytes of the largest log file that is read; upstream's largest has 1.6 MB."""
 
 
 class Grammar(StrEnum):
@@ -74,13 +72,13 @@ def parse_line(line: str, grammar: Grammar, last: Point | None = None) -> Point 
     match = _VAL[grammar].fullmatch(line) or _TRAIN[grammar].fullmatch(line)
     if match is None:
         return None
-    found = match.groupdict()
-    loss = found.get("loss")
+    fields = match.groupdict()
+    loss = fields.get("loss")
     if grammar is Grammar.CLASSIC and loss is not None:
         step, total = (last.step, last.total_steps) if last else (0, 0)
     else:
-        step, total = int(found["step"]), int(found.get("total") or 0)
-    ms = found.get("ms")
+        step, total = int(fields["step"]), int(fields.get("total") or 0)
+    ms = fields.get("ms")
     return Point(
         step=step,
         total_steps=total,
@@ -112,52 +110,11 @@ class ClaimReader:
         return point
 
 
-_STREAMS = {b"o": OutputStream.STDOUT, b"e": OutputStream.STDERR}
-_STAMP = re.compile(rb'\[([0-9]{1,18}),"([oe])",([1-9][0-9]{0,9}),([01])\]')
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """What arrived at one moment: a whole line with its end, or a part of one."""
-
-    host_ns: int
-    """Host monotonic nanoseconds since the guest's start."""
-    stream: OutputStream
-    data: bytes
-    whole: bool
-
-
-def read_pieces(log: Path, stamps: Path) -> Iterator[Piece]:
-    """
-    Give a run's stored output piece by piece, in the order of arrival.
-
-    `log` is the raw bytes of both streams; `stamps` has one JSON array per stored piece,
-    `[t_ns, "o" | "e", nbytes, whole]`. Raises, also after the last piece, `IntegrityError` if the two do
-    not fit together, `SchemaError` if a stamp is malformed, `PrerequisiteError` if a file is absent.
-    """
-    data, begin = _bytes(log), 0
-    for host_ns, stream, size, whole in _stamps(_bytes(stamps), str(stamps)):
-        yield Piece(host_ns, stream, data[begin : begin + size], whole)
-        begin += size
-    if begin != len(data):
-        raise IntegrityError(
-            f"{stamps} stamps {begin} bytes, but {log} has {len(data)}", "one of the two was changed"
-        )
-
-
 def read_run(log: Path, stamps: Path, grammar: Grammar) -> tuple[Point, ...]:
     """Re-derive a run's claims from its stored output, as they were read live; raises as `read_pieces`."""
     claims = ClaimReader(grammar)
-    found = (claims.feed(p.data, p.stream, p.whole, p.host_ns) for p in read_pieces(log, stamps))
-    return tuple(point for point in found if point is not None)
-
-
-def _stamps(data: bytes, where: str) -> Iterator[tuple[int, OutputStream, int, bool]]:
-    for number, line in enumerate(data.splitlines(), 1):
-        found = _STAMP.fullmatch(line)
-        if found is None:
-            raise SchemaError(f"{where}:{number}: not a stamp")
-        yield int(found[1]), _STREAMS[found[2]], int(found[3]), found[4] == b"1"
+    points = (claims.feed(p.data, p.stream, p.whole, p.host_ns) for p in read_pieces(log, stamps))
+    return tuple(point for point in points if point is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,9 +141,9 @@ def read_log(source: bytes | Path, grammar: Grammar | None = None) -> Log:
 
     Only the body is read for claims, never the embedded source. Without `grammar` it is the one
     under which the body has most claims. Points carry no stamps. Raises `PrerequisiteError` if
-    the file is absent or larger than `MAX_LOG`.
+    the file is absent or larger than `kit.values.output.MAX_LOG`.
     """
-    sections = logfile.split(source if isinstance(source, bytes) else _bytes(source))
+    sections = logfile.split(source if isinstance(source, bytes) else read_log_bytes(source))
     lines = sections.body.split(b"\n")
     if lines[-1] == b"":
         lines.pop()
@@ -203,7 +160,7 @@ def read_any(path: Path, grammar: Grammar | None = None) -> Log:
     stamps = path.with_name("stamps")
     if path.name != "guest.log" or not stamps.is_file():
         return read_log(path, grammar)
-    pieces = _bytes(stamps).count(b"\n")
+    pieces = read_log_bytes(stamps).count(b"\n")
     best, points = _best(grammar, lambda g: read_run(path, stamps, g), pieces)
     return Log(best, points, (), None, pieces - len(points))
 
@@ -212,9 +169,9 @@ def _best(
     grammar: Grammar | None, read: Callable[[Grammar], tuple[Point, ...]], lines: int
 ) -> tuple[Grammar | None, tuple[Point, ...]]:
     best, points = grammar, read(grammar) if grammar else ()
-    for tried in () if grammar else Grammar:
-        if len(found := read(tried)) > len(points):
-            best, points = tried, found
+    for candidate in () if grammar else Grammar:
+        if len(claims := read(candidate)) > len(points):
+            best, points = candidate, claims
         if points and 2 * len(points) >= lines:
             break  # no line is a claim under two grammars, so no other can have more
     return best, points
@@ -222,18 +179,5 @@ def _best(
 
 def _claims(lines: list[bytes], grammar: Grammar) -> tuple[Point, ...]:
     claims = ClaimReader(grammar)
-    found = (claims.feed(line, OutputStream.STDOUT, True) for line in lines)
-    return tuple(p for p in found if p is not None)
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        with path.open("rb") as f:
-            data = f.read(MAX_LOG + 1)  # what a device or a pipe says of its size is nothing
-    except FileNotFoundError as e:
-        raise PrerequisiteError(f"{path} does not exist") from e
-    except OSError as e:
-        raise PrerequisiteError(f"cannot read {path}: {e.strerror}") from e
-    if len(data) > MAX_LOG:
-        raise PrerequisiteError(f"{path} has more than {MAX_LOG} bytes: that is no log of this project")
-    return data
+    points = (claims.feed(line, OutputStream.STDOUT, True) for line in lines)
+    return tuple(p for p in points if p is not None)

@@ -39,7 +39,7 @@ POINTS = {
     "before the watcher stands": Point("kit.evaluate.run.watchdog"),
     "before the probe starts": Point("kit.evaluate.run.probe"),
     "while the probe runs": Point("kit.sandbox.supervise._attend"),
-    "between probe and guest": Point("kit.evaluate.run.supervise"),
+    "between probe and guest": Point("kit.evaluate.run.run_guest"),
     "between the guest's start and its first line": Point("kit.sandbox.supervise._attend", about="guest.log"),
     "at the first line": Point("kit.sandbox.stamp.LogWriter.feed", about="guest.log"),
     "after the first line": Point("kit.sandbox.stamp.LogWriter.feed", True, "guest.log"),

@@ -92,9 +92,9 @@ def look(bench: Bench, out: Path, moment: str, ended: float, odd: tuple[str, ...
         except KitError as e:
             wrong.append(f"{run_id}: {e.message}")
     wrong += [f"left in the runs folder: {name}" for name in litter(out)]
-    tickets = docker.ticket.runs(docker.state_folder())
+    leases = docker.lease.runs(docker.state_folder())
     wrong += [f"left in the end: {name}" for name in left_of(bench, ids)]
-    wrong += [f"left in the end: the ticket of {run_id}" for run_id in ids if run_id in tickets]
+    wrong += [f"left in the end: the lease of {run_id}" for run_id in ids if run_id in leases]
     return Killed(
         moment, len(ids), time.monotonic() - ended if gone is None else gone, tuple(statuses), tuple(wrong)
     )
@@ -124,12 +124,16 @@ def left_of(bench: Bench, ids: list[str]) -> list[str]:
     containers = bench.daemon.containers() if bench.daemon else []
     left = [f"the engine's container of {run_id}" for run_id in ids if run_id in containers]
     for run_id in ids:
-        left += [processes.describe(pid) for pid in processes.marked(run_id) if "watcher" not in line(pid)]
+        left += [
+            processes.describe(pid)
+            for pid in processes.marked(run_id)
+            if "kit.sandbox.watchdog" not in line(pid)
+        ]
         left += [processes.describe(pid) for pid in Cgroup(f"/speedrun-kit/{run_id}").members()]
         left += [f"runc's state of {run_id}"] if (runc.state_folder() / run_id).exists() else []
-        stub = docker.ticket.read(docker.state_folder(), run_id)
-        for container in stub.containers if stub else ():
-            left += [processes.describe(pid) for pid in processes.of_container(container)]
+        record = docker.lease.read(docker.state_folder(), run_id)
+        for container in record.containers if record else ():
+            left += [processes.describe(pid) for pid in processes.pids_in_container(container)]
     return left
 
 

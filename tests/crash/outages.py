@@ -1,4 +1,4 @@
-"""What a run stands on goes away: the network, its kit in a series, kit and watcher, the engine."""
+"""What a run stands on goes away: the network, its kit in a series, kit and watchdog, the engine."""
 
 from __future__ import annotations
 
@@ -63,20 +63,20 @@ def series_killed(bench: Bench) -> Found:
     )  # fmt: skip
 
 
-def watcher_killed_too(bench: Bench) -> Found:
-    """Kit and watcher are killed together, while the guest runs."""
+def watchdog_killed_too(bench: Bench) -> Found:
+    """Kit and watchdog are killed together, while the guest runs."""
     out = bench.out()
     process = _printing(bench, out)
     (run_id,) = killing.reserved(out)
-    watchers = [
+    watchdogs = [
         p for p in processes.pids() if "kit.sandbox.watchdog" in killing.line(p) and run_id in killing.line(p)
     ]
-    processes.kill_all([*watchers, process.pid])
+    processes.kill_all([*watchdogs, process.pid])
     process.communicate()
     time.sleep(killing.WITHIN_S)
     lives = bool(killing.left_of(bench, [run_id]))
     began = time.monotonic()
-    wrong = [] if len(watchers) == 1 else [f"{len(watchers)} watchers"]
+    wrong = [] if len(watchdogs) == 1 else [f"{len(watchdogs)} watchers"]
     killing.close(bench, out)
     took = time.monotonic() - began
     wrong += one_run(bench, out, ("lost",))
@@ -176,7 +176,7 @@ def _lost(process: subprocess.Popen[str]) -> list[str]:
 FAULTS = (
     Fault(no_network),
     Fault(series_killed),
-    Fault(watcher_killed_too),
+    Fault(watchdog_killed_too),
     Fault(load_killed, ("docker",)),
     Fault(engine_killed, ("docker",)),
     Fault(engine_hangs, ("docker",)),

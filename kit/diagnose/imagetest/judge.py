@@ -47,7 +47,7 @@ class Expected:
     """Whether the image's environment says so."""
 
 
-def expected(spec: EraSpec, lock: Lock, no_gpus: str | None) -> Expected:
+def expectation_of(spec: EraSpec, lock: Lock, no_gpus: str | None) -> Expected:
     """Return what an image of this spec and lock must answer."""
     return Expected(
         packages=tuple(sorted((w.project, w.version) for w in lock.wheels)),
@@ -57,70 +57,70 @@ def expected(spec: EraSpec, lock: Lock, no_gpus: str | None) -> Expected:
     )
 
 
-def judge(report: Report, wanted: Expected) -> tuple[SelfTestCheck, ...]:
+def judge(report: Report, expectation: Expected) -> tuple[SelfTestCheck, ...]:
     """Judge every check; one that was not answered, or differs from what the host knows, has failed."""
     answers = {answer.id: answer for answer in report.answers}
     return tuple(
-        _judge_one(answers[name], wanted)
+        _judge_one(answers[name], expectation)
         if name in answers
         else SelfTestCheck(name, SelfTestOutcome.FAILED, "no answer")
         for name in CHECKS
     )
 
 
-def _judge_one(answer: Answer, wanted: Expected) -> SelfTestCheck:
-    objection = _objection(answer, wanted)
+def _judge_one(answer: Answer, expectation: Expected) -> SelfTestCheck:
+    objection = _objection(answer, expectation)
     if objection is not None and answer.outcome is not SelfTestOutcome.FAILED:
         return SelfTestCheck(answer.id, SelfTestOutcome.FAILED, prose(objection), answer.seconds)
     detail = answer.detail
-    if answer.outcome is SelfTestOutcome.SKIPPED and answer.id in NEED_GPUS and wanted.no_gpus:
-        detail = prose(wanted.no_gpus)
+    if answer.outcome is SelfTestOutcome.SKIPPED and answer.id in NEED_GPUS and expectation.no_gpus:
+        detail = prose(expectation.no_gpus)
     return SelfTestCheck(answer.id, answer.outcome, detail, answer.seconds)
 
 
-def _objection(answer: Answer, wanted: Expected) -> str | None:
+def _objection(answer: Answer, expectation: Expected) -> str | None:
     """Return what the host holds against an answer."""
     if answer.outcome is SelfTestOutcome.SKIPPED:
-        return _no_excuse(answer, wanted)
-    found, packages = dict(answer.versions), dict(wanted.packages)
+        return _skip_objection(answer, expectation)
+    reported, packages = dict(answer.versions), dict(expectation.packages)
     if answer.id == "packages":
-        return _differences(packages, found)
-    promised = dict(wanted.components).get(answer.id) or packages.get(answer.id)
-    if promised is not None and found != {answer.id: promised}:
-        return f"it is version {found.get(answer.id, 'unknown')}, and should be {promised}"
+        return _differences(packages, reported)
+    promised = dict(expectation.components).get(answer.id) or packages.get(answer.id)
+    if promised is not None and reported != {answer.id: promised}:
+        return f"it is version {reported.get(answer.id, 'unknown')}, and should be {promised}"
     return None
 
 
-def _no_excuse(answer: Answer, wanted: Expected) -> str | None:
+def _skip_objection(answer: Answer, expectation: Expected) -> str | None:
     if answer.id in NEED_GPUS:
-        return f"skipped ({answer.detail}), but it was given GPUs" if wanted.no_gpus is None else None
-    if answer.id == "custom-operator" and not wanted.unchecked_layouts:
+        return f"skipped ({answer.detail}), but it was given GPUs" if expectation.no_gpus is None else None
+    if answer.id == "custom-operator" and not expectation.unchecked_layouts:
         return None
-    if answer.id in dict(wanted.packages) or answer.id != "triton":
+    if answer.id in dict(expectation.packages) or answer.id != "triton":
         return f"skipped ({answer.detail}), but it could have been checked"
     return None
 
 
-def _differences(packages: dict[str, str], found: dict[str, str]) -> str | None:
+def _differences(packages: dict[str, str], installed: dict[str, str]) -> str | None:
     odd = [
-        f"{name} is {found.get(name, 'not there')}, and should be {packages.get(name, 'absent')}"
-        for name in sorted({*packages, *found})
-        if packages.get(name) != found.get(name)
+        f"{name} is {installed.get(name, 'not there')}, and should be {packages.get(name, 'absent')}"
+        for name in sorted({*packages, *installed})
+        if packages.get(name) != installed.get(name)
     ]
     return "; ".join(odd) or None
 
 
-def isolation(found: Probe) -> SelfTestCheck:
+def judge_isolation(probed: Probe) -> SelfTestCheck:
     """Judge what the isolation probe found in the same start."""
-    if found.failed:
-        detail = "; ".join(f"{check.id}: {check.detail}" for check in found.failed)
-        return SelfTestCheck("isolation", SelfTestOutcome.FAILED, prose(detail), found.seconds)
+    if probed.failed:
+        detail = "; ".join(f"{check.id}: {check.detail}" for check in probed.failed)
+        return SelfTestCheck("isolation", SelfTestOutcome.FAILED, prose(detail), probed.seconds)
     return SelfTestCheck(
-        "isolation", SelfTestOutcome.PASSED, f"{len(found.checks)} ways out are shut", found.seconds
+        "isolation", SelfTestOutcome.PASSED, f"{len(probed.checks)} ways out are shut", probed.seconds
     )
 
 
-def ending(result: RunResult, report: Report, words: str) -> tuple[SelfTestCheck, ...]:
+def judge_ending(result: RunResult, report: Report, words: str) -> tuple[SelfTestCheck, ...]:
     """Return what is wrong with how the guest ended and reported; empty if nothing is."""
     wrong = []
     if report.fault is not None:

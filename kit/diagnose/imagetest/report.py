@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
 from kit.core.codec import prose
 from kit.core.errors import IntegrityError, SchemaError
 from kit.core.schema import parse_json, validate
-from kit.values.log import read_pieces
+from kit.values.output import Piece
 from kit.values.run_result import OutputStream
 
 CHECKS = (
@@ -50,16 +50,16 @@ class Report:
     """Why what follows is not read; None if the report is whole."""
 
 
-def read_report(log: Path, stamps: Path) -> Report:
+def read_report(pieces: Iterable[Piece]) -> Report:
     """
-    Read the guest's report out of a stored run: its stdout alone, whole lines alone.
+    Read the guest's report out of what it printed: its stdout alone, whole lines alone.
 
     Nothing of it is trusted and nothing raises: whatever is not the next check in its form is the fault,
     and ends the report there.
     """
     answers: list[Answer] = []
     try:
-        for piece in read_pieces(log, stamps):
+        for piece in pieces:
             if piece.stream is not OutputStream.STDOUT:
                 continue
             if len(answers) == len(CHECKS):
@@ -89,11 +89,11 @@ def _answer(line: bytes, awaited: str) -> Answer:
     )
 
 
-def last_words(log: Path, stamps: Path) -> str:
+def last_words(pieces: Iterable[Piece]) -> str:
     """Return the last line of stderr that is not empty, for a person; the report itself is on stdout."""
     words = b""
     with contextlib.suppress(IntegrityError):
-        for piece in read_pieces(log, stamps):
+        for piece in pieces:
             if piece.stream is OutputStream.STDERR and piece.data.strip():
                 words = piece.data
     return prose(words[-300:].decode("utf-8", "replace").strip())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,7 @@ from kit.core.errors import KitError, UsageError
 from kit.core.facts import guest_file
 from kit.core.store import Fetcher, Progress, Store, no_progress
 from kit.core.version import Version
-from kit.diagnose.imagetest.judge import SelfTestCheck, ending, expected, isolation, judge
+from kit.diagnose.imagetest.judge import SelfTestCheck, expectation_of, judge, judge_ending, judge_isolation
 from kit.diagnose.imagetest.report import SelfTestOutcome, last_words, read_report
 from kit.evaluate.gpus import cuda_of
 from kit.evaluate.launch import CACHES, full_limits, gpu_variables, search_path
@@ -25,12 +24,12 @@ from kit.image.lock import read_lock
 from kit.image.spec import read_spec
 from kit.sandbox.folder import new_run_id
 from kit.sandbox.isolation_probe import Probe, probe
-from kit.sandbox.runtime.port import Guest, Runtime
-from kit.sandbox.supervise import RunCallbacks, supervise
+from kit.sandbox.run_guest import GuestRun, guest_directory, run_guest
+from kit.sandbox.runtime.port import Runtime
+from kit.sandbox.supervise import RunCallbacks
 from kit.sandbox.watchdog import watchdog
 from kit.values.deadlines import Deadlines
-from kit.values.log import Grammar
-from kit.values.run_result import Enforcement, RunResult, RunStatus
+from kit.values.run_result import Enforcement, RunStatus
 from kit.values.run_spec import GpuDevice, ImageRef, RunSpec, RuntimeName
 
 SCRIPT = guest_file("selftest.py")
@@ -38,8 +37,6 @@ MOST_GPUS = 8
 NO_RECORD = 0
 TOTAL_S = 900.0
 PYTHON = "python3"
-LOG = "log"
-STAMPS = "stamps"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +89,7 @@ class Tested:
 def selftest(
     era: str,
     runtime: Runtime,
-    bench: SelfTestContext,
+    context: SelfTestContext,
     gpus: int | None = None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Tested:
@@ -103,28 +100,28 @@ def selftest(
     why not. A failed check is an outcome. Raises `PrerequisiteError` for an unknown era or an engine that is
     missing, `RunError` if the engine failed, and what `choose_gpus` and bringing the image raise.
     """
-    spec = read_spec(bench.images, era)
+    spec = read_spec(context.images, era)
     lock = read_lock(spec)
-    ready, no_gpus = choose_gpus(cuda_of(lock), runtime.name, bench.gpus, gpus)
-    layout, image = bring_image(era, runtime, bench.images, bench.store, bench.fetchers, bench.progress)
-    with tempfile.TemporaryDirectory(prefix="speedrun-selftest-") as name:
-        scratch = Path(name)
-        scratch.chmod(0o755)
-        asked = _run_spec(layout, image, ready, scratch / "submission")
-        found, result, enforcement = _run(asked, runtime, scratch, cancelled)
+    ready, no_gpus = choose_gpus(cuda_of(lock), runtime.name, context.gpus, gpus)
+    layout, image = bring_image(
+        era, runtime, context.images, context.store, context.fetchers, context.progress
+    )
+    with guest_directory(None, "speedrun-selftest-") as scratch:
+        run_spec = _run_spec(layout, image, ready, scratch / "submission")
+        probed, run = _run(run_spec, runtime, scratch, cancelled)
+        result = run.result
         if ready.gpus:
-            result = proved(result, await_release(ready.gpus, bench.gpus.nvml))
-        report = read_report(scratch / LOG, scratch / STAMPS)
-        words = last_words(scratch / LOG, scratch / STAMPS)
+            result = proved(result, await_release(ready.gpus, context.gpus.nvml))
+        report, words = read_report(run.output.pieces()), last_words(run.output.pieces())
     return Tested(
         image=image,
-        enforcement=enforcement,
-        gpus=asked.gpus,
+        enforcement=run.enforcement,
+        gpus=run_spec.gpus,
         seconds=result.wall_s,
         checks=(
-            isolation(found),
-            *judge(report, expected(spec, lock, no_gpus)),
-            *ending(result, report, words),
+            judge_isolation(probed),
+            *judge(report, expectation_of(spec, lock, no_gpus)),
+            *judge_ending(result, report, words),
         ),
         cancelled=result.status is RunStatus.CANCELLED,
     )
@@ -151,41 +148,34 @@ def _run_spec(layout: Layout, image: ImageRef, ready: Preflight, submission: Pat
 
 def _run(
     spec: RunSpec, runtime: Runtime, scratch: Path, cancelled: Callable[[], bool]
-) -> tuple[Probe, RunResult, Enforcement]:
-    started: list[Guest] = []
-
-    def start() -> Guest:
-        started.append(runtime.start(spec, scratch))
-        return started[0]
-
+) -> tuple[Probe, GuestRun]:
     with watchdog(runtime.reaper(spec.run_id)):
-        found = probe(runtime, spec, PYTHON, scratch)
-        watch = RunCallbacks(cancelled=cancelled)
-        result = supervise(spec, start, scratch / LOG, scratch / STAMPS, Grammar.STEP, watch)
-    return found, result, started[0].enforcement
+        probed = probe(runtime, spec, PYTHON, scratch)
+        with run_guest(runtime, spec, scratch, callbacks=RunCallbacks(cancelled=cancelled)) as run:
+            return probed, run
 
 
 def choose_gpus(
-    cuda: Version | None, runtime: RuntimeName, sources: Sources, wanted: int | None
+    cuda: Version | None, runtime: RuntimeName, sources: Sources, count_wanted: int | None
 ) -> tuple[Preflight, str | None]:
     """
     Return the GPUs that the guest gets, and why it gets none.
 
     `cuda` is the image's, None if it holds none. Raises `UsageError` if GPUs are wanted for an image without
-    it, `PrerequisiteError` if `wanted` says a number that is not here, or not fit for the image.
+    it, `PrerequisiteError` if `count_wanted` says a number that is not here, or not fit for the image.
     """
-    if wanted == 0:
+    if count_wanted == 0:
         return NO_GPUS, "no GPU was asked for"
     if cuda is None:
-        if wanted is not None:
+        if count_wanted is not None:
             raise UsageError("the image holds no CUDA, and has no use for GPUs", "leave --gpus out")
         return NO_GPUS, "the image holds no CUDA"
-    count = _count(sources.nvml) if wanted is None else wanted
+    count = _count(sources.nvml) if count_wanted is None else count_wanted
     if count == 0:
         return NO_GPUS, "this machine has no NVIDIA GPU"
     toolkit = runtime is RuntimeName.DOCKER
     ready = preflight(GpuRequirements(count, "pass a smaller --gpus", cuda, toolkit), sources)
-    if wanted is not None:
+    if count_wanted is not None:
         ready.require()
     if ready.refusals:
         return NO_GPUS, "; ".join(finding.detail for finding in ready.refusals)

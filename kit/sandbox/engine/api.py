@@ -18,7 +18,7 @@ from typing import Any
 
 from kit.core.digest import Sha256, is_sha256
 from kit.core.errors import EngineSilent, PrerequisiteError, RunError, UsageError
-from kit.sandbox.engine.wire import address, granted, peer_pid, why_silent
+from kit.sandbox.engine.wire import address, hard_limit, peer_pid, why_silent
 
 DEFAULT_ENGINE = "unix:///var/run/docker.sock"
 MINIMUM_API = (1, 41)
@@ -86,7 +86,7 @@ class Engine:
             ) from e
         try:
             peer_pid(self._path)
-            with self._asking("say which API it speaks"):
+            with self._errors_translated("say which API it speaks"):
                 self._api = docker.APIClient(base_url=url, version="auto", timeout=patience_s)
         except (EngineSilent, OSError) as e:
             raise PrerequisiteError(f"no engine answers at {url}", why_silent(self._path)) from e
@@ -105,12 +105,12 @@ class Engine:
 
     def ping(self) -> None:
         """Return if the engine answers; raises `EngineSilent` otherwise."""
-        with self._asking("give a sign of life"):
+        with self._errors_translated("give a sign of life"):
             self._api.ping()
 
     def about(self) -> About:
         """Ask the engine who it is and what it can limit."""
-        with self._asking("describe itself"):
+        with self._errors_translated("describe itself"):
             version, info = self._api.version(), self._api.info()
         parts = {str(c.get("Name")): str(c.get("Version")) for c in version.get("Components") or ()}
         podman = parts.get("Podman Engine")
@@ -122,9 +122,9 @@ class Engine:
             memory_limit=info.get("MemoryLimit") is True,
             swap_limit=info.get("SwapLimit") is True,
             pids_limit=info.get("PidsLimit") is True,
-            open_files=granted(self._path, "Max open files", resource.RLIMIT_NOFILE) or 1 << 20,
-            locked_memory=granted(self._path, "Max locked memory", resource.RLIMIT_MEMLOCK),
-            processes=granted(self._path, "Max processes", resource.RLIMIT_NPROC),
+            open_files=hard_limit(self._path, "Max open files", resource.RLIMIT_NOFILE) or 1 << 20,
+            locked_memory=hard_limit(self._path, "Max locked memory", resource.RLIMIT_MEMLOCK),
+            processes=hard_limit(self._path, "Max processes", resource.RLIMIT_NPROC),
         )
 
     def image_id(self, config: Sha256, manifest: Sha256) -> str | None:
@@ -134,52 +134,52 @@ class Engine:
         An id that is neither the config's nor the manifest's digest is not the image. Names and tags are
         never asked for.
         """
-        wanted = (f"sha256:{config}", f"sha256:{manifest}")
-        for reference in wanted:
-            found = self._image(reference)
-            if found is not None and _prefixed(found.get("Id")) in wanted:
-                return _prefixed(found["Id"])
+        identities = (f"sha256:{config}", f"sha256:{manifest}")
+        for reference in identities:
+            image = self._image(reference)
+            if image is not None and _prefixed(image.get("Id")) in identities:
+                return _prefixed(image["Id"])
         return None
 
     def _image(self, reference: str) -> dict[str, Any] | None:
         from docker.errors import ImageNotFound, NotFound
 
-        with self._asking("show an image"):
+        with self._errors_translated("show an image"):
             try:
-                found: dict[str, Any] = self._api.inspect_image(reference)
+                image: dict[str, Any] = self._api.inspect_image(reference)
             except (ImageNotFound, NotFound):
                 return None
-        return found
+        return image
 
     def chains(self) -> list[tuple[Sha256, ...]]:
         """Return the diffIDs of every image here, lowest layer first."""
-        with self._asking("list its images"):
+        with self._errors_translated("list its images"):
             ids = [str(image["Id"]) for image in self._api.images()]
-        found = [self._image(name) for name in ids]
-        layers = [((image or {}).get("RootFS") or {}).get("Layers") or () for image in found]
+        images = [self._image(name) for name in ids]
+        layers = [((image or {}).get("RootFS") or {}).get("Layers") or () for image in images]
         return [tuple(Sha256(str(layer).removeprefix("sha256:")) for layer in stack) for stack in layers]
 
     def load(self, archive: Iterable[bytes]) -> None:
         """Let the engine read an image archive. Raises `RunError` with what it complained about."""
-        with self._asking("load the image"):
+        with self._errors_translated("load the image"):
             for answer in self._api.load_image(iter(archive)):  # a list would be taken for a form
                 if "error" in answer:
                     raise RunError(f"the engine did not load the image: {answer['error']}", HINT)
 
     def create(self, name: str, request: bytes) -> tuple[str, tuple[str, ...]]:
         """Create a container from a request in JSON; return its id and the engine's warnings."""
-        with self._asking("create the container"):
+        with self._errors_translated("create the container"):
             made = self._api.create_container_from_config(json.loads(request), name)
         return str(made["Id"]), tuple(str(w) for w in made.get("Warnings") or ())
 
     def start(self, container: str) -> None:
         """Start it."""
-        with self._asking("start the guest"):
+        with self._errors_translated("start the guest"):
             self._api.start(container)
 
     def attach(self, container: str) -> socket.socket:
         """Return the container's output as Docker frames it; see `frames`."""
-        with self._asking("attach to the guest"):
+        with self._errors_translated("attach to the guest"):
             params = {"stdout": 1, "stderr": 1, "stream": 1}
             raw = self._api.attach_socket(container, params=params)
             stream = socket.socket(fileno=os.dup(raw.fileno()))
@@ -188,50 +188,52 @@ class Engine:
 
     def wait(self, container: str) -> int:
         """Wait until it has ended; return its exit code as a shell would see it."""
-        with self._asking("wait for the guest"):
+        with self._errors_translated("wait for the guest"):
             return int(self._api.wait(container)["StatusCode"])
 
     def inspect(self, container: str, label: str = "") -> Container | None:
         """Return the container, or None if there is none."""
         from docker.errors import NotFound
 
-        with self._asking("show the container"):
+        with self._errors_translated("show the container"):
             try:
-                found = self._api.inspect_container(container)
+                document = self._api.inspect_container(container)
             except NotFound:
                 return None
-        state = found["State"]
+        state = document["State"]
         return Container(
-            id=str(found["Id"]),
-            image=_prefixed(found["Image"]),
+            id=str(document["Id"]),
+            image=_prefixed(document["Image"]),
             running=state.get("Running") is True,
             started=state.get("Status") not in ("created", "configured", "initialized"),
             pid=int(state.get("Pid") or 0),
             exit_code=int(state.get("ExitCode") or 0),
             oom_killed=state.get("OOMKilled") is True,
-            label=str((found["Config"].get("Labels") or {}).get(label, "")),
+            label=str((document["Config"].get("Labels") or {}).get(label, "")),
         )
 
     def labelled(self, label: str, value: str | None = None) -> list[Container]:
         """Return the containers that carry a label, running or not, sorted by id."""
-        wanted = label if value is None else f"{label}={value}"
-        with self._asking("list its containers"):
-            ids = sorted(str(c["Id"]) for c in self._api.containers(all=True, filters={"label": [wanted]}))
-        found = [self.inspect(name, label) for name in ids]
-        return [container for container in found if container is not None]
+        filter_text = label if value is None else f"{label}={value}"
+        with self._errors_translated("list its containers"):
+            ids = sorted(
+                str(c["Id"]) for c in self._api.containers(all=True, filters={"label": [filter_text]})
+            )
+        containers = [self.inspect(name, label) for name in ids]
+        return [container for container in containers if container is not None]
 
     def signal(self, container: str, name: str) -> None:
         """Send a signal to the container's first process; one that has ended or gone is no error."""
         from docker.errors import APIError
 
-        with self._asking("signal the guest"), contextlib.suppress(APIError):
+        with self._errors_translated("signal the guest"), contextlib.suppress(APIError):
             self._api.kill(container, signal=name)
 
     def remove(self, container: str) -> None:
         """End and remove the container; one that is gone or just going is no error."""
         from docker.errors import APIError
 
-        with self._asking("remove the container"):
+        with self._errors_translated("remove the container"):
             try:
                 self._api.remove_container(container, v=True, force=True)
             except APIError as e:
@@ -239,7 +241,7 @@ class Engine:
                     raise
 
     @contextlib.contextmanager
-    def _asking(self, what: str) -> Iterator[None]:
+    def _errors_translated(self, what: str) -> Iterator[None]:
         """Turn what the SDK raises into `EngineSilent` (no answer) or `RunError` (a refusal)."""
         from docker.errors import APIError, DockerException, StreamParseError
         from requests.exceptions import RequestException

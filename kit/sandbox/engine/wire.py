@@ -42,15 +42,15 @@ def why_silent(path: Path) -> str:
     return "start Docker again, or use --runtime runc"
 
 
-def granted(path: Path, name: str, kind: int) -> int | None:
+def hard_limit(path: Path, name: str, kind: int) -> int | None:
     """Return the lower of this process's hard limit and that of whoever listens on a socket."""
     mine = resource.getrlimit(kind)[1]
-    found = [] if mine == resource.RLIM_INFINITY else [mine]
+    limits = [] if mine == resource.RLIM_INFINITY else [mine]
     with contextlib.suppress(OSError, ValueError, StopIteration):
         lines = Path(f"/proc/{peer_pid(path)}/limits").read_text().splitlines()
         rest = next(line.removeprefix(name) for line in lines if line.startswith(name))
-        found.append(int(rest.split()[1]))
-    return min(found, default=None)
+        limits.append(int(rest.split()[1]))
+    return min(limits, default=None)
 
 
 def frames(stream: socket.socket) -> Iterator[tuple[int, bytes]]:

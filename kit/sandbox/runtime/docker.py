@@ -16,12 +16,12 @@ from kit.core.digest import canonical_json, sha256_bytes
 from kit.core.errors import DigestMismatch, EngineSilent, KitError, PrerequisiteError, RunError, UsageError
 from kit.sandbox import processes
 from kit.sandbox.engine import DEFAULT_ENGINE, About, Container, Engine, EngineName, answers
-from kit.sandbox.runtime import dockerconfig, seccomp, ticket
+from kit.sandbox.runtime import dockerconfig, lease, seccomp
 from kit.sandbox.runtime.dockerconfig import LABEL, Terms
 from kit.sandbox.runtime.dockerguest import DockerGuest
+from kit.sandbox.runtime.lease import ContainerLease, LeaseRecord
 from kit.sandbox.runtime.port import require_devices
-from kit.sandbox.runtime.state import folder, own
-from kit.sandbox.runtime.ticket import Stub, Ticket
+from kit.sandbox.runtime.state import folder, make_private
 from kit.values.run_result import Enforcement
 from kit.values.run_spec import ImageRef, RunSpec, RuntimeName
 
@@ -51,14 +51,14 @@ class Docker:
         require_devices(spec)
         with contextlib.closing(Engine(self.engine, START_PATIENCE_S)) as engine:
             about = engine.about()
-            _refuse_blind(about, spec)
+            _refuse_ignored_gpus(about, spec)
             terms = _terms(about, _image(engine, spec.image), scratch)
             request = dockerconfig.request(spec, terms)
-            own(self.state)
+            make_private(self.state)
             with contextlib.ExitStack() as unused:
                 mine = unused.enter_context(contextlib.closing(Engine(self.engine)))
-                slip = Ticket(self.state, spec.run_id, self.engine)
-                container, warnings = _create(engine, spec.run_id, request, slip)
+                container_lease = ContainerLease(self.state, spec.run_id, self.engine)
+                container, warnings = _create(engine, spec.run_id, request, container_lease)
                 unused.pop_all()
             enforcement = Enforcement(
                 runtime=self.name,
@@ -67,7 +67,7 @@ class Docker:
                 config_sha256=sha256_bytes(request),
                 not_enforced=(*terms.not_enforced, *warnings),
             )
-            guest = DockerGuest(mine, container, slip, enforcement)
+            guest = DockerGuest(mine, container, container_lease, enforcement)
             try:
                 _recheck(engine, container, terms.image)
                 guest.start(engine)
@@ -100,21 +100,23 @@ def _terms(about: About, image: str, scratch: Path) -> Terms:
     )
 
 
-def _create(engine: Engine, run_id: str, request: bytes, slip: Ticket) -> tuple[str, tuple[str, ...]]:
+def _create(
+    engine: Engine, run_id: str, request: bytes, container_lease: ContainerLease
+) -> tuple[str, tuple[str, ...]]:
     """Make the container and note its id before anything of it can run."""
     try:
         container, warnings = engine.create(f"speedrun-{run_id}", request)
-        slip.add(container)
+        container_lease.add(container)
     except EngineSilent:
-        slip.drop()  # the engine may have made it all the same
+        container_lease.leave()  # the engine may have made it all the same
         raise
     except BaseException:
-        slip.tear()
+        container_lease.release()
         raise
     return container, warnings
 
 
-def _refuse_blind(about: About, spec: RunSpec) -> None:
+def _refuse_ignored_gpus(about: About, spec: RunSpec) -> None:
     if not spec.gpus or about.name is not EngineName.PODMAN:
         return
     parts = [int(p) if p.isdecimal() else 0 for p in about.version.split(".")[:2]]
@@ -127,13 +129,13 @@ def _refuse_blind(about: About, spec: RunSpec) -> None:
 
 
 def _image(engine: Engine, image: ImageRef) -> str:
-    found = engine.image_id(image.config_digest, image.manifest_digest)
-    if found is None:
+    image_id = engine.image_id(image.config_digest, image.manifest_digest)
+    if image_id is None:
         raise PrerequisiteError(
             f"the engine does not have image {image.era} (sha256:{image.config_digest[:12]}…)",
             f"speedrun image load {image.era}",
         )
-    return found
+    return image_id
 
 
 def _recheck(engine: Engine, container: str, image: str) -> None:
@@ -151,54 +153,54 @@ def reap(state: Path, run_id: str) -> bool:
     """
     End and remove whatever is left of a run's guest; return whether nothing is left. Safe to repeat.
 
-    Where the engine is gone, what the kernel shows decides, and the ticket stays for `tidy`.
+    Where the engine is gone, what the kernel shows decides, and the lease stays for `tidy`.
     """
-    stub = ticket.read(state, run_id)
-    if stub is None:
+    record = lease.read(state, run_id)
+    if record is None:
         return True
     try:
-        _end(stub, run_id)
+        _end(record, run_id)
     except (EngineSilent, PrerequisiteError):
         pass
     except KitError:
         return False
     else:
-        if stub.containers:  # otherwise the engine may still be making one
-            ticket.remove(state, run_id)
-    return not any(processes.of_container(container) for container in stub.containers)
+        if record.containers:  # otherwise the engine may still be making one
+            lease.remove(state, run_id)
+    return not any(processes.pids_in_container(container) for container in record.containers)
 
 
-def _end(stub: Stub, run_id: str) -> None:
+def _end(record: LeaseRecord, run_id: str) -> None:
     """End a run's guest by the kernel, then by the engine. Raises `RunError` if a container stays."""
-    for container in stub.containers:
-        processes.kill_all(processes.of_container(container))
+    for container in record.containers:
+        processes.kill_all(processes.pids_in_container(container))
     try:
-        with contextlib.closing(Engine(stub.engine, REAP_PATIENCE_S)) as engine:
-            for found in engine.labelled(LABEL, run_id):
-                engine.remove(found.id)
+        with contextlib.closing(Engine(record.engine, REAP_PATIENCE_S)) as engine:
+            for labelled in engine.labelled(LABEL, run_id):
+                engine.remove(labelled.id)
             if engine.labelled(LABEL, run_id):
                 raise RunError(f"the engine keeps the container of {run_id}", "speedrun doctor --fix")
     except (EngineSilent, PrerequisiteError):
-        for container in stub.containers:
-            processes.kill_all(processes.shims(container))
+        for container in record.containers:
+            processes.kill_all(processes.shim_pids(container))
         raise
 
 
 def tidy(state: Path) -> tuple[str, ...]:
     """
-    End and remove the containers of runs whose kit is gone, by their tickets; return the run ids, sorted.
+    End and remove the containers of runs whose kit is gone, by their leases; return the run ids, sorted.
 
-    Tickets of engines that do not answer stay.
+    Leases of engines that do not answer stay.
     """
     tidied = []
-    for run_id in ticket.runs(state):
-        stub = ticket.read(state, run_id)
-        if ticket.held(state, run_id):
+    for run_id in lease.runs(state):
+        record = lease.read(state, run_id)
+        if lease.held(state, run_id):
             continue
         with contextlib.suppress(KitError):
-            if stub is not None:
-                _end(stub, run_id)
-            ticket.remove(state, run_id)
+            if record is not None:
+                _end(record, run_id)
+            lease.remove(state, run_id)
             tidied.append(run_id)
     return tuple(tidied)
 
@@ -207,20 +209,20 @@ def orphans(url: str, state: Path) -> tuple[str, ...]:
     """
     Return the runs whose kit is gone and whose container is not, sorted. Raises nothing if no engine answers.
 
-    A container that has not ended and has no ticket of this user may be another user's, and is left out; so
-    is what only an engine that does not answer could remove: its ticket waits until it is back.
+    A container that has not ended and has no lease of this user may be another user's, and is left out; so
+    is what only an engine that does not answer could remove: its lease waits until it is back.
     """
-    found = {run_id for run_id in ticket.runs(state) if _abandoned(state, run_id)}
+    run_ids = {run_id for run_id in lease.runs(state) if _abandoned(state, run_id)}
     with contextlib.suppress(KitError), contextlib.closing(Engine(url, REAP_PATIENCE_S)) as engine:
-        found |= {c.label for c in _ended(engine, state)}
-    return tuple(sorted(found))
+        run_ids |= {c.label for c in _ended(engine, state)}
+    return tuple(sorted(run_ids))
 
 
 def _abandoned(state: Path, run_id: str) -> bool:
-    stub = ticket.read(state, run_id)
-    if stub is None or ticket.held(state, run_id):
+    record = lease.read(state, run_id)
+    if record is None or lease.held(state, run_id):
         return False
-    return any(map(processes.of_container, stub.containers)) or answers(stub.engine)
+    return any(map(processes.pids_in_container, record.containers)) or answers(record.engine)
 
 
 def sweep(url: str, state: Path) -> tuple[str, ...]:
@@ -234,10 +236,10 @@ def sweep(url: str, state: Path) -> tuple[str, ...]:
 
 
 def _ended(engine: Engine, state: Path) -> list[Container]:
-    found = engine.labelled(LABEL)
-    return [c for c in found if c.started and not c.running and not ticket.held(state, c.label)]
+    containers = engine.labelled(LABEL)
+    return [c for c in containers if c.started and not c.running and not lease.held(state, c.label)]
 
 
 def state_folder() -> Path:
-    """Return where this user's tickets lie."""
+    """Return where this user's leases lie."""
     return folder("docker")

@@ -19,7 +19,7 @@ from kit.core.errors import EngineSilent, KitError, RunError
 from kit.sandbox import cgroup, processes
 from kit.sandbox.cgroup import Cgroup
 from kit.sandbox.engine import PATIENCE_S, Container, Engine, frames
-from kit.sandbox.runtime.ticket import Ticket
+from kit.sandbox.runtime.lease import ContainerLease
 from kit.values.run_result import Enforcement, Usage
 
 SAMPLE_S = 0.2
@@ -34,22 +34,24 @@ DRAIN_S = 10.0
 class DockerGuest:
     """See `kit.sandbox.runtime.port.Guest`."""
 
-    def __init__(self, engine: Engine, container: str, slip: Ticket, enforcement: Enforcement) -> None:
+    def __init__(
+        self, engine: Engine, container: str, container_lease: ContainerLease, enforcement: Enforcement
+    ) -> None:
         self.enforcement = enforcement
         self.stdout, self._out = os.pipe()
         self.stderr, self._err = os.pipe()
         for pipe in (self._out, self._err):
             os.set_blocking(pipe, False)
-        self._engine, self._container, self._slip = engine, container, slip
+        self._engine, self._container, self._lease = engine, container, container_lease
         self._stream: socket.socket | None = None
         self._pidfd: int | None = None
         self._namespace: processes.Namespace | None = None
         self._cgroup: Cgroup | None = None
-        self._seen = Usage()
+        self._last_usage = Usage()
         self._exit: int | None = None
         self._lost = ""
         self._ending = self._dropping = False
-        self._told = False
+        self._loss_raised = False
         self._stop = threading.Event()
         self._reader = threading.Thread(target=self._read, name="guest-output", daemon=True)
 
@@ -64,21 +66,21 @@ class DockerGuest:
             threading.Thread(target=work, args=(engine,), name=work.__name__, daemon=True).start()
 
     def _learn_init(self) -> None:
-        found = self._engine.inspect(self._container)
-        if found is None or not found.pid:
+        state = self._engine.inspect(self._container)
+        if state is None or not state.pid:
             return
         pidfd = None
         with contextlib.suppress(OSError):
-            pidfd = os.pidfd_open(found.pid)
+            pidfd = os.pidfd_open(state.pid)
         # the number is the engine's: here it is the guest's only if the kernel says so, too
-        if not processes.is_of(self._container, found.pid):
+        if not processes.is_in_container(self._container, state.pid):
             if pidfd is not None:
                 os.close(pidfd)
             return
         self._pidfd = pidfd
-        self._cgroup = cgroup.of_process(found.pid)
+        self._cgroup = cgroup.cgroup_of(state.pid)
         self._sample()
-        self._namespace = processes.hold_namespace(found.pid)
+        self._namespace = processes.hold_namespace(state.pid)
 
     def _read(self) -> None:
         assert self._stream  # noqa: S101 - the thread is started after it was opened
@@ -112,7 +114,7 @@ class DockerGuest:
         try:
             code = engine.wait(self._container)
         except KitError as e:
-            self._lose(e)
+            self._note_loss(e)
         else:
             self._reader.join(DRAIN_S)
             self._exit = code
@@ -132,27 +134,27 @@ class DockerGuest:
             except KitError as e:
                 misses += 1
                 if misses == MISSES:
-                    self._lose(e)
+                    self._note_loss(e)
         engine.close()
 
     def _sample(self) -> None:
         now = self._cgroup.usage() if self._cgroup else Usage()
-        self._seen = Usage(
-            now.peak_memory if now.peak_memory is not None else self._seen.peak_memory,
-            now.oom_kills if now.oom_kills is not None else self._seen.oom_kills,
+        self._last_usage = Usage(
+            now.peak_memory if now.peak_memory is not None else self._last_usage.peak_memory,
+            now.oom_kills if now.oom_kills is not None else self._last_usage.oom_kills,
         )
 
-    def _lose(self, e: KitError) -> None:
+    def _note_loss(self, e: KitError) -> None:
         self._lost = self._lost or e.message
 
     def poll(self) -> int | None:
         """See `Guest.poll`. Raises `EngineSilent` if the engine is gone and took the answer with it."""
         if self._exit is None and self._lost:
-            self._tell()
+            self._raise_lost()
         return self._exit
 
-    def _tell(self, left: list[int] | None = None) -> NoReturn:
-        self._told = True
+    def _raise_lost(self, left: list[int] | None = None) -> NoReturn:
+        self._loss_raised = True
         still = "; not ended yet: " + ", ".join(map(processes.describe, left)) if left else ""
         raise EngineSilent(f"the run was lost with its engine: {self._lost}{still}", "speedrun doctor --fix")
 
@@ -165,7 +167,7 @@ class DockerGuest:
         self._ending = True
         self._sample()
         self._signal(signal.SIGKILL)
-        processes.kill_all(processes.of_container(self._container))
+        processes.kill_all(processes.pids_in_container(self._container))
 
     def _signal(self, number: signal.Signals) -> None:
         """Signal the guest's first process, whose death ends all others of its PID namespace."""
@@ -178,11 +180,11 @@ class DockerGuest:
             try:
                 self._engine.signal(self._container, number.name)
             except KitError as e:
-                self._lose(e)
+                self._note_loss(e)
 
     def remains(self) -> tuple[str, ...]:
         """See `Guest.remains`: processes that the kernel shows, and the container while it is running."""
-        left = set(processes.of_container(self._container))
+        left = set(processes.pids_in_container(self._container))
         if self._namespace:
             left |= set(self._namespace.members())
         named = [processes.describe(pid) for pid in sorted(left)]
@@ -197,15 +199,15 @@ class DockerGuest:
         try:
             return self._engine.inspect(self._container)
         except KitError as e:
-            self._lose(e)
+            self._note_loss(e)
             return None
 
     def usage(self) -> Usage:
         """See `Guest.usage`: the last sample, at most `SAMPLE_S` old, and the engine's word about memory."""
         state = self._inspect()
         if state is not None and state.oom_killed:
-            return Usage(self._seen.peak_memory, max(1, self._seen.oom_kills or 0))
-        return self._seen
+            return Usage(self._last_usage.peak_memory, max(1, self._last_usage.oom_kills or 0))
+        return self._last_usage
 
     def close(self) -> None:
         """
@@ -234,20 +236,20 @@ class DockerGuest:
             self._namespace.close()
             self._namespace = None
         self._engine.close()
-        left = processes.of_container(self._container) if self._lost else []
-        if left or (self._lost and not self._told):
-            self._tell(left)
+        left = processes.pids_in_container(self._container) if self._lost else []
+        if left or (self._lost and not self._loss_raised):
+            self._raise_lost(left)
 
     def _remove(self) -> None:
         if not self._lost:
             try:
                 self._engine.remove(self._container)
             except EngineSilent as e:
-                self._lose(e)
+                self._note_loss(e)
             except RunError:
                 pass  # it has ended, and `sweep` will try again
             else:
-                self._slip.tear()
+                self._lease.release()
                 return
-        processes.kill_all(processes.shims(self._container))
-        self._slip.drop()
+        processes.kill_all(processes.shim_pids(self._container))
+        self._lease.leave()

@@ -124,8 +124,8 @@ class HostGuest:
 
 def reap(run_id: str) -> bool:
     """End whatever carries the run's marker; return whether nothing is left."""
-    found = processes.marked(run_id)
-    processes.kill_all(processes.descendants(found))
-    if found:
+    pids = processes.marked(run_id)
+    processes.kill_all(processes.descendants(pids))
+    if pids:
         time.sleep(0.05)
     return not processes.marked(run_id)

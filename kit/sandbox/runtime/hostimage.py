@@ -87,12 +87,12 @@ def interpreter(python: Path) -> Interpreter:
         said = subprocess.run(
             [str(python), "-I", "-c", code], capture_output=True, timeout=30, check=True
         ).stdout
-        executable, *found = json.loads(said)
+        executable, *prefix_texts = json.loads(said)
     except (OSError, subprocess.SubprocessError, ValueError) as e:
         raise PrerequisiteError(
             f"{python} is not a working Python interpreter", "pass another with --python"
         ) from e
-    prefixes = tuple(sorted({Path(p).resolve() for p in found}))
+    prefixes = tuple(sorted({Path(p).resolve() for p in prefix_texts}))
     for prefix in prefixes:
         if prefix in FORBIDDEN:
             raise PrerequisiteError(

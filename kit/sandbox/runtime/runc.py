@@ -28,7 +28,7 @@ from kit.sandbox.cgroup import Cgroup
 from kit.sandbox.runtime import hostimage, oci
 from kit.sandbox.runtime.port import require_devices
 from kit.sandbox.runtime.state import folder as state_of
-from kit.sandbox.runtime.state import own
+from kit.sandbox.runtime.state import make_private
 from kit.values.run_result import Enforcement, Usage
 from kit.values.run_spec import RunSpec, RuntimeName
 
@@ -56,7 +56,7 @@ class Runc:
         bundle.mkdir()
         document = oci.config(spec, box)
         (bundle / "config.json").write_bytes(document)
-        own(self.state)
+        make_private(self.state)
         not_enforced = (
             () if box.cgroup else ("memory", "pids (per user, by rlimit)", "guest uid (it is the kit's)")
         )
@@ -87,7 +87,7 @@ class Runc:
             cgroup=f"{CGROUP_PARENT}/{spec.run_id}" if root else None,
             swap_limit=cgroup.accounts_swap(),
             open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
-            locked_memory=None if root else _most_locked(),
+            locked_memory=None if root else _locked_memory_limit(),
             driver=driver_of(spec),
         )
 
@@ -102,7 +102,7 @@ def driver_of(spec: RunSpec) -> DriverFiles | None:
     return driver.find(tuple(gpu.minor for gpu in spec.gpu_devices)) if spec.gpus else None
 
 
-def _most_locked() -> int | None:
+def _locked_memory_limit() -> int | None:
     most = resource.getrlimit(resource.RLIMIT_MEMLOCK)[1]
     return None if most == resource.RLIM_INFINITY else most
 

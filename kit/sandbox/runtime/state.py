@@ -18,7 +18,7 @@ def folder(engine: str) -> Path:
     return (runtime if runtime.is_dir() else Path(f"/tmp/speedrun-kit-{os.geteuid()}")) / f"speedrun-{engine}"  # noqa: S108
 
 
-def own(folder: Path) -> None:
+def make_private(folder: Path) -> None:
     """
     Make the folder and its parent, and see that nobody else has prepared them in /tmp.
 
@@ -27,6 +27,6 @@ def own(folder: Path) -> None:
     for path in (folder.parent, folder):
         with contextlib.suppress(FileExistsError):
             path.mkdir(mode=0o700)
-        found = path.lstat()
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        status = path.lstat()
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
             raise RunError(f"{path} is not a folder of this user", f"remove it: rm -r {path}")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kit.benchmark.records import load
-from kit.diagnose.imagetest.judge import Expected, ending, expected, isolation, judge
+from kit.diagnose.imagetest.judge import Expected, expectation_of, judge, judge_ending, judge_isolation
 from kit.diagnose.imagetest.report import CHECKS, Answer, Report, SelfTestOutcome
 from kit.image.lock import read_lock
 from kit.image.spec import read_spec
@@ -113,7 +113,7 @@ def test_an_operator_may_be_skipped_only_where_the_image_does_not_promise_to_tak
 
 def test_the_era_whose_records_have_such_an_operator_promises_it_and_no_other_does():
     eras = [read_spec(IMAGES, folder.name) for folder in IMAGES.iterdir() if folder.is_dir()]
-    promise = {spec.era for spec in eras if expected(spec, read_lock(spec), None).unchecked_layouts}
+    promise = {spec.era for spec in eras if expectation_of(spec, read_lock(spec), None).unchecked_layouts}
     assert promise == {load(IMAGES.parent / "records", n).era for n in (19, 20, 21)}
 
 
@@ -143,17 +143,17 @@ def result(status: RunStatus, remains: tuple[str, ...] = ()) -> RunResult:
 
 
 def test_a_good_end_adds_nothing():
-    assert ending(result(RunStatus.COMPLETED), answers(), "bye") == ()
+    assert judge_ending(result(RunStatus.COMPLETED), answers(), "bye") == ()
 
 
 def test_a_guest_that_died_has_failed_whatever_it_reported():
-    (check,) = ending(result(RunStatus.CRASHED), answers(), "Segmentation fault")
+    (check,) = judge_ending(result(RunStatus.CRASHED), answers(), "Segmentation fault")
     assert (check.id, check.outcome) == ("guest", SelfTestOutcome.FAILED)
     assert check.detail == "the guest exited with 139; last words: Segmentation fault"
 
 
 def test_an_unreadable_report_and_a_leftover_process_are_failures_of_their_own():
-    found = ending(result(RunStatus.COMPLETED, ("sleep (7)",)), Report((), "it ends before python"), "")
+    found = judge_ending(result(RunStatus.COMPLETED, ("sleep (7)",)), Report((), "it ends before python"), "")
     assert [c.id for c in found] == ["report", "teardown"]
     assert all(c.outcome is SelfTestOutcome.FAILED for c in found)
     assert "it ends before python" in found[0].detail and "sleep (7)" in found[1].detail
@@ -162,6 +162,6 @@ def test_an_unreadable_report_and_a_leftover_process_are_failures_of_their_own()
 def test_a_way_out_that_is_open_is_a_failure():
     by = Enforcement(RuntimeName.RUNC, "1.1.5", True, None, ())
     shut, open_ = ProbeCheck("network", True, "lo"), ProbeCheck("uid", False, "uid 0")
-    assert isolation(Probe((shut,), by, 0.1)).outcome is SelfTestOutcome.PASSED
-    found = isolation(Probe((shut, open_), by, 0.1))
+    assert judge_isolation(Probe((shut,), by, 0.1)).outcome is SelfTestOutcome.PASSED
+    found = judge_isolation(Probe((shut, open_), by, 0.1))
     assert found.outcome is SelfTestOutcome.FAILED and "uid 0" in found.detail

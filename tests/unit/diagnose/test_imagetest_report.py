@@ -9,6 +9,7 @@ import pytest
 from kit.diagnose.imagetest.report import CHECKS, SelfTestOutcome, last_words, read_report
 from kit.guest import selftest
 from kit.sandbox.stamp import LogWriter
+from kit.values.output import StoredOutput
 from kit.values.run_result import OutputStream
 from kit.values.run_spec import Limits
 
@@ -32,7 +33,7 @@ def read(tmp_path):
                 stream, data = part if isinstance(part, tuple) else (OutputStream.STDOUT, part)
                 writer.feed(stream, data, at)
             writer.finish(len(printed))
-        return read_report(tmp_path / "log", tmp_path / "stamps")
+        return read_report(StoredOutput(tmp_path / "log", tmp_path / "stamps").pieces())
 
     return run
 
@@ -104,12 +105,13 @@ def test_files_that_do_not_fit_together_are_a_fault(read, tmp_path):
     read(*WHOLE)
     with (tmp_path / "log").open("ab") as f:
         f.write(b"more\n")
-    assert "stamps" in (read_report(tmp_path / "log", tmp_path / "stamps").fault or "")
+    output = StoredOutput(tmp_path / "log", tmp_path / "stamps")
+    assert "stamps" in (read_report(output.pieces()).fault or "")
 
 
 def test_last_words_are_what_stderr_said_last_whatever_stdout_said_after_it(read, tmp_path):
     def words():
-        return last_words(tmp_path / "log", tmp_path / "stamps")
+        return last_words(StoredOutput(tmp_path / "log", tmp_path / "stamps").pieces())
 
     read(
         (OutputStream.STDERR, b"first\n"),

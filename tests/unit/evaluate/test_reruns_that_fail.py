@@ -15,6 +15,7 @@ from kit.evaluate.plan import draft
 from kit.evaluate.prepare import prepared
 from kit.evaluate.recovery import lost_result
 from kit.evaluate.request import Places, Request
+from kit.evaluate.rerun_context import RerunContext
 from kit.sandbox.folder import RunFolder
 from kit.values.profile import Profile
 from kit.values.run_result import Point, RunStatus
@@ -25,7 +26,7 @@ POINTS = (Point(0, 9, 5.5, 0, 10**9), Point(9, 9, 3.2, 8000, 10**10))
 WANTED = AuditSelection(frozenset({RerunAudit.UNIFORM, RerunAudit.BASELINE, RerunAudit.HELD_OUT}), "seed")
 
 
-class Bench(reruns.RerunContext):
+class Bench(RerunContext):
     """Reruns without guests: those whose name begins with `BROKEN` cannot be made."""
 
     BROKEN = "nothing"
@@ -33,7 +34,7 @@ class Bench(reruns.RerunContext):
     def run(self, name, spec, lines=None):
         if name.startswith(self.BROKEN):
             raise RunError(f"no engine for {name}")
-        for path in (self.log(name), self.stamps(name)):
+        for path in (self.output(name).log, self.output(name).stamps):
             path.parent.mkdir(exist_ok=True)
             path.touch()
         return completed(spec)
@@ -107,9 +108,9 @@ def test_nothing_is_run_again_after_a_run_that_did_not_complete(judged, ready):
 def test_a_start_script_that_crashed_half_way_measures_no_time(ready):
     spec = ready[0].spec
     half = replace(completed(spec), status=RunStatus.CRASHED, points=(Point(4, 9, 4.1, 3000, 4 * 10**9),))
-    found = reruns.course(half, half.points)
+    found = reruns.timings_of(half, half.points)
     assert found.claimed_s is None and found.outside_s is None and found.steps == 9
-    whole = reruns.course(completed(spec), POINTS)
+    whole = reruns.timings_of(completed(spec), POINTS)
     assert (whole.claimed_s, whole.outside_s) == (8.0, 2.0)
     ids = {f.id: f.outcome for f in reruns.baseline.judge(whole, found)}
     assert ids["baseline.speed"] == "skipped" and ids["baseline.excess"] == "skipped"

@@ -89,14 +89,14 @@ def test_the_machines_own_files_need_to_be_told_which_python(places):
 
 
 def test_doctor_calls_a_runtime_broken_that_starts_guests_and_does_not_contain_them():
-    found = doctor._diagnosis(RuntimeName.HOST, lambda: doctor._try(Leaky(), PYTHON))
+    found = doctor._diagnosis(RuntimeName.HOST, lambda: doctor._try_runtime(Leaky(), PYTHON))
     assert found.health is Health.BROKEN
     assert found.detail.startswith("it starts guests but does not contain them: ")
     assert "inputs-read-only" in found.detail and found.fix == "use another --runtime"
 
 
 def test_doctor_calls_a_runtime_broken_whose_guest_does_something_else():
-    found = doctor._diagnosis(RuntimeName.HOST, lambda: doctor._try(Idle(), PYTHON))
+    found = doctor._diagnosis(RuntimeName.HOST, lambda: doctor._try_runtime(Idle(), PYTHON))
     assert found.health is Health.BROKEN
     assert found.detail.startswith("a guest was started but did not do its work: ")
     assert found.fix == "use another --runtime"

@@ -36,9 +36,10 @@ from kit.image.wheel import read_wheel
 from kit.leaderboard.submit.entry import inflate
 from kit.result import keys
 from kit.sandbox.engine import frames
-from kit.sandbox.runtime import ticket
+from kit.sandbox.runtime import lease
 from kit.values import logfile
-from kit.values.log import Grammar, read_any, read_log, read_pieces, read_run
+from kit.values.log import Grammar, read_any, read_log, read_run
+from kit.values.output import read_pieces
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets" / "bundles"
 LOG = (ASSETS / "guest.log").read_bytes()
@@ -449,7 +450,7 @@ def test_the_folder_of_a_submission(tmp_path_factory, found):
 @given(mutated(b"unix:///run/docker.sock\n" + b"0123456789abcdef" * 4 + b"\n"))
 def test_the_ticket_of_a_container(folder, data):
     (folder / "r03").write_bytes(data)
-    reads_or_refuses(ticket.read, folder, "r03")
+    reads_or_refuses(lease.read, folder, "r03")
 
 
 FRAMES = b"\x01\0\0\0\0\0\0\x05hello\x02\0\0\0\0\0\0\x03bad\x01\0\0\0\0\0\0\0"

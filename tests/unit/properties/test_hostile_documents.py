@@ -28,7 +28,7 @@ from kit.image.lock import parse_lock
 from kit.image.spec import read_spec
 from kit.leaderboard.submit.entry import read_entry
 from kit.sandbox.folder import RunFolder
-from kit.sandbox.isolation_probe import answers
+from kit.sandbox.isolation_probe import read_checks
 
 ROOT = Path(__file__).resolve().parents[3]
 LOCK = (ROOT / "images" / "cpu" / "lock.json").read_bytes()
@@ -149,7 +149,7 @@ def test_the_markers_of_the_hints(tmp_path_factory, data):
 @QUICK
 @given(json_of(PROBE))
 def test_what_the_probe_says(data):
-    for check in reads_or_refuses(answers, data, places=("probe",)) or ():
+    for check in reads_or_refuses(read_checks, data, places=("probe",)) or ():
         assert type(check.id) is type(check.detail) is str and type(check.passed) is bool
 
 
@@ -209,4 +209,4 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def test_the_seeds_are_good():
-    assert parse_lock(LOCK, "x").artifacts and tomllib.loads(RECORD.decode()) and answers(PROBE)
+    assert parse_lock(LOCK, "x").artifacts and tomllib.loads(RECORD.decode()) and read_checks(PROBE)

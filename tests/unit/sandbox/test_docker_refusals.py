@@ -18,10 +18,10 @@ from fake_engine import VERSION, FakeEngine
 from kit.core.digest import Sha256
 from kit.core.errors import DigestMismatch, EngineSilent, PrerequisiteError, RunError, UsageError
 from kit.sandbox.engine import Engine, EngineName, answers
-from kit.sandbox.runtime import dockerguest, ticket
+from kit.sandbox.runtime import dockerguest, lease
 from kit.sandbox.runtime.docker import Docker
 from kit.sandbox.runtime.dockerguest import DockerGuest
-from kit.sandbox.runtime.ticket import Ticket
+from kit.sandbox.runtime.lease import ContainerLease
 from kit.values.run_result import Enforcement
 from kit.values.run_spec import GpuDevice, ImageRef, RunSpec, RuntimeName
 
@@ -101,7 +101,7 @@ def test_an_engine_that_takes_no_second_connection_is_asked_for_no_container(
     with pytest.raises(PrerequisiteError, match="any more"):
         runtime.start(SPEC, tmp_path)
     assert not [path for path in fake.asked if "create" in path]
-    assert ticket.runs(runtime.state) == []
+    assert lease.runs(runtime.state) == []
 
 
 def test_an_engine_that_stops_answering_is_silent_not_refusing(fake):
@@ -142,7 +142,7 @@ def test_a_container_of_another_image_is_refused_and_removed(fake, runtime, tmp_
     with pytest.raises(DigestMismatch, match="made a container of sha256:eeee"):
         runtime.start(SPEC, tmp_path)
     assert "DELETE /containers/c1" in fake.asked and "POST /containers/c1/start" not in fake.asked
-    assert ticket.runs(runtime.state) == []
+    assert lease.runs(runtime.state) == []
 
 
 def test_a_container_that_the_engine_lost_is_not_started(fake, runtime, tmp_path):
@@ -151,7 +151,7 @@ def test_a_container_that_the_engine_lost_is_not_started(fake, runtime, tmp_path
     with pytest.raises(RunError, match="the engine lost the container that it made") as lost:
         runtime.start(SPEC, tmp_path)
     assert lost.value.hint == "see: speedrun doctor"
-    assert "POST /containers/c1/start" not in fake.asked and ticket.runs(runtime.state) == []
+    assert "POST /containers/c1/start" not in fake.asked and lease.runs(runtime.state) == []
 
 
 @pytest.fixture
@@ -159,8 +159,8 @@ def guest(fake, tmp_path):
     """A guest that was made and not started."""
     (tmp_path / "state").mkdir()
     enforcement = Enforcement(RuntimeName.DOCKER, "20.10.24", True, "0" * 64, ())
-    slip = Ticket(tmp_path / "state", SPEC.run_id, fake.url)
-    return DockerGuest(Engine(fake.url, 0.3), "f" * 64, slip, enforcement)
+    container_lease = ContainerLease(tmp_path / "state", SPEC.run_id, fake.url)
+    return DockerGuest(Engine(fake.url, 0.3), "f" * 64, container_lease, enforcement)
 
 
 def test_a_guest_whose_engine_fell_silent_is_lost_and_says_so_once(fake, guest, tmp_path):
@@ -170,7 +170,7 @@ def test_a_guest_whose_engine_fell_silent_is_lost_and_says_so_once(fake, guest, 
         guest.poll()
     assert lost.value.hint == "speedrun doctor --fix"
     guest.close()
-    assert ticket.runs(tmp_path / "state") == [SPEC.run_id], "the ticket waits for the engine"
+    assert lease.runs(tmp_path / "state") == [SPEC.run_id], "the lease waits for the engine"
 
 
 def test_an_engine_that_falls_silent_at_the_end_is_said_by_close(fake, guest):
@@ -186,7 +186,7 @@ def test_a_process_that_is_not_the_guests_is_not_measured_where_the_kernel_gives
     seen = {"Id": "f" * 64, "Image": OTHER, "State": state, "Config": {"Labels": None}}
     fake.answers[f"GET /containers/{'f' * 64}/json"] = (200, seen)
     monkeypatch.setattr(os, "pidfd_open", Mock(side_effect=OSError(errno.EINVAL, "no first thread")))
-    monkeypatch.setattr(dockerguest.cgroup, "of_process", Mock(side_effect=AssertionError("a stranger's")))
+    monkeypatch.setattr(dockerguest.cgroup, "cgroup_of", Mock(side_effect=AssertionError("a stranger's")))
     guest._learn_init()
 
 
@@ -197,11 +197,11 @@ def test_without_the_sdk_the_line_that_installs_it_is_named(fake, monkeypatch):
     assert missing.value.hint == "pip install 'speedrun-kit[docker]'"
 
 
-def test_a_refused_container_leaves_no_ticket_and_the_engines_own_words(fake, runtime, tmp_path):
+def test_a_refused_container_leaves_no_lease_and_the_engines_own_words(fake, runtime, tmp_path):
     fake.answers["POST /containers/create"] = (400, {"message": "bind source path does not exist: /s"})
     with pytest.raises(RunError, match="would not create the container: bind source path"):
         runtime.start(SPEC, tmp_path)
-    assert ticket.runs(runtime.state) == []
+    assert lease.runs(runtime.state) == []
 
 
 def test_this_machines_own_files_are_no_image_for_docker(runtime, tmp_path):

@@ -1,4 +1,4 @@
-"""A guest, a probe or a watcher that does not come up is given up in time, and it is said which."""
+"""A guest, a probe or a watchdog that does not come up is given up in time, and it is said which."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import pytest
 from kit.core.errors import PrerequisiteError, RunError
 from kit.sandbox import isolation_probe as probe
 from kit.sandbox import processes
-from kit.sandbox import watchdog as watcher
 from kit.sandbox.folder import new_run_id
 from kit.sandbox.runtime import hostimage, runc
 from kit.sandbox.runtime.host import Host
+from kit.sandbox.watchdog import watchdog
 from kit.values.run_spec import RunSpec
 
 RUN = new_run_id(3)
@@ -97,14 +97,14 @@ def test_a_word_of_a_library_on_stderr_is_no_part_of_the_probes_answer(spec, tmp
 )
 def test_an_answer_of_a_probe_that_says_nothing_is_no_passed_check(answer, said):
     with pytest.raises(RunError, match=f"the isolation probe's answer .*{said}") as e:
-        probe.answers(answer)
+        probe.read_checks(answer)
     assert e.value.hint == "see: speedrun doctor"
 
 
-def test_no_guest_is_started_without_a_watcher():
+def test_no_guest_is_started_without_a_watchdog():
     with (
         pytest.raises(RunError, match="the watcher that ends a lost guest did not start") as e,
-        watcher.watchdog(("no-such-runtime", "-", RUN)),
+        watchdog(("no-such-runtime", "-", RUN)),
     ):
         pytest.fail("the block was entered")
     assert e.value.hint == "see: speedrun doctor"

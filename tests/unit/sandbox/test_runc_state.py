@@ -8,20 +8,20 @@ import pytest
 from kit.core.errors import RunError
 from kit.sandbox.runtime import runc
 from kit.sandbox.runtime.runc import state_folder
-from kit.sandbox.runtime.state import own
+from kit.sandbox.runtime.state import make_private
 
 
 def test_the_state_folder_is_made_for_its_user_alone(tmp_path):
-    own(tmp_path / "a" / "b")
+    make_private(tmp_path / "a" / "b")
     assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o700
-    own(tmp_path / "a" / "b")
+    make_private(tmp_path / "a" / "b")
 
 
 def test_a_prepared_link_is_refused(tmp_path):
     (tmp_path / "real").mkdir()
     (tmp_path / "a").symlink_to(tmp_path / "real")
     with pytest.raises(RunError, match="not a folder of this user"):
-        own(tmp_path / "a" / "b")
+        make_private(tmp_path / "a" / "b")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
@@ -29,7 +29,7 @@ def test_another_users_folder_is_refused(tmp_path):
     (tmp_path / "a").mkdir()
     os.chown(tmp_path / "a", 12345, 12345)
     with pytest.raises(RunError, match="not a folder of this user"):
-        own(tmp_path / "a" / "b")
+        make_private(tmp_path / "a" / "b")
 
 
 def test_two_users_never_share_a_state_folder(monkeypatch):

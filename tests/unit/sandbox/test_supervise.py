@@ -4,69 +4,19 @@ from __future__ import annotations
 
 import gc
 import os
-import threading
 import time
 from pathlib import Path
 
 import pytest
+from fake_guest import PipeGuest, Stderr
 
 from kit.sandbox.supervise import RunCallbacks, supervise
 from kit.values.deadlines import Deadlines
 from kit.values.log import Grammar
-from kit.values.run_result import Enforcement, RunStatus, Usage
-from kit.values.run_spec import Limits, Phase, RunSpec, RuntimeName
+from kit.values.run_result import RunStatus, Usage
+from kit.values.run_spec import Limits, Phase, RunSpec
 
 VAL = b"step:%d/10 val_loss:3.5000 train_time:%dms step_avg:1.00ms\n"
-
-
-class PipeGuest:
-    """A thread that writes what the test says and then ends; `kill` closes it."""
-
-    enforcement = Enforcement(RuntimeName.HOST, "test", False, None, ())
-
-    def __init__(self, script, exit_code: int = 0, deaf: bool = False, usage: Usage | None = None) -> None:
-        self.stdout, self._out = os.pipe()
-        self.stderr, self._err = os.pipe()
-        self._exit_code, self._deaf = exit_code, deaf
-        self._usage = usage or Usage()
-        self._ended: int | None = None
-        self._killed = threading.Event()
-        self.terminated = 0
-        self._thread = threading.Thread(target=self._run, args=(script,), daemon=True)
-        self._thread.start()
-
-    def _run(self, script) -> None:
-        for item in script:
-            if isinstance(item, float):
-                if self._killed.wait(item):
-                    break
-            else:
-                os.write(self._out, item)
-        os.close(self._out)
-        os.close(self._err)
-        self._ended = 137 if self._killed.is_set() else self._exit_code
-
-    def poll(self):
-        return self._ended
-
-    def terminate(self) -> None:
-        self.terminated += 1
-        if not self._deaf:
-            self._killed.set()
-
-    def kill(self) -> None:
-        self._killed.set()
-
-    def remains(self):
-        return ("thread",) if self._ended is None else ()
-
-    def usage(self) -> Usage:
-        return self._usage
-
-    def close(self) -> None:
-        self._thread.join()
-        os.close(self.stdout)
-        os.close(self.stderr)
 
 
 def run(tmp_path: Path, guest_of, untimed=0, watch=None, output=1 << 20, **deadlines):
@@ -191,11 +141,6 @@ def test_training_time_runs_from_the_end_of_the_warmup_to_the_last_validation(tm
 
 
 def test_claims_on_stderr_are_not_claims(tmp_path):
-    class OnStderr(PipeGuest):
-        def _run(self, script):
-            os.write(self._err, VAL % (10, 1))
-            super()._run(script)
-
-    result, _ = run(tmp_path, lambda: OnStderr([b"hi\n", 0.1]))
+    result, _ = run(tmp_path, lambda: PipeGuest([Stderr(VAL % (10, 1)), b"hi\n", 0.1]))
     assert result.points == ()
     assert result.output_bytes > 3

@@ -1,10 +1,10 @@
 """
-Tickets: what a later process must know to end a run's container without the engine. Ends nothing itself.
+Leases: what a later process must know to end a run's container without the engine. Ends nothing itself.
 
     <state>/<run_id>        the engine's address, then the container's id, a line each; only ever appended to
 
 The engine may be dead when the guest has to go; the kernel knows the guest's processes by the container's id.
-A ticket is locked by the run's kit, so that a run whose kit lives is not taken for a lost one.
+A lease is locked by the run's kit, so that a run whose kit lives is not taken for a lost one.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
-class Stub:
-    """What a ticket says."""
+class LeaseRecord:
+    """What a lease says."""
 
     engine: str
     """The engine's socket, as a URL."""
@@ -25,8 +25,8 @@ class Stub:
     """Ids; none if the engine was asked to make a container and its answer never came."""
 
 
-class Ticket:
-    """A ticket in the hand of the run's kit, from before the container is made until it is gone."""
+class ContainerLease:
+    """A lease in the hand of the run's kit, from before the container is made until it is gone."""
 
     def __init__(self, state: Path, run_id: str, engine: str) -> None:
         """Write and lock it in the folder `state`, which must be this user's alone."""
@@ -41,34 +41,34 @@ class Ticket:
         """Note the container's id; to be called before the container is started."""
         os.write(self._fd, f"{container}\n".encode())
 
-    def tear(self) -> None:
+    def release(self) -> None:
         """Remove it: the container is gone. Safe to repeat."""
         self._path.unlink(missing_ok=True)
-        self.drop()
+        self.leave()
 
-    def drop(self) -> None:
+    def leave(self) -> None:
         """Let it lie for whoever cleans up. Safe to repeat."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
 
 
-def read(state: Path, run_id: str) -> Stub | None:
-    """Return what a run's ticket says, or None if there is none. A line that was cut off is left out."""
+def read(state: Path, run_id: str) -> LeaseRecord | None:
+    """Return what a run's lease says, or None if there is none. A line that was cut off is left out."""
     try:
         lines = (state / run_id).read_bytes().decode().split("\n")[:-1]
     except (OSError, UnicodeDecodeError):
         return None
-    return Stub(lines[0], tuple(lines[1:])) if lines else None
+    return LeaseRecord(lines[0], tuple(lines[1:])) if lines else None
 
 
 def remove(state: Path, run_id: str) -> None:
-    """Remove a ticket; one that is gone is no error."""
+    """Remove a lease; one that is gone is no error."""
     (state / run_id).unlink(missing_ok=True)
 
 
 def held(state: Path, run_id: str) -> bool:
-    """Tell whether a living kit holds the run's ticket."""
+    """Tell whether a living kit holds the run's lease."""
     try:
         fd = os.open(state / run_id, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -83,5 +83,5 @@ def held(state: Path, run_id: str) -> bool:
 
 
 def runs(state: Path) -> list[str]:
-    """Return the run ids that have a ticket, sorted."""
+    """Return the run ids that have a lease, sorted."""
     return sorted(p.name for p in state.glob("[!.]*"))

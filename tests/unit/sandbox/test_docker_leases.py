@@ -1,4 +1,4 @@
-"""Ending a container without its engine, by ticket and by kernel; and the engine's framed output."""
+"""Ending a container without its engine, by lease and by kernel; and the engine's framed output."""
 
 from __future__ import annotations
 
@@ -14,50 +14,51 @@ from fake_engine import FakeEngine
 from kit.core.errors import RunError
 from kit.sandbox import processes
 from kit.sandbox.engine import frames
-from kit.sandbox.runtime import docker, ticket
-from kit.sandbox.runtime.ticket import Stub, Ticket
+from kit.sandbox.runtime import docker, lease
+from kit.sandbox.runtime.lease import ContainerLease, LeaseRecord
 
 RUN = "r03-20261123T170000Z-00000000"
 CONTAINER = "f" * 64
 
 
-def test_a_ticket_is_held_by_its_kit_and_says_where_the_container_is(tmp_path):
-    slip = Ticket(tmp_path, RUN, "unix:///e.sock")
-    assert ticket.read(tmp_path, RUN) == Stub("unix:///e.sock", ())
-    slip.add(CONTAINER)
-    assert ticket.read(tmp_path, RUN) == Stub("unix:///e.sock", (CONTAINER,))
-    assert ticket.held(tmp_path, RUN) and ticket.runs(tmp_path) == [RUN]
-    slip.drop()
-    assert not ticket.held(tmp_path, RUN) and ticket.runs(tmp_path) == [RUN]
+def test_a_lease_is_held_by_its_kit_and_says_where_the_container_is(tmp_path):
+    container_lease = ContainerLease(tmp_path, RUN, "unix:///e.sock")
+    assert lease.read(tmp_path, RUN) == LeaseRecord("unix:///e.sock", ())
+    container_lease.add(CONTAINER)
+    assert lease.read(tmp_path, RUN) == LeaseRecord("unix:///e.sock", (CONTAINER,))
+    assert lease.held(tmp_path, RUN) and lease.runs(tmp_path) == [RUN]
+    container_lease.leave()
+    assert not lease.held(tmp_path, RUN) and lease.runs(tmp_path) == [RUN]
 
 
-def test_a_torn_ticket_is_gone(tmp_path):
-    slip = Ticket(tmp_path, RUN, "unix:///e.sock")
-    slip.tear()
-    slip.tear()
-    assert ticket.read(tmp_path, RUN) is None and list(tmp_path.iterdir()) == []
+def test_a_released_lease_is_gone(tmp_path):
+    container_lease = ContainerLease(tmp_path, RUN, "unix:///e.sock")
+    container_lease.release()
+    container_lease.release()
+    assert lease.read(tmp_path, RUN) is None and list(tmp_path.iterdir()) == []
 
 
 def test_the_kernel_drops_the_hold_of_a_killed_kit(tmp_path):
     code = (
-        "import sys, os, signal; from pathlib import Path; from kit.sandbox.runtime.ticket import Ticket\n"
-        "Ticket(Path(sys.argv[1]), sys.argv[2], 'unix:///e.sock').add('c1')\n"
+        "import sys, os, signal; from pathlib import Path\n"
+        "from kit.sandbox.runtime.lease import ContainerLease\n"
+        "ContainerLease(Path(sys.argv[1]), sys.argv[2], 'unix:///e.sock').add('c1')\n"
         "print('held', flush=True); signal.pause()"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path), RUN], stdout=subprocess.PIPE
     ) as process:
         process.stdout.readline()
-        assert ticket.held(tmp_path, RUN)
+        assert lease.held(tmp_path, RUN)
         process.kill()
         process.wait()
-    assert not ticket.held(tmp_path, RUN)
-    assert ticket.read(tmp_path, RUN) == Stub("unix:///e.sock", ("c1",))
+    assert not lease.held(tmp_path, RUN)
+    assert lease.read(tmp_path, RUN) == LeaseRecord("unix:///e.sock", ("c1",))
 
 
 def test_a_line_that_was_cut_off_is_no_container(tmp_path):
     (tmp_path / RUN).write_bytes(b"unix:///e.sock\nabc\ndef")
-    assert ticket.read(tmp_path, RUN) == Stub("unix:///e.sock", ("abc",))
+    assert lease.read(tmp_path, RUN) == LeaseRecord("unix:///e.sock", ("abc",))
 
 
 @pytest.mark.parametrize(
@@ -77,7 +78,7 @@ def test_the_control_group_says_whose_a_process_is(tmp_path, monkeypatch, group,
     (tmp_path / "77").mkdir()
     (tmp_path / "77" / "cgroup").write_text(f"5:memory:{group}\n0::/\n")
     monkeypatch.setattr(processes, "PROC", tmp_path)
-    assert processes.is_of(CONTAINER, 77) is belongs
+    assert processes.is_in_container(CONTAINER, 77) is belongs
 
 
 def test_only_containerds_own_process_of_that_container_is_its_shim(tmp_path, monkeypatch):
@@ -89,37 +90,37 @@ def test_only_containerds_own_process_of_that_container_is_its_shim(tmp_path, mo
         (tmp_path / pid).mkdir()
         (tmp_path / pid / "cmdline").write_bytes("\0".join([*argv, ""]).encode())
     monkeypatch.setattr(processes, "PROC", tmp_path)
-    assert processes.shims(CONTAINER) == [1]
+    assert processes.shim_pids(CONTAINER) == [1]
 
 
-def test_without_a_ticket_there_is_nothing_to_reap(tmp_path):
+def test_without_a_lease_there_is_nothing_to_reap(tmp_path):
     assert docker.reap(tmp_path, RUN)
 
 
-def test_a_dead_engine_does_not_keep_a_run_open_but_its_ticket_stays_for_later(tmp_path):
-    Ticket(tmp_path, RUN, f"unix://{tmp_path}/gone.sock").drop()
+def test_a_dead_engine_does_not_keep_a_run_open_but_its_lease_stays_for_later(tmp_path):
+    ContainerLease(tmp_path, RUN, f"unix://{tmp_path}/gone.sock").leave()
     (tmp_path / RUN).write_text(f"unix://{tmp_path}/gone.sock\n{CONTAINER}\n")
     assert docker.reap(tmp_path, RUN)
-    assert docker.tidy(tmp_path) == () and ticket.runs(tmp_path) == [RUN]
+    assert docker.tidy(tmp_path) == () and lease.runs(tmp_path) == [RUN]
 
 
-def test_an_engine_that_has_nothing_left_lets_the_ticket_go(tmp_path):
+def test_an_engine_that_has_nothing_left_lets_the_lease_go(tmp_path):
     fake = FakeEngine(tmp_path)
     try:
         fake.answers["GET /containers/json"] = (200, [])
         state = tmp_path / "state"
         state.mkdir()
         (state / RUN).write_text(f"{fake.url}\n{CONTAINER}\n")
-        assert docker.reap(state, RUN) and ticket.runs(state) == []
+        assert docker.reap(state, RUN) and lease.runs(state) == []
         (state / RUN).write_text(f"{fake.url}\n")
         assert docker.reap(state, RUN)
-        assert ticket.runs(state) == [RUN], "the engine may still be making the container"
-        assert docker.tidy(state) == (RUN,) and ticket.runs(state) == []
+        assert lease.runs(state) == [RUN], "the engine may still be making the container"
+        assert docker.tidy(state) == (RUN,) and lease.runs(state) == []
     finally:
         fake.stop()
 
 
-def test_a_container_that_the_engine_keeps_leaves_its_run_open_and_its_ticket(tmp_path):
+def test_a_container_that_the_engine_keeps_leaves_its_run_open_and_its_lease(tmp_path):
     fake = FakeEngine(tmp_path)
     try:
         state = {"Status": "exited", "Running": False, "Pid": 0, "ExitCode": 0}
@@ -127,23 +128,23 @@ def test_a_container_that_the_engine_keeps_leaves_its_run_open_and_its_ticket(tm
         fake.answers["GET /containers/json"] = (200, [{"Id": CONTAINER}])
         fake.answers[f"GET /containers/{CONTAINER}/json"] = (200, kept)
         fake.answers[f"DELETE /containers/{CONTAINER}"] = (409, {"message": "removal is in progress"})
-        stub = Stub(fake.url, (CONTAINER,))
+        record = LeaseRecord(fake.url, (CONTAINER,))
         with pytest.raises(RunError, match=f"the engine keeps the container of {RUN}") as e:
-            docker._end(stub, RUN)
+            docker._end(record, RUN)
         assert e.value.hint == "speedrun doctor --fix"
         states = tmp_path / "state"
         states.mkdir()
         (states / RUN).write_text(f"{fake.url}\n{CONTAINER}\n")
         assert not docker.reap(states, RUN) and docker.tidy(states) == ()
-        assert ticket.runs(states) == [RUN]
+        assert lease.runs(states) == [RUN]
     finally:
         fake.stop()
 
 
-def test_a_ticket_that_is_held_is_not_tidied(tmp_path):
-    slip = Ticket(tmp_path, RUN, f"unix://{tmp_path}/gone.sock")
+def test_a_lease_that_is_held_is_not_tidied(tmp_path):
+    container_lease = ContainerLease(tmp_path, RUN, f"unix://{tmp_path}/gone.sock")
     assert docker.tidy(tmp_path) == () and docker.orphans("unix:///nonexistent", tmp_path) == ()
-    slip.drop()
+    container_lease.leave()
 
 
 def test_only_what_an_engine_that_answers_could_remove_is_called_left_behind(tmp_path):

@@ -1,0 +1,116 @@
+"""
+What a guest printed, as it is stored: the raw bytes in one file, a stamp for each piece of them in another.
+
+A stamp is a JSON array on its own line, in the order of arrival:
+
+    [t_ns, "o" | "e", bytes, whole]
+
+    t_ns     host monotonic nanoseconds since the guest's start
+    o, e     stdout, stderr
+    bytes    the piece's length in the file of raw bytes, newline included
+    whole    1 if the piece is a whole line, else 0
+
+This module states the format and reads the two files; `kit.sandbox.stamp` writes them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from kit.core.errors import IntegrityError, PrerequisiteError, SchemaError
+from kit.values.run_result import OutputStream
+
+MAX_LOG = 64 << 20
+"""Bytes of the largest log file that is read; upstream's largest has 1.6 MB."""
+TAIL = 300
+"""Bytes of a guest's last output that an error quotes."""
+
+_LETTERS = {OutputStream.STDOUT: "o", OutputStream.STDERR: "e"}
+_STREAMS = {letter.encode(): stream for stream, letter in _LETTERS.items()}
+_STAMP = re.compile(rb'\[([0-9]{1,18}),"([oe])",([1-9][0-9]{0,9}),([01])\]')
+
+
+def format_stamp(host_ns: int, stream: OutputStream, size: int, whole: bool) -> str:
+    """Return the stamp of a piece of `size` bytes, as a line."""
+    return f'[{host_ns},"{_LETTERS[stream]}",{size},{int(whole)}]\n'
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What arrived at one moment: a whole line with its end, or a part of one."""
+
+    host_ns: int
+    """Host monotonic nanoseconds since the guest's start."""
+    stream: OutputStream
+    data: bytes
+    whole: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StoredOutput:
+    """The two files of one guest's output. They are read when asked for, each time anew."""
+
+    log: Path
+    """The raw bytes of both streams."""
+    stamps: Path
+
+    def pieces(self) -> Iterator[Piece]:
+        """Give the output piece by piece; raises as `read_pieces`."""
+        return read_pieces(self.log, self.stamps)
+
+    def stdout(self) -> bytes:
+        """Return all that came on stdout; raises as `read_pieces`."""
+        return self._stream(OutputStream.STDOUT)
+
+    def stderr_tail(self) -> str:
+        """Return the last `TAIL` bytes that came on stderr, for a person; raises as `read_pieces`."""
+        return self._stream(OutputStream.STDERR)[-TAIL:].decode(errors="replace")
+
+    def tail(self) -> str:
+        """Return the last `TAIL` bytes of both streams, for a person."""
+        return self.log.read_bytes()[-TAIL:].decode(errors="replace")
+
+    def _stream(self, stream: OutputStream) -> bytes:
+        return b"".join(piece.data for piece in self.pieces() if piece.stream is stream)
+
+
+def read_pieces(log: Path, stamps: Path) -> Iterator[Piece]:
+    """
+    Give a run's stored output piece by piece, in the order of arrival.
+
+    Raises, also after the last piece, `IntegrityError` if the two files do not fit together, `SchemaError`
+    if a stamp is malformed, `PrerequisiteError` if a file is absent.
+    """
+    data, begin = read_log_bytes(log), 0
+    for host_ns, stream, size, whole in _stamps(read_log_bytes(stamps), str(stamps)):
+        yield Piece(host_ns, stream, data[begin : begin + size], whole)
+        begin += size
+    if begin != len(data):
+        raise IntegrityError(
+            f"{stamps} stamps {begin} bytes, but {log} has {len(data)}", "one of the two was changed"
+        )
+
+
+def _stamps(data: bytes, where: str) -> Iterator[tuple[int, OutputStream, int, bool]]:
+    for number, line in enumerate(data.splitlines(), 1):
+        match = _STAMP.fullmatch(line)
+        if match is None:
+            raise SchemaError(f"{where}:{number}: not a stamp")
+        yield int(match[1]), _STREAMS[match[2]], int(match[3]), match[4] == b"1"
+
+
+def read_log_bytes(path: Path) -> bytes:
+    """Read a log file or its stamps. Raises `PrerequisiteError` if it is absent or above `MAX_LOG`."""
+    try:
+        with path.open("rb") as f:
+            data = f.read(MAX_LOG + 1)  # what a device or a pipe says of its size is nothing
+    except FileNotFoundError as e:
+        raise PrerequisiteError(f"{path} does not exist") from e
+    except OSError as e:
+        raise PrerequisiteError(f"cannot read {path}: {e.strerror}") from e
+    if len(data) > MAX_LOG:
+        raise PrerequisiteError(f"{path} has more than {MAX_LOG} bytes: that is no log of this project")
+    return data
