@@ -192,13 +192,14 @@ def listener(plan: RunPlan, cancelled: Callable[[], bool]) -> Listener:
 
 
 def _show_plan(plan: RunPlan, places: Places, as_json: bool) -> None:
-    from kit.cli.planned import describe, format_plan
+    from kit.cli.plan_text import format_plan
+    from kit.evaluate.describe import describe_plan
 
-    described = describe(plan, places)
+    report = describe_plan(plan, places)
     if as_json:
-        emit_json(described)
+        emit_json(report.document())
     else:
-        click.echo(format_plan(described))
+        click.echo(format_plan(report))
 
 
 def _report(outcome: Evaluation, as_json: bool) -> None:
