@@ -22,8 +22,8 @@ class Number(click.FloatRange):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """See `click.FloatRange.convert`."""
-        found = super().convert(value, param, ctx)
-        return found if math.isfinite(found) else self.fail(f"{value} is not a number.", param, ctx)
+        number = super().convert(value, param, ctx)
+        return number if math.isfinite(number) else self.fail(f"{value} is not a number.", param, ctx)
 
 
 def default_store() -> Path:
@@ -51,6 +51,16 @@ mirror_option = click.option(
     help="Folder of downloaded files (any depth), asked before the network.",
 )
 """`--mirror DIR`, passed as `mirror: Path | None`."""
+
+
+upstream_option = click.option(
+    "--mirror",
+    "mirror",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=None,
+    help="Local git directory of upstream, asked instead of the network.",
+)
+"""`--mirror DIR`, of upstream's repository; passed as `mirror: Path | None`."""
 
 
 def default_keys() -> Path:

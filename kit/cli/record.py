@@ -7,19 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kit.cli.options import store_option
+from kit.cli.options import store_option, upstream_option
 
 if TYPE_CHECKING:
     from kit.benchmark.records import Record
-
-upstream_option = click.option(
-    "--mirror",
-    "mirror",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    default=None,
-    help="Local git directory of upstream, asked instead of the network.",
-)
-"""`--mirror DIR`, passed as `mirror: Path | None`."""
 
 
 @click.group()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from kit.cli.extras import require_score
 from kit.cli.options import keys_option
 
 
@@ -29,13 +30,12 @@ def command(folder: Path, site: Path, title: str, as_json: bool, keys: Path) -> 
       speedrun report ../leaderboard --keys keys/ --json
     """
     from kit.benchmark.tasks import load_tasks
-    from kit.cli.score import require_extra
     from kit.cli.terminal import Meter, emit_json, note
     from kit.core.facts import facts_root
     from kit.leaderboard.submit.check import check
     from kit.result.keys import trusted
 
-    require_extra()
+    require_score()
     from kit.leaderboard.page.page import write_site
     from kit.leaderboard.page.rank import rank
 

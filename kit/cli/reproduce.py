@@ -79,8 +79,7 @@ def _again(
     source: Path, trusted: Trusted, places: Places, runtime: str, asked: AuditSelection, as_json: bool
 ) -> int:
     """Repeat the run, tell what came of it, return the exit code."""
-    from kit.cli.eval import listener
-    from kit.cli.live import close
+    from kit.cli.live import close, listener
     from kit.reproduce import plan_again, repeat
     from kit.result.appraisal.agreement import Agreement
     from kit.values.run_spec import RuntimeName

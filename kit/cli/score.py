@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kit.cli.extras import require_score
 from kit.cli.options import Number, keys_option
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def command(**options: Any) -> None:
       speedrun score --table runs.csv --paper-rules
       speedrun score --power --sd 0.0017 --margin 0.002
     """
-    require_extra()
+    require_score()
     if options["show_power"]:
         _show_power(options["sd"], options["margin"], options["as_json"])
         return
@@ -87,18 +88,6 @@ def command(**options: Any) -> None:
     wanted = None if options["wanted"] == "auto" else BaselineKind(options["wanted"])
     found = score(rows, tasks, wanted=wanted, partial=options["partial"], **drawn)
     _show(found, drawn, options["as_json"])
-
-
-def require_extra() -> None:
-    """Raise `PrerequisiteError` if the extra `score` is not installed."""
-    from kit.core.errors import PrerequisiteError
-
-    try:
-        import kit.score.metrics  # noqa: F401
-    except ModuleNotFoundError as e:
-        if e.name is None or e.name.split(".")[0] not in ("numpy", "scipy"):
-            raise
-        raise PrerequisiteError(f"{e.name} is not installed", "pip install 'speedrun-kit[score]'") from e
 
 
 def _rows(bundles: tuple[Path, ...], table: Path | None, keys: Path) -> tuple[Row, ...]:

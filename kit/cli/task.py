@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kit.cli.options import store_option
-from kit.cli.record import upstream_option
+from kit.cli.options import store_option, upstream_option
 
 if TYPE_CHECKING:
     from kit.benchmark.hints import HintLevel
