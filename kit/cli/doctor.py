@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from kit.cli.options import docker_socket, gpu_sources, keys_option, store_option
+from kit.cli.machine import docker_socket, gpu_sources
+from kit.cli.options import keys_option, store_option
 from kit.cli.recovery import recover_series
 from kit.cli.terminal import emit_json, printable
 from kit.core.facts import facts_root

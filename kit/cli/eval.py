@@ -12,7 +12,8 @@ import click
 from kit.cli import live
 from kit.cli.extras import require_score
 from kit.cli.interrupt import cancellable
-from kit.cli.options import Number, docker_socket, keys_option, mirror_option, store_option
+from kit.cli.machine import docker_socket
+from kit.cli.options import Number, keys_option, mirror_option, store_option
 from kit.cli.places import places as places_of
 from kit.cli.plan_text import format_plan
 from kit.cli.recovery import recover_runs, recover_series

@@ -8,7 +8,8 @@ import click
 
 from kit.cli.extras import require_score
 from kit.cli.options import keys_option
-from kit.cli.terminal import distrust, note
+from kit.cli.terminal import note
+from kit.cli.untrusted import distrust
 from kit.core.facts import facts_root
 from kit.result.keys import trusted
 

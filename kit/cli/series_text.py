@@ -61,10 +61,10 @@ def _fsr(figures: SeriesFigures) -> str:
     if figures.unresolved:
         return "FSR: unresolved; start and target cannot be told apart on this machine"
     r = figures.ratio
-    said = f"FSR {r.estimate:.3f}, 95 % {r.low:.3f} .. {r.high:.3f} (Fieller)"
+    text = f"FSR {r.estimate:.3f}, 95 % {r.low:.3f} .. {r.high:.3f} (Fieller)"
     if shown_below(figures):
-        return said
-    return f"{said}; of the times alone: the mean loss is not shown to be below the target"
+        return text
+    return f"{text}; of the times alone: the mean loss is not shown to be below the target"
 
 
 def _document(figures: SeriesFigures) -> dict[str, Any]:
