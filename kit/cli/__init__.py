@@ -8,7 +8,6 @@ stderr for people; exit codes are those of `EXIT_CODES`. Commands are loaded whe
 from __future__ import annotations
 
 import errno
-import importlib
 import io
 import sys
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import click
 
 from kit import __version__
+from kit.cli.lazy import LazyGroup
 from kit.cli.terminal import complain
 from kit.core.errors import IntegrityError, KitError, PrerequisiteError, RunError, UsageError
 
@@ -27,28 +27,35 @@ EXIT_CODES: tuple[tuple[type[KitError], int], ...] = (
 )
 """First match wins. 0 is yes, 1 is done and the answer is no, 130 is interrupted."""
 
-COMMANDS = (
-    "bundle", "data", "doctor", "eval", "hint", "image", "keys", "log", "pack", "record", "report",
-    "reproduce", "score", "series", "submit", "task", "unpack",
-)  # fmt: skip
+SUMMARIES = {
+    "bundle": "Verify signed results and read them.",
+    "data": "Fetch, verify and lock the data of the records.",
+    "doctor": "Start a real guest in every runtime, look from its inside, and say what is missing.",
+    "eval": "Run a submission in its pinned image, audit it, and sign what came of it.",
+    "hint": "Show and check the hints of the 19 tasks.",
+    "image": "Pin, fetch, build, verify and load images: the same lock gives the same bytes on any machine.",
+    "keys": "Make a signing key and choose whose results to trust.",
+    "log": "Read the logs of runs: validation points, environment, embedded source.",
+    "pack": "Pack a run as a capsule: bundle, submission, image, lock, key and RUN.md in one tar.",
+    "record": "Show the 21 upstream records and fetch their scripts.",
+    "report": "Check every submission below FOLDER/submissions and write SITE/index.html; offline.",
+    "reproduce": "Run somebody's result again and sign what came of it.",
+    "score": "Score signed bundles, or a table of runs.",
+    "series": "Verify a series and show what it comes to.",
+    "submit": "Submit results, and check submissions.",
+    "task": "Show the 19 tasks and export them as folders for an agent.",
+    "unpack": (
+        "Unpack a capsule, compare every byte with its manifests, and verify the bundle in it; offline."
+    ),
+}
 
 
-class LazyGroup(click.Group):
-    """Finds the command `name` in `kit.cli.<name>` as the attribute `command`."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return every command's name, sorted."""
-        return sorted(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the one module that is needed."""
-        if cmd_name not in COMMANDS:
-            return None
-        found: click.Command = importlib.import_module(f"kit.cli.{cmd_name}").command
-        return found
-
-
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    package=__name__,
+    summaries=SUMMARIES,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, prog_name="speedrun")
 def speedrun() -> None:
     """

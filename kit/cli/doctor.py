@@ -8,8 +8,13 @@ from pathlib import Path
 
 import click
 
-from kit.cli.options import docker_socket, gpu_sources, keys_option, store_option
+from kit.cli.machine import docker_socket, gpu_sources
+from kit.cli.options import keys_option, store_option
+from kit.cli.recovery import recover_series
 from kit.cli.terminal import emit_json, printable
+from kit.core.facts import facts_root
+from kit.core.store import Store
+from kit.diagnose.doctor import DoctorConfig, examine, usable
 
 MARKS = {"ok": "ok     ", "missing": "missing", "broken": "BROKEN "}
 
@@ -33,12 +38,7 @@ def command(fix: bool, as_json: bool, out: Path, store: Path, keys: Path) -> int
       speedrun doctor
       speedrun doctor --fix
     """
-    from kit.cli.series import close_lost_series
-    from kit.core.facts import facts_root
-    from kit.core.store import Store
-    from kit.diagnose.doctor import DoctorConfig, examine, usable
-
-    patient = DoctorConfig(
+    config = DoctorConfig(
         store=Store(store),
         images=facts_root() / "images",
         out=out,
@@ -47,17 +47,17 @@ def command(fix: bool, as_json: bool, out: Path, store: Path, keys: Path) -> int
         engine=docker_socket(),
         gpus=gpu_sources(),
     )
-    found = []
-    for diagnosis in examine(patient, fix):
-        found.append(diagnosis)
+    diagnoses = []
+    for diagnosis in examine(config, fix):
+        diagnoses.append(diagnosis)
         if not as_json:
             click.echo(f"{MARKS[diagnosis.health]}  {diagnosis.id:<14} {printable(diagnosis.detail)}")
             if diagnosis.fix:
                 click.echo(f"                         try: {printable(diagnosis.fix)}")
-    ready = usable(found)
+    ready = usable(diagnoses)
     if as_json:
-        checks = [{"id": d.id, "health": d.health, "detail": d.detail, "fix": d.fix} for d in found]
+        checks = [{"id": d.id, "health": d.health, "detail": d.detail, "fix": d.fix} for d in diagnoses]
         emit_json({"usable": ready, "checks": checks})
     if fix:
-        close_lost_series(out, keys)
+        recover_series(out, keys)
     return 0 if ready else 3

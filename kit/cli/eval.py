@@ -5,20 +5,32 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from kit.cli import live
+from kit.cli.extras import require_score
 from kit.cli.interrupt import cancellable
-from kit.cli.options import Number, docker_socket, keys_option, mirror_option, store_option
+from kit.cli.machine import docker_socket
+from kit.cli.options import Number, keys_option, mirror_option, store_option
+from kit.cli.places import places as places_of
+from kit.cli.plan_text import format_plan
+from kit.cli.recovery import recover_runs, recover_series
 from kit.cli.terminal import emit_json, note
 from kit.core.errors import UsageError
-
-if TYPE_CHECKING:
-    from kit.evaluate.plan import RunPlan
-    from kit.evaluate.request import Places, Request
-    from kit.evaluate.run import Evaluation, Listener
-    from kit.series.run import SeriesRequest
+from kit.evaluate.audits import select_audits
+from kit.evaluate.describe import describe_plan
+from kit.evaluate.plan import RunPlan, draft
+from kit.evaluate.prepare import prepared
+from kit.evaluate.request import Overrides, Places, Request
+from kit.evaluate.run import Evaluation, run_prepared
+from kit.result.predicate import Verdict
+from kit.series.record import StopRule
+from kit.series.run import SeriesRequest
+from kit.values.profile import Profile
+from kit.values.run_result import RunStatus
+from kit.values.run_spec import RuntimeName
 
 SECONDS = Number(min=0.1, max=7 * 86400)
 
@@ -114,53 +126,39 @@ def command(**options: Any) -> int:
       speedrun eval --record 3 --plan
       speedrun eval --record 3 --submission my-agent/ --runs 10 --interleave
     """
-    from kit.cli.live import machine
-    from kit.cli.places import places as places_of
-    from kit.cli.series import close_lost_series, run_series
-    from kit.evaluate.audits import select_audits
-    from kit.evaluate.plan import draft
-    from kit.evaluate.prepare import prepared
-    from kit.evaluate.recovery import close_lost
-    from kit.evaluate.run import run_prepared
-
     several = options["runs"] > 1 or options["interleave"]
     if options["stop_on_failure"] and not several:
         raise UsageError("--stop-on-failure is about a series", "pass --runs N, too, or leave it out")
     request = _request(options)
     places = places_of(options["store"], options["mirror"], options["keys"], options["out"])
-    asked = select_audits((options["audits"] or "").replace(",", " ").split(), options["audit_seed"])
+    audits = select_audits((options["audits"] or "").replace(",", " ").split(), options["audit_seed"])
     plan = draft(request, places)
     if options["plan_only"]:
         _show_plan(plan, places, options["as_json"])
         if several:
             note("a series: this is the plan of each of its runs of the submission")
         return 0
-    for folder in close_lost(places.out, places.keys):
-        note(f"run {folder.run_id} had lost its kit; its record is now {folder.result}")
-    close_lost_series(places.out, places.keys)
+    recover_runs(places.out, places.keys)
+    recover_series(places.out, places.keys)
     if several:
-        return run_series(request, _asked(options), places, asked, options["as_json"])
+        require_score()
+        from kit.cli.series_live import run_series_live
+
+        return run_series_live(request, _series_request(options), places, audits, options["as_json"])
     with prepared(plan, places) as ready, cancellable() as cancelled:
-        machine(ready.preflight)
-        outcome = run_prepared(ready, places, listener(plan, cancelled), asked)
+        live.machine(ready.preflight)
+        outcome = run_prepared(ready, places, live.listener(plan, cancelled), audits)
     _report(outcome, options["as_json"])
     return _exit_code(outcome)
 
 
-def _asked(options: dict[str, Any]) -> SeriesRequest:
-    from kit.series.record import StopRule
-    from kit.series.run import SeriesRequest
-
+def _series_request(options: dict[str, Any]) -> SeriesRequest:
     rule = StopRule.FIRST_FAILURE if options["stop_on_failure"] else StopRule.ALL_RUNS
     return SeriesRequest(options["runs"], options["interleave"], rule)
 
 
 def _request(options: dict[str, Any]) -> Request:
-    from kit.evaluate.request import Overrides, Request
-    from kit.values.profile import Profile
-    from kit.values.run_spec import RuntimeName
-
-    found = shutil.which("python3")
+    python = shutil.which("python3")
     return Request(
         record=options["record"],
         profile=Profile(options["profile"]),
@@ -170,43 +168,23 @@ def _request(options: dict[str, Any]) -> Request:
         gpus=options["gpus"],
         accept_world_size=options["accept_world_size"],
         overrides=Overrides(**{name: options[name] for name in Overrides.__slots__}),
-        python=options["python"] or (Path(found) if found else None),
+        python=options["python"] or (Path(python) if python else None),
         engine=docker_socket(),
     )
 
 
-def listener(plan: RunPlan, cancelled: Callable[[], bool]) -> Listener:
-    """Return what tells a person about a run on stderr while it goes on."""
-    from kit.cli.live import Live
-    from kit.evaluate.run import Listener
-    from kit.sandbox.supervise import RunCallbacks
-
-    live = Live(plan)
-    return Listener(
-        watch=RunCallbacks(phase=live.phase, point=live.point, cancelled=cancelled),
-        reserved=live.reserved,
-        probed=live.probed,
-        measured=live.measured,
-        rerunning=lambda name: note(f"  audit: running {name}"),
-    )
-
-
 def _show_plan(plan: RunPlan, places: Places, as_json: bool) -> None:
-    from kit.cli.planned import describe, format_plan
-
-    described = describe(plan, places)
+    report = describe_plan(plan, places)
     if as_json:
-        emit_json(described)
+        emit_json(report.document())
     else:
-        click.echo(format_plan(described))
+        click.echo(format_plan(report))
 
 
 def _report(outcome: Evaluation, as_json: bool) -> None:
-    from kit.cli.live import close, summary
-
-    close(outcome)
+    live.close(outcome)
     if as_json:
-        emit_json(summary(outcome))
+        emit_json(live.summary(outcome))
     else:
         here = Path.cwd()
         bundle = outcome.bundle
@@ -214,9 +192,6 @@ def _report(outcome: Evaluation, as_json: bool) -> None:
 
 
 def _exit_code(outcome: Evaluation) -> int:
-    from kit.result.predicate import Verdict
-    from kit.values.run_result import RunStatus
-
     if outcome.predicate.run.status is RunStatus.CANCELLED:
         return 130
     return 0 if outcome.predicate.score.verdict is Verdict.REACHED else 1

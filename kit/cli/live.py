@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from kit.cli.speed import speed_lines
 from kit.cli.terminal import note
-
-if TYPE_CHECKING:
-    from kit.evaluate.plan import RunPlan
-    from kit.evaluate.run import Evaluation
-    from kit.gpu.preflight import Preflight
-    from kit.sandbox.folder import RunFolder
-    from kit.sandbox.isolation_probe import Probe
-    from kit.sandbox.speed_probe import Speed
-    from kit.values.run_result import Point
-    from kit.values.run_spec import Phase
+from kit.evaluate.plan import RunPlan
+from kit.evaluate.run import Evaluation, Listener
+from kit.gpu.preflight import Preflight
+from kit.sandbox.folder import RunFolder
+from kit.sandbox.isolation_probe import Probe
+from kit.sandbox.speed_probe import Speed
+from kit.sandbox.supervise import RunCallbacks
+from kit.values.run_result import Point
+from kit.values.run_spec import Phase
 
 EVERY_S = 2.0
 LAST_LINES = 12
@@ -33,7 +33,7 @@ class Live:
     def __init__(self, plan: RunPlan) -> None:
         self._plan = plan
         self._tty = sys.stderr.isatty()
-        self._told = 0.0
+        self._last_step_s = 0.0
 
     def reserved(self, folder: RunFolder) -> None:
         """Name the run."""
@@ -73,9 +73,9 @@ class Live:
     def point(self, point: Point) -> None:
         """Tell a claim: validation lines always, training lines now and then."""
         now = time.monotonic()
-        if point.val_loss is None and now - self._told < EVERY_S:
+        if point.val_loss is None and now - self._last_step_s < EVERY_S:
             return
-        self._told = now
+        self._last_step_s = now
         self._clear()
         loss = f"  val_loss {point.val_loss:.4f}" if point.val_loss is not None else ""
         clocks = f"host {(point.host_ns or 0) / 1e9:.1f} s"
@@ -87,6 +87,18 @@ class Live:
     def _clear(self) -> None:
         if self._tty:
             click.echo("\r\x1b[K", err=True, nl=False)
+
+
+def listener(plan: RunPlan, cancelled: Callable[[], bool]) -> Listener:
+    """Return what tells a person about a run on stderr while it goes on."""
+    live = Live(plan)
+    return Listener(
+        watch=RunCallbacks(phase=live.phase, point=live.point, cancelled=cancelled),
+        reserved=live.reserved,
+        probed=live.probed,
+        measured=live.measured,
+        rerunning=lambda name: note(f"  audit: running {name}"),
+    )
 
 
 def machine(preflight: Preflight) -> None:

@@ -6,7 +6,12 @@ from pathlib import Path
 
 import click
 
+from kit.capsule.pack import pack
 from kit.cli.options import keys_option, mirror_option, store_option
+from kit.cli.places import places
+from kit.cli.terminal import emit_json, megabytes, note
+from kit.result.folder import locate
+from kit.result.keys import trusted
 
 
 @click.command(name="pack")
@@ -38,12 +43,6 @@ def command(
       speedrun pack runs/<run_id>
       speedrun pack runs/<run_id> --out result.capsule.tar --with-data
     """
-    from kit.capsule.pack import pack
-    from kit.cli.places import places
-    from kit.cli.terminal import emit_json, megabytes, note
-    from kit.result.folder import locate
-    from kit.result.keys import trusted
-
     if file is None:
         file = Path(f"{locate(bundle).resolve().parent.name}.capsule.tar")
     packed = pack(bundle, file, trusted(keys), places(store, mirror, keys), with_data)

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from kit.cli.options import gpu_sources
+from kit.cli.machine import gpu_sources
+from kit.cli.provenance import this_kit
 from kit.cli.terminal import Meter
-
-if TYPE_CHECKING:
-    from kit.evaluate.request import Places
+from kit.core.facts import facts_root
+from kit.core.store import FolderFetcher, Store
+from kit.evaluate.request import Places
+from kit.image.fetch import default_fetchers
 
 
 def places(
     store: Path, mirror: Path | None, keys: Path, out: Path = Path("runs"), offline: bool = False
 ) -> Places:
     """Return the places of an evaluation; `offline` leaves the mirror as the only source of files."""
-    from kit.cli.provenance import this_kit
-    from kit.core.facts import facts_root
-    from kit.core.store import FolderFetcher, Store
-    from kit.evaluate.request import Places
-    from kit.image.fetch import default_fetchers
-
     facts = facts_root()
     return Places(
         records=facts / "records",

@@ -6,7 +6,13 @@ from pathlib import Path
 
 import click
 
+from kit.benchmark.tasks import load_tasks
+from kit.cli.extras import require_score
 from kit.cli.options import keys_option
+from kit.cli.terminal import Meter, emit_json, note
+from kit.core.facts import facts_root
+from kit.leaderboard.submit.check import check
+from kit.result.keys import trusted
 
 
 @click.command(name="report")
@@ -28,14 +34,7 @@ def command(folder: Path, site: Path, title: str, as_json: bool, keys: Path) -> 
       speedrun report ../leaderboard --out site
       speedrun report ../leaderboard --keys keys/ --json
     """
-    from kit.benchmark.tasks import load_tasks
-    from kit.cli.score import require_extra
-    from kit.cli.terminal import Meter, emit_json, note
-    from kit.core.facts import facts_root
-    from kit.leaderboard.submit.check import check
-    from kit.result.keys import trusted
-
-    require_extra()
+    require_score()
     from kit.leaderboard.page.page import write_site
     from kit.leaderboard.page.rank import rank
 

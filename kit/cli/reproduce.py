@@ -5,20 +5,24 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from kit.capsule.content import open_capsule
+from kit.capsule.unpack import unpack
 from kit.cli.interrupt import cancellable
-from kit.cli.options import docker_socket, keys_option, mirror_option, store_option
+from kit.cli.live import close, listener, summary
+from kit.cli.machine import docker_socket
+from kit.cli.options import keys_option, mirror_option, store_option
+from kit.cli.places import places as places_of
 from kit.cli.terminal import emit_json, note
-
-if TYPE_CHECKING:
-    from kit.evaluate.audits import AuditSelection
-    from kit.evaluate.request import Places
-    from kit.reproduce import First, Reproduction
-    from kit.result.appraisal.agreement import Comparison
-    from kit.result.keys import Trusted
+from kit.evaluate.audits import AuditSelection, select_audits
+from kit.evaluate.request import Places
+from kit.reproduce import First, NotComparable, Reproduction, from_bundle, from_capsule, plan_again, repeat
+from kit.result.appraisal.agreement import Agreement, Comparison
+from kit.result.keys import Trusted, trusted
+from kit.values.run_spec import RuntimeName
 
 
 @click.command(name="reproduce")
@@ -58,16 +62,10 @@ def command(
       speedrun reproduce result.capsule.tar --offline
       speedrun reproduce runs/<run_id> --audit baseline,canary
     """
-    from kit.cli.places import places as places_of
-    from kit.evaluate.audits import select_audits
-    from kit.reproduce import NotComparable
-    from kit.result.appraisal.agreement import Agreement
-    from kit.result.keys import trusted
-
     places = places_of(store, mirror, keys, out, offline)
-    asked = select_audits((audits or "").replace(",", " ").split())
+    selection = select_audits((audits or "").replace(",", " ").split())
     try:
-        return _again(source, trusted(keys), places, runtime, asked, as_json)
+        return _again(source, trusted(keys), places, runtime, selection, as_json)
     except NotComparable as e:
         note(f"NOT COMPARABLE: {e.message}\n  try: {e.hint}")
         if as_json:
@@ -76,37 +74,27 @@ def command(
 
 
 def _again(
-    source: Path, trusted: Trusted, places: Places, runtime: str, asked: AuditSelection, as_json: bool
+    source: Path, trusted: Trusted, places: Places, runtime: str, selection: AuditSelection, as_json: bool
 ) -> int:
     """Repeat the run, tell what came of it, return the exit code."""
-    from kit.cli.eval import listener
-    from kit.cli.live import close
-    from kit.reproduce import plan_again, repeat
-    from kit.result.appraisal.agreement import Agreement
-    from kit.values.run_spec import RuntimeName
-
     with _first(source, trusted, places) as first, cancellable() as cancelled:
         _tell(first)
         plan = plan_again(first, None if runtime == "auto" else RuntimeName(runtime), docker_socket())
-        found = repeat(first, plan, listener(plan, cancelled), asked)
-    close(found.outcome)
-    _spell(found)
+        reproduction = repeat(first, plan, listener(plan, cancelled), selection)
+    close(reproduction.outcome)
+    _tell_comparison(reproduction)
     if as_json:
-        emit_json(_document(found))
+        emit_json(_document(reproduction))
     else:
-        click.echo(str(found.outcome.bundle))
-    if found.outcome.predicate.run.status == "cancelled":
+        click.echo(str(reproduction.outcome.bundle))
+    if reproduction.outcome.predicate.run.status == "cancelled":
         return 130
-    return 0 if found.comparison.agreement is Agreement.REPRODUCED else 1
+    return 0 if reproduction.comparison.agreement is Agreement.REPRODUCED else 1
 
 
 @contextlib.contextmanager
 def _first(source: Path, trusted: Trusted, places: Places) -> Iterator[First]:
     """Give the verified first run; what a capsule was unpacked into is removed afterwards."""
-    from kit.capsule.content import open_capsule
-    from kit.capsule.unpack import unpack
-    from kit.reproduce import from_bundle, from_capsule
-
     if source.is_dir() and (source / "tagmanifest-sha256.txt").is_file():
         yield from_capsule(open_capsule(source, trusted), places)
     elif source.suffix == ".tar" or ".tar." in source.name:
@@ -125,8 +113,8 @@ def _tell(first: First) -> None:
         note("  its image is not the one that this kit builds for its era; it runs in its own")
 
 
-def _spell(found: Reproduction) -> None:
-    c = found.comparison
+def _tell_comparison(reproduction: Reproduction) -> None:
+    c = reproduction.comparison
     why = "; ".join(c.reasons)
     agreed = c.agreement == "reproduced"
     note(f"{c.agreement.upper()}" + ("" if not why else f" ({why})" if agreed else f": {why}"))
@@ -136,14 +124,16 @@ def _spell(found: Reproduction) -> None:
         note(f"  largest difference of the loss at one step {c.curve_difference:.4f}")
     if c.time_ratio is not None:
         note(f"  training time x {c.time_ratio:.3f}")
-    if found.same_key:
+    if reproduction.same_key:
         note("  both runs are signed by one key: this is no evidence for others")
 
 
-def _document(found: Reproduction) -> dict[str, Any]:
-    from kit.cli.live import summary
-
-    return {**summary(found.outcome), "reproduces": _comparison(found.comparison), "same_key": found.same_key}
+def _document(reproduction: Reproduction) -> dict[str, Any]:
+    return {
+        **summary(reproduction.outcome),
+        "reproduces": _comparison(reproduction.comparison),
+        "same_key": reproduction.same_key,
+    }
 
 
 def _comparison(c: Comparison) -> dict[str, Any]:

@@ -14,10 +14,10 @@ MAX_POINTS = 12
 """Validation points that are shown."""
 
 
-def describe(found: VerifiedBundle) -> str:
+def format_bundle(bundle: VerifiedBundle) -> str:
     """Return the whole text, one topic per paragraph."""
-    p = found.predicate
-    parts = [_head(found), _run(p), _claims(p), _environment(p), _inputs(p), _audit(p)]
+    p = bundle.predicate
+    parts = [_head(bundle), _run(p), _claims(p), _environment(p), _inputs(p), _audit(p)]
     return printable("\n\n".join("\n".join(part) for part in parts))
 
 
@@ -26,8 +26,8 @@ def _rows(rows: list[tuple[str, str]]) -> Iterator[str]:
         yield f"  {name:<13} {value}"
 
 
-def _head(found: VerifiedBundle) -> Iterator[str]:
-    p = found.predicate
+def _head(bundle: VerifiedBundle) -> Iterator[str]:
+    p = bundle.predicate
     target = f" (target {p.task.target_val_loss:.4f}: {p.task.target_source})"
     onward = f" -> {p.task.next_record}" if p.task.next_record is not None else ""
     yield f"record {p.task.record}{onward}, {p.run.profile}: {p.score.verdict.upper()}{target}"
@@ -36,12 +36,12 @@ def _head(found: VerifiedBundle) -> Iterator[str]:
     else:
         yield "UNRANKED"
         yield from (f"  because {reason}" for reason in p.score.unranked_because)
-    where = standing(p, found.trusted)
+    where = standing(p, bundle.trusted)
     rows = [
         ("tier", f"{where.tier}" + (f"; next: {where.missing}" if where.missing else "")),
-        ("signed by", f"{found.key_id} ({'trusted' if found.trusted else 'NOT TRUSTED'})"),
+        ("signed by", f"{bundle.key_id} ({'trusted' if bundle.trusted else 'NOT TRUSTED'})"),
     ]
-    if found.unchecked:
+    if bundle.unchecked:
         rows.append(("not checked", "the files beside the bundle"))
     if p.score.fsr is not None:
         rows.append(("FSR", f"{p.score.fsr:.3f}"))
@@ -49,20 +49,25 @@ def _head(found: VerifiedBundle) -> Iterator[str]:
 
 
 def _run(p: Predicate) -> Iterator[str]:
-    seen = p.observations
+    observations = p.observations
     how = f"{p.run.status}: {p.run.reason}" + (f" (in {p.run.ended_in})" if p.run.ended_in else "")
     yield f"run {p.run.id}"
-    left = ", ".join(seen.teardown.remains) or "nothing"
-    memory = "not counted" if seen.usage.peak_memory is None else megabytes(seen.usage.peak_memory)
+    left = ", ".join(observations.teardown.remains) or "nothing"
+    memory = (
+        "not counted" if observations.usage.peak_memory is None else megabytes(observations.usage.peak_memory)
+    )
     yield from _rows(
         [
             ("ended", how),
             ("started", p.run.started_at),
             ("command", " ".join(p.run.argv)),
-            *((str(t.phase), f"{t.seconds:.1f} s of at most {t.deadline_s:.0f} s") for t in seen.phases),
-            ("wall time", f"{seen.wall_s:.1f} s"),
+            *(
+                (str(t.phase), f"{t.seconds:.1f} s of at most {t.deadline_s:.0f} s")
+                for t in observations.phases
+            ),
+            ("wall time", f"{observations.wall_s:.1f} s"),
             ("peak memory", memory),
-            ("gone after", f"{seen.teardown.kill_s:.2f} s; left behind: {left}"),
+            ("gone after", f"{observations.teardown.kill_s:.2f} s; left behind: {left}"),
         ]
     )
 

@@ -20,12 +20,12 @@ OF_A_GPU = re.compile(r"gpu([0-9]{1,4})\.[a-z0-9_]+", re.ASCII)
 def speed_lines(figures: tuple[tuple[str, float], ...]) -> Iterator[str]:
     """Give one line for each GPU that the figures speak of, and one for the sum of all; skip other names."""
     known = dict(figures)
-    gpus = sorted({int(found[1]) for name in known if (found := OF_A_GPU.fullmatch(name))})
+    gpus = sorted({int(match[1]) for name in known if (match := OF_A_GPU.fullmatch(name))})
     for gpu in gpus:
-        said = [
+        texts = [
             text.format(known[f"gpu{gpu}.{name}"]) for name, text in SPELLED if f"gpu{gpu}.{name}" in known
         ]
-        if said:
-            yield f"GPU {gpu}: {', '.join(said)}"
+        if texts:
+            yield f"GPU {gpu}: {', '.join(texts)}"
     if "all_reduce_gbs" in known:
         yield f"all GPUs: NCCL sums {known['all_reduce_gbs']:.4g} GB/s of bus bandwidth"

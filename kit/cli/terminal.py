@@ -7,7 +7,6 @@ import re
 import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import click
@@ -25,13 +24,6 @@ def complain(message: str, hint: str = "") -> None:
 def note(message: str) -> None:
     """Tell a person something in passing."""
     click.echo(printable(message), err=True)
-
-
-def distrust(folder: Path) -> None:
-    """Say how to trust the key beside a result, which its reader does not trust."""
-    from kit.result.folder import SIGNER
-
-    note(f"  try: compare the key's id with what its owner says, then: speedrun keys trust {folder / SIGNER}")
 
 
 def emit_json(value: Any) -> None:

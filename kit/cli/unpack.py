@@ -6,7 +6,13 @@ from pathlib import Path
 
 import click
 
+from kit.capsule.bag import RUN
+from kit.capsule.content import open_capsule
+from kit.capsule.unpack import unpack
 from kit.cli.options import keys_option
+from kit.cli.terminal import Meter, emit_json, note
+from kit.cli.untrusted import distrust
+from kit.result.keys import trusted
 
 
 @click.command(name="unpack")
@@ -30,12 +36,6 @@ def command(file: Path, folder: Path | None, max_bytes: int, as_json: bool, keys
       speedrun unpack r03-….capsule.tar
       speedrun unpack result.capsule.tar --to there --json
     """
-    from kit.capsule.bag import RUN
-    from kit.capsule.content import open_capsule
-    from kit.capsule.unpack import unpack
-    from kit.cli.terminal import Meter, distrust, emit_json, note
-    from kit.result.keys import trusted
-
     if folder is None:
         folder = Path(file.name.removesuffix(".tar").removesuffix(".capsule") + ".unpacked")
     root = unpack(file, folder.absolute(), max_bytes, Meter())

@@ -35,29 +35,29 @@ class SignedDocuments:
         return {slot.run_id: slot for slot in self.plan.slots}
 
 
-def read_papers(where: Path, trusted: Trusted, unfinished: bool = False) -> SignedDocuments:
+def read_documents(where: Path, trusted: Trusted, unfinished: bool = False) -> SignedDocuments:
     """
     Verify the documents in a series' folder; the runs are not looked at.
 
     Without `unfinished` the record must be there. Raises as `read`, and `DigestMismatch` if the record is not
     the plan's or does not account for every reserved run.
     """
-    planned, _, known = read(where / PLAN, trusted)
+    planned, _, plan_trusted = read(where / PLAN, trusted)
     plan_sha256 = sha256_file(where / PLAN)
     if unfinished and not (where / RECORD).exists():
-        return SignedDocuments(planned.plan, plan_sha256, None, {}, known)
+        return SignedDocuments(planned.plan, plan_sha256, None, {}, plan_trusted)
     if not (where / RECORD).exists():
         raise PrerequisiteError(
             f"{where.name} has not ended", f"if its kit died: speedrun doctor --fix --out {where.parent}"
         )
-    body, bundles, known_too = read(where / RECORD, trusted)
+    body, bundles, record_trusted = read(where / RECORD, trusted)
     ended = body.ended
     if ended is None or ended.plan_sha256 != plan_sha256 or planned.plan != body.plan:
         raise DigestMismatch(f"{where / RECORD} is not the record of {PLAN}")
     reserved = sorted(slot.run_id for slot in body.plan.slots)
     if sorted([*bundles, *ended.not_started]) != reserved or len(set(reserved)) != len(reserved):
         raise DigestMismatch(f"{where / RECORD} does not account for every reserved run")
-    return SignedDocuments(body.plan, plan_sha256, ended, bundles, known and known_too)
+    return SignedDocuments(body.plan, plan_sha256, ended, bundles, plan_trusted and record_trusted)
 
 
 def other_scripts(plan: SeriesPlan, records: Path) -> Iterator[str]:
@@ -77,14 +77,14 @@ def other_scripts(plan: SeriesPlan, records: Path) -> Iterator[str]:
             yield f"{slot.run_id} is not the {slot.arm} record's own script, or that of another kit's version"
 
 
-def differences(papers: SignedDocuments, found: VerifiedBundle, bundle_sha256: Sha256) -> Iterator[str]:
+def differences(documents: SignedDocuments, bundle: VerifiedBundle, bundle_sha256: Sha256) -> Iterator[str]:
     """Yield why a verified run is not the one of its id that the series reserved and bound."""
-    p = found.predicate
-    slot = papers.slots.get(p.run.id)
+    p = bundle.predicate
+    slot = documents.slots.get(p.run.id)
     named = p.series.plan_sha256 if p.series else None
-    if slot is None or (p.run.nonce, named) != (slot.nonce, papers.plan_sha256):
+    if slot is None or (p.run.nonce, named) != (slot.nonce, documents.plan_sha256):
         yield f"is not the run that was reserved as {p.run.id}"
-    elif found.statement.subjects.submission != slot.submission_sha256:
+    elif bundle.statement.subjects.submission != slot.submission_sha256:
         yield "ran another submission than was reserved"
-    elif papers.ended and papers.bundles.get(p.run.id) != bundle_sha256:
+    elif documents.ended and documents.bundles.get(p.run.id) != bundle_sha256:
         yield "is not the bundle that the series' record binds"

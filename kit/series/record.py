@@ -23,7 +23,7 @@ from typing import Annotated
 
 from kit.core.codec import OPTIONAL, Prose, decode, encode
 from kit.core.digest import Sha256, canonical_json, sha256_bytes, sha256_file
-from kit.core.errors import DigestMismatch, IntegrityError
+from kit.core.errors import DigestMismatch
 from kit.core.schema import validate
 from kit.core.store import write_atomic
 from kit.result import dsse, folder
@@ -36,6 +36,7 @@ PREDICATE_TYPE = "urn:speedrun-kit:series:v1"
 SCHEMA = "series.v1"
 PLAN = "plan.json"
 RECORD = "series.json"
+ALIVE = ".alive"
 SERIES_ID = re.compile(r"s[0-9]{2}-[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
 
 
@@ -114,7 +115,7 @@ def opened(out: Path, plan: SeriesPlan, signer: Signer) -> Iterator[tuple[Path, 
     """Sign the plan, and own the series for the block; gives its folder and the digest of plan.json."""
     where = out / plan.id
     where.mkdir(parents=True)
-    lock = os.open(where / ".alive", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    lock = os.open(where / ALIVE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         folder.leave_key(where, signer)
@@ -134,53 +135,8 @@ def close(where: Path, plan: SeriesPlan, signer: Signer, reason: str) -> Path:
     payload = _statement(body, [(plan.id, _digest(plan)), *ended])
     folder.leave_key(where, signer)
     write_atomic(where / RECORD, seal(payload, signer))
-    (where / ".alive").unlink(missing_ok=True)
+    (where / ALIVE).unlink(missing_ok=True)
     return where / RECORD
-
-
-def abandoned(out: Path) -> list[Path]:
-    """Return the folders of series below `out` whose kit died before it signed their record, sorted."""
-    if not out.is_dir():
-        return []
-    found = [out / entry.name for entry in os.scandir(out) if SERIES_ID.fullmatch(entry.name)]
-    return sorted(w for w in found if not (w / RECORD).exists() and (w / PLAN).exists() and _free(w))
-
-
-def close_lost(out: Path, signer: Signer) -> list[Path]:
-    """
-    Sign the records of abandoned series below `out`; their runs must have been closed before.
-
-    A series that another key planned is its owner's to close. Raises `IntegrityError` for a plan that cannot
-    be read; the other series have been closed by then.
-    """
-    closed: list[Path] = []
-    broken: IntegrityError | None = None
-    for where in abandoned(out):
-        try:
-            body, _, mine = read(where / PLAN, Trusted((signer.public,)))
-        except IntegrityError as e:  # one that cannot be closed must not keep the others open
-            lost = f"series {where.name} lost its kit, and its plan cannot be read: {e.message}"
-            broken = broken or type(e)(lost, f"keep {where} somewhere else")
-            continue
-        if mine:
-            closed.append(close(where, body.plan, signer, "the kit ended before the series did"))
-    if broken is not None:
-        raise broken
-    return closed
-
-
-def _free(where: Path) -> bool:
-    try:
-        lock = os.open(where / ".alive", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError:  # another user's
-        return False
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    finally:
-        os.close(lock)
-    return True
 
 
 def _digest(plan: SeriesPlan) -> Sha256:

@@ -36,50 +36,50 @@ class SeriesRequest:
     rule: StopRule = StopRule.ALL_RUNS
 
 
-def plans(request: Request, asked: SeriesRequest, places: Places) -> dict[Arm, RunPlan]:
+def plan_arms(request: Request, series_request: SeriesRequest, places: Places) -> dict[Arm, RunPlan]:
     """
     Work out every arm. Fetches and starts nothing.
 
     Raises `UsageError` for a runtime that contains nothing, for arms without a submission to compare, and for
     a record without a next one; and as `draft` does.
     """
-    if not 1 <= asked.runs <= MAX_RUNS:
-        raise UsageError(f"a series has 1 to {MAX_RUNS} runs, not {asked.runs}")
-    found = {Arm.CANDIDATE: draft(request, places)}
-    if not found[Arm.CANDIDATE].runtime.contains:
+    if not 1 <= series_request.runs <= MAX_RUNS:
+        raise UsageError(f"a series has 1 to {MAX_RUNS} runs, not {series_request.runs}")
+    arms = {Arm.CANDIDATE: draft(request, places)}
+    if not arms[Arm.CANDIDATE].runtime.contains:
         raise UsageError("a series needs a runtime that contains the guest", "leave --runtime host out")
-    if asked.interleave:
-        following = found[Arm.CANDIDATE].record.next_record
+    if series_request.interleave:
+        following = arms[Arm.CANDIDATE].record.next_record
         if request.submission is None or following is None:
             raise UsageError(
                 "--interleave compares a submission with its start and target record",
                 "give --submission DIR, and a record that a task starts at",
             )
-        found[Arm.START] = draft(replace(request, submission=None), places)
-        found[Arm.TARGET] = draft(replace(request, submission=None, record=following), places)
-    return found
+        arms[Arm.START] = draft(replace(request, submission=None), places)
+        arms[Arm.TARGET] = draft(replace(request, submission=None, record=following), places)
+    return arms
 
 
-def order(asked: SeriesRequest) -> tuple[Arm, ...]:
+def order(series_request: SeriesRequest) -> tuple[Arm, ...]:
     """Return the arms in the order of the runs; every round begins with another arm, against drift."""
-    arms = (Arm.START, Arm.TARGET, Arm.CANDIDATE) if asked.interleave else (Arm.CANDIDATE,)
-    rounds = ((*arms[i % len(arms) :], *arms[: i % len(arms)]) for i in range(asked.runs))
+    arms = (Arm.START, Arm.TARGET, Arm.CANDIDATE) if series_request.interleave else (Arm.CANDIDATE,)
+    rounds = ((*arms[i % len(arms) :], *arms[: i % len(arms)]) for i in range(series_request.runs))
     return tuple(arm for one in rounds for arm in one)
 
 
 def run_series(
-    found: dict[Arm, RunPlan],
-    asked: SeriesRequest,
+    arms: dict[Arm, RunPlan],
+    series_request: SeriesRequest,
     places: Places,
     listen: Callable[[RunPlan], Listener],
-    wanted: AuditSelection | None,
+    audits: AuditSelection | None,
     planned: Callable[[SeriesPlan], None] = lambda plan: None,
     ended: Callable[[Slot, Evaluation | None], None] = lambda slot, outcome: None,
 ) -> Path:
     """
     Run a series and return its signed record.
 
-    Audits that are `wanted` are made of candidates only; each candidate is compared with the start script's
+    The `audits` are made of candidates only; each candidate is compared with the start script's
     last run, where the series has one.
     A run that fails, whose engine fails, or whose GPUs are not fit when its turn comes, is one of the series;
     the next one starts. Whatever ends the series, every reserved run has a bundle or is named as never
@@ -87,19 +87,19 @@ def run_series(
     """
     signer = load_or_create(places.keys)
     with contextlib.ExitStack() as stack:
-        ready = {arm: stack.enter_context(prepared(plan, places)) for arm, plan in found.items()}
-        plan = _reserve(ready, asked)
+        ready = {arm: stack.enter_context(prepared(plan, places)) for arm, plan in arms.items()}
+        plan = _reserve(ready, series_request)
         where, digest = stack.enter_context(opened(places.out, plan, signer))
         planned(plan)
         reason = "the kit failed"
         try:
-            reason = _run_all(ready, plan, Series(plan.id, digest), places, listen, wanted, ended)
+            reason = _run_all(ready, plan, Series(plan.id, digest), places, listen, audits, ended)
         finally:
             record = close(where, plan, signer, reason)
     return record
 
 
-def _reserve(ready: dict[Arm, Prepared], asked: SeriesRequest) -> SeriesPlan:
+def _reserve(ready: dict[Arm, Prepared], series_request: SeriesRequest) -> SeriesPlan:
     candidate = ready[Arm.CANDIDATE].plan
     slots = tuple(
         Slot(
@@ -108,10 +108,12 @@ def _reserve(ready: dict[Arm, Prepared], asked: SeriesRequest) -> SeriesPlan:
             arm,
             tree_digest({f.name: f.sha256 for f in ready[arm].files}),
         )
-        for arm in order(asked)
+        for arm in order(series_request)
     )
     number = candidate.record.number
-    return SeriesPlan(new_series_id(number), now(), number, candidate.terms.profile, asked.rule, slots)
+    return SeriesPlan(
+        new_series_id(number), now(), number, candidate.terms.profile, series_request.rule, slots
+    )
 
 
 def _run_all(
@@ -120,7 +122,7 @@ def _run_all(
     series: Series,
     places: Places,
     listen: Callable[[RunPlan], Listener],
-    wanted: AuditSelection | None,
+    audits: AuditSelection | None,
     ended: Callable[[Slot, Evaluation | None], None],
 ) -> str:
     """Return why the series ended."""
@@ -131,8 +133,8 @@ def _run_all(
         mine = replace(base, spec=spec, nonce=slot.nonce, series=series)
         outcome: Evaluation | None = None
         with contextlib.suppress(RunError, PrerequisiteError):  # its record says `lost`, and why
-            audits, timings = (wanted, start) if slot.arm is Arm.CANDIDATE else (None, None)
-            outcome = run_prepared(mine, places, listen(base.plan), audits, timings)
+            selection, timings = (audits, start) if slot.arm is Arm.CANDIDATE else (None, None)
+            outcome = run_prepared(mine, places, listen(base.plan), selection, timings)
         if slot.arm is Arm.START and outcome and outcome.predicate.run.status is RunStatus.COMPLETED:
             start = outcome.course
         ended(slot, outcome)

@@ -18,10 +18,10 @@ def times_of(plan: SeriesPlan, runs: Mapping[str, Predicate]) -> dict[str, Time]
     A candidate's excess is what it needs outside its own clock beyond the mean of the start record's own runs
     in this series; where there are none, its audit's; None without either.
     """
-    found = [(slot, p) for slot in plan.slots if (p := runs.get(slot.run_id)) is not None and has_loss(p)]
-    starts = [ms for slot, p in found if slot.arm is Arm.START and (ms := outside_ms(p)) is not None]
+    scored = [(slot, p) for slot in plan.slots if (p := runs.get(slot.run_id)) is not None and has_loss(p)]
+    starts = [ms for slot, p in scored if slot.arm is Arm.START and (ms := outside_ms(p)) is not None]
     times: dict[str, Time] = {}
-    for slot, p in found:
+    for slot, p in scored:
         time, mine = time_of(p), outside_ms(p)
         if time is None:
             continue

@@ -38,7 +38,7 @@ from kit.leaderboard.submit import entry
 from kit.result import folder, keys, signed, verify
 from kit.sandbox.runtime import hostimage, runc
 from kit.score.rows import read_table
-from kit.series.run import SeriesRequest, plans
+from kit.series.run import SeriesRequest, plan_arms
 from kit.values import log
 from kit.values.profile import Profile
 from kit.values.run_spec import ImageRef, RunSpec
@@ -176,9 +176,9 @@ REFUSALS = {
         PrerequisiteError, "cannot read .*/x: No such file", lambda t: signed.read_file(t / "x"),
     ),
     "a series of no run": (
-        UsageError, "1 to 1000 runs, not 0", lambda t: plans(ASKED, SeriesRequest(0), None),
+        UsageError, "1 to 1000 runs, not 0", lambda t: plan_arms(ASKED, SeriesRequest(0), None),
     ),
-    "a series without end": (UsageError, "not 1001", lambda t: plans(ASKED, SeriesRequest(1001), None)),
+    "a series without end": (UsageError, "not 1001", lambda t: plan_arms(ASKED, SeriesRequest(1001), None)),
 }  # fmt: skip
 
 

@@ -31,7 +31,7 @@ from kit.leaderboard.submit.entry import (
 from kit.result import dsse, folder
 from kit.result.keys import MAX_PEM, Trusted
 from kit.result.verify import VerifiedBundle, open_bundle
-from kit.series.documents import SignedDocuments, differences, read_papers
+from kit.series.documents import SignedDocuments, differences, read_documents
 from kit.series.record import PLAN, RECORD, SERIES_ID
 
 REQUIRED = (ENTRY, PLAN, folder.SIGNER)
@@ -53,13 +53,13 @@ def is_series(name: str) -> bool:
 
 
 def open_submitted_series(where: Path, trusted: Trusted) -> SubmittedSeries:
-    """Read and verify one folder. Raises as `read_entry`, `bounded` and `read_papers` do."""
+    """Read and verify one folder. Raises as `read_entry`, `bounded` and `read_documents` do."""
     entry = read_entry(where / ENTRY)
     for name in (PLAN, RECORD):
         if name == PLAN or (where / name).exists():
             bounded(where / name, dsse.MAX_BUNDLE)
     bounded(where / folder.SIGNER, MAX_PEM)
-    return SubmittedSeries(where, entry, read_papers(where, trusted, unfinished=True))
+    return SubmittedSeries(where, entry, read_documents(where, trusted, unfinished=True))
 
 
 def place_of_series(papers: SignedDocuments, agent: str) -> str:
@@ -71,9 +71,9 @@ def whole_series(where: Path, trusted: Trusted) -> tuple[SignedDocuments, tuple[
     """
     Verify a series as it lies below a folder of runs, and every run of it that ended; none may be absent.
 
-    Of one that goes on, the plan alone. Raises as `read_papers` and `open_bundle`, and `DigestMismatch`.
+    Of one that goes on, the plan alone. Raises as `read_documents` and `open_bundle`, and `DigestMismatch`.
     """
-    papers = read_papers(where, trusted, unfinished=True)
+    papers = read_documents(where, trusted, unfinished=True)
     runs = []
     for run_id in papers.bundles:
         found = open_bundle(where.parent / run_id, trusted)

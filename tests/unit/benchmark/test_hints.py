@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-import kit.core.facts
 from kit.benchmark import records
 from kit.benchmark.hints import (
     LEVELS,
@@ -308,7 +307,7 @@ def test_the_lint_command_says_no_and_where(
     shutil.copytree(ROOT / "hints", tmp_path / "hints")
     spoilt = tmp_path / "hints" / "01" / form_of(PAPER).file
     spoilt.write_text(spoilt.read_text() + "\nthe optimizer\n")
-    monkeypatch.setattr(kit.core.facts, "facts_root", lambda: tmp_path)
+    monkeypatch.setattr("kit.cli.hint.lint.facts_root", lambda: tmp_path)
     assert run(["hint", "lint", "2"]) == 0
     capsys.readouterr()
     assert run(["hint", "lint", "1", "2", "--json"]) == 1
@@ -323,7 +322,7 @@ def test_the_summary_of_lint_keeps_apart_from_the_findings_when_both_streams_are
     shutil.copytree(ROOT / "hints", tmp_path / "hints")
     spoilt = tmp_path / "hints" / "01" / form_of(PAPER).file
     spoilt.write_text(spoilt.read_text() + "\nthe optimizer")
-    monkeypatch.setattr(kit.core.facts, "facts_root", lambda: tmp_path)
+    monkeypatch.setattr("kit.cli.hint.lint.facts_root", lambda: tmp_path)
     assert run(["hint", "lint", "1"]) == 1
     said = capsys.readouterr()
     *findings, summary = f"{said.out.strip()}{said.err}".splitlines()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kit.cli import COMMANDS, EXIT_CODES, run, speedrun
+from kit.cli import EXIT_CODES, SUMMARIES, run, speedrun
 from kit.cli.terminal import emit_json
 from kit.core import errors
 
@@ -80,7 +80,7 @@ def test_an_unknown_command_is_a_usage_error():
     assert run(["no-such-command"]) == 2
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", SUMMARIES)
 def test_every_command_has_help_with_an_example(name, capsys):
     assert run([name, "--help"]) == 0
     assert "Examples:" in capsys.readouterr().out

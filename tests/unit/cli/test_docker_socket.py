@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from kit.cli.options import docker_socket, podman_socket
+from kit.cli.machine import docker_socket, podman_socket
 from kit.core.errors import UsageError
 from kit.sandbox.engine import DEFAULT_ENGINE
 

@@ -450,7 +450,8 @@ def test_a_memo_that_cannot_be_read_is_an_empty_one(store: Store, tmp_path: Path
 class TestCommands:
     @pytest.fixture(autouse=True)
     def here(self, facts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("kit.core.facts.facts_root", lambda: facts)
+        for name in ("shards", "lock"):
+            monkeypatch.setattr(f"kit.cli.data.{name}.facts_root", lambda: facts)
 
     def argv(self, verb: str, store: Store, *rest: str) -> list[str]:
         return ["data", verb, "--record", "21", "--store", str(store.root), *rest]

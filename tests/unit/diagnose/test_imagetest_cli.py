@@ -34,7 +34,7 @@ BAD = SelfTestCheck("gloo", SelfTestOutcome.FAILED, "no answer")
 
 @pytest.fixture
 def image_test(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr("kit.evaluate.runtimes.choose", lambda request: Runc())
+    monkeypatch.setattr("kit.cli.image.test.choose", lambda request: Runc())
 
     def call(outcome, *arguments: str):
         def selftest(*_):
@@ -43,7 +43,7 @@ def image_test(monkeypatch, capsys, tmp_path):
             return outcome
 
         if outcome is not None:
-            monkeypatch.setattr("kit.diagnose.imagetest.run.selftest", selftest)
+            monkeypatch.setattr("kit.cli.image.test.selftest", selftest)
         code = run(["image", "test", "--store", str(tmp_path), *arguments])
         said = capsys.readouterr()
         return code, said.out, said.err

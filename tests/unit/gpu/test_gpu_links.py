@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from fake_gpus import fake_inventory, fake_sources
 
-from kit.cli.options import gpu_sources
+from kit.cli.machine import gpu_sources
 from kit.core.errors import UsageError
 from kit.evaluate.launch import gpu_variables
 from kit.gpu.links import settings_in

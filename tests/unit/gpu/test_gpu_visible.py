@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from fake_gpus import FakeNvml, fake_files, fake_gpu, fake_inventory
 
-from kit.cli.options import gpu_sources
+from kit.cli.machine import gpu_sources
 from kit.core.errors import PrerequisiteError
 from kit.diagnose.doctor import Health, gpus
 from kit.gpu.nvml import NOTHING, Driver, GpuProcess, Inventory, Visible

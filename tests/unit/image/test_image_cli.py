@@ -7,13 +7,15 @@ import json
 import pytest
 
 from kit.cli import run
+from kit.cli.image import SUMMARIES
 from kit.core.digest import sha256_file
 from kit.image.digest import digest_path
 
 
 @pytest.fixture
 def speedrun(tiny, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("kit.core.facts.facts_root", lambda: tmp_path)
+    for name in SUMMARIES:
+        monkeypatch.setattr(f"kit.cli.image.{name}.facts_root", lambda: tmp_path)
 
     def call(*arguments, mirror=True):
         where = ["--store", str(tmp_path / "store")]

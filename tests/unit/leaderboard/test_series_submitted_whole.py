@@ -238,9 +238,9 @@ def test_a_plan_that_was_submitted_first_is_completed_later(tmp_path, ran, press
     root, entry = tmp_path / "board", BoardEntry("an-agent")
     lay_out_series(where, *whole_series(where, trusted), entry, root)
     assert check(root, trusted).findings == ()
-    from kit.series.record import close_lost
+    from kit.series.recovery import close_abandoned
 
-    close_lost(tmp_path / "runs", press.MAKE.SIGNER)
+    close_abandoned(tmp_path / "runs", press.MAKE.SIGNER)
     files = lay_out_series(where, *whole_series(where, trusted), entry, root)
     assert any(f.endswith("series.json") for f in files)
     (series,) = check(root, trusted).series

@@ -14,7 +14,7 @@ from mutation import QUICK, grafted, json_of, mutated, reads_or_refuses
 from seeds import press
 
 from kit.benchmark.records import load
-from kit.cli.result_text import describe
+from kit.cli.result_text import format_bundle
 from kit.core.codec import decode, encode
 from kit.core.digest import canonical_json, sha256_bytes
 from kit.core.errors import KitError
@@ -50,7 +50,7 @@ def _opened(run, data, bundle_only=False):
     except KitError as e:
         assert re.match(r"step [0-7]: ", e.message), e.message
         raise
-    assert describe(found) and standing(found.predicate, found.trusted)
+    assert format_bundle(found) and standing(found.predicate, found.trusted)
     return found
 
 

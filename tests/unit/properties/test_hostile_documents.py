@@ -16,7 +16,7 @@ from mutation import DEEP, LONG, QUICK, json_of, mutated, reads_or_refuses
 from kit.benchmark import records
 from kit.benchmark.hints import load_markers
 from kit.benchmark.submission import load_submission
-from kit.cli.options import docker_socket
+from kit.cli.machine import docker_socket
 from kit.core.errors import SchemaError
 from kit.core.schema import parse_json
 from kit.core.store import Store

@@ -101,7 +101,7 @@ def test_show_as_json_holds_the_verified_predicate(assets, signer, make, capsys)
 def test_show_of_many_points_keeps_the_first_and_the_last(assets, make):
     from dataclasses import replace
 
-    from kit.cli.result_text import MAX_POINTS, describe
+    from kit.cli.result_text import MAX_POINTS, format_bundle
     from kit.result import derive
     from kit.result.verify import VerifiedBundle
     from kit.values.log import Grammar
@@ -115,7 +115,7 @@ def test_show_of_many_points_keeps_the_first_and_the_last(assets, make):
         observations=replace(base.observations, val_point_host_ms=derive.host_ms_of(points)),
     )
     statement = make.statement.Statement(predicate, make.subjects(assets))
-    text = describe(VerifiedBundle(assets, statement, make.SIGNER.key_id, True, ()))
+    text = format_bundle(VerifiedBundle(assets, statement, make.SIGNER.key_id, True, ()))
     assert f"... {100 - MAX_POINTS} more ..." in text
     assert "4.0000" in text
     assert "103.0000" in text

@@ -17,7 +17,8 @@ from kit.result.keys import Trusted
 from kit.result.predicate import Audit, AuditCheck, Outcome, Series, Severity
 from kit.score.metrics import fieller, mean_below
 from kit.series.figures import open_series
-from kit.series.record import Arm, SeriesPlan, Slot, StopRule, close, close_lost, new_series_id, opened, read
+from kit.series.record import Arm, SeriesPlan, Slot, StopRule, close, new_series_id, opened, read
+from kit.series.recovery import ClosedSeries, close_abandoned
 from kit.series.run import SeriesRequest, order
 from kit.values.profile import Profile
 
@@ -168,7 +169,7 @@ def test_a_run_that_missed_counts_with_its_loss(series, trusted):
 
 def test_runs_that_never_started_are_named_and_take_the_p_away(series, trusted):
     found = opened_series(series(interleave=False, started=2), trusted)
-    assert [m.found is None for m in found.members] == [False, False, True]
+    assert [m.bundle is None for m in found.members] == [False, False, True]
     assert found.loss is None
     assert len(found.body.ended.not_started) == 1
 
@@ -266,17 +267,17 @@ def test_a_strangers_series_is_read_but_not_trusted(series, press):
 
 def test_the_record_of_a_lost_series_is_written_later(series, trusted, press, tmp_path):
     where = series(interleave=False, started=1, end=False)
-    assert close_lost(tmp_path, press.MAKE.SIGNER) == [where / "series.json"]
+    assert close_abandoned(tmp_path, press.MAKE.SIGNER) == (ClosedSeries(where.name, where / "series.json"),)
     found = opened_series(where, trusted)
     assert found.body.ended.reason == "the kit ended before the series did"
     assert len(found.body.ended.not_started) == 2
-    assert close_lost(tmp_path, press.MAKE.SIGNER) == []
+    assert close_abandoned(tmp_path, press.MAKE.SIGNER) == ()
 
 
 def test_a_lost_series_of_another_key_is_not_closed_in_its_name(series, press, tmp_path):
     where = series(interleave=False, started=1, end=False)
     before = {p.name: p.read_bytes() for p in where.iterdir()}
-    assert close_lost(tmp_path, press.MAKE.STRANGER) == []
+    assert close_abandoned(tmp_path, press.MAKE.STRANGER) == ()
     assert {p.name: p.read_bytes() for p in where.iterdir()} == before
 
 
@@ -287,7 +288,7 @@ def test_a_plan_that_cannot_be_read_keeps_no_other_series_open(series, press, tm
     shutil.copytree(where, broken)
     (broken / "plan.json").write_bytes(change((where / "plan.json").read_bytes()))
     with pytest.raises(IntegrityError, match=f"{broken.name} lost its kit, .* cannot be read") as e:
-        close_lost(tmp_path, press.MAKE.SIGNER)
+        close_abandoned(tmp_path, press.MAKE.SIGNER)
     assert e.value.hint == f"keep {broken} somewhere else"
     assert (where / "series.json").exists() and not (broken / "series.json").exists()
 
@@ -296,7 +297,7 @@ def test_a_series_of_another_user_is_left_alone(series, press, tmp_path):
     where = series(interleave=False, started=1, end=False)
     (where / ".alive").unlink()
     (where / ".alive").mkdir()  # as unopenable for root as a closed file is for others
-    assert close_lost(tmp_path, press.MAKE.SIGNER) == []
+    assert close_abandoned(tmp_path, press.MAKE.SIGNER) == ()
 
 
 def test_a_series_that_goes_on_is_left_alone(tmp_path, press):
@@ -304,7 +305,7 @@ def test_a_series_that_goes_on_is_left_alone(tmp_path, press):
     created = "2026-01-01T00:00:00.000+00:00"
     plan = SeriesPlan(new_series_id(3), created, 3, Profile.FULL, StopRule.ALL_RUNS, (slot,))
     with opened(tmp_path, plan, press.MAKE.SIGNER):
-        assert close_lost(tmp_path, press.MAKE.SIGNER) == []
+        assert close_abandoned(tmp_path, press.MAKE.SIGNER) == ()
 
 
 def test_the_command_verifies_and_answers(series, press, tmp_path, capsys):

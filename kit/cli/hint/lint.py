@@ -1,49 +1,22 @@
-"""`speedrun hint`: show the hints and check them against the house style."""
+"""`speedrun hint lint`: check the hints against the house style."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from kit.benchmark import records
+from kit.benchmark.hints import LEVELS, TASKS, load_hint, load_markers, target_of
+from kit.benchmark.hints.lint import Scripts, lint
 from kit.cli.options import store_option
-
-if TYPE_CHECKING:
-    from kit.benchmark.hints.lint import Scripts
-
-
-@click.group()
-def command() -> None:
-    """Show and check the hints of the 19 tasks.
-
-    \b
-    Examples:
-      speedrun hint show 4 --level 2
-      speedrun hint lint
-    """
+from kit.cli.terminal import emit_json, note, printable
+from kit.core.facts import facts_root
+from kit.core.store import Store
 
 
-@command.command("show")
-@click.argument("task", type=int)
-@click.option(
-    "--level", type=click.IntRange(1, 3), required=True, help="1 pseudocode, 2 description, 3 paper"
-)
-def show(task: int, level: int) -> None:
-    """Print one hint of TASK (its start record) as Markdown.
-
-    \b
-    Examples:
-      speedrun hint show 4 --level 1
-      speedrun hint show 20 --level 3 | less
-    """
-    from kit.benchmark.hints import HintLevel, load_hint
-    from kit.core.facts import facts_root
-
-    click.echo(load_hint(facts_root(), task, HintLevel(level)).text, nl=False)
-
-
-@command.command("lint")
+@click.command("lint")
 @click.argument("tasks", type=int, nargs=-1)
 @store_option
 @click.option(
@@ -53,7 +26,7 @@ def show(task: int, level: int) -> None:
     help="git directory of the upstream repository: look also for overlap with the scripts",
 )
 @click.option("--json", "as_json", is_flag=True, help="findings as JSON on stdout")
-def lint_hints(tasks: tuple[int, ...], store: Path, mirror: Path | None, as_json: bool) -> int:
+def command(tasks: tuple[int, ...], store: Path, mirror: Path | None, as_json: bool) -> int:
     """Check the hints of TASKS (all 19 when none is named); exit 1 if a rule is broken.
 
     \b
@@ -62,13 +35,6 @@ def lint_hints(tasks: tuple[int, ...], store: Path, mirror: Path | None, as_json
       speedrun hint lint --mirror ~/modded-nanogpt
       speedrun hint lint 4 5 --json
     """
-    from dataclasses import asdict
-
-    from kit.benchmark.hints import LEVELS, TASKS, load_hint, load_markers
-    from kit.benchmark.hints.lint import lint
-    from kit.cli.terminal import emit_json, note, printable
-    from kit.core.facts import facts_root
-
     root = facts_root()
     markers = load_markers(root)
     hints = [load_hint(root, task, level) for task in tasks or TASKS for level in LEVELS]
@@ -88,14 +54,9 @@ def lint_hints(tasks: tuple[int, ...], store: Path, mirror: Path | None, as_json
 
 
 def _scripts(root: Path, task: int, store: Path, mirror: Path) -> Scripts:
-    from kit.benchmark import records
-    from kit.benchmark.hints import target_of
-    from kit.benchmark.hints.lint import Scripts
-    from kit.core.store import Store
-
     texts: list[str] = []
     for number in (task, target_of(task)):
         record = records.load(root / "records", number)
-        found = records.fetch_script(record, Store(store), records.sources(record.script.origin, mirror))
-        texts.append((found / record.script.entry).read_text(encoding="utf-8"))
+        folder = records.fetch_script(record, Store(store), records.sources(record.script.origin, mirror))
+        texts.append((folder / record.script.entry).read_text(encoding="utf-8"))
     return Scripts(*texts)

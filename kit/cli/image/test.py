@@ -1,4 +1,4 @@
-"""`speedrun image test`: what an era's image can do, shown by itself under a run's limits. Builds nothing."""
+"""`speedrun image test`: what an era's image can do, shown by itself under a run's limits."""
 
 from __future__ import annotations
 
@@ -6,10 +6,21 @@ from pathlib import Path
 
 import click
 
-from kit.cli.options import docker_socket, gpu_sources, mirror_option, store_option
+from kit.cli.interrupt import cancellable
+from kit.cli.machine import docker_socket, gpu_sources
+from kit.cli.options import mirror_option, store_option
+from kit.cli.terminal import Meter, emit_json, note, table
+from kit.core.facts import facts_root
+from kit.core.store import Store
+from kit.diagnose.imagetest.run import NO_RECORD, SelfTestContext, selftest
+from kit.evaluate.request import Request
+from kit.evaluate.runtimes import choose
+from kit.image.fetch import default_fetchers
+from kit.values.profile import Profile
+from kit.values.run_spec import RuntimeName
 
 
-@click.command()
+@click.command("test")
 @click.argument("era")
 @click.option("--runtime", type=click.Choice(["auto", "docker", "runc"]), default="auto", show_default=True)
 @click.option(
@@ -21,7 +32,7 @@ from kit.cli.options import docker_socket, gpu_sources, mirror_option, store_opt
 @click.option("--json", "as_json", is_flag=True, help="Outcome as JSON on stdout.")
 @store_option
 @mirror_option
-def test(era: str, runtime: str, gpus: int | None, as_json: bool, store: Path, mirror: Path | None) -> int:
+def command(era: str, runtime: str, gpus: int | None, as_json: bool, store: Path, mirror: Path | None) -> int:
     """Start an era's image as a run's would be started, and see that it can do what records need.
 
     Compares its packages with lock.json, imports torch, triton and numpy, compiles a C extension, a function
@@ -33,20 +44,9 @@ def test(era: str, runtime: str, gpus: int | None, as_json: bool, store: Path, m
       speedrun image test cpu
       speedrun image test torch-2.4.1 --runtime docker --json
     """
-    from kit.cli.interrupt import cancellable
-    from kit.cli.terminal import Meter, emit_json, note, table
-    from kit.core.facts import facts_root
-    from kit.core.store import Store
-    from kit.diagnose.imagetest.run import NO_RECORD, SelfTestContext, selftest
-    from kit.evaluate.request import Request
-    from kit.evaluate.runtimes import choose
-    from kit.image.fetch import default_fetchers
-    from kit.values.profile import Profile
-    from kit.values.run_spec import RuntimeName
-
-    wanted = None if runtime == "auto" else RuntimeName(runtime)
+    name = None if runtime == "auto" else RuntimeName(runtime)
     chosen = choose(
-        Request(NO_RECORD, Profile.SMOKE, runtime=wanted, image=era, gpus=gpus, engine=docker_socket())
+        Request(NO_RECORD, Profile.SMOKE, runtime=name, image=era, gpus=gpus, engine=docker_socket())
     )
     fetchers = default_fetchers(mirror)
     bench = SelfTestContext(facts_root() / "images", Store(store), fetchers, gpu_sources(), Meter())
@@ -62,6 +62,6 @@ def test(era: str, runtime: str, gpus: int | None, as_json: bool, store: Path, m
         ]  # fmt: skip
         click.echo(table(("check", "outcome", "seconds", "detail"), rows))
     failed = sum(check.outcome == "failed" for check in tested.checks)
-    said = f"{failed} of {len(tested.checks)} checks FAILED" if failed else "no check failed"
-    note(f"{era} in {chosen.name}: {said}, {tested.seconds:.1f} s")
+    summary = f"{failed} of {len(tested.checks)} checks FAILED" if failed else "no check failed"
+    note(f"{era} in {chosen.name}: {summary}, {tested.seconds:.1f} s")
     return 130 if tested.cancelled else 0 if tested.passed else 1

@@ -1,29 +1,21 @@
-"""`speedrun log`: read a log file of upstream's or of the kit's. Judges nothing."""
+"""`speedrun log parse`: read a log file of upstream's or of the kit's."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-if TYPE_CHECKING:
-    from kit.values.log import Log
+from kit.cli.terminal import emit_json, printable, table
+from kit.core.digest import sha256_bytes
+from kit.core.store import write_atomic
+from kit.values.log import Grammar, Log, read_any
 
 
-@click.group()
-def command() -> None:
-    """Read the logs of runs: validation points, environment, embedded source.
-
-    \b
-    Examples:
-      speedrun log parse logs/0b1c.txt
-      speedrun log parse runs/<run_id>/guest.log --json
-    """
-
-
-@command.command("parse")
+@click.command("parse")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.option(
     "--grammar", type=click.Choice(["step", "llm.c", "classic"]), help="[default: the one that fits]"
@@ -33,7 +25,7 @@ def command() -> None:
     "--source", type=click.Path(file_okay=False, path_type=Path), help="Write the embedded source there."
 )
 @click.option("--json", "as_json", is_flag=True, help="All of it as JSON on stdout.")
-def parse(file: Path, grammar: str | None, train: bool, source: Path | None, as_json: bool) -> int:
+def command(file: Path, grammar: str | None, train: bool, source: Path | None, as_json: bool) -> int:
     """Read FILE: points, environment block, embedded source.
 
     A run's `guest.log` with `stamps` beside it is read as it was live: only whole lines of stdout
@@ -44,9 +36,6 @@ def parse(file: Path, grammar: str | None, train: bool, source: Path | None, as_
       speedrun log parse records/track_1_short/2024-10-18_PyTorch25/d4bfb25f-688d-4da5-8743-33926fad4842.txt
       speedrun log parse log.txt --source extracted/ --json
     """
-    from kit.cli.terminal import emit_json
-    from kit.values.log import Grammar, read_any
-
     log = read_any(file, Grammar(grammar) if grammar else None)
     if source is not None:
         _write(log, source)
@@ -58,17 +47,11 @@ def parse(file: Path, grammar: str | None, train: bool, source: Path | None, as_
 
 
 def _write(log: Log, folder: Path) -> None:
-    from kit.core.store import write_atomic
-
     for file in log.sources:
         write_atomic(folder / file.name, file.data)
 
 
 def _document(log: Log, train: bool) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    from kit.core.digest import sha256_bytes
-
     points = [asdict(p) for p in (log.points if train else log.validations)]
     for point in points:
         if point["val_loss"] is not None and math.isnan(point["val_loss"]):
@@ -85,8 +68,6 @@ def _document(log: Log, train: bool) -> dict[str, Any]:
 
 
 def _show(log: Log, train: bool) -> None:
-    from kit.cli.terminal import printable, table
-
     lines = [f"grammar      {log.grammar or 'none: no line is a claim'}"]
     if (e := log.environment) is not None:
         lines.append(

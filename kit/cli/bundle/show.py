@@ -1,0 +1,49 @@
+"""`speedrun bundle show`: what a verified bundle says, and how far that can be trusted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kit.cli.bundle.options import bundle_only_option, key_option, trusted_keys
+from kit.cli.options import keys_option
+from kit.cli.result_text import format_bundle
+from kit.cli.terminal import emit_json
+from kit.core.codec import encode
+from kit.result.appraisal.trust import standing
+from kit.result.predicate import Predicate
+from kit.result.verify import VerifiedBundle, open_bundle
+
+
+@click.command("show")
+@click.argument("path", type=click.Path(path_type=Path))
+@keys_option
+@key_option
+@bundle_only_option
+@click.option("--json", "as_json", is_flag=True, help="The verified predicate as JSON on stdout.")
+def command(path: Path, keys: Path, key_files: tuple[Path, ...], bundle_only: bool, as_json: bool) -> None:
+    """Verify a bundle, then print what it says and how far that can be trusted.
+
+    \b
+    Examples:
+      speedrun bundle show runs/<run_id>
+      speedrun bundle show result.json --bundle-only --json
+    """
+    bundle = open_bundle(path, trusted_keys(keys, key_files), bundle_only)
+    if as_json:
+        emit_json(_as_json(bundle))
+    else:
+        click.echo(format_bundle(bundle))
+
+
+def _as_json(bundle: VerifiedBundle) -> dict[str, Any]:
+    where = standing(bundle.predicate, bundle.trusted)
+    return {
+        "key_id": bundle.key_id,
+        "trusted": bundle.trusted,
+        "tier": where.tier.value,
+        "missing_for_next_tier": where.missing,
+        "predicate": encode(Predicate, bundle.predicate),
+    }

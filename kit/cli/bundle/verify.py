@@ -1,0 +1,86 @@
+"""`speedrun bundle verify`: whether the bytes are what a trusted key signed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kit.cli.bundle.options import bundle_only_option, key_option, trusted_keys
+from kit.cli.options import keys_option
+from kit.cli.terminal import complain, emit_json, printable
+from kit.cli.untrusted import distrust
+from kit.core.errors import IntegrityError, PrerequisiteError
+from kit.result.appraisal.trust import standing
+from kit.result.keys import Trusted
+from kit.result.verify import open_bundle
+
+
+@click.command("verify")
+@click.argument("paths", type=click.Path(path_type=Path), nargs=-1, required=True)
+@keys_option
+@key_option
+@bundle_only_option
+@click.option("--json", "as_json", is_flag=True, help="Answers as JSON on stdout.")
+def command(
+    paths: tuple[Path, ...], keys: Path, key_files: tuple[Path, ...], bundle_only: bool, as_json: bool
+) -> int:
+    """Verify bundles, given as files or as run folders; offline.
+
+    Exit 0: the bytes are what a trusted key signed. 1: they are what their key signed, but that key is not
+    trusted. 3: there is no bundle. 4: refused; the message names the step of docs/reference/bundle.md.
+    Whether the target was reached does not matter here.
+
+    \b
+    Examples:
+      speedrun bundle verify runs/r*/
+      speedrun bundle verify result.json --key their-key.pem --json
+    """
+    trusted = trusted_keys(keys, key_files)
+    answers = [_answer(path, trusted, bundle_only) for path in paths]
+    for answer in answers:
+        if answer["error"] is not None:
+            complain(f"{answer['path']}: {answer['error']}", answer["hint"])
+        elif not as_json:
+            click.echo(_line(answer))
+            if not answer["trusted"]:
+                path = Path(answer["path"])
+                distrust(path if path.is_dir() else path.parent)
+    if as_json:
+        emit_json({"results": answers})
+    worst: int = max(answer["exit"] for answer in answers)
+    return worst
+
+
+def _answer(path: Path, trusted: Trusted, bundle_only: bool) -> dict[str, Any]:
+    answer: dict[str, Any] = {"path": str(path), "error": None, "hint": ""}
+    try:
+        bundle = open_bundle(path, trusted, bundle_only)
+    except (IntegrityError, PrerequisiteError) as e:
+        return answer | {
+            "error": e.message,
+            "hint": e.hint,
+            "exit": 4 if isinstance(e, IntegrityError) else 3,
+        }
+    p = bundle.predicate
+    return answer | {
+        "exit": 0 if bundle.trusted else 1,
+        "trusted": bundle.trusted,
+        "key_id": bundle.key_id,
+        "unchecked_steps": list(bundle.unchecked),
+        "run_id": p.run.id,
+        "record": p.task.record,
+        "verdict": p.score.verdict.value,
+        "ranked": p.score.ranked,
+        "tier": standing(p, bundle.trusted).tier.value,
+    }
+
+
+def _line(answer: dict[str, Any]) -> str:
+    word = "ok" if answer["trusted"] else "valid, but the key is not trusted"
+    files = " (files beside it not checked)" if answer["unchecked_steps"] else ""
+    return printable(
+        f"{answer['path']}: {word}{files}; key {answer['key_id'][:16]}; record {answer['record']},"
+        f" {answer['verdict']}, {'ranked' if answer['ranked'] else 'unranked'}; tier {answer['tier']}"
+    )

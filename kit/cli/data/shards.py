@@ -1,0 +1,51 @@
+"""What the commands of `speedrun data` share: which shards a record needs, and how they are shown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from kit.benchmark.records import load
+from kit.core.facts import facts_root
+from kit.data.dataset import DataSet, load_dataset
+from kit.data.fetch import Shards
+
+record_option = click.option(
+    "--record", type=int, required=True, metavar="N", help="The record whose shards are meant."
+)
+
+
+endpoint_option = click.option(
+    "--endpoint", metavar="URL", help="Another server that speaks the Hub's protocol."
+)
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+
+
+def shards_of(record: int) -> tuple[DataSet, tuple[str, ...]]:
+    """Return the data set, and the names of the shards that a record reads."""
+    records = facts_root() / "records"
+    dataset = load_dataset(records)
+    return dataset, dataset.shards(load(records, record).train_shards)
+
+
+def origin_line(shards: Shards) -> str:
+    """Say where the shards are from, and who states their digests."""
+    revision = f" at {shards.revision[:12]}" if shards.revision else ""
+    pinned = "pinned by its lock" if shards.pinned else "unpinned"
+    number = len(shards.files)
+    return f"data: {pinned}; {number} shards of {shards.repo}{revision}, stated by the {shards.stated_by}"
+
+
+def document(shards: Shards) -> dict[str, Any]:
+    """Return shards for a JSON object."""
+    return {
+        "folder": str(shards.folder),
+        "repo": shards.repo,
+        "revision": shards.revision,
+        "stated_by": shards.stated_by,
+        "pinned": shards.pinned,
+        "files": {a.name: {"size": a.size, "sha256": a.sha256} for a in shards.files},
+    }

@@ -1,0 +1,52 @@
+"""`speedrun data synth`: make the smoke profile's shards from their seed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from kit.cli.data.shards import json_option
+from kit.cli.options import store_option
+from kit.cli.terminal import Meter, emit_json, note
+from kit.core.facts import facts_root
+from kit.core.store import Store
+from kit.data import synth
+
+
+@click.command("synth")
+@click.option(
+    "--derive",
+    is_flag=True,
+    help="Make everything anew, compare with records/smoke.toml; exit 1 if it differs.",
+)
+@store_option
+@json_option
+def command(derive: bool, store: Path, as_json: bool) -> int:
+    """Make the smoke profile's shards from their seed, and print the folder that holds them.
+
+    \b
+    Examples:
+      speedrun data synth
+      speedrun data synth --derive
+    """
+    spec = synth.load_smoke(facts_root() / "records")
+    if derive:
+        with Store(store).staging("smoke") as folder:
+            made = synth.derive(spec, folder)
+        wrong = made.differences(spec)
+        files = {f.name: {"size": f.size, "sha256": f.sha256} for f in made.files}
+        emit_json({"files": files, "floor": float(made.floor), "entropy_rate": float(made.entropy_rate)})
+        note(
+            f"records/smoke.toml differs: {', '.join(wrong)}" if wrong else "records/smoke.toml says the same"
+        )
+        return 1 if wrong else 0
+    data = synth.ensure_smoke(spec, Store(store), Meter())
+    note(f"smoke data: {len(data.files)} shards; floor {data.floor:.4f}, target {data.target:.4f} nats")
+    if as_json:
+        files = {f.name: {"size": f.size, "sha256": f.sha256} for f in data.files}
+        scores = {"floor": data.floor, "target": data.target, "val_tokens": data.val_tokens}
+        emit_json({"folder": str(data.folder), "files": files, **scores})
+    else:
+        click.echo(data.folder)
+    return 0

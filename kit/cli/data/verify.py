@@ -1,0 +1,53 @@
+"""`speedrun data verify`: compare the shards of a record with what is stated of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from kit.cli.data.shards import document, json_option, origin_line, record_option, shards_of
+from kit.cli.options import store_option
+from kit.cli.terminal import Meter, emit_json, note
+from kit.core.errors import IntegrityError
+from kit.core.store import Store
+from kit.data.fetch import find
+from kit.data.verify import drop_faulty
+from kit.data.verify import verify as check
+
+
+@click.command("verify")
+@record_option
+@click.option("--rehash", is_flag=True, help="Read every byte again, also of unchanged files.")
+@click.option(
+    "--drop", is_flag=True, help="Remove shards that are not as stated, so that they can be fetched again."
+)
+@store_option
+@json_option
+def command(record: int, rehash: bool, drop: bool, store: Path, as_json: bool) -> None:
+    """Check the shards of a record: header, token count, size, sha256; exit 4 if one is not as stated.
+
+    A file that did not change since it was hashed is not hashed again.
+
+    \b
+    Examples:
+      speedrun data verify --record 11
+      speedrun data verify --record 11 --rehash --json
+    """
+    dataset, names = shards_of(record)
+    shards = find(dataset, names, Store(store))
+    checked = check(dataset, shards, Store(store), rehash=rehash, progress=Meter())
+    bad = [c for c in checked if c.fault]
+    if as_json:
+        faults = {c.name: c.fault for c in bad}
+        hashed = sum(c.hashed for c in checked)
+        emit_json({"record": record, **document(shards), "faults": faults, "hashed": hashed})
+    else:
+        note(origin_line(shards))
+        click.echo(f"{len(checked) - len(bad)} of {len(checked)} shards are as stated")
+    if bad:
+        lines = "; ".join(f"{c.name}: {c.fault}" for c in bad[:3])
+        fix = f"speedrun data {'fetch' if drop else 'verify --drop'} --record {record}"
+        if drop:
+            drop_faulty(shards, checked, Store(store))
+        raise IntegrityError(f"{len(bad)} shards are not as stated: {lines}", fix)

@@ -1,0 +1,24 @@
+"""`speedrun hint show`: print one hint."""
+
+from __future__ import annotations
+
+import click
+
+from kit.benchmark.hints import HintLevel, load_hint
+from kit.core.facts import facts_root
+
+
+@click.command("show")
+@click.argument("task", type=int)
+@click.option(
+    "--level", type=click.IntRange(1, 3), required=True, help="1 pseudocode, 2 description, 3 paper"
+)
+def command(task: int, level: int) -> None:
+    """Print one hint of TASK (its start record) as Markdown.
+
+    \b
+    Examples:
+      speedrun hint show 4 --level 1
+      speedrun hint show 20 --level 3 | less
+    """
+    click.echo(load_hint(facts_root(), task, HintLevel(level)).text, nl=False)

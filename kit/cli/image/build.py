@@ -1,0 +1,38 @@
+"""`speedrun image build`: build an era's image into the store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from kit.cli.image.options import json_option
+from kit.cli.options import mirror_option, store_option
+from kit.cli.terminal import Meter, emit_json, note
+from kit.core.facts import facts_root
+from kit.core.store import Store
+from kit.image import build as room
+from kit.image.fetch import default_fetchers
+
+
+@click.command("build")
+@click.argument("era")
+@click.option("--accept", is_flag=True, help="Write the outcome to images/ERA/digest: a new promise.")
+@store_option
+@mirror_option
+@json_option
+def command(era: str, accept: bool, store: Path, mirror: Path | None, as_json: bool) -> None:
+    """Build an era's image into the store, unless it is there; refuse anything but the promised one.
+
+    \b
+    Examples:
+      speedrun image build cpu
+      speedrun image build cpu --json
+    """
+    make = room.accept if accept else room.ensure_layout
+    layout = make(era, facts_root() / "images", Store(store), default_fetchers(mirror), Meter())
+    if as_json:
+        emit_json(layout.document())
+    else:
+        click.echo(f"config   sha256:{layout.config_digest}\nmanifest sha256:{layout.manifest_digest}")
+        note(f"layout   {layout.path}")

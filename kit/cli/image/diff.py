@@ -1,0 +1,54 @@
+"""`speedrun image diff`: in what two images differ."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from kit.cli.image.changes import format_changes
+from kit.cli.options import store_option
+from kit.cli.terminal import emit_json, printable, table
+from kit.core.facts import facts_root
+from kit.core.store import Store
+from kit.image import diff as room
+
+
+@click.command("diff")
+@click.argument("a")
+@click.argument("b")
+@store_option
+@click.option("--json", "as_json", is_flag=True, help="Every difference as JSON on stdout.")
+@click.pass_context
+def command(context: click.Context, a: str, b: str, store: Path, as_json: bool) -> None:
+    """Say in what two images differ: packages, layers, and the entries of layers that both have.
+
+    A and B are eras, or folders with an OCI layout that anybody built. Entries are compared where the
+    layers' bytes are on this disk. Exits with 0 if the images are the same, with 1 if not.
+
+    \b
+    Examples:
+      speedrun image diff torch-2.5.0 torch-2.5.1
+      speedrun image diff cpu ./result
+    """
+    images = facts_root() / "images"
+    one, other = (room.side(name, images, Store(store)) for name in (a, b))
+    difference = room.compare(one, other)
+    if as_json:
+        emit_json({"a": a, "b": b, **difference.document()})
+    elif difference.same:
+        click.echo(f"the same image: manifest sha256:{one.manifest}")
+    else:
+        rows = [(c.kind, c.name, c.before or "-", c.after or "-") for c in difference.packages]
+        rows += [
+            ("layer", c.name, (c.before or "-")[:12], (c.after or "-")[:12]) if c.layer
+            else (c.kind, c.name, c.before or "-", c.after or "-")
+            for c in difference.layers
+        ]  # fmt: skip
+        click.echo(table(("what", "name", a, b), rows))
+        click.echo(
+            printable("\n".join(format_changes(difference.entries, a, b))), nl=bool(difference.entries)
+        )
+        if difference.unread:
+            click.echo(f"not on this disk, so not compared entry by entry: {', '.join(difference.unread)}")
+    context.exit(0 if difference.same else 1)

@@ -1,0 +1,48 @@
+"""`speedrun image verify`: build an era anew and compare every digest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from kit.cli.image.changes import format_changes
+from kit.cli.image.options import json_option
+from kit.cli.options import mirror_option, store_option
+from kit.cli.terminal import Meter, emit_json, note
+from kit.core.errors import DigestMismatch
+from kit.core.facts import facts_root
+from kit.core.store import Store
+from kit.image import build as room
+from kit.image.fetch import default_fetchers
+
+
+@click.command("verify")
+@click.argument("era")
+@store_option
+@mirror_option
+@json_option
+def command(era: str, store: Path, mirror: Path | None, as_json: bool) -> None:
+    """Build an era anew from its files and compare every digest with images/ERA/digest.
+
+    Nothing that an earlier build made is read. Exits with 0 if all are the same, with 4 if one differs; if
+    the store has the promised layers, it says which entries of them differ.
+
+    \b
+    Examples:
+      speedrun image verify cpu
+      speedrun image verify cpu --json
+    """
+    done = room.verify(era, facts_root() / "images", Store(store), default_fetchers(mirror), Meter())
+    differences = done.differences
+    if as_json:
+        entries = [change.document() for change in done.entries]
+        pair = {"promised": done.promised.document(), "found": done.found.document()}
+        emit_json({"era": era, "same": not differences, **pair, "entries": entries})
+    if differences:
+        lines = [*differences, *format_changes(done.entries, "promised", "built")]
+        raise DigestMismatch(
+            f"era {era} did not build into what images/{era}/digest promises:\n  " + "\n  ".join(lines),
+            "report it with the output of: speedrun doctor --json",
+        )
+    note(f"{era}: config, manifest and {len(done.found.layers)} layers are the promised ones")

@@ -1,0 +1,26 @@
+"""`speedrun keys show`: print the own public key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from kit.cli.options import keys_option
+from kit.cli.terminal import note
+from kit.result.keys import load
+
+
+@click.command("show")
+@keys_option
+def command(keys: Path) -> None:
+    """Print the own public key as PEM, for those who are to trust it.
+
+    \b
+    Examples:
+      speedrun keys show
+      speedrun keys show | openssl pkey -pubin -outform DER | sha256sum
+    """
+    public = load(keys).public
+    note(f"key id {public.key_id}")
+    click.echo(public.pem.decode("ascii"), nl=False)

@@ -1,0 +1,29 @@
+"""`speedrun keys trust`: trust a public key from now on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from kit.cli.options import keys_option
+from kit.cli.terminal import note
+from kit.result.keys import read_public
+from kit.result.keys import trust as trust_key
+
+
+@click.command("trust")
+@click.argument("pem", type=click.Path(path_type=Path))
+@click.option("--name", default=None, help="What to call it  [default: the file's name]")
+@keys_option
+def command(pem: Path, name: str | None, keys: Path) -> None:
+    """Trust the public key in the file PEM from now on. Compare its id with the owner's first.
+
+    \b
+    Examples:
+      speedrun keys trust their-key.pem
+      speedrun keys trust runs/<run_id>/signer.pem --name them
+    """
+    path = trust_key(keys, pem, name if name is not None else pem.stem)
+    note(f"trusted as {path}")
+    click.echo(read_public(path).key_id)

@@ -1,0 +1,53 @@
+"""Groups of commands that import a command's module when the command is used, not to list it."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+
+class LazyGroup(click.Group):
+    """
+    A group whose command `name` is the attribute `command` of the module `<package>.<name>`.
+
+    `summaries` maps each name to the first sentence of the command's help: lists of commands and completion
+    are made from it alone.
+    """
+
+    def __init__(self, *args: Any, package: str, summaries: Mapping[str, str], **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.package = package
+        self.summaries = summaries
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return every command's name, sorted."""
+        return sorted(self.summaries)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the one module that is needed."""
+        if cmd_name not in self.summaries:
+            return None
+        command: click.Command = importlib.import_module(f"{self.package}.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands as click does, from their summaries."""
+        self._summarized().format_commands(ctx, formatter)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete a command's name or an option of the group."""
+        commands = self._summarized().commands.items()
+        items = [
+            CompletionItem(name, help=command.get_short_help_str())
+            for name, command in commands
+            if name.startswith(incomplete)
+        ]
+        return [*items, *click.Command.shell_complete(self, ctx, incomplete)]
+
+    def _summarized(self) -> click.Group:
+        names = sorted(self.summaries)
+        return click.Group(commands=[click.Command(name, help=self.summaries[name]) for name in names])

@@ -1,0 +1,68 @@
+"""The report of a plan as text for a person. Looks at nothing itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+
+from kit.cli.terminal import megabytes, printable
+from kit.evaluate.describe import PlanFinding, PlannedFile, PlanReport
+from kit.gpu.preflight import Level
+
+MARKS = {Level.OK: "ok     ", Level.WARNING: "warning", Level.REFUSAL: "REFUSED"}
+
+
+def format_plan(plan: PlanReport) -> str:
+    """Return the plan for a person."""
+    pinned = sum(a.sha256 is not None for a in plan.artifacts)
+    lines = [
+        f"record {plan.record}, profile {plan.profile}: runtime {plan.runtime}, image {plan.image}",
+        f"  command    {' '.join(plan.argv)}",
+        f"  processes  {plan.world_size} ranks, {plan.gpus} GPUs",
+        *_devices(plan),
+        f"  target     val_loss <= {plan.target_val_loss:g} on {plan.val_tokens:,} tokens",
+        "  mounts     read-only",
+        *(f"    {path}  {what}" for path, what in plan.mounts.items()),
+        "  limits",
+        *(f"    {name:<11} {_limit(name, value)}" for name, value in asdict(plan.limits).items()),
+        "  deadlines",
+        *(f"    {name.removesuffix('_s'):<11} {value:g} s" for name, value in asdict(plan.deadlines).items()),
+        f"  artifacts  {len(plan.artifacts)}, {pinned} of them pinned by sha256; "
+        f"{len(plan.missing)} to download, {megabytes(plan.download_bytes)}",
+        *(f"    {megabytes(a.size):>9}  {a.kind:<6}  {a.name}" for a in sorted(plan.missing, key=_by_kind)),
+        f"  store      {plan.store}",
+        f"  result     {plan.out}/<run_id>/result.json",
+        *_findings(plan.findings),
+    ]
+    return printable("\n".join(lines))
+
+
+def _devices(plan: PlanReport) -> Iterator[str]:
+    if not plan.gpus:
+        return
+    yield "  devices"
+    yield f"    {', '.join(plan.devices.control)}"
+    for gpu in plan.devices.gpus:
+        yield f"    {gpu.path}  {gpu.name}, {megabytes(gpu.memory)}, {gpu.uuid}"
+    if not plan.devices.gpus:
+        yield "    one /dev/nvidia<n> for each GPU"
+
+
+def _by_kind(file: PlannedFile) -> tuple[str, int, str]:
+    return file.kind, -file.size, file.name
+
+
+def _findings(findings: tuple[PlanFinding, ...]) -> Iterator[str]:
+    if findings:
+        yield "  findings"
+    for finding in findings:
+        yield f"    {MARKS[finding.level]}  {finding.id}: {finding.detail}"
+        if finding.fix:
+            yield f"             try: {finding.fix}"
+    refused = sum(finding.level is Level.REFUSAL for finding in findings)
+    if refused:
+        yield f"  this run would be refused here, for {refused} of these findings"
+
+
+def _limit(name: str, value: int) -> str:
+    return f"{value}" if name in ("pids", "open_files") else megabytes(value)

@@ -1,0 +1,39 @@
+"""`speedrun record fetch`: fetch a record's script and check it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from kit.benchmark.records import fetch_script, load, sources
+from kit.cli.options import store_option, upstream_option
+from kit.cli.terminal import Meter, emit_json
+from kit.core.digest import files_under, tree_digest
+from kit.core.facts import facts_root
+from kit.core.store import Store
+
+
+@click.command("fetch")
+@click.argument("number", type=int)
+@upstream_option
+@store_option
+@click.option("--json", "as_json", is_flag=True, help="Folder and digests as JSON on stdout.")
+def command(number: int, mirror: Path | None, store: Path, as_json: bool) -> None:
+    """Fetch a record's script, check it, and print the folder that holds it.
+
+    Records 4 to 21 carry their script in the log that upstream pinned; 1 to 3 are files of a commit. The
+    folder is a submission: it can be given to `speedrun eval --submission`.
+
+    \b
+    Examples:
+      speedrun record fetch 11
+      speedrun record fetch 3 --mirror ../modded-nanogpt/.git --json
+    """
+    record = load(facts_root() / "records", number)
+    folder = fetch_script(record, Store(store), sources(record.script.origin, mirror), Meter())
+    if as_json:
+        files = files_under(folder)
+        emit_json({"record": number, "folder": str(folder), "files": files, "digest": tree_digest(files)})
+    else:
+        click.echo(folder)

@@ -1,0 +1,66 @@
+"""`speedrun record show`: show one record."""
+
+from __future__ import annotations
+
+import click
+
+from kit.benchmark.records import Record, load
+from kit.cli.record.document import document
+from kit.cli.terminal import emit_json, printable
+from kit.core.facts import facts_root
+
+
+@click.command("show")
+@click.argument("number", type=int)
+@click.option("--json", "as_json", is_flag=True, help="The record as JSON on stdout.")
+def command(number: int, as_json: bool) -> None:
+    """Show one record: times, script, environment, data, deadlines.
+
+    \b
+    Examples:
+      speedrun record show 17
+      speedrun record show 3 --json
+    """
+    record = load(facts_root() / "records", number)
+    if as_json:
+        emit_json(document(record))
+    else:
+        click.echo(printable("\n".join(f"{name:<12} {text}" for name, text in _lines(record))))
+
+
+def _lines(record: Record) -> list[tuple[str, str]]:
+    gpus = [str(n) for n in range(1, 9) if record.world_size.keeps_the_record(n)]
+    script = record.script
+    lines = [
+        ("record", f"{record.number}: {record.title}"),
+        ("set", f"{record.date} by {', '.join(record.contributors)}"),
+        ("official", f"{record.official_s / 60:g} min on 8 H100"),
+        ("re-timed", f"{record.retimed_ms:,} ms (sd {record.retimed_sd_ms:,} ms, 3 runs) by the paper"),
+        ("task", record.no_task or f"task {record.number}: towards record {record.next_record}"),
+        ("script", f"{script.origin.path} ({script.source}) at {script.origin.commit[:12]}"),
+        *(("edit", f"line {', '.join(map(str, e.lines))} {e.change}ed: {e.why}") for e in script.edits),
+        *((("arguments", " ".join(script.args)),) if script.args else ()),
+        *((("folders", " ".join(script.folders)),) if script.folders else ()),
+        (
+            "steps",
+            f"{record.steps:,} of {record.tokens_per_step:,} tokens, {record.untimed_steps} of them untimed",
+        ),
+        ("GPUs", f"{', '.join(gpus)} take the same steps ({record.world_size})"),
+        ("era", f"{record.era}: torch {record.torch_fidelity}, python {record.python_fidelity}"),
+        ("it ran", f"torch {record.torch or 'unknown'}, python {record.python or 'unknown'}"),
+        ("data", f"{record.train_shards} training shards, {record.val_tokens:,} validation tokens"),
+    ]
+    if record.log:
+        log = record.log
+        ms = f", {log.train_time_ms:,} ms" if log.train_time_ms else ""
+        lines.insert(
+            5, ("its log", f"val loss {log.final_val_loss} at step {log.final_step:,}{ms}: {log.file.path}")
+        )
+    limits = record.deadlines
+    lines.append(
+        (
+            "deadlines",
+            f"warm-up {limits.warmup_s:g} s, stall {limits.stall_s:g} s, total {limits.total_s:g} s",
+        )
+    )
+    return lines

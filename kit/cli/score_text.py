@@ -1,0 +1,100 @@
+"""Scores as tables for a person and as JSON objects. Computes no score."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from kit.cli.terminal import emit_json, note, printable, table
+from kit.score.metrics import Interval, power, runs_needed
+from kit.score.paper import PaperScore
+from kit.score.report import ConfigScore, TaskScore
+
+
+def show_scores(scores: tuple[ConfigScore, ...], drawn: dict[str, int], as_json: bool) -> None:
+    """Print the scores of every configuration; `drawn` is how the bootstrap was drawn."""
+    if as_json:
+        emit_json({"rules": "kit", **drawn, "configs": [_document(c) for c in scores]})
+        return
+    for config in scores:
+        click.echo(printable(f"{config.config}"))
+        heads = ("task", "runs", "reached", "FSR", "95 % of reached", "p(loss)", "baseline")
+        click.echo(table(heads, [_line(t) for t in config.tasks], right=6))
+        if config.absent:
+            numbers = ", ".join(map(str, config.absent))
+            how = "left out" if config.partial else "counted as 0"
+            click.echo(f"without a run, {how}: {numbers}")
+        click.echo(f"\n{_figures(config.figures)}\n")
+
+
+def _line(t: TaskScore) -> tuple[str, ...]:
+    interval = "-"
+    if t.ratio is not None:
+        interval = "unresolved" if t.unresolved else f"{t.ratio.low:.2f}..{t.ratio.high:.2f}"
+    p = "-" if t.loss is None or math.isnan(t.loss.p) else f"{t.loss.p:.4f}"
+    kinds = ", ".join(t.kinds) or ("given" if t.reached else "-")
+    return (str(t.task), str(len(t.runs)), str(t.reached), f"{t.mean:.3f}", interval, p, kinds)
+
+
+def _figures(figures: tuple[Interval, ...]) -> str:
+    return "\n".join(f"{f.name:<15} {f.value:.3f}  [{f.low:.3f}, {f.high:.3f}]" for f in figures)
+
+
+def _document(config: ConfigScore) -> dict[str, Any]:
+    return {
+        "config": config.config,
+        "tasks": [
+            {
+                "task": t.task,
+                "mean": t.mean,
+                "reached": t.reached,
+                "unresolved": t.unresolved,
+                "ratio": _finite(asdict(t.ratio)) if t.ratio else None,
+                "loss": _finite(asdict(t.loss)) if t.loss else None,
+                "runs": [asdict(r) for r in t.runs],
+            }
+            for t in config.tasks
+        ],
+        "absent": config.absent,
+        "partial": config.partial,
+        "figures": {f.name: {"value": f.value, "low": f.low, "high": f.high} for f in config.figures},
+    }
+
+
+def _finite(document: dict[str, Any]) -> dict[str, Any]:
+    """Replace what JSON cannot say by null."""
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in document.items()}
+
+
+def show_paper(scores: tuple[PaperScore, ...], as_json: bool) -> None:
+    """Print what the paper's rules make of the runs."""
+    note("paper rules: best 3 runs of a task, losses under 3.29, start record 20 left out; not comparable")
+    if as_json:
+        emit_json({"rules": "paper", "configs": [asdict(c) for c in scores]})
+        return
+    for c in scores:
+        click.echo(printable(f"{c.config}: {c.mean:.3f} ± {c.plus_minus:.3f} over {len(c.cells)} tasks"))
+        click.echo(
+            f"{c.runs} runs, {c.left_out} of them left out; {c.padded} scores repeated to make three\n"
+        )
+        click.echo(f"{_figures(c.figures)}\n")
+
+
+def show_power(sd: float, margin: float, as_json: bool) -> None:
+    """Print how likely a number of runs shows a mean below the target."""
+    sizes = (2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 30)
+    powers = {n: power(n, sd, margin) for n in sizes}
+    try:
+        needed: int | None = runs_needed(sd, margin)
+    except ValueError:
+        needed = None
+    if as_json:
+        emit_json({"sd": sd, "margin": margin, "alpha": 0.01, "power": powers, "runs_for_80_percent": needed})
+        return
+    click.echo(table(("runs", "power"), [(str(n), f"{p:.2f}") for n, p in powers.items()], right=2))
+    what = f"{needed} runs" if needed else "more than 10,000 runs"
+    click.echo(f"\nA mean loss {margin:g} below 3.28, where runs differ by {sd:g} (sd):")
+    click.echo(f"{what} show it at p < 0.01 in 8 of 10 tries")

@@ -1,0 +1,73 @@
+"""`speedrun eval --runs`: a series, told live on stderr, its record on stdout. Computes no figure."""
+
+from __future__ import annotations
+
+import click
+
+from kit.cli.interrupt import cancellable
+from kit.cli.live import listener
+from kit.cli.series_text import show_series, shown_below
+from kit.cli.terminal import note
+from kit.evaluate.audits import AuditSelection
+from kit.evaluate.request import Places, Request
+from kit.evaluate.run import Evaluation
+from kit.result.keys import trusted
+from kit.score.metrics import power
+from kit.series.figures import open_series
+from kit.series.record import SeriesPlan, Slot
+from kit.series.run import SeriesRequest, plan_arms, run_series
+
+SD, MARGIN = 0.0017, 0.002
+"""Nats per token: spread of final losses and usual distance from the target, of upstream's records."""
+
+
+def run_series_live(
+    request: Request,
+    series_request: SeriesRequest,
+    places: Places,
+    audits: AuditSelection | None,
+    as_json: bool,
+) -> int:
+    """Run a series, tell it live, show its table; return the exit code."""
+    arms = plan_arms(request, series_request, places)
+    _tell_power(series_request.runs)
+    with cancellable() as cancelled:
+        record = run_series(
+            arms,
+            series_request,
+            places,
+            lambda plan: listener(plan, cancelled),
+            audits,
+            _tell_plan,
+            _tell_end,
+        )
+        stopped = cancelled()
+    figures = open_series(record.parent, trusted(places.keys), places.records)
+    show_series(figures, as_json)
+    if not as_json:
+        click.echo(str(record))
+    return 130 if stopped else 0 if shown_below(figures) else 1
+
+
+def _tell_power(runs: int) -> None:
+    if runs < 2:
+        note("one run proves nothing about a mean: p needs at least 2")
+        return
+    chance = power(runs, SD, MARGIN)
+    note(
+        f"{runs} runs show a mean loss {MARGIN:g} below the target at p < 0.01 with probability {chance:.2f},"
+        f" if runs differ by {SD:g} (sd), as upstream's do"
+    )
+
+
+def _tell_plan(plan: SeriesPlan) -> None:
+    note(f"series {plan.id}: {len(plan.slots)} runs reserved and signed; it ends after: {plan.rule}")
+
+
+def _tell_end(slot: Slot, outcome: Evaluation | None) -> None:
+    if outcome is None:
+        note(f"  {slot.arm}: lost; its record says why")
+        return
+    p = outcome.predicate
+    loss = "no loss" if p.claims.final_val_loss is None else f"val_loss {p.claims.final_val_loss:.4f}"
+    note(f"  {slot.arm}: {p.run.status}: {p.run.reason}; {p.score.verdict}, {loss}")

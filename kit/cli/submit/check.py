@@ -1,0 +1,44 @@
+"""`speedrun submit check`: check every submission of a repository."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from kit.cli.options import keys_option
+from kit.cli.terminal import Meter, emit_json, note, printable
+from kit.leaderboard.submit.check import check, summary
+from kit.result.keys import trusted
+
+
+@click.command("check")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="All findings as one JSON object on stdout.")
+@keys_option
+def command(folder: Path, as_json: bool, keys: Path) -> int:
+    """Check every submission below FOLDER/submissions, all findings at once; offline.
+
+    Exit 0: nothing found. 1: well-formed, but not acceptable: an untrusted key, a smoke or host run, a
+    duplicate, a replay, a part of a series. 3: a file is missing. 4: files that are not what was signed, or
+    have no place there. The highest counts. A run that missed its target is acceptable: every run counts.
+
+    \b
+    Examples:
+      speedrun submit check ../leaderboard
+      speedrun submit check ../leaderboard --json
+    """
+    meter = Meter(spell=str)
+    checked = check(folder, trusted(keys), lambda done, total: meter("submissions", done, total))
+    if as_json:
+        findings = [{"where": f.where, "rule": f.rule, "message": f.message} for f in checked.findings]
+        accepted = [one.where.relative_to(folder).as_posix() for one in checked.accepted]
+        series = [one.where.relative_to(folder).as_posix() for one in checked.series]
+        emit_json({"accepted": accepted, "series": series, "findings": findings, "exit": checked.exit_code})
+    else:
+        for f in checked.findings:
+            click.echo(printable(f"{f.where}: {f.rule}: {f.message}"))
+        counts = ", ".join(f"{n} {rule}" for rule, n in summary(checked).items()) or "no finding"
+        whole = f", {len(checked.series)} series" if checked.series else ""
+        note(f"{len(checked.accepted)} results{whole} accepted; {counts}")
+    return checked.exit_code

@@ -1,0 +1,21 @@
+"""A task as one JSON object."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kit.benchmark.tasks import Task
+
+
+def document(task: Task) -> dict[str, Any]:
+    """Return a task as a JSON object."""
+    return {
+        "task": task.number,
+        "target": task.target.number,
+        "start_retimed_ms": task.start.retimed_ms,
+        "target_retimed_ms": task.target.retimed_ms,
+        "gap_ms": task.gap_ms,
+        "noise": task.noise,
+        "era": task.start.era,
+        "title": task.target.title,
+    }

@@ -1,0 +1,56 @@
+"""`speedrun task export`: write a folder to hand to an agent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from kit.benchmark.hints import HintLevel
+from kit.benchmark.records import fetch_script, sources
+from kit.benchmark.tasks import export as write
+from kit.benchmark.tasks import load_task
+from kit.cli.options import store_option, upstream_option
+from kit.cli.terminal import Meter
+from kit.core.errors import UsageError
+from kit.core.facts import facts_root
+from kit.core.store import Store
+
+
+@click.command("export")
+@click.argument("number", type=int)
+@click.option(
+    "--hints", "levels", default="0", show_default=True, metavar="L[,L..]", help="0 none, or some of 1,2,3."
+)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="New folder.")
+@upstream_option
+@store_option
+def command(number: int, levels: str, out: Path, mirror: Path | None, store: Path) -> None:
+    """Write a folder to hand to an agent: script, run.toml, TASK.md and the chosen hints.
+
+    It holds nothing of the target record beyond what the chosen hints tell.
+
+    \b
+    Examples:
+      speedrun task export 11 --out task-11
+      speedrun task export 4 --hints 1,2,3 --out task-04 --mirror ../modded-nanogpt/.git
+    """
+    root = facts_root()
+    hints = _levels(levels)
+    start = load_task(root, number).start
+    script = fetch_script(start, Store(store), sources(start.script.origin, mirror), Meter())
+    click.echo(write(root, number, hints, script, out).folder)
+
+
+def _levels(text: str) -> tuple[HintLevel, ...]:
+    try:
+        hints = tuple(HintLevel(int(part)) for part in text.split(","))
+    except ValueError as e:
+        raise UsageError(
+            f"--hints {text!r} is no list of levels", "for example: --hints 0, --hints 2, --hints 1,3"
+        ) from e
+    if HintLevel.NONE in hints and len(hints) > 1:
+        raise UsageError(
+            f"--hints {text!r}: 0 means none and stands alone", "for example: --hints 0, or --hints 1,3"
+        )
+    return hints

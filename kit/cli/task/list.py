@@ -1,0 +1,42 @@
+"""`speedrun task list`: list the tasks."""
+
+from __future__ import annotations
+
+import click
+
+from kit.benchmark.tasks import load_tasks
+from kit.cli.task.document import document
+from kit.cli.terminal import emit_json, table
+from kit.core.facts import facts_root
+
+
+@click.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Tasks as JSON on stdout.")
+def command(as_json: bool) -> None:
+    """List the tasks: from which record to which, what there is to gain, how noisy one run is.
+
+    \b
+    Examples:
+      speedrun task list
+      speedrun task list --json
+    """
+    tasks = load_tasks(facts_root())
+    if as_json:
+        emit_json({"tasks": [document(t) for t in tasks]})
+        return
+    rows = [
+        (
+            str(t.number),
+            str(t.target.number),
+            f"{t.start.retimed_ms / 1000:.1f}",
+            f"{t.gap_ms / 1000:.1f}",
+            f"{100 * t.gap_ms / t.start.retimed_ms:.1f} %",
+            f"{t.noise:.2f}",
+            t.target.title,
+        )
+        for t in tasks
+    ]
+    heads = ("task", "to", "start s", "gap s", "gap", "noise", "what people did")
+    click.echo(table(heads, rows, right=6))
+    click.echo("\nTimes are the paper's; noise is the standard error of one run's FSR from timing alone.")
+    click.echo("Record 6 starts no task: record 7 is the same script under a newer PyTorch.")

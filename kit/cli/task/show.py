@@ -1,0 +1,42 @@
+"""`speedrun task show`: show one task, for its operator."""
+
+from __future__ import annotations
+
+import click
+
+from kit.benchmark.tasks import load_task
+from kit.benchmark.tasks.task import hints_of
+from kit.cli.task.document import document
+from kit.cli.terminal import emit_json
+from kit.core.facts import facts_root
+
+
+@click.command("show")
+@click.argument("number", type=int)
+@click.option("--json", "as_json", is_flag=True, help="The task as JSON on stdout.")
+def command(number: int, as_json: bool) -> None:
+    """Show one task, for its operator: it names the target, so it is not for the agent.
+
+    \b
+    Examples:
+      speedrun task show 15
+      speedrun task show 15 --json
+    """
+    task = load_task(facts_root(), number)
+    if as_json:
+        emit_json(document(task))
+        return
+    levels = ", ".join(str(int(level)) for level in hints_of(facts_root(), number)) or "none"
+    lines = (
+        ("task", f"{number}: from record {number} to record {task.target.number}"),
+        ("start", f"{task.start.title} ({task.start.retimed_ms:,} ms)"),
+        ("target", f"{task.target.title} ({task.target.retimed_ms:,} ms)"),
+        (
+            "gap",
+            f"{task.gap_ms:,} ms of the paper's times, {100 * task.gap_ms / task.start.retimed_ms:.1f} %",
+        ),
+        ("noise", f"{task.noise:.2f} of FSR for one run, from timing alone"),
+        ("era", task.start.era),
+        ("hints", f"levels {levels}"),
+    )
+    click.echo("\n".join(f"{name:<8} {text}" for name, text in lines))
