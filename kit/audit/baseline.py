@@ -113,13 +113,14 @@ def _warmup(candidate: RunTimings, baseline: RunTimings) -> Finding:
 
 
 def _excess(candidate: RunTimings, baseline: RunTimings) -> Finding:
-    mine, theirs = candidate.outside_s, baseline.outside_s
-    if mine is None or theirs is None:
+    candidate_s, baseline_s = candidate.outside_s, baseline.outside_s
+    if candidate_s is None or baseline_s is None:
         return EXCESS.skipped("one of the two runs has no clock of its own, or did not end", excess_s=0.0)
-    excess = max(0.0, mine - theirs)
-    figures = {EXCESS_FIGURE: excess, "outside_s": mine, "baseline_outside_s": theirs}
+    excess = max(0.0, candidate_s - baseline_s)
+    figures = {EXCESS_FIGURE: excess, "outside_s": candidate_s, "baseline_outside_s": baseline_s}
     detail = (
-        f"{mine:.1f} s are outside its clock, {theirs:.1f} s of the start script: {excess:.1f} s are added"
+        f"{candidate_s:.1f} s are outside its clock, {baseline_s:.1f} s of the start script:"
+        f" {excess:.1f} s are added"
     )
     claimed = candidate.claimed_s or 0.0
     if excess > EXCESS_ROOM_S and excess > EXCESS_SHARE * claimed:

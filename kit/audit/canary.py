@@ -133,12 +133,12 @@ def judge(stream: CanaryStream, rerun: Rerun, claimed: float | None) -> Finding:
 
 def versus_baseline(candidate: Sequence[Point], baseline: Sequence[Point]) -> Finding:
     """Compare the last losses of both scripts on the same noise; fitting to its tokens shows as a low one."""
-    mine, theirs = _last(candidate), _last(baseline)
-    if mine is None or theirs is None:
+    candidate_loss, baseline_loss = _last(candidate), _last(baseline)
+    if candidate_loss is None or baseline_loss is None:
         return VERSUS_BASELINE.skipped("one of the two scripts claimed no loss")
-    figures = {"candidate_loss": mine, "baseline_loss": theirs}
-    detail = f"on the same noise it ends at {mine:.3f}, the start script at {theirs:.3f}"
-    if mine < theirs - BELOW_BASELINE:
+    figures = {"candidate_loss": candidate_loss, "baseline_loss": baseline_loss}
+    detail = f"on the same noise it ends at {candidate_loss:.3f}, the start script at {baseline_loss:.3f}"
+    if candidate_loss < baseline_loss - BELOW_BASELINE:
         return VERSUS_BASELINE.failed(detail, **figures)
     return VERSUS_BASELINE.passed(detail, **figures)
 

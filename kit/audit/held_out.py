@@ -41,13 +41,15 @@ def judge(losses: Losses, window: int) -> Finding:
     four = (losses.candidate, losses.candidate_rotated, losses.baseline, losses.baseline_rotated)
     if any(loss is None for loss in four):
         return HELD_OUT.skipped("one of the four runs has no last loss", window=window)
-    mine, rotated, theirs, theirs_rotated = (float(loss) for loss in four if loss is not None)
-    effect = (rotated - mine) - (theirs_rotated - theirs)
+    candidate, candidate_rotated, baseline, baseline_rotated = (
+        float(loss) for loss in four if loss is not None
+    )
+    effect = (candidate_rotated - candidate) - (baseline_rotated - baseline)
     figures = {
-        "candidate": mine,
-        "candidate_rotated": rotated,
-        "baseline": theirs,
-        "baseline_rotated": theirs_rotated,
+        "candidate": candidate,
+        "candidate_rotated": candidate_rotated,
+        "baseline": baseline,
+        "baseline_rotated": baseline_rotated,
         "effect": effect,
         "threshold": THRESHOLD,
         "detectable": THRESHOLD + Z_80 * SD,

@@ -33,15 +33,17 @@ def within(tree: ast.AST) -> Within:
     return Within(frozenset(losses), frozenset(comparisons))
 
 
-def picked(node: ast.AST, seen: Within) -> Iterator[str]:
+def picked(node: ast.AST, loss_nodes: Within) -> Iterator[str]:
     """Yield what is done to losses by a call or an index; `losses.sort()` is one of `sort of losses`."""
     match node:
         case ast.Call(func=ast.Attribute(attr=name) | ast.Name(id=name)):
-            if name in SELECTION and id(node) in seen.losses:
+            if name in SELECTION and id(node) in loss_nodes.losses:
                 yield f"{name} of losses"
             if name in CRITERIA:
                 yield from _options(name, node.keywords)
-        case ast.Subscript(slice=where) if id(where) in seen.comparisons and id(node) in seen.losses:
+        case ast.Subscript(slice=where) if (
+            id(where) in loss_nodes.comparisons and id(node) in loss_nodes.losses
+        ):
             yield "losses picked by a comparison"
 
 

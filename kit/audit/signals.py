@@ -85,13 +85,13 @@ def parse(text: str) -> ast.Module:
 def signals(tree: ast.Module) -> Iterator[Signal]:
     """Yield every signal of one script, in no particular order."""
     names = _imported(tree)
-    seen = within(tree)
+    loss_nodes = within(tree)
     prose = _docstrings(tree)
     for node in ast.walk(tree):
         if id(node) not in prose:
             line = getattr(node, "lineno", 0)
-            for rule, what in _of(node, names, seen):
-                yield Signal(rule, what, line)
+            for rule, description in _of(node, names, loss_nodes):
+                yield Signal(rule, description, line)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +122,9 @@ def _imported(tree: ast.Module) -> _Names:
     for node in ast.walk(tree):
         match node:
             case ast.Assign(targets=[ast.Name(id=name)], value=ast.Name() | ast.Attribute() as value):
-                found = _spell(value, names)
-                if found.split(".")[0] in names.roots and name not in full:
-                    full[name] = found
+                dotted = _spell(value, names)
+                if dotted.split(".")[0] in names.roots and name not in full:
+                    full[name] = dotted
     return names
 
 
@@ -156,7 +156,7 @@ def _docstrings(tree: ast.Module) -> set[int]:
     }
 
 
-def _of(node: ast.AST, names: _Names, seen: Within) -> Iterator[tuple[SourceRule, str]]:
+def _of(node: ast.AST, names: _Names, loss_nodes: Within) -> Iterator[tuple[SourceRule, str]]:
     match node:
         case ast.Import(names=aliases):
             for a in aliases:
@@ -187,8 +187,8 @@ def _of(node: ast.AST, names: _Names, seen: Within) -> Iterator[tuple[SourceRule
             yield SourceRule.BLOB, f"a literal of {len(items)} items"
         case ast.Dict(keys=items) if len(items) > MAX_ITEMS:
             yield SourceRule.BLOB, f"a literal of {len(items)} entries"
-    yield from ((SourceRule.DATA, said) for said in settings(node))
-    yield from ((SourceRule.SELECTION, said) for said in picked(node, seen))
+    yield from ((SourceRule.DATA, description) for description in settings(node))
+    yield from ((SourceRule.SELECTION, description) for description in picked(node, loss_nodes))
 
 
 def _module(name: str) -> Iterator[tuple[SourceRule, str]]:

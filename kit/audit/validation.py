@@ -26,8 +26,8 @@ def settings(node: ast.AST) -> Iterator[str]:
         case ast.keyword(arg=str(name), value=value):
             pairs = [(name, value)]
     for name, value in pairs:
-        if VALIDATION.fullmatch(name.lower()) and value is not None and (said := _value(value)):
-            yield f"{name.lower()} = {said}"
+        if VALIDATION.fullmatch(name.lower()) and value is not None and (text := _value(value)):
+            yield f"{name.lower()} = {text}"
 
 
 def _value(node: ast.expr) -> str:

@@ -57,23 +57,23 @@ def pack(
     """
     if file.exists():
         raise UsageError(f"{file} exists", "choose another file")
-    found = open_bundle(bundle, trusted)
-    layout = _image(found.predicate, places)
-    with_data = with_data or found.predicate.run.profile is Profile.SMOKE
-    parts = dict(_parts(found, trusted, layout, places, with_data))
-    spec = _spec(found.predicate, places.records)
+    verified = open_bundle(bundle, trusted)
+    layout = _image(verified.predicate, places)
+    with_data = with_data or verified.predicate.run.profile is Profile.SMOKE
+    parts = dict(_parts(verified, trusted, layout, places, with_data))
+    spec = _spec(verified.predicate, places.records)
     box = oci.Box(rootfs=Path("rootfs"), open_files=OPEN_FILES)
     parts[f"{bag.RUNC}/config.json"] = part_of_bytes(oci.config(spec, box))
     oxum = bag.Oxum(sum(part.size for part in parts.values()), len(parts))
-    p = found.predicate
+    p = verified.predicate
     tags = {
         bag.INFO: bag.info(oxum, p.run.id, p.run.started_at[:10], places.kit.version),
-        bag.RUN_MD: guide(p, found.key_id, spec, layout.diff_ids, with_data),
+        bag.RUN_MD: guide(p, verified.key_id, spec, layout.diff_ids, with_data),
     }
     manifest = bag.manifest({path: part.sha256 for path, part in parts.items()})
     bag.parse_manifest(manifest, "this capsule")
     size = _write(parts, tags, layout.epoch, file, places)
-    return PackedCapsule(file, size, sha256_bytes(manifest), with_data, found.trusted)
+    return PackedCapsule(file, size, sha256_bytes(manifest), with_data, verified.trusted)
 
 
 def _write(parts: dict[str, Part], tags: dict[str, bytes], epoch: int, file: Path, places: Places) -> int:
@@ -88,16 +88,16 @@ def _write(parts: dict[str, Part], tags: dict[str, bytes], epoch: int, file: Pat
 
 
 def _image(p: Predicate, places: Places) -> Layout:
-    wanted = p.environment.image
-    if wanted is None:
+    image = p.environment.image
+    if image is None:
         raise UsageError(
             f"run {p.run.id} ran on its machine's own files: there is no image to pack",
             "run it in an image: speedrun eval without --image host",
         )
     layout = ensure_layout(p.environment.era, places.images, places.store, places.fetchers, places.progress)
-    if (layout.config_digest, layout.manifest_digest) != (wanted.config_digest, wanted.manifest_digest):
+    if (layout.config_digest, layout.manifest_digest) != (image.config_digest, image.manifest_digest):
         raise DigestMismatch(
-            f"the run's image is {wanted.manifest_digest}, but this kit's {layout.era} is"
+            f"the run's image is {image.manifest_digest}, but this kit's {layout.era} is"
             f" {layout.manifest_digest}",
             _with_its_kit(p),
         )
@@ -105,9 +105,9 @@ def _image(p: Predicate, places: Places) -> Layout:
 
 
 def _parts(
-    found: VerifiedBundle, trusted: Trusted, layout: Layout, places: Places, with_data: bool
+    bundle: VerifiedBundle, trusted: Trusted, layout: Layout, places: Places, with_data: bool
 ) -> Iterator[tuple[str, Part]]:
-    yield from _run(found, trusted)
+    yield from _run(bundle, trusted)
     config, layers = read_manifest(layout.path, layout.manifest_digest)
     for digest in sorted({config.digest, layout.manifest_digest, *(layer.digest for layer in layers)}):
         yield f"{bag.IMAGE}/blobs/sha256/{digest}", part_of_file(blob_path(layout.path, digest), digest)
@@ -116,20 +116,20 @@ def _parts(
     yield f"{bag.IMAGE}/manifest.json", part_of_bytes(docker_manifest(layout.era, config, layers))
     for name in ERA_FILES:
         yield f"{bag.IMAGES}/{layout.era}/{name}", part_of_file(places.images / layout.era / name)
-    yield from _record(found.predicate, places)
+    yield from _record(bundle.predicate, places)
     if with_data:
-        yield from _shards(found.predicate, places)
+        yield from _shards(bundle.predicate, places)
 
 
-def _run(found: VerifiedBundle, trusted: Trusted) -> Iterator[tuple[str, Part]]:
-    where = found.path.parent
-    subjects = found.statement.subjects
-    yield f"{bag.RUN}/{folder.BUNDLE}", part_of_file(found.path)
-    key, _ = find_key(found.path, found.key_id, trusted)
+def _run(bundle: VerifiedBundle, trusted: Trusted) -> Iterator[tuple[str, Part]]:
+    where = bundle.path.parent
+    subjects = bundle.statement.subjects
+    yield f"{bag.RUN}/{folder.BUNDLE}", part_of_file(bundle.path)
+    key, _ = find_key(bundle.path, bundle.key_id, trusted)
     yield f"{bag.RUN}/{folder.SIGNER}", part_of_bytes(key.pem)
     yield f"{bag.RUN}/{LOG}", part_of_file(where / LOG, subjects.log)
     yield f"{bag.RUN}/{STAMPS}", part_of_file(where / STAMPS, subjects.stamps)
-    for file in found.predicate.inputs.submission:
+    for file in bundle.predicate.inputs.submission:
         source = where / SUBMISSION / file.name
         yield f"{bag.RUN}/{SUBMISSION}/{file.name}", part_of_file(source, file.sha256)
 

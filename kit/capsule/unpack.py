@@ -141,8 +141,8 @@ class _Reader:
         """Read the header that must come next and return the size that it states."""
         full = f"{bag.TOP}/{path}"
         mode = 0o755 if kind is EntryKind.FOLDER else 0o644
-        wanted = header(ArchiveEntry(full, kind, mode, ""), self._epoch)
-        block = self._read(len(wanted))
+        expected = header(ArchiveEntry(full, kind, mode, ""), self._epoch)
+        block = self._read(len(expected))
         tail = block[-BLOCK:]
         # Digits alone: `int` also takes a sign, and a negative size would be below every bound.
         size = int(tail[124:135], 8) if _OCTAL.fullmatch(tail[124:135]) else 0
@@ -163,16 +163,16 @@ class _Reader:
         if size > self._left:
             raise IntegrityError(f"{self._name}: {path} exceeds the size that {bag.INFO} states")
         self._left -= size
-        found = hashlib.sha256()
+        hasher = hashlib.sha256()
         with place.open("xb") as sink:
             for chunk in self._chunks(size):
                 sink.write(chunk)
-                found.update(chunk)
+                hasher.update(chunk)
             sink.flush()
             os.fsync(sink.fileno())
         self._padding(size)
-        if found.hexdigest() != sha256:
-            raise DigestMismatch(f"{self._name}: {path} has sha256 {found.hexdigest()}, expected {sha256}")
+        if hasher.hexdigest() != sha256:
+            raise DigestMismatch(f"{self._name}: {path} has sha256 {hasher.hexdigest()}, expected {sha256}")
         place.chmod(0o444)
         self._progress(f"unpack {self._name}", total - self._left, total)
 

@@ -62,14 +62,14 @@ def write_capsule(
         sink.write(header(entry, epoch))
         if entry.source is None:
             continue
-        found, written = hashlib.sha256(), 0
+        hasher, written = hashlib.sha256(), 0
         for chunk in chunks(entry.source):
             sink.write(chunk)
-            found.update(chunk)
+            hasher.update(chunk)
             written += len(chunk)
             done += len(chunk)
             progress(label, min(done, total), total)
-        if (found.hexdigest(), written) != (sha256, entry.size):
+        if (hasher.hexdigest(), written) != (sha256, entry.size):
             raise DigestMismatch(f"{entry.path} is not, or no longer, of sha256 {sha256}", "pack it again")
         sink.write(bytes(-entry.size % BLOCK))
     sink.write(bytes(2 * BLOCK))

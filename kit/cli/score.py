@@ -85,7 +85,7 @@ def command(**options: Any) -> None:
         _show_paper(paper_score(rows, tasks, **drawn), options["as_json"])
         return
     wanted = None if options["wanted"] == "auto" else BaselineKind(options["wanted"])
-    found = score(rows, tasks, wanted=wanted, partial=options["partial"], **drawn)
+    found = score(rows, tasks, baseline_kind=wanted, partial=options["partial"], **drawn)
     _show(found, drawn, options["as_json"])
 
 

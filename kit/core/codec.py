@@ -69,10 +69,10 @@ def encode(kind: Any, value: Any) -> Any:
         named = _pair_value(item)
         if named is None:
             return [encode(item, v) for v in value]
-        found = {name: encode(named, v) for name, v in value}
-        if len(found) != len(value):
+        encoded = {name: encode(named, v) for name, v in value}
+        if len(encoded) != len(value):
             raise SchemaError(f"a name occurs twice among {[name for name, _ in value][:20]}")
-        return found
+        return encoded
     return value
 
 
@@ -109,8 +109,8 @@ def _decode_object(kind: type, value: Any, where: str) -> Any:
     if isinstance(value, dict):
         hints = {name: h for name, h in hints.items() if value.get(name) is not None or not _optional(h)}
     if not isinstance(value, dict) or set(value) != set(hints):
-        found = sorted(value) if isinstance(value, dict) else type(value).__name__
-        raise SchemaError(f"{where}: expected the keys {sorted(hints)}, found {found}")
+        actual = sorted(value) if isinstance(value, dict) else type(value).__name__
+        raise SchemaError(f"{where}: expected the keys {sorted(hints)}, found {actual}")
     return kind(**{name: decode(hint, value[name], f"{where}.{name}") for name, hint in hints.items()})
 
 

@@ -134,12 +134,12 @@ class Store:
 
     def _admit(self, partial: Path, artifact: Artifact, source: str) -> None:
         size = partial.stat().st_size
-        found = sha256_file(partial)
-        if found != artifact.sha256:
+        actual = sha256_file(partial)
+        if actual != artifact.sha256:
             partial.unlink()
             short = f" ({size} of {artifact.size} bytes)" if size != artifact.size else ""
             raise DigestMismatch(
-                f"{artifact.name} from {source}{short} has sha256 {found}, expected {artifact.sha256}",
+                f"{artifact.name} from {source}{short} has sha256 {actual}, expected {artifact.sha256}",
                 "the bad bytes were dropped; run the command again, or use another --mirror",
             )
         place(partial, self.blob(artifact.sha256))
@@ -196,9 +196,9 @@ def staged(parent: Path, prefix: str = STAGING) -> Iterator[Path]:
                     shutil.rmtree(abandoned, ignore_errors=True)
         folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
         folder.chmod(0o755)
-        mine = contextlib.ExitStack()
-        mine.enter_context(_held(folder))
-    with mine:
+        own_lock = contextlib.ExitStack()
+        own_lock.enter_context(_held(folder))
+    with own_lock:
         try:
             with disk_errors(folder):
                 yield folder
@@ -247,9 +247,9 @@ def disk_errors(where: Path) -> Iterator[None]:
                 f"no space left on the disk of {where}", f"free space there, or {ELSEWHERE}"
             ) from e
         if e.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR):
-            if (other := _elsewhere(e, where)) is not None:
+            if (blocked := _elsewhere(e, where)) is not None:
                 raise PrerequisiteError(
-                    f"cannot open {other}: {e.strerror}", "give this user access to it"
+                    f"cannot open {blocked}: {e.strerror}", "give this user access to it"
                 ) from e
             raise PrerequisiteError(f"cannot write {where}: {e.strerror}", ELSEWHERE) from e
         raise

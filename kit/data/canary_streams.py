@@ -169,8 +169,8 @@ def _digest(label: str, size: int) -> bytes:
 
 
 def _little(data: bytes) -> array[int]:
-    found = array("H")
-    found.frombytes(data[: len(data) // 2 * 2])
+    values = array("H")
+    values.frombytes(data[: len(data) // 2 * 2])
     if sys.byteorder == "big":
-        found.byteswap()
-    return found
+        values.byteswap()
+    return values

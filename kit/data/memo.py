@@ -87,9 +87,9 @@ class Memo:
 
     def _read(self) -> dict[str, Sha256]:
         try:
-            found = parse_json(self._path.read_bytes(), str(self._path))
+            document = parse_json(self._path.read_bytes(), str(self._path))
         except (OSError, SchemaError):
             return {}
-        if not isinstance(found, dict):
+        if not isinstance(document, dict):
             return {}
-        return {str(k): Sha256(v) for k, v in found.items() if isinstance(v, str) and is_sha256(v)}
+        return {str(k): Sha256(v) for k, v in document.items() if isinstance(v, str) and is_sha256(v)}

@@ -171,9 +171,9 @@ def write_smoke(spec: SmokeSpec, folder: Path) -> Iterator[ShardPin]:
 def _check(folder: Path, files: tuple[DataFile, ...], hint: str) -> None:
     for file in files:
         path = folder / file.name
-        found = sha256_file(path) if path.is_file() else "nothing"
-        if found != file.sha256:
-            raise DigestMismatch(f"{path} has sha256 {found}, expected {file.sha256}", hint)
+        actual = sha256_file(path) if path.is_file() else "nothing"
+        if actual != file.sha256:
+            raise DigestMismatch(f"{path} has sha256 {actual}, expected {file.sha256}", hint)
 
 
 @dataclass(frozen=True, slots=True)

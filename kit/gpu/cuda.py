@@ -59,9 +59,9 @@ def needs(cuda: Version) -> Needs | None:
 
 def fit(driver: str, cuda: Version) -> Fit:
     """Tell how a driver suits a CUDA version; a newer driver runs every older CUDA."""
-    wanted, have = needs(cuda), parse(driver)
-    if wanted is None or have is None:
+    required, have = needs(cuda), parse(driver)
+    if required is None or have is None:
         return Fit.UNKNOWN
-    if have >= (parse(wanted.full) or ()):
+    if have >= (parse(required.full) or ()):
         return Fit.FULL
-    return Fit.LIMITED if have >= (parse(wanted.floor) or ()) else Fit.TOO_OLD
+    return Fit.LIMITED if have >= (parse(required.floor) or ()) else Fit.TOO_OLD

@@ -53,20 +53,20 @@ def _remains(before: tuple[DriverGpu, ...], nvml: Nvml) -> tuple[str, ...]:
         now = {gpu.uuid: gpu for gpu in nvml.read().gpus}
     except KitError as e:
         return (f"perhaps GPU memory: {e.message}",)
-    found: list[str] = []
+    remains: list[str] = []
     for was in before:
         gpu = now.get(was.uuid)
         if gpu is None:
-            found.append(f"GPU {was.index} does not answer any more")
+            remains.append(f"GPU {was.index} does not answer any more")
             continue
-        found += [
+        remains += [
             f"process {p.pid} on GPU {was.index}"
             for p in gpu.processes
             if p.pid not in {q.pid for q in was.processes}
         ]
         if gpu.used > was.used + SLACK:
-            found.append(f"{(gpu.used - was.used) // MIB} MiB on GPU {was.index}")
-    return tuple(found)
+            remains.append(f"{(gpu.used - was.used) // MIB} MiB on GPU {was.index}")
+    return tuple(remains)
 
 
 def proved(result: RunResult, release: Release) -> RunResult:

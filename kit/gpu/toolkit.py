@@ -56,17 +56,17 @@ def installed() -> Version | None:
     return read(done.stdout)
 
 
-def read(said: str) -> Version | None:
+def read(output: str) -> Version | None:
     """
     Return the version in what `nvidia-ctk --version` prints, or None.
 
     A release candidate (`1.17.8-rc.1`) counts as the version before: it need not hold the fix. One of
     `1.18.0` counts as `1.18`, which is before it and after all of 1.17.
     """
-    found = re.search(r"version (\d+\.\d+\.\d+)(-rc\S*)?", said)
-    if found is None:
+    match = re.search(r"version (\d+\.\d+\.\d+)(-rc\S*)?", output)
+    if match is None:
         return None
-    version = parse(found[1])
-    if version is None or not found[2]:
+    version = parse(match[1])
+    if version is None or not match[2]:
         return version
     return (*version[:-1], version[-1] - 1) if version[-1] else version[:-1]

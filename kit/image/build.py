@@ -103,13 +103,13 @@ def ensure_layout(
     spec = read_spec(images, era)
     lock = read_lock(spec)
     identity = read_identity(spec, lock)
-    found = _found(spec, identity, store)
-    if found is not None:
-        return found
+    layout = _found(spec, identity, store)
+    if layout is not None:
+        return layout
     with store.lock(f"layout-{identity.manifest}"):
-        found = _found(spec, identity, store)
-        if found is not None:
-            return found
+        layout = _found(spec, identity, store)
+        if layout is not None:
+            return layout
         fetch(lock, store, fetchers, progress)
         with assembled(spec, lock, store, store, progress) as built:
             _refuse_other(spec, identity, built.identity)
@@ -126,9 +126,9 @@ def adopt(era: str, images: Path, store: Store, folder: Path, progress: Progress
     spec = read_spec(images, era)
     identity = read_identity(spec, read_lock(spec))
     with store.lock(f"layout-{identity.manifest}"):
-        found = _found(spec, identity, store)
-        if found is not None:
-            return found
+        layout = _found(spec, identity, store)
+        if layout is not None:
+            return layout
         try:
             config, layers = read_manifest(folder, identity.manifest)
         except FileNotFoundError as e:
@@ -177,12 +177,12 @@ def verify(
 
 def _explained(promised: Identity, built: Built, store: Store) -> tuple[ImageChange, ...]:
     """Compare the layers that differ with the promised ones, where the store has them whole."""
-    found: list[ImageChange] = []
+    changes: list[ImageChange] = []
     for (title, digest), layer in zip(promised.layers, built.layers, strict=False):
         blob = store.blob(digest)
         if layer.digest != digest and blob.exists() and sha256_file(blob) == digest:
-            found += compare_layers(title, blob, layer.path)
-    return tuple(found)
+            changes += compare_layers(title, blob, layer.path)
+    return tuple(changes)
 
 
 def survey(era: str, images: Path, store: Store) -> Survey:
@@ -204,8 +204,8 @@ def _state(e: KitError) -> str:
     return "stale" if isinstance(e, StaleLock) else "missing" if isinstance(e, PrerequisiteError) else "bad"
 
 
-def _refuse_other(spec: EraSpec, promised: Identity, found: Identity) -> None:
-    differences = promised.differences(found)
+def _refuse_other(spec: EraSpec, promised: Identity, built: Identity) -> None:
+    differences = promised.differences(built)
     if differences:
         raise DigestMismatch(
             f"era {spec.era} did not build into what {digest_path(spec)} promises:\n  "
@@ -234,11 +234,11 @@ def _lay_out(spec: EraSpec, identity: Identity, store: Store) -> Layout:
         if _found(spec, identity, store) is None:
             shutil.rmtree(final, ignore_errors=True)  # it lost a blob
             folder.rename(final)
-    found = _found(spec, identity, store)
-    if found is None:
+    layout = _found(spec, identity, store)
+    if layout is None:
         blob = store.blob(identity.manifest)  # all others were made here, or have their sizes
         raise DigestMismatch(f"{blob} has been changed", f"rm {blob}, and run it again")
-    return found
+    return layout
 
 
 def _link(blob: Path, name: Path) -> None:

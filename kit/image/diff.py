@@ -122,16 +122,16 @@ def compare(a: Side, b: Side) -> Difference:
     unread: list[str] = []
     before, after = ({layer.title: layer for layer in s.layers} for s in (a, b))
     for title in dict.fromkeys((*before, *after)):
-        one, other = before.get(title), after.get(title)
-        if one is not None and other is not None and one.digest == other.digest:
+        old, new = before.get(title), after.get(title)
+        if old is not None and new is not None and old.digest == new.digest:
             continue
-        layers.append(ImageChange("layer", title, title, _digest(one), _digest(other)))
-        if one is None or other is None:
+        layers.append(ImageChange("layer", title, title, _digest(old), _digest(new)))
+        if old is None or new is None:
             continue
-        if one.path is None or other.path is None:
+        if old.path is None or new.path is None:
             unread.append(title)
         else:
-            entries += compare_layers(title, one.path, other.path)
+            entries += compare_layers(title, old.path, new.path)
     if not layers and [x.title for x in a.layers] != [x.title for x in b.layers]:
         order = (", ".join(x.title for x in s.layers) for s in (a, b))
         layers.append(ImageChange("layer", "", "order", *order))
@@ -154,24 +154,24 @@ def compare_layers(title: str, before: Path, after: Path) -> tuple[ImageChange, 
 
     Raises `IntegrityError` for a file that is no tar.
     """
-    found: list[ImageChange] = []
-    with before.open("rb") as one, after.open("rb") as other:
-        mine, theirs = _entries(before, one), _entries(after, other)
-        for path in sorted(mine.keys() | theirs.keys()):
-            said = _difference(mine.get(path), theirs.get(path), one, other)
-            if said is not None:
-                found.append(ImageChange("entry", title, path, *said))
-        if not found and list(mine) != list(theirs):
+    changes: list[ImageChange] = []
+    with before.open("rb") as old_file, after.open("rb") as new_file:
+        old, new = _entries(before, old_file), _entries(after, new_file)
+        for path in sorted(old.keys() | new.keys()):
+            difference = _difference(old.get(path), new.get(path), old_file, new_file)
+            if difference is not None:
+                changes.append(ImageChange("entry", title, path, *difference))
+        if not changes and list(old) != list(new):
             number, pair = next(
-                (i, pair) for i, pair in enumerate(zip(mine, theirs, strict=True)) if pair[0] != pair[1]
+                (i, pair) for i, pair in enumerate(zip(old, new, strict=True)) if pair[0] != pair[1]
             )
-            found.append(ImageChange("entry", title, f"entry {number} in order", *pair))
-        if not found:
-            sizes = tuple(f.seek(0, os.SEEK_END) for f in (one, other))
-            at = _first_other(one, 0, other, 0, max(sizes))
+            changes.append(ImageChange("entry", title, f"entry {number} in order", *pair))
+        if not changes:
+            sizes = tuple(f.seek(0, os.SEEK_END) for f in (old_file, new_file))
+            at = _first_other(old_file, 0, new_file, 0, max(sizes))
             if at is not None:
-                found.append(ImageChange("entry", title, "spelling of the tar", f"byte {at}", f"byte {at}"))
-    return tuple(found)
+                changes.append(ImageChange("entry", title, "spelling of the tar", f"byte {at}", f"byte {at}"))
+    return tuple(changes)
 
 
 def _entries(path: Path, file: IO[bytes]) -> dict[str, tarfile.TarInfo]:
@@ -187,20 +187,20 @@ def _entries(path: Path, file: IO[bytes]) -> dict[str, tarfile.TarInfo]:
 
 
 def _difference(
-    a: tarfile.TarInfo | None, b: tarfile.TarInfo | None, one: IO[bytes], other: IO[bytes]
+    old: tarfile.TarInfo | None, new: tarfile.TarInfo | None, old_file: IO[bytes], new_file: IO[bytes]
 ) -> tuple[str | None, str | None] | None:
     """Say in what two entries differ, from each side; None if in nothing."""
-    if a is None or b is None:
-        return (None if a is None else _spelled(a), None if b is None else _spelled(b))
+    if old is None or new is None:
+        return (None if old is None else _spelled(old), None if new is None else _spelled(new))
     fields = [
         (f"{name} {x}".strip(), f"{name} {y}".strip())
-        for (name, x), (_, y) in zip(_fields(a), _fields(b), strict=True)
+        for (name, x), (_, y) in zip(_fields(old), _fields(new), strict=True)
         if x != y
     ]
-    if not fields and a.isreg():
-        at = _first_other(one, a.offset_data, other, b.offset_data, a.size)
+    if not fields and old.isreg():
+        at = _first_other(old_file, old.offset_data, new_file, new.offset_data, old.size)
         if at is not None:
-            fields = [(f"bytes from {at} of {a.size} on", f"bytes from {at} of {b.size} on")]
+            fields = [(f"bytes from {at} of {old.size} on", f"bytes from {at} of {new.size} on")]
     if not fields:
         return None
     return "; ".join(x for x, _ in fields), "; ".join(y for _, y in fields)
@@ -229,12 +229,12 @@ def _spelled(member: tarfile.TarInfo) -> str:
     return f"{_kind(member)}{more}"
 
 
-def _first_other(one: IO[bytes], at_one: int, other: IO[bytes], at_other: int, size: int) -> int | None:
+def _first_other(old_file: IO[bytes], at_old: int, new_file: IO[bytes], at_new: int, size: int) -> int | None:
     """Return the offset of the first byte that is not the same, or None."""
     done = 0
     while done < size:
         want = min(CHUNK, size - done)
-        x, y = (os.pread(f.fileno(), want, at + done) for f, at in ((one, at_one), (other, at_other)))
+        x, y = (os.pread(f.fileno(), want, at + done) for f, at in ((old_file, at_old), (new_file, at_new)))
         if x != y:
             pairs = itertools.zip_longest(x, y)
             return done + next(i for i, (p, q) in enumerate(pairs) if p != q)
@@ -247,9 +247,9 @@ def _first_other(one: IO[bytes], at_one: int, other: IO[bytes], at_other: int, s
 def _packages(a: Side, b: Side) -> Iterator[ImageChange]:
     before, after = ({(kind, name): version for kind, name, version in s.packages} for s in (a, b))
     for kind, name in sorted(before.keys() | after.keys()):
-        one, other = before.get((kind, name)), after.get((kind, name))
-        if one != other:
-            yield ImageChange(kind, "", name, one, other)
+        old, new = before.get((kind, name)), after.get((kind, name))
+        if old != new:
+            yield ImageChange(kind, "", name, old, new)
 
 
 def _of_era(era: str, images: Path, store: Store) -> Side:
@@ -285,14 +285,14 @@ def _only_image(path: Path) -> Sha256:
     """Return the digest of the one manifest that a layout's index names, in the form of a digest."""
     index = parse_json(read_bounded(path), str(path))
     try:
-        found = [Sha256(str(m["digest"]).removeprefix("sha256:")) for m in index["manifests"]]
+        digests = [Sha256(str(m["digest"]).removeprefix("sha256:")) for m in index["manifests"]]
     except (KeyError, TypeError) as e:
         raise SchemaError(f"{path}: is not the index of an OCI layout") from e
-    if len(found) != 1:
-        raise UsageError(f"{path} names {len(found)} images", "take one apart with skopeo first")
-    if not is_sha256(found[0]):  # it becomes a path
-        raise SchemaError(f"{path}: names its image {found[0][:80]!r}, which is no sha256")
-    return found[0]
+    if len(digests) != 1:
+        raise UsageError(f"{path} names {len(digests)} images", "take one apart with skopeo first")
+    if not is_sha256(digests[0]):  # it becomes a path
+        raise SchemaError(f"{path}: names its image {digests[0][:80]!r}, which is no sha256")
+    return digests[0]
 
 
 def _titles(config: Any, layers: int) -> list[str]:
@@ -308,11 +308,11 @@ def _titles(config: Any, layers: int) -> list[str]:
 def _installed(layer: Path) -> Iterator[tuple[str, str, str]]:
     """Yield the packages that a layer says it holds."""
     with layer.open("rb") as f:
-        found = _entries(layer, f)
-        for path in found:
+        entries = _entries(layer, f)
+        for path in entries:
             if (info := _DIST_INFO.fullmatch(path)) is not None:
                 yield "wheel", canonical(info[1]), info[2]
-        if (status := found.get(_STATUS)) is not None:
+        if (status := entries.get(_STATUS)) is not None:
             if status.size > MAX_DOCUMENT:
                 raise IntegrityError(f"{layer}: {_STATUS} is larger than {MAX_DOCUMENT} bytes")
             text = os.pread(f.fileno(), status.size, status.offset_data).decode("utf-8", "replace")

@@ -35,19 +35,21 @@ class Identity:
             "layers": [{"title": title, "diff_id": digest} for title, digest in self.layers],
         }
 
-    def differences(self, other: Identity) -> tuple[str, ...]:
-        """Return a sentence for each part in which `other` is not this; empty if they are the same."""
-        found = []
-        for at, ((title, mine), (_, theirs)) in enumerate(zip(self.layers, other.layers, strict=False)):
-            if mine != theirs:
-                found.append(f"layer {at} ({title}): expected {mine}, found {theirs}")
-        if len(self.layers) != len(other.layers):
-            found.append(f"layers: expected {len(self.layers)}, found {len(other.layers)}")
-        if self.config != other.config:
-            found.append(f"config: expected {self.config}, found {other.config}")
-        if self.manifest != other.manifest:
-            found.append(f"manifest: expected {self.manifest}, found {other.manifest}")
-        return tuple(found)
+    def differences(self, actual: Identity) -> tuple[str, ...]:
+        """Return a sentence for each part in which `actual` is not this; empty if they are the same."""
+        sentences = []
+        for at, ((title, expected_layer), (_, actual_layer)) in enumerate(
+            zip(self.layers, actual.layers, strict=False)
+        ):
+            if expected_layer != actual_layer:
+                sentences.append(f"layer {at} ({title}): expected {expected_layer}, found {actual_layer}")
+        if len(self.layers) != len(actual.layers):
+            sentences.append(f"layers: expected {len(self.layers)}, found {len(actual.layers)}")
+        if self.config != actual.config:
+            sentences.append(f"config: expected {self.config}, found {actual.config}")
+        if self.manifest != actual.manifest:
+            sentences.append(f"manifest: expected {self.manifest}, found {actual.manifest}")
+        return tuple(sentences)
 
 
 def digest_path(spec: EraSpec) -> Path:

@@ -48,9 +48,9 @@ def ensure_loaded(layout: Layout, url: str, progress: Progress = no_progress) ->
     try:
         about = asking.about()
         name = f"{about.name} {about.version}"
-        found = asking.image_id(layout.config_digest, layout.manifest_digest)
-        if found is not None:
-            return Loaded(name, found, 0, len(layout.diff_ids))
+        image_id = asking.image_id(layout.config_digest, layout.manifest_digest)
+        if image_id is not None:
+            return Loaded(name, image_id, 0, len(layout.diff_ids))
         without = _shared(layout, about, asking)
         sent = archive.size(layout, without)
         loading = Engine(url, LOADED_WITHIN_S)
@@ -58,8 +58,8 @@ def ensure_loaded(layout: Layout, url: str, progress: Progress = no_progress) ->
             loading.load(_told(layout, without, sent, progress))
         finally:
             loading.close()
-        found = asking.image_id(layout.config_digest, layout.manifest_digest)
-        return Loaded(name, _required(found, layout), sent, len(without))
+        image_id = asking.image_id(layout.config_digest, layout.manifest_digest)
+        return Loaded(name, _required(image_id, layout), sent, len(without))
     finally:
         asking.close()
 
@@ -72,9 +72,9 @@ def load_podman(layout: Layout, url: str, progress: Progress = no_progress) -> L
             raise PrerequisiteError(f"{loaded.engine} answers at {url}, not Podman", "use --engine docker")
         return loaded
     name = " ".join(_podman("--version").split()).replace(" version", "")
-    found = _podman_id(layout)
-    if found is not None:
-        return Loaded(name, found, 0, len(layout.diff_ids))
+    image_id = _podman_id(layout)
+    if image_id is not None:
+        return Loaded(name, image_id, 0, len(layout.diff_ids))
     sent = archive.size(layout)
     _podman_load(_told(layout, NOTHING, sent, progress))
     return Loaded(name, _required(_podman_id(layout), layout), sent, 0)
@@ -106,14 +106,14 @@ def _told(layout: Layout, without: frozenset[Sha256], total: int, progress: Prog
         progress(f"load {layout.era}", done, total)
 
 
-def _required(found: str | None, layout: Layout) -> str:
-    if found is None:
+def _required(image_id: str | None, layout: Layout) -> str:
+    if image_id is None:
         raise DigestMismatch(
             f"the engine took the archive of {layout.era}, but has no image sha256:{layout.config_digest}"
             f" or sha256:{layout.manifest_digest}",
             f"speedrun image verify {layout.era}",
         )
-    return found
+    return image_id
 
 
 def _podman(*arguments: str) -> str:
@@ -136,9 +136,9 @@ def _podman(*arguments: str) -> str:
 
 
 def _podman_id(layout: Layout) -> str | None:
-    wanted = (layout.config_digest, layout.manifest_digest)
+    candidates = (layout.config_digest, layout.manifest_digest)
     ids = {line.removeprefix("sha256:") for line in _podman("images", "--no-trunc", "--quiet").split()}
-    return next((f"sha256:{digest}" for digest in wanted if is_sha256(digest) and digest in ids), None)
+    return next((f"sha256:{digest}" for digest in candidates if is_sha256(digest) and digest in ids), None)
 
 
 def _podman_load(pieces: Iterator[bytes]) -> None:
@@ -152,6 +152,6 @@ def _podman_load(pieces: Iterator[bytes]) -> None:
                 process.stdin.write(piece)
         with contextlib.suppress(BrokenPipeError):  # what is left in the buffer
             process.stdin.close()
-        said = process.stderr.read().decode(errors="replace")
+        stderr = process.stderr.read().decode(errors="replace")
     if process.returncode:
-        raise RunError(f"podman did not load the image: {said.strip()[-300:]}", "podman info")
+        raise RunError(f"podman did not load the image: {stderr.strip()[-300:]}", "podman info")

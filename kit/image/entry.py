@@ -131,7 +131,7 @@ def safe_target(path: str, target: str, origin: str) -> str:
     return target
 
 
-def refusal(origin: str, what: str, why: str) -> IntegrityError:
+def refusal(origin: str, member: str, why: str) -> IntegrityError:
     """Return the error for a package's member that an image must not hold."""
-    shown = what if len(what) <= 120 else what[:120] + "…"
+    shown = member if len(member) <= 120 else member[:120] + "…"
     return IntegrityError(f"{origin}: refuse {shown!r}: {why}", "this package is not fit for an image")

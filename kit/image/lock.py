@@ -138,11 +138,11 @@ def write_lock(spec: EraSpec, debs: tuple[Deb, ...], wheels: tuple[Wheel, ...]) 
 
 
 def _refuse_duplicates(names: list[str], where: str) -> None:
-    seen: set[str] = set()
+    previous: set[str] = set()
     for name in names:
-        if name in seen:
+        if name in previous:
             raise SchemaError(f"{where}: {name} is listed twice")
-        seen.add(name)
+        previous.add(name)
 
 
 def _deb(d: dict[str, Any]) -> Deb:

@@ -202,14 +202,14 @@ def _folder(folder: Path) -> None:
 
 
 def _private(path: Path, mode: int) -> None:
-    found = path.stat()
-    if found.st_uid != os.geteuid():
+    status = path.stat()
+    if status.st_uid != os.geteuid():
         raise SignatureError(
-            f"{path} belongs to user {found.st_uid}", "use a key folder of your own: --keys DIR"
+            f"{path} belongs to user {status.st_uid}", "use a key folder of your own: --keys DIR"
         )
-    if stat.S_IMODE(found.st_mode) & ~mode:
+    if stat.S_IMODE(status.st_mode) & ~mode:
         raise SignatureError(
-            f"{path} is open to other users (mode {stat.S_IMODE(found.st_mode):04o})",
+            f"{path} is open to other users (mode {stat.S_IMODE(status.st_mode):04o})",
             f"if nobody else has used it: chmod {mode:o} {path}",
         )
 

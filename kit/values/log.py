@@ -74,13 +74,13 @@ def parse_line(line: str, grammar: Grammar, last: Point | None = None) -> Point 
     match = _VAL[grammar].fullmatch(line) or _TRAIN[grammar].fullmatch(line)
     if match is None:
         return None
-    found = match.groupdict()
-    loss = found.get("loss")
+    fields = match.groupdict()
+    loss = fields.get("loss")
     if grammar is Grammar.CLASSIC and loss is not None:
         step, total = (last.step, last.total_steps) if last else (0, 0)
     else:
-        step, total = int(found["step"]), int(found.get("total") or 0)
-    ms = found.get("ms")
+        step, total = int(fields["step"]), int(fields.get("total") or 0)
+    ms = fields.get("ms")
     return Point(
         step=step,
         total_steps=total,
@@ -148,16 +148,16 @@ def read_pieces(log: Path, stamps: Path) -> Iterator[Piece]:
 def read_run(log: Path, stamps: Path, grammar: Grammar) -> tuple[Point, ...]:
     """Re-derive a run's claims from its stored output, as they were read live; raises as `read_pieces`."""
     claims = ClaimReader(grammar)
-    found = (claims.feed(p.data, p.stream, p.whole, p.host_ns) for p in read_pieces(log, stamps))
-    return tuple(point for point in found if point is not None)
+    points = (claims.feed(p.data, p.stream, p.whole, p.host_ns) for p in read_pieces(log, stamps))
+    return tuple(point for point in points if point is not None)
 
 
 def _stamps(data: bytes, where: str) -> Iterator[tuple[int, OutputStream, int, bool]]:
     for number, line in enumerate(data.splitlines(), 1):
-        found = _STAMP.fullmatch(line)
-        if found is None:
+        stamp = _STAMP.fullmatch(line)
+        if stamp is None:
             raise SchemaError(f"{where}:{number}: not a stamp")
-        yield int(found[1]), _STREAMS[found[2]], int(found[3]), found[4] == b"1"
+        yield int(stamp[1]), _STREAMS[stamp[2]], int(stamp[3]), stamp[4] == b"1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,8 +213,8 @@ def _best(
 ) -> tuple[Grammar | None, tuple[Point, ...]]:
     best, points = grammar, read(grammar) if grammar else ()
     for tried in () if grammar else Grammar:
-        if len(found := read(tried)) > len(points):
-            best, points = tried, found
+        if len(tried_points := read(tried)) > len(points):
+            best, points = tried, tried_points
         if points and 2 * len(points) >= lines:
             break  # no line is a claim under two grammars, so no other can have more
     return best, points
@@ -222,8 +222,8 @@ def _best(
 
 def _claims(lines: list[bytes], grammar: Grammar) -> tuple[Point, ...]:
     claims = ClaimReader(grammar)
-    found = (claims.feed(line, OutputStream.STDOUT, True) for line in lines)
-    return tuple(p for p in found if p is not None)
+    points = (claims.feed(line, OutputStream.STDOUT, True) for line in lines)
+    return tuple(p for p in points if p is not None)
 
 
 def _bytes(path: Path) -> bytes:

@@ -103,8 +103,8 @@ def _environment(part: bytes) -> LogEnvironment:
     torch = _TORCH.search(text)
 
     def first(pattern: re.Pattern[str]) -> str | None:
-        found = pattern.search(text)
-        return found[1] if found else None
+        match = pattern.search(text)
+        return match[1] if match else None
 
     return LogEnvironment(
         python=first(_PYTHON),

@@ -112,8 +112,8 @@ def load_hint(root: Path, task: int, level: HintLevel) -> Hint:
 def load_markers(root: Path) -> tuple[Marker, ...]:
     """Read `hints/markers.toml` below `root`, sorted by record."""
     entries = read_toml(root / "hints" / "markers.toml", "markers.v1")["record"]
-    found = (Marker(e["number"], tuple(e["words"]), tuple(e["evidence"])) for e in entries)
-    return tuple(sorted(found, key=lambda m: m.record))
+    markers = (Marker(e["number"], tuple(e["words"]), tuple(e["evidence"])) for e in entries)
+    return tuple(sorted(markers, key=lambda m: m.record))
 
 
 def title_of(hint: Hint) -> str | None:

@@ -134,8 +134,8 @@ _GREEK = (
 
 def _prose(hint: Hint) -> Iterator[HintFinding]:
     for number, text, fenced in _lines(hint.text):
-        if (found := _CODE.search(text)) or (fenced and (found := _ASSIGNMENT.match(text))):
-            yield _finder(hint, HintRule.CODE, number, f"{found.group().strip()!r} is Python; assign with <-")
+        if (code := _CODE.search(text)) or (fenced and (code := _ASSIGNMENT.match(text))):
+            yield _finder(hint, HintRule.CODE, number, f"{code.group().strip()!r} is Python; assign with <-")
     for number, plain in enumerate(_plain(hint.text).splitlines(), start=1):
         for long in _NUMBER.findall(plain):
             if not _YEAR.fullmatch(long):
@@ -143,12 +143,12 @@ def _prose(hint: Hint) -> Iterator[HintFinding]:
         for wrong, right in SPELLINGS.items():
             if wrong in plain.casefold():
                 yield _finder(hint, HintRule.SPELLING, number, f"write {right}")
-    for found in _MATH.finditer(_blank_fences(hint.text)):
-        body = _WORDS_IN_MATH.sub(" ", found.group())
+    for formula in _MATH.finditer(_blank_fences(hint.text)):
+        body = _WORDS_IN_MATH.sub(" ", formula.group())
         used = {c for c in re.findall(r"\\([A-Za-z]+)", body) if re.fullmatch(_GREEK, c)}
         used |= set(re.findall(r"[A-Za-z]", re.sub(r"\\[A-Za-z]+", " ", body)))
         if strange := sorted(used - SYMBOLS):
-            line = hint.text.count("\n", 0, found.start()) + 1
+            line = hint.text.count("\n", 0, formula.start()) + 1
             yield _finder(hint, HintRule.SYMBOL, line, f"{', '.join(strange)} not in the table of symbols")
 
 
@@ -162,9 +162,9 @@ def _later(hint: Hint, markers: tuple[Marker, ...]) -> Iterator[HintFinding]:
                     if _mentions(plain, word):
                         message = f"{word!r} belongs to record {marker.record}"
                         yield _finder(hint, HintRule.LATER, number, message)
-        for found in re.findall(r"records? #?(\d+)", plain):
-            if int(found) > target:
-                yield _finder(hint, HintRule.LATER, number, f"names record {found}")
+        for mentioned in re.findall(r"records? #?(\d+)", plain):
+            if int(mentioned) > target:
+                yield _finder(hint, HintRule.LATER, number, f"names record {mentioned}")
 
 
 def mentions(text: str, word: str) -> bool:
@@ -234,7 +234,7 @@ def _lines(text: str) -> Iterator[tuple[int, str, bool]]:
 def _plain(text: str) -> str:
     """Blank fences, inline code and mathematics, also of several lines; every other line keeps its number."""
     prose = re.sub(r"`[^`\n]*`", " ", _blank_fences(text))
-    return _MATH.sub(lambda found: " " + "\n" * found.group().count("\n"), prose)
+    return _MATH.sub(lambda formula: " " + "\n" * formula.group().count("\n"), prose)
 
 
 def _blank_fences(text: str) -> str:

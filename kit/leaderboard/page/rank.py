@@ -87,7 +87,7 @@ class Group:
     @property
     def reserved(self) -> int:
         """How many of its runs were reserved in a series before they were made."""
-        return sum(s.arm is Arm.CANDIDATE for one in self.series for s in one.papers.plan.slots)
+        return sum(s.arm is Arm.CANDIDATE for submitted in self.series for s in submitted.papers.plan.slots)
 
     @property
     def chosen(self) -> int:
@@ -160,8 +160,8 @@ def _times(own: Sequence[Submitted], series: Sequence[SubmittedSeries]) -> dict[
     """Return each run's time by its id; in a series, measured against its start arm too."""
     predicates = {s.found.predicate.run.id: s.found.predicate for s in own}
     times = {run: time for run, p in predicates.items() if (time := time_of(p)) is not None}
-    for one in series:
-        times |= times_of(one.papers.plan, predicates)
+    for submitted in series:
+        times |= times_of(submitted.papers.plan, predicates)
     return times
 
 
@@ -172,17 +172,17 @@ def _timed(row: Row, times: Mapping[str, Time]) -> Row:
 def _never_started(series: Sequence[SubmittedSeries], rows: Sequence[Row]) -> list[Row]:
     """Return a failed row for each reserved run of a candidate that was not made."""
     listed = {(row.task, row.config) for row in rows if row.role is Role.CANDIDATE}
-    found = []
-    for one in series:
-        task, config, ended = one.papers.plan.record, config_of(one.entry), one.papers.ended
-        if ended is None or one.entry.retracted is not None or (task, config) not in listed:
+    missing = []
+    for submitted in series:
+        task, config, ended = submitted.papers.plan.record, config_of(submitted.entry), submitted.papers.ended
+        if ended is None or submitted.entry.retracted is not None or (task, config) not in listed:
             continue
-        found += [
-            Row(task, config, Role.CANDIDATE, "", slot.run_id, None, None, None, str(one.where))
-            for slot in one.papers.plan.slots
+        missing += [
+            Row(task, config, Role.CANDIDATE, "", slot.run_id, None, None, None, str(submitted.where))
+            for slot in submitted.papers.plan.slots
             if slot.arm is Arm.CANDIDATE and slot.run_id in ended.not_started
         ]
-    return found
+    return missing
 
 
 def config_of(entry: BoardEntry) -> str:
@@ -217,8 +217,8 @@ def _reruns(
             continue
         p = first.found.predicate
         allowed = tolerance(p.run.profile, record_of(p.task.record))
-        found = compare(first.found.statement, second.found.statement, allowed)
-        yield first.bundle_sha256, second.found.key_id, found.agreement
+        comparison = compare(first.found.statement, second.found.statement, allowed)
+        yield first.bundle_sha256, second.found.key_id, comparison.agreement
 
 
 def _groups(
@@ -229,16 +229,16 @@ def _groups(
     times: Mapping[str, Time],
 ) -> Iterator[Group]:
     together: dict[tuple[int, str, bool], list[Submitted]] = {}
-    for found, row in named:
+    for submitted, row in named:
         if row.role is not Role.TARGET:
             key = (row.task, row.config, row.role is Role.START)
-            together.setdefault(key, []).append(found)
+            together.setdefault(key, []).append(submitted)
     for (task, config, baseline), members in together.items():
         scored = None if baseline else scores.get((config, task))
         runs = {r.run: r for r in scored.runs} if scored else {}
         results = [_result(m, verdicts, runs, baseline, times) for m in members]
         entry = members[0].entry
-        theirs = (s for s in series if (s.papers.plan.record, config_of(s.entry)) == (task, config))
+        own_series = (s for s in series if (s.papers.plan.record, config_of(s.entry)) == (task, config))
         yield Group(
             task=task,
             config=config,
@@ -247,31 +247,31 @@ def _groups(
             hints=entry.hints,
             results=tuple(sorted(results, key=_by_time)),
             score=scored,
-            series=() if baseline else tuple(theirs),
+            series=() if baseline else tuple(own_series),
         )
 
 
 def _result(
-    found: Submitted,
+    submitted: Submitted,
     verdicts: Sequence[tuple[Sha256, Sha256, Agreement]],
     runs: Mapping[str, RunScore],
     baseline: bool,
     times: Mapping[str, Time],
 ) -> Result:
-    about = [(key, how) for first, key, how in verdicts if first == found.bundle_sha256]
+    about = [(key, how) for first, key, how in verdicts if first == submitted.bundle_sha256]
     agreed = tuple(sorted({key for key, how in about if how is Agreement.REPRODUCED}))
     against = tuple(sorted({key for key, how in about if how is Agreement.NOT_REPRODUCED}))
-    where = standing(found.found.predicate, found.found.trusted)
-    gone = found.entry.retracted is not None
+    where = standing(submitted.found.predicate, submitted.found.trusted)
+    gone = submitted.entry.retracted is not None
     return Result(
-        submitted=found,
+        submitted=submitted,
         tier=where.tier,
         missing=where.missing,
         reproduced_by=agreed,
         contradicted_by=against,
-        score=None if gone or baseline else runs.get(found.found.predicate.run.id),
+        score=None if gone or baseline else runs.get(submitted.found.predicate.run.id),
         baseline=baseline,
-        time=times.get(found.found.predicate.run.id),
+        time=times.get(submitted.found.predicate.run.id),
     )
 
 
@@ -288,4 +288,4 @@ def _refused(checked: CheckedBoard) -> tuple[Refused, ...]:
     reasons: dict[str, list[str]] = {}
     for finding in checked.findings:
         reasons.setdefault(finding.where, []).append(f"{finding.rule}: {finding.message}")
-    return tuple(Refused(where, tuple(found)) for where, found in sorted(reasons.items()))
+    return tuple(Refused(where, tuple(messages)) for where, messages in sorted(reasons.items()))

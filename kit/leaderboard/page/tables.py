@@ -52,13 +52,13 @@ def _table(groups: Sequence[Group]) -> str:
 def _row(group: Group) -> str:
     counted = [r for r in group.results if not r.submitted.entry.retracted]
     classes = "" if counted else ' class="gone"'
-    found = group.score
+    score = group.score
     best = min((r.time.total for r in counted if r.time is not None), default=None)
     cells = (
         (group.task, f"<b>{group.task}</b> <span class=soft>→ {_next(group)}</span>"),
         (group.config, _agent(group)),
-        (found.mean if found else -9, _fsr(found)),
-        (found.reached if found else -1, _reached(group)),
+        (score.mean if score else -9, _fsr(score)),
+        (score.reached if score else -1, _reached(group)),
         (best if best is not None else 1e18, "–" if best is None else _clock(best)),
         (_mean_loss(counted) or 99, _loss(counted)),
         (TIERS.index(group.tier), _tier(group)),
@@ -91,38 +91,38 @@ def _agent(group: Group) -> str:
     return "<br><span class=small>".join([lines[0], " · ".join(lines[1:])]) + "</span>"
 
 
-def _fsr(found: TaskScore | None) -> str:
-    if found is None:
+def _fsr(score: TaskScore | None) -> str:
+    if score is None:
         return "–"
-    text = f"<span class=fsr>{found.mean:.3f}</span>"
-    if found.unresolved:
+    text = f"<span class=fsr>{score.mean:.3f}</span>"
+    if score.unresolved:
         return f'{text}<br><span class="small soft">unresolved: gap within noise</span>'
-    if found.ratio is not None and isfinite(found.ratio.low):
+    if score.ratio is not None and isfinite(score.ratio.low):
         text += (
-            f"<br><span class='small soft'>reached runs {found.ratio.low:.2f} … {found.ratio.high:.2f}</span>"
+            f"<br><span class='small soft'>reached runs {score.ratio.low:.2f} … {score.ratio.high:.2f}</span>"
         )
-    kinds = ", ".join(found.kinds)
+    kinds = ", ".join(score.kinds)
     return text + (f'<br><span class="small soft">{escape(kinds)}</span>' if kinds else "")
 
 
 def _reached(group: Group) -> str:
     """Spell how many runs reached the target, and whether somebody chose which ones are here."""
-    found = group.score
-    if found is None:
+    score = group.score
+    if score is None:
         return "–"
-    said = []
+    notes = []
     if group.series:
         count = len(group.series)
-        said.append(f"{group.reserved} reserved in {'a series' if count == 1 else f'{count} series'}")
+        notes.append(f"{group.reserved} reserved in {'a series' if count == 1 else f'{count} series'}")
     if group.chosen:
-        said.append(f"{group.chosen} not in a series")
-    more = "".join(f'<br><span class="small soft">{text}</span>' for text in said)
-    return f"{found.reached} of {len(found.runs)}{more}"
+        notes.append(f"{group.chosen} not in a series")
+    more = "".join(f'<br><span class="small soft">{text}</span>' for text in notes)
+    return f"{score.reached} of {len(score.runs)}{more}"
 
 
 def _losses(results: Sequence[Result]) -> list[float]:
-    said = (r.submitted.found.predicate.claims.final_val_loss for r in results)
-    return [loss for loss in said if loss is not None]
+    losses = (r.submitted.found.predicate.claims.final_val_loss for r in results)
+    return [loss for loss in losses if loss is not None]
 
 
 def _mean_loss(results: Sequence[Result]) -> float | None:
@@ -137,8 +137,8 @@ def _loss(results: Sequence[Result]) -> str:
         return "–"
     target = results[0].submitted.found.predicate.task.target_val_loss
     test = mean_below(losses, target)
-    said = "" if isnan(test.p) else f'<br><span class="small soft">p = {test.p:.3f}</span>'
-    return f"{test.mean:.4f}{said}"
+    p_value = "" if isnan(test.p) else f'<br><span class="small soft">p = {test.p:.3f}</span>'
+    return f"{test.mean:.4f}{p_value}"
 
 
 def _tier(group: Group) -> str:
@@ -246,8 +246,8 @@ def overall_table(overall: Sequence[ConfigScore], tasks: int) -> str:
 def series_table(series: Sequence[SubmittedSeries]) -> str:
     """Return every series: what was reserved, what became of it."""
     rows: list[Sequence[str]] = []
-    for one in series:
-        plan, ended = one.papers.plan, one.papers.ended
+    for submitted in series:
+        plan, ended = submitted.papers.plan, submitted.papers.ended
         arms = [
             f"{sum(slot.arm is arm for slot in plan.slots)} {arm}"
             for arm in Arm
@@ -256,9 +256,16 @@ def series_table(series: Sequence[SubmittedSeries]) -> str:
         state = "goes on" if ended is None else ended.reason
         if ended is not None and ended.not_started:
             state += f"; {len(ended.not_started)} never started"
-        if one.entry.retracted:
-            state = f"retracted on {one.entry.retracted.on}: {one.entry.retracted.reason}"
-        cells = (str(plan.record), config_of(one.entry), plan.id, ", ".join(arms), str(plan.rule), state)
+        if submitted.entry.retracted:
+            state = f"retracted on {submitted.entry.retracted.on}: {submitted.entry.retracted.reason}"
+        cells = (
+            str(plan.record),
+            config_of(submitted.entry),
+            plan.id,
+            ", ".join(arms),
+            str(plan.rule),
+            state,
+        )
         rows.append(cells)
     return _wide(("task", "agent", "series", "reserved runs", "ends after", "ended"), rows)
 

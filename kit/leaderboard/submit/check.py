@@ -53,10 +53,10 @@ class CheckedBoard:
 
 
 def check(
-    root: Path, trusted: Trusted, told: Callable[[int, int], None] = lambda done, total: None
+    root: Path, trusted: Trusted, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> CheckedBoard:
     """
-    Check every submission below `root/submissions`; `told` hears how many of how many are done.
+    Check every submission below `root/submissions`; `progress` hears how many of how many are done.
 
     Links are never followed and sizes are bounded before anything is read. Other files in `root` are the
     repository's own. Raises `PrerequisiteError` if there is no such folder.
@@ -74,7 +74,7 @@ def check(
             series += _series(root, place, trusted, findings)
         else:
             runs += _run(root, place, trusted, findings)
-        told(done + 1, len(places))
+        progress(done + 1, len(places))
     findings += _together(root, runs)
     findings += list(check_series(root, runs, series, {f.where for f in findings}))
     faulty = {f.where for f in findings}
@@ -85,8 +85,8 @@ def check(
     )
 
 
-def _where(root: Path, found: Submitted | SubmittedSeries) -> str:
-    return found.where.relative_to(root).as_posix()
+def _where(root: Path, submitted: Submitted | SubmittedSeries) -> str:
+    return submitted.where.relative_to(root).as_posix()
 
 
 def _places(root: Path, findings: list[BoardFinding]) -> Iterator[str]:
@@ -120,12 +120,12 @@ def _run(root: Path, place: str, trusted: Trusted, findings: list[BoardFinding])
     if faults:
         return
     try:
-        found = open_submitted(root / place, trusted)
+        submitted = open_submitted(root / place, trusted)
     except KitError as e:
         findings.append(BoardFinding(place, BoardRule.INVALID, e.message))
         return
-    findings += _alone(place, found)
-    yield found
+    findings += _alone(place, submitted)
+    yield submitted
 
 
 def _series(
@@ -137,29 +137,29 @@ def _series(
     if faults:
         return
     try:
-        found = open_submitted_series(root / place, trusted)
-        right = place_of_series(found.papers, found.entry.agent)
-        others = list(other_scripts(found.papers.plan, facts_root() / "records"))
+        submitted = open_submitted_series(root / place, trusted)
+        right = place_of_series(submitted.papers, submitted.entry.agent)
+        reasons = list(other_scripts(submitted.papers.plan, facts_root() / "records"))
     except KitError as e:
         findings.append(BoardFinding(place, BoardRule.INVALID, e.message))
         return
     if place != right:
         findings.append(BoardFinding(place, BoardRule.LAYOUT, f"by its content its place is {right}"))
-    findings += [BoardFinding(place, BoardRule.INVALID, why) for why in others]
-    if not found.papers.trusted:
+    findings += [BoardFinding(place, BoardRule.INVALID, why) for why in reasons]
+    if not submitted.papers.trusted:
         findings.append(
             BoardFinding(place, BoardRule.UNTRUSTED, "the key of its plan or record is not trusted")
         )
-    yield found
+    yield submitted
 
 
-def _files(root: Path, place: str, wanted: set[str], allowed: frozenset[str]) -> Iterator[BoardFinding]:
+def _files(root: Path, place: str, required: set[str], allowed: frozenset[str]) -> Iterator[BoardFinding]:
     names = {entry.name: entry for entry in os.scandir(root / place)}
-    for name in sorted(set(names) - wanted - allowed):
+    for name in sorted(set(names) - required - allowed):
         yield BoardFinding(place, BoardRule.LAYOUT, f"{_shown(name)} has no place here")
-    for name in sorted(wanted - set(names)):
+    for name in sorted(required - set(names)):
         yield BoardFinding(place, BoardRule.MISSING, f"{name} is missing")
-    for name in sorted((wanted | allowed) & set(names)):
+    for name in sorted((required | allowed) & set(names)):
         entry = names[name]
         plain = (
             entry.is_dir(follow_symlinks=False)
@@ -174,31 +174,31 @@ def _kind(name: str) -> str:
     return "folder" if name == SUBMISSION else "file"
 
 
-def _alone(place: str, found: Submitted) -> Iterator[BoardFinding]:
-    p = found.found.predicate
+def _alone(place: str, submitted: Submitted) -> Iterator[BoardFinding]:
+    p = submitted.found.predicate
     try:
-        right = place_of(found.found, found.entry.agent)
+        right = place_of(submitted.found, submitted.entry.agent)
     except KitError as e:
         yield BoardFinding(place, BoardRule.LAYOUT, e.message)
         return
     if place != right:
         yield BoardFinding(place, BoardRule.LAYOUT, f"by its content its place is {right}")
-    if not found.found.trusted:
-        yield BoardFinding(place, BoardRule.UNTRUSTED, f"the key {found.found.key_id} is not trusted")
-    if why := _no_task(found):
+    if not submitted.found.trusted:
+        yield BoardFinding(place, BoardRule.UNTRUSTED, f"the key {submitted.found.key_id} is not trusted")
+    if why := _no_task(submitted):
         yield BoardFinding(place, BoardRule.UNRANKED, why)
     # A run that missed its target is a run: it is listed, and its score is 0.
     for reason in ranking_blockers(replace(p, score=replace(p.score, verdict=Verdict.REACHED))):
         yield BoardFinding(place, BoardRule.UNRANKED, reason)
 
 
-def _no_task(found: Submitted) -> str:
+def _no_task(submitted: Submitted) -> str:
     """Say why a board has no row for a run; a record's own script is an arm of a task, too."""
-    number, records = found.found.predicate.task.record, facts_root() / "records"
+    number, records = submitted.found.predicate.task.record, facts_root() / "records"
     if number not in known(records):
         return f"this kit has no record {number}"
     record = _record(records, number)
-    if record.no_task is None or found.found.statement.subjects.submission == own_digest(record):
+    if record.no_task is None or submitted.found.statement.subjects.submission == own_digest(record):
         return ""
     return f"record {number} starts no task: {record.no_task}"
 
@@ -208,9 +208,9 @@ def _together(root: Path, opened: Sequence[Submitted]) -> Iterator[BoardFinding]
     runs: dict[str, str] = {}
     nonces: dict[str, str] = {}
     logs: dict[str, str] = {}
-    for found in sorted(opened, key=lambda s: s.where):
-        place = _where(root, found)
-        statement = found.found.statement
+    for submitted in sorted(opened, key=lambda s: s.where):
+        place = _where(root, submitted)
+        statement = submitted.found.statement
         run, nonce = statement.predicate.run.id, statement.predicate.run.nonce
         log = statement.subjects.log
         if run in runs:

@@ -76,10 +76,10 @@ def whole_series(where: Path, trusted: Trusted) -> tuple[SignedDocuments, tuple[
     papers = read_papers(where, trusted, unfinished=True)
     runs = []
     for run_id in papers.bundles:
-        found = open_bundle(where.parent / run_id, trusted)
-        for why in differences(papers, found, sha256_file(found.path)):
-            raise DigestMismatch(f"{found.path} {why}")
-        runs.append(found)
+        bundle = open_bundle(where.parent / run_id, trusted)
+        for why in differences(papers, bundle, sha256_file(bundle.path)):
+            raise DigestMismatch(f"{bundle.path} {why}")
+        runs.append(bundle)
     return papers, tuple(runs)
 
 
@@ -116,11 +116,11 @@ def _require_room(root: Path, place: str, files: Sequence[str]) -> None:
         raise UsageError(f"{root / (there or place)} exists", "this series has been submitted")
 
 
-def require_alone(found: VerifiedBundle) -> None:
+def require_alone(bundle: VerifiedBundle) -> None:
     """Raise `UsageError` if a run is one of a series: it is submitted with the others."""
-    series = found.predicate.series
+    series = bundle.predicate.series
     if series is not None:
         raise UsageError(
-            f"{found.predicate.run.id} is one run of the series {series.id}",
-            f"submit the whole series: speedrun submit {found.path.parent.parent / series.id} ...",
+            f"{bundle.predicate.run.id} is one run of the series {series.id}",
+            f"submit the whole series: speedrun submit {bundle.path.parent.parent / series.id} ...",
         )

@@ -26,11 +26,11 @@ def check_series(
     `faulty` holds the places that already have a finding. A place is named relative to `root`.
     """
     by_plan: dict[str, SubmittedSeries] = {}
-    for one in series:
-        first = by_plan.setdefault(one.papers.plan_sha256, one)
-        if first is not one:
+    for submitted in series:
+        first = by_plan.setdefault(submitted.papers.plan_sha256, submitted)
+        if first is not submitted:
             yield BoardFinding(
-                _place(root, one), BoardRule.DUPLICATE, f"the series is also in {_place(root, first)}"
+                _place(root, submitted), BoardRule.DUPLICATE, f"the series is also in {_place(root, first)}"
             )
     members: dict[str, list[Submitted]] = {plan: [] for plan in by_plan}
     for run in runs:
@@ -42,25 +42,25 @@ def check_series(
         else:
             why = f"it is a run of the series {named.id}, which is not here: submit the whole series"
             yield BoardFinding(_place(root, run), BoardRule.SERIES, why)
-    for plan, one in by_plan.items():
-        yield from _whole(root, one, members[plan], faulty)
+    for plan, submitted in by_plan.items():
+        yield from _whole(root, submitted, members[plan], faulty)
 
 
 def _whole(
     root: Path, series: SubmittedSeries, members: Sequence[Submitted], faulty: Set[str]
 ) -> Iterator[BoardFinding]:
-    found: list[BoardFinding] = []
+    findings: list[BoardFinding] = []
     for run in members:
-        found += [BoardFinding(_place(root, run), BoardRule.SERIES, why) for why in _strange(series, run)]
+        findings += [BoardFinding(_place(root, run), BoardRule.SERIES, why) for why in _strange(series, run)]
     there = {run.found.predicate.run.id for run in members}
     place = _place(root, series)
     absent = [run_id for run_id in series.papers.bundles if run_id not in there]
-    found += [
+    findings += [
         BoardFinding(place, BoardRule.SERIES, f"its run {run_id} is not here, or not valid")
         for run_id in absent
     ]
-    bad = {f.where for f in found} | faulty
-    yield from found
+    bad = {f.where for f in findings} | faulty
+    yield from findings
     every = (place, *(_place(root, run) for run in members))
     broken = next((where for where in every if where in bad), None)
     if broken is not None:
@@ -87,5 +87,5 @@ def _config(entry: BoardEntry) -> tuple[str | None, tuple[int, ...]]:
     return entry.model, entry.hints
 
 
-def _place(root: Path, found: Submitted | SubmittedSeries) -> str:
-    return found.where.relative_to(root).as_posix()
+def _place(root: Path, submitted: Submitted | SubmittedSeries) -> str:
+    return submitted.where.relative_to(root).as_posix()

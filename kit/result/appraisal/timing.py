@@ -46,6 +46,6 @@ def outside_ms(p: Predicate) -> float | None:
 
 
 def _measured(p: Predicate) -> float | None:
-    found = next((c for c in p.audit.checks if c.id == EXCESS.id and c.outcome is not Outcome.SKIPPED), None)
-    excess = dict(found.figures).get(EXCESS_FIGURE) if found else None
-    return None if excess is None else 1000 * max(0.0, excess)
+    check = next((c for c in p.audit.checks if c.id == EXCESS.id and c.outcome is not Outcome.SKIPPED), None)
+    overhead_s = dict(check.figures).get(EXCESS_FIGURE) if check else None
+    return None if overhead_s is None else 1000 * max(0.0, overhead_s)

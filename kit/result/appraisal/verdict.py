@@ -130,14 +130,21 @@ def _claims(p: Predicate) -> Iterator[str]:
 
 
 def _clocks(p: Predicate) -> Iterator[str]:
-    seen = p.observations
-    order = [list(Phase).index(t.phase) for t in seen.phases]
+    observations = p.observations
+    order = [list(Phase).index(t.phase) for t in observations.phases]
     if order != sorted(set(order)):
         yield "the phases are not in their order"
-    total = sum(t.seconds for t in seen.phases)
-    if p.run.status is not RunStatus.LOST and seen.phases and abs(total - seen.wall_s) > CLOCK_SLACK_S:
-        yield f"the phases add up to {total:.1f} s, but the wall time is {seen.wall_s:.1f} s"
-    if seen.train_wall_s is not None and seen.train_wall_s > seen.wall_s + CLOCK_SLACK_S:
+    total = sum(t.seconds for t in observations.phases)
+    if (
+        p.run.status is not RunStatus.LOST
+        and observations.phases
+        and abs(total - observations.wall_s) > CLOCK_SLACK_S
+    ):
+        yield f"the phases add up to {total:.1f} s, but the wall time is {observations.wall_s:.1f} s"
+    if (
+        observations.train_wall_s is not None
+        and observations.train_wall_s > observations.wall_s + CLOCK_SLACK_S
+    ):
         yield "the training took longer than the run"
     if p.run.status is RunStatus.COMPLETED and (p.run.exit_code != 0 or p.run.clock is not None):
         yield "it is given as completed, but it did not end by itself with exit code 0"

@@ -117,7 +117,7 @@ def test_the_best_baseline_that_the_runs_allow_is_taken_and_said() -> None:
 
 def test_a_baseline_that_was_asked_for_is_never_replaced() -> None:
     with pytest.raises(PrerequisiteError) as refusal:
-        score([row(4, 900_000)], TASKS, wanted=BaselineKind.SAME_MACHINE, **FEW)
+        score([row(4, 900_000)], TASKS, baseline_kind=BaselineKind.SAME_MACHINE, **FEW)
     assert "--baseline" in refusal.value.hint
 
 
