@@ -38,10 +38,10 @@ class NotComparable(DigestMismatch):
 
 
 @dataclass(frozen=True, slots=True)
-class First:
+class OriginalRun:
     """A verified run that may be repeated here."""
 
-    found: VerifiedBundle
+    bundle: VerifiedBundle
     places: Places
     """Where the rerun takes its image from."""
     own_image: bool
@@ -58,7 +58,7 @@ class Reproduction:
     """The rerun is signed by the first run's own key: it binds nobody."""
 
 
-def from_bundle(path: Path, trusted: Trusted, places: Places) -> First:
+def from_bundle(path: Path, trusted: Trusted, places: Places) -> OriginalRun:
     """
     Verify a bundle and bring its image, built from this kit's lock if the store has it not.
 
@@ -69,16 +69,16 @@ def from_bundle(path: Path, trusted: Trusted, places: Places) -> First:
     era = _era(bundle.predicate)
     layout = ensure_layout(era, places.images, places.store, places.fetchers, places.progress)
     _require_image(bundle.predicate, layout)
-    return First(bundle, places, own_image=True)
+    return OriginalRun(bundle, places, own_image=True)
 
 
-def from_capsule(capsule: Capsule, places: Places) -> First:
+def from_capsule(capsule: Capsule, places: Places) -> OriginalRun:
     """
     Bring a capsule's image and data into the store; nothing is fetched.
 
     Raises `NotComparable` if the image is not the bundle's, or record or data are not this kit's.
     """
-    p = capsule.found.predicate
+    p = capsule.bundle.predicate
     _require_same_facts(p, places)
     layout = adopt(_era(p), capsule.images, places.store, capsule.image, places.progress)
     _require_image(p, layout)
@@ -89,22 +89,22 @@ def from_capsule(capsule: Capsule, places: Places) -> First:
     capsule_digest = (capsule.images / layout.era / "digest").read_bytes()
     own_digest = places.images / layout.era / "digest"
     same = own_digest.is_file() and own_digest.read_bytes() == capsule_digest
-    return First(capsule.found, replace(places, images=capsule.images), same)
+    return OriginalRun(capsule.bundle, replace(places, images=capsule.images), same)
 
 
-def plan_again(first: First, runtime: RuntimeName | None, engine: str) -> RunPlan:
+def plan_again(original: OriginalRun, runtime: RuntimeName | None, engine: str) -> RunPlan:
     """
     Work out the rerun: the first run's submission, image, GPUs and deadlines. Starts nothing.
 
     `runtime` None takes the first one that contains; `engine` is the socket of Docker or Podman. Raises
     `UsageError` for the host runtime, and as `draft` does.
     """
-    p = first.found.predicate
+    p = original.bundle.predicate
     clocks = p.run.deadlines
     request = Request(
         record=p.task.record,
         profile=p.run.profile,
-        submission=first.found.path.parent / SUBMISSION,
+        submission=original.bundle.path.parent / SUBMISSION,
         runtime=runtime,
         image=p.environment.era,
         engine=engine,
@@ -118,19 +118,19 @@ def plan_again(first: First, runtime: RuntimeName | None, engine: str) -> RunPla
         raise UsageError(
             "a rerun on the host runtime reproduces nothing: it contains nothing", "use --runtime runc"
         )
-    return draft(request, first.places)
+    return draft(request, original.places)
 
 
 def repeat(
-    first: First, plan: RunPlan, listener: Listener, audits: AuditSelection | None = None
+    original: OriginalRun, plan: RunPlan, listener: Listener, audits: AuditSelection | None = None
 ) -> Reproduction:
     """Run it again, make the audits that are wanted, and compare. Raises as `prepared` and `conduct` do."""
-    bundle = first.found
+    bundle = original.bundle
     named = Reproduces(bundle.predicate.run.id, bundle.key_id, sha256_file(bundle.path))
-    with prepared(plan, first.places) as ready:
-        outcome = run_prepared(replace(ready, reproduces=named), first.places, listener, audits)
+    with prepared(plan, original.places) as ready:
+        outcome = run_prepared(replace(ready, reproduces=named), original.places, listener, audits)
     second = open_bundle(outcome.bundle, Trusted(()))
-    record = records.load(first.places.records, bundle.predicate.task.record)
+    record = records.load(original.places.records, bundle.predicate.task.record)
     allowed = tolerance(bundle.predicate.run.profile, record)
     comparison = compare(bundle.statement, second.statement, allowed)
     return Reproduction(outcome, comparison, second.key_id == bundle.key_id)

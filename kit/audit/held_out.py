@@ -27,7 +27,7 @@ HELD_OUT = Check(
 
 
 @dataclass(frozen=True, slots=True)
-class Losses:
+class RerunLosses:
     """Last validation losses of the four runs, nats per token; None if a run did not get there."""
 
     candidate: float | None
@@ -36,7 +36,7 @@ class Losses:
     baseline_rotated: float | None
 
 
-def judge(losses: Losses, window: int) -> Finding:
+def judge(losses: RerunLosses, window: int) -> Finding:
     """Return whether the candidate loses more than the start script by going to window number `window`."""
     four = (losses.candidate, losses.candidate_rotated, losses.baseline, losses.baseline_rotated)
     if any(loss is None for loss in four):

@@ -31,7 +31,7 @@ def settings(node: ast.AST) -> Iterator[str]:
 
 
 def _value(node: ast.expr) -> str:
-    """Spell a value; empty if it is what the rules ask for: the official window, by whatever batch."""
+    """Format a value; empty if it is what the rules ask for: the official window, by whatever batch."""
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.FloorDiv):
         by = node.left
         if (by.attr if isinstance(by, ast.Attribute) else getattr(by, "id", "")) == "val_tokens":

@@ -53,7 +53,7 @@ _OXUM = re.compile(r"([0-9]{1,16})\.([0-9]{1,6})")
 
 @dataclass(frozen=True, slots=True)
 class Oxum:
-    """How much payload there is: BagIt's `Payload-Oxum`."""
+    """How much payload there is; BagIt's own term (octets and number of files) for its `Payload-Oxum`."""
 
     size: int
     """Bytes."""

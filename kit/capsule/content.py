@@ -17,7 +17,7 @@ class Capsule:
     """An unpacked capsule whose parts belong together."""
 
     root: Path
-    found: VerifiedBundle
+    bundle: VerifiedBundle
     """The bundle in it."""
 
     @property

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from kit.benchmark import records
 from kit.capsule import bag
 from kit.capsule.guide import OPEN_FILES, guide
-from kit.capsule.write import Part, part_of_bytes, part_of_file, write_capsule
+from kit.capsule.write import PayloadPart, part_of_bytes, part_of_file, write_capsule
 from kit.core.digest import Sha256, sha256_bytes
 from kit.core.errors import DigestMismatch, PrerequisiteError, UsageError
 from kit.core.store import disk_errors, place
@@ -76,7 +76,9 @@ def pack(
     return PackedCapsule(file, size, sha256_bytes(manifest), with_data, verified.trusted)
 
 
-def _write(parts: dict[str, Part], tags: dict[str, bytes], epoch: int, file: Path, places: Places) -> int:
+def _write(
+    parts: dict[str, PayloadPart], tags: dict[str, bytes], epoch: int, file: Path, places: Places
+) -> int:
     partial = file.with_name(f".{file.name}.partial")
     try:
         with disk_errors(file), partial.open("wb", buffering=1 << 20) as sink:
@@ -106,7 +108,7 @@ def _image(p: Predicate, places: Places) -> Layout:
 
 def _parts(
     bundle: VerifiedBundle, trusted: Trusted, layout: Layout, places: Places, with_data: bool
-) -> Iterator[tuple[str, Part]]:
+) -> Iterator[tuple[str, PayloadPart]]:
     yield from _run(bundle, trusted)
     config, layers = read_manifest(layout.path, layout.manifest_digest)
     for digest in sorted({config.digest, layout.manifest_digest, *(layer.digest for layer in layers)}):
@@ -121,7 +123,7 @@ def _parts(
         yield from _shards(bundle.predicate, places)
 
 
-def _run(bundle: VerifiedBundle, trusted: Trusted) -> Iterator[tuple[str, Part]]:
+def _run(bundle: VerifiedBundle, trusted: Trusted) -> Iterator[tuple[str, PayloadPart]]:
     where = bundle.path.parent
     subjects = bundle.statement.subjects
     yield f"{bag.RUN}/{folder.BUNDLE}", part_of_file(bundle.path)
@@ -134,7 +136,7 @@ def _run(bundle: VerifiedBundle, trusted: Trusted) -> Iterator[tuple[str, Part]]
         yield f"{bag.RUN}/{SUBMISSION}/{file.name}", part_of_file(source, file.sha256)
 
 
-def _record(p: Predicate, places: Places) -> Iterator[tuple[str, Part]]:
+def _record(p: Predicate, places: Places) -> Iterator[tuple[str, PayloadPart]]:
     record = records.load(places.records, p.task.record)
     if record.manifest_sha256 != p.inputs.record_manifest.sha256:
         raise DigestMismatch(
@@ -151,7 +153,7 @@ def _with_its_kit(p: Predicate) -> str:
     return f"pack it with the kit that ran it: version {kit.version}, commit {kit.commit or 'unknown'}"
 
 
-def _shards(p: Predicate, places: Places) -> Iterator[tuple[str, Part]]:
+def _shards(p: Predicate, places: Places) -> Iterator[tuple[str, PayloadPart]]:
     folder_of_smoke = None
     if p.run.profile is Profile.SMOKE:
         folder_of_smoke = ensure_smoke(load_smoke(places.records), places.store, places.progress).folder

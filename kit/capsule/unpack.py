@@ -134,7 +134,9 @@ class _Reader:
             raise IntegrityError(f"{self._name}: not a capsule")
         epoch = int(block[136:147], 8)
         if block != header(ArchiveEntry(bag.TOP, EntryKind.FOLDER, 0o755, ""), epoch):
-            raise IntegrityError(f"{self._name}: begins with {_found(block)}, not with the folder {bag.TOP}/")
+            raise IntegrityError(
+                f"{self._name}: begins with {_member_name(block)}, not with the folder {bag.TOP}/"
+            )
         return epoch
 
     def _header(self, path: str, kind: EntryKind) -> int:
@@ -147,7 +149,7 @@ class _Reader:
         # Digits alone: `int` also takes a sign, and a negative size would be below every bound.
         size = int(tail[124:135], 8) if _OCTAL.fullmatch(tail[124:135]) else 0
         if block != header(ArchiveEntry(full, kind, mode, "", size), self._epoch):
-            raise IntegrityError(f"{self._name}: {_found(block)} where {path} must come")
+            raise IntegrityError(f"{self._name}: {_member_name(block)} where {path} must come")
         return size
 
     def _tag(self, name: str) -> bytes:
@@ -197,7 +199,7 @@ class _Reader:
         return data
 
 
-def _found(block: bytes) -> str:
+def _member_name(block: bytes) -> str:
     """Name a header's member for a person."""
     name = block[:100].split(b"\0", 1)[0].decode("ascii", "replace")
     shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name) or "nothing"

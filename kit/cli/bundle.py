@@ -84,7 +84,7 @@ def _trusted(keys: Path, key_files: tuple[Path, ...]) -> Trusted:
 
 def _answer(path: Path, trusted: Trusted, bundle_only: bool) -> dict[str, Any]:
     from kit.core.errors import IntegrityError, PrerequisiteError
-    from kit.result.appraisal.trust import standing
+    from kit.result.appraisal.trust import assess_tier
     from kit.result.verify import open_bundle
 
     answer: dict[str, Any] = {"path": str(path), "error": None, "hint": ""}
@@ -106,7 +106,7 @@ def _answer(path: Path, trusted: Trusted, bundle_only: bool) -> dict[str, Any]:
         "record": p.task.record,
         "verdict": p.score.verdict.value,
         "ranked": p.score.ranked,
-        "tier": standing(p, found.trusted).tier.value,
+        "tier": assess_tier(p, found.trusted).tier.value,
     }
 
 
@@ -149,10 +149,10 @@ def show(path: Path, keys: Path, key_files: tuple[Path, ...], bundle_only: bool,
 
 def _as_json(found: VerifiedBundle) -> dict[str, Any]:
     from kit.core.codec import encode
-    from kit.result.appraisal.trust import standing
+    from kit.result.appraisal.trust import assess_tier
     from kit.result.predicate import Predicate
 
-    where = standing(found.predicate, found.trusted)
+    where = assess_tier(found.predicate, found.trusted)
     return {
         "key_id": found.key_id,
         "trusted": found.trusted,

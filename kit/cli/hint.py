@@ -10,7 +10,7 @@ import click
 from kit.cli.options import store_option
 
 if TYPE_CHECKING:
-    from kit.benchmark.hints.lint import Scripts
+    from kit.benchmark.hints.lint import TaskScripts
 
 
 @click.group()
@@ -87,10 +87,10 @@ def lint_hints(tasks: tuple[int, ...], store: Path, mirror: Path | None, as_json
     return 1 if findings else 0
 
 
-def _scripts(root: Path, task: int, store: Path, mirror: Path) -> Scripts:
+def _scripts(root: Path, task: int, store: Path, mirror: Path) -> TaskScripts:
     from kit.benchmark import records
     from kit.benchmark.hints import target_of
-    from kit.benchmark.hints.lint import Scripts
+    from kit.benchmark.hints.lint import TaskScripts
     from kit.core.store import Store
 
     texts: list[str] = []
@@ -98,4 +98,4 @@ def _scripts(root: Path, task: int, store: Path, mirror: Path) -> Scripts:
         record = records.load(root / "records", number)
         found = records.fetch_script(record, Store(store), records.sources(record.script.origin, mirror))
         texts.append((found / record.script.entry).read_text(encoding="utf-8"))
-    return Scripts(*texts)
+    return TaskScripts(*texts)

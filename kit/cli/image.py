@@ -190,7 +190,7 @@ def verify(era: str, store: Path, mirror: Path | None, as_json: bool) -> None:
     differences = done.differences
     if as_json:
         entries = [change.document() for change in done.entries]
-        pair = {"promised": done.promised.document(), "found": done.found.document()}
+        pair = {"promised": done.promised.document(), "found": done.built.document()}
         emit_json({"era": era, "same": not differences, **pair, "entries": entries})
     if differences:
         lines = [*differences, *changes(done.entries, "promised", "built")]
@@ -198,7 +198,7 @@ def verify(era: str, store: Path, mirror: Path | None, as_json: bool) -> None:
             f"era {era} did not build into what images/{era}/digest promises:\n  " + "\n  ".join(lines),
             "report it with the output of: speedrun doctor --json",
         )
-    note(f"{era}: config, manifest and {len(done.found.layers)} layers are the promised ones")
+    note(f"{era}: config, manifest and {len(done.built.layers)} layers are the promised ones")
 
 
 @command.command()

@@ -57,8 +57,8 @@ def diff(context: click.Context, a: str, b: str, store: Path, as_json: bool) -> 
     from kit.image import diff as room
 
     images = facts_root() / "images"
-    one, other = (room.side(name, images, Store(store)) for name in (a, b))
-    found = room.compare(one, other)
+    one, other = (room.read_image(name, images, Store(store)) for name in (a, b))
+    found = room.compare_images(one, other)
     if as_json:
         emit_json({"a": a, "b": b, **found.document()})
     elif found.same:

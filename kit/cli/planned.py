@@ -76,11 +76,11 @@ def _image(plan: RunPlan, places: Places) -> tuple[list[dict[str, Any]], list[di
 
 
 def _data(plan: RunPlan, places: Places) -> tuple[list[dict[str, Any]], bool]:
-    from kit.evaluate.fineweb import outlook
+    from kit.evaluate.fineweb import shard_availability
 
     if plan.smoke is not None:  # made here, not fetched
         return [], True
-    found = outlook(plan.record, places)
+    found = shard_availability(plan.record, places)
     shards = [_artifact("shard", s.name, s.size, s.sha256, s.present) for s in found.shards]
     return shards, found.pinned
 

@@ -16,7 +16,7 @@ from kit.cli.terminal import emit_json, note
 if TYPE_CHECKING:
     from kit.evaluate.audits import AuditSelection
     from kit.evaluate.request import Places
-    from kit.reproduce import First, Reproduction
+    from kit.reproduce import OriginalRun, Reproduction
     from kit.result.appraisal.agreement import Comparison
     from kit.result.keys import Trusted
 
@@ -101,7 +101,7 @@ def _again(
 
 
 @contextlib.contextmanager
-def _first(source: Path, trusted: Trusted, places: Places) -> Iterator[First]:
+def _first(source: Path, trusted: Trusted, places: Places) -> Iterator[OriginalRun]:
     """Give the verified first run; what a capsule was unpacked into is removed afterwards."""
     from kit.capsule.content import open_capsule
     from kit.capsule.unpack import unpack
@@ -117,9 +117,9 @@ def _first(source: Path, trusted: Trusted, places: Places) -> Iterator[First]:
         yield from_bundle(source, trusted, places)
 
 
-def _tell(first: First) -> None:
-    p = first.found.predicate
-    key = f"key {first.found.key_id[:16]}, {'trusted' if first.found.trusted else 'NOT TRUSTED'}"
+def _tell(first: OriginalRun) -> None:
+    p = first.bundle.predicate
+    key = f"key {first.bundle.key_id[:16]}, {'trusted' if first.bundle.trusted else 'NOT TRUSTED'}"
     note(f"first run {p.run.id}: record {p.task.record}, {p.run.profile}, {p.score.verdict}; {key}")
     if not first.own_image:
         note("  its image is not the one that this kit builds for its era; it runs in its own")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from kit.cli.speed import speed_lines
 from kit.cli.terminal import megabytes, printable
-from kit.result.appraisal.trust import standing
+from kit.result.appraisal.trust import assess_tier
 from kit.result.predicate import Outcome, Predicate
 from kit.result.verify import VerifiedBundle
 
@@ -36,7 +36,7 @@ def _head(found: VerifiedBundle) -> Iterator[str]:
     else:
         yield "UNRANKED"
         yield from (f"  because {reason}" for reason in p.score.unranked_because)
-    where = standing(p, found.trusted)
+    where = assess_tier(p, found.trusted)
     rows = [
         ("tier", f"{where.tier}" + (f"; next: {where.missing}" if where.missing else "")),
         ("signed by", f"{found.key_id} ({'trusted' if found.trusted else 'NOT TRUSTED'})"),

@@ -91,7 +91,7 @@ def send(run: Path, target: str, keys: Path, endpoint: str | None, as_json: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Parcel:
+class SubmissionParcel:
     """What goes into the repository."""
 
     id: str
@@ -100,7 +100,7 @@ class Parcel:
     lay_out: Callable[[Path], tuple[str, ...]]
 
 
-def _parcel(where: Path, entry: BoardEntry, trusted: Trusted) -> Parcel:
+def _parcel(where: Path, entry: BoardEntry, trusted: Trusted) -> SubmissionParcel:
     """Verify a run or a series, and tell what keeps it from a rank."""
     from kit.cli.terminal import note
     from kit.leaderboard.submit.entry import lay_out, place_of
@@ -120,7 +120,7 @@ def _parcel(where: Path, entry: BoardEntry, trusted: Trusted) -> Parcel:
             note(f"not every run can be ranked: {why}")
         if papers.ended is None:
             note(f"the series goes on: its plan of {len(plan.slots)} runs is submitted, its runs are not")
-        return Parcel(
+        return SubmissionParcel(
             plan.id, place_of_series(papers, entry.agent),
             f"Add {plan.id}: {len(runs)} of {len(plan.slots)} runs, task {plan.record} by {entry.agent}",
             lambda root: lay_out_series(where, papers, runs, entry, root),
@@ -130,7 +130,7 @@ def _parcel(where: Path, entry: BoardEntry, trusted: Trusted) -> Parcel:
     p = found.predicate
     if not p.score.ranked:
         note(f"it cannot be ranked: {'; '.join(p.score.unranked_because)}")
-    return Parcel(
+    return SubmissionParcel(
         p.run.id, place_of(found, entry.agent), f"Add {p.run.id}: task {p.task.record} by {entry.agent}",
         lambda root: lay_out(found, entry, root),
     )  # fmt: skip

@@ -49,7 +49,7 @@ def fetch(
     """
     lock = load_lock(dataset)
     statement = lock or _stated(dataset, names, store, mirror, endpoint, progress)
-    artifacts = _wanted(dataset, names, statement)
+    artifacts = _select_artifacts(dataset, names, statement)
     sources: list[Fetcher] = [FolderFetcher(mirror)] if mirror else []
     if statement.revision and not all(store.has(a) for a in artifacts):
         sources += _hub_sources(statement, endpoint, bool(mirror))
@@ -69,10 +69,10 @@ def find(dataset: DataSet, names: Sequence[str], store: Store) -> Shards:
 
     Raises `PrerequisiteError` with the command that brings them. Their bytes are not read: see `verify`.
     """
-    statement = stated(dataset, store)
+    statement = find_statement(dataset, store)
     if statement is None:
         raise PrerequisiteError(f"no shard of {dataset.name} is here", "speedrun data fetch --record N")
-    artifacts = _wanted(dataset, names, statement)
+    artifacts = _select_artifacts(dataset, names, statement)
     absent = [a.name for a in artifacts if not store.has(a)]
     if absent:
         some = ", ".join(absent[:3]) + (" …" if len(absent) > 3 else "")
@@ -83,7 +83,7 @@ def find(dataset: DataSet, names: Sequence[str], store: Store) -> Shards:
     return _lay_out(artifacts, statement, store, Memo(store), pinned=load_lock(dataset) is not None)
 
 
-def stated(dataset: DataSet, store: Store) -> ShardDigests | None:
+def find_statement(dataset: DataSet, store: Store) -> ShardDigests | None:
     """Return what is stated of the shards so far: by the lock, or by an earlier `fetch`; None if nothing."""
     return load_lock(dataset) or _known(dataset, store)
 
@@ -157,7 +157,9 @@ def _hub_sources(statement: ShardDigests, endpoint: str | None, optional: bool) 
         raise
 
 
-def _wanted(dataset: DataSet, names: Sequence[str], statement: ShardDigests) -> tuple[Artifact, ...]:
+def _select_artifacts(
+    dataset: DataSet, names: Sequence[str], statement: ShardDigests
+) -> tuple[Artifact, ...]:
     by_name = {a.name: a for a in statement.files}
     unknown = [n for n in names if n not in by_name]
     if unknown:

@@ -9,7 +9,7 @@ from kit.benchmark.records import Record
 from kit.core.errors import IntegrityError, PrerequisiteError
 from kit.core.store import Artifact
 from kit.data.dataset import DataSet, load_dataset, load_lock
-from kit.data.fetch import Shards, find, stated
+from kit.data.fetch import Shards, find, find_statement
 from kit.data.verify import verify
 from kit.evaluate.request import Places
 from kit.result.predicate import Data, InputFile
@@ -30,7 +30,7 @@ class Shard:
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
+class ShardAvailability:
     """The data of a full run as far as it is known before the run."""
 
     shards: tuple[Shard, ...]
@@ -38,14 +38,14 @@ class Outlook:
     """Whether a lock that is part of the kit says which bytes they are."""
 
 
-def outlook(record: Record, places: Places) -> Outlook:
+def shard_availability(record: Record, places: Places) -> ShardAvailability:
     """Return which shards the record reads and which of them are in the store. Reads none of them."""
     dataset, names = _wanted(record, places)
     lock = load_lock(dataset)
-    statement = stated(dataset, places.store)
+    statement = find_statement(dataset, places.store)
     found = {a.name: a for a in statement.files} if statement else {}
     shards = tuple(_shard(name, found.get(name), dataset, places) for name in names)
-    return Outlook(shards, lock is not None)
+    return ShardAvailability(shards, lock is not None)
 
 
 def _shard(name: str, artifact: Artifact | None, dataset: DataSet, places: Places) -> Shard:

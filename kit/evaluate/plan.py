@@ -197,7 +197,7 @@ def _full(request: Request, record: Record, submission: Submission | None) -> Ru
 
 def full_limits() -> Limits:
     """Return the limits of a full run: of the memory all but a tenth, which the machine itself needs."""
-    return Limits(memory=machine.look().memory * 9 // 10)
+    return Limits(memory=machine.read_machine().memory * 9 // 10)
 
 
 def _environment(extra: dict[str, str], val_tokens: int) -> tuple[tuple[str, str], ...]:

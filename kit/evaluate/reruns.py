@@ -22,7 +22,7 @@ from kit.audit.source import SourceFile
 from kit.benchmark.submission import ENTRY
 from kit.core.errors import KitError
 from kit.data import canary_streams
-from kit.data.canary_streams import DrawnStream
+from kit.data.canary_streams import TokenStream
 from kit.data.shard import read_tokens, write_shard
 from kit.evaluate import streams
 from kit.evaluate.audits import AuditSelection, RerunAudit, start_arguments
@@ -189,14 +189,14 @@ def _made(check: Check, rerun: Callable[[], Finding]) -> Finding:
         return check.skipped(f"the rerun could not be made: {e.message}")
 
 
-def _drawn(bench: RerunContext, kind: StreamKind) -> DrawnStream:
+def _drawn(bench: RerunContext, kind: StreamKind) -> TokenStream:
     plan = bench.ready.plan
     ids = canary_streams.vocabulary(plan.smoke.guest.vocabulary if plan.smoke else canary_streams.VOCABULARY)
     match kind:
         case StreamKind.UNIFORM:
-            return canary_streams.uniform(bench.wanted.seed, ids, plan.val_tokens)
+            return canary_streams.draw_uniform(bench.wanted.seed, ids, plan.val_tokens)
         case StreamKind.NGRAM:
-            return canary_streams.ngram(bench.wanted.seed, ids, plan.val_tokens)
+            return canary_streams.draw_ngram(bench.wanted.seed, ids, plan.val_tokens)
         case StreamKind.MODEL:
             return streams.model(
                 bench.ready, bench.places.store, bench.wanted.seed, lambda spec: _sampled(bench, spec)
@@ -208,7 +208,7 @@ def _sampled(bench: RerunContext, spec: RunSpec) -> tuple[RunResult, Path]:
     return result, bench.log("sampler")
 
 
-def _writer(bench: RerunContext, drawn: DrawnStream) -> Callable[[Path], None]:
+def _writer(bench: RerunContext, drawn: TokenStream) -> Callable[[Path], None]:
     size = next(f.size for f in bench.ready.data.files if f.name == bench.val_name)
     return lambda path: streams.write_stream(path, drawn, size)
 
@@ -253,7 +253,7 @@ def _on_noise(bench: RerunContext, spec: RunSpec, uniform: RunResult) -> Finding
     drawn = _drawn(bench, StreamKind.UNIFORM)
     with bench.with_val(spec, _writer(bench, drawn)) as noisy:
         again = bench.run("baseline-uniform", noisy)
-    return canary.versus_baseline(uniform.points, again.points)
+    return canary.compare_with_baseline(uniform.points, again.points)
 
 
 def _against(theirs: RunTimings, bench: RerunContext, result: RunResult) -> tuple[Finding, ...]:
@@ -266,19 +266,19 @@ def _against(theirs: RunTimings, bench: RerunContext, result: RunResult) -> tupl
 def _held_out(bench: RerunContext, spec: RunSpec, result: RunResult, theirs: RunResult) -> Finding:
     scored = bench.ready.plan.val_tokens
     tokens = read_tokens(bench.data_folder / bench.val_name)
-    choices = canary_streams.windows(len(tokens), scored)
+    choices = canary_streams.count_windows(len(tokens), scored)
     if not choices:
         return held_out.HELD_OUT.skipped("the validation shard holds no second window")
-    window = 1 + canary_streams.pick(bench.wanted.seed, "window", choices)
+    window = 1 + canary_streams.pick_number(bench.wanted.seed, "window", choices)
 
     def write(path: Path) -> None:
-        write_shard(path, canary_streams.rotated(tokens, window * scored))
+        write_shard(path, canary_streams.rotate(tokens, window * scored))
 
     with bench.with_val(bench.ready.spec, write) as rotated:
         mine_rotated = bench.run("held-out", rotated)
     with bench.with_val(spec, write) as rotated:
         theirs_rotated = bench.run("held-out-baseline", rotated)
-    losses = held_out.Losses(*(_last(r) for r in (result, mine_rotated, theirs, theirs_rotated)))
+    losses = held_out.RerunLosses(*(_last(r) for r in (result, mine_rotated, theirs, theirs_rotated)))
     return held_out.judge(losses, window)
 
 

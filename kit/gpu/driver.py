@@ -112,7 +112,7 @@ def linker_cache() -> str:
     return os.fsdecode(output)  # paths, in whatever bytes they are
 
 
-def find(
+def find_driver_files(
     minors: tuple[int, ...],
     dev: Path = Path("/dev"),
     cache: Callable[[], str] = linker_cache,

@@ -65,7 +65,7 @@ class Sources:
     """Whom a preflight asks."""
 
     nvml: Nvml = field(default_factory=Driver)
-    files: Callable[[tuple[int, ...]], DriverFiles] = driver.find
+    files: Callable[[tuple[int, ...]], DriverFiles] = driver.find_driver_files
     """Finds the driver's files, for the minor numbers of the GPUs."""
     toolkit: Callable[[], Version | None] = toolkit.installed
     settings: LinkSettings = ()
@@ -161,18 +161,18 @@ def _driver(requirements: GpuRequirements, inventory: Inventory) -> GpuFinding:
     if requirements.cuda is None:
         return _ok("driver", f"driver {loaded}; which CUDA the guest has is not known")
     name = f"CUDA {version.format_version(requirements.cuda)}"
-    needs = cuda.needs(requirements.cuda)
-    match cuda.fit(loaded, requirements.cuda):
-        case cuda.Fit.FULL:
+    needs = cuda.cuda_requirement(requirements.cuda)
+    match cuda.driver_support(loaded, requirements.cuda):
+        case cuda.DriverSupport.FULL:
             return _ok("driver", f"driver {loaded} suits {name}")
-        case cuda.Fit.LIMITED if needs:
+        case cuda.DriverSupport.LIMITED if needs:
             return GpuFinding(
                 "driver",
                 Level.WARNING,
                 f"driver {loaded} runs {name} by minor-version compatibility alone, not like {needs.full}",
                 f"install driver {needs.full} or newer",
             )
-        case cuda.Fit.TOO_OLD if needs:
+        case cuda.DriverSupport.TOO_OLD if needs:
             return GpuFinding(
                 "driver",
                 Level.REFUSAL,

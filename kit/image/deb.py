@@ -15,7 +15,7 @@ from typing import IO, cast
 
 from kit.core.digest import CHUNK
 from kit.core.errors import IntegrityError
-from kit.image.bounded import UNREADABLE, Bounded
+from kit.image.bounded import UNREADABLE, BoundedFile
 from kit.image.entry import (
     MAX_FILE,
     MERGED,
@@ -142,7 +142,7 @@ def _entries(deb: Deb, spool: Path) -> Iterator[ArchiveEntry]:
     try:
         with (
             spool.open("rb") as f,
-            tarfile.open(fileobj=cast(IO[bytes], Bounded(f)), mode="r:", errors="strict") as tar,
+            tarfile.open(fileobj=cast(IO[bytes], BoundedFile(f)), mode="r:", errors="strict") as tar,
         ):
             for count, member in enumerate(tar):
                 if count >= MAX_MEMBERS:

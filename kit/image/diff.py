@@ -15,7 +15,7 @@ from kit.core.digest import CHUNK, Sha256, is_sha256
 from kit.core.errors import IntegrityError, PrerequisiteError, SchemaError, UsageError
 from kit.core.schema import MAX_DOCUMENT, parse_json, read_bounded
 from kit.core.store import Store
-from kit.image.bounded import UNREADABLE, Bounded
+from kit.image.bounded import UNREADABLE, BoundedFile
 from kit.image.digest import read_identity
 from kit.image.index import canonical
 from kit.image.lock import read_lock
@@ -27,7 +27,7 @@ _DIST_INFO = re.compile(r".*/dist-packages/([^/]+)-([^/-]+)\.dist-info/RECORD")
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
+class ComparedLayer:
     """A layer of one of the two images; `path` is None where its bytes are not on this disk."""
 
     title: str
@@ -36,13 +36,13 @@ class Layer:
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class ComparedImage:
     """One of the two images."""
 
     name: str
     config: Sha256
     manifest: Sha256
-    layers: tuple[Layer, ...]
+    layers: tuple[ComparedLayer, ...]
     packages: tuple[tuple[str, str, str], ...]
     """(`deb` or `wheel`, name, version), sorted."""
 
@@ -71,7 +71,7 @@ class ImageChange:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class ImageDifference:
     """All in which two images differ."""
 
     same: bool
@@ -93,7 +93,7 @@ class Difference:
         }
 
 
-def side(name: str, images: Path, store: Store) -> Side:
+def read_image(name: str, images: Path, store: Store) -> ComparedImage:
     """
     Return an image by the name of its era, or by the folder of its OCI layout.
 
@@ -111,7 +111,7 @@ def side(name: str, images: Path, store: Store) -> Side:
     )
 
 
-def compare(a: Side, b: Side) -> Difference:
+def compare_images(a: ComparedImage, b: ComparedImage) -> ImageDifference:
     """
     Compare two images: packages, layers by title, and the entries of layers that differ, headers and bytes.
 
@@ -135,7 +135,7 @@ def compare(a: Side, b: Side) -> Difference:
     if not layers and [x.title for x in a.layers] != [x.title for x in b.layers]:
         order = (", ".join(x.title for x in s.layers) for s in (a, b))
         layers.append(ImageChange("layer", "", "order", *order))
-    return Difference(
+    return ImageDifference(
         same=a.manifest == b.manifest,
         packages=tuple(_packages(a, b)),
         layers=tuple(layers),
@@ -144,7 +144,7 @@ def compare(a: Side, b: Side) -> Difference:
     )
 
 
-def _digest(layer: Layer | None) -> str | None:
+def _digest(layer: ComparedLayer | None) -> str | None:
     return None if layer is None else layer.digest
 
 
@@ -168,7 +168,7 @@ def compare_layers(title: str, before: Path, after: Path) -> tuple[ImageChange, 
             changes.append(ImageChange("entry", title, f"entry {number} in order", *pair))
         if not changes:
             sizes = tuple(f.seek(0, os.SEEK_END) for f in (old_file, new_file))
-            at = _first_other(old_file, 0, new_file, 0, max(sizes))
+            at = _first_difference(old_file, 0, new_file, 0, max(sizes))
             if at is not None:
                 changes.append(ImageChange("entry", title, "spelling of the tar", f"byte {at}", f"byte {at}"))
     return tuple(changes)
@@ -176,7 +176,7 @@ def compare_layers(title: str, before: Path, after: Path) -> tuple[ImageChange, 
 
 def _entries(path: Path, file: IO[bytes]) -> dict[str, tarfile.TarInfo]:
     try:
-        with tarfile.open(fileobj=cast(IO[bytes], Bounded(file)), mode="r:") as tar:
+        with tarfile.open(fileobj=cast(IO[bytes], BoundedFile(file)), mode="r:") as tar:
             members = list(tar)
         if any(member.size < 0 for member in members):
             raise ValueError("a size below zero")
@@ -191,14 +191,14 @@ def _difference(
 ) -> tuple[str | None, str | None] | None:
     """Say in what two entries differ, from each side; None if in nothing."""
     if old is None or new is None:
-        return (None if old is None else _spelled(old), None if new is None else _spelled(new))
+        return (None if old is None else _format_entry(old), None if new is None else _format_entry(new))
     fields = [
         (f"{name} {x}".strip(), f"{name} {y}".strip())
         for (name, x), (_, y) in zip(_fields(old), _fields(new), strict=True)
         if x != y
     ]
     if not fields and old.isreg():
-        at = _first_other(old_file, old.offset_data, new_file, new.offset_data, old.size)
+        at = _first_difference(old_file, old.offset_data, new_file, new.offset_data, old.size)
         if at is not None:
             fields = [(f"bytes from {at} of {old.size} on", f"bytes from {at} of {new.size} on")]
     if not fields:
@@ -222,14 +222,16 @@ def _kind(member: tarfile.TarInfo) -> str:
     return "folder" if member.isdir() else "link" if member.issym() else "file" if member.isreg() else "other"
 
 
-def _spelled(member: tarfile.TarInfo) -> str:
+def _format_entry(member: tarfile.TarInfo) -> str:
     more = (
         f" to {member.linkname}" if member.issym() else f" of {member.size} bytes" if member.isreg() else ""
     )
     return f"{_kind(member)}{more}"
 
 
-def _first_other(old_file: IO[bytes], at_old: int, new_file: IO[bytes], at_new: int, size: int) -> int | None:
+def _first_difference(
+    old_file: IO[bytes], at_old: int, new_file: IO[bytes], at_new: int, size: int
+) -> int | None:
     """Return the offset of the first byte that is not the same, or None."""
     done = 0
     while done < size:
@@ -244,7 +246,7 @@ def _first_other(old_file: IO[bytes], at_old: int, new_file: IO[bytes], at_new: 
     return None
 
 
-def _packages(a: Side, b: Side) -> Iterator[ImageChange]:
+def _packages(a: ComparedImage, b: ComparedImage) -> Iterator[ImageChange]:
     before, after = ({(kind, name): version for kind, name, version in s.packages} for s in (a, b))
     for kind, name in sorted(before.keys() | after.keys()):
         old, new = before.get((kind, name)), after.get((kind, name))
@@ -252,20 +254,20 @@ def _packages(a: Side, b: Side) -> Iterator[ImageChange]:
             yield ImageChange(kind, "", name, old, new)
 
 
-def _of_era(era: str, images: Path, store: Store) -> Side:
+def _of_era(era: str, images: Path, store: Store) -> ComparedImage:
     spec = read_spec(images, era)
     lock = read_lock(spec)
     identity = read_identity(spec, lock)
     layers = tuple(
-        Layer(title, digest, path if (path := store.blob(digest)).exists() else None)
+        ComparedLayer(title, digest, path if (path := store.blob(digest)).exists() else None)
         for title, digest in identity.layers
     )
     packages = [("deb", d.package, d.version) for d in lock.debs]
     packages += [("wheel", w.project, w.version) for w in lock.wheels]
-    return Side(era, identity.config, identity.manifest, layers, tuple(sorted(packages)))
+    return ComparedImage(era, identity.config, identity.manifest, layers, tuple(sorted(packages)))
 
 
-def _of_layout(name: str, folder: Path) -> Side:
+def _of_layout(name: str, folder: Path) -> ComparedImage:
     try:
         manifest = _only_image(folder / "index.json")
         config, descriptors = read_manifest(folder, manifest)
@@ -274,11 +276,11 @@ def _of_layout(name: str, folder: Path) -> Side:
         raise PrerequisiteError(f"{e.filename} is not there", "this is not a whole OCI layout") from e
     titles = _titles(document, len(descriptors))
     layers = tuple(
-        Layer(title, d.digest, path if (path := blob_path(folder, d.digest)).is_file() else None)
+        ComparedLayer(title, d.digest, path if (path := blob_path(folder, d.digest)).is_file() else None)
         for title, d in zip(titles, descriptors, strict=True)
     )
     packages = {p for layer in layers if layer.path is not None for p in _installed(layer.path)}
-    return Side(name, config.digest, manifest, layers, tuple(sorted(packages)))
+    return ComparedImage(name, config.digest, manifest, layers, tuple(sorted(packages)))
 
 
 def _only_image(path: Path) -> Sha256:

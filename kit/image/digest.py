@@ -14,7 +14,7 @@ from kit.image.spec import EraSpec
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class ImageIdentity:
     """What an image is: an engine's id is the config digest or the manifest digest."""
 
     config: Sha256
@@ -35,7 +35,7 @@ class Identity:
             "layers": [{"title": title, "diff_id": digest} for title, digest in self.layers],
         }
 
-    def differences(self, actual: Identity) -> tuple[str, ...]:
+    def differences(self, actual: ImageIdentity) -> tuple[str, ...]:
         """Return a sentence for each part in which `actual` is not this; empty if they are the same."""
         sentences = []
         for at, ((title, expected_layer), (_, actual_layer)) in enumerate(
@@ -57,7 +57,7 @@ def digest_path(spec: EraSpec) -> Path:
     return spec.source.with_name("digest")
 
 
-def read_identity(spec: EraSpec, lock: Lock) -> Identity:
+def read_identity(spec: EraSpec, lock: Lock) -> ImageIdentity:
     """
     Read what the era's image must be.
 
@@ -91,10 +91,10 @@ def read_identity(spec: EraSpec, lock: Lock) -> Identity:
             f" (sha256 {single['lock'][:12]}…, now {lock.sha256[:12]}…)",
             command,
         )
-    return Identity(single["config"], single["manifest"], tuple(layers))
+    return ImageIdentity(single["config"], single["manifest"], tuple(layers))
 
 
-def write_identity(spec: EraSpec, lock: Lock, identity: Identity) -> Path:
+def write_identity(spec: EraSpec, lock: Lock, identity: ImageIdentity) -> Path:
     """Write what the era's image must be from now on, and return the file."""
     lines = [
         f"# The image of era {spec.era}: what lock.json must build into, on any machine.",

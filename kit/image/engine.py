@@ -15,7 +15,7 @@ from kit.image import archive
 from kit.image.archive import NOTHING
 from kit.image.build import Layout
 from kit.sandbox import engine
-from kit.sandbox.engine import About, Engine, EngineName
+from kit.sandbox.engine import Engine, EngineInfo, EngineName
 
 LOADED_WITHIN_S = 1800.0
 """For one sign of life while an engine unpacks: it says nothing while it writes a layer of gigabytes."""
@@ -24,7 +24,7 @@ PODMAN_PATIENCE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedImage:
     """An image that an engine has."""
 
     engine: str
@@ -37,7 +37,7 @@ class Loaded:
     """Layers whose bytes the engine had."""
 
 
-def ensure_loaded(layout: Layout, url: str, progress: Progress = no_progress) -> Loaded:
+def ensure_loaded(layout: Layout, url: str, progress: Progress = no_progress) -> LoadedImage:
     """
     Load the image into the engine at a socket, unless it is there, and see that it is the promised one.
 
@@ -50,21 +50,21 @@ def ensure_loaded(layout: Layout, url: str, progress: Progress = no_progress) ->
         name = f"{about.name} {about.version}"
         image_id = asking.image_id(layout.config_digest, layout.manifest_digest)
         if image_id is not None:
-            return Loaded(name, image_id, 0, len(layout.diff_ids))
-        without = _shared(layout, about, asking)
+            return LoadedImage(name, image_id, 0, len(layout.diff_ids))
+        without = _shared_layers(layout, about, asking)
         sent = archive.size(layout, without)
         loading = Engine(url, LOADED_WITHIN_S)
         try:
-            loading.load(_told(layout, without, sent, progress))
+            loading.load(_pieces_with_progress(layout, without, sent, progress))
         finally:
             loading.close()
         image_id = asking.image_id(layout.config_digest, layout.manifest_digest)
-        return Loaded(name, _required(image_id, layout), sent, len(without))
+        return LoadedImage(name, _require_image_id(image_id, layout), sent, len(without))
     finally:
         asking.close()
 
 
-def load_podman(layout: Layout, url: str, progress: Progress = no_progress) -> Loaded:
+def load_podman(layout: Layout, url: str, progress: Progress = no_progress) -> LoadedImage:
     """Load the image into Podman: at its socket, if it answers there, or else through its program."""
     if engine.answers(url):
         loaded = ensure_loaded(layout, url, progress)
@@ -74,13 +74,13 @@ def load_podman(layout: Layout, url: str, progress: Progress = no_progress) -> L
     name = " ".join(_podman("--version").split()).replace(" version", "")
     image_id = _podman_id(layout)
     if image_id is not None:
-        return Loaded(name, image_id, 0, len(layout.diff_ids))
+        return LoadedImage(name, image_id, 0, len(layout.diff_ids))
     sent = archive.size(layout)
-    _podman_load(_told(layout, NOTHING, sent, progress))
-    return Loaded(name, _required(_podman_id(layout), layout), sent, 0)
+    _podman_load(_pieces_with_progress(layout, NOTHING, sent, progress))
+    return LoadedImage(name, _require_image_id(_podman_id(layout), layout), sent, 0)
 
 
-def _shared(layout: Layout, about: About, asking: Engine) -> frozenset[Sha256]:
+def _shared_layers(layout: Layout, about: EngineInfo, asking: Engine) -> frozenset[Sha256]:
     """
     Return the layers that need not be sent: the longest run, from the lowest, that an image there has too.
 
@@ -88,17 +88,19 @@ def _shared(layout: Layout, about: About, asking: Engine) -> frozenset[Sha256]:
     """
     if about.name is not EngineName.DOCKER or about.containerd_store:
         return NOTHING
-    most = max((_shared_with(layout, chain) for chain in asking.chains()), default=0)
+    most = max((_count_shared(layout, chain) for chain in asking.chains()), default=0)
     return frozenset(layout.diff_ids[:most])
 
 
-def _shared_with(layout: Layout, chain: tuple[Sha256, ...]) -> int:
+def _count_shared(layout: Layout, chain: tuple[Sha256, ...]) -> int:
     """Return how many of the lowest layers are the same."""
     pairs = zip(layout.diff_ids, chain, strict=False)
     return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
-def _told(layout: Layout, without: frozenset[Sha256], total: int, progress: Progress) -> Iterator[bytes]:
+def _pieces_with_progress(
+    layout: Layout, without: frozenset[Sha256], total: int, progress: Progress
+) -> Iterator[bytes]:
     done = 0
     for piece in archive.pieces(layout, without):
         yield piece
@@ -106,7 +108,7 @@ def _told(layout: Layout, without: frozenset[Sha256], total: int, progress: Prog
         progress(f"load {layout.era}", done, total)
 
 
-def _required(image_id: str | None, layout: Layout) -> str:
+def _require_image_id(image_id: str | None, layout: Layout) -> str:
     if image_id is None:
         raise DigestMismatch(
             f"the engine took the archive of {layout.era}, but has no image sha256:{layout.config_digest}"

@@ -95,12 +95,12 @@ def _merged(entries: Iterable[ArchiveEntry]) -> dict[str, ArchiveEntry]:
     merged: dict[str, ArchiveEntry] = {}
     for entry in entries:
         before = merged.setdefault(entry.path, entry)
-        if before is not entry and not _same(before, entry):
+        if before is not entry and not _is_same(before, entry):
             raise refusal(entry.origin, entry.path, f"{before.origin} has something else there")
     return merged
 
 
-def _same(a: ArchiveEntry, b: ArchiveEntry) -> bool:
+def _is_same(a: ArchiveEntry, b: ArchiveEntry) -> bool:
     if (a.kind, a.mode, a.size, a.target) != (b.kind, b.mode, b.size, b.target):
         return False
     if a.source is None or b.source is None or a.source == b.source:
@@ -128,7 +128,7 @@ def _refuse_contradictions(plans: list[LayerPlan]) -> None:
             if (
                 before is not entry
                 and not (entry.kind is EntryKind.FOLDER is before.kind)
-                and not _same(before, entry)
+                and not _is_same(before, entry)
             ):
                 raise refusal(entry.origin, entry.path, f"{before.origin} has something else there")
     for entry in whole.values():

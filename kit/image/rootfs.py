@@ -81,7 +81,7 @@ def _unpacked(layout: Layout, diff_id: Sha256, store: Store, progress: Progress)
     return home / TREE
 
 
-class _Hashing:
+class _HashingReader:
     """A file that is hashed while tarfile reads it."""
 
     def __init__(self, path: Path, progress: Progress) -> None:
@@ -107,7 +107,7 @@ class _Hashing:
 
 def unpack_layer(blob: Path, diff_id: Sha256, root: Path, progress: Progress) -> dict[str, int]:
     """Unpack a layer that this room wrote; return its folders with their modes."""
-    source = _Hashing(blob, progress)
+    source = _HashingReader(blob, progress)
     folders: dict[str, int] = {}
     try:
         stream: Any = source

@@ -21,7 +21,7 @@ from zipfile import BadZipFile, ZipFile, ZipInfo
 from installer.records import InvalidRecordEntry, parse_record_file
 
 from kit.core.errors import IntegrityError
-from kit.image.entry import MAX_FILE, ArchiveEntry, EntryKind, Literal, literal, plain_path, refusal
+from kit.image.entry import MAX_FILE, ArchiveEntry, EntryKind, InlineBytes, literal, plain_path, refusal
 from kit.image.index import canonical
 from kit.image.inflate import ZipMember, packed_members
 from kit.image.lock import Wheel
@@ -144,7 +144,7 @@ def _install(
         entry = _place(wheel, archive, info, packed[name], data_folder, where)
         _add(entries, entry)
         hash_and_size = (
-            _hashed(entry) if isinstance(entry.source, Literal) else (rows[name][1], str(info.file_size))
+            _hashed(entry) if isinstance(entry.source, InlineBytes) else (rows[name][1], str(info.file_size))
         )
         record.append((_recorded(entry.path, where), *hash_and_size))
     for entry in _scripts(wheel, archive, f"{info_folder}/entry_points.txt", members, where):
@@ -232,7 +232,7 @@ def _recorded(path: str, where: WheelPaths) -> str:
 
 
 def _hashed(entry: ArchiveEntry) -> tuple[str, str]:
-    data = entry.source.data if isinstance(entry.source, Literal) else b""
+    data = entry.source.data if isinstance(entry.source, InlineBytes) else b""
     digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
     return f"sha256={digest}", str(len(data))
 

@@ -12,7 +12,7 @@ from kit.result import dsse
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 
 
-def typed(envelope: dsse.Envelope, predicate_type: str) -> Any:
+def parse_typed(envelope: dsse.Envelope, predicate_type: str) -> Any:
     """Parse the payload of a verified envelope. Raises `SignatureError` for another type than is expected."""
     if envelope.payload_type != dsse.PAYLOAD_TYPE:
         raise SignatureError(f"the payload type is {envelope.payload_type[:80]!r}, not {dsse.PAYLOAD_TYPE}")

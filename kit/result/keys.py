@@ -129,8 +129,8 @@ def load(folder: Path) -> Signer:
     """Return the own key. Raises `PrerequisiteError` if absent, `SignatureError` as `load_or_create`."""
     path = folder / OWN
     data = _read(path, "make a key with: speedrun keys generate")
-    _private(folder, 0o700)
-    _private(path, 0o600)
+    _require_private(folder, 0o700)
+    _require_private(path, 0o600)
     try:
         key = serialization.load_pem_private_key(data, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as e:
@@ -201,7 +201,7 @@ def _folder(folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
-def _private(path: Path, mode: int) -> None:
+def _require_private(path: Path, mode: int) -> None:
     status = path.stat()
     if status.st_uid != os.geteuid():
         raise SignatureError(

@@ -82,7 +82,7 @@ def open_bundle(path: Path, trusted: Trusted, bundle_only: bool = False) -> Veri
     with _step(3):
         key.verify(envelope.signature, dsse.pae(envelope.payload_type, envelope.payload))
     with _step(4):
-        claimed = intoto.typed(envelope, PREDICATE_TYPE)
+        claimed = intoto.parse_typed(envelope, PREDICATE_TYPE)
     with _step(5):
         validate(SCHEMA, claimed, "payload")
         statement = parse(claimed)

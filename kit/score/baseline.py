@@ -37,7 +37,9 @@ class Baseline:
     target_runs: tuple[float, ...] = ()
 
 
-def baseline(task: Task, machine: str, rows: Sequence[Row], baseline_kind: BaselineKind | None) -> Baseline:
+def choose_baseline(
+    task: Task, machine: str, rows: Sequence[Row], baseline_kind: BaselineKind | None
+) -> Baseline:
     """
     Return the baseline of a task's runs on one machine; with `baseline_kind` None the best that they allow.
 
@@ -45,7 +47,7 @@ def baseline(task: Task, machine: str, rows: Sequence[Row], baseline_kind: Basel
     asked for. Raises `PrerequisiteError` if what was asked for cannot be had.
     """
     for kind in BaselineKind if baseline_kind is None else (baseline_kind,):
-        ends = _one(task, machine, rows, kind)
+        ends = _baseline_of(task, machine, rows, kind)
         if ends is not None and ends.target_ms < ends.start_ms:
             return ends
     raise PrerequisiteError(
@@ -54,7 +56,7 @@ def baseline(task: Task, machine: str, rows: Sequence[Row], baseline_kind: Basel
     )
 
 
-def _one(task: Task, machine: str, rows: Sequence[Row], kind: BaselineKind) -> Baseline | None:
+def _baseline_of(task: Task, machine: str, rows: Sequence[Row], kind: BaselineKind) -> Baseline | None:
     start, target = (_times(rows, task.number, machine, role) for role in (Role.START, Role.TARGET))
     here = sum(start) / len(start) if start else 0.0
     match kind:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from kit.benchmark.records import TARGET_VAL_LOSS
 from kit.benchmark.tasks import Task
 from kit.core.errors import UsageError
-from kit.score.baseline import Baseline, BaselineKind, baseline
+from kit.score.baseline import Baseline, BaselineKind, choose_baseline
 from kit.score.metrics import Interval, MeanTest, Ratio, aggregate, fieller, fsr, mean_below
 from kit.score.rows import Role, Row
 
@@ -138,14 +138,14 @@ def _task(
 def _run(task: Task, row: Row, rows: Sequence[Row], baseline_kind: BaselineKind | None) -> RunScore:
     if row.fsr is not None and (row.val_loss is None or row.val_loss <= TARGET_VAL_LOSS):
         return RunScore(row.run, True, row.fsr, max(row.fsr, 0.0), None)
-    if not reached(row, TARGET_VAL_LOSS) or row.time_ms is None:
+    if not has_reached(row, TARGET_VAL_LOSS) or row.time_ms is None:
         return RunScore(row.run, False, 0.0, 0.0, None)
-    ends = baseline(task, row.machine, rows, baseline_kind)
+    ends = choose_baseline(task, row.machine, rows, baseline_kind)
     value = fsr(ends.start_ms, ends.target_ms, row.time_ms)
     return RunScore(row.run, True, value, max(value, 0.0), ends)
 
 
-def reached(row: Row, bound: float) -> bool:
+def has_reached(row: Row, bound: float) -> bool:
     """Tell whether the run has a time, and a loss of at most `bound`."""
     return row.time_ms is not None and row.val_loss is not None and row.val_loss <= bound
 

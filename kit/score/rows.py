@@ -13,8 +13,8 @@ from pathlib import Path
 
 from kit.benchmark.records import Record, load, own_digest
 from kit.core.errors import PrerequisiteError, SchemaError, UsageError
-from kit.result.appraisal.timing import time_of
-from kit.result.appraisal.trust import standing
+from kit.result.appraisal.timing import counted_time
+from kit.result.appraisal.trust import assess_tier
 from kit.result.appraisal.verdict import has_loss
 from kit.result.keys import Trusted
 from kit.result.predicate import Predicate
@@ -154,7 +154,7 @@ def read_bundles(
             smoke += 1
             continue
         bundle_rows = rows_of(bundle, record_of)
-        notes.extend(f"{path}: {text}" for text in _said(bundle, bundle_rows))
+        notes.extend(f"{path}: {text}" for text in _notes_of(bundle, bundle_rows))
         rows.extend(bundle_rows)
     if smoke and smoke == len(paths):
         raise UsageError(f"all {smoke} are smoke runs: those have no score", FULL_ALONE)
@@ -163,16 +163,16 @@ def read_bundles(
     return _unique(rows), tuple(notes)
 
 
-def _said(bundle: VerifiedBundle, rows: Sequence[Row]) -> Iterator[str]:
+def _notes_of(bundle: VerifiedBundle, rows: Sequence[Row]) -> Iterator[str]:
     """Yield what a reader should know of one run: its tier is computed here, no bundle says it."""
     if not any(row.role is Role.CANDIDATE for row in rows):
         if not bundle.trusted:
             yield "signed by a key that you do not trust"
         return
-    where = standing(bundle.predicate, bundle.trusted)
+    where = assess_tier(bundle.predicate, bundle.trusted)
     yield f"tier {where.tier}" + (f": {where.missing}" if where.missing else "")
-    time = time_of(bundle.predicate)
-    if time is not None and time.excess is None:
+    time = counted_time(bundle.predicate)
+    if time is not None and time.untimed_overhead is None:
         yield "its work outside its own clock was not compared with the start script's: eval --audit baseline"
 
 
@@ -181,8 +181,8 @@ def rows_of(bundle: VerifiedBundle, record_of: Callable[[int], Record], config: 
     Return a verified run's rows: one, or for a record's own script one of each task that it is an arm of.
 
     A run that did not end with a loss, or was refused, has neither loss nor time, whosever script it is; one
-    that missed the target has both. A time includes the excess that an audit measured, and one that is not
-    above 0 is none. Raises `UsageError` for a smoke run.
+    that missed the target has both. A time includes the untimed overhead that an audit
+    measured, and one that is not above 0 is none. Raises `UsageError` for a smoke run.
     """
     p = bundle.predicate
     if p.run.profile is not Profile.FULL:
@@ -193,7 +193,7 @@ def rows_of(bundle: VerifiedBundle, record_of: Callable[[int], Record], config: 
     if own and record.number > 1:
         roles.append((record.number - 1, Role.TARGET))
     ended = has_loss(p)
-    time = time_of(p)
+    time = counted_time(p)
     counts = ended and time is not None and time.total > 0
     return [
         Row(

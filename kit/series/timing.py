@@ -5,27 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from kit.result.appraisal.timing import Time, outside_ms, time_of
+from kit.result.appraisal.timing import CountedTime, counted_time, outside_ms
 from kit.result.appraisal.verdict import has_loss
 from kit.result.predicate import Predicate
 from kit.series.record import Arm, SeriesPlan
 
 
-def times_of(plan: SeriesPlan, runs: Mapping[str, Predicate]) -> dict[str, Time]:
+def times_of(plan: SeriesPlan, runs: Mapping[str, Predicate]) -> dict[str, CountedTime]:
     """
     Return the time of every run that ended with a loss, by its id; `runs` are those that were made.
 
-    A candidate's excess is what it needs outside its own clock beyond the mean of the start record's own runs
-    in this series; where there are none, its audit's; None without either.
+    A candidate's untimed overhead is what it needs outside its own clock beyond the mean of the start
+    record's own runs in this series; where there are none, its audit's; None without either.
     """
     found = [(slot, p) for slot in plan.slots if (p := runs.get(slot.run_id)) is not None and has_loss(p)]
     starts = [ms for slot, p in found if slot.arm is Arm.START and (ms := outside_ms(p)) is not None]
-    times: dict[str, Time] = {}
+    times: dict[str, CountedTime] = {}
     for slot, p in found:
-        time, mine = time_of(p), outside_ms(p)
+        time, mine = counted_time(p), outside_ms(p)
         if time is None:
             continue
         if slot.arm is Arm.CANDIDATE and mine is not None and starts:
-            time = replace(time, excess=max(0.0, mine - sum(starts) / len(starts)))
+            time = replace(time, untimed_overhead=max(0.0, mine - sum(starts) / len(starts)))
         times[slot.run_id] = time
     return times

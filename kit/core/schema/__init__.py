@@ -121,7 +121,7 @@ def _finite(text: str) -> float:
 
 
 def _short(e: Exception) -> str:
-    """Spell what a parser says, which may quote the document."""
+    """Return what a parser says, which may quote the document, as printable UTF-8."""
     return str(e).encode("utf-8", "replace").decode()[:200]
 
 

@@ -19,7 +19,7 @@ from kit.evaluate.plan import CACHES, full_limits, search_path
 from kit.evaluate.prepare import bring_image, gpu_variables
 from kit.gpu.nvml import Nvml
 from kit.gpu.preflight import NO_GPUS, GpuRequirements, Preflight, Sources, preflight
-from kit.gpu.release import await_release, proved
+from kit.gpu.release import add_release, await_release
 from kit.image.build import Layout
 from kit.image.lock import read_lock
 from kit.image.spec import read_spec
@@ -54,7 +54,7 @@ class SelfTestContext:
 
 
 @dataclass(frozen=True, slots=True)
-class Tested:
+class SelfTestResult:
     """One self-test."""
 
     image: ImageRef
@@ -95,7 +95,7 @@ def selftest(
     bench: SelfTestContext,
     gpus: int | None = None,
     cancelled: Callable[[], bool] = lambda: False,
-) -> Tested:
+) -> SelfTestResult:
     """
     Start the era's image under the limits of a full run and return what its self-test showed.
 
@@ -113,10 +113,10 @@ def selftest(
         asked = _run_spec(layout, image, ready, scratch / "submission")
         found, result, enforcement = _run(asked, runtime, scratch, cancelled)
         if ready.gpus:
-            result = proved(result, await_release(ready.gpus, bench.gpus.nvml))
+            result = add_release(result, await_release(ready.gpus, bench.gpus.nvml))
         report = read_report(scratch / LOG, scratch / STAMPS)
         words = last_words(scratch / LOG, scratch / STAMPS)
-    return Tested(
+    return SelfTestResult(
         image=image,
         enforcement=enforcement,
         gpus=asked.gpus,

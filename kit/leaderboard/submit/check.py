@@ -138,15 +138,15 @@ def _series(
         return
     try:
         submitted = open_submitted_series(root / place, trusted)
-        right = place_of_series(submitted.papers, submitted.entry.agent)
-        reasons = list(other_scripts(submitted.papers.plan, facts_root() / "records"))
+        right = place_of_series(submitted.documents, submitted.entry.agent)
+        reasons = list(other_scripts(submitted.documents.plan, facts_root() / "records"))
     except KitError as e:
         findings.append(BoardFinding(place, BoardRule.INVALID, e.message))
         return
     if place != right:
         findings.append(BoardFinding(place, BoardRule.LAYOUT, f"by its content its place is {right}"))
     findings += [BoardFinding(place, BoardRule.INVALID, why) for why in reasons]
-    if not submitted.papers.trusted:
+    if not submitted.documents.trusted:
         findings.append(
             BoardFinding(place, BoardRule.UNTRUSTED, "the key of its plan or record is not trusted")
         )
@@ -175,16 +175,16 @@ def _kind(name: str) -> str:
 
 
 def _alone(place: str, submitted: Submitted) -> Iterator[BoardFinding]:
-    p = submitted.found.predicate
+    p = submitted.bundle.predicate
     try:
-        right = place_of(submitted.found, submitted.entry.agent)
+        right = place_of(submitted.bundle, submitted.entry.agent)
     except KitError as e:
         yield BoardFinding(place, BoardRule.LAYOUT, e.message)
         return
     if place != right:
         yield BoardFinding(place, BoardRule.LAYOUT, f"by its content its place is {right}")
-    if not submitted.found.trusted:
-        yield BoardFinding(place, BoardRule.UNTRUSTED, f"the key {submitted.found.key_id} is not trusted")
+    if not submitted.bundle.trusted:
+        yield BoardFinding(place, BoardRule.UNTRUSTED, f"the key {submitted.bundle.key_id} is not trusted")
     if why := _no_task(submitted):
         yield BoardFinding(place, BoardRule.UNRANKED, why)
     # A run that missed its target is a run: it is listed, and its score is 0.
@@ -194,11 +194,11 @@ def _alone(place: str, submitted: Submitted) -> Iterator[BoardFinding]:
 
 def _no_task(submitted: Submitted) -> str:
     """Say why a board has no row for a run; a record's own script is an arm of a task, too."""
-    number, records = submitted.found.predicate.task.record, facts_root() / "records"
+    number, records = submitted.bundle.predicate.task.record, facts_root() / "records"
     if number not in known(records):
         return f"this kit has no record {number}"
     record = _record(records, number)
-    if record.no_task is None or submitted.found.statement.subjects.submission == own_digest(record):
+    if record.no_task is None or submitted.bundle.statement.subjects.submission == own_digest(record):
         return ""
     return f"record {number} starts no task: {record.no_task}"
 
@@ -210,7 +210,7 @@ def _together(root: Path, opened: Sequence[Submitted]) -> Iterator[BoardFinding]
     logs: dict[str, str] = {}
     for submitted in sorted(opened, key=lambda s: s.where):
         place = _where(root, submitted)
-        statement = submitted.found.statement
+        statement = submitted.bundle.statement
         run, nonce = statement.predicate.run.id, statement.predicate.run.nonce
         log = statement.subjects.log
         if run in runs:

@@ -89,7 +89,7 @@ class Submitted:
 
     where: Path
     entry: BoardEntry
-    found: VerifiedBundle
+    bundle: VerifiedBundle
     bundle_sha256: Sha256
 
 

@@ -44,7 +44,7 @@ class SubmittedSeries:
 
     where: Path
     entry: BoardEntry
-    papers: SignedDocuments
+    documents: SignedDocuments
 
 
 def is_series(name: str) -> bool:
@@ -62,9 +62,9 @@ def open_submitted_series(where: Path, trusted: Trusted) -> SubmittedSeries:
     return SubmittedSeries(where, entry, read_papers(where, trusted, unfinished=True))
 
 
-def place_of_series(papers: SignedDocuments, agent: str) -> str:
+def place_of_series(documents: SignedDocuments, agent: str) -> str:
     """Return the folder of a series in a repository. Raises `UsageError` for what is no agent's name."""
-    return place_for(papers.plan.record, agent, papers.plan.id)
+    return place_for(documents.plan.record, agent, documents.plan.id)
 
 
 def whole_series(where: Path, trusted: Trusted) -> tuple[SignedDocuments, tuple[VerifiedBundle, ...]]:
@@ -73,25 +73,25 @@ def whole_series(where: Path, trusted: Trusted) -> tuple[SignedDocuments, tuple[
 
     Of one that goes on, the plan alone. Raises as `read_papers` and `open_bundle`, and `DigestMismatch`.
     """
-    papers = read_papers(where, trusted, unfinished=True)
+    documents = read_papers(where, trusted, unfinished=True)
     runs = []
-    for run_id in papers.bundles:
+    for run_id in documents.bundles:
         bundle = open_bundle(where.parent / run_id, trusted)
-        for why in differences(papers, bundle, sha256_file(bundle.path)):
+        for why in differences(documents, bundle, sha256_file(bundle.path)):
             raise DigestMismatch(f"{bundle.path} {why}")
         runs.append(bundle)
-    return papers, tuple(runs)
+    return documents, tuple(runs)
 
 
 def lay_out_series(
-    where: Path, papers: SignedDocuments, runs: Sequence[VerifiedBundle], entry: BoardEntry, root: Path
+    where: Path, documents: SignedDocuments, runs: Sequence[VerifiedBundle], entry: BoardEntry, root: Path
 ) -> tuple[str, ...]:
     """
     Write a verified series and its runs as folders below `root`, all or none; return their files, sorted.
 
     A series whose plan alone was submitted before is completed. Raises as `lay_out`.
     """
-    place = place_of_series(papers, entry.agent)
+    place = place_of_series(documents, entry.agent)
     key = signer_beside(where)
     with disk_errors(root), tempfile.TemporaryDirectory(dir=make_folder(root), prefix=".series-") as name:
         staged = Path(name)
