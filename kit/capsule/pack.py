@@ -12,7 +12,7 @@ from kit.capsule.guide import OPEN_FILES, guide
 from kit.capsule.write import PayloadPart, part_of_bytes, part_of_file, write_capsule
 from kit.core.digest import Sha256, sha256_bytes
 from kit.core.errors import DigestMismatch, PrerequisiteError, UsageError
-from kit.core.store import disk_errors, place
+from kit.core.files import disk_errors, place
 from kit.data.synth import ensure_smoke, load_smoke
 from kit.evaluate.plan import DATA
 from kit.evaluate.request import Places

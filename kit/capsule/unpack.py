@@ -22,7 +22,8 @@ from typing import BinaryIO
 from kit.capsule import bag
 from kit.core.digest import CHUNK, Sha256
 from kit.core.errors import DigestMismatch, IntegrityError, PrerequisiteError, RunError, UsageError
-from kit.core.store import Progress, disk_errors, no_progress, sync
+from kit.core.files import disk_errors, sync
+from kit.core.store import Progress, no_progress
 from kit.image.entry import ArchiveEntry, EntryKind
 from kit.image.tarball import BLOCK, header
 

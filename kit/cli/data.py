@@ -130,7 +130,7 @@ def lock(revision: str | None, out: Path | None, endpoint: str | None) -> None:
       speedrun data lock --revision 0123456789abcdef0123456789abcdef01234567 --out lock.json
     """
     from kit.core.facts import facts_root
-    from kit.core.store import write_atomic
+    from kit.core.files import write_atomic
     from kit.data.dataset import load_dataset, lock_path
     from kit.data.hub import Hub
 

@@ -58,7 +58,7 @@ def parse(file: Path, grammar: str | None, train: bool, source: Path | None, as_
 
 
 def _write(log: Log, folder: Path) -> None:
-    from kit.core.store import write_atomic
+    from kit.core.files import write_atomic
 
     for file in log.sources:
         write_atomic(folder / file.name, file.data)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from kit.core.digest import tree_digest
 from kit.core.errors import IntegrityError, PrerequisiteError
-from kit.core.store import Artifact, Fetcher, FolderFetcher, Progress, Store, no_progress, write_atomic
+from kit.core.files import write_atomic
+from kit.core.store import Artifact, Fetcher, FolderFetcher, Progress, Store, no_progress
 from kit.data.dataset import DataSet, ShardDigests, StatedBy, load_lock, read_statement
 from kit.data.hub import Hub
 from kit.data.memo import Memo, identity

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from kit.core.digest import Sha256, is_sha256, sha256_file
 from kit.core.errors import SchemaError
+from kit.core.files import write_atomic
 from kit.core.schema import parse_json
-from kit.core.store import Store, write_atomic
+from kit.core.store import Store
 
 KEPT = 4096
 """Entries; the oldest go first."""

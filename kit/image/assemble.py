@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kit.core.errors import PrerequisiteError, UsageError
-from kit.core.store import Progress, Store, disk_errors, no_progress
+from kit.core.files import disk_errors
+from kit.core.store import Progress, Store, no_progress
 from kit.image.acquire import recheck
 from kit.image.digest import ImageIdentity
 from kit.image.layer import LayerFile, LayerPlan, plan_layers, write_layer

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from kit.core.digest import Sha256, sha256_file
 from kit.core.errors import DigestMismatch, KitError, PrerequisiteError, StaleLock
-from kit.core.store import Artifact, Fetcher, FolderFetcher, Progress, Store, no_progress, place
+from kit.core.files import place
+from kit.core.store import Artifact, Fetcher, FolderFetcher, Progress, Store, no_progress
 from kit.image.acquire import fetch, recheck
 from kit.image.assemble import ROOM, BuiltImage, assembled
 from kit.image.diff import ImageChange, compare_layers

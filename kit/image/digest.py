@@ -7,8 +7,8 @@ from pathlib import Path
 
 from kit.core.digest import Sha256, is_sha256
 from kit.core.errors import PrerequisiteError, SchemaError, StaleLock
+from kit.core.files import write_atomic
 from kit.core.schema import read_bounded
-from kit.core.store import write_atomic
 from kit.image.lock import Lock, lock_path
 from kit.image.spec import EraSpec
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from kit.core.digest import Sha256
 from kit.core.errors import IntegrityError
-from kit.core.store import Store, disk_errors
+from kit.core.files import disk_errors
+from kit.core.store import Store
 from kit.image.base import ORIGIN, base_entries, package_list
 from kit.image.deb import read_deb
 from kit.image.entry import ArchiveEntry, EntryKind, chunks, folder, refusal

@@ -9,8 +9,9 @@ from typing import Any
 
 from kit.core.digest import Sha256, sha256_bytes
 from kit.core.errors import PrerequisiteError, SchemaError, StaleLock
+from kit.core.files import write_atomic
 from kit.core.schema import parse_json, read_bounded, validate
-from kit.core.store import Artifact, write_atomic
+from kit.core.store import Artifact
 from kit.image.spec import EraSpec
 
 FORMAT = "speedrun-kit/lock.v1"

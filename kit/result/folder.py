@@ -18,7 +18,7 @@ from pathlib import Path
 
 from kit.core.digest import Sha256, sha256_file, tree_digest
 from kit.core.errors import DigestMismatch, PrerequisiteError
-from kit.core.store import write_atomic
+from kit.core.files import write_atomic
 from kit.result.keys import PublicKey, Signer, read_public
 from kit.result.predicate import InputFile
 from kit.result.statement import LOG, STAMPS, SUBMISSION, Subjects

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from kit.core.digest import Sha256, sha256_bytes
 from kit.core.errors import PrerequisiteError, SignatureError, UsageError
-from kit.core.store import disk_errors, write_atomic
+from kit.core.files import disk_errors, write_atomic
 from kit.result.dsse import PAYLOAD_TYPE, Envelope, dump, low_s, pae
 
 OWN = "own.key"

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from kit.core.store import disk_errors
+from kit.core.files import disk_errors
 from kit.values.run_result import OutputStream
 from kit.values.run_spec import Limits
 

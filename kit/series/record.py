@@ -24,8 +24,8 @@ from typing import Annotated
 from kit.core.codec import OPTIONAL, Prose, decode, encode
 from kit.core.digest import Sha256, canonical_json, sha256_bytes, sha256_file
 from kit.core.errors import DigestMismatch, IntegrityError
+from kit.core.files import write_atomic
 from kit.core.schema import validate
-from kit.core.store import write_atomic
 from kit.result import dsse, folder
 from kit.result.intoto import parse_typed, wrap
 from kit.result.keys import Signer, Trusted, seal

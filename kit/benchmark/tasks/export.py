@@ -12,7 +12,7 @@ from kit.benchmark.submission import load_submission
 from kit.benchmark.tasks.handout import handout
 from kit.benchmark.tasks.task import chosen_hints, load_task
 from kit.core.errors import UsageError
-from kit.core.store import disk_errors
+from kit.core.files import disk_errors
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,8 +23,8 @@ from pathlib import Path
 from kit.benchmark.submission import load_submission
 from kit.core.digest import Sha256, canonical_json, sha256_bytes
 from kit.core.errors import IntegrityError, PrerequisiteError, UsageError
+from kit.core.files import disk_errors
 from kit.core.schema import parse_json, validate
-from kit.core.store import disk_errors
 from kit.result import folder
 from kit.result.dsse import MAX_BUNDLE
 from kit.result.keys import MAX_PEM, Trusted

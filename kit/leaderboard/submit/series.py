@@ -18,7 +18,7 @@ from pathlib import Path
 
 from kit.core.digest import sha256_file
 from kit.core.errors import DigestMismatch, UsageError
-from kit.core.store import disk_errors, make_folder
+from kit.core.files import disk_errors, make_folder
 from kit.leaderboard.submit.entry import (
     ENTRY,
     BoardEntry,
