@@ -25,8 +25,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from kit.benchmark.tasks import load_tasks
 from kit.core.facts import facts_root
 from kit.core.schema import validate
-from kit.leaderboard.page.page import write_site
 from kit.leaderboard.page.rank import rank
+from kit.leaderboard.page.site import write_site
 from kit.leaderboard.submit.check import check
 from kit.result import dsse
 from kit.result.statement import SCHEMA

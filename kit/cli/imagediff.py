@@ -54,11 +54,12 @@ def diff(context: click.Context, a: str, b: str, store: Path, as_json: bool) -> 
     from kit.cli.terminal import emit_json, printable, table
     from kit.core.facts import facts_root
     from kit.core.store import Store
-    from kit.image import diff as room
+    from kit.image.compared import read_image
+    from kit.image.diff import compare_images
 
     images = facts_root() / "images"
-    one, other = (room.read_image(name, images, Store(store)) for name in (a, b))
-    found = room.compare_images(one, other)
+    one, other = (read_image(name, images, Store(store)) for name in (a, b))
+    found = compare_images(one, other)
     if as_json:
         emit_json({"a": a, "b": b, **found.document()})
     elif found.same:

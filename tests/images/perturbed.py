@@ -24,7 +24,8 @@ from types import SimpleNamespace
 
 from kit.core.store import Store
 from kit.image import assemble, base
-from kit.image.diff import compare_layers, read_image
+from kit.image.compared import read_image
+from kit.image.diff import compare_layers
 from kit.image.lock import read_lock
 from kit.image.spec import read_spec
 

@@ -14,7 +14,8 @@ from kit.core.errors import DigestMismatch, IntegrityError, PrerequisiteError, S
 from kit.core.schema import MAX_DOCUMENT
 from kit.core.store import FolderFetcher, Store
 from kit.image import build
-from kit.image.diff import ImageChange, compare_images, compare_layers, read_image
+from kit.image.compared import read_image
+from kit.image.diff import ImageChange, compare_images, compare_layers
 from kit.image.disk import disk_usage
 from kit.image.lock import read_lock, write_lock
 from kit.image.oci import blob_path

@@ -15,9 +15,9 @@ from kit.benchmark.tasks import load_task, load_tasks
 from kit.cli import run as speedrun
 from kit.core.digest import sha256_file
 from kit.core.facts import facts_root
-from kit.leaderboard.page.page import render, write_site
 from kit.leaderboard.page.plots import PlotDot, PlotLine, dots_plot, lines_plot
 from kit.leaderboard.page.rank import rank
+from kit.leaderboard.page.site import render, write_site
 from kit.leaderboard.submit.check import check
 from kit.leaderboard.submit.entry import BoardEntry, Retraction, lay_out
 from kit.leaderboard.submit.series import lay_out_series, whole_series
