@@ -54,10 +54,10 @@ def read_image(name: str, images: Path, store: Store) -> ComparedImage:
     `SchemaError` or `DigestMismatch` for a broken layout. A layer's bytes are not hashed.
     """
     if name in eras(images):
-        return _of_era(name, images, store)
+        return _read_era(name, images, store)
     folder = Path(name)
     if (folder / "oci-layout").is_file():
-        return _of_layout(name, folder)
+        return _read_layout(name, folder)
     raise UsageError(
         f"{name!r} is neither an era nor the folder of an OCI layout",
         f"the known eras are: {', '.join(eras(images)) or 'none'}",
@@ -77,7 +77,7 @@ def tar_members(path: Path, file: IO[bytes]) -> dict[str, tarfile.TarInfo]:
     return {member.name: member for member in members}
 
 
-def _of_era(era: str, images: Path, store: Store) -> ComparedImage:
+def _read_era(era: str, images: Path, store: Store) -> ComparedImage:
     spec = read_spec(images, era)
     lock = read_lock(spec)
     identity = read_identity(spec, lock)
@@ -90,9 +90,9 @@ def _of_era(era: str, images: Path, store: Store) -> ComparedImage:
     return ComparedImage(era, identity.config, identity.manifest, layers, tuple(sorted(packages)))
 
 
-def _of_layout(name: str, folder: Path) -> ComparedImage:
+def _read_layout(name: str, folder: Path) -> ComparedImage:
     try:
-        manifest = _only_image(folder / "index.json")
+        manifest = _only_manifest(folder / "index.json")
         config, descriptors = read_manifest(folder, manifest)
         document = parse_json(read_document(folder, config.digest), str(blob_path(folder, config.digest)))
     except FileNotFoundError as e:
@@ -102,11 +102,11 @@ def _of_layout(name: str, folder: Path) -> ComparedImage:
         ComparedLayer(title, d.digest, path if (path := blob_path(folder, d.digest)).is_file() else None)
         for title, d in zip(titles, descriptors, strict=True)
     )
-    packages = {p for layer in layers if layer.path is not None for p in _installed(layer.path)}
+    packages = {p for layer in layers if layer.path is not None for p in _installed_packages(layer.path)}
     return ComparedImage(name, config.digest, manifest, layers, tuple(sorted(packages)))
 
 
-def _only_image(path: Path) -> Sha256:
+def _only_manifest(path: Path) -> Sha256:
     """Return the digest of the one manifest that a layout's index names, in the form of a digest."""
     index = parse_json(read_bounded(path), str(path))
     try:
@@ -130,7 +130,7 @@ def _titles(config: Any, layers: int) -> list[str]:
     return [f"layer {at}" for at in range(layers)]
 
 
-def _installed(layer: Path) -> Iterator[tuple[str, str, str]]:
+def _installed_packages(layer: Path) -> Iterator[tuple[str, str, str]]:
     """Yield the packages that a layer says it holds."""
     with layer.open("rb") as f:
         entries = tar_members(layer, f)

@@ -169,8 +169,8 @@ def _notes_of(bundle: VerifiedBundle, rows: Sequence[Row]) -> Iterator[str]:
         if not bundle.trusted:
             yield "signed by a key that you do not trust"
         return
-    where = assess_tier(bundle.predicate, bundle.trusted)
-    yield f"tier {where.tier}" + (f": {where.missing}" if where.missing else "")
+    assessment = assess_tier(bundle.predicate, bundle.trusted)
+    yield f"tier {assessment.tier}" + (f": {assessment.missing}" if assessment.missing else "")
     time = counted_time(bundle.predicate)
     if time is not None and time.untimed_overhead is None:
         yield "its work outside its own clock was not compared with the start script's: eval --audit baseline"

@@ -263,12 +263,12 @@ def _result(
     about = [(key, how) for first, key, how in verdicts if first == submitted.bundle_sha256]
     agreed = tuple(sorted({key for key, how in about if how is Agreement.REPRODUCED}))
     against = tuple(sorted({key for key, how in about if how is Agreement.NOT_REPRODUCED}))
-    where = assess_tier(submitted.bundle.predicate, submitted.bundle.trusted)
+    assessment = assess_tier(submitted.bundle.predicate, submitted.bundle.trusted)
     gone = submitted.entry.retracted is not None
     return BoardResult(
         submitted=submitted,
-        tier=where.tier,
-        missing=where.missing,
+        tier=assessment.tier,
+        missing=assessment.missing,
         reproduced_by=agreed,
         contradicted_by=against,
         score=None if gone or baseline else runs.get(submitted.bundle.predicate.run.id),

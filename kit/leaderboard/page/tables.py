@@ -65,7 +65,7 @@ def _row(group: BoardGroup) -> str:
         ("", _environment(group.median)),
     )
     tds = "".join(
-        f'<td data-label="{name}" data-key="{escape(str(key))}"{_whole(name)}><div>{html}</div></td>'
+        f'<td data-label="{name}" data-key="{escape(str(key))}"{_one_line_class(name)}><div>{html}</div></td>'
         for (name, _), (key, html) in zip(HEADS, cells, strict=True)
     )
     tier = TIERS.index(group.tier)
@@ -73,7 +73,7 @@ def _row(group: BoardGroup) -> str:
     return f'<tbody data-task="{group.task}" data-tier="{tier}"{classes}><tr>{tds}</tr>{runs}</tbody>'
 
 
-def _whole(column: str) -> str:
+def _one_line_class(column: str) -> str:
     """Keep short columns on one line."""
     return "" if column in ("Agent", "Environment") else ' class="w"'
 

@@ -71,21 +71,21 @@ def check(
     series: list[SubmittedSeries] = []
     for done, place in enumerate(places):
         if is_series(place.rsplit("/", 1)[-1]):
-            series += _series(root, place, trusted, findings)
+            series += _open_series(root, place, trusted, findings)
         else:
-            runs += _run(root, place, trusted, findings)
+            runs += _open_run(root, place, trusted, findings)
         progress(done + 1, len(places))
-    findings += _together(root, runs)
+    findings += _check_together(root, runs)
     findings += list(check_series(root, runs, series, {f.where for f in findings}))
     faulty = {f.where for f in findings}
     return CheckedBoard(
-        tuple(s for s in runs if _where(root, s) not in faulty),
-        tuple(s for s in series if _where(root, s) not in faulty),
+        tuple(s for s in runs if _relative_place(root, s) not in faulty),
+        tuple(s for s in series if _relative_place(root, s) not in faulty),
         tuple(sorted(findings, key=lambda f: (f.where, f.rule, f.message))),
     )
 
 
-def _where(root: Path, submitted: Submitted | SubmittedSeries) -> str:
+def _relative_place(root: Path, submitted: Submitted | SubmittedSeries) -> str:
     return submitted.where.relative_to(root).as_posix()
 
 
@@ -113,7 +113,7 @@ def _shown(name: str) -> str:
     return "".join(c if c.isascii() and c.isprintable() else "?" for c in name)
 
 
-def _run(root: Path, place: str, trusted: Trusted, findings: list[BoardFinding]) -> Iterator[Submitted]:
+def _open_run(root: Path, place: str, trusted: Trusted, findings: list[BoardFinding]) -> Iterator[Submitted]:
     """Give the run in a folder if it can be opened; add what is wrong with it alone."""
     faults = list(_files(root, place, {*FILES, SUBMISSION}, frozenset()))
     findings += faults
@@ -124,11 +124,11 @@ def _run(root: Path, place: str, trusted: Trusted, findings: list[BoardFinding])
     except KitError as e:
         findings.append(BoardFinding(place, BoardRule.INVALID, e.message))
         return
-    findings += _alone(place, submitted)
+    findings += _check_alone(place, submitted)
     yield submitted
 
 
-def _series(
+def _open_series(
     root: Path, place: str, trusted: Trusted, findings: list[BoardFinding]
 ) -> Iterator[SubmittedSeries]:
     """Give the series in a folder if it can be opened; add what is wrong with it alone."""
@@ -174,7 +174,7 @@ def _kind(name: str) -> str:
     return "folder" if name == SUBMISSION else "file"
 
 
-def _alone(place: str, submitted: Submitted) -> Iterator[BoardFinding]:
+def _check_alone(place: str, submitted: Submitted) -> Iterator[BoardFinding]:
     p = submitted.bundle.predicate
     try:
         right = place_of(submitted.bundle, submitted.entry.agent)
@@ -185,14 +185,14 @@ def _alone(place: str, submitted: Submitted) -> Iterator[BoardFinding]:
         yield BoardFinding(place, BoardRule.LAYOUT, f"by its content its place is {right}")
     if not submitted.bundle.trusted:
         yield BoardFinding(place, BoardRule.UNTRUSTED, f"the key {submitted.bundle.key_id} is not trusted")
-    if why := _no_task(submitted):
+    if why := _why_no_task(submitted):
         yield BoardFinding(place, BoardRule.UNRANKED, why)
     # A run that missed its target is a run: it is listed, and its score is 0.
     for reason in ranking_blockers(replace(p, score=replace(p.score, verdict=Verdict.REACHED))):
         yield BoardFinding(place, BoardRule.UNRANKED, reason)
 
 
-def _no_task(submitted: Submitted) -> str:
+def _why_no_task(submitted: Submitted) -> str:
     """Say why a board has no row for a run; a record's own script is an arm of a task, too."""
     number, records = submitted.bundle.predicate.task.record, facts_root() / "records"
     if number not in known(records):
@@ -203,13 +203,13 @@ def _no_task(submitted: Submitted) -> str:
     return f"record {number} starts no task: {record.no_task}"
 
 
-def _together(root: Path, opened: Sequence[Submitted]) -> Iterator[BoardFinding]:
+def _check_together(root: Path, opened: Sequence[Submitted]) -> Iterator[BoardFinding]:
     """Compare results with each other; the one that comes first by place is taken for the original."""
     runs: dict[str, str] = {}
     nonces: dict[str, str] = {}
     logs: dict[str, str] = {}
     for submitted in sorted(opened, key=lambda s: s.where):
-        place = _where(root, submitted)
+        place = _relative_place(root, submitted)
         statement = submitted.bundle.statement
         run, nonce = statement.predicate.run.id, statement.predicate.run.nonce
         log = statement.subjects.log

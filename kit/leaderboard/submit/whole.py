@@ -43,15 +43,15 @@ def check_series(
             why = f"it is a run of the series {named.id}, which is not here: submit the whole series"
             yield BoardFinding(_place(root, run), BoardRule.SERIES, why)
     for plan, submitted in by_plan.items():
-        yield from _whole(root, submitted, members[plan], faulty)
+        yield from _check_whole(root, submitted, members[plan], faulty)
 
 
-def _whole(
+def _check_whole(
     root: Path, series: SubmittedSeries, members: Sequence[Submitted], faulty: Set[str]
 ) -> Iterator[BoardFinding]:
     findings: list[BoardFinding] = []
     for run in members:
-        findings += [BoardFinding(_place(root, run), BoardRule.SERIES, why) for why in _strange(series, run)]
+        findings += [BoardFinding(_place(root, run), BoardRule.SERIES, why) for why in _misfits(series, run)]
     there = {run.bundle.predicate.run.id for run in members}
     place = _place(root, series)
     absent = [run_id for run_id in series.documents.bundles if run_id not in there]
@@ -68,7 +68,7 @@ def _whole(
         yield from (BoardFinding(where, BoardRule.SERIES, why) for where in every if where not in bad)
 
 
-def _strange(series: SubmittedSeries, run: Submitted) -> Iterator[str]:
+def _misfits(series: SubmittedSeries, run: Submitted) -> Iterator[str]:
     """Yield why a run that names the series does not fit into it."""
     if series.documents.ended is None:
         yield f"its series {series.documents.plan.id} has not ended"
