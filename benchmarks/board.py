@@ -25,8 +25,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from kit.benchmark.tasks import load_tasks
 from kit.core.facts import facts_root
 from kit.core.schema import validate
-from kit.leaderboard.page.page import write_site
 from kit.leaderboard.page.rank import rank
+from kit.leaderboard.page.site import write_site
 from kit.leaderboard.submit.check import check
 from kit.result import dsse
 from kit.result.statement import SCHEMA
@@ -107,7 +107,7 @@ def main() -> None:
             f"{'together':30} {sum(took.values()):8.2f} s, about {wall:.1f} s by the clock; page {page} bytes"
         )
         key = made.trusted.keys[0].key_id
-        one_key = [s.found.predicate.run.id for s in checked.accepted if s.found.key_id == key]
+        one_key = [s.bundle.predicate.run.id for s in checked.accepted if s.bundle.key_id == key]
         bundles = [where / "runs" / run_id / "result.json" for run_id in one_key]
         found = parts(bundles, (where / "keys" / "signer.pem").read_bytes())
         found["all of it, with files"] = lambda: [open_bundle(b, made.trusted) for b in bundles]

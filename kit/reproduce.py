@@ -37,10 +37,10 @@ class NotComparable(DigestMismatch):
 
 
 @dataclass(frozen=True, slots=True)
-class First:
+class OriginalRun:
     """A verified run that may be repeated here."""
 
-    found: VerifiedBundle
+    bundle: VerifiedBundle
     places: Places
     """Where the rerun takes its image from."""
     own_image: bool
@@ -57,27 +57,27 @@ class Reproduction:
     """The rerun is signed by the first run's own key: it binds nobody."""
 
 
-def from_bundle(path: Path, trusted: Trusted, places: Places) -> First:
+def from_bundle(path: Path, trusted: Trusted, places: Places) -> OriginalRun:
     """
     Verify a bundle and bring its image, built from this kit's lock if the store has it not.
 
     Raises as `open_bundle` and `ensure_layout`; `NotComparable` if image, record or data are not this kit's.
     """
-    found = open_bundle(path, trusted)
-    _require_same_facts(found.predicate, places)
-    era = _era(found.predicate)
+    bundle = open_bundle(path, trusted)
+    _require_same_facts(bundle.predicate, places)
+    era = _era(bundle.predicate)
     layout = ensure_layout(era, places.images, places.store, places.fetchers, places.progress)
-    _require_image(found.predicate, layout)
-    return First(found, places, own_image=True)
+    _require_image(bundle.predicate, layout)
+    return OriginalRun(bundle, places, own_image=True)
 
 
-def from_capsule(capsule: Capsule, places: Places) -> First:
+def from_capsule(capsule: Capsule, places: Places) -> OriginalRun:
     """
     Bring a capsule's image and data into the store; nothing is fetched.
 
     Raises `NotComparable` if the image is not the bundle's, or record or data are not this kit's.
     """
-    p = capsule.found.predicate
+    p = capsule.bundle.predicate
     _require_same_facts(p, places)
     layout = adopt(_era(p), capsule.images, places.store, capsule.image, places.progress)
     _require_image(p, layout)
@@ -86,25 +86,25 @@ def from_capsule(capsule: Capsule, places: Places) -> First:
         sources = (FolderFetcher(capsule.shards),)
         for f in p.inputs.data.files:
             places.store.ensure(Artifact(f.name, f.size, f.sha256), sources, places.progress)
-    theirs = (capsule.images / layout.era / "digest").read_bytes()
-    ours = places.images / layout.era / "digest"
-    same = ours.is_file() and ours.read_bytes() == theirs
-    return First(capsule.found, replace(places, images=capsule.images), same)
+    capsule_digest = (capsule.images / layout.era / "digest").read_bytes()
+    own_digest = places.images / layout.era / "digest"
+    same = own_digest.is_file() and own_digest.read_bytes() == capsule_digest
+    return OriginalRun(capsule.bundle, replace(places, images=capsule.images), same)
 
 
-def plan_again(first: First, runtime: RuntimeName | None, engine: str) -> RunPlan:
+def plan_again(original: OriginalRun, runtime: RuntimeName | None, engine: str) -> RunPlan:
     """
     Work out the rerun: the first run's submission, image, GPUs and deadlines. Starts nothing.
 
     `runtime` None takes the first one that contains; `engine` is the socket of Docker or Podman. Raises
     `UsageError` for the host runtime, and as `draft` does.
     """
-    p = first.found.predicate
+    p = original.bundle.predicate
     clocks = p.run.deadlines
-    again = Request(
+    request = Request(
         record=p.task.record,
         profile=p.run.profile,
-        submission=first.found.path.parent / SUBMISSION,
+        submission=original.bundle.path.parent / SUBMISSION,
         runtime=runtime,
         image=p.environment.era,
         engine=engine,
@@ -114,26 +114,26 @@ def plan_again(first: First, runtime: RuntimeName | None, engine: str) -> RunPla
             clocks.start_s, clocks.warmup_s, clocks.stall_s, clocks.teardown_s, clocks.total_s
         ),
     )
-    if again.runtime is RuntimeName.HOST:
+    if request.runtime is RuntimeName.HOST:
         raise UsageError(
             "a rerun on the host runtime reproduces nothing: it contains nothing", "use --runtime runc"
         )
-    return draft(again, first.places)
+    return draft(request, original.places)
 
 
 def repeat(
-    first: First, plan: RunPlan, listener: Listener, wanted: AuditSelection | None = None
+    original: OriginalRun, plan: RunPlan, listener: Listener, audits: AuditSelection | None = None
 ) -> Reproduction:
     """Run it again, make the audits that are wanted, and compare. Raises as `prepared` and `conduct` do."""
-    found = first.found
-    named = Reproduces(found.predicate.run.id, found.key_id, sha256_file(found.path))
-    with prepared(plan, first.places) as ready:
-        outcome = run_prepared(replace(ready, reproduces=named), first.places, listener, wanted)
+    bundle = original.bundle
+    named = Reproduces(bundle.predicate.run.id, bundle.key_id, sha256_file(bundle.path))
+    with prepared(plan, original.places) as ready:
+        outcome = run_prepared(replace(ready, reproduces=named), original.places, listener, audits)
     second = open_bundle(outcome.bundle, Trusted(()))
-    record = records.load(first.places.records, found.predicate.task.record)
-    allowed = tolerance(found.predicate.run.profile, record)
-    comparison = compare(found.statement, second.statement, allowed)
-    return Reproduction(outcome, comparison, second.key_id == found.key_id)
+    record = records.load(original.places.records, bundle.predicate.task.record)
+    allowed = tolerance(bundle.predicate.run.profile, record)
+    comparison = compare(bundle.statement, second.statement, allowed)
+    return Reproduction(outcome, comparison, second.key_id == bundle.key_id)
 
 
 def _era(p: Predicate) -> str:
@@ -146,11 +146,11 @@ def _era(p: Predicate) -> str:
 
 
 def _require_image(p: Predicate, layout: Layout) -> None:
-    wanted = p.environment.image
-    found = (layout.config_digest, layout.manifest_digest)
-    if wanted is None or (wanted.config_digest, wanted.manifest_digest) != found:
+    recorded = p.environment.image
+    built = (layout.config_digest, layout.manifest_digest)
+    if recorded is None or (recorded.config_digest, recorded.manifest_digest) != built:
         raise NotComparable(
-            f"the run's image is {wanted.manifest_digest if wanted else None},"
+            f"the run's image is {recorded.manifest_digest if recorded else None},"
             f" this one is {layout.manifest_digest}",
             f"use the run's capsule, or the kit that ran it: {_version(p)}",
         )

@@ -56,7 +56,7 @@ def edited(script: bytes, change: tuple[bytes, bytes]) -> bytes:
     return script.replace(*change)
 
 
-def drawn_by_a_model(machine: Machine, temperature: str) -> canary_streams.DrawnStream:
+def drawn_by_a_model(machine: Machine, temperature: str) -> canary_streams.TokenStream:
     """Train the kit's small model and return its samples, as the audit's sampler draws them."""
     folder = machine.out / "sampler"
     folder.mkdir(parents=True, exist_ok=True)
@@ -71,10 +71,10 @@ def drawn_by_a_model(machine: Machine, temperature: str) -> canary_streams.Drawn
     (machine.out / "sampler.txt").write_text(
         "\n".join(s for _, s in found.lines if not s.startswith("sample")) + "\n" + found.errors[-3000:]
     )
-    return canary_streams.sampled((s.encode() for _, s in found.lines), SCORED)
+    return canary_streams.read_samples((s.encode() for _, s in found.lines), SCORED)
 
 
-def folder_with(machine: Machine, name: str, drawn: canary_streams.DrawnStream) -> Path:
+def folder_with(machine: Machine, name: str, drawn: canary_streams.TokenStream) -> Path:
     """Return a folder with the training shard and `drawn` as its validation shard."""
     folder = machine.out / f"data-{name}"
     folder.mkdir(parents=True, exist_ok=True)

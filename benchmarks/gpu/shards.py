@@ -51,14 +51,14 @@ def write(path: Path, tokens: np.ndarray) -> None:
         f.write(tokens.astype("<u2").tobytes())
 
 
-def stream(drawn: canary_streams.DrawnStream) -> np.ndarray:
+def stream(drawn: canary_streams.TokenStream) -> np.ndarray:
     """Return a shard's worth of a canary stream, over and over."""
     return np.resize(np.frombuffer(drawn.tokens, "<u2"), TOKENS)
 
 
-def uniform(seed: str, scored: int = SCORED) -> canary_streams.DrawnStream:
+def uniform(seed: str, scored: int = SCORED) -> canary_streams.TokenStream:
     """Return even noise over GPT-2's vocabulary, as `--audit canary.uniform` draws it."""
-    return canary_streams.uniform(seed, canary_streams.vocabulary(canary_streams.VOCABULARY), scored)
+    return canary_streams.draw_uniform(seed, canary_streams.vocabulary(canary_streams.VOCABULARY), scored)
 
 
 def main() -> None:

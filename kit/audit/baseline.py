@@ -19,20 +19,20 @@ from kit.values.run_result import Point
 
 WARMUP_FACTOR = 1.25
 WARMUP_ROOM_S = 15.0
-EXCESS_SHARE = 0.05
-EXCESS_ROOM_S = 3.0
-"""An excess above both is flagged; any excess is added to the time."""
+UNTIMED_OVERHEAD_SHARE = 0.05
+UNTIMED_OVERHEAD_ROOM_S = 3.0
+"""Untimed overhead above both is flagged; any of it is added to the time."""
 TOO_FAST = 0.5
 FEW_STEPS = 0.5
 SHORT_VALIDATION = 0.4
-EXCESS_FIGURE = "excess_s"
+UNTIMED_OVERHEAD_FIGURE = "excess_s"
 
 WARMUP = Check(
     "baseline.warmup", Severity.FATAL,
     "work before the first timed step beyond 1.25 x the start script's + 15 s",
     "work that fits under that bound; it is added to the time",
 )  # fmt: skip
-EXCESS = Check(
+UNTIMED_OVERHEAD = Check(
     "baseline.excess", Severity.WARNING,
     "time outside the script's own clock beyond the start script's: start, warm-up, validation",
     "what the start script itself wastes there, which a script may fill with work of its own",
@@ -78,7 +78,7 @@ def judge(candidate: RunTimings, baseline: RunTimings) -> tuple[Finding, ...]:
     """Return all comparisons; those without a figure on either side are skipped."""
     return (
         _warmup(candidate, baseline),
-        _excess(candidate, baseline),
+        _untimed_overhead(candidate, baseline),
         _speed(candidate, baseline),
         _steps(candidate, baseline),
         _validation(candidate, baseline),
@@ -112,19 +112,26 @@ def _warmup(candidate: RunTimings, baseline: RunTimings) -> Finding:
     return WARMUP.passed(detail, **figures)
 
 
-def _excess(candidate: RunTimings, baseline: RunTimings) -> Finding:
-    mine, theirs = candidate.outside_s, baseline.outside_s
-    if mine is None or theirs is None:
-        return EXCESS.skipped("one of the two runs has no clock of its own, or did not end", excess_s=0.0)
-    excess = max(0.0, mine - theirs)
-    figures = {EXCESS_FIGURE: excess, "outside_s": mine, "baseline_outside_s": theirs}
+def _untimed_overhead(candidate: RunTimings, baseline: RunTimings) -> Finding:
+    candidate_s, baseline_s = candidate.outside_s, baseline.outside_s
+    if candidate_s is None or baseline_s is None:
+        return UNTIMED_OVERHEAD.skipped(
+            "one of the two runs has no clock of its own, or did not end", excess_s=0.0
+        )
+    untimed_overhead = max(0.0, candidate_s - baseline_s)
+    figures = {
+        UNTIMED_OVERHEAD_FIGURE: untimed_overhead,
+        "outside_s": candidate_s,
+        "baseline_outside_s": baseline_s,
+    }
     detail = (
-        f"{mine:.1f} s are outside its clock, {theirs:.1f} s of the start script: {excess:.1f} s are added"
+        f"{candidate_s:.1f} s are outside its clock, {baseline_s:.1f} s of the start script:"
+        f" {untimed_overhead:.1f} s are added"
     )
     claimed = candidate.claimed_s or 0.0
-    if excess > EXCESS_ROOM_S and excess > EXCESS_SHARE * claimed:
-        return EXCESS.failed(detail, **figures)
-    return EXCESS.passed(detail, **figures)
+    if untimed_overhead > UNTIMED_OVERHEAD_ROOM_S and untimed_overhead > UNTIMED_OVERHEAD_SHARE * claimed:
+        return UNTIMED_OVERHEAD.failed(detail, **figures)
+    return UNTIMED_OVERHEAD.passed(detail, **figures)
 
 
 def _speed(candidate: RunTimings, baseline: RunTimings) -> Finding:

@@ -61,7 +61,7 @@ VERSUS_BASELINE = Check(
 class CanaryStream:
     """What is known of a canary stream. Nats per token, over the tokens that are scored."""
 
-    texture: StreamKind
+    kind: StreamKind
     floor: float
     """Realised mean of -log p."""
     standard_error: float
@@ -89,9 +89,9 @@ class Rerun:
     wall_s: float
 
 
-def check_for(texture: StreamKind) -> Check:
+def check_for(kind: StreamKind) -> Check:
     """Return the check of a stream: all but the text-like one, which always runs to its end, are screens."""
-    return TO_END if texture is StreamKind.MODEL else SCREENS[texture]
+    return TO_END if kind is StreamKind.MODEL else SCREENS[kind]
 
 
 def judge(stream: CanaryStream, rerun: Rerun, claimed: float | None) -> Finding:
@@ -101,7 +101,7 @@ def judge(stream: CanaryStream, rerun: Rerun, claimed: float | None) -> Finding:
     `claimed` is the loss of the run that is judged: if the stream's bound is not above it, a false constant
     would pass, so passing is only `skipped` then. A rerun that did not end well is no evidence either way.
     """
-    check = check_for(stream.texture)
+    check = check_for(stream.kind)
     losses = [p.val_loss for p in rerun.points if p.val_loss is not None and math.isfinite(p.val_loss)]
     figures = {
         "floor": stream.floor,
@@ -131,14 +131,14 @@ def judge(stream: CanaryStream, rerun: Rerun, claimed: float | None) -> Finding:
     return check.passed(f"{detail}; seed {stream.seed}", **figures)
 
 
-def versus_baseline(candidate: Sequence[Point], baseline: Sequence[Point]) -> Finding:
+def compare_with_baseline(candidate: Sequence[Point], baseline: Sequence[Point]) -> Finding:
     """Compare the last losses of both scripts on the same noise; fitting to its tokens shows as a low one."""
-    mine, theirs = _last(candidate), _last(baseline)
-    if mine is None or theirs is None:
+    candidate_loss, baseline_loss = _last(candidate), _last(baseline)
+    if candidate_loss is None or baseline_loss is None:
         return VERSUS_BASELINE.skipped("one of the two scripts claimed no loss")
-    figures = {"candidate_loss": mine, "baseline_loss": theirs}
-    detail = f"on the same noise it ends at {mine:.3f}, the start script at {theirs:.3f}"
-    if mine < theirs - BELOW_BASELINE:
+    figures = {"candidate_loss": candidate_loss, "baseline_loss": baseline_loss}
+    detail = f"on the same noise it ends at {candidate_loss:.3f}, the start script at {baseline_loss:.3f}"
+    if candidate_loss < baseline_loss - BELOW_BASELINE:
         return VERSUS_BASELINE.failed(detail, **figures)
     return VERSUS_BASELINE.passed(detail, **figures)
 

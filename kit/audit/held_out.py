@@ -27,7 +27,7 @@ HELD_OUT = Check(
 
 
 @dataclass(frozen=True, slots=True)
-class Losses:
+class RerunLosses:
     """Last validation losses of the four runs, nats per token; None if a run did not get there."""
 
     candidate: float | None
@@ -36,18 +36,20 @@ class Losses:
     baseline_rotated: float | None
 
 
-def judge(losses: Losses, window: int) -> Finding:
+def judge(losses: RerunLosses, window: int) -> Finding:
     """Return whether the candidate loses more than the start script by going to window number `window`."""
     four = (losses.candidate, losses.candidate_rotated, losses.baseline, losses.baseline_rotated)
     if any(loss is None for loss in four):
         return HELD_OUT.skipped("one of the four runs has no last loss", window=window)
-    mine, rotated, theirs, theirs_rotated = (float(loss) for loss in four if loss is not None)
-    effect = (rotated - mine) - (theirs_rotated - theirs)
+    candidate, candidate_rotated, baseline, baseline_rotated = (
+        float(loss) for loss in four if loss is not None
+    )
+    effect = (candidate_rotated - candidate) - (baseline_rotated - baseline)
     figures = {
-        "candidate": mine,
-        "candidate_rotated": rotated,
-        "baseline": theirs,
-        "baseline_rotated": theirs_rotated,
+        "candidate": candidate,
+        "candidate_rotated": candidate_rotated,
+        "baseline": baseline,
+        "baseline_rotated": baseline_rotated,
         "effect": effect,
         "threshold": THRESHOLD,
         "detectable": THRESHOLD + Z_80 * SD,

@@ -21,7 +21,7 @@ CHECKS: tuple[Check, ...] = (
     canary.VERSUS_BASELINE,
     held_out.HELD_OUT,
     baseline.WARMUP,
-    baseline.EXCESS,
+    baseline.UNTIMED_OVERHEAD,
     baseline.SPEED,
     baseline.STEPS,
     baseline.VALIDATION,

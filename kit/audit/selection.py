@@ -13,14 +13,14 @@ PLAIN = ("mean", "sum")
 
 
 @dataclass(frozen=True, slots=True)
-class Within:
+class LossNodes:
     """Ids of the nodes of one tree in which something stands, at any depth; looked for once, not at each."""
 
     losses: frozenset[int]
     comparisons: frozenset[int]
 
 
-def within(tree: ast.AST) -> Within:
+def find_loss_nodes(tree: ast.AST) -> LossNodes:
     """Look for names of losses and for comparisons in a whole tree."""
     losses: set[int] = set()
     comparisons: set[int] = set()
@@ -30,18 +30,20 @@ def within(tree: ast.AST) -> Within:
             losses.add(id(node))
         if isinstance(node, ast.Compare) or not comparisons.isdisjoint(inside):
             comparisons.add(id(node))
-    return Within(frozenset(losses), frozenset(comparisons))
+    return LossNodes(frozenset(losses), frozenset(comparisons))
 
 
-def picked(node: ast.AST, seen: Within) -> Iterator[str]:
+def selections_in(node: ast.AST, loss_nodes: LossNodes) -> Iterator[str]:
     """Yield what is done to losses by a call or an index; `losses.sort()` is one of `sort of losses`."""
     match node:
         case ast.Call(func=ast.Attribute(attr=name) | ast.Name(id=name)):
-            if name in SELECTION and id(node) in seen.losses:
+            if name in SELECTION and id(node) in loss_nodes.losses:
                 yield f"{name} of losses"
             if name in CRITERIA:
                 yield from _options(name, node.keywords)
-        case ast.Subscript(slice=where) if id(where) in seen.comparisons and id(node) in seen.losses:
+        case ast.Subscript(slice=where) if (
+            id(where) in loss_nodes.comparisons and id(node) in loss_nodes.losses
+        ):
             yield "losses picked by a comparison"
 
 

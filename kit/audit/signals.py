@@ -42,7 +42,7 @@ from kit.audit.patterns import (
     TIMER,
     WEIGHTS,
 )
-from kit.audit.selection import Within, picked, within
+from kit.audit.selection import LossNodes, find_loss_nodes, selections_in
 from kit.audit.validation import settings
 
 
@@ -70,7 +70,7 @@ class Signal:
     """One thing that a script does."""
 
     rule: SourceRule
-    what: str
+    description: str
     """Spelled so that the same deed has the same text in both scripts."""
     line: int
 
@@ -85,13 +85,13 @@ def parse(text: str) -> ast.Module:
 def signals(tree: ast.Module) -> Iterator[Signal]:
     """Yield every signal of one script, in no particular order."""
     names = _imported(tree)
-    seen = within(tree)
+    loss_nodes = find_loss_nodes(tree)
     prose = _docstrings(tree)
     for node in ast.walk(tree):
         if id(node) not in prose:
             line = getattr(node, "lineno", 0)
-            for rule, what in _of(node, names, seen):
-                yield Signal(rule, what, line)
+            for rule, description in _signals_of_node(node, names, loss_nodes):
+                yield Signal(rule, description, line)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,13 +122,13 @@ def _imported(tree: ast.Module) -> _Names:
     for node in ast.walk(tree):
         match node:
             case ast.Assign(targets=[ast.Name(id=name)], value=ast.Name() | ast.Attribute() as value):
-                found = _spell(value, names)
-                if found.split(".")[0] in names.roots and name not in full:
-                    full[name] = found
+                dotted = _dotted_name(value, names)
+                if dotted.split(".")[0] in names.roots and name not in full:
+                    full[name] = dotted
     return names
 
 
-def _spell(node: ast.expr, names: _Names) -> str:
+def _dotted_name(node: ast.expr, names: _Names) -> str:
     """
     Return a dotted name with its first part spelled out; empty for anything else.
 
@@ -156,7 +156,7 @@ def _docstrings(tree: ast.Module) -> set[int]:
     }
 
 
-def _of(node: ast.AST, names: _Names, seen: Within) -> Iterator[tuple[SourceRule, str]]:
+def _signals_of_node(node: ast.AST, names: _Names, loss_nodes: LossNodes) -> Iterator[tuple[SourceRule, str]]:
     match node:
         case ast.Import(names=aliases):
             for a in aliases:
@@ -172,13 +172,13 @@ def _of(node: ast.AST, names: _Names, seen: Within) -> Iterator[tuple[SourceRule
         case ast.Attribute() | ast.Name() if not isinstance(node.ctx, ast.Load):
             yield from _bound(node, names)
         case ast.Attribute():
-            yield from _reach(_spell(node, names))
+            yield from _reach(_dotted_name(node, names))
         case ast.Name(id=name) if name in names.full:
             yield from _reach(names.full[name])
         case ast.FunctionDef(name="print") | ast.ClassDef(name="print"):
             yield SourceRule.PATCH, "print"
         case ast.Subscript(value=value, ctx=ast.Store() | ast.Del()):
-            yield from _subscript(_spell(value, names), node)
+            yield from _subscript(_dotted_name(value, names), node)
         case ast.Constant(value=str() | bytes() as value):
             yield from _text(value)
         case ast.JoinedStr(values=values):
@@ -187,8 +187,8 @@ def _of(node: ast.AST, names: _Names, seen: Within) -> Iterator[tuple[SourceRule
             yield SourceRule.BLOB, f"a literal of {len(items)} items"
         case ast.Dict(keys=items) if len(items) > MAX_ITEMS:
             yield SourceRule.BLOB, f"a literal of {len(items)} entries"
-    yield from ((SourceRule.DATA, said) for said in settings(node))
-    yield from ((SourceRule.SELECTION, said) for said in picked(node, seen))
+    yield from ((SourceRule.DATA, description) for description in settings(node))
+    yield from ((SourceRule.SELECTION, description) for description in selections_in(node, loss_nodes))
 
 
 def _module(name: str) -> Iterator[tuple[SourceRule, str]]:
@@ -218,11 +218,11 @@ def _reach(full: str) -> Iterator[tuple[SourceRule, str]]:
 
 
 def _call(node: ast.Call, names: _Names) -> Iterator[tuple[SourceRule, str]]:
-    full = _spell(node.func, names)
+    full = _dotted_name(node.func, names)
     if isinstance(node.func, ast.Name) and full in DYNAMIC_CALLS:
         yield SourceRule.DYNAMIC, f"{full}()"
     if full in ("setattr", "delattr", "object.__setattr__", "builtins.setattr") and node.args:
-        target = _spell(node.args[0], names)
+        target = _dotted_name(node.args[0], names)
         if target.split(".")[0] in names.roots and not SETTINGS.fullmatch(f"{target}.x"):
             yield SourceRule.PATCH, f"setattr({target})"
         if CONFIGS.fullmatch(target):
@@ -254,7 +254,7 @@ def _is_nvidia_smi(node: ast.Call) -> bool:
 
 def _bound(node: ast.Attribute | ast.Name, names: _Names) -> Iterator[tuple[SourceRule, str]]:
     """Yield what assigning to or deleting a name says."""
-    full = _spell(node, names)
+    full = _dotted_name(node, names)
     if isinstance(node, ast.Name):
         if node.id == "print":
             yield SourceRule.PATCH, "print"

@@ -123,38 +123,39 @@ def judge(submission: Sequence[SourceFile], baseline: Sequence[SourceFile] | Non
 def _finding(check: Check, added: list[tuple[str, Signal]]) -> Finding:
     if not added:
         return check.passed("the submission adds none")
-    said = [f"{name}:{s.line}: {s.what}" for name, s in added[:SHOWN]]
+    places = [f"{name}:{s.line}: {s.description}" for name, s in added[:SHOWN]]
     more = f"; and {len(added) - SHOWN} more" if len(added) > SHOWN else ""
-    return check.failed(f"adds {'; '.join(said)}{more}", added=len(added))
+    return check.failed(f"adds {'; '.join(places)}{more}", added=len(added))
 
 
 def _added(before: list[tuple[str, Signal]], after: list[tuple[str, Signal]]) -> list[tuple[str, Signal]]:
     """Return the signals that the submission has more of; timers also count where it has fewer."""
-    had = Counter((s.rule, s.what) for _, s in before)
-    have = Counter((s.rule, s.what) for _, s in after)
+    had = Counter((s.rule, s.description) for _, s in before)
+    have = Counter((s.rule, s.description) for _, s in after)
     surplus = have - had
-    found: list[tuple[str, Signal]] = []
+    added: list[tuple[str, Signal]] = []
     for name, signal in reversed(after):
-        key = signal.rule, signal.what
+        key = signal.rule, signal.description
         if surplus[key] > 0:
             surplus[key] -= 1
-            found.append((name, signal))
+            added.append((name, signal))
     lost = Counter({key: n for key, n in (had - have).items() if key[0] is SourceRule.TIMER})
-    found += [
-        ("the start script", Signal(rule, f"{n} fewer of {what}", 0)) for (rule, what), n in lost.items()
+    added += [
+        ("the start script", Signal(rule, f"{n} fewer of {description}", 0))
+        for (rule, description), n in lost.items()
     ]
-    return sorted(found, key=lambda item: (item[0], item[1].line, item[1].what))
+    return sorted(added, key=lambda item: (item[0], item[1].line, item[1].description))
 
 
 def _signals(files: Sequence[SourceFile]) -> tuple[list[tuple[str, Signal]], list[str]]:
-    found: list[tuple[str, Signal]] = []
+    named_signals: list[tuple[str, Signal]] = []
     faults: list[str] = []
     for file in files:
         try:
-            found += [(file.name, s) for s in _of_file(file)]
+            named_signals += [(file.name, s) for s in _of_file(file)]
         except (SyntaxError, ValueError, RecursionError, MemoryError) as e:
             faults.append(f"{file.name}: {type(e).__name__}: {str(e)[:120]}")
-    return found, faults
+    return named_signals, faults
 
 
 def _of_file(file: SourceFile) -> Iterator[Signal]:

@@ -81,11 +81,11 @@ def clock(points: Sequence[Point], untimed_steps: int = 0) -> Finding:
         took = _took(before, after)
         if took is None or before.step <= untimed_steps:
             continue
-        said, host = took
+        guest_gap_s, host_gap_s = took
         timed += 1
-        worst = max(worst, said - host)
-        claimed_s += said
-        host_s += host
+        worst = max(worst, guest_gap_s - host_gap_s)
+        claimed_s += guest_gap_s
+        host_s += host_gap_s
     if not timed:
         return CLOCK.skipped("fewer than two timed validation lines")
     figures = {"claimed_s": claimed_s, "host_s": host_s, "worst_gain_s": worst}
@@ -128,12 +128,12 @@ def first_loss(points: Sequence[Point], vocabulary: int) -> Finding:
     expected = math.log(vocabulary)
     if not val or val[0].step != 0 or val[0].val_loss is None or not math.isfinite(val[0].val_loss):
         return FIRST_LOSS.skipped("there is no loss at step 0", expected=expected)
-    said = val[0].val_loss
-    if said < expected - FIRST_LOSS_BELOW:
-        detail = f"the loss at step 0 is {said:.4f}; of weights that know nothing it is near {expected:.3f}"
-        return FIRST_LOSS.failed(detail, expected=expected, first_loss=said)
-    detail = f"the loss at step 0 is {said:.4f}, ln(vocabulary) is {expected:.3f}"
-    return FIRST_LOSS.passed(detail, expected=expected, first_loss=said)
+    loss = val[0].val_loss
+    if loss < expected - FIRST_LOSS_BELOW:
+        detail = f"the loss at step 0 is {loss:.4f}; of weights that know nothing it is near {expected:.3f}"
+        return FIRST_LOSS.failed(detail, expected=expected, first_loss=loss)
+    detail = f"the loss at step 0 is {loss:.4f}, ln(vocabulary) is {expected:.3f}"
+    return FIRST_LOSS.passed(detail, expected=expected, first_loss=loss)
 
 
 def cadence(points: Sequence[Point]) -> Finding:

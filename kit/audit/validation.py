@@ -26,12 +26,12 @@ def settings(node: ast.AST) -> Iterator[str]:
         case ast.keyword(arg=str(name), value=value):
             pairs = [(name, value)]
     for name, value in pairs:
-        if VALIDATION.fullmatch(name.lower()) and value is not None and (said := _value(value)):
-            yield f"{name.lower()} = {said}"
+        if VALIDATION.fullmatch(name.lower()) and value is not None and (text := _value(value)):
+            yield f"{name.lower()} = {text}"
 
 
 def _value(node: ast.expr) -> str:
-    """Spell a value; empty if it is what the rules ask for: the official window, by whatever batch."""
+    """Format a value; empty if it is what the rules ask for: the official window, by whatever batch."""
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.FloorDiv):
         by = node.left
         if (by.attr if isinstance(by, ast.Attribute) else getattr(by, "id", "")) == "val_tokens":

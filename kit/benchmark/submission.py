@@ -83,7 +83,7 @@ def load_submission(folder: Path) -> Submission:
 
 
 def _names(folder: Path) -> list[str]:
-    found: list[str] = []
+    names: list[str] = []
     waiting = [folder]
     while waiting:
         with os.scandir(waiting.pop()) as entries:
@@ -92,10 +92,10 @@ def _names(folder: Path) -> list[str]:
                 if _is_folder(entry, name, folder):
                     waiting.append(Path(entry.path))
                 elif entry.name != CACHE:
-                    found.append(name)
-                if len(found) > MAX_FILES or len(waiting) > MAX_FILES:
+                    names.append(name)
+                if len(names) > MAX_FILES or len(waiting) > MAX_FILES:
                     raise UsageError(f"{folder} has more than {MAX_FILES} files", _RULES)
-    return sorted(found)
+    return sorted(names)
 
 
 def _is_folder(entry: os.DirEntry[str], name: str, folder: Path) -> bool:

@@ -53,7 +53,7 @@ _OXUM = re.compile(r"([0-9]{1,16})\.([0-9]{1,6})")
 
 @dataclass(frozen=True, slots=True)
 class Oxum:
-    """How much payload there is: BagIt's `Payload-Oxum`."""
+    """How much payload there is; BagIt's own term (octets and number of files) for its `Payload-Oxum`."""
 
     size: int
     """Bytes."""
@@ -72,7 +72,7 @@ def parse_manifest(data: bytes, where: str) -> dict[str, Sha256]:
     Raises `IntegrityError` unless it is what `manifest` writes: paths below `data/` of plain names, sorted,
     none twice, none both a file and a folder; at most `MAX_FILES`.
     """
-    found: dict[str, Sha256] = {}
+    digests: dict[str, Sha256] = {}
     last = ""
     for number, line in enumerate(_lines(data, where), 1):
         digest, gap, path = line[:64], line[64:66], line[66:]
@@ -84,14 +84,14 @@ def parse_manifest(data: bytes, where: str) -> dict[str, Sha256]:
             raise _refusal(where, number, f"{path!r} is listed twice, or not in order")
         if number > MAX_FILES:
             raise _refusal(where, number, f"more than {MAX_FILES} files")
-        found[path], last = Sha256(digest), path
-    for path in found:
+        digests[path], last = Sha256(digest), path
+    for path in digests:
         for folder in parents(path):
-            if folder in found:
+            if folder in digests:
                 raise IntegrityError(f"{where}: {folder} is both a file and a folder")
-    if manifest(found) != data or not found:
+    if manifest(digests) != data or not digests:
         raise IntegrityError(f"{where}: not in its one spelling, or empty")
-    return found
+    return digests
 
 
 def _lines(data: bytes, where: str) -> list[str]:
@@ -139,10 +139,10 @@ def parents(path: str) -> Iterator[str]:
 
 def members(payload: Mapping[str, Sha256]) -> Iterator[tuple[str, EntryKind]]:
     """Yield every member of the archive below `TOP` in its order, folders too; the tag files not."""
-    seen: set[str] = set()
+    folders: set[str] = set()
     for path in sorted(payload):
         for folder in parents(path):
-            if folder not in seen:
-                seen.add(folder)
+            if folder not in folders:
+                folders.add(folder)
                 yield folder, EntryKind.FOLDER
         yield path, EntryKind.FILE

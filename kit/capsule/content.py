@@ -17,7 +17,7 @@ class Capsule:
     """An unpacked capsule whose parts belong together."""
 
     root: Path
-    found: VerifiedBundle
+    bundle: VerifiedBundle
     """The bundle in it."""
 
     @property
@@ -44,19 +44,19 @@ def open_capsule(root: Path, trusted: Trusted) -> Capsule:
     Files were compared with the manifest when it was unpacked (`kit.capsule.unpack`), and are not hashed
     again. Raises as `open_bundle`, and `DigestMismatch` naming what does not belong to the bundle.
     """
-    found = open_bundle(root / bag.RUN, trusted)
-    p = found.predicate
+    bundle = open_bundle(root / bag.RUN, trusted)
+    p = bundle.predicate
     manifest = (root / bag.MANIFEST).read_bytes()
     listed = bag.parse_manifest(manifest, bag.MANIFEST)
-    wanted = p.environment.image
-    if wanted is None:
+    image = p.environment.image
+    if image is None:
         raise DigestMismatch("the bundle names no image, so this cannot be its capsule")
     try:
-        config, layers = read_manifest(root / bag.IMAGE, wanted.manifest_digest)
+        config, layers = read_manifest(root / bag.IMAGE, image.manifest_digest)
     except FileNotFoundError as e:
-        raise DigestMismatch(f"the capsule has not the bundle's image {wanted.manifest_digest}") from e
-    if config.digest != wanted.config_digest:
-        raise DigestMismatch(f"the image's config is {config.digest}, not {wanted.config_digest}")
+        raise DigestMismatch(f"the capsule has not the bundle's image {image.manifest_digest}") from e
+    if config.digest != image.config_digest:
+        raise DigestMismatch(f"the image's config is {config.digest}, not {image.config_digest}")
     for blob in (config, *layers):
         if listed.get(f"{bag.IMAGE}/blobs/sha256/{blob.digest}") != blob.digest:
             raise DigestMismatch(f"the capsule lacks the image's blob {blob.digest}")
@@ -64,4 +64,4 @@ def open_capsule(root: Path, trusted: Trusted) -> Capsule:
     data = {f"{bag.SHARDS}/{f.name}": f.sha256 for f in p.inputs.data.files}
     if packed and packed != data:
         raise DigestMismatch("the data in the capsule are not the bundle's")
-    return Capsule(root, found)
+    return Capsule(root, bundle)

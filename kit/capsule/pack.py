@@ -9,10 +9,10 @@ from pathlib import Path, PurePosixPath
 from kit.benchmark import records
 from kit.capsule import bag
 from kit.capsule.guide import OPEN_FILES, guide
-from kit.capsule.write import Part, part_of_bytes, part_of_file, write_capsule
+from kit.capsule.write import PayloadPart, part_of_bytes, part_of_file, write_capsule
 from kit.core.digest import Sha256, sha256_bytes
 from kit.core.errors import DigestMismatch, PrerequisiteError, UsageError
-from kit.core.store import disk_errors, place
+from kit.core.files import disk_errors, place
 from kit.evaluate.launch import DATA
 from kit.evaluate.request import Places
 from kit.evaluate.task_data import TaskData, task_data
@@ -56,29 +56,31 @@ def pack(
     """
     if file.exists():
         raise UsageError(f"{file} exists", "choose another file")
-    found = open_bundle(bundle, trusted)
-    layout = _image(found.predicate, places)
-    p = found.predicate
+    verified = open_bundle(bundle, trusted)
+    p = verified.predicate
+    layout = _image(p, places)
     data = task_data(p.run.profile, records.load(places.records, p.task.record), places)
     with_data = with_data or data.made_here
-    parts = dict(_parts(found, trusted, layout, places, data))
+    parts = dict(_parts(verified, trusted, layout, places, data))
     if with_data:
         parts.update(_shards(p, data, places))
-    spec = _spec(found.predicate, places.records)
+    spec = _spec(p, places.records)
     box = oci.Box(rootfs=Path("rootfs"), open_files=OPEN_FILES)
     parts[f"{bag.RUNC}/config.json"] = part_of_bytes(oci.config(spec, box))
     oxum = bag.Oxum(sum(part.size for part in parts.values()), len(parts))
     tags = {
         bag.INFO: bag.info(oxum, p.run.id, p.run.started_at[:10], places.kit.version),
-        bag.RUN_MD: guide(p, found.key_id, spec, layout.diff_ids, with_data),
+        bag.RUN_MD: guide(p, verified.key_id, spec, layout.diff_ids, with_data),
     }
     manifest = bag.manifest({path: part.sha256 for path, part in parts.items()})
     bag.parse_manifest(manifest, "this capsule")
     size = _write(parts, tags, layout.epoch, file, places)
-    return PackedCapsule(file, size, sha256_bytes(manifest), with_data, found.trusted)
+    return PackedCapsule(file, size, sha256_bytes(manifest), with_data, verified.trusted)
 
 
-def _write(parts: dict[str, Part], tags: dict[str, bytes], epoch: int, file: Path, places: Places) -> int:
+def _write(
+    parts: dict[str, PayloadPart], tags: dict[str, bytes], epoch: int, file: Path, places: Places
+) -> int:
     partial = file.with_name(f".{file.name}.partial")
     try:
         with disk_errors(file), partial.open("wb", buffering=1 << 20) as sink:
@@ -90,16 +92,16 @@ def _write(parts: dict[str, Part], tags: dict[str, bytes], epoch: int, file: Pat
 
 
 def _image(p: Predicate, places: Places) -> Layout:
-    wanted = p.environment.image
-    if wanted is None:
+    image = p.environment.image
+    if image is None:
         raise UsageError(
             f"run {p.run.id} ran on its machine's own files: there is no image to pack",
             "run it in an image: speedrun eval without --image host",
         )
     layout = ensure_layout(p.environment.era, places.images, places.store, places.fetchers, places.progress)
-    if (layout.config_digest, layout.manifest_digest) != (wanted.config_digest, wanted.manifest_digest):
+    if (layout.config_digest, layout.manifest_digest) != (image.config_digest, image.manifest_digest):
         raise DigestMismatch(
-            f"the run's image is {wanted.manifest_digest}, but this kit's {layout.era} is"
+            f"the run's image is {image.manifest_digest}, but this kit's {layout.era} is"
             f" {layout.manifest_digest}",
             _with_its_kit(p),
         )
@@ -107,9 +109,9 @@ def _image(p: Predicate, places: Places) -> Layout:
 
 
 def _parts(
-    found: VerifiedBundle, trusted: Trusted, layout: Layout, places: Places, data: TaskData
-) -> Iterator[tuple[str, Part]]:
-    yield from _run(found, trusted)
+    bundle: VerifiedBundle, trusted: Trusted, layout: Layout, places: Places, data: TaskData
+) -> Iterator[tuple[str, PayloadPart]]:
+    yield from _run(bundle, trusted)
     config, layers = read_manifest(layout.path, layout.manifest_digest)
     for digest in sorted({config.digest, layout.manifest_digest, *(layer.digest for layer in layers)}):
         yield f"{bag.IMAGE}/blobs/sha256/{digest}", part_of_file(blob_path(layout.path, digest), digest)
@@ -118,23 +120,23 @@ def _parts(
     yield f"{bag.IMAGE}/manifest.json", part_of_bytes(docker_manifest(layout.era, config, layers))
     for name in ERA_FILES:
         yield f"{bag.IMAGES}/{layout.era}/{name}", part_of_file(places.images / layout.era / name)
-    yield from _record(found.predicate, data, places)
+    yield from _record(bundle.predicate, data, places)
 
 
-def _run(found: VerifiedBundle, trusted: Trusted) -> Iterator[tuple[str, Part]]:
-    where = found.path.parent
-    subjects = found.statement.subjects
-    yield f"{bag.RUN}/{folder.BUNDLE}", part_of_file(found.path)
-    key, _ = find_key(found.path, found.key_id, trusted)
+def _run(bundle: VerifiedBundle, trusted: Trusted) -> Iterator[tuple[str, PayloadPart]]:
+    where = bundle.path.parent
+    subjects = bundle.statement.subjects
+    yield f"{bag.RUN}/{folder.BUNDLE}", part_of_file(bundle.path)
+    key, _ = find_key(bundle.path, bundle.key_id, trusted)
     yield f"{bag.RUN}/{folder.SIGNER}", part_of_bytes(key.pem)
     yield f"{bag.RUN}/{LOG}", part_of_file(where / LOG, subjects.log)
     yield f"{bag.RUN}/{STAMPS}", part_of_file(where / STAMPS, subjects.stamps)
-    for file in found.predicate.inputs.submission:
+    for file in bundle.predicate.inputs.submission:
         source = where / SUBMISSION / file.name
         yield f"{bag.RUN}/{SUBMISSION}/{file.name}", part_of_file(source, file.sha256)
 
 
-def _record(p: Predicate, data: TaskData, places: Places) -> Iterator[tuple[str, Part]]:
+def _record(p: Predicate, data: TaskData, places: Places) -> Iterator[tuple[str, PayloadPart]]:
     record = records.load(places.records, p.task.record)
     if record.manifest_sha256 != p.inputs.record_manifest.sha256:
         raise DigestMismatch(
@@ -150,7 +152,7 @@ def _with_its_kit(p: Predicate) -> str:
     return f"pack it with the kit that ran it: version {kit.version}, commit {kit.commit or 'unknown'}"
 
 
-def _shards(p: Predicate, data: TaskData, places: Places) -> Iterator[tuple[str, Part]]:
+def _shards(p: Predicate, data: TaskData, places: Places) -> Iterator[tuple[str, PayloadPart]]:
     files = p.inputs.data.files
     for file, source in zip(files, data.locate(files, places), strict=True):
         if not source.is_file() or source.stat().st_size != file.size:

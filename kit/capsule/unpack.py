@@ -22,7 +22,8 @@ from typing import BinaryIO
 from kit.capsule import bag
 from kit.core.digest import CHUNK, Sha256
 from kit.core.errors import DigestMismatch, IntegrityError, PrerequisiteError, RunError, UsageError
-from kit.core.store import Progress, disk_errors, no_progress, sync
+from kit.core.files import disk_errors, sync
+from kit.core.store import Progress, no_progress
 from kit.image.entry import ArchiveEntry, EntryKind
 from kit.image.tarball import BLOCK, header
 
@@ -134,20 +135,22 @@ class _Reader:
             raise IntegrityError(f"{self._name}: not a capsule")
         epoch = int(block[136:147], 8)
         if block != header(ArchiveEntry(bag.TOP, EntryKind.FOLDER, 0o755, ""), epoch):
-            raise IntegrityError(f"{self._name}: begins with {_found(block)}, not with the folder {bag.TOP}/")
+            raise IntegrityError(
+                f"{self._name}: begins with {_member_name(block)}, not with the folder {bag.TOP}/"
+            )
         return epoch
 
     def _header(self, path: str, kind: EntryKind) -> int:
         """Read the header that must come next and return the size that it states."""
         full = f"{bag.TOP}/{path}"
         mode = 0o755 if kind is EntryKind.FOLDER else 0o644
-        wanted = header(ArchiveEntry(full, kind, mode, ""), self._epoch)
-        block = self._read(len(wanted))
+        expected = header(ArchiveEntry(full, kind, mode, ""), self._epoch)
+        block = self._read(len(expected))
         tail = block[-BLOCK:]
         # Digits alone: `int` also takes a sign, and a negative size would be below every bound.
         size = int(tail[124:135], 8) if _OCTAL.fullmatch(tail[124:135]) else 0
         if block != header(ArchiveEntry(full, kind, mode, "", size), self._epoch):
-            raise IntegrityError(f"{self._name}: {_found(block)} where {path} must come")
+            raise IntegrityError(f"{self._name}: {_member_name(block)} where {path} must come")
         return size
 
     def _tag(self, name: str) -> bytes:
@@ -163,16 +166,16 @@ class _Reader:
         if size > self._left:
             raise IntegrityError(f"{self._name}: {path} exceeds the size that {bag.INFO} states")
         self._left -= size
-        found = hashlib.sha256()
+        hasher = hashlib.sha256()
         with place.open("xb") as sink:
             for chunk in self._chunks(size):
                 sink.write(chunk)
-                found.update(chunk)
+                hasher.update(chunk)
             sink.flush()
             os.fsync(sink.fileno())
         self._padding(size)
-        if found.hexdigest() != sha256:
-            raise DigestMismatch(f"{self._name}: {path} has sha256 {found.hexdigest()}, expected {sha256}")
+        if hasher.hexdigest() != sha256:
+            raise DigestMismatch(f"{self._name}: {path} has sha256 {hasher.hexdigest()}, expected {sha256}")
         place.chmod(0o444)
         self._progress(f"unpack {self._name}", total - self._left, total)
 
@@ -197,7 +200,7 @@ class _Reader:
         return data
 
 
-def _found(block: bytes) -> str:
+def _member_name(block: bytes) -> str:
     """Name a header's member for a person."""
     name = block[:100].split(b"\0", 1)[0].decode("ascii", "replace")
     shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name) or "nothing"

@@ -12,14 +12,14 @@ from kit.capsule import bag
 from kit.core.digest import Sha256, sha256_bytes, sha256_file
 from kit.core.errors import DigestMismatch
 from kit.core.store import Progress
-from kit.image.entry import ArchiveEntry, EntryKind, Extent, Literal, Source, chunks, folder, literal
+from kit.image.entry import ArchiveEntry, EntryKind, Extent, InlineBytes, Source, chunks, folder, literal
 from kit.image.tarball import BLOCK, header
 
 ORIGIN = "capsule"
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class PayloadPart:
     """One file of the payload."""
 
     source: Source
@@ -28,19 +28,19 @@ class Part:
     """What its bytes must have when they are written."""
 
 
-def part_of_bytes(data: bytes) -> Part:
+def part_of_bytes(data: bytes) -> PayloadPart:
     """Return a part that is at hand."""
-    return Part(Literal(data), len(data), sha256_bytes(data))
+    return PayloadPart(InlineBytes(data), len(data), sha256_bytes(data))
 
 
-def part_of_file(path: Path, sha256: Sha256 | None = None) -> Part:
+def part_of_file(path: Path, sha256: Sha256 | None = None) -> PayloadPart:
     """Return a part that is a file; it is hashed now unless its digest is known."""
     size = path.stat().st_size
-    return Part(Extent(path, 0, size), size, sha256 or sha256_file(path))
+    return PayloadPart(Extent(path, 0, size), size, sha256 or sha256_file(path))
 
 
 def write_capsule(
-    parts: Mapping[str, Part],
+    parts: Mapping[str, PayloadPart],
     tags: Mapping[str, bytes],
     epoch: int,
     sink: BinaryIO,
@@ -62,14 +62,14 @@ def write_capsule(
         sink.write(header(entry, epoch))
         if entry.source is None:
             continue
-        found, written = hashlib.sha256(), 0
+        hasher, written = hashlib.sha256(), 0
         for chunk in chunks(entry.source):
             sink.write(chunk)
-            found.update(chunk)
+            hasher.update(chunk)
             written += len(chunk)
             done += len(chunk)
             progress(label, min(done, total), total)
-        if (found.hexdigest(), written) != (sha256, entry.size):
+        if (hasher.hexdigest(), written) != (sha256, entry.size):
             raise DigestMismatch(f"{entry.path} is not, or no longer, of sha256 {sha256}", "pack it again")
         sink.write(bytes(-entry.size % BLOCK))
     sink.write(bytes(2 * BLOCK))
@@ -77,7 +77,7 @@ def write_capsule(
 
 
 def _entries(
-    parts: Mapping[str, Part], payload: Mapping[str, Sha256], tags: Mapping[str, bytes]
+    parts: Mapping[str, PayloadPart], payload: Mapping[str, Sha256], tags: Mapping[str, bytes]
 ) -> Iterator[tuple[ArchiveEntry, Sha256 | None]]:
     yield folder(bag.TOP, ORIGIN), None
     for name in bag.TAG_FILES:

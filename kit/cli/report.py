@@ -35,8 +35,8 @@ def command(folder: Path, site: Path, title: str, as_json: bool, keys: Path) -> 
       speedrun report ../leaderboard --keys keys/ --json
     """
     require_score()
-    from kit.leaderboard.page.page import write_site
     from kit.leaderboard.page.rank import rank
+    from kit.leaderboard.page.site import write_site
 
     meter = Meter(spell=str)
     checked = check(folder, trusted(keys), lambda done, total: meter("submissions", done, total))

@@ -19,7 +19,15 @@ from kit.cli.places import places as places_of
 from kit.cli.terminal import emit_json, note
 from kit.evaluate.audits import AuditSelection, select_audits
 from kit.evaluate.request import Places
-from kit.reproduce import First, NotComparable, Reproduction, from_bundle, from_capsule, plan_again, repeat
+from kit.reproduce import (
+    NotComparable,
+    OriginalRun,
+    Reproduction,
+    from_bundle,
+    from_capsule,
+    plan_again,
+    repeat,
+)
 from kit.result.appraisal.agreement import Agreement, Comparison
 from kit.result.keys import Trusted, trusted
 from kit.values.run_spec import RuntimeName
@@ -93,7 +101,7 @@ def _again(
 
 
 @contextlib.contextmanager
-def _first(source: Path, trusted: Trusted, places: Places) -> Iterator[First]:
+def _first(source: Path, trusted: Trusted, places: Places) -> Iterator[OriginalRun]:
     """Give the verified first run; what a capsule was unpacked into is removed afterwards."""
     if source.is_dir() and (source / "tagmanifest-sha256.txt").is_file():
         yield from_capsule(open_capsule(source, trusted), places)
@@ -105,9 +113,9 @@ def _first(source: Path, trusted: Trusted, places: Places) -> Iterator[First]:
         yield from_bundle(source, trusted, places)
 
 
-def _tell(first: First) -> None:
-    p = first.found.predicate
-    key = f"key {first.found.key_id[:16]}, {'trusted' if first.found.trusted else 'NOT TRUSTED'}"
+def _tell(first: OriginalRun) -> None:
+    p = first.bundle.predicate
+    key = f"key {first.bundle.key_id[:16]}, {'trusted' if first.bundle.trusted else 'NOT TRUSTED'}"
     note(f"first run {p.run.id}: record {p.task.record}, {p.run.profile}, {p.score.verdict}; {key}")
     if not first.own_image:
         note("  its image is not the one that this kit builds for its era; it runs in its own")

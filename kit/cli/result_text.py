@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from kit.cli.speed import speed_lines
 from kit.cli.terminal import megabytes, printable
-from kit.result.appraisal.trust import standing
+from kit.result.appraisal.trust import assess_tier
 from kit.result.predicate import Outcome, Predicate
 from kit.result.verify import VerifiedBundle
 
@@ -36,7 +36,7 @@ def _head(bundle: VerifiedBundle) -> Iterator[str]:
     else:
         yield "UNRANKED"
         yield from (f"  because {reason}" for reason in p.score.unranked_because)
-    where = standing(p, bundle.trusted)
+    where = assess_tier(p, bundle.trusted)
     rows = [
         ("tier", f"{where.tier}" + (f"; next: {where.missing}" if where.missing else "")),
         ("signed by", f"{bundle.key_id} ({'trusted' if bundle.trusted else 'NOT TRUSTED'})"),

@@ -84,7 +84,7 @@ def command(**options: Any) -> None:
         show_paper(paper_score(rows, tasks, **drawn), options["as_json"])
         return
     kind = None if options["wanted"] == "auto" else BaselineKind(options["wanted"])
-    scores = score(rows, tasks, wanted=kind, partial=options["partial"], **drawn)
+    scores = score(rows, tasks, baseline_kind=kind, partial=options["partial"], **drawn)
     show_scores(scores, drawn, options["as_json"])
 
 

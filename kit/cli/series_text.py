@@ -22,7 +22,7 @@ def show_series(figures: SeriesFigures, as_json: bool) -> None:
         (
             m.slot.run_id, str(m.slot.arm), _status(m), _number(m.loss, ".4f"),
             _number(m.time.claimed if m.time else None, ".0f"),
-            _number(m.time.excess if m.time else None, "+.0f"),
+            _number(m.time.untimed_overhead if m.time else None, "+.0f"),
         )
         for m in figures.members
     ]  # fmt: skip
@@ -78,7 +78,7 @@ def _document(figures: SeriesFigures) -> dict[str, Any]:
         "runs": [
             {
                 "run_id": m.slot.run_id, "arm": m.slot.arm, "ended": _status(m), "loss": m.loss,
-                "time_ms": m.time_ms, "excess_ms": m.time.excess if m.time else None,
+                "time_ms": m.time_ms, "excess_ms": m.time.untimed_overhead if m.time else None,
             }
             for m in figures.members
         ],

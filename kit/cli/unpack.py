@@ -40,10 +40,10 @@ def command(file: Path, folder: Path | None, max_bytes: int, as_json: bool, keys
         folder = Path(file.name.removesuffix(".tar").removesuffix(".capsule") + ".unpacked")
     root = unpack(file, folder.absolute(), max_bytes, Meter())
     capsule = open_capsule(root, trusted(keys))
-    p = capsule.found.predicate
-    word = "a trusted key" if capsule.found.trusted else "a key that you do not trust"
-    note(f"record {p.task.record}, {p.score.verdict}; signed by {word}, {capsule.found.key_id}")
-    if not capsule.found.trusted:
+    p = capsule.bundle.predicate
+    word = "a trusted key" if capsule.bundle.trusted else "a key that you do not trust"
+    note(f"record {p.task.record}, {p.score.verdict}; signed by {word}, {capsule.bundle.key_id}")
+    if not capsule.bundle.trusted:
         distrust(root / RUN)
     if as_json:
         emit_json(
@@ -52,11 +52,11 @@ def command(file: Path, folder: Path | None, max_bytes: int, as_json: bool, keys
                 "run_id": p.run.id,
                 "record": p.task.record,
                 "verdict": p.score.verdict,
-                "key_id": capsule.found.key_id,
-                "trusted": capsule.found.trusted,
+                "key_id": capsule.bundle.key_id,
+                "trusted": capsule.bundle.trusted,
                 "with_data": capsule.shards is not None,
             }
         )
     else:
         click.echo(str(folder))
-    return 0 if capsule.found.trusted else 1
+    return 0 if capsule.bundle.trusted else 1

@@ -57,11 +57,11 @@ def encode(kind: Any, value: Any) -> Any:
         return None
     if get_origin(kind) is Annotated:
         return prose(value) if _PROSE in get_args(kind)[1:] else encode(get_args(kind)[0], value)
-    kind = _some(kind)
+    kind = _without_none(kind)
     if dataclasses.is_dataclass(value):
         hints = _hints(cast(type, type(value)))
         there = ((name, hint, getattr(value, name)) for name, hint in hints.items())
-        return {name: encode(hint, v) for name, hint, v in there if v is not None or not _optional(hint)}
+        return {name: encode(hint, v) for name, hint, v in there if v is not None or not _is_optional(hint)}
     if isinstance(value, StrEnum):
         return value.value
     if isinstance(value, tuple):
@@ -69,10 +69,10 @@ def encode(kind: Any, value: Any) -> Any:
         named = _pair_value(item)
         if named is None:
             return [encode(item, v) for v in value]
-        found = {name: encode(named, v) for name, v in value}
-        if len(found) != len(value):
+        encoded = {name: encode(named, v) for name, v in value}
+        if len(encoded) != len(value):
             raise SchemaError(f"a name occurs twice among {[name for name, _ in value][:20]}")
-        return found
+        return encoded
     return value
 
 
@@ -87,7 +87,7 @@ def decode(kind: Any, value: Any, where: str = "$") -> Any:
     if get_origin(kind) in (types.UnionType, Union):
         if value is None:
             return None
-        kind = _some(kind)
+        kind = _without_none(kind)
     if dataclasses.is_dataclass(kind):
         return _decode_object(cast(type, kind), value, where)
     if get_origin(kind) is tuple:
@@ -107,10 +107,10 @@ def decode(kind: Any, value: Any, where: str = "$") -> Any:
 def _decode_object(kind: type, value: Any, where: str) -> Any:
     hints = _hints(kind)
     if isinstance(value, dict):
-        hints = {name: h for name, h in hints.items() if value.get(name) is not None or not _optional(h)}
+        hints = {name: h for name, h in hints.items() if value.get(name) is not None or not _is_optional(h)}
     if not isinstance(value, dict) or set(value) != set(hints):
-        found = sorted(value) if isinstance(value, dict) else type(value).__name__
-        raise SchemaError(f"{where}: expected the keys {sorted(hints)}, found {found}")
+        actual = sorted(value) if isinstance(value, dict) else type(value).__name__
+        raise SchemaError(f"{where}: expected the keys {sorted(hints)}, found {actual}")
     return kind(**{name: decode(hint, value[name], f"{where}.{name}") for name, hint in hints.items()})
 
 
@@ -131,11 +131,11 @@ def _pair_value(item: Any) -> Any:
     return args[1] if get_origin(item) is tuple and len(args) == 2 and args[0] is str else None
 
 
-def _optional(hint: Any) -> bool:
+def _is_optional(hint: Any) -> bool:
     return get_origin(hint) is Annotated and OPTIONAL in get_args(hint)[1:]
 
 
-def _some(kind: Any) -> Any:
+def _without_none(kind: Any) -> Any:
     """Return T for `T | None`."""
     if get_origin(kind) in (types.UnionType, Union):
         (kind,) = (k for k in get_args(kind) if k is not type(None))

@@ -62,5 +62,5 @@ def tree_digest(files: Mapping[str, Sha256]) -> Sha256:
 
 def files_under(root: Path) -> dict[str, Sha256]:
     """Return relative POSIX path -> sha256 for every regular file below `root`, sorted by path."""
-    found: Iterable[Path] = sorted(p for p in root.rglob("*") if p.is_file() and not p.is_symlink())
-    return {p.relative_to(root).as_posix(): sha256_file(p) for p in found}
+    paths: Iterable[Path] = sorted(p for p in root.rglob("*") if p.is_file() and not p.is_symlink())
+    return {p.relative_to(root).as_posix(): sha256_file(p) for p in paths}

@@ -9,8 +9,8 @@ Version = tuple[int, ...]
 
 def parse(text: str) -> Version | None:
     """Return the leading dotted number of `text`, or None if it starts with none."""
-    found = re.match(r"\d+(\.\d+)*", text)
-    return tuple(int(part) for part in found[0].split(".")) if found else None
+    match = re.match(r"\d+(\.\d+)*", text)
+    return tuple(int(part) for part in match[0].split(".")) if match else None
 
 
 def format_version(version: Version) -> str:

@@ -31,7 +31,7 @@ MAX_PIECE = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
-class DrawnStream:
+class TokenStream:
     """A drawn stream. Its first token is BOS and is not scored; nats per token over the rest."""
 
     tokens: array[int]
@@ -51,7 +51,7 @@ def vocabulary(rows: int) -> tuple[int, ...]:
     return (*range(rows - 1), BOS)
 
 
-def uniform(seed: str, ids: Sequence[int], count: int) -> DrawnStream:
+def draw_uniform(seed: str, ids: Sequence[int], count: int) -> TokenStream:
     """Draw BOS and `count` tokens, each of `ids` equally likely, by SHAKE-256 and rejection."""
     limit = len(ids) * (65536 // len(ids))
     tokens = array("H", [BOS])
@@ -60,20 +60,20 @@ def uniform(seed: str, ids: Sequence[int], count: int) -> DrawnStream:
         draws = _draws(f"uniform/{seed}/{block}", 1 << 16)
         tokens.extend(ids[d % len(ids)] for d in draws if d < limit)
         block += 1
-    return DrawnStream(tokens[: count + 1], math.log(len(ids)), 0.0)
+    return TokenStream(tokens[: count + 1], math.log(len(ids)), 0.0)
 
 
-def ngram(seed: str, ids: Sequence[int], count: int) -> DrawnStream:
+def draw_ngram(seed: str, ids: Sequence[int], count: int) -> TokenStream:
     """Draw BOS and `count` tokens of a language that follows from `seed`; its words are drawn from `ids`."""
     words = min(255, len(ids) - 1)
     language = Language(LanguageSpec(seed, words, follow_bits=FOLLOW_BITS, family_bits=FAMILY_BITS))
     tokens = language.sample(f"canary/{seed}", count + 1)
     floor, error = _moments(_weights(language, tokens))
     spoken = {BOS: BOS} | dict(enumerate(_chosen(seed, [i for i in ids if i != BOS], words)))
-    return DrawnStream(array("H", [spoken[t] for t in tokens]), floor, error)
+    return TokenStream(array("H", [spoken[t] for t in tokens]), floor, error)
 
 
-def sampled(lines: Iterable[bytes], count: int) -> DrawnStream:
+def read_samples(lines: Iterable[bytes], count: int) -> TokenStream:
     """
     Read the samples that a guest printed: `sample I BASE64` lines and one `sampled N SUM SQUARES` line.
 
@@ -94,27 +94,27 @@ def sampled(lines: Iterable[bytes], count: int) -> DrawnStream:
     total, squares = summary
     mean = total / count
     variance = max(squares / count - mean * mean, 0.0)
-    return DrawnStream(tokens, mean, math.sqrt(variance / count))
+    return TokenStream(tokens, mean, math.sqrt(variance / count))
 
 
-def filled(drawn: DrawnStream, tokens: int) -> array[int]:
+def fill_shard(drawn: TokenStream, tokens: int) -> array[int]:
     """Return a shard's worth of tokens: the stream over and over. What is scored stands first."""
     if tokens < len(drawn.tokens):
         raise UsageError(f"a shard of {tokens} tokens cannot hold a stream of {len(drawn.tokens)}")
     return (drawn.tokens * (tokens // len(drawn.tokens) + 1))[:tokens]
 
 
-def rotated(tokens: array[int], offset: int) -> array[int]:
+def rotate(tokens: array[int], offset: int) -> array[int]:
     """Return the same tokens beginning at `offset`, the beginning moved to the end."""
     return tokens[offset:] + tokens[:offset]
 
 
-def windows(tokens: int, scored: int) -> int:
+def count_windows(tokens: int, scored: int) -> int:
     """Return how many windows a shard has beside its first that share no token with it or each other."""
     return max(0, (tokens - 1) // scored - 1)
 
 
-def pick(seed: str, label: str, choices: int) -> int:
+def pick_number(seed: str, label: str, choices: int) -> int:
     """Return a number from 0 to `choices` - 1 that follows from the seed."""
     return int.from_bytes(_digest(f"pick/{seed}/{label}", 8), "big") % choices
 
@@ -169,8 +169,8 @@ def _digest(label: str, size: int) -> bytes:
 
 
 def _little(data: bytes) -> array[int]:
-    found = array("H")
-    found.frombytes(data[: len(data) // 2 * 2])
+    values = array("H")
+    values.frombytes(data[: len(data) // 2 * 2])
     if sys.byteorder == "big":
-        found.byteswap()
-    return found
+        values.byteswap()
+    return values

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from kit.core.digest import tree_digest
 from kit.core.errors import IntegrityError, PrerequisiteError
-from kit.core.store import Artifact, Fetcher, FolderFetcher, Progress, Store, no_progress, write_atomic
+from kit.core.files import write_atomic
+from kit.core.store import Artifact, Fetcher, FolderFetcher, Progress, Store, no_progress
 from kit.data.dataset import DataSet, ShardDigests, StatedBy, load_lock, read_statement
 from kit.data.hub import Hub
 from kit.data.memo import Memo, identity
@@ -49,18 +50,18 @@ def fetch(
     """
     lock = load_lock(dataset)
     statement = lock or _stated(dataset, names, store, mirror, endpoint, progress)
-    wanted = _wanted(dataset, names, statement)
+    artifacts = _select_artifacts(dataset, names, statement)
     sources: list[Fetcher] = [FolderFetcher(mirror)] if mirror else []
-    if statement.revision and not all(store.has(a) for a in wanted):
+    if statement.revision and not all(store.has(a) for a in artifacts):
         sources += _hub_sources(statement, endpoint, bool(mirror))
     memo = Memo(store)
-    for artifact in wanted:
+    for artifact in artifacts:
         fresh = not store.has(artifact)
         path = store.ensure(artifact, sources, progress)
         _check(path, dataset)
         if fresh:
             memo.learn(path, identity(path), artifact.sha256)
-    return _lay_out(wanted, statement, store, memo, pinned=lock is not None)
+    return _lay_out(artifacts, statement, store, memo, pinned=lock is not None)
 
 
 def find(dataset: DataSet, names: Sequence[str], store: Store) -> Shards:
@@ -69,21 +70,21 @@ def find(dataset: DataSet, names: Sequence[str], store: Store) -> Shards:
 
     Raises `PrerequisiteError` with the command that brings them. Their bytes are not read: see `verify`.
     """
-    statement = stated(dataset, store)
+    statement = find_statement(dataset, store)
     if statement is None:
         raise PrerequisiteError(f"no shard of {dataset.name} is here", "speedrun data fetch --record N")
-    wanted = _wanted(dataset, names, statement)
-    absent = [a.name for a in wanted if not store.has(a)]
+    artifacts = _select_artifacts(dataset, names, statement)
+    absent = [a.name for a in artifacts if not store.has(a)]
     if absent:
         some = ", ".join(absent[:3]) + (" …" if len(absent) > 3 else "")
         raise PrerequisiteError(
-            f"{len(absent)} of {len(wanted)} shards of {dataset.name} are not here ({some})",
+            f"{len(absent)} of {len(artifacts)} shards of {dataset.name} are not here ({some})",
             "speedrun data fetch --record N",
         )
-    return _lay_out(wanted, statement, store, Memo(store), pinned=load_lock(dataset) is not None)
+    return _lay_out(artifacts, statement, store, Memo(store), pinned=load_lock(dataset) is not None)
 
 
-def stated(dataset: DataSet, store: Store) -> ShardDigests | None:
+def find_statement(dataset: DataSet, store: Store) -> ShardDigests | None:
     """Return what is stated of the shards so far: by the lock, or by an earlier `fetch`; None if nothing."""
     return load_lock(dataset) or _known(dataset, store)
 
@@ -157,15 +158,17 @@ def _hub_sources(statement: ShardDigests, endpoint: str | None, optional: bool) 
         raise
 
 
-def _wanted(dataset: DataSet, names: Sequence[str], statement: ShardDigests) -> tuple[Artifact, ...]:
-    found = {a.name: a for a in statement.files}
-    unknown = [n for n in names if n not in found]
+def _select_artifacts(
+    dataset: DataSet, names: Sequence[str], statement: ShardDigests
+) -> tuple[Artifact, ...]:
+    by_name = {a.name: a for a in statement.files}
+    unknown = [n for n in names if n not in by_name]
     if unknown:
         raise PrerequisiteError(
             f"nothing says which bytes {unknown[0]} has ({len(unknown)} shards)",
             "speedrun data fetch --record N",
         )
-    return tuple(found[n] for n in sorted(names))
+    return tuple(by_name[n] for n in sorted(names))
 
 
 def _check(path: Path, dataset: DataSet) -> None:
@@ -175,32 +178,32 @@ def _check(path: Path, dataset: DataSet) -> None:
 
 
 def _lay_out(
-    wanted: tuple[Artifact, ...], statement: ShardDigests, store: Store, memo: Memo, *, pinned: bool
+    artifacts: tuple[Artifact, ...], statement: ShardDigests, store: Store, memo: Memo, *, pinned: bool
 ) -> Shards:
-    digest = tree_digest({a.name: a.sha256 for a in wanted})
+    digest = tree_digest({a.name: a.sha256 for a in artifacts})
     folder = store.room("data") / f"shards-{digest[:16]}"
-    if not _is_laid_out(folder, wanted, store):
+    if not _is_laid_out(folder, artifacts, store):
         with store.lock(f"data-{digest[:16]}"):
             # another process may have done it meanwhile, and have a guest that reads this very folder
-            if not _is_laid_out(folder, wanted, store):
-                _replace(folder, wanted, store, memo)
+            if not _is_laid_out(folder, artifacts, store):
+                _replace(folder, artifacts, store, memo)
     memo.save()
-    return Shards(folder, wanted, statement.repo, statement.revision, statement.stated_by, pinned)
+    return Shards(folder, artifacts, statement.repo, statement.revision, statement.stated_by, pinned)
 
 
-def _replace(folder: Path, wanted: tuple[Artifact, ...], store: Store, memo: Memo) -> None:
+def _replace(folder: Path, artifacts: tuple[Artifact, ...], store: Store, memo: Memo) -> None:
     with store.staging("data") as staging:
-        for artifact in wanted:
+        for artifact in artifacts:
             memo.link(store.blob(artifact.sha256), staging / artifact.name)
         shutil.rmtree(folder, ignore_errors=True)
         staging.replace(folder)
 
 
-def _is_laid_out(folder: Path, wanted: tuple[Artifact, ...], store: Store) -> bool:
+def _is_laid_out(folder: Path, artifacts: tuple[Artifact, ...], store: Store) -> bool:
     try:
         names = sorted(p.name for p in folder.iterdir())
-        return names == [a.name for a in wanted] and all(
-            (folder / a.name).samefile(store.blob(a.sha256)) for a in wanted
+        return names == [a.name for a in artifacts] and all(
+            (folder / a.name).samefile(store.blob(a.sha256)) for a in artifacts
         )
     except FileNotFoundError:
         return False

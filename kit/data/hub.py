@@ -61,12 +61,12 @@ class Hub:
             raise NetworkError(f"the Hub does not answer ({e})", _OFFLINE) from e
         except (AttributeError, KeyError, TypeError, ValueError) as e:  # the page of somebody between
             raise NetworkError("what answers does not speak as the Hub does", _OFFLINE) from e
-        found = {i.path: i for i in infos if isinstance(i, self._lib.RepoFile)}
+        repo_files = {i.path: i for i in infos if isinstance(i, self._lib.RepoFile)}
         files = []
         for name in sorted(names):
-            if name not in found:
+            if name not in repo_files:
                 raise PrerequisiteError(f"{dataset.repo} has no file {name} at revision {commit}", _ELSEWHERE)
-            lfs, size = found[name].lfs, found[name].size
+            lfs, size = repo_files[name].lfs, repo_files[name].size
             stated = lfs is not None and is_sha256(lfs.sha256)
             if lfs is None or not stated or size != dataset.size:
                 raise IntegrityError(

@@ -134,12 +134,12 @@ class Language:
         symbols = [self._symbol(token) for token in tokens[first : start + count + 1]]
         if start == 0:
             symbols.insert(0, self.bos)  # what stands before BOS makes no difference
-        found: Counter[int] = Counter()
+        weight_counts: Counter[int] = Counter()
         for before, last, symbol in zip(symbols, symbols[1:], symbols[2:], strict=False):
-            found[self.weights[self.context(before, last)][symbol]] += 1
-        if 0 in found:
+            weight_counts[self.weights[self.context(before, last)][symbol]] += 1
+        if 0 in weight_counts:
             raise UsageError("the stream holds a token that this language gives no probability")
-        return mean_log(found)
+        return mean_log(weight_counts)
 
     def _symbol(self, token: int) -> int:
         if token == BOS:
@@ -177,19 +177,19 @@ class Language:
         return sum(mass * self._entropy(self._context(k, f)) for (k, f), mass in share.items())
 
     def _entropy(self, context: int) -> float:
-        found: Counter[int] = Counter()
+        weight_counts: Counter[int] = Counter()
         for weight in self.weights[context]:
-            found[weight] += weight
-        del found[0]
-        return float(mean_log(found))
+            weight_counts[weight] += weight
+        del weight_counts[0]
+        return float(mean_log(weight_counts))
 
 
-def mean_log(found: Counter[int]) -> Decimal:
-    """Return the mean of log(TOTAL / weight) over weights counted in `found`, to about 1e-25."""
+def mean_log(weight_counts: Counter[int]) -> Decimal:
+    """Return the mean of log(TOTAL / weight) over weights counted in `weight_counts`, to about 1e-25."""
     with localcontext() as exact:
         exact.prec = 34
-        total = sum((n * (Decimal(TOTAL) / w).ln() for w, n in sorted(found.items())), Decimal(0))
-        return total / found.total()
+        total = sum((n * (Decimal(TOTAL) / w).ln() for w, n in sorted(weight_counts.items())), Decimal(0))
+        return total / weight_counts.total()
 
 
 def apportion(weights: list[int], total: int) -> list[int]:

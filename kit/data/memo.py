@@ -10,8 +10,9 @@ from pathlib import Path
 
 from kit.core.digest import Sha256, is_sha256, sha256_file
 from kit.core.errors import SchemaError
+from kit.core.files import write_atomic
 from kit.core.schema import parse_json
-from kit.core.store import Store, write_atomic
+from kit.core.store import Store
 
 KEPT = 4096
 """Entries; the oldest go first."""
@@ -87,9 +88,9 @@ class Memo:
 
     def _read(self) -> dict[str, Sha256]:
         try:
-            found = parse_json(self._path.read_bytes(), str(self._path))
+            document = parse_json(self._path.read_bytes(), str(self._path))
         except (OSError, SchemaError):
             return {}
-        if not isinstance(found, dict):
+        if not isinstance(document, dict):
             return {}
-        return {str(k): Sha256(v) for k, v in found.items() if isinstance(v, str) and is_sha256(v)}
+        return {str(k): Sha256(v) for k, v in document.items() if isinstance(v, str) and is_sha256(v)}

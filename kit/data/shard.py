@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kit.core.errors import IntegrityError, PrerequisiteError, UsageError
-from kit.core.store import write_atomic
+from kit.core.files import write_atomic
 
 MAGIC = 20240520
 VERSION = 1

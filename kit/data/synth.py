@@ -171,13 +171,13 @@ def write_smoke(spec: SmokeSpec, folder: Path) -> Iterator[ShardPin]:
 def _check(folder: Path, files: tuple[DataFile, ...], hint: str) -> None:
     for file in files:
         path = folder / file.name
-        found = sha256_file(path) if path.is_file() else "nothing"
-        if found != file.sha256:
-            raise DigestMismatch(f"{path} has sha256 {found}, expected {file.sha256}", hint)
+        actual = sha256_file(path) if path.is_file() else "nothing"
+        if actual != file.sha256:
+            raise DigestMismatch(f"{path} has sha256 {actual}, expected {file.sha256}", hint)
 
 
 @dataclass(frozen=True, slots=True)
-class Derived:
+class DerivedPins:
     """What the pins of `records/smoke.toml` must be, derived from its language alone."""
 
     files: tuple[DataFile, ...]
@@ -193,12 +193,12 @@ class Derived:
         return tuple(sorted(wrong))
 
 
-def derive(spec: SmokeSpec, folder: Path) -> Derived:
+def derive(spec: SmokeSpec, folder: Path) -> DerivedPins:
     """Make the shards in `folder`, trusting no pin, and return what should be pinned."""
     names = [pin.file.name for pin in write_smoke(spec, folder)]
     files = tuple(DataFile(n, (folder / n).stat().st_size, sha256_file(folder / n)) for n in names)
     language = Language(spec.language)
     floor = language.mean_nats(read_tokens(folder / spec.val.file.name), spec.val_tokens)
-    return Derived(
+    return DerivedPins(
         files, floor.quantize(PLACES, ROUND_HALF_EVEN), Decimal(str(round(language.entropy_rate(), 6)))
     )

@@ -47,17 +47,17 @@ def verify(
     done = 0
     total = len(shards.files) * dataset.size
 
-    def one(artifact: Artifact) -> ShardCheck:
+    def check_shard(artifact: Artifact) -> ShardCheck:
         return _check(shards.folder / artifact.name, artifact, dataset, memo, rehash)
 
     with ThreadPoolExecutor(max_workers=min(WORKERS, os.cpu_count() or 1)) as pool:
-        found: list[ShardCheck] = []
-        for checked in pool.map(one, shards.files):
-            found.append(checked)
+        checks: list[ShardCheck] = []
+        for checked in pool.map(check_shard, shards.files):
+            checks.append(checked)
             done += dataset.size
             progress(f"verifying {dataset.name}", done, total)
     memo.save()
-    return tuple(found)
+    return tuple(checks)
 
 
 def drop_faulty(shards: Shards, checked: tuple[ShardCheck, ...], store: Store) -> None:

@@ -167,7 +167,7 @@ def _unstarted(ready: Prepared) -> RuntimeInfo:
 def _isolation(ready: Prepared, checks: tuple[ProbeCheck, ...]) -> IsolationReport:
     found = tuple(IsolationCheck(c.id, c.passed, c.detail) for c in checks)
     if not ready.plan.runtime.contains:
-        level = Isolation.IN_POD if machine.look().in_container else Isolation.NONE
+        level = Isolation.IN_POD if machine.read_machine().in_container else Isolation.NONE
     elif found and all(c.passed for c in found):
         level = Isolation.CONTAINED
     else:
@@ -176,7 +176,7 @@ def _isolation(ready: Prepared, checks: tuple[ProbeCheck, ...]) -> IsolationRepo
 
 
 def _hardware(preflight: Preflight, speed: Speed | None) -> Hardware:
-    here = machine.look()
+    here = machine.read_machine()
     return Hardware(
         cpu=Cpu(here.cpu, here.cores),
         memory=here.memory,

@@ -32,7 +32,7 @@ CACHES = {
 
 def full_limits() -> Limits:
     """Return the limits of a full run: of the memory all but a tenth, which the machine itself needs."""
-    return Limits(memory=machine.look().memory * 9 // 10)
+    return Limits(memory=machine.read_machine().memory * 9 // 10)
 
 
 def torchrun(era: str, python: str, contains: bool, world_size: int) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from kit.audit.check import Check
 from kit.audit.finding import Finding
 from kit.core.errors import KitError
 from kit.data import canary_streams
-from kit.data.canary_streams import DrawnStream
+from kit.data.canary_streams import TokenStream
 from kit.data.shard import read_tokens, write_shard
 from kit.evaluate import streams
 from kit.evaluate.audits import RerunAudit
@@ -98,14 +98,14 @@ def _finding_or_skipped(check: Check, rerun: Callable[[], Finding]) -> Finding:
         return check.skipped(f"the rerun could not be made: {e.message}")
 
 
-def _draw(context: RerunContext, kind: StreamKind) -> DrawnStream:
+def _draw(context: RerunContext, kind: StreamKind) -> TokenStream:
     plan = context.ready.plan
     ids = canary_streams.vocabulary(plan.terms.vocabulary)
     match kind:
         case StreamKind.UNIFORM:
-            return canary_streams.uniform(context.selection.seed, ids, plan.terms.val_tokens)
+            return canary_streams.draw_uniform(context.selection.seed, ids, plan.terms.val_tokens)
         case StreamKind.NGRAM:
-            return canary_streams.ngram(context.selection.seed, ids, plan.terms.val_tokens)
+            return canary_streams.draw_ngram(context.selection.seed, ids, plan.terms.val_tokens)
         case StreamKind.MODEL:
             return streams.model(
                 context.ready,
@@ -119,7 +119,7 @@ def _run_sampler(context: RerunContext, spec: RunSpec) -> tuple[RunResult, Path]
     return context.run("sampler", spec), context.output("sampler").log
 
 
-def _shard_writer(context: RerunContext, drawn: DrawnStream) -> Callable[[Path], None]:
+def _shard_writer(context: RerunContext, drawn: TokenStream) -> Callable[[Path], None]:
     size = next(f.size for f in context.ready.data.files if f.name == context.val_name)
     return lambda path: streams.write_stream(path, drawn, size)
 
@@ -167,7 +167,7 @@ def _judge_noise(context: RerunContext, spec: RunSpec, uniform: RunResult) -> Fi
     drawn = _draw(context, StreamKind.UNIFORM)
     with context.with_val(spec, _shard_writer(context, drawn)) as noisy:
         again = context.run("baseline-uniform", noisy)
-    return canary.versus_baseline(uniform.points, again.points)
+    return canary.compare_with_baseline(uniform.points, again.points)
 
 
 def _compare_timings(reference: RunTimings, context: RerunContext, result: RunResult) -> tuple[Finding, ...]:
@@ -182,19 +182,19 @@ def _judge_held_out(
 ) -> Finding:
     scored = context.ready.plan.terms.val_tokens
     tokens = read_tokens(context.data_folder / context.val_name)
-    choices = canary_streams.windows(len(tokens), scored)
+    choices = canary_streams.count_windows(len(tokens), scored)
     if not choices:
         return held_out.HELD_OUT.skipped("the validation shard holds no second window")
-    window = 1 + canary_streams.pick(context.selection.seed, "window", choices)
+    window = 1 + canary_streams.pick_number(context.selection.seed, "window", choices)
 
     def write(path: Path) -> None:
-        write_shard(path, canary_streams.rotated(tokens, window * scored))
+        write_shard(path, canary_streams.rotate(tokens, window * scored))
 
     with context.with_val(context.ready.spec, write) as rotated:
         rotated_result = context.run("held-out", rotated)
     with context.with_val(spec, write) as rotated:
         rotated_start_result = context.run("held-out-baseline", rotated)
-    losses = held_out.Losses(
+    losses = held_out.RerunLosses(
         *(_last_loss(r) for r in (result, rotated_result, start_result, rotated_start_result))
     )
     return held_out.judge(losses, window)

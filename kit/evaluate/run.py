@@ -21,7 +21,7 @@ from kit.evaluate.prepare import Prepared
 from kit.evaluate.recovery import lost_result, mark_lost, sign
 from kit.evaluate.request import Places
 from kit.evaluate.rerun_context import RerunContext
-from kit.gpu.release import await_release, proved
+from kit.gpu.release import add_release, await_release
 from kit.result.keys import load_or_create, throwaway
 from kit.result.predicate import Predicate
 from kit.result.statement import Subjects, statement
@@ -138,7 +138,7 @@ def _run(
         ) as run:
             result = run.result
             if ready.preflight.gpus:
-                result = proved(result, await_release(ready.preflight.gpus, places.gpus.nvml))
+                result = add_release(result, await_release(ready.preflight.gpus, places.gpus.nvml))
     return result, HostObservations(checks, run.enforcement, speed)
 
 

@@ -13,7 +13,7 @@ from kit.core.errors import KitError, RunError
 from kit.core.schema import read_json
 from kit.core.store import Store
 from kit.data import canary_streams
-from kit.data.canary_streams import DrawnStream
+from kit.data.canary_streams import TokenStream
 from kit.data.shard import HEADER_BYTES, TOKEN_BYTES, read_tokens, write_shard
 from kit.evaluate.prepare import Prepared
 from kit.evaluate.start_script import REFERENCE
@@ -36,12 +36,12 @@ def write(folder: Path, files: tuple[SourceFile, ...]) -> None:
         path.chmod(0o444)
 
 
-def write_stream(path: Path, drawn: DrawnStream, size: int) -> None:
+def write_stream(path: Path, drawn: TokenStream, size: int) -> None:
     """Write a drawn stream as a shard of `size` bytes, so that it looks like the one that it stands for."""
-    write_shard(path, canary_streams.filled(drawn, (size - HEADER_BYTES) // TOKEN_BYTES))
+    write_shard(path, canary_streams.fill_shard(drawn, (size - HEADER_BYTES) // TOKEN_BYTES))
 
 
-def model(ready: Prepared, store: Store, seed: str, run: Sampling) -> DrawnStream:
+def model(ready: Prepared, store: Store, seed: str, run: Sampling) -> TokenStream:
     """
     Return samples of a reference model that a guest trains in the run's own image; `run` starts that guest.
 
@@ -79,7 +79,7 @@ def _key(ready: Prepared, scripts: tuple[SourceFile, ...], arguments: tuple[str,
     return sha256_bytes(canonical_json([image, files, data, list(arguments), ready.plan.terms.world_size]))
 
 
-def _draw(ready: Prepared, folder: Path, arguments: tuple[str, ...], run: Sampling) -> DrawnStream:
+def _draw(ready: Prepared, folder: Path, arguments: tuple[str, ...], run: Sampling) -> TokenStream:
     plan = replace(ready.plan, entry=SAMPLER.name, script_args=arguments)
     # the samples are drawn after the last validation line
     deadlines = replace(ready.spec.deadlines, teardown_s=ready.spec.deadlines.total_s)
@@ -87,7 +87,7 @@ def _draw(ready: Prepared, folder: Path, arguments: tuple[str, ...], run: Sampli
     result, log = run(spec)
     if result.status is not RunStatus.COMPLETED:
         raise RunError(f"the sampler's guest ended as {result.status}: {result.reason}", f"see {log}")
-    return canary_streams.sampled(_lines(log), ready.plan.terms.val_tokens)
+    return canary_streams.read_samples(_lines(log), ready.plan.terms.val_tokens)
 
 
 def _lines(log: Path) -> Iterator[bytes]:
@@ -95,7 +95,7 @@ def _lines(log: Path) -> Iterator[bytes]:
         yield from (line for line in f if line.startswith(b"sample"))
 
 
-def _keep(folder: Path, drawn: DrawnStream) -> None:
+def _keep(folder: Path, drawn: TokenStream) -> None:
     write_shard(folder / "stream.bin", drawn.tokens)
     summary = {
         "floor": drawn.floor,
@@ -105,13 +105,13 @@ def _keep(folder: Path, drawn: DrawnStream) -> None:
     (folder / "stream.json").write_bytes(canonical_json(summary))
 
 
-def _kept(folder: Path) -> DrawnStream | None:
+def _kept(folder: Path) -> TokenStream | None:
     """Return the stream in a folder of the store; None if it is not there, or not as it was written."""
     stream = folder / "stream.bin"
     try:
         summary = read_json(folder / "stream.json")
         if sha256_file(stream) != summary["sha256"]:
             return None
-        return DrawnStream(read_tokens(stream), float(summary["floor"]), float(summary["standard_error"]))
+        return TokenStream(read_tokens(stream), float(summary["floor"]), float(summary["standard_error"]))
     except (KitError, OSError, KeyError, TypeError, ValueError):
         return None

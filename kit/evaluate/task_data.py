@@ -12,7 +12,7 @@ from kit.core.errors import IntegrityError, PrerequisiteError
 from kit.core.store import Artifact
 from kit.data import synth
 from kit.data.dataset import DataSet, load_dataset, load_lock
-from kit.data.fetch import Shards, find, stated
+from kit.data.fetch import Shards, find, find_statement
 from kit.data.synth import SmokeSpec, load_smoke
 from kit.data.verify import verify
 from kit.evaluate.request import Places
@@ -119,7 +119,7 @@ class FinewebData:
         """See `TaskData.planned`."""
         dataset, names = self._shards(places)
         lock = load_lock(dataset)
-        digests = stated(dataset, places.store)
+        digests = find_statement(dataset, places.store)
         artifacts = {a.name: a for a in digests.files} if digests else {}
         shards = tuple(_planned(name, artifacts.get(name), dataset, places) for name in names)
         return PlannedData(shards, lock is not None)

@@ -30,7 +30,7 @@ See: https://docs.nvidia.com/deploy/cuda-compatibility/
 """
 
 
-class Fit(StrEnum):
+class DriverSupport(StrEnum):
     """How a driver suits a CUDA version."""
 
     FULL = "full"
@@ -42,7 +42,7 @@ class Fit(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Needs:
+class CudaRequirement:
     """What a CUDA version needs of the driver."""
 
     full: str
@@ -51,17 +51,17 @@ class Needs:
     """Oldest driver that runs it at all."""
 
 
-def needs(cuda: Version) -> Needs | None:
+def cuda_requirement(cuda: Version) -> CudaRequirement | None:
     """Return what CUDA (major, minor) needs; None if it is in no table."""
     major, minor = cuda[0], cuda[1]
-    return Needs(SHIPPED[major, minor], FLOOR[major]) if (major, minor) in SHIPPED else None
+    return CudaRequirement(SHIPPED[major, minor], FLOOR[major]) if (major, minor) in SHIPPED else None
 
 
-def fit(driver: str, cuda: Version) -> Fit:
+def driver_support(driver: str, cuda: Version) -> DriverSupport:
     """Tell how a driver suits a CUDA version; a newer driver runs every older CUDA."""
-    wanted, have = needs(cuda), parse(driver)
-    if wanted is None or have is None:
-        return Fit.UNKNOWN
-    if have >= (parse(wanted.full) or ()):
-        return Fit.FULL
-    return Fit.LIMITED if have >= (parse(wanted.floor) or ()) else Fit.TOO_OLD
+    required, have = cuda_requirement(cuda), parse(driver)
+    if required is None or have is None:
+        return DriverSupport.UNKNOWN
+    if have >= (parse(required.full) or ()):
+        return DriverSupport.FULL
+    return DriverSupport.LIMITED if have >= (parse(required.floor) or ()) else DriverSupport.TOO_OLD

@@ -75,13 +75,13 @@ class DriverFiles:
 
     def mounts(self) -> tuple[tuple[Path, PurePosixPath], ...]:
         """Return (file here, file inside) for every file, sorted by the latter."""
-        found = [(lib.path, INSIDE / "lib" / lib.soname) for lib in self.libraries]
+        mounts = [(lib.path, INSIDE / "lib" / lib.soname) for lib in self.libraries]
         # programs that link with -lcuda, as Triton 3.0 makes them, look for the name without a version
-        found += [
+        mounts += [
             (lib.path, INSIDE / "lib" / "libcuda.so") for lib in self.libraries if lib.soname == REQUIRED[0]
         ]
-        found.append((self.smi, INSIDE / "bin" / "nvidia-smi"))
-        return tuple(sorted(found, key=lambda pair: str(pair[1])))
+        mounts.append((self.smi, INSIDE / "bin" / "nvidia-smi"))
+        return tuple(sorted(mounts, key=lambda pair: str(pair[1])))
 
 
 def environment(env: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
@@ -106,13 +106,13 @@ def linker_cache() -> str:
     if program is None:
         return ""
     try:
-        said = subprocess.run([program, "-p"], capture_output=True, timeout=20, check=True).stdout
+        output = subprocess.run([program, "-p"], capture_output=True, timeout=20, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return ""
-    return os.fsdecode(said)  # paths, in whatever bytes they are
+    return os.fsdecode(output)  # paths, in whatever bytes they are
 
 
-def find(
+def find_driver_files(
     minors: tuple[int, ...],
     dev: Path = Path("/dev"),
     cache: Callable[[], str] = linker_cache,
@@ -145,9 +145,9 @@ def _library(
 ) -> Library | None:
     places = [Path(cached[soname])] if soname in cached else []
     places += [folder / soname for folder in folders]
-    found = next((place for place in places if place.is_file()), None)
-    if found is not None:
-        return Library(soname, found.resolve())
+    path = next((place for place in places if place.is_file()), None)
+    if path is not None:
+        return Library(soname, path.resolve())
     if required:
         raise PrerequisiteError(
             f"the driver's library {soname} is not here", "install the driver's libnvidia-compute-<version>"

@@ -19,8 +19,8 @@ VALUE = re.compile(r"[0-9A-Za-z_]{1,16}", re.ASCII)
 
 def settings_in(env: Mapping[str, str]) -> LinkSettings:
     """Return the `LINK_VARIABLES` in `env`. Raises `UsageError` for a value that none of them can have."""
-    found = tuple((name, env[name]) for name in LINK_VARIABLES if name in env)
-    for name, value in found:
+    settings = tuple((name, env[name]) for name in LINK_VARIABLES if name in env)
+    for name, value in settings:
         if not VALUE.fullmatch(value):
             raise UsageError(f"{name}={value[:64]!r} is no setting of a link", f"unset {name}, or: {name}=0")
-    return found
+    return settings

@@ -24,7 +24,7 @@ class Machine:
     in_container: bool
 
 
-def look(proc: Path = PROC) -> Machine:
+def read_machine(proc: Path = PROC) -> Machine:
     """Read the machine's own description; what it does not say is `unknown`, 0 or None."""
     return Machine(
         cpu=_field(proc / "cpuinfo", "model name") or platform.machine() or "unknown",

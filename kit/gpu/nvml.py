@@ -115,24 +115,24 @@ class Visible:
 
     def read(self) -> Inventory:
         """See `Nvml.read`; raises `PrerequisiteError` also for a name that is no GPU's, or a GPU's twice."""
-        seen = self._source.read()
+        inventory = self._source.read()
         names = [name.strip() for name in self._named.split(",") if name.strip()]
-        chosen = tuple(_named(seen.gpus, name) for name in names) if seen.gpus else ()
+        chosen = tuple(_named(inventory.gpus, name) for name in names) if inventory.gpus else ()
         if len({gpu.uuid for gpu in chosen}) < len(chosen):
             raise PrerequisiteError(f"CUDA_VISIBLE_DEVICES={self._named} names a GPU twice", VISIBLE_FIX)
-        return Inventory(seen.driver, chosen, len(seen.gpus) - len(chosen))
+        return Inventory(inventory.driver, chosen, len(inventory.gpus) - len(chosen))
 
 
 def _named(gpus: tuple[DriverGpu, ...], name: str) -> DriverGpu:
     if name.isdecimal():
-        found = [gpu for gpu in gpus if gpu.index == int(name)]
+        matches = [gpu for gpu in gpus if gpu.index == int(name)]
     else:
-        found = [gpu for gpu in gpus if gpu.uuid.startswith(name)]
-    if len(found) != 1:
+        matches = [gpu for gpu in gpus if gpu.uuid.startswith(name)]
+    if len(matches) != 1:
         raise PrerequisiteError(
             f"CUDA_VISIBLE_DEVICES names {name!r}, which is not one of the {len(gpus)} GPUs here", VISIBLE_FIX
         )
-    return found[0]
+    return matches[0]
 
 
 @contextlib.contextmanager

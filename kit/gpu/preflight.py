@@ -65,7 +65,7 @@ class Sources:
     """Whom a preflight asks."""
 
     nvml: Nvml = field(default_factory=Driver)
-    files: Callable[[tuple[int, ...]], DriverFiles] = driver.find
+    files: Callable[[tuple[int, ...]], DriverFiles] = driver.find_driver_files
     """Finds the driver's files, for the minor numbers of the GPUs."""
     toolkit: Callable[[], Version | None] = toolkit.installed
     settings: LinkSettings = ()
@@ -107,64 +107,72 @@ NO_GPUS = Preflight(())
 """Of a run that wants none."""
 
 
-def preflight(wanted: GpuRequirements, sources: Sources) -> Preflight:
+def preflight(requirements: GpuRequirements, sources: Sources) -> Preflight:
     """
-    Look at everything that `wanted` depends on. Raises nothing: see `Preflight.require`.
+    Look at everything that `requirements` depends on. Raises nothing: see `Preflight.require`.
 
     The run gets the first GPUs in the order of the source: that of the PCI bus, or the user's own. Where
     there are too few, nothing else is looked at.
     """
-    if wanted.gpus == 0:
+    if requirements.gpus == 0:
         return NO_GPUS
     try:
-        seen = sources.nvml.read()
+        inventory = sources.nvml.read()
     except KitError as e:
         refusal = GpuFinding("driver", Level.REFUSAL, e.message, e.hint)
         return Preflight((refusal,))
-    chosen = seen.gpus[: wanted.gpus]
-    counted = _count(wanted, seen)
+    chosen = inventory.gpus[: requirements.gpus]
+    counted = _count(requirements, inventory)
     if counted.level is Level.REFUSAL:
-        return Preflight((counted,), driver=seen.driver)
-    found = [counted, _driver(wanted, seen), _model(chosen), *_state(chosen), _files(chosen, sources)]
-    if wanted.toolkit:
-        found.append(_toolkit(sources.toolkit()))
+        return Preflight((counted,), driver=inventory.driver)
+    findings = [
+        counted,
+        _driver(requirements, inventory),
+        _model(chosen),
+        *_state(chosen),
+        _files(chosen, sources),
+    ]
+    if requirements.toolkit:
+        findings.append(_toolkit(sources.toolkit()))
     if sources.settings:
-        told = f"this machine's own {format_settings(sources.settings)} are passed on to the guest"
-        found.append(GpuFinding(LINKS, Level.WARNING, told))
-    return Preflight(tuple(found), chosen, seen.driver, sources.settings)
+        detail = f"this machine's own {format_settings(sources.settings)} are passed on to the guest"
+        findings.append(GpuFinding(LINKS, Level.WARNING, detail))
+    return Preflight(tuple(findings), chosen, inventory.driver, sources.settings)
 
 
 def _ok(name: str, detail: str) -> GpuFinding:
     return GpuFinding(name, Level.OK, detail)
 
 
-def _count(wanted: GpuRequirements, seen: Inventory) -> GpuFinding:
-    here = len(seen.gpus)
-    if here >= wanted.gpus:
-        return _ok("count", f"{wanted.gpus} GPUs wanted, {here} here")
-    why = ": no NVIDIA driver is loaded" if seen == NOTHING else ""
-    if seen.hidden:
-        why = f", and CUDA_VISIBLE_DEVICES hides {seen.hidden}"
-    return GpuFinding("count", Level.REFUSAL, f"{wanted.gpus} GPUs wanted, {here} here{why}", wanted.if_fewer)
+def _count(requirements: GpuRequirements, inventory: Inventory) -> GpuFinding:
+    here = len(inventory.gpus)
+    if here >= requirements.gpus:
+        return _ok("count", f"{requirements.gpus} GPUs wanted, {here} here")
+    why = ": no NVIDIA driver is loaded" if inventory == NOTHING else ""
+    if inventory.hidden:
+        why = f", and CUDA_VISIBLE_DEVICES hides {inventory.hidden}"
+    return GpuFinding(
+        "count", Level.REFUSAL, f"{requirements.gpus} GPUs wanted, {here} here{why}", requirements.if_fewer
+    )
 
 
-def _driver(wanted: GpuRequirements, seen: Inventory) -> GpuFinding:
-    loaded = seen.driver or "unknown"
-    if wanted.cuda is None:
+def _driver(requirements: GpuRequirements, inventory: Inventory) -> GpuFinding:
+    loaded = inventory.driver or "unknown"
+    if requirements.cuda is None:
         return _ok("driver", f"driver {loaded}; which CUDA the guest has is not known")
-    name = f"CUDA {version.format_version(wanted.cuda)}"
-    needs = cuda.needs(wanted.cuda)
-    match cuda.fit(loaded, wanted.cuda):
-        case cuda.Fit.FULL:
+    name = f"CUDA {version.format_version(requirements.cuda)}"
+    needs = cuda.cuda_requirement(requirements.cuda)
+    match cuda.driver_support(loaded, requirements.cuda):
+        case cuda.DriverSupport.FULL:
             return _ok("driver", f"driver {loaded} suits {name}")
-        case cuda.Fit.LIMITED if needs:
+        case cuda.DriverSupport.LIMITED if needs:
             return GpuFinding(
                 "driver",
                 Level.WARNING,
                 f"driver {loaded} runs {name} by minor-version compatibility alone, not like {needs.full}",
                 f"install driver {needs.full} or newer",
             )
-        case cuda.Fit.TOO_OLD if needs:
+        case cuda.DriverSupport.TOO_OLD if needs:
             return GpuFinding(
                 "driver",
                 Level.REFUSAL,
@@ -238,22 +246,22 @@ def _files(chosen: tuple[DriverGpu, ...], sources: Sources) -> GpuFinding:
     return _ok("driver-files", f"{len(files.libraries)} libraries, {len(files.devices)} devices, {files.smi}")
 
 
-def _toolkit(found: Version | None) -> GpuFinding:
-    if found is None:
+def _toolkit(installed: Version | None) -> GpuFinding:
+    if installed is None:
         return GpuFinding(
             "toolkit",
             Level.REFUSAL,
             f"the engine needs NVIDIA's container toolkit for GPUs, and {toolkit.COMMAND} does not answer",
             "install nvidia-container-toolkit, or use --runtime runc, which does not need it",
         )
-    escapes = toolkit.open_escapes(found)
+    escapes = toolkit.open_escapes(installed)
     if not escapes:
-        return _ok("toolkit", f"container toolkit {version.format_version(found)} has no known escape")
+        return _ok("toolkit", f"container toolkit {version.format_version(installed)} has no known escape")
     names = ", ".join(e.cve for e in escapes)
     safe = version.format_version(toolkit.safe_version())
     return GpuFinding(
         "toolkit",
         Level.REFUSAL,
-        f"container toolkit {version.format_version(found)} lets a container escape ({names})",
+        f"container toolkit {version.format_version(installed)} lets a container escape ({names})",
         f"{toolkit.INSTALL} (to {safe} or newer), or use --runtime runc, which does not need it",
     )

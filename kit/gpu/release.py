@@ -19,7 +19,7 @@ SLACK = 128 * MIB
 
 
 @dataclass(frozen=True, slots=True)
-class Release:
+class GpuRelease:
     """What was found after a guest's end."""
 
     seconds: float
@@ -33,7 +33,7 @@ def await_release(
     within_s: float = WITHIN_S,
     clock: Callable[[], float] = time.monotonic,
     pause: Callable[[float], None] = time.sleep,
-) -> Release:
+) -> GpuRelease:
     """
     Wait until the GPUs hold no more than `before` the guest's start, for at most `within_s` seconds.
 
@@ -44,7 +44,7 @@ def await_release(
         remains = _remains(before, nvml)
         waited = clock() - began
         if not remains or waited >= within_s:
-            return Release(waited, remains)
+            return GpuRelease(waited, remains)
         pause(PAUSE_S)
 
 
@@ -53,23 +53,23 @@ def _remains(before: tuple[DriverGpu, ...], nvml: Nvml) -> tuple[str, ...]:
         now = {gpu.uuid: gpu for gpu in nvml.read().gpus}
     except KitError as e:
         return (f"perhaps GPU memory: {e.message}",)
-    found: list[str] = []
+    remains: list[str] = []
     for was in before:
         gpu = now.get(was.uuid)
         if gpu is None:
-            found.append(f"GPU {was.index} does not answer any more")
+            remains.append(f"GPU {was.index} does not answer any more")
             continue
-        found += [
+        remains += [
             f"process {p.pid} on GPU {was.index}"
             for p in gpu.processes
             if p.pid not in {q.pid for q in was.processes}
         ]
         if gpu.used > was.used + SLACK:
-            found.append(f"{(gpu.used - was.used) // MIB} MiB on GPU {was.index}")
-    return tuple(found)
+            remains.append(f"{(gpu.used - was.used) // MIB} MiB on GPU {was.index}")
+    return tuple(remains)
 
 
-def proved(result: RunResult, release: Release) -> RunResult:
+def add_release(result: RunResult, release: GpuRelease) -> RunResult:
     """Add what the GPUs still hold to the result's remains, and the wait to its time to nothing."""
     gone = result.teardown
     return replace(

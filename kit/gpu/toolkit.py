@@ -18,7 +18,7 @@ INSTALL = "apt-get install --only-upgrade nvidia-container-toolkit"
 
 
 @dataclass(frozen=True, slots=True)
-class Escape:
+class KnownEscape:
     """A way out of a container that a version of the toolkit closed."""
 
     cve: str
@@ -28,16 +28,16 @@ class Escape:
 
 
 ESCAPES = (
-    Escape("CVE-2024-0132", (1, 16, 2), f"{BULLETIN}5582"),
-    Escape("CVE-2025-23359", (1, 17, 4), f"{BULLETIN}5616"),
-    Escape("CVE-2025-23266", (1, 17, 8), f"{BULLETIN}5659"),
-    Escape("CVE-2025-23267", (1, 17, 8), f"{BULLETIN}5659"),
-    Escape("CVE-2026-24260", (1, 19, 1), f"{BULLETIN}5850"),
+    KnownEscape("CVE-2024-0132", (1, 16, 2), f"{BULLETIN}5582"),
+    KnownEscape("CVE-2025-23359", (1, 17, 4), f"{BULLETIN}5616"),
+    KnownEscape("CVE-2025-23266", (1, 17, 8), f"{BULLETIN}5659"),
+    KnownEscape("CVE-2025-23267", (1, 17, 8), f"{BULLETIN}5659"),
+    KnownEscape("CVE-2026-24260", (1, 19, 1), f"{BULLETIN}5850"),
 )
 """CVE-2025-23359 is CVE-2024-0132 again, through a gap in its fix."""
 
 
-def open_escapes(version: Version) -> tuple[Escape, ...]:
+def open_escapes(version: Version) -> tuple[KnownEscape, ...]:
     """Return the known escapes that `version` has not closed."""
     return tuple(e for e in ESCAPES if version < e.fixed_in)
 
@@ -53,20 +53,20 @@ def installed() -> Version | None:
         done = subprocess.run([COMMAND, "--version"], capture_output=True, text=True, timeout=20, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
-    return read(done.stdout)
+    return parse_output(done.stdout)
 
 
-def read(said: str) -> Version | None:
+def parse_output(output: str) -> Version | None:
     """
     Return the version in what `nvidia-ctk --version` prints, or None.
 
     A release candidate (`1.17.8-rc.1`) counts as the version before: it need not hold the fix. One of
     `1.18.0` counts as `1.18`, which is before it and after all of 1.17.
     """
-    found = re.search(r"version (\d+\.\d+\.\d+)(-rc\S*)?", said)
-    if found is None:
+    match = re.search(r"version (\d+\.\d+\.\d+)(-rc\S*)?", output)
+    if match is None:
         return None
-    version = parse(found[1])
-    if version is None or not found[2]:
+    version = parse(match[1])
+    if version is None or not match[2]:
         return version
     return (*version[:-1], version[-1] - 1) if version[-1] else version[:-1]

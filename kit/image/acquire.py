@@ -10,7 +10,7 @@ from kit.core.errors import DigestMismatch, PrerequisiteError
 from kit.core.store import Artifact, Fetcher, Progress, Store, no_progress
 from kit.image.fetch import PipFetcher
 from kit.image.lock import Deb, Lock, Wheel
-from kit.image.meter import Sum, cores
+from kit.image.meter import ByteMeter, cores
 
 DOWNLOADS = 4
 
@@ -26,7 +26,7 @@ def fetch(lock: Lock, store: Store, fetchers: Sequence[Fetcher], progress: Progr
         if isinstance(fetcher, PipFetcher):
             fetcher.expect(a for a in missing if isinstance(a, Wheel))
     total = sum(a.size for a in missing)
-    meter = Sum(f"fetch {lock.era}", total, progress)
+    meter = ByteMeter(f"fetch {lock.era}", total, progress)
     with ThreadPoolExecutor(DOWNLOADS) as pool:
         # The largest first, so that the last to finish is a small one.
         ordered = sorted(missing, key=lambda a: (-a.size, a.name))
@@ -34,7 +34,7 @@ def fetch(lock: Lock, store: Store, fetchers: Sequence[Fetcher], progress: Progr
     return total
 
 
-def _fetch_one(artifact: Artifact, store: Store, fetchers: Sequence[Fetcher], meter: Sum) -> str | None:
+def _fetch_one(artifact: Artifact, store: Store, fetchers: Sequence[Fetcher], meter: ByteMeter) -> str | None:
     """Fetch one artifact; return how to name it if no source has it."""
     try:
         store.ensure(artifact, fetchers, meter.part)
@@ -44,7 +44,7 @@ def _fetch_one(artifact: Artifact, store: Store, fetchers: Sequence[Fetcher], me
     return None
 
 
-def _outcome(pool: ThreadPoolExecutor, meter: Sum, futures: list[Future[str | None]]) -> None:
+def _outcome(pool: ThreadPoolExecutor, meter: ByteMeter, futures: list[Future[str | None]]) -> None:
     try:
         done, _ = wait(futures, return_when=FIRST_EXCEPTION)
     except BaseException:
@@ -66,7 +66,7 @@ def _outcome(pool: ThreadPoolExecutor, meter: Sum, futures: list[Future[str | No
 
 def recheck(lock: Lock, store: Store, progress: Progress = no_progress) -> None:
     """Hash every artifact in the store again. Raises `DigestMismatch` naming the first bad file."""
-    meter = Sum("hash artifacts", lock.size, progress)
+    meter = ByteMeter("hash artifacts", lock.size, progress)
 
     def check(artifact: Artifact) -> None:
         path = store.blob(artifact.sha256)

@@ -64,11 +64,11 @@ def mirror_of(suite: str) -> str:
         raise PrerequisiteError("there is no apt here", DEBIAN)
     fields = "$(CREATED_BY) $(REPO_URI) $(RELEASE) $(COMPONENT)"
     targets = [line.split(" ") for line in _run(["apt-get", "indextargets", "--format", fields]).splitlines()]
-    found = [t for t in targets if len(t) == 4 and t[0] == "Packages" and t[3] == COMPONENT]
-    for _, uri, release, _ in found:
+    indexes = [t for t in targets if len(t) == 4 and t[0] == "Packages" and t[3] == COMPONENT]
+    for _, uri, release, _ in indexes:
         if release == suite:
             return uri
-    for _, uri, _, _ in found:
+    for _, uri, _, _ in indexes:
         if urlsplit(uri).path.rstrip("/").endswith("/debian"):
             return uri
     raise PrerequisiteError(f"apt has no source of Debian {suite} here", DEBIAN)
@@ -132,10 +132,10 @@ class PrivateApt:
             self._apt("download", f"{package}={version}", cwd=folder)
         except NetworkError as e:
             raise PrerequisiteError(e.message) from e
-        found = next(folder.glob("*.deb"), None)
-        if found is None:
+        deb = next(folder.glob("*.deb"), None)
+        if deb is None:
             raise PrerequisiteError(f"apt downloaded no {package} {version}")
-        return found
+        return deb
 
     def _offer(self, line: str) -> AptPackage:
         try:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from kit.core.digest import Sha256
 from kit.core.errors import UsageError
-from kit.core.store import Progress, disk_errors, no_progress, place
+from kit.core.files import disk_errors, place
+from kit.core.store import Progress, no_progress
 from kit.image.build import Layout
 from kit.image.entry import ArchiveEntry, EntryKind, Extent, folder, literal
 from kit.image.oci import REPOSITORY, blob_path, docker_manifest, read_manifest

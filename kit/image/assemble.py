@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kit.core.errors import PrerequisiteError, UsageError
-from kit.core.store import Progress, Store, disk_errors, no_progress
+from kit.core.files import disk_errors
+from kit.core.store import Progress, Store, no_progress
 from kit.image.acquire import recheck
-from kit.image.digest import Identity
+from kit.image.digest import ImageIdentity
 from kit.image.layer import LayerFile, LayerPlan, plan_layers, write_layer
 from kit.image.lock import Lock, read_lock
-from kit.image.meter import Sum, cores
-from kit.image.oci import Documents, blob_path, describe, write_layout
+from kit.image.meter import ByteMeter, cores
+from kit.image.oci import ImageDocuments, blob_path, describe, write_layout
 from kit.image.spec import EraSpec, read_spec
 from kit.image.tarball import tar_size
 
@@ -24,18 +25,18 @@ ROOM = "layouts"
 
 
 @dataclass(frozen=True, slots=True)
-class Built:
+class BuiltImage:
     """An image that was assembled into a folder, whatever was promised of it."""
 
-    identity: Identity
+    identity: ImageIdentity
     layers: tuple[LayerFile, ...]
-    documents: Documents
+    documents: ImageDocuments
 
 
 @contextlib.contextmanager
 def assembled(
     spec: EraSpec, lock: Lock, artifacts: Store, scratch: Store, progress: Progress
-) -> Iterator[Built]:
+) -> Iterator[BuiltImage]:
     """Assemble an image in a staging folder of `scratch`; layers that are not moved out go with it."""
     with scratch.staging(ROOM) as folder:
         yield _assembled(spec, lock, artifacts, folder, progress)
@@ -43,7 +44,7 @@ def assembled(
 
 def assemble(
     era: str, images: Path, artifacts: Store, folder: Path, progress: Progress = no_progress
-) -> Identity:
+) -> ImageIdentity:
     """
     Assemble an era into a new OCI layout at `folder`, for builders that bring the files themselves.
 
@@ -76,7 +77,7 @@ def assemble(
     return built.identity
 
 
-def _assembled(spec: EraSpec, lock: Lock, artifacts: Store, folder: Path, progress: Progress) -> Built:
+def _assembled(spec: EraSpec, lock: Lock, artifacts: Store, folder: Path, progress: Progress) -> BuiltImage:
     spool = folder / "spool"
     spool.mkdir()
     progress(f"unpack {spec.era}", 0, 0)
@@ -84,8 +85,8 @@ def _assembled(spec: EraSpec, lock: Lock, artifacts: Store, folder: Path, progre
     layers = _write(plans, spec, folder, progress)
     documents = describe(spec, layers)
     titles = tuple((layer.title, layer.digest) for layer in layers)
-    identity = Identity(documents.config_digest, documents.manifest_digest, titles)
-    return Built(identity, layers, documents)
+    identity = ImageIdentity(documents.config_digest, documents.manifest_digest, titles)
+    return BuiltImage(identity, layers, documents)
 
 
 def _write(
@@ -97,7 +98,7 @@ def _write(
     The largest come first, so that the cores end together.
     """
     sizes = [tar_size(plan.entries) for plan in plans]
-    total = Sum(f"assemble {spec.era}", sum(sizes), progress)
+    total = ByteMeter(f"assemble {spec.era}", sum(sizes), progress)
 
     def write(at: int) -> LayerFile:
         file = folder / f"layer-{at}"

@@ -13,7 +13,7 @@ extended headers of which each is about the next one.
 """
 
 
-class Bounded:
+class BoundedFile:
     """A file of which no more is read than it has, whatever a header in it states."""
 
     def __init__(self, file: IO[bytes]) -> None:

@@ -10,11 +10,12 @@ from pathlib import Path
 
 from kit.core.digest import Sha256, sha256_file
 from kit.core.errors import DigestMismatch, KitError, PrerequisiteError, StaleLock
-from kit.core.store import Artifact, Fetcher, FolderFetcher, Progress, Store, no_progress, place
+from kit.core.files import place
+from kit.core.store import Artifact, Fetcher, FolderFetcher, Progress, Store, no_progress
 from kit.image.acquire import fetch, recheck
-from kit.image.assemble import ROOM, Built, assembled
+from kit.image.assemble import ROOM, BuiltImage, assembled
 from kit.image.diff import ImageChange, compare_layers
-from kit.image.digest import Identity, digest_path, read_identity, write_identity
+from kit.image.digest import ImageIdentity, digest_path, read_identity, write_identity
 from kit.image.lock import read_lock
 from kit.image.oci import Descriptor, blob_path, read_manifest, write_layout
 from kit.image.spec import Component, EraSpec, read_spec
@@ -49,7 +50,7 @@ class Layout:
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
+class EraSurvey:
     """How far an era is on this machine."""
 
     era: str
@@ -78,15 +79,15 @@ class Survey:
 class VerifiedImage:
     """What an era's lock built into, beside what was promised."""
 
-    promised: Identity
-    found: Identity
+    promised: ImageIdentity
+    built: ImageIdentity
     entries: tuple[ImageChange, ...]
     """Of the layers that differ, where the store has the promised ones to compare with."""
 
     @property
     def differences(self) -> tuple[str, ...]:
         """A sentence for each digest that differs; empty if the image is the promised one."""
-        return self.promised.differences(self.found)
+        return self.promised.differences(self.built)
 
 
 def ensure_layout(
@@ -103,16 +104,16 @@ def ensure_layout(
     spec = read_spec(images, era)
     lock = read_lock(spec)
     identity = read_identity(spec, lock)
-    found = _found(spec, identity, store)
-    if found is not None:
-        return found
+    layout = _find_layout(spec, identity, store)
+    if layout is not None:
+        return layout
     with store.lock(f"layout-{identity.manifest}"):
-        found = _found(spec, identity, store)
-        if found is not None:
-            return found
+        layout = _find_layout(spec, identity, store)
+        if layout is not None:
+            return layout
         fetch(lock, store, fetchers, progress)
         with assembled(spec, lock, store, store, progress) as built:
-            _refuse_other(spec, identity, built.identity)
+            _refuse_mismatch(spec, identity, built.identity)
             return _adopt(spec, built, store)
 
 
@@ -126,9 +127,9 @@ def adopt(era: str, images: Path, store: Store, folder: Path, progress: Progress
     spec = read_spec(images, era)
     identity = read_identity(spec, read_lock(spec))
     with store.lock(f"layout-{identity.manifest}"):
-        found = _found(spec, identity, store)
-        if found is not None:
-            return found
+        layout = _find_layout(spec, identity, store)
+        if layout is not None:
+            return layout
         try:
             config, layers = read_manifest(folder, identity.manifest)
         except FileNotFoundError as e:
@@ -172,40 +173,40 @@ def verify(
     fetch(lock, store, fetchers, progress)
     recheck(lock, store, progress)
     with assembled(spec, lock, store, store, progress) as built:
-        return VerifiedImage(promised, built.identity, _explained(promised, built, store))
+        return VerifiedImage(promised, built.identity, _explain_differences(promised, built, store))
 
 
-def _explained(promised: Identity, built: Built, store: Store) -> tuple[ImageChange, ...]:
+def _explain_differences(promised: ImageIdentity, built: BuiltImage, store: Store) -> tuple[ImageChange, ...]:
     """Compare the layers that differ with the promised ones, where the store has them whole."""
-    found: list[ImageChange] = []
+    changes: list[ImageChange] = []
     for (title, digest), layer in zip(promised.layers, built.layers, strict=False):
         blob = store.blob(digest)
         if layer.digest != digest and blob.exists() and sha256_file(blob) == digest:
-            found += compare_layers(title, blob, layer.path)
-    return tuple(found)
+            changes += compare_layers(title, blob, layer.path)
+    return tuple(changes)
 
 
-def survey(era: str, images: Path, store: Store) -> Survey:
+def survey(era: str, images: Path, store: Store) -> EraSurvey:
     """Return how far an era is in `store`, without changing anything. Raises for a broken image.toml only."""
     spec = read_spec(images, era)
     try:
         lock = read_lock(spec)
     except KitError as e:
-        return Survey(era, spec.summary, 0, 0, False, _state(e))
+        return EraSurvey(era, spec.summary, 0, 0, False, _state(e))
     present = sum(a.size for a in lock.artifacts if store.has(a))
     try:
-        built, state = _found(spec, read_identity(spec, lock), store) is not None, "ok"
+        built, state = _find_layout(spec, read_identity(spec, lock), store) is not None, "ok"
     except KitError as e:
         built, state = False, _state(e)
-    return Survey(era, spec.summary, lock.size, present, built, state)
+    return EraSurvey(era, spec.summary, lock.size, present, built, state)
 
 
 def _state(e: KitError) -> str:
     return "stale" if isinstance(e, StaleLock) else "missing" if isinstance(e, PrerequisiteError) else "bad"
 
 
-def _refuse_other(spec: EraSpec, promised: Identity, found: Identity) -> None:
-    differences = promised.differences(found)
+def _refuse_mismatch(spec: EraSpec, promised: ImageIdentity, built: ImageIdentity) -> None:
+    differences = promised.differences(built)
     if differences:
         raise DigestMismatch(
             f"era {spec.era} did not build into what {digest_path(spec)} promises:\n  "
@@ -214,7 +215,7 @@ def _refuse_other(spec: EraSpec, promised: Identity, found: Identity) -> None:
         )
 
 
-def _adopt(spec: EraSpec, built: Built, store: Store) -> Layout:
+def _adopt(spec: EraSpec, built: BuiltImage, store: Store) -> Layout:
     """Move layers and documents into the store, with a layout of hard links; the caller holds its lock."""
     for layer in built.layers:
         if not store.has(Artifact(layer.title, layer.size, layer.digest)):
@@ -224,21 +225,21 @@ def _adopt(spec: EraSpec, built: Built, store: Store) -> Layout:
     return _lay_out(spec, built.identity, store)
 
 
-def _lay_out(spec: EraSpec, identity: Identity, store: Store) -> Layout:
+def _lay_out(spec: EraSpec, identity: ImageIdentity, store: Store) -> Layout:
     """Make a layout of hard links to blobs that the store has; the caller holds its lock."""
     with store.staging(ROOM) as folder:
         write_layout(folder, spec.era, identity.manifest, store.blob(identity.manifest).stat().st_size)
         for digest in {identity.config, identity.manifest, *identity.diff_ids}:
             _link(store.blob(digest), blob_path(folder, digest))
         final = store.room(ROOM) / identity.manifest
-        if _found(spec, identity, store) is None:
+        if _find_layout(spec, identity, store) is None:
             shutil.rmtree(final, ignore_errors=True)  # it lost a blob
             folder.rename(final)
-    found = _found(spec, identity, store)
-    if found is None:
+    layout = _find_layout(spec, identity, store)
+    if layout is None:
         blob = store.blob(identity.manifest)  # all others were made here, or have their sizes
         raise DigestMismatch(f"{blob} has been changed", f"rm {blob}, and run it again")
-    return found
+    return layout
 
 
 def _link(blob: Path, name: Path) -> None:
@@ -248,7 +249,7 @@ def _link(blob: Path, name: Path) -> None:
         name.symlink_to(os.path.relpath(blob, name.parent))
 
 
-def _found(spec: EraSpec, identity: Identity, store: Store) -> Layout | None:
+def _find_layout(spec: EraSpec, identity: ImageIdentity, store: Store) -> Layout | None:
     """Return the layout if the store has all of it, by name and size."""
     path = store.root / ROOM / identity.manifest
     try:

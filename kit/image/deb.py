@@ -15,7 +15,7 @@ from typing import IO, cast
 
 from kit.core.digest import CHUNK
 from kit.core.errors import IntegrityError
-from kit.image.bounded import UNREADABLE, Bounded
+from kit.image.bounded import UNREADABLE, BoundedFile
 from kit.image.entry import (
     MAX_FILE,
     MERGED,
@@ -67,7 +67,7 @@ def _ar_members(f: IO[bytes], origin: str) -> dict[str, tuple[str, bytes]]:
     if f.read(8) != b"!<arch>\n":
         raise IntegrityError(f"{origin}: is not an ar archive", "this is not a Debian package")
     left = os.fstat(f.fileno()).st_size
-    found: dict[str, tuple[str, bytes]] = {}
+    members: dict[str, tuple[str, bytes]] = {}
     while header := f.read(60):
         name = header[:16].decode("ascii", "replace").rstrip().rstrip("/")
         digits = header[48:58].strip()
@@ -78,14 +78,14 @@ def _ar_members(f: IO[bytes], origin: str) -> dict[str, tuple[str, bytes]]:
         if len(data) != size:
             raise IntegrityError(f"{origin}: is cut off in {name}", "get the package again")
         f.read(size % 2)
-        if name.split(".")[0] in found:
+        if name.split(".")[0] in members:
             raise IntegrityError(f"{origin}: has two members {name}", "this is not a Debian package")
-        found[name.split(".")[0]] = (name, data)
-    if not {"debian-binary", "control", "data"} <= found.keys() or found["debian-binary"][1] != b"2.0\n":
+        members[name.split(".")[0]] = (name, data)
+    if not {"debian-binary", "control", "data"} <= members.keys() or members["debian-binary"][1] != b"2.0\n":
         raise IntegrityError(
             f"{origin}: is not a Debian package of format 2.0", "this is not a Debian package"
         )
-    return found
+    return members
 
 
 def _inflate(name: str, data: bytes, limit: int, origin: str) -> Iterator[bytes]:
@@ -110,9 +110,10 @@ def _stream(name: str, data: bytes, origin: str) -> io.BufferedIOBase:
             return lzma.open(io.BytesIO(data))
         case ".gz":
             return gzip.open(io.BytesIO(data))
-        case other:
+        case suffix:
             raise IntegrityError(
-                f"{origin}: {name}: unknown compression {other!r}", "known are xz and gz, which Debian 12 has"
+                f"{origin}: {name}: unknown compression {suffix!r}",
+                "known are xz and gz, which Debian 12 has",
             )
 
 
@@ -127,42 +128,42 @@ def _control(pieces: Iterator[bytes], deb: Deb) -> str:
             f"{deb.name}: control cannot be read: {e}", "this is not a Debian package"
         ) from e
     fields = dict(line.split(": ", 1) for line in text.splitlines() if ": " in line and line[0] not in " \t")
-    said = (fields.get("Package"), fields.get("Version"))
-    if said != (deb.package, deb.version):
+    stated = (fields.get("Package"), fields.get("Version"))
+    if stated != (deb.package, deb.version):
         raise IntegrityError(
-            f"{deb.name}: says that it is {said[0]} {said[1]}, the lock says {deb.package} {deb.version}",
+            f"{deb.name}: says that it is {stated[0]} {stated[1]}, the lock says {deb.package} {deb.version}",
             "resolve the era again: speedrun image lock",
         )
     return text.rstrip("\n") + "\n"
 
 
 def _entries(deb: Deb, spool: Path) -> Iterator[ArchiveEntry]:
-    seen: dict[str, ArchiveEntry] = {}
+    by_path: dict[str, ArchiveEntry] = {}
     try:
         with (
             spool.open("rb") as f,
-            tarfile.open(fileobj=cast(IO[bytes], Bounded(f)), mode="r:", errors="strict") as tar,
+            tarfile.open(fileobj=cast(IO[bytes], BoundedFile(f)), mode="r:", errors="strict") as tar,
         ):
             for count, member in enumerate(tar):
                 if count >= MAX_MEMBERS:
                     raise IntegrityError(
                         f"{deb.name}: has more than {MAX_MEMBERS} members", "it is not fit for an image"
                     )
-                entry = _entry(member, deb.name, spool, seen)
+                entry = _entry(member, deb.name, spool, by_path)
                 if entry is None:
                     continue
-                if entry.path in seen and not (entry.kind is EntryKind.FOLDER is seen[entry.path].kind):
+                if entry.path in by_path and not (entry.kind is EntryKind.FOLDER is by_path[entry.path].kind):
                     raise IntegrityError(
                         f"{deb.name}: has two members {entry.path}", "it is not fit for an image"
                     )
-                seen[entry.path] = entry
+                by_path[entry.path] = entry
     except (*UNREADABLE, OSError) as e:
         raise IntegrityError(f"{deb.name}: data cannot be read: {e}", "this is not a Debian package") from e
-    return (e for e in seen.values() if not _LEFT_OUT.fullmatch(e.path))
+    return (e for e in by_path.values() if not _LEFT_OUT.fullmatch(e.path))
 
 
 def _entry(
-    member: tarfile.TarInfo, origin: str, spool: Path, seen: dict[str, ArchiveEntry]
+    member: tarfile.TarInfo, origin: str, spool: Path, by_path: dict[str, ArchiveEntry]
 ) -> ArchiveEntry | None:
     path = merged_path(member.name, origin)
     if path == "" or path in MERGED:
@@ -172,7 +173,7 @@ def _entry(
     if member.issym():
         return link(path, member.linkname, origin)
     if member.islnk():
-        original = seen.get(merged_path(member.linkname, origin))
+        original = by_path.get(merged_path(member.linkname, origin))
         if original is None or original.kind is not EntryKind.FILE:
             raise refusal(origin, path, "a hard link to no earlier file")
         return ArchiveEntry(path, EntryKind.FILE, original.mode, origin, original.size, original.source)

@@ -4,47 +4,14 @@ from __future__ import annotations
 
 import itertools
 import os
-import re
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any
 
-from kit.core.digest import CHUNK, Sha256, is_sha256
-from kit.core.errors import IntegrityError, PrerequisiteError, SchemaError, UsageError
-from kit.core.schema import MAX_DOCUMENT, parse_json, read_bounded
-from kit.core.store import Store
-from kit.image.bounded import UNREADABLE, Bounded
-from kit.image.digest import read_identity
-from kit.image.index import canonical
-from kit.image.lock import read_lock
-from kit.image.oci import blob_path, read_document, read_manifest
-from kit.image.spec import eras, read_spec
-
-_STATUS = "var/lib/dpkg/status"
-_DIST_INFO = re.compile(r".*/dist-packages/([^/]+)-([^/-]+)\.dist-info/RECORD")
-
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """A layer of one of the two images; `path` is None where its bytes are not on this disk."""
-
-    title: str
-    digest: Sha256
-    path: Path | None
-
-
-@dataclass(frozen=True, slots=True)
-class Side:
-    """One of the two images."""
-
-    name: str
-    config: Sha256
-    manifest: Sha256
-    layers: tuple[Layer, ...]
-    packages: tuple[tuple[str, str, str], ...]
-    """(`deb` or `wheel`, name, version), sorted."""
+from kit.core.digest import CHUNK
+from kit.image.compared import ComparedImage, ComparedLayer, tar_members
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +38,7 @@ class ImageChange:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class ImageDifference:
     """All in which two images differ."""
 
     same: bool
@@ -93,25 +60,7 @@ class Difference:
         }
 
 
-def side(name: str, images: Path, store: Store) -> Side:
-    """
-    Return an image by the name of its era, or by the folder of its OCI layout.
-
-    Raises `UsageError` for what is neither, `PrerequisiteError` if the era has no lock or digest, and
-    `SchemaError` or `DigestMismatch` for a broken layout. A layer's bytes are not hashed.
-    """
-    if name in eras(images):
-        return _of_era(name, images, store)
-    folder = Path(name)
-    if (folder / "oci-layout").is_file():
-        return _of_layout(name, folder)
-    raise UsageError(
-        f"{name!r} is neither an era nor the folder of an OCI layout",
-        f"the known eras are: {', '.join(eras(images)) or 'none'}",
-    )
-
-
-def compare(a: Side, b: Side) -> Difference:
+def compare_images(a: ComparedImage, b: ComparedImage) -> ImageDifference:
     """
     Compare two images: packages, layers by title, and the entries of layers that differ, headers and bytes.
 
@@ -122,20 +71,20 @@ def compare(a: Side, b: Side) -> Difference:
     unread: list[str] = []
     before, after = ({layer.title: layer for layer in s.layers} for s in (a, b))
     for title in dict.fromkeys((*before, *after)):
-        one, other = before.get(title), after.get(title)
-        if one is not None and other is not None and one.digest == other.digest:
+        old, new = before.get(title), after.get(title)
+        if old is not None and new is not None and old.digest == new.digest:
             continue
-        layers.append(ImageChange("layer", title, title, _digest(one), _digest(other)))
-        if one is None or other is None:
+        layers.append(ImageChange("layer", title, title, _digest(old), _digest(new)))
+        if old is None or new is None:
             continue
-        if one.path is None or other.path is None:
+        if old.path is None or new.path is None:
             unread.append(title)
         else:
-            entries += compare_layers(title, one.path, other.path)
+            entries += compare_layers(title, old.path, new.path)
     if not layers and [x.title for x in a.layers] != [x.title for x in b.layers]:
         order = (", ".join(x.title for x in s.layers) for s in (a, b))
         layers.append(ImageChange("layer", "", "order", *order))
-    return Difference(
+    return ImageDifference(
         same=a.manifest == b.manifest,
         packages=tuple(_packages(a, b)),
         layers=tuple(layers),
@@ -144,7 +93,7 @@ def compare(a: Side, b: Side) -> Difference:
     )
 
 
-def _digest(layer: Layer | None) -> str | None:
+def _digest(layer: ComparedLayer | None) -> str | None:
     return None if layer is None else layer.digest
 
 
@@ -154,53 +103,41 @@ def compare_layers(title: str, before: Path, after: Path) -> tuple[ImageChange, 
 
     Raises `IntegrityError` for a file that is no tar.
     """
-    found: list[ImageChange] = []
-    with before.open("rb") as one, after.open("rb") as other:
-        mine, theirs = _entries(before, one), _entries(after, other)
-        for path in sorted(mine.keys() | theirs.keys()):
-            said = _difference(mine.get(path), theirs.get(path), one, other)
-            if said is not None:
-                found.append(ImageChange("entry", title, path, *said))
-        if not found and list(mine) != list(theirs):
+    changes: list[ImageChange] = []
+    with before.open("rb") as old_file, after.open("rb") as new_file:
+        old, new = tar_members(before, old_file), tar_members(after, new_file)
+        for path in sorted(old.keys() | new.keys()):
+            difference = _difference(old.get(path), new.get(path), old_file, new_file)
+            if difference is not None:
+                changes.append(ImageChange("entry", title, path, *difference))
+        if not changes and list(old) != list(new):
             number, pair = next(
-                (i, pair) for i, pair in enumerate(zip(mine, theirs, strict=True)) if pair[0] != pair[1]
+                (i, pair) for i, pair in enumerate(zip(old, new, strict=True)) if pair[0] != pair[1]
             )
-            found.append(ImageChange("entry", title, f"entry {number} in order", *pair))
-        if not found:
-            sizes = tuple(f.seek(0, os.SEEK_END) for f in (one, other))
-            at = _first_other(one, 0, other, 0, max(sizes))
+            changes.append(ImageChange("entry", title, f"entry {number} in order", *pair))
+        if not changes:
+            sizes = tuple(f.seek(0, os.SEEK_END) for f in (old_file, new_file))
+            at = _first_difference(old_file, 0, new_file, 0, max(sizes))
             if at is not None:
-                found.append(ImageChange("entry", title, "spelling of the tar", f"byte {at}", f"byte {at}"))
-    return tuple(found)
-
-
-def _entries(path: Path, file: IO[bytes]) -> dict[str, tarfile.TarInfo]:
-    try:
-        with tarfile.open(fileobj=cast(IO[bytes], Bounded(file)), mode="r:") as tar:
-            members = list(tar)
-        if any(member.size < 0 for member in members):
-            raise ValueError("a size below zero")
-    except (*UNREADABLE, OSError) as e:
-        hint = f"layers must not be compressed; if it is the kit's own: rm {path}, and build it again"
-        raise IntegrityError(f"{path}: is no tar: {e}", hint) from e
-    return {member.name: member for member in members}
+                changes.append(ImageChange("entry", title, "spelling of the tar", f"byte {at}", f"byte {at}"))
+    return tuple(changes)
 
 
 def _difference(
-    a: tarfile.TarInfo | None, b: tarfile.TarInfo | None, one: IO[bytes], other: IO[bytes]
+    old: tarfile.TarInfo | None, new: tarfile.TarInfo | None, old_file: IO[bytes], new_file: IO[bytes]
 ) -> tuple[str | None, str | None] | None:
     """Say in what two entries differ, from each side; None if in nothing."""
-    if a is None or b is None:
-        return (None if a is None else _spelled(a), None if b is None else _spelled(b))
+    if old is None or new is None:
+        return (None if old is None else _format_entry(old), None if new is None else _format_entry(new))
     fields = [
         (f"{name} {x}".strip(), f"{name} {y}".strip())
-        for (name, x), (_, y) in zip(_fields(a), _fields(b), strict=True)
+        for (name, x), (_, y) in zip(_fields(old), _fields(new), strict=True)
         if x != y
     ]
-    if not fields and a.isreg():
-        at = _first_other(one, a.offset_data, other, b.offset_data, a.size)
+    if not fields and old.isreg():
+        at = _first_difference(old_file, old.offset_data, new_file, new.offset_data, old.size)
         if at is not None:
-            fields = [(f"bytes from {at} of {a.size} on", f"bytes from {at} of {b.size} on")]
+            fields = [(f"bytes from {at} of {old.size} on", f"bytes from {at} of {new.size} on")]
     if not fields:
         return None
     return "; ".join(x for x, _ in fields), "; ".join(y for _, y in fields)
@@ -222,19 +159,21 @@ def _kind(member: tarfile.TarInfo) -> str:
     return "folder" if member.isdir() else "link" if member.issym() else "file" if member.isreg() else "other"
 
 
-def _spelled(member: tarfile.TarInfo) -> str:
+def _format_entry(member: tarfile.TarInfo) -> str:
     more = (
         f" to {member.linkname}" if member.issym() else f" of {member.size} bytes" if member.isreg() else ""
     )
     return f"{_kind(member)}{more}"
 
 
-def _first_other(one: IO[bytes], at_one: int, other: IO[bytes], at_other: int, size: int) -> int | None:
+def _first_difference(
+    old_file: IO[bytes], at_old: int, new_file: IO[bytes], at_new: int, size: int
+) -> int | None:
     """Return the offset of the first byte that is not the same, or None."""
     done = 0
     while done < size:
         want = min(CHUNK, size - done)
-        x, y = (os.pread(f.fileno(), want, at + done) for f, at in ((one, at_one), (other, at_other)))
+        x, y = (os.pread(f.fileno(), want, at + done) for f, at in ((old_file, at_old), (new_file, at_new)))
         if x != y:
             pairs = itertools.zip_longest(x, y)
             return done + next(i for i, (p, q) in enumerate(pairs) if p != q)
@@ -244,79 +183,9 @@ def _first_other(one: IO[bytes], at_one: int, other: IO[bytes], at_other: int, s
     return None
 
 
-def _packages(a: Side, b: Side) -> Iterator[ImageChange]:
+def _packages(a: ComparedImage, b: ComparedImage) -> Iterator[ImageChange]:
     before, after = ({(kind, name): version for kind, name, version in s.packages} for s in (a, b))
     for kind, name in sorted(before.keys() | after.keys()):
-        one, other = before.get((kind, name)), after.get((kind, name))
-        if one != other:
-            yield ImageChange(kind, "", name, one, other)
-
-
-def _of_era(era: str, images: Path, store: Store) -> Side:
-    spec = read_spec(images, era)
-    lock = read_lock(spec)
-    identity = read_identity(spec, lock)
-    layers = tuple(
-        Layer(title, digest, path if (path := store.blob(digest)).exists() else None)
-        for title, digest in identity.layers
-    )
-    packages = [("deb", d.package, d.version) for d in lock.debs]
-    packages += [("wheel", w.project, w.version) for w in lock.wheels]
-    return Side(era, identity.config, identity.manifest, layers, tuple(sorted(packages)))
-
-
-def _of_layout(name: str, folder: Path) -> Side:
-    try:
-        manifest = _only_image(folder / "index.json")
-        config, descriptors = read_manifest(folder, manifest)
-        document = parse_json(read_document(folder, config.digest), str(blob_path(folder, config.digest)))
-    except FileNotFoundError as e:
-        raise PrerequisiteError(f"{e.filename} is not there", "this is not a whole OCI layout") from e
-    titles = _titles(document, len(descriptors))
-    layers = tuple(
-        Layer(title, d.digest, path if (path := blob_path(folder, d.digest)).is_file() else None)
-        for title, d in zip(titles, descriptors, strict=True)
-    )
-    packages = {p for layer in layers if layer.path is not None for p in _installed(layer.path)}
-    return Side(name, config.digest, manifest, layers, tuple(sorted(packages)))
-
-
-def _only_image(path: Path) -> Sha256:
-    """Return the digest of the one manifest that a layout's index names, in the form of a digest."""
-    index = parse_json(read_bounded(path), str(path))
-    try:
-        found = [Sha256(str(m["digest"]).removeprefix("sha256:")) for m in index["manifests"]]
-    except (KeyError, TypeError) as e:
-        raise SchemaError(f"{path}: is not the index of an OCI layout") from e
-    if len(found) != 1:
-        raise UsageError(f"{path} names {len(found)} images", "take one apart with skopeo first")
-    if not is_sha256(found[0]):  # it becomes a path
-        raise SchemaError(f"{path}: names its image {found[0][:80]!r}, which is no sha256")
-    return found[0]
-
-
-def _titles(config: Any, layers: int) -> list[str]:
-    """Return the titles that a config gives the layers, or numbers where it gives not one to each."""
-    history = config.get("history") if isinstance(config, dict) else None
-    steps = [h.get("created_by") for h in history if isinstance(h, dict)] if isinstance(history, list) else []
-    titles = [str(step).rpartition(": ")[2] for step in steps]
-    if len(titles) == len(set(titles)) == layers:
-        return titles
-    return [f"layer {at}" for at in range(layers)]
-
-
-def _installed(layer: Path) -> Iterator[tuple[str, str, str]]:
-    """Yield the packages that a layer says it holds."""
-    with layer.open("rb") as f:
-        found = _entries(layer, f)
-        for path in found:
-            if (info := _DIST_INFO.fullmatch(path)) is not None:
-                yield "wheel", canonical(info[1]), info[2]
-        if (status := found.get(_STATUS)) is not None:
-            if status.size > MAX_DOCUMENT:
-                raise IntegrityError(f"{layer}: {_STATUS} is larger than {MAX_DOCUMENT} bytes")
-            text = os.pread(f.fileno(), status.size, status.offset_data).decode("utf-8", "replace")
-            for stanza in text.split("\n\n"):
-                fields = dict(line.split(": ", 1) for line in stanza.splitlines() if ": " in line)
-                if "Package" in fields:
-                    yield "deb", fields["Package"], fields.get("Version", "")
+        old, new = before.get((kind, name)), after.get((kind, name))
+        if old != new:
+            yield ImageChange(kind, "", name, old, new)

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from kit.core.digest import Sha256, is_sha256
 from kit.core.errors import PrerequisiteError, SchemaError, StaleLock
+from kit.core.files import write_atomic
 from kit.core.schema import read_bounded
-from kit.core.store import write_atomic
 from kit.image.lock import Lock, lock_path
 from kit.image.spec import EraSpec
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class ImageIdentity:
     """What an image is: an engine's id is the config digest or the manifest digest."""
 
     config: Sha256
@@ -35,19 +35,21 @@ class Identity:
             "layers": [{"title": title, "diff_id": digest} for title, digest in self.layers],
         }
 
-    def differences(self, other: Identity) -> tuple[str, ...]:
-        """Return a sentence for each part in which `other` is not this; empty if they are the same."""
-        found = []
-        for at, ((title, mine), (_, theirs)) in enumerate(zip(self.layers, other.layers, strict=False)):
-            if mine != theirs:
-                found.append(f"layer {at} ({title}): expected {mine}, found {theirs}")
-        if len(self.layers) != len(other.layers):
-            found.append(f"layers: expected {len(self.layers)}, found {len(other.layers)}")
-        if self.config != other.config:
-            found.append(f"config: expected {self.config}, found {other.config}")
-        if self.manifest != other.manifest:
-            found.append(f"manifest: expected {self.manifest}, found {other.manifest}")
-        return tuple(found)
+    def differences(self, actual: ImageIdentity) -> tuple[str, ...]:
+        """Return a sentence for each part in which `actual` is not this; empty if they are the same."""
+        sentences = []
+        for at, ((title, expected_layer), (_, actual_layer)) in enumerate(
+            zip(self.layers, actual.layers, strict=False)
+        ):
+            if expected_layer != actual_layer:
+                sentences.append(f"layer {at} ({title}): expected {expected_layer}, found {actual_layer}")
+        if len(self.layers) != len(actual.layers):
+            sentences.append(f"layers: expected {len(self.layers)}, found {len(actual.layers)}")
+        if self.config != actual.config:
+            sentences.append(f"config: expected {self.config}, found {actual.config}")
+        if self.manifest != actual.manifest:
+            sentences.append(f"manifest: expected {self.manifest}, found {actual.manifest}")
+        return tuple(sentences)
 
 
 def digest_path(spec: EraSpec) -> Path:
@@ -55,7 +57,7 @@ def digest_path(spec: EraSpec) -> Path:
     return spec.source.with_name("digest")
 
 
-def read_identity(spec: EraSpec, lock: Lock) -> Identity:
+def read_identity(spec: EraSpec, lock: Lock) -> ImageIdentity:
     """
     Read what the era's image must be.
 
@@ -89,10 +91,10 @@ def read_identity(spec: EraSpec, lock: Lock) -> Identity:
             f" (sha256 {single['lock'][:12]}…, now {lock.sha256[:12]}…)",
             command,
         )
-    return Identity(single["config"], single["manifest"], tuple(layers))
+    return ImageIdentity(single["config"], single["manifest"], tuple(layers))
 
 
-def write_identity(spec: EraSpec, lock: Lock, identity: Identity) -> Path:
+def write_identity(spec: EraSpec, lock: Lock, identity: ImageIdentity) -> Path:
     """Write what the era's image must be from now on, and return the file."""
     lines = [
         f"# The image of era {spec.era}: what lock.json must build into, on any machine.",

@@ -61,13 +61,13 @@ def disk_usage(images: Path, store: Store) -> DiskUsage:
             spec = read_spec(images, era)
             manifest = read_identity(spec, read_lock(spec)).manifest
             folder = store.root / ROOM / manifest
-            _, found = read_manifest(folder, manifest)
+            _, descriptors = read_manifest(folder, manifest)
             _count(folder, files)
         except (KitError, FileNotFoundError):
             continue
         built.append(era)
-        layers.update((layer.digest, layer.size) for layer in found)
-        summed += sum(layer.size for layer in found)
+        layers.update((layer.digest, layer.size) for layer in descriptors)
+        summed += sum(layer.size for layer in descriptors)
     return DiskUsage(tuple(built), len(layers), summed, sum(layers.values()), sum(files.values()))
 
 

@@ -15,7 +15,7 @@ from kit.image import archive
 from kit.image.archive import NOTHING
 from kit.image.build import Layout
 from kit.sandbox import engine
-from kit.sandbox.engine import About, Engine, EngineName
+from kit.sandbox.engine import Engine, EngineInfo, EngineName
 
 LOADED_WITHIN_S = 1800.0
 """For one sign of life while an engine unpacks: it says nothing while it writes a layer of gigabytes."""
@@ -24,7 +24,7 @@ PODMAN_PATIENCE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedImage:
     """An image that an engine has."""
 
     engine: str
@@ -37,7 +37,7 @@ class Loaded:
     """Layers whose bytes the engine had."""
 
 
-def ensure_loaded(layout: Layout, url: str, progress: Progress = no_progress) -> Loaded:
+def ensure_loaded(layout: Layout, url: str, progress: Progress = no_progress) -> LoadedImage:
     """
     Load the image into the engine at a socket, unless it is there, and see that it is the promised one.
 
@@ -48,23 +48,23 @@ def ensure_loaded(layout: Layout, url: str, progress: Progress = no_progress) ->
     try:
         about = asking.about()
         name = f"{about.name} {about.version}"
-        found = asking.image_id(layout.config_digest, layout.manifest_digest)
-        if found is not None:
-            return Loaded(name, found, 0, len(layout.diff_ids))
-        without = _shared(layout, about, asking)
+        image_id = asking.image_id(layout.config_digest, layout.manifest_digest)
+        if image_id is not None:
+            return LoadedImage(name, image_id, 0, len(layout.diff_ids))
+        without = _shared_layers(layout, about, asking)
         sent = archive.size(layout, without)
         loading = Engine(url, LOADED_WITHIN_S)
         try:
-            loading.load(_told(layout, without, sent, progress))
+            loading.load(_pieces_with_progress(layout, without, sent, progress))
         finally:
             loading.close()
-        found = asking.image_id(layout.config_digest, layout.manifest_digest)
-        return Loaded(name, _required(found, layout), sent, len(without))
+        image_id = asking.image_id(layout.config_digest, layout.manifest_digest)
+        return LoadedImage(name, _require_image_id(image_id, layout), sent, len(without))
     finally:
         asking.close()
 
 
-def load_podman(layout: Layout, url: str, progress: Progress = no_progress) -> Loaded:
+def load_podman(layout: Layout, url: str, progress: Progress = no_progress) -> LoadedImage:
     """Load the image into Podman: at its socket, if it answers there, or else through its program."""
     if engine.answers(url):
         loaded = ensure_loaded(layout, url, progress)
@@ -72,15 +72,15 @@ def load_podman(layout: Layout, url: str, progress: Progress = no_progress) -> L
             raise PrerequisiteError(f"{loaded.engine} answers at {url}, not Podman", "use --engine docker")
         return loaded
     name = " ".join(_podman("--version").split()).replace(" version", "")
-    found = _podman_id(layout)
-    if found is not None:
-        return Loaded(name, found, 0, len(layout.diff_ids))
+    image_id = _podman_id(layout)
+    if image_id is not None:
+        return LoadedImage(name, image_id, 0, len(layout.diff_ids))
     sent = archive.size(layout)
-    _podman_load(_told(layout, NOTHING, sent, progress))
-    return Loaded(name, _required(_podman_id(layout), layout), sent, 0)
+    _podman_load(_pieces_with_progress(layout, NOTHING, sent, progress))
+    return LoadedImage(name, _require_image_id(_podman_id(layout), layout), sent, 0)
 
 
-def _shared(layout: Layout, about: About, asking: Engine) -> frozenset[Sha256]:
+def _shared_layers(layout: Layout, about: EngineInfo, asking: Engine) -> frozenset[Sha256]:
     """
     Return the layers that need not be sent: the longest run, from the lowest, that an image there has too.
 
@@ -88,17 +88,19 @@ def _shared(layout: Layout, about: About, asking: Engine) -> frozenset[Sha256]:
     """
     if about.name is not EngineName.DOCKER or about.containerd_store:
         return NOTHING
-    most = max((_shared_with(layout, chain) for chain in asking.chains()), default=0)
+    most = max((_count_shared(layout, chain) for chain in asking.chains()), default=0)
     return frozenset(layout.diff_ids[:most])
 
 
-def _shared_with(layout: Layout, chain: tuple[Sha256, ...]) -> int:
+def _count_shared(layout: Layout, chain: tuple[Sha256, ...]) -> int:
     """Return how many of the lowest layers are the same."""
     pairs = zip(layout.diff_ids, chain, strict=False)
     return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
-def _told(layout: Layout, without: frozenset[Sha256], total: int, progress: Progress) -> Iterator[bytes]:
+def _pieces_with_progress(
+    layout: Layout, without: frozenset[Sha256], total: int, progress: Progress
+) -> Iterator[bytes]:
     done = 0
     for piece in archive.pieces(layout, without):
         yield piece
@@ -106,14 +108,14 @@ def _told(layout: Layout, without: frozenset[Sha256], total: int, progress: Prog
         progress(f"load {layout.era}", done, total)
 
 
-def _required(found: str | None, layout: Layout) -> str:
-    if found is None:
+def _require_image_id(image_id: str | None, layout: Layout) -> str:
+    if image_id is None:
         raise DigestMismatch(
             f"the engine took the archive of {layout.era}, but has no image sha256:{layout.config_digest}"
             f" or sha256:{layout.manifest_digest}",
             f"speedrun image verify {layout.era}",
         )
-    return found
+    return image_id
 
 
 def _podman(*arguments: str) -> str:
@@ -136,9 +138,9 @@ def _podman(*arguments: str) -> str:
 
 
 def _podman_id(layout: Layout) -> str | None:
-    wanted = (layout.config_digest, layout.manifest_digest)
+    candidates = (layout.config_digest, layout.manifest_digest)
     ids = {line.removeprefix("sha256:") for line in _podman("images", "--no-trunc", "--quiet").split()}
-    return next((f"sha256:{digest}" for digest in wanted if is_sha256(digest) and digest in ids), None)
+    return next((f"sha256:{digest}" for digest in candidates if is_sha256(digest) and digest in ids), None)
 
 
 def _podman_load(pieces: Iterator[bytes]) -> None:
@@ -152,6 +154,6 @@ def _podman_load(pieces: Iterator[bytes]) -> None:
                 process.stdin.write(piece)
         with contextlib.suppress(BrokenPipeError):  # what is left in the buffer
             process.stdin.close()
-        said = process.stderr.read().decode(errors="replace")
+        stderr = process.stderr.read().decode(errors="replace")
     if process.returncode:
-        raise RunError(f"podman did not load the image: {said.strip()[-300:]}", "podman info")
+        raise RunError(f"podman did not load the image: {stderr.strip()[-300:]}", "podman info")

@@ -29,7 +29,7 @@ class EntryKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Literal:
+class InlineBytes:
     """Bytes that are here already."""
 
     data: bytes
@@ -44,7 +44,7 @@ class Extent:
     size: int
 
 
-Source = Literal | Extent | ZipMember
+Source = InlineBytes | Extent | ZipMember
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +74,13 @@ def link(path: str, target: str, origin: str) -> ArchiveEntry:
 
 def literal(path: str, data: bytes, origin: str, mode: int = 0o644) -> ArchiveEntry:
     """Return a file with these bytes."""
-    return ArchiveEntry(path, EntryKind.FILE, mode, origin, len(data), Literal(data))
+    return ArchiveEntry(path, EntryKind.FILE, mode, origin, len(data), InlineBytes(data))
 
 
 def chunks(source: Source) -> Iterator[bytes]:
     """Yield a source's bytes. Whether they are as many as promised is the caller's to check."""
     match source:
-        case Literal(data):
+        case InlineBytes(data):
             yield data
         case Extent(path, offset, size):
             with path.open("rb") as f:
@@ -131,7 +131,7 @@ def safe_target(path: str, target: str, origin: str) -> str:
     return target
 
 
-def refusal(origin: str, what: str, why: str) -> IntegrityError:
+def refusal(origin: str, member: str, why: str) -> IntegrityError:
     """Return the error for a package's member that an image must not hold."""
-    shown = what if len(what) <= 120 else what[:120] + "…"
+    shown = member if len(member) <= 120 else member[:120] + "…"
     return IntegrityError(f"{origin}: refuse {shown!r}: {why}", "this package is not fit for an image")

@@ -92,9 +92,11 @@ class PipFetcher:
 
     def _ask_for(self, wheel: Wheel) -> None:
         platforms = tuple(wheel.name.removesuffix(".whl").rsplit("-", 1)[-1].split("."))
-        asked = index.PLATFORMS if platforms == ("any",) else platforms
+        pip_platforms = index.PLATFORMS if platforms == ("any",) else platforms
         self._remember(
-            index.offers((f"{wheel.project}=={wheel.version}",), self._python, closure=False, platforms=asked)
+            index.offers(
+                (f"{wheel.project}=={wheel.version}",), self._python, closure=False, platforms=pip_platforms
+            )
         )
 
     def _remember(self, offers: tuple[index.IndexWheel, ...]) -> None:

@@ -98,8 +98,8 @@ def pins_before(requirements: tuple[str, ...], python: str, day: datetime.date) 
     """
     if importlib.util.find_spec("uv") is not None:
         uv = [sys.executable, "-m", "uv"]
-    elif (found := shutil.which("uv")) is not None:
-        uv = [found]
+    elif (uv_path := shutil.which("uv")) is not None:
+        uv = [uv_path]
     else:
         raise PrerequisiteError("resolving as of a date needs uv", f"{sys.executable} -m pip install uv")
     limit = f"{day + datetime.timedelta(days=1)}T00:00:00Z"

@@ -43,7 +43,7 @@ def packed_members(archive: ZipFile, path: Path, infos: list[ZipInfo], origin: s
     Raises `IntegrityError` for a member whose own header says something else than the directory, is
     compressed in another way than deflate, or shares bytes with another or with the directory.
     """
-    found: dict[str, ZipMember] = {}
+    members: dict[str, ZipMember] = {}
     free = 0
     with path.open("rb") as f:
         for info in sorted(infos, key=lambda i: i.header_offset):
@@ -53,8 +53,8 @@ def packed_members(archive: ZipFile, path: Path, infos: list[ZipInfo], origin: s
             free = part.offset + part.packed
             if free > archive.start_dir:
                 raise _refused(part.name, "it runs into the archive's directory")
-            found[info.filename] = part
-    return found
+            members[info.filename] = part
+    return members
 
 
 def _located(f: BinaryIO, path: Path, info: ZipInfo, origin: str) -> ZipMember:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from kit.core.digest import Sha256
 from kit.core.errors import IntegrityError
-from kit.core.store import Store, disk_errors
+from kit.core.files import disk_errors
+from kit.core.store import Store
 from kit.image.base import ORIGIN, base_entries, package_list
 from kit.image.deb import read_deb
 from kit.image.entry import ArchiveEntry, EntryKind, chunks, folder, refusal
@@ -53,8 +54,8 @@ def plan_layers(spec: EraSpec, lock: Lock, store: Store, spool: Path, workers: i
     """
     plans = [LayerPlan(BASE, _base(spec, lock, store, spool, workers))]
     for title, wheels in _groups(spec, lock):
-        found = [e for w in wheels for e in read_wheel(w, store.blob(w.sha256), spec.python)]
-        plans.append(LayerPlan(title, _sorted(_merged(found))))
+        entries = [e for w in wheels for e in read_wheel(w, store.blob(w.sha256), spec.python)]
+        plans.append(LayerPlan(title, _sorted(_merged(entries))))
     _refuse_contradictions(plans)
     return tuple(plans)
 
@@ -80,8 +81,8 @@ def _base(spec: EraSpec, lock: Lock, store: Store, spool: Path, workers: int) ->
     # lzma leaves the interpreter's lock; the largest first, so that no core waits for the last
     order = sorted(range(len(lock.debs)), key=lambda number: (-lock.debs[number].size, number))
     with disk_errors(spool), ThreadPoolExecutor(workers) as pool:
-        found = dict(zip(order, pool.map(read, order), strict=True))
-    unpacked = [found[number] for number in sorted(found)]
+        by_number = dict(zip(order, pool.map(read, order), strict=True))
+    unpacked = [by_number[number] for number in sorted(by_number)]
     entries = _merged(entry for _, own in unpacked for entry in own)
     own = base_entries(spec.python)
     if unpacked:
@@ -92,15 +93,15 @@ def _base(spec: EraSpec, lock: Lock, store: Store, spool: Path, workers: int) ->
 
 def _merged(entries: Iterable[ArchiveEntry]) -> dict[str, ArchiveEntry]:
     """Index entries by path; the same folder, link or bytes may come twice, anything else is refused."""
-    found: dict[str, ArchiveEntry] = {}
+    merged: dict[str, ArchiveEntry] = {}
     for entry in entries:
-        before = found.setdefault(entry.path, entry)
-        if before is not entry and not _same(before, entry):
+        before = merged.setdefault(entry.path, entry)
+        if before is not entry and not _is_same(before, entry):
             raise refusal(entry.origin, entry.path, f"{before.origin} has something else there")
-    return found
+    return merged
 
 
-def _same(a: ArchiveEntry, b: ArchiveEntry) -> bool:
+def _is_same(a: ArchiveEntry, b: ArchiveEntry) -> bool:
     if (a.kind, a.mode, a.size, a.target) != (b.kind, b.mode, b.size, b.target):
         return False
     if a.source is None or b.source is None or a.source == b.source:
@@ -108,15 +109,15 @@ def _same(a: ArchiveEntry, b: ArchiveEntry) -> bool:
     return b"".join(chunks(a.source)) == b"".join(chunks(b.source))
 
 
-def _sorted(found: dict[str, ArchiveEntry]) -> tuple[ArchiveEntry, ...]:
+def _sorted(by_path: dict[str, ArchiveEntry]) -> tuple[ArchiveEntry, ...]:
     """Add the folders that are only implied, and sort so that each comes before what it holds."""
-    for path in list(found):
+    for path in list(by_path):
         while "/" in path:
             path = path.rsplit("/", 1)[0]
-            if path in found:
+            if path in by_path:
                 break
-            found[path] = folder(path, ORIGIN)
-    return tuple(sorted(found.values(), key=lambda e: e.path.split("/")))
+            by_path[path] = folder(path, ORIGIN)
+    return tuple(sorted(by_path.values(), key=lambda e: e.path.split("/")))
 
 
 def _refuse_contradictions(plans: list[LayerPlan]) -> None:
@@ -128,7 +129,7 @@ def _refuse_contradictions(plans: list[LayerPlan]) -> None:
             if (
                 before is not entry
                 and not (entry.kind is EntryKind.FOLDER is before.kind)
-                and not _same(before, entry)
+                and not _is_same(before, entry)
             ):
                 raise refusal(entry.origin, entry.path, f"{before.origin} has something else there")
     for entry in whole.values():

@@ -9,8 +9,9 @@ from typing import Any
 
 from kit.core.digest import Sha256, sha256_bytes
 from kit.core.errors import PrerequisiteError, SchemaError, StaleLock
+from kit.core.files import write_atomic
 from kit.core.schema import parse_json, read_bounded, validate
-from kit.core.store import Artifact, write_atomic
+from kit.core.store import Artifact
 from kit.image.spec import EraSpec
 
 FORMAT = "speedrun-kit/lock.v1"
@@ -138,11 +139,11 @@ def write_lock(spec: EraSpec, debs: tuple[Deb, ...], wheels: tuple[Wheel, ...]) 
 
 
 def _refuse_duplicates(names: list[str], where: str) -> None:
-    seen: set[str] = set()
+    previous: set[str] = set()
     for name in names:
-        if name in seen:
+        if name in previous:
             raise SchemaError(f"{where}: {name} is listed twice")
-        seen.add(name)
+        previous.add(name)
 
 
 def _deb(d: dict[str, Any]) -> Deb:

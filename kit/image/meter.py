@@ -14,7 +14,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-class Sum:
+class ByteMeter:
     """Adds up several pieces of work, and ends them when one has failed."""
 
     def __init__(self, label: str, total: int, progress: Progress) -> None:

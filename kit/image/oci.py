@@ -33,7 +33,7 @@ class Descriptor:
 
 
 @dataclass(frozen=True, slots=True)
-class Documents:
+class ImageDocuments:
     """An image's two documents, in their only spelling."""
 
     config: bytes
@@ -55,7 +55,7 @@ def tag(era: str) -> str:
     return f"{REPOSITORY}:{era}"
 
 
-def describe(spec: EraSpec, layers: Iterable[LayerFile]) -> Documents:
+def describe(spec: EraSpec, layers: Iterable[LayerFile]) -> ImageDocuments:
     """Return the documents of an image of these layers. They name no builder, host or day of building."""
     stack = list(layers)
     created = datetime.datetime.fromtimestamp(spec.epoch, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -88,7 +88,7 @@ def describe(spec: EraSpec, layers: Iterable[LayerFile]) -> Documents:
             "layers": [_descriptor(LAYER_TYPE, layer.digest, layer.size) for layer in stack],
         }
     )
-    return Documents(config, manifest)
+    return ImageDocuments(config, manifest)
 
 
 def _descriptor(media_type: str, digest: Sha256, size: int) -> dict[str, Any]:

@@ -81,7 +81,7 @@ def _unpacked(layout: Layout, diff_id: Sha256, store: Store, progress: Progress)
     return home / TREE
 
 
-class _Hashing:
+class _HashingReader:
     """A file that is hashed while tarfile reads it."""
 
     def __init__(self, path: Path, progress: Progress) -> None:
@@ -107,7 +107,7 @@ class _Hashing:
 
 def unpack_layer(blob: Path, diff_id: Sha256, root: Path, progress: Progress) -> dict[str, int]:
     """Unpack a layer that this room wrote; return its folders with their modes."""
-    source = _Hashing(blob, progress)
+    source = _HashingReader(blob, progress)
     folders: dict[str, int] = {}
     try:
         stream: Any = source
@@ -201,8 +201,8 @@ def _walk(root: Path) -> Iterator[tuple[str, os.DirEntry[str], os.stat_result]]:
     pending = [""]
     while pending:
         folder = pending.pop()
-        with os.scandir(root / folder) as found:
-            entries = sorted(found, key=lambda e: e.name)
+        with os.scandir(root / folder) as scan:
+            entries = sorted(scan, key=lambda e: e.name)
         for entry in entries:
             path = f"{folder}/{entry.name}" if folder else entry.name
             yield path, entry, entry.stat(follow_symlinks=False)
@@ -223,8 +223,8 @@ def _listing(root: Path) -> str:
         fd = os.open(root / folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         prefix = f"{folder}/" if folder else ""
         try:
-            with os.scandir(fd) as found:
-                entries = sorted(found, key=_NAME)
+            with os.scandir(fd) as scan:
+                entries = sorted(scan, key=_NAME)
             for entry in entries:
                 status = entry.stat(follow_symlinks=False)
                 mode, path = status.st_mode, prefix + entry.name
@@ -242,11 +242,11 @@ def _check(home: Path) -> None:
     """Compare a tree with its seal. Raises `DigestMismatch` naming the first path that differs."""
     try:
         sealed = (home / SEAL).read_text(encoding="utf-8", errors="surrogateescape")
-        found = _listing(home / TREE)
+        actual = _listing(home / TREE)
     except OSError as e:
         raise _changed(home, str(e.filename)) from e
-    if sealed != found:
-        differing = set(sealed.splitlines()) ^ set(found.splitlines())
+    if sealed != actual:
+        differing = set(sealed.splitlines()) ^ set(actual.splitlines())
         raise _changed(home, min((line.split(" ", 3)[-1] for line in differing), default=SEAL))
 
 

@@ -21,7 +21,7 @@ from zipfile import BadZipFile, ZipFile, ZipInfo
 from installer.records import InvalidRecordEntry, parse_record_file
 
 from kit.core.errors import IntegrityError
-from kit.image.entry import MAX_FILE, ArchiveEntry, EntryKind, Literal, literal, plain_path, refusal
+from kit.image.entry import MAX_FILE, ArchiveEntry, EntryKind, InlineBytes, literal, plain_path, refusal
 from kit.image.index import canonical
 from kit.image.inflate import ZipMember, packed_members
 from kit.image.lock import Wheel
@@ -97,7 +97,7 @@ def read_wheel(wheel: Wheel, path: Path, python: str) -> list[ArchiveEntry]:
 
 
 def _members(wheel: Wheel, archive: ZipFile) -> dict[str, ZipInfo]:
-    found: dict[str, ZipInfo] = {}
+    members: dict[str, ZipInfo] = {}
     total = 0
     for info in archive.infolist():
         if info.is_dir():
@@ -106,14 +106,14 @@ def _members(wheel: Wheel, archive: ZipFile) -> dict[str, ZipInfo]:
         if kind not in (0, stat.S_IFREG) or info.flag_bits & 1 or info.file_size > MAX_FILE:
             raise refusal(wheel.name, info.filename, "no plain file")
         path = info.filename
-        if path in found:
+        if path in members:
             raise refusal(wheel.name, path, "two members of that name")
-        found[path] = info
+        members[path] = info
         total += info.file_size
     limit = min(MAX_DATA, max(64 << 20, MAX_RATIO * wheel.size))
-    if total > limit or len(found) > MAX_MEMBERS:
-        raise refusal(wheel.name, "the archive", f"unpacks to {total} bytes in {len(found)} files")
-    return found
+    if total > limit or len(members) > MAX_MEMBERS:
+        raise refusal(wheel.name, "the archive", f"unpacks to {total} bytes in {len(members)} files")
+    return members
 
 
 def _install(
@@ -144,7 +144,7 @@ def _install(
         entry = _place(wheel, archive, info, packed[name], data_folder, where)
         _add(entries, entry)
         hash_and_size = (
-            _hashed(entry) if isinstance(entry.source, Literal) else (rows[name][1], str(info.file_size))
+            _hashed(entry) if isinstance(entry.source, InlineBytes) else (rows[name][1], str(info.file_size))
         )
         record.append((_recorded(entry.path, where), *hash_and_size))
     for entry in _scripts(wheel, archive, f"{info_folder}/entry_points.txt", members, where):
@@ -158,9 +158,9 @@ def _install(
 
 def _info_folder(wheel: Wheel, members: dict[str, ZipInfo]) -> str:
     """Find the one metadata folder, which must be named as the lock names the project."""
-    found = {name.split("/")[0] for name in members if name.split("/")[0].endswith(".dist-info")}
-    if len(found) == 1:
-        name = found.pop()
+    folders = {name.split("/")[0] for name in members if name.split("/")[0].endswith(".dist-info")}
+    if len(folders) == 1:
+        name = folders.pop()
         project, _, version = name.removesuffix(".dist-info").partition("-")
         if (canonical(project), version) == (wheel.project, wheel.version):
             return name
@@ -169,7 +169,7 @@ def _info_folder(wheel: Wheel, members: dict[str, ZipInfo]) -> str:
             f" the lock says {wheel.project} {wheel.version}",
             "resolve the era again: speedrun image lock",
         )
-    raise IntegrityError(f"{wheel.name}: has {len(found)} .dist-info folders, not 1", "this is not a wheel")
+    raise IntegrityError(f"{wheel.name}: has {len(folders)} .dist-info folders, not 1", "this is not a wheel")
 
 
 def _place(
@@ -232,7 +232,7 @@ def _recorded(path: str, where: WheelPaths) -> str:
 
 
 def _hashed(entry: ArchiveEntry) -> tuple[str, str]:
-    data = entry.source.data if isinstance(entry.source, Literal) else b""
+    data = entry.source.data if isinstance(entry.source, InlineBytes) else b""
     digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
     return f"sha256={digest}", str(len(data))
 

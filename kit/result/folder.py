@@ -18,7 +18,7 @@ from pathlib import Path
 
 from kit.core.digest import Sha256, sha256_file, tree_digest
 from kit.core.errors import DigestMismatch, PrerequisiteError
-from kit.core.store import write_atomic
+from kit.core.files import write_atomic
 from kit.result.keys import PublicKey, Signer, read_public
 from kit.result.predicate import InputFile
 from kit.result.statement import LOG, STAMPS, SUBMISSION, Subjects
@@ -98,18 +98,18 @@ def _walk(submission: Path) -> Iterator[InputFile]:
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
     try:
-        with os.scandir(folder) as found:
-            return list(itertools.islice(found, 2 * MAX_FILES + 1))
+        with os.scandir(folder) as scan:
+            return list(itertools.islice(scan, 2 * MAX_FILES + 1))
     except OSError as e:
         raise DigestMismatch(f"cannot read the folder {folder}: {e.strerror}") from e
 
 
 def _digest(path: Path) -> Sha256:
     try:
-        found = path.lstat()
-        if not stat.S_ISREG(found.st_mode):
+        status = path.lstat()
+        if not stat.S_ISREG(status.st_mode):
             raise DigestMismatch(f"{path} is not a regular file")
-        if found.st_size > MAX_BOUND:
+        if status.st_size > MAX_BOUND:
             raise DigestMismatch(f"{path} is larger than {MAX_BOUND} bytes")
         return sha256_file(path)
     except OSError as e:

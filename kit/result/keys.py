@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from kit.core.digest import Sha256, sha256_bytes
 from kit.core.errors import PrerequisiteError, SignatureError, UsageError
-from kit.core.store import disk_errors, write_atomic
+from kit.core.files import disk_errors, write_atomic
 from kit.result.dsse import PAYLOAD_TYPE, Envelope, dump, low_s, pae
 
 OWN = "own.key"
@@ -129,8 +129,8 @@ def load(folder: Path) -> Signer:
     """Return the own key. Raises `PrerequisiteError` if absent, `SignatureError` as `load_or_create`."""
     path = folder / OWN
     data = _read(path, "make a key with: speedrun keys generate")
-    _private(folder, 0o700)
-    _private(path, 0o600)
+    _require_private(folder, 0o700)
+    _require_private(path, 0o600)
     try:
         key = serialization.load_pem_private_key(data, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as e:
@@ -201,15 +201,15 @@ def _folder(folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
-def _private(path: Path, mode: int) -> None:
-    found = path.stat()
-    if found.st_uid != os.geteuid():
+def _require_private(path: Path, mode: int) -> None:
+    status = path.stat()
+    if status.st_uid != os.geteuid():
         raise SignatureError(
-            f"{path} belongs to user {found.st_uid}", "use a key folder of your own: --keys DIR"
+            f"{path} belongs to user {status.st_uid}", "use a key folder of your own: --keys DIR"
         )
-    if stat.S_IMODE(found.st_mode) & ~mode:
+    if stat.S_IMODE(status.st_mode) & ~mode:
         raise SignatureError(
-            f"{path} is open to other users (mode {stat.S_IMODE(found.st_mode):04o})",
+            f"{path} is open to other users (mode {stat.S_IMODE(status.st_mode):04o})",
             f"if nobody else has used it: chmod {mode:o} {path}",
         )
 

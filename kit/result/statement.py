@@ -70,8 +70,8 @@ def parse(document: Any) -> Statement:
     Raises `SchemaError` naming the JSON path. Bounds are not checked here; the schema has them.
     """
     try:
-        found = {subject["name"]: Sha256(subject["digest"]["sha256"]) for subject in document["subject"]}
-        subjects = Subjects(submission=found[SUBMISSION], log=found[LOG], stamps=found[STAMPS])
+        digests = {subject["name"]: Sha256(subject["digest"]["sha256"]) for subject in document["subject"]}
+        subjects = Subjects(submission=digests[SUBMISSION], log=digests[LOG], stamps=digests[STAMPS])
         body = document["predicate"]
     except (KeyError, TypeError) as e:
         raise SchemaError(f"$.subject: not the three files that a result is about: {e}") from e

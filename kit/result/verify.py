@@ -82,7 +82,7 @@ def open_bundle(path: Path, trusted: Trusted, bundle_only: bool = False) -> Veri
     with _step(3):
         key.verify(envelope.signature, dsse.pae(envelope.payload_type, envelope.payload))
     with _step(4):
-        claimed = intoto.typed(envelope, PREDICATE_TYPE)
+        claimed = intoto.parse_typed(envelope, PREDICATE_TYPE)
     with _step(5):
         validate(SCHEMA, claimed, "payload")
         statement = parse(claimed)
@@ -113,16 +113,16 @@ def _compare_files(where: Path, statement: Statement) -> None:
         raise DigestMismatch(
             f"the files in {where / SUBMISSION} are not the submission that ran", _files_hint(where)
         )
-    found = folder.subjects(where)
-    for name, promised, actual in _pairs(statement.subjects, found):
+    present = folder.subjects(where)
+    for name, promised, actual in _pairs(statement.subjects, present):
         if promised != actual:
             raise DigestMismatch(f"{where / name} has sha256 {actual}, not {promised}", _files_hint(where))
 
 
-def _pairs(promised: Subjects, found: Subjects) -> Iterator[tuple[str, Sha256, Sha256]]:
-    yield SUBMISSION, promised.submission, found.submission
-    yield LOG, promised.log, found.log
-    yield STAMPS, promised.stamps, found.stamps
+def _pairs(promised: Subjects, present: Subjects) -> Iterator[tuple[str, Sha256, Sha256]]:
+    yield SUBMISSION, promised.submission, present.submission
+    yield LOG, promised.log, present.log
+    yield STAMPS, promised.stamps, present.stamps
 
 
 def _files_hint(where: Path) -> str:
@@ -130,8 +130,8 @@ def _files_hint(where: Path) -> str:
 
 
 def _compare_statement(statement: Statement) -> None:
-    for found in verdict.contradictions(statement.predicate, statement.subjects.submission):
-        raise SchemaError(found)
+    for contradiction in verdict.contradictions(statement.predicate, statement.subjects.submission):
+        raise SchemaError(contradiction)
 
 
 def _compare_log(where: Path, statement: Statement) -> None:

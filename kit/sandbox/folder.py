@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kit.core.errors import UsageError
-from kit.core.store import disk_errors, staged, sync, write_atomic
+from kit.core.files import disk_errors, staged, sync, write_atomic
 
 BALLAST = 256 << 10
 """Bytes; the record of a lost run has about 10,000."""

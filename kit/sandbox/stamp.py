@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from kit.core.store import disk_errors
+from kit.core.files import disk_errors
 from kit.values.output import format_stamp
 from kit.values.run_result import OutputStream
 from kit.values.run_spec import Limits

@@ -37,24 +37,26 @@ class Baseline:
     target_runs: tuple[float, ...] = ()
 
 
-def baseline(task: Task, machine: str, rows: Sequence[Row], wanted: BaselineKind | None) -> Baseline:
+def choose_baseline(
+    task: Task, machine: str, rows: Sequence[Row], baseline_kind: BaselineKind | None
+) -> Baseline:
     """
-    Return the baseline of a task's runs on one machine; the best that the rows allow if `wanted` is None.
+    Return the baseline of a task's runs on one machine; with `baseline_kind` None the best that they allow.
 
     A target that is not faster than its start here is no scale: then the next best is taken, unless it was
     asked for. Raises `PrerequisiteError` if what was asked for cannot be had.
     """
-    for kind in BaselineKind if wanted is None else (wanted,):
-        found = _one(task, machine, rows, kind)
-        if found is not None and found.target_ms < found.start_ms:
-            return found
+    for kind in BaselineKind if baseline_kind is None else (baseline_kind,):
+        ends = _baseline_of(task, machine, rows, kind)
+        if ends is not None and ends.target_ms < ends.start_ms:
+            return ends
     raise PrerequisiteError(
-        f"task {task.number} has no {wanted} baseline",
+        f"task {task.number} has no {baseline_kind} baseline",
         "run the start and the target record on the same machine, or use another --baseline",
     )
 
 
-def _one(task: Task, machine: str, rows: Sequence[Row], kind: BaselineKind) -> Baseline | None:
+def _baseline_of(task: Task, machine: str, rows: Sequence[Row], kind: BaselineKind) -> Baseline | None:
     start, target = (_times(rows, task.number, machine, role) for role in (Role.START, Role.TARGET))
     here = sum(start) / len(start) if start else 0.0
     match kind:

@@ -9,7 +9,7 @@ from math import sqrt
 from kit.benchmark.tasks import Task
 from kit.core.errors import UsageError
 from kit.score.metrics import Interval, aggregate, fsr
-from kit.score.report import REPETITIONS, reached
+from kit.score.report import REPETITIONS, has_reached
 from kit.score.rows import Role, Row
 
 ACCEPTED = 3.29
@@ -97,7 +97,7 @@ def paper_fsr(task: Task, row: Row) -> float:
     """Return one run's score under steps 1 to 3; a given FSR is taken as it is, within the bounds."""
     value = row.fsr
     if value is None:
-        if row.time_ms is None or not reached(row, ACCEPTED) or row.val_loss == ACCEPTED:
+        if row.time_ms is None or not has_reached(row, ACCEPTED) or row.val_loss == ACCEPTED:
             return 0.0
         value = fsr(float(task.start.retimed_ms), float(task.target.retimed_ms), row.time_ms)
     return value if 0 <= value <= LARGEST else 0.0

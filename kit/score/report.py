@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from kit.benchmark.records import TARGET_VAL_LOSS
 from kit.benchmark.tasks import Task
 from kit.core.errors import UsageError
-from kit.score.baseline import Baseline, BaselineKind, baseline
+from kit.score.baseline import Baseline, BaselineKind, choose_baseline
 from kit.score.metrics import Interval, MeanTest, Ratio, aggregate, fieller, fsr, mean_below
 from kit.score.rows import Role, Row
 
@@ -79,7 +79,7 @@ def score(
     rows: Sequence[Row],
     tasks: Sequence[Task],
     *,
-    wanted: BaselineKind | None = None,
+    baseline_kind: BaselineKind | None = None,
     partial: bool = False,
     seed: int = 0,
     repetitions: int = REPETITIONS,
@@ -101,60 +101,64 @@ def score(
         raise UsageError(
             "there is no run to score", "rows of role candidate, or bundles of submissions, are needed"
         )
-    return tuple(_config(name, rows, known, wanted, partial, seed, repetitions) for name in configs)
+    return tuple(_config(name, rows, known, baseline_kind, partial, seed, repetitions) for name in configs)
 
 
 def _config(
     name: str,
     rows: Sequence[Row],
     tasks: dict[int, Task],
-    wanted: BaselineKind | None,
+    baseline_kind: BaselineKind | None,
     partial: bool,
     seed: int,
     repetitions: int,
 ) -> ConfigScore:
-    mine = [r for r in rows if r.role is Role.CANDIDATE and r.config == name]
-    present = [n for n in tasks if any(r.task == n for r in mine)]
+    own_rows = [r for r in rows if r.role is Role.CANDIDATE and r.config == name]
+    present = [n for n in tasks if any(r.task == n for r in own_rows)]
     absent = tuple(n for n in tasks if n not in present)
-    found = tuple(_task(tasks[n], [r for r in mine if r.task == n], rows, wanted) for n in present)
-    scores = [[r.counted for r in t.runs] for t in found]
+    task_scores = tuple(
+        _task(tasks[n], [r for r in own_rows if r.task == n], rows, baseline_kind) for n in present
+    )
+    scores = [[r.counted for r in t.runs] for t in task_scores]
     if not partial:
         scores += [[0.0]] * len(absent)
-    return ConfigScore(name, found, absent, partial, aggregate(scores, seed, repetitions))
+    return ConfigScore(name, task_scores, absent, partial, aggregate(scores, seed, repetitions))
 
 
-def _task(task: Task, mine: Sequence[Row], rows: Sequence[Row], wanted: BaselineKind | None) -> TaskScore:
-    runs = tuple(_run(task, r, rows, wanted) for r in mine)
-    losses = [r.val_loss for r in mine if r.val_loss is not None]
+def _task(
+    task: Task, own_rows: Sequence[Row], rows: Sequence[Row], baseline_kind: BaselineKind | None
+) -> TaskScore:
+    runs = tuple(_run(task, r, rows, baseline_kind) for r in own_rows)
+    losses = [r.val_loss for r in own_rows if r.val_loss is not None]
     return TaskScore(
-        task.number, runs, _ratio(mine, runs), mean_below(losses, TARGET_VAL_LOSS) if losses else None
+        task.number, runs, _ratio(own_rows, runs), mean_below(losses, TARGET_VAL_LOSS) if losses else None
     )
 
 
-def _run(task: Task, row: Row, rows: Sequence[Row], wanted: BaselineKind | None) -> RunScore:
+def _run(task: Task, row: Row, rows: Sequence[Row], baseline_kind: BaselineKind | None) -> RunScore:
     if row.fsr is not None and (row.val_loss is None or row.val_loss <= TARGET_VAL_LOSS):
         return RunScore(row.run, True, row.fsr, max(row.fsr, 0.0), None)
-    if not reached(row, TARGET_VAL_LOSS) or row.time_ms is None:
+    if not has_reached(row, TARGET_VAL_LOSS) or row.time_ms is None:
         return RunScore(row.run, False, 0.0, 0.0, None)
-    ends = baseline(task, row.machine, rows, wanted)
+    ends = choose_baseline(task, row.machine, rows, baseline_kind)
     value = fsr(ends.start_ms, ends.target_ms, row.time_ms)
     return RunScore(row.run, True, value, max(value, 0.0), ends)
 
 
-def reached(row: Row, bound: float) -> bool:
+def has_reached(row: Row, bound: float) -> bool:
     """Tell whether the run has a time, and a loss of at most `bound`."""
     return row.time_ms is not None and row.val_loss is not None and row.val_loss <= bound
 
 
-def _ratio(mine: Sequence[Row], runs: Sequence[RunScore]) -> Ratio | None:
+def _ratio(own_rows: Sequence[Row], runs: Sequence[RunScore]) -> Ratio | None:
     """Return the interval of the runs on the first machine on which all arms were measured twice."""
-    for row, run in zip(mine, runs, strict=True):
+    for row, run in zip(own_rows, runs, strict=True):
         ends = run.baseline
         if ends is None or ends.kind is not BaselineKind.SAME_MACHINE:
             continue
         times = [
             r.time_ms
-            for r, s in zip(mine, runs, strict=True)
+            for r, s in zip(own_rows, runs, strict=True)
             if s.reached and r.time_ms is not None and r.machine == row.machine
         ]
         if min(len(times), len(ends.start_runs), len(ends.target_runs)) >= 2:

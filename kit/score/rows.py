@@ -13,8 +13,8 @@ from pathlib import Path
 
 from kit.benchmark.records import Record, load, own_digest
 from kit.core.errors import PrerequisiteError, SchemaError, UsageError
-from kit.result.appraisal.timing import time_of
-from kit.result.appraisal.trust import standing
+from kit.result.appraisal.timing import counted_time
+from kit.result.appraisal.trust import assess_tier
 from kit.result.appraisal.verdict import has_loss
 from kit.result.keys import Trusted
 from kit.result.predicate import Predicate
@@ -97,10 +97,10 @@ def _row(cells: dict[str, str | None], where: str, number: int) -> Row:
     def value(name: str) -> float | None:
         cell = text(name, "")
         try:
-            found = float(cell) if cell else math.nan
+            parsed = float(cell) if cell else math.nan
         except ValueError as e:
             raise SchemaError(f"{where}: {name} is {cell!r}, not a number") from e
-        return found if math.isfinite(found) else None
+        return parsed if math.isfinite(parsed) else None
 
     try:
         task, role = int(text("task", "")), Role(text("role", "candidate"))
@@ -125,12 +125,12 @@ def _row(cells: dict[str, str | None], where: str, number: int) -> Row:
 
 
 def _unique(rows: Sequence[Row]) -> tuple[Row, ...]:
-    seen: dict[tuple[object, ...], str] = {}
+    sources: dict[tuple[object, ...], str] = {}
     for row in rows:
         key = (row.task, row.config, row.role, row.machine, row.run)
-        if key in seen:
-            raise SchemaError(f"{row.source}: the same run as {seen[key]}", "number the runs of a task")
-        seen[key] = row.source
+        if key in sources:
+            raise SchemaError(f"{row.source}: the same run as {sources[key]}", "number the runs of a task")
+        sources[key] = row.source
     return tuple(rows)
 
 
@@ -149,13 +149,13 @@ def read_bundles(
     smoke = 0
     record_of = functools.cache(lambda number: load(records, number))
     for path in paths:
-        found = open_bundle(path, trusted)
-        if found.predicate.run.profile is not Profile.FULL and len(paths) > 1:
+        bundle = open_bundle(path, trusted)
+        if bundle.predicate.run.profile is not Profile.FULL and len(paths) > 1:
             smoke += 1
             continue
-        made = rows_of(found, record_of)
-        notes.extend(f"{path}: {said}" for said in _said(found, made))
-        rows.extend(made)
+        bundle_rows = rows_of(bundle, record_of)
+        notes.extend(f"{path}: {text}" for text in _notes_of(bundle, bundle_rows))
+        rows.extend(bundle_rows)
     if smoke and smoke == len(paths):
         raise UsageError(f"all {smoke} are smoke runs: those have no score", FULL_ALONE)
     if smoke:
@@ -163,37 +163,37 @@ def read_bundles(
     return _unique(rows), tuple(notes)
 
 
-def _said(found: VerifiedBundle, rows: Sequence[Row]) -> Iterator[str]:
+def _notes_of(bundle: VerifiedBundle, rows: Sequence[Row]) -> Iterator[str]:
     """Yield what a reader should know of one run: its tier is computed here, no bundle says it."""
     if not any(row.role is Role.CANDIDATE for row in rows):
-        if not found.trusted:
+        if not bundle.trusted:
             yield "signed by a key that you do not trust"
         return
-    where = standing(found.predicate, found.trusted)
-    yield f"tier {where.tier}" + (f": {where.missing}" if where.missing else "")
-    time = time_of(found.predicate)
-    if time is not None and time.excess is None:
+    assessment = assess_tier(bundle.predicate, bundle.trusted)
+    yield f"tier {assessment.tier}" + (f": {assessment.missing}" if assessment.missing else "")
+    time = counted_time(bundle.predicate)
+    if time is not None and time.untimed_overhead is None:
         yield "its work outside its own clock was not compared with the start script's: eval --audit baseline"
 
 
-def rows_of(found: VerifiedBundle, record_of: Callable[[int], Record], config: str = "bundles") -> list[Row]:
+def rows_of(bundle: VerifiedBundle, record_of: Callable[[int], Record], config: str = "bundles") -> list[Row]:
     """
     Return a verified run's rows: one, or for a record's own script one of each task that it is an arm of.
 
     A run that did not end with a loss, or was refused, has neither loss nor time, whosever script it is; one
-    that missed the target has both. A time includes the excess that an audit measured, and one that is not
-    above 0 is none. Raises `UsageError` for a smoke run.
+    that missed the target has both. A time includes the untimed overhead that an audit
+    measured, and one that is not above 0 is none. Raises `UsageError` for a smoke run.
     """
-    p = found.predicate
+    p = bundle.predicate
     if p.run.profile is not Profile.FULL:
-        raise UsageError(f"{found.path} is a {p.run.profile} run: those have no score", FULL_ALONE)
+        raise UsageError(f"{bundle.path} is a {p.run.profile} run: those have no score", FULL_ALONE)
     record = record_of(p.task.record)
-    own = found.statement.subjects.submission == own_digest(record)
+    own = bundle.statement.subjects.submission == own_digest(record)
     roles = [(record.number, Role.START if own else Role.CANDIDATE)]
     if own and record.number > 1:
         roles.append((record.number - 1, Role.TARGET))
     ended = has_loss(p)
-    time = time_of(p)
+    time = counted_time(p)
     counts = ended and time is not None and time.total > 0
     return [
         Row(
@@ -205,7 +205,7 @@ def rows_of(found: VerifiedBundle, record_of: Callable[[int], Record], config: s
             val_loss=p.claims.final_val_loss if ended else None,
             time_ms=time.total if counts and time else None,
             fsr=None,
-            source=str(found.path),
+            source=str(bundle.path),
         )
         for task, role in roles
         if record_of(task).no_task is None

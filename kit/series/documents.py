@@ -11,7 +11,7 @@ from kit.core.digest import Sha256, sha256_file
 from kit.core.errors import DigestMismatch, PrerequisiteError
 from kit.result.keys import Trusted
 from kit.result.verify import VerifiedBundle
-from kit.series.record import PLAN, RECORD, Arm, Ended, SeriesPlan, Slot, read
+from kit.series.record import PLAN, RECORD, Arm, SeriesEnd, SeriesPlan, Slot, read
 from kit.values.profile import Profile
 
 
@@ -22,7 +22,7 @@ class SignedDocuments:
     plan: SeriesPlan
     plan_sha256: Sha256
     """Of plan.json: what the runs name."""
-    ended: Ended | None
+    ended: SeriesEnd | None
     """None while it goes on."""
     bundles: dict[str, Sha256]
     """Run id -> sha256 of its bundle, of each run that ended; empty while the series goes on."""

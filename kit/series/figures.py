@@ -8,7 +8,7 @@ from pathlib import Path
 from kit.core.digest import sha256_file
 from kit.core.errors import DigestMismatch, PrerequisiteError
 from kit.result import folder
-from kit.result.appraisal.timing import Time
+from kit.result.appraisal.timing import CountedTime
 from kit.result.appraisal.verdict import has_loss
 from kit.result.keys import Trusted
 from kit.result.predicate import Verdict
@@ -26,8 +26,8 @@ class Member:
     slot: Slot
     bundle: VerifiedBundle | None
     """None if it never started."""
-    time: Time | None
-    """Of a run that ended with a loss. A candidate's has its excess, where that was measured."""
+    time: CountedTime | None
+    """Of a run that ended with a loss. A candidate's has its untimed overhead, if measured."""
 
     @property
     def counts(self) -> bool:
@@ -41,7 +41,7 @@ class Member:
 
     @property
     def time_ms(self) -> float | None:
-        """What it is scored by: its own clock's time and its excess."""
+        """What it is scored by: its own clock's time and its untimed overhead."""
         return self.time.total if self.time else None
 
 

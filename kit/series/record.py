@@ -24,10 +24,10 @@ from typing import Annotated
 from kit.core.codec import OPTIONAL, Prose, decode, encode
 from kit.core.digest import Sha256, canonical_json, sha256_bytes, sha256_file
 from kit.core.errors import DigestMismatch
+from kit.core.files import write_atomic
 from kit.core.schema import validate
-from kit.core.store import write_atomic
 from kit.result import dsse, folder
-from kit.result.intoto import typed, wrap
+from kit.result.intoto import parse_typed, wrap
 from kit.result.keys import Signer, Trusted, seal
 from kit.result.signed import find_key, read_file
 from kit.values.profile import Profile
@@ -81,7 +81,7 @@ class SeriesPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class SeriesEnd:
     """How the series ended."""
 
     plan_sha256: Sha256
@@ -96,7 +96,7 @@ class SeriesBody:
     """The predicate of both documents."""
 
     plan: SeriesPlan
-    ended: Annotated[Ended | None, OPTIONAL] = None
+    ended: Annotated[SeriesEnd | None, OPTIONAL] = None
 
 
 def new_series_id(record: int) -> str:
@@ -131,7 +131,7 @@ def close(where: Path, plan: SeriesPlan, signer: Signer, reason: str) -> Path:
     bundles = [(slot.run_id, where.parent / slot.run_id / folder.BUNDLE) for slot in plan.slots]
     ended = [(name, sha256_file(path)) for name, path in bundles if path.is_file()]
     absent = tuple(name for name, path in bundles if not path.is_file())
-    body = SeriesBody(plan, Ended(sha256_file(where / PLAN), now(), reason, absent))
+    body = SeriesBody(plan, SeriesEnd(sha256_file(where / PLAN), now(), reason, absent))
     payload = _statement(body, [(plan.id, _digest(plan)), *ended])
     folder.leave_key(where, signer)
     write_atomic(where / RECORD, seal(payload, signer))
@@ -158,7 +158,7 @@ def read(path: Path, trusted: Trusted) -> tuple[SeriesBody, dict[str, Sha256], b
     envelope = dsse.envelope_of(dsse.parse_canonical(read_file(path), path.name))
     key, known = find_key(path, envelope.hint, trusted)
     key.verify(envelope.signature, dsse.pae(envelope.payload_type, envelope.payload))
-    document = typed(envelope, PREDICATE_TYPE)
+    document = parse_typed(envelope, PREDICATE_TYPE)
     validate(SCHEMA, document, path.name)
     body: SeriesBody = decode(SeriesBody, document["predicate"], "$.predicate")
     subjects = {s["name"]: Sha256(s["digest"]["sha256"]) for s in document["subject"]}

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from kit.result.appraisal.timing import Time, outside_ms, time_of
+from kit.result.appraisal.timing import CountedTime, counted_time, outside_ms
 from kit.result.appraisal.verdict import has_loss
 from kit.result.predicate import Predicate
 from kit.series.record import Arm, SeriesPlan
 
 
-def times_of(plan: SeriesPlan, runs: Mapping[str, Predicate]) -> dict[str, Time]:
+def times_of(plan: SeriesPlan, runs: Mapping[str, Predicate]) -> dict[str, CountedTime]:
     """
     Return the time of every run that ended with a loss, by its id; `runs` are those that were made.
 
@@ -20,12 +20,12 @@ def times_of(plan: SeriesPlan, runs: Mapping[str, Predicate]) -> dict[str, Time]
     """
     scored = [(slot, p) for slot in plan.slots if (p := runs.get(slot.run_id)) is not None and has_loss(p)]
     starts = [ms for slot, p in scored if slot.arm is Arm.START and (ms := outside_ms(p)) is not None]
-    times: dict[str, Time] = {}
+    times: dict[str, CountedTime] = {}
     for slot, p in scored:
-        time, mine = time_of(p), outside_ms(p)
+        time, mine = counted_time(p), outside_ms(p)
         if time is None:
             continue
         if slot.arm is Arm.CANDIDATE and mine is not None and starts:
-            time = replace(time, excess=max(0.0, mine - sum(starts) / len(starts)))
+            time = replace(time, untimed_overhead=max(0.0, mine - sum(starts) / len(starts)))
         times[slot.run_id] = time
     return times

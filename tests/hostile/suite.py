@@ -24,7 +24,7 @@ from typing import Any
 
 from kit.core.digest import files_under, sha256_file, tree_digest
 from kit.core.errors import KitError
-from kit.result.appraisal.trust import standing
+from kit.result.appraisal.trust import assess_tier
 from kit.result.keys import trusted
 from kit.result.verify import open_bundle
 from kit.sandbox import processes
@@ -223,7 +223,7 @@ def _tier(bundle: Path, keys: Path) -> str:
         found = open_bundle(bundle, trusted(keys))
     except KitError:
         return ""
-    return standing(found.predicate, found.trusted).tier.value
+    return assess_tier(found.predicate, found.trusted).tier.value
 
 
 def _came(attack: Attack, report: dict[str, Any], escaped: bool) -> str:

@@ -24,7 +24,8 @@ from types import SimpleNamespace
 
 from kit.core.store import Store
 from kit.image import assemble, base
-from kit.image.diff import compare_layers, side
+from kit.image.compared import read_image
+from kit.image.diff import compare_layers
 from kit.image.lock import read_lock
 from kit.image.spec import read_spec
 
@@ -111,7 +112,9 @@ def differences(reference: Path, other: Path) -> list[str]:
     else:
         differing = sorted(set(names[0]) ^ set(names[1]))
     nowhere = Store(reference / "no-store")
-    pairs = zip(*(side(str(p), ROOT / "images", nowhere).layers for p in (reference, other)), strict=False)
+    pairs = zip(
+        *(read_image(str(p), ROOT / "images", nowhere).layers for p in (reference, other)), strict=False
+    )
     entries = [
         f"layer {c.layer}: {c.name}: {c.before} -> {c.after}"
         for x, y in pairs

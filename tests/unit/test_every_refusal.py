@@ -21,8 +21,9 @@ from kit.core.errors import (
     UsageError,
 )
 from kit.core.facts import facts_root
+from kit.core.files import disk_errors
 from kit.core.schema import MAX_DOCUMENT, parse_toml, read_json, validate
-from kit.core.store import Artifact, FolderFetcher, disk_errors
+from kit.core.store import Artifact, FolderFetcher
 from kit.data import shard
 from kit.data.dataset import load_dataset
 from kit.data.fetch import fetch

@@ -42,7 +42,7 @@ LEVELS = (HintLevel.PSEUDOCODE, HintLevel.DESCRIPTION, HintLevel.PAPER)
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class HintForm:
     """What one level's file must look like: name, second-level headings in order, length in characters."""
 
     file: str
@@ -51,17 +51,17 @@ class Form:
     longest: int
 
 
-def form_of(level: HintLevel) -> Form:
+def hint_form(level: HintLevel) -> HintForm:
     """Return the form of one level. Raises `UsageError` for level 0, which has no file."""
     match level:
         case HintLevel.NONE:
             raise UsageError("level 0 means: no hint", "ask for level 1, 2 or 3")
         case HintLevel.PSEUDOCODE:
-            return Form("1-pseudocode.md", PSEUDOCODE_HEADINGS, 1200, 9000)
+            return HintForm("1-pseudocode.md", PSEUDOCODE_HEADINGS, 1200, 9000)
         case HintLevel.DESCRIPTION:
-            return Form("2-description.md", DESCRIPTION_HEADINGS, 1500, 9000)
+            return HintForm("2-description.md", DESCRIPTION_HEADINGS, 1500, 9000)
         case HintLevel.PAPER:
-            return Form("3-paper.md", PAPER_HEADINGS, 2500, 11000)
+            return HintForm("3-paper.md", PAPER_HEADINGS, 2500, 11000)
         case _:
             assert_never(level)
 
@@ -100,7 +100,7 @@ def load_hint(root: Path, task: int, level: HintLevel) -> Hint:
     `PrerequisiteError` when the level has no file: an absent hint never reads as an empty one.
     """
     target_of(task)
-    path = root / "hints" / f"{task:02d}" / form_of(level).file
+    path = root / "hints" / f"{task:02d}" / hint_form(level).file
     try:
         return Hint(task, level, path.read_text(encoding="utf-8"))
     except FileNotFoundError as e:
@@ -112,8 +112,8 @@ def load_hint(root: Path, task: int, level: HintLevel) -> Hint:
 def load_markers(root: Path) -> tuple[Marker, ...]:
     """Read `hints/markers.toml` below `root`, sorted by record."""
     entries = read_toml(root / "hints" / "markers.toml", "markers.v1")["record"]
-    found = (Marker(e["number"], tuple(e["words"]), tuple(e["evidence"])) for e in entries)
-    return tuple(sorted(found, key=lambda m: m.record))
+    markers = (Marker(e["number"], tuple(e["words"]), tuple(e["evidence"])) for e in entries)
+    return tuple(sorted(markers, key=lambda m: m.record))
 
 
 def title_of(hint: Hint) -> str | None:

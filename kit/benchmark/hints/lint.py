@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 
-from kit.benchmark.hints import Hint, HintLevel, Marker, form_of, target_of, title_of
+from kit.benchmark.hints import Hint, HintLevel, Marker, hint_form, target_of, title_of
 
 SHARED_RUN = 60
 """Normalised characters in a row that a hint may not share with the target script or the diff."""
@@ -30,7 +30,7 @@ SPELLINGS = {"optimizer": "optimiser", "normalization": "normalisation", "initia
 
 
 @dataclass(frozen=True)
-class Scripts:
+class TaskScripts:
     """The source texts of a task's start record and of its target record."""
 
     start: str
@@ -46,7 +46,7 @@ class Scripts:
     def runs(self) -> tuple[frozenset[str], ...]:
         """Every run of `SHARED_RUN` characters of the texts, under each of the two normalisations."""
         return tuple(
-            frozenset(r for t in self.texts for r in _runs(t, keep)) for keep in (str.isalnum, _inked)
+            frozenset(r for t in self.texts for r in _runs(t, keep)) for keep in (str.isalnum, _is_inked)
         )
 
 
@@ -79,7 +79,9 @@ class HintFinding:
     message: str
 
 
-def lint(hint: Hint, markers: tuple[Marker, ...], scripts: Scripts | None = None) -> tuple[HintFinding, ...]:
+def lint(
+    hint: Hint, markers: tuple[Marker, ...], scripts: TaskScripts | None = None
+) -> tuple[HintFinding, ...]:
     """
     Return every breach of the house style that can be found by reading alone, in order of lines.
 
@@ -97,7 +99,7 @@ def _finder(hint: Hint, rule: HintRule, line: int, message: str) -> HintFinding:
 
 
 def _form(hint: Hint) -> Iterator[HintFinding]:
-    form = form_of(hint.level)
+    form = hint_form(hint.level)
     if title_of(hint) is None:
         yield _finder(
             hint, HintRule.TITLE, 1, f"write: # Task {hint.task:02d}, level {int(hint.level)}: <title>"
@@ -134,8 +136,8 @@ _GREEK = (
 
 def _prose(hint: Hint) -> Iterator[HintFinding]:
     for number, text, fenced in _lines(hint.text):
-        if (found := _CODE.search(text)) or (fenced and (found := _ASSIGNMENT.match(text))):
-            yield _finder(hint, HintRule.CODE, number, f"{found.group().strip()!r} is Python; assign with <-")
+        if (code := _CODE.search(text)) or (fenced and (code := _ASSIGNMENT.match(text))):
+            yield _finder(hint, HintRule.CODE, number, f"{code.group().strip()!r} is Python; assign with <-")
     for number, plain in enumerate(_plain(hint.text).splitlines(), start=1):
         for long in _NUMBER.findall(plain):
             if not _YEAR.fullmatch(long):
@@ -143,12 +145,12 @@ def _prose(hint: Hint) -> Iterator[HintFinding]:
         for wrong, right in SPELLINGS.items():
             if wrong in plain.casefold():
                 yield _finder(hint, HintRule.SPELLING, number, f"write {right}")
-    for found in _MATH.finditer(_blank_fences(hint.text)):
-        body = _WORDS_IN_MATH.sub(" ", found.group())
+    for formula in _MATH.finditer(_blank_fences(hint.text)):
+        body = _WORDS_IN_MATH.sub(" ", formula.group())
         used = {c for c in re.findall(r"\\([A-Za-z]+)", body) if re.fullmatch(_GREEK, c)}
         used |= set(re.findall(r"[A-Za-z]", re.sub(r"\\[A-Za-z]+", " ", body)))
         if strange := sorted(used - SYMBOLS):
-            line = hint.text.count("\n", 0, found.start()) + 1
+            line = hint.text.count("\n", 0, formula.start()) + 1
             yield _finder(hint, HintRule.SYMBOL, line, f"{', '.join(strange)} not in the table of symbols")
 
 
@@ -162,9 +164,9 @@ def _later(hint: Hint, markers: tuple[Marker, ...]) -> Iterator[HintFinding]:
                     if _mentions(plain, word):
                         message = f"{word!r} belongs to record {marker.record}"
                         yield _finder(hint, HintRule.LATER, number, message)
-        for found in re.findall(r"records? #?(\d+)", plain):
-            if int(found) > target:
-                yield _finder(hint, HintRule.LATER, number, f"names record {found}")
+        for mentioned in re.findall(r"records? #?(\d+)", plain):
+            if int(mentioned) > target:
+                yield _finder(hint, HintRule.LATER, number, f"names record {mentioned}")
 
 
 def mentions(text: str, word: str) -> bool:
@@ -182,7 +184,7 @@ def _fold(text: str) -> str:
     return re.sub(r"[-\s_]+", " ", grouped)
 
 
-def _inked(character: str) -> bool:
+def _is_inked(character: str) -> bool:
     return not character.isspace()
 
 
@@ -191,9 +193,9 @@ def _runs(text: str, keep: Callable[[str], bool]) -> Iterator[str]:
     return (flat[i : i + SHARED_RUN] for i in range(len(flat) - SHARED_RUN + 1))
 
 
-def _overlap(hint: Hint, scripts: Scripts) -> Iterator[HintFinding]:
+def _overlap(hint: Hint, scripts: TaskScripts) -> Iterator[HintFinding]:
     reported: set[int] = set()
-    for keep, known in zip((str.isalnum, _inked), scripts.runs, strict=True):
+    for keep, known in zip((str.isalnum, _is_inked), scripts.runs, strict=True):
         lines = [n for n, text, _ in _lines(hint.text) for c in text.casefold() if keep(c)]
         text = "".join(text for _, text, _ in _lines(hint.text))
         for line, run in zip(lines, _runs(text, keep), strict=False):
@@ -202,7 +204,7 @@ def _overlap(hint: Hint, scripts: Scripts) -> Iterator[HintFinding]:
                 yield _finder(hint, HintRule.OVERLAP, line, f"shares with the target or diff: {run}")
 
 
-def _copied(hint: Hint, scripts: Scripts) -> Iterator[HintFinding]:
+def _copied(hint: Hint, scripts: TaskScripts) -> Iterator[HintFinding]:
     known = {flat for t in scripts.texts for s in t.splitlines() if len(flat := _squeeze(s)) >= COPIED_LINE}
     for number, text, _ in _lines(hint.text):
         if _squeeze(text) in known:
@@ -213,7 +215,7 @@ def _squeeze(line: str) -> str:
     return "".join(line.split("#")[0].casefold().split())
 
 
-def _names(hint: Hint, scripts: Scripts) -> Iterator[HintFinding]:
+def _names(hint: Hint, scripts: TaskScripts) -> Iterator[HintFinding]:
     for number, text, fenced in _lines(hint.text):
         for name in [] if fenced else re.findall(r"`([A-Za-z_][\w.]*)`", text):
             if not name.startswith("torch.") and name.rpartition(".")[2] not in scripts.start:
@@ -234,7 +236,7 @@ def _lines(text: str) -> Iterator[tuple[int, str, bool]]:
 def _plain(text: str) -> str:
     """Blank fences, inline code and mathematics, also of several lines; every other line keeps its number."""
     prose = re.sub(r"`[^`\n]*`", " ", _blank_fences(text))
-    return _MATH.sub(lambda found: " " + "\n" * found.group().count("\n"), prose)
+    return _MATH.sub(lambda formula: " " + "\n" * formula.group().count("\n"), prose)
 
 
 def _blank_fences(text: str) -> str:

@@ -57,16 +57,16 @@ def script_files(script: Script, raw: bytes) -> tuple[tuple[str, bytes], ...]:
     """
     match script.source:
         case ScriptSource.FILE:
-            found = [(script.entry, raw)]
+            files = [(script.entry, raw)]
         case ScriptSource.LOG:
-            found = [(s.name, s.data) for s in logfile.split(raw).sources]
-    if [name for name, _ in found] != [f.name for f in script.files]:
-        names = ", ".join(name for name, _ in found) or "nothing"
+            files = [(s.name, s.data) for s in logfile.split(raw).sources]
+    if [name for name, _ in files] != [f.name for f in script.files]:
+        names = ", ".join(name for name, _ in files) or "nothing"
         raise IntegrityError(
             f"{script.origin.path} holds {names}, expected {', '.join(f.name for f in script.files)}"
         )
     edited: list[tuple[str, bytes]] = []
-    for (name, data), promised in zip(found, script.files, strict=True):
+    for (name, data), promised in zip(files, script.files, strict=True):
         for edit in script.edits:
             if edit.file == name:
                 data = apply_edit(data, edit)
@@ -86,11 +86,11 @@ def apply_edit(data: bytes, edit: Edit) -> bytes:
     """
     lines = data.split(b"\n")
     for number in edit.lines:
-        found = re.fullmatch(rb"([ \t]*)(# ?)?(.*)", lines[number - 1]) if number <= len(lines) else None
-        if found is None or not found[3] or (found[2] is None) is (edit.change is LineEdit.UNCOMMENT):
+        match = re.fullmatch(rb"([ \t]*)(# ?)?(.*)", lines[number - 1]) if number <= len(lines) else None
+        if match is None or not match[3] or (match[2] is None) is (edit.change is LineEdit.UNCOMMENT):
             raise IntegrityError(f"{edit.file}: line {number} cannot be changed ({edit.change})")
         mark = b"# " if edit.change is LineEdit.COMMENT else b""
-        lines[number - 1] = found[1] + mark + found[3]
+        lines[number - 1] = match[1] + mark + match[3]
     return b"\n".join(lines)
 
 

@@ -40,14 +40,15 @@ class MirrorFile:
                     data = out.read(artifact.size + 1)  # one more is enough to be another file
                 failed = git.wait() != 0 and len(data) <= artifact.size
                 words.seek(0)
-                said = words.read(4096).decode("utf-8", "replace").strip().splitlines() or ["git failed"]
+                message = words.read(4096).decode("utf-8", "replace")
+                error_lines = message.strip().splitlines() or ["git failed"]
         except FileNotFoundError as e:
             raise PrerequisiteError("git is not installed", "install git, or leave --mirror out") from e
         except OSError as e:
             again = "install git again, or leave --mirror out"
             raise PrerequisiteError(f"cannot start git: {e.strerror}", again) from e
         if failed:
-            raise PrerequisiteError(f"{self.name} is not in that git directory ({said[-1][:200]})")
+            raise PrerequisiteError(f"{self.name} is not in that git directory ({error_lines[-1][:200]})")
         sink.truncate(0)
         sink.write(data)
         progress(artifact.name, len(data), artifact.size)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kit.benchmark.tasks.export import Handout, export
+from kit.benchmark.tasks.export import TaskHandout, export
 from kit.benchmark.tasks.task import Task, load_task, load_tasks
 
-__all__ = ["Handout", "Task", "export", "load_task", "load_tasks"]
+__all__ = ["Task", "TaskHandout", "export", "load_task", "load_tasks"]

@@ -7,16 +7,16 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from kit.benchmark.hints import HintLevel, form_of
+from kit.benchmark.hints import HintLevel, hint_form
 from kit.benchmark.submission import load_submission
 from kit.benchmark.tasks.handout import handout
 from kit.benchmark.tasks.task import chosen_hints, load_task
 from kit.core.errors import UsageError
-from kit.core.store import disk_errors
+from kit.core.files import disk_errors
 
 
 @dataclass(frozen=True, slots=True)
-class Handout:
+class TaskHandout:
     """What was written."""
 
     folder: Path
@@ -25,7 +25,7 @@ class Handout:
     """Relative to `folder`, sorted."""
 
 
-def export(root: Path, task: int, levels: tuple[HintLevel, ...], script: Path, out: Path) -> Handout:
+def export(root: Path, task: int, levels: tuple[HintLevel, ...], script: Path, out: Path) -> TaskHandout:
     """
     Write `TASK.md`, the start record's script, `run.toml` and the chosen hints into the new folder `out`.
 
@@ -45,7 +45,7 @@ def export(root: Path, task: int, levels: tuple[HintLevel, ...], script: Path, o
             staging.chmod(0o755)
             files = {file.name: file.data for file in submission.files}
             files["TASK.md"] = handout(start, hints).encode()
-            files |= {f"hints/{form_of(h.level).file}": h.text.encode() for h in hints}
+            files |= {f"hints/{hint_form(h.level).file}": h.text.encode() for h in hints}
             for name, data in sorted(files.items()):
                 path = staging / name
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -53,4 +53,4 @@ def export(root: Path, task: int, levels: tuple[HintLevel, ...], script: Path, o
             staging.replace(out)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
-    return Handout(out, start.number, tuple(sorted(files)))
+    return TaskHandout(out, start.number, tuple(sorted(files)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kit.benchmark.hints import Hint, form_of
+from kit.benchmark.hints import Hint, hint_form
 from kit.benchmark.records import Record
 
 _GOAL = """\
@@ -121,5 +121,5 @@ def _time(start: Record) -> str:
 def _hints(hints: tuple[Hint, ...]) -> str:
     if not hints:
         return "## Hints\n\nThere are none.\n"
-    lines = "\n".join(f"* `hints/{form_of(h.level).file}`" for h in hints)
+    lines = "\n".join(f"* `hints/{hint_form(h.level).file}`" for h in hints)
     return f"## Hints\n\nOther people found a faster way. What they did is described in:\n\n{lines}\n"

@@ -54,14 +54,14 @@ def load_tasks(root: Path) -> tuple[Task, ...]:
 
 def hints_of(root: Path, number: int) -> tuple[HintLevel, ...]:
     """Return the levels that task `number` has a hint file for."""
-    found: list[HintLevel] = []
+    levels: list[HintLevel] = []
     for level in LEVELS:
         try:
             load_hint(root, number, level)
         except PrerequisiteError:
             continue
-        found.append(level)
-    return tuple(found)
+        levels.append(level)
+    return tuple(levels)
 
 
 def chosen_hints(root: Path, number: int, levels: tuple[HintLevel, ...]) -> tuple[Hint, ...]:
@@ -70,5 +70,5 @@ def chosen_hints(root: Path, number: int, levels: tuple[HintLevel, ...]) -> tupl
 
     Raises `PrerequisiteError` for a level that has no file: an absent hint never reads as an empty one.
     """
-    wanted = sorted(set(levels) - {HintLevel.NONE})
-    return tuple(load_hint(root, number, level) for level in wanted)
+    chosen = sorted(set(levels) - {HintLevel.NONE})
+    return tuple(load_hint(root, number, level) for level in chosen)

@@ -12,7 +12,7 @@ from kit.cli.options import keys_option
 from kit.cli.result_text import format_bundle
 from kit.cli.terminal import emit_json
 from kit.core.codec import encode
-from kit.result.appraisal.trust import standing
+from kit.result.appraisal.trust import assess_tier
 from kit.result.predicate import Predicate
 from kit.result.verify import VerifiedBundle, open_bundle
 
@@ -39,7 +39,7 @@ def command(path: Path, keys: Path, key_files: tuple[Path, ...], bundle_only: bo
 
 
 def _as_json(bundle: VerifiedBundle) -> dict[str, Any]:
-    where = standing(bundle.predicate, bundle.trusted)
+    where = assess_tier(bundle.predicate, bundle.trusted)
     return {
         "key_id": bundle.key_id,
         "trusted": bundle.trusted,

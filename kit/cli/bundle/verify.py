@@ -12,7 +12,7 @@ from kit.cli.options import keys_option
 from kit.cli.terminal import complain, emit_json, printable
 from kit.cli.untrusted import distrust
 from kit.core.errors import IntegrityError, PrerequisiteError
-from kit.result.appraisal.trust import standing
+from kit.result.appraisal.trust import assess_tier
 from kit.result.keys import Trusted
 from kit.result.verify import open_bundle
 
@@ -73,7 +73,7 @@ def _answer(path: Path, trusted: Trusted, bundle_only: bool) -> dict[str, Any]:
         "record": p.task.record,
         "verdict": p.score.verdict.value,
         "ranked": p.score.ranked,
-        "tier": standing(p, bundle.trusted).tier.value,
+        "tier": assess_tier(p, bundle.trusted).tier.value,
     }
 
 

@@ -8,7 +8,7 @@ import click
 
 from kit.cli.data.shards import endpoint_option
 from kit.core.facts import facts_root
-from kit.core.store import write_atomic
+from kit.core.files import write_atomic
 from kit.data.dataset import load_dataset, lock_path
 from kit.data.hub import Hub
 

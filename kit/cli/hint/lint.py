@@ -9,7 +9,7 @@ import click
 
 from kit.benchmark import records
 from kit.benchmark.hints import LEVELS, TASKS, load_hint, load_markers, target_of
-from kit.benchmark.hints.lint import Scripts, lint
+from kit.benchmark.hints.lint import TaskScripts, lint
 from kit.cli.options import store_option
 from kit.cli.terminal import emit_json, note, printable
 from kit.core.facts import facts_root
@@ -53,10 +53,10 @@ def command(tasks: tuple[int, ...], store: Path, mirror: Path | None, as_json: b
     return 1 if findings else 0
 
 
-def _scripts(root: Path, task: int, store: Path, mirror: Path) -> Scripts:
+def _scripts(root: Path, task: int, store: Path, mirror: Path) -> TaskScripts:
     texts: list[str] = []
     for number in (task, target_of(task)):
         record = records.load(root / "records", number)
         folder = records.fetch_script(record, Store(store), records.sources(record.script.origin, mirror))
         texts.append((folder / record.script.entry).read_text(encoding="utf-8"))
-    return Scripts(*texts)
+    return TaskScripts(*texts)

@@ -11,7 +11,8 @@ from kit.cli.options import store_option
 from kit.cli.terminal import emit_json, printable, table
 from kit.core.facts import facts_root
 from kit.core.store import Store
-from kit.image import diff as room
+from kit.image.compared import read_image
+from kit.image.diff import compare_images
 
 
 @click.command("diff")
@@ -32,8 +33,8 @@ def command(context: click.Context, a: str, b: str, store: Path, as_json: bool) 
       speedrun image diff cpu ./result
     """
     images = facts_root() / "images"
-    one, other = (room.side(name, images, Store(store)) for name in (a, b))
-    difference = room.compare(one, other)
+    one, other = (read_image(name, images, Store(store)) for name in (a, b))
+    difference = compare_images(one, other)
     if as_json:
         emit_json({"a": a, "b": b, **difference.document()})
     elif difference.same:

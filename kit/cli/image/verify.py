@@ -37,7 +37,7 @@ def command(era: str, store: Path, mirror: Path | None, as_json: bool) -> None:
     differences = done.differences
     if as_json:
         entries = [change.document() for change in done.entries]
-        pair = {"promised": done.promised.document(), "found": done.found.document()}
+        pair = {"promised": done.promised.document(), "found": done.built.document()}
         emit_json({"era": era, "same": not differences, **pair, "entries": entries})
     if differences:
         lines = [*differences, *format_changes(done.entries, "promised", "built")]
@@ -45,4 +45,4 @@ def command(era: str, store: Path, mirror: Path | None, as_json: bool) -> None:
             f"era {era} did not build into what images/{era}/digest promises:\n  " + "\n  ".join(lines),
             "report it with the output of: speedrun doctor --json",
         )
-    note(f"{era}: config, manifest and {len(done.found.layers)} layers are the promised ones")
+    note(f"{era}: config, manifest and {len(done.built.layers)} layers are the promised ones")

@@ -11,7 +11,7 @@ import click
 
 from kit.cli.terminal import emit_json, printable, table
 from kit.core.digest import sha256_bytes
-from kit.core.store import write_atomic
+from kit.core.files import write_atomic
 from kit.values.log import Grammar, Log, read_any
 
 

@@ -72,8 +72,8 @@ def _validator(name: str) -> jsonschema.Draft202012Validator:
     jsonschema.Draft202012Validator.check_schema(schema)
     own = {"pattern": _pattern}
     validator = jsonschema.validators.extend(jsonschema.Draft202012Validator, own)  # type: ignore[no-untyped-call]
-    found: jsonschema.Draft202012Validator = validator(schema)
-    return found
+    instance: jsonschema.Draft202012Validator = validator(schema)
+    return instance
 
 
 def _pattern(
@@ -95,22 +95,22 @@ def parse_json(data: bytes, where: str) -> Any:
         raise SchemaError(f"{where}: larger than {MAX_DOCUMENT} bytes")
 
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+        mapping: dict[str, Any] = {}
         for key, value in items:
-            if key in found:
+            if key in mapping:
                 raise ValueError(f"duplicate key {key!r}")
-            found[key] = value
-        return found
+            mapping[key] = value
+        return mapping
 
     try:
-        found = json.loads(
+        document = json.loads(
             data.decode("utf-8"), object_pairs_hook=pairs, parse_constant=_finite, parse_float=_finite
         )
         if _SURROGATE.search(data):
-            json.dumps(found, ensure_ascii=False).encode()
+            json.dumps(document, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as e:
         raise SchemaError(f"{where}: not valid JSON: {_short(e)}") from e
-    return found
+    return document
 
 
 def _finite(text: str) -> float:
@@ -121,7 +121,7 @@ def _finite(text: str) -> float:
 
 
 def _short(e: Exception) -> str:
-    """Spell what a parser says, which may quote the document."""
+    """Return what a parser says, which may quote the document, as printable UTF-8."""
     return str(e).encode("utf-8", "replace").decode()[:200]
 
 

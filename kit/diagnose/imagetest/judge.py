@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kit.core.codec import prose
-from kit.diagnose.imagetest.report import CHECKS, Answer, Report, SelfTestOutcome
+from kit.diagnose.imagetest.report import CHECKS, SelfTestAnswer, SelfTestOutcome, SelfTestReport
 from kit.image.lock import Lock
 from kit.image.spec import EraSpec
 from kit.sandbox.isolation_probe import Probe
@@ -57,7 +57,7 @@ def expectation_of(spec: EraSpec, lock: Lock, no_gpus: str | None) -> Expected:
     )
 
 
-def judge(report: Report, expectation: Expected) -> tuple[SelfTestCheck, ...]:
+def judge(report: SelfTestReport, expectation: Expected) -> tuple[SelfTestCheck, ...]:
     """Judge every check; one that was not answered, or differs from what the host knows, has failed."""
     answers = {answer.id: answer for answer in report.answers}
     return tuple(
@@ -68,7 +68,7 @@ def judge(report: Report, expectation: Expected) -> tuple[SelfTestCheck, ...]:
     )
 
 
-def _judge_one(answer: Answer, expectation: Expected) -> SelfTestCheck:
+def _judge_one(answer: SelfTestAnswer, expectation: Expected) -> SelfTestCheck:
     objection = _objection(answer, expectation)
     if objection is not None and answer.outcome is not SelfTestOutcome.FAILED:
         return SelfTestCheck(answer.id, SelfTestOutcome.FAILED, prose(objection), answer.seconds)
@@ -78,7 +78,7 @@ def _judge_one(answer: Answer, expectation: Expected) -> SelfTestCheck:
     return SelfTestCheck(answer.id, answer.outcome, detail, answer.seconds)
 
 
-def _objection(answer: Answer, expectation: Expected) -> str | None:
+def _objection(answer: SelfTestAnswer, expectation: Expected) -> str | None:
     """Return what the host holds against an answer."""
     if answer.outcome is SelfTestOutcome.SKIPPED:
         return _skip_objection(answer, expectation)
@@ -91,7 +91,7 @@ def _objection(answer: Answer, expectation: Expected) -> str | None:
     return None
 
 
-def _skip_objection(answer: Answer, expectation: Expected) -> str | None:
+def _skip_objection(answer: SelfTestAnswer, expectation: Expected) -> str | None:
     if answer.id in NEED_GPUS:
         return f"skipped ({answer.detail}), but it was given GPUs" if expectation.no_gpus is None else None
     if answer.id == "custom-operator" and not expectation.unchecked_layouts:
@@ -120,7 +120,7 @@ def judge_isolation(probed: Probe) -> SelfTestCheck:
     )
 
 
-def judge_ending(result: RunResult, report: Report, words: str) -> tuple[SelfTestCheck, ...]:
+def judge_ending(result: RunResult, report: SelfTestReport, words: str) -> tuple[SelfTestCheck, ...]:
     """Return what is wrong with how the guest ended and reported; empty if nothing is."""
     wrong = []
     if report.fault is not None:

@@ -31,7 +31,7 @@ class SelfTestOutcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class SelfTestAnswer:
     """What the guest said of one check, in its form and not judged."""
 
     id: str
@@ -42,22 +42,22 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class SelfTestReport:
     """The guest's answers, up to the first fault."""
 
-    answers: tuple[Answer, ...]
+    answers: tuple[SelfTestAnswer, ...]
     fault: str | None
     """Why what follows is not read; None if the report is whole."""
 
 
-def read_report(pieces: Iterable[Piece]) -> Report:
+def read_report(pieces: Iterable[Piece]) -> SelfTestReport:
     """
     Read the guest's report out of what it printed: its stdout alone, whole lines alone.
 
     Nothing of it is trusted and nothing raises: whatever is not the next check in its form is the fault,
     and ends the report there.
     """
-    answers: list[Answer] = []
+    answers: list[SelfTestAnswer] = []
     try:
         for piece in pieces:
             if piece.stream is not OutputStream.STDOUT:
@@ -68,19 +68,19 @@ def read_report(pieces: Iterable[Piece]) -> Report:
                 raise SchemaError("it has an overlong or unfinished line")
             answers.append(_answer(piece.data, CHECKS[len(answers)]))
     except IntegrityError as e:
-        return Report(tuple(answers), prose(e.message))
+        return SelfTestReport(tuple(answers), prose(e.message))
     if len(answers) < len(CHECKS):
-        return Report(tuple(answers), f"it ends before {CHECKS[len(answers)]}")
-    return Report(tuple(answers), None)
+        return SelfTestReport(tuple(answers), f"it ends before {CHECKS[len(answers)]}")
+    return SelfTestReport(tuple(answers), None)
 
 
-def _answer(line: bytes, awaited: str) -> Answer:
+def _answer(line: bytes, awaited: str) -> SelfTestAnswer:
     where = f"the line of {awaited}"
     document: Any = parse_json(line, where)
     validate("selftest.v1", document, where)
     if document["check"] != awaited:
         raise SchemaError(f"{where} is one of {document['check']}")
-    return Answer(
+    return SelfTestAnswer(
         id=awaited,
         outcome=SelfTestOutcome(document["outcome"]),
         detail=prose(document["detail"]),

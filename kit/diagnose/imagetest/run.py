@@ -18,7 +18,7 @@ from kit.evaluate.launch import CACHES, full_limits, gpu_variables, search_path
 from kit.evaluate.prepare import bring_image
 from kit.gpu.nvml import Nvml
 from kit.gpu.preflight import NO_GPUS, GpuRequirements, Preflight, Sources, preflight
-from kit.gpu.release import await_release, proved
+from kit.gpu.release import add_release, await_release
 from kit.image.build import Layout
 from kit.image.lock import read_lock
 from kit.image.spec import read_spec
@@ -51,7 +51,7 @@ class SelfTestContext:
 
 
 @dataclass(frozen=True, slots=True)
-class Tested:
+class SelfTestResult:
     """One self-test."""
 
     image: ImageRef
@@ -92,7 +92,7 @@ def selftest(
     context: SelfTestContext,
     gpus: int | None = None,
     cancelled: Callable[[], bool] = lambda: False,
-) -> Tested:
+) -> SelfTestResult:
     """
     Start the era's image under the limits of a full run and return what its self-test showed.
 
@@ -111,9 +111,9 @@ def selftest(
         probed, run = _run(run_spec, runtime, scratch, cancelled)
         result = run.result
         if ready.gpus:
-            result = proved(result, await_release(ready.gpus, context.gpus.nvml))
+            result = add_release(result, await_release(ready.gpus, context.gpus.nvml))
         report, words = read_report(run.output.pieces()), last_words(run.output.pieces())
-    return Tested(
+    return SelfTestResult(
         image=image,
         enforcement=run.enforcement,
         gpus=run_spec.gpus,

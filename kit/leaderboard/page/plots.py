@@ -17,7 +17,7 @@ SPAN = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class PlotLine:
     """One curve."""
 
     label: str
@@ -28,7 +28,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Dot:
+class PlotDot:
     """One value with its interval."""
 
     row: str
@@ -40,7 +40,7 @@ class Dot:
 
 
 def lines_plot(
-    lines: Sequence[Line], x_title: str, y_title: str, mark: float | None, height: int = 270
+    lines: Sequence[PlotLine], x_title: str, y_title: str, mark: float | None, height: int = 270
 ) -> str:
     """Return curves over a common pair of axes; `mark` is a horizontal line. Empty text without a point."""
     drawn = [line for line in lines if line.points]
@@ -68,12 +68,12 @@ def lines_plot(
     return _svg(parts, height, f"{y_title} against {x_title}")
 
 
-def dots_plot(dots: Sequence[Dot], title: str) -> str:
+def dots_plot(dots: Sequence[PlotDot], title: str) -> str:
     """Return one row for each `Dot.row`, its dots side by side in colour, 0 and 1 marked."""
     shown = [d for d in dots if isfinite(d.value)]
     if not shown:
         return ""
-    rows: dict[str, list[Dot]] = {}
+    rows: dict[str, list[PlotDot]] = {}
     for dot in shown:
         rows.setdefault(dot.row, []).append(dot)
     ends = [v for d in shown for v in (d.low, d.high, d.value) if v is not None and isfinite(v)]
@@ -114,7 +114,7 @@ def _below(points: Sequence[tuple[float, float]], top: float) -> list[tuple[floa
     return kept
 
 
-def _dot(dot: Dot, axis: _Axis, y: float) -> list[str]:
+def _dot(dot: PlotDot, axis: _Axis, y: float) -> list[str]:
     tip = f"<title>{escape(f'{dot.label}: {dot.value:.3f}')}</title>"
     parts = []
     if dot.low is not None and dot.high is not None and isfinite(dot.low) and isfinite(dot.high):

@@ -20,8 +20,8 @@ from kit.leaderboard.submit.check import CheckedBoard
 from kit.leaderboard.submit.entry import BoardEntry, Submitted
 from kit.leaderboard.submit.series import SubmittedSeries
 from kit.result.appraisal.agreement import Agreement, compare, tolerance
-from kit.result.appraisal.timing import Time, time_of
-from kit.result.appraisal.trust import Tier, standing
+from kit.result.appraisal.timing import CountedTime, counted_time
+from kit.result.appraisal.trust import Tier, assess_tier
 from kit.score.metrics import Interval
 from kit.score.report import ConfigScore, RunScore, TaskScore, score
 from kit.score.rows import Role, Row, rows_of
@@ -35,7 +35,7 @@ MAX_POINTS = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class BoardResult:
     """One run on the board."""
 
     submitted: Submitted
@@ -50,18 +50,18 @@ class Result:
     """None for a retracted run and for a baseline."""
     baseline: bool
     """It is a record's own script."""
-    time: Time | None
+    time: CountedTime | None
     """What it is scored by."""
 
     @property
     def run_id(self) -> str:
         """The run's id."""
-        return self.submitted.found.predicate.run.id
+        return self.submitted.bundle.predicate.run.id
 
     @property
     def curve(self) -> tuple[tuple[float, float], ...]:
         """(Seconds on the host's clock, nats per token), at most `MAX_POINTS` of them."""
-        p = self.submitted.found.predicate
+        p = self.submitted.bundle.predicate
         pairs = zip(p.claims.val_points, p.observations.val_point_host_ms, strict=True)
         points = [(ms / 1000, v.val_loss) for v, ms in pairs if ms is not None and v.val_loss is not None]
         stride = -(-len(points) // MAX_POINTS) or 1
@@ -69,7 +69,7 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class BoardGroup:
     """All runs of one agent, with one model and the same hints, at one task."""
 
     task: int
@@ -77,7 +77,7 @@ class Group:
     agent: str
     model: str | None
     hints: tuple[int, ...]
-    results: tuple[Result, ...]
+    results: tuple[BoardResult, ...]
     """Those that count first, by time; retracted ones last."""
     score: TaskScore | None
     """None if every run is retracted, or for baselines."""
@@ -87,12 +87,13 @@ class Group:
     @property
     def reserved(self) -> int:
         """How many of its runs were reserved in a series before they were made."""
-        return sum(s.arm is Arm.CANDIDATE for one in self.series for s in one.papers.plan.slots)
+        plans = (submitted.documents.plan for submitted in self.series)
+        return sum(slot.arm is Arm.CANDIDATE for plan in plans for slot in plan.slots)
 
     @property
     def chosen(self) -> int:
         """How many runs are not of a series: nobody but their sender knows out of how many."""
-        return sum(r.submitted.found.predicate.series is None for r in self.results)
+        return sum(r.submitted.bundle.predicate.series is None for r in self.results)
 
     @property
     def tier(self) -> Tier:
@@ -101,14 +102,14 @@ class Group:
         return min((r.tier for r in counted), key=TIERS.index, default=TIERS[0])
 
     @property
-    def median(self) -> Result:
+    def median(self) -> BoardResult:
         """The run in the middle, by time: the one to draw."""
         counted = [r for r in self.results if not r.submitted.entry.retracted] or list(self.results)
         return counted[(len(counted) - 1) // 2]
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RefusedSubmission:
     """A submission that was not accepted, and all reasons."""
 
     where: str
@@ -119,14 +120,14 @@ class Refused:
 class Board:
     """Everything that the page says."""
 
-    groups: tuple[Group, ...]
+    groups: tuple[BoardGroup, ...]
     """Sorted by task, then score, best first."""
-    baselines: tuple[Group, ...]
+    baselines: tuple[BoardGroup, ...]
     overall: tuple[ConfigScore, ...]
     """Each configuration over all 19 tasks; a task without a run counts as 0."""
     series: tuple[SubmittedSeries, ...]
     """Every accepted one, by task and age: how many there are says how much was tried."""
-    refused: tuple[Refused, ...]
+    refused: tuple[RefusedSubmission, ...]
 
 
 def rank(checked: CheckedBoard, root: Path, tasks: Sequence[Task]) -> Board:
@@ -139,9 +140,9 @@ def rank(checked: CheckedBoard, root: Path, tasks: Sequence[Task]) -> Board:
     firsts = {s.bundle_sha256: s for s in accepted}
     record_of = functools.cache(lambda number: load(root / "records", number))
     verdicts = list(_reruns(accepted, firsts, record_of))
-    own = [s for s in accepted if s.found.predicate.reproduces is None]
+    own = [s for s in accepted if s.bundle.predicate.reproduces is None]
     times = _times(own, checked.series)
-    named = [(s, _timed(row, times)) for s in own for row in rows_of(s.found, record_of, config_of(s.entry))]
+    named = [(s, _timed(row, times)) for s in own for row in rows_of(s.bundle, record_of, config_of(s.entry))]
     counted = [row for s, row in named if s.entry.retracted is None]
     counted += _never_started(checked.series, counted)
     overall = _scores(counted, tasks)
@@ -151,38 +152,39 @@ def rank(checked: CheckedBoard, root: Path, tasks: Sequence[Task]) -> Board:
         groups=tuple(sorted((g for g in groups if not g.results[0].baseline), key=_order)),
         baselines=tuple(sorted((g for g in groups if g.results[0].baseline), key=_order)),
         overall=tuple(sorted(overall, key=_best_first)),
-        series=tuple(sorted(checked.series, key=lambda s: (s.papers.plan.record, s.papers.plan.id))),
+        series=tuple(sorted(checked.series, key=lambda s: (s.documents.plan.record, s.documents.plan.id))),
         refused=_refused(checked),
     )
 
 
-def _times(own: Sequence[Submitted], series: Sequence[SubmittedSeries]) -> dict[str, Time]:
+def _times(own: Sequence[Submitted], series: Sequence[SubmittedSeries]) -> dict[str, CountedTime]:
     """Return each run's time by its id; in a series, measured against its start arm too."""
-    predicates = {s.found.predicate.run.id: s.found.predicate for s in own}
-    times = {run: time for run, p in predicates.items() if (time := time_of(p)) is not None}
-    for one in series:
-        times |= times_of(one.papers.plan, predicates)
+    predicates = {s.bundle.predicate.run.id: s.bundle.predicate for s in own}
+    times = {run: time for run, p in predicates.items() if (time := counted_time(p)) is not None}
+    for submitted in series:
+        times |= times_of(submitted.documents.plan, predicates)
     return times
 
 
-def _timed(row: Row, times: Mapping[str, Time]) -> Row:
+def _timed(row: Row, times: Mapping[str, CountedTime]) -> Row:
     return replace(row, time_ms=times[row.run].total) if row.time_ms is not None else row
 
 
 def _never_started(series: Sequence[SubmittedSeries], rows: Sequence[Row]) -> list[Row]:
     """Return a failed row for each reserved run of a candidate that was not made."""
     listed = {(row.task, row.config) for row in rows if row.role is Role.CANDIDATE}
-    found = []
-    for one in series:
-        task, config, ended = one.papers.plan.record, config_of(one.entry), one.papers.ended
-        if ended is None or one.entry.retracted is not None or (task, config) not in listed:
+    missing = []
+    for submitted in series:
+        plan, ended = submitted.documents.plan, submitted.documents.ended
+        task, config = plan.record, config_of(submitted.entry)
+        if ended is None or submitted.entry.retracted is not None or (task, config) not in listed:
             continue
-        found += [
-            Row(task, config, Role.CANDIDATE, "", slot.run_id, None, None, None, str(one.where))
-            for slot in one.papers.plan.slots
+        missing += [
+            Row(task, config, Role.CANDIDATE, "", slot.run_id, None, None, None, str(submitted.where))
+            for slot in plan.slots
             if slot.arm is Arm.CANDIDATE and slot.run_id in ended.not_started
         ]
-    return found
+    return missing
 
 
 def config_of(entry: BoardEntry) -> str:
@@ -211,14 +213,14 @@ def _reruns(
 ) -> Iterator[tuple[Sha256, Sha256, Agreement]]:
     """Yield (first bundle, key of the rerun, agreement) for every rerun under another trusted key."""
     for second in accepted:
-        named = second.found.predicate.reproduces
+        named = second.bundle.predicate.reproduces
         first = firsts.get(named.bundle_sha256) if named else None
-        if first is None or first.found.key_id == second.found.key_id:
+        if first is None or first.bundle.key_id == second.bundle.key_id:
             continue
-        p = first.found.predicate
+        p = first.bundle.predicate
         allowed = tolerance(p.run.profile, record_of(p.task.record))
-        found = compare(first.found.statement, second.found.statement, allowed)
-        yield first.bundle_sha256, second.found.key_id, found.agreement
+        comparison = compare(first.bundle.statement, second.bundle.statement, allowed)
+        yield first.bundle_sha256, second.bundle.key_id, comparison.agreement
 
 
 def _groups(
@@ -226,20 +228,20 @@ def _groups(
     verdicts: Sequence[tuple[Sha256, Sha256, Agreement]],
     scores: Mapping[tuple[str, int], TaskScore],
     series: Sequence[SubmittedSeries],
-    times: Mapping[str, Time],
-) -> Iterator[Group]:
+    times: Mapping[str, CountedTime],
+) -> Iterator[BoardGroup]:
     together: dict[tuple[int, str, bool], list[Submitted]] = {}
-    for found, row in named:
+    for submitted, row in named:
         if row.role is not Role.TARGET:
             key = (row.task, row.config, row.role is Role.START)
-            together.setdefault(key, []).append(found)
+            together.setdefault(key, []).append(submitted)
     for (task, config, baseline), members in together.items():
         scored = None if baseline else scores.get((config, task))
         runs = {r.run: r for r in scored.runs} if scored else {}
         results = [_result(m, verdicts, runs, baseline, times) for m in members]
         entry = members[0].entry
-        theirs = (s for s in series if (s.papers.plan.record, config_of(s.entry)) == (task, config))
-        yield Group(
+        own_series = (s for s in series if (s.documents.plan.record, config_of(s.entry)) == (task, config))
+        yield BoardGroup(
             task=task,
             config=config,
             agent=entry.agent,
@@ -247,45 +249,45 @@ def _groups(
             hints=entry.hints,
             results=tuple(sorted(results, key=_by_time)),
             score=scored,
-            series=() if baseline else tuple(theirs),
+            series=() if baseline else tuple(own_series),
         )
 
 
 def _result(
-    found: Submitted,
+    submitted: Submitted,
     verdicts: Sequence[tuple[Sha256, Sha256, Agreement]],
     runs: Mapping[str, RunScore],
     baseline: bool,
-    times: Mapping[str, Time],
-) -> Result:
-    about = [(key, how) for first, key, how in verdicts if first == found.bundle_sha256]
+    times: Mapping[str, CountedTime],
+) -> BoardResult:
+    about = [(key, how) for first, key, how in verdicts if first == submitted.bundle_sha256]
     agreed = tuple(sorted({key for key, how in about if how is Agreement.REPRODUCED}))
     against = tuple(sorted({key for key, how in about if how is Agreement.NOT_REPRODUCED}))
-    where = standing(found.found.predicate, found.found.trusted)
-    gone = found.entry.retracted is not None
-    return Result(
-        submitted=found,
-        tier=where.tier,
-        missing=where.missing,
+    assessment = assess_tier(submitted.bundle.predicate, submitted.bundle.trusted)
+    gone = submitted.entry.retracted is not None
+    return BoardResult(
+        submitted=submitted,
+        tier=assessment.tier,
+        missing=assessment.missing,
         reproduced_by=agreed,
         contradicted_by=against,
-        score=None if gone or baseline else runs.get(found.found.predicate.run.id),
+        score=None if gone or baseline else runs.get(submitted.bundle.predicate.run.id),
         baseline=baseline,
-        time=times.get(found.found.predicate.run.id),
+        time=times.get(submitted.bundle.predicate.run.id),
     )
 
 
-def _by_time(result: Result) -> tuple[bool, float, str]:
+def _by_time(result: BoardResult) -> tuple[bool, float, str]:
     gone = result.submitted.entry.retracted is not None
     return gone, float("inf") if result.time is None else result.time.total, result.run_id
 
 
-def _order(group: Group) -> tuple[int, float, str]:
+def _order(group: BoardGroup) -> tuple[int, float, str]:
     return group.task, -group.score.mean if group.score else 0.0, group.config
 
 
-def _refused(checked: CheckedBoard) -> tuple[Refused, ...]:
+def _refused(checked: CheckedBoard) -> tuple[RefusedSubmission, ...]:
     reasons: dict[str, list[str]] = {}
     for finding in checked.findings:
         reasons.setdefault(finding.where, []).append(f"{finding.rule}: {finding.message}")
-    return tuple(Refused(where, tuple(found)) for where, found in sorted(reasons.items()))
+    return tuple(RefusedSubmission(where, tuple(messages)) for where, messages in sorted(reasons.items()))

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from math import isfinite, isnan
 
-from kit.leaderboard.page.rank import TIERS, Board, Group, Refused, Result, config_of
+from kit.leaderboard.page.rank import TIERS, Board, BoardGroup, BoardResult, RefusedSubmission, config_of
 from kit.leaderboard.submit.series import SubmittedSeries
 from kit.result.appraisal.trust import Tier
 from kit.score.metrics import mean_below
@@ -33,39 +33,39 @@ ABOUT_TIERS = {
 }
 
 
-def board_table(groups: Sequence[Group]) -> str:
+def board_table(groups: Sequence[BoardGroup]) -> str:
     """Return the main table: a body for each group, of one row and its runs."""
     return f'<div id="board">{_table(groups)}</div>'
 
 
-def baseline_table(groups: Sequence[Group]) -> str:
+def baseline_table(groups: Sequence[BoardGroup]) -> str:
     """Return the table of the records' own scripts, in the same form."""
     return f'<div class="overall">{_table(groups)}</div>'
 
 
-def _table(groups: Sequence[Group]) -> str:
+def _table(groups: Sequence[BoardGroup]) -> str:
     heads = "".join(f'<th scope="col"{f" data-sort={way}" if way else ""}>{name}</th>' for name, way in HEADS)
     rows = "".join(_row(group) for group in groups)
     return f"<table><thead><tr>{heads}</tr></thead>{rows}</table>"
 
 
-def _row(group: Group) -> str:
+def _row(group: BoardGroup) -> str:
     counted = [r for r in group.results if not r.submitted.entry.retracted]
     classes = "" if counted else ' class="gone"'
-    found = group.score
+    score = group.score
     best = min((r.time.total for r in counted if r.time is not None), default=None)
     cells = (
         (group.task, f"<b>{group.task}</b> <span class=soft>→ {_next(group)}</span>"),
         (group.config, _agent(group)),
-        (found.mean if found else -9, _fsr(found)),
-        (found.reached if found else -1, _reached(group)),
+        (score.mean if score else -9, _fsr(score)),
+        (score.reached if score else -1, _reached(group)),
         (best if best is not None else 1e18, "–" if best is None else _clock(best)),
         (_mean_loss(counted) or 99, _loss(counted)),
         (TIERS.index(group.tier), _tier(group)),
         ("", _environment(group.median)),
     )
     tds = "".join(
-        f'<td data-label="{name}" data-key="{escape(str(key))}"{_whole(name)}><div>{html}</div></td>'
+        f'<td data-label="{name}" data-key="{escape(str(key))}"{_one_line_class(name)}><div>{html}</div></td>'
         for (name, _), (key, html) in zip(HEADS, cells, strict=True)
     )
     tier = TIERS.index(group.tier)
@@ -73,17 +73,17 @@ def _row(group: Group) -> str:
     return f'<tbody data-task="{group.task}" data-tier="{tier}"{classes}><tr>{tds}</tr>{runs}</tbody>'
 
 
-def _whole(column: str) -> str:
+def _one_line_class(column: str) -> str:
     """Keep short columns on one line."""
     return "" if column in ("Agent", "Environment") else ' class="w"'
 
 
-def _next(group: Group) -> str:
-    number = group.results[0].submitted.found.predicate.task.next_record
+def _next(group: BoardGroup) -> str:
+    number = group.results[0].submitted.bundle.predicate.task.next_record
     return str(number) if number is not None else "?"
 
 
-def _agent(group: Group) -> str:
+def _agent(group: BoardGroup) -> str:
     lines = [f"<b>{escape(group.agent)}</b>"]
     if group.model:
         lines.append(escape(group.model))
@@ -91,57 +91,57 @@ def _agent(group: Group) -> str:
     return "<br><span class=small>".join([lines[0], " · ".join(lines[1:])]) + "</span>"
 
 
-def _fsr(found: TaskScore | None) -> str:
-    if found is None:
+def _fsr(score: TaskScore | None) -> str:
+    if score is None:
         return "–"
-    text = f"<span class=fsr>{found.mean:.3f}</span>"
-    if found.unresolved:
+    text = f"<span class=fsr>{score.mean:.3f}</span>"
+    if score.unresolved:
         return f'{text}<br><span class="small soft">unresolved: gap within noise</span>'
-    if found.ratio is not None and isfinite(found.ratio.low):
+    if score.ratio is not None and isfinite(score.ratio.low):
         text += (
-            f"<br><span class='small soft'>reached runs {found.ratio.low:.2f} … {found.ratio.high:.2f}</span>"
+            f"<br><span class='small soft'>reached runs {score.ratio.low:.2f} … {score.ratio.high:.2f}</span>"
         )
-    kinds = ", ".join(found.kinds)
+    kinds = ", ".join(score.kinds)
     return text + (f'<br><span class="small soft">{escape(kinds)}</span>' if kinds else "")
 
 
-def _reached(group: Group) -> str:
-    """Spell how many runs reached the target, and whether somebody chose which ones are here."""
-    found = group.score
-    if found is None:
+def _reached(group: BoardGroup) -> str:
+    """Say how many runs reached the target, and whether somebody chose which ones are here."""
+    score = group.score
+    if score is None:
         return "–"
-    said = []
+    notes = []
     if group.series:
         count = len(group.series)
-        said.append(f"{group.reserved} reserved in {'a series' if count == 1 else f'{count} series'}")
+        notes.append(f"{group.reserved} reserved in {'a series' if count == 1 else f'{count} series'}")
     if group.chosen:
-        said.append(f"{group.chosen} not in a series")
-    more = "".join(f'<br><span class="small soft">{text}</span>' for text in said)
-    return f"{found.reached} of {len(found.runs)}{more}"
+        notes.append(f"{group.chosen} not in a series")
+    more = "".join(f'<br><span class="small soft">{text}</span>' for text in notes)
+    return f"{score.reached} of {len(score.runs)}{more}"
 
 
-def _losses(results: Sequence[Result]) -> list[float]:
-    said = (r.submitted.found.predicate.claims.final_val_loss for r in results)
-    return [loss for loss in said if loss is not None]
+def _losses(results: Sequence[BoardResult]) -> list[float]:
+    losses = (r.submitted.bundle.predicate.claims.final_val_loss for r in results)
+    return [loss for loss in losses if loss is not None]
 
 
-def _mean_loss(results: Sequence[Result]) -> float | None:
+def _mean_loss(results: Sequence[BoardResult]) -> float | None:
     losses = _losses(results)
     return sum(losses) / len(losses) if losses else None
 
 
-def _loss(results: Sequence[Result]) -> str:
-    """Spell the mean over all runs, missed targets too, and p that the true mean is not below the target."""
+def _loss(results: Sequence[BoardResult]) -> str:
+    """Format the mean over all runs, missed targets too, and p that the true mean is not below the target."""
     losses = _losses(results)
     if not losses:
         return "–"
-    target = results[0].submitted.found.predicate.task.target_val_loss
+    target = results[0].submitted.bundle.predicate.task.target_val_loss
     test = mean_below(losses, target)
-    said = "" if isnan(test.p) else f'<br><span class="small soft">p = {test.p:.3f}</span>'
-    return f"{test.mean:.4f}{said}"
+    p_value = "" if isnan(test.p) else f'<br><span class="small soft">p = {test.p:.3f}</span>'
+    return f"{test.mean:.4f}{p_value}"
 
 
-def _tier(group: Group) -> str:
+def _tier(group: BoardGroup) -> str:
     level = TIERS.index(group.tier)
     parts = [f'<span class="badge t{level}" title="{ABOUT_TIERS[group.tier]}">{group.tier}</span>']
     counted = [r for r in group.results if not r.submitted.entry.retracted]
@@ -156,8 +156,8 @@ def _tier(group: Group) -> str:
     return "<br>".join(parts)
 
 
-def _environment(result: Result) -> str:
-    p = result.submitted.found.predicate
+def _environment(result: BoardResult) -> str:
+    p = result.submitted.bundle.predicate
     where = p.environment
     gpus: dict[str, int] = {}
     for gpu in p.hardware.gpus:
@@ -170,7 +170,7 @@ def _environment(result: Result) -> str:
     )
 
 
-def _runs(group: Group) -> str:
+def _runs(group: BoardGroup) -> str:
     rows = "".join(_run(r) for r in group.results)
     heads = "".join(f"<th>{h}</th>" for h in RUN_HEADS)
     table = f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
@@ -178,9 +178,9 @@ def _runs(group: Group) -> str:
     return f'<details class="runs"><summary>{count}</summary>{table}</details>'
 
 
-def _run(result: Result) -> str:
+def _run(result: BoardResult) -> str:
     entry = result.submitted.entry
-    p = result.submitted.found.predicate
+    p = result.submitted.bundle.predicate
     loss = p.claims.final_val_loss
     fsr = result.score.fsr if result.score else None
     links = [f'<a href="bundles/{escape(p.run.id, quote=True)}.json">bundle</a>']
@@ -191,14 +191,14 @@ def _run(result: Result) -> str:
         _times(result),
         "–" if loss is None else f"{loss:.4f}<br>{escape(p.score.verdict)}",
         "–" if fsr is None else f"{fsr:.3f}",
-        "<br>".join(_standing(result)),
+        "<br>".join(_tier_lines(result)),
     )
     gone = ' class="gone"' if entry.retracted else ""
     tds = (f'<td data-label="{h}"><div>{cell}</div></td>' for h, cell in zip(RUN_HEADS, cells, strict=True))
     return f"<tr{gone}>{''.join(tds)}</tr>"
 
 
-def _standing(result: Result) -> Iterator[str]:
+def _tier_lines(result: BoardResult) -> Iterator[str]:
     entry = result.submitted.entry
     if entry.retracted:
         yield f"<b>retracted</b> on {escape(entry.retracted.on)}: {escape(entry.retracted.reason)}"
@@ -211,13 +211,14 @@ def _standing(result: Result) -> Iterator[str]:
         yield escape(entry.note)
 
 
-def _times(result: Result) -> str:
+def _times(result: BoardResult) -> str:
     time = result.time
     if time is None:
         return "–"
-    if not time.excess:
+    if not time.untimed_overhead:
         return _clock(time.claimed)
-    return f'{_clock(time.total)}<br><span class="soft">{_clock(time.excess)} outside its clock</span>'
+    overhead = _clock(time.untimed_overhead)
+    return f'{_clock(time.total)}<br><span class="soft">{overhead} outside its clock</span>'
 
 
 def _clock(ms: float) -> str:
@@ -246,8 +247,8 @@ def overall_table(overall: Sequence[ConfigScore], tasks: int) -> str:
 def series_table(series: Sequence[SubmittedSeries]) -> str:
     """Return every series: what was reserved, what became of it."""
     rows: list[Sequence[str]] = []
-    for one in series:
-        plan, ended = one.papers.plan, one.papers.ended
+    for submitted in series:
+        plan, ended = submitted.documents.plan, submitted.documents.ended
         arms = [
             f"{sum(slot.arm is arm for slot in plan.slots)} {arm}"
             for arm in Arm
@@ -256,9 +257,16 @@ def series_table(series: Sequence[SubmittedSeries]) -> str:
         state = "goes on" if ended is None else ended.reason
         if ended is not None and ended.not_started:
             state += f"; {len(ended.not_started)} never started"
-        if one.entry.retracted:
-            state = f"retracted on {one.entry.retracted.on}: {one.entry.retracted.reason}"
-        cells = (str(plan.record), config_of(one.entry), plan.id, ", ".join(arms), str(plan.rule), state)
+        if submitted.entry.retracted:
+            state = f"retracted on {submitted.entry.retracted.on}: {submitted.entry.retracted.reason}"
+        cells = (
+            str(plan.record),
+            config_of(submitted.entry),
+            plan.id,
+            ", ".join(arms),
+            str(plan.rule),
+            state,
+        )
         rows.append(cells)
     return _wide(("task", "agent", "series", "reserved runs", "ends after", "ended"), rows)
 
@@ -278,7 +286,7 @@ def _wide(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return f'<div class="wide small"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
-def refused_list(refused: Sequence[Refused]) -> str:
+def refused_list(refused: Sequence[RefusedSubmission]) -> str:
     """Return what was not accepted, with all reasons."""
     return _wide(("place", "reasons"), [(item.where, "; ".join(item.reasons)) for item in refused])
 

@@ -53,10 +53,10 @@ class CheckedBoard:
 
 
 def check(
-    root: Path, trusted: Trusted, told: Callable[[int, int], None] = lambda done, total: None
+    root: Path, trusted: Trusted, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> CheckedBoard:
     """
-    Check every submission below `root/submissions`; `told` hears how many of how many are done.
+    Check every submission below `root/submissions`; `progress` hears how many of how many are done.
 
     Links are never followed and sizes are bounded before anything is read. Other files in `root` are the
     repository's own. Raises `PrerequisiteError` if there is no such folder.
@@ -71,22 +71,22 @@ def check(
     series: list[SubmittedSeries] = []
     for done, place in enumerate(places):
         if is_series(place.rsplit("/", 1)[-1]):
-            series += _series(root, place, trusted, findings)
+            series += _open_series(root, place, trusted, findings)
         else:
-            runs += _run(root, place, trusted, findings)
-        told(done + 1, len(places))
-    findings += _together(root, runs)
+            runs += _open_run(root, place, trusted, findings)
+        progress(done + 1, len(places))
+    findings += _check_together(root, runs)
     findings += list(check_series(root, runs, series, {f.where for f in findings}))
     faulty = {f.where for f in findings}
     return CheckedBoard(
-        tuple(s for s in runs if _where(root, s) not in faulty),
-        tuple(s for s in series if _where(root, s) not in faulty),
+        tuple(s for s in runs if _relative_place(root, s) not in faulty),
+        tuple(s for s in series if _relative_place(root, s) not in faulty),
         tuple(sorted(findings, key=lambda f: (f.where, f.rule, f.message))),
     )
 
 
-def _where(root: Path, found: Submitted | SubmittedSeries) -> str:
-    return found.where.relative_to(root).as_posix()
+def _relative_place(root: Path, submitted: Submitted | SubmittedSeries) -> str:
+    return submitted.where.relative_to(root).as_posix()
 
 
 def _places(root: Path, findings: list[BoardFinding]) -> Iterator[str]:
@@ -113,22 +113,22 @@ def _shown(name: str) -> str:
     return "".join(c if c.isascii() and c.isprintable() else "?" for c in name)
 
 
-def _run(root: Path, place: str, trusted: Trusted, findings: list[BoardFinding]) -> Iterator[Submitted]:
+def _open_run(root: Path, place: str, trusted: Trusted, findings: list[BoardFinding]) -> Iterator[Submitted]:
     """Give the run in a folder if it can be opened; add what is wrong with it alone."""
     faults = list(_files(root, place, {*FILES, SUBMISSION}, frozenset()))
     findings += faults
     if faults:
         return
     try:
-        found = open_submitted(root / place, trusted)
+        submitted = open_submitted(root / place, trusted)
     except KitError as e:
         findings.append(BoardFinding(place, BoardRule.INVALID, e.message))
         return
-    findings += _alone(place, found)
-    yield found
+    findings += _check_alone(place, submitted)
+    yield submitted
 
 
-def _series(
+def _open_series(
     root: Path, place: str, trusted: Trusted, findings: list[BoardFinding]
 ) -> Iterator[SubmittedSeries]:
     """Give the series in a folder if it can be opened; add what is wrong with it alone."""
@@ -137,29 +137,29 @@ def _series(
     if faults:
         return
     try:
-        found = open_submitted_series(root / place, trusted)
-        right = place_of_series(found.papers, found.entry.agent)
-        others = list(other_scripts(found.papers.plan, facts_root() / "records"))
+        submitted = open_submitted_series(root / place, trusted)
+        right = place_of_series(submitted.documents, submitted.entry.agent)
+        reasons = list(other_scripts(submitted.documents.plan, facts_root() / "records"))
     except KitError as e:
         findings.append(BoardFinding(place, BoardRule.INVALID, e.message))
         return
     if place != right:
         findings.append(BoardFinding(place, BoardRule.LAYOUT, f"by its content its place is {right}"))
-    findings += [BoardFinding(place, BoardRule.INVALID, why) for why in others]
-    if not found.papers.trusted:
+    findings += [BoardFinding(place, BoardRule.INVALID, why) for why in reasons]
+    if not submitted.documents.trusted:
         findings.append(
             BoardFinding(place, BoardRule.UNTRUSTED, "the key of its plan or record is not trusted")
         )
-    yield found
+    yield submitted
 
 
-def _files(root: Path, place: str, wanted: set[str], allowed: frozenset[str]) -> Iterator[BoardFinding]:
+def _files(root: Path, place: str, required: set[str], allowed: frozenset[str]) -> Iterator[BoardFinding]:
     names = {entry.name: entry for entry in os.scandir(root / place)}
-    for name in sorted(set(names) - wanted - allowed):
+    for name in sorted(set(names) - required - allowed):
         yield BoardFinding(place, BoardRule.LAYOUT, f"{_shown(name)} has no place here")
-    for name in sorted(wanted - set(names)):
+    for name in sorted(required - set(names)):
         yield BoardFinding(place, BoardRule.MISSING, f"{name} is missing")
-    for name in sorted((wanted | allowed) & set(names)):
+    for name in sorted((required | allowed) & set(names)):
         entry = names[name]
         plain = (
             entry.is_dir(follow_symlinks=False)
@@ -174,43 +174,43 @@ def _kind(name: str) -> str:
     return "folder" if name == SUBMISSION else "file"
 
 
-def _alone(place: str, found: Submitted) -> Iterator[BoardFinding]:
-    p = found.found.predicate
+def _check_alone(place: str, submitted: Submitted) -> Iterator[BoardFinding]:
+    p = submitted.bundle.predicate
     try:
-        right = place_of(found.found, found.entry.agent)
+        right = place_of(submitted.bundle, submitted.entry.agent)
     except KitError as e:
         yield BoardFinding(place, BoardRule.LAYOUT, e.message)
         return
     if place != right:
         yield BoardFinding(place, BoardRule.LAYOUT, f"by its content its place is {right}")
-    if not found.found.trusted:
-        yield BoardFinding(place, BoardRule.UNTRUSTED, f"the key {found.found.key_id} is not trusted")
-    if why := _no_task(found):
+    if not submitted.bundle.trusted:
+        yield BoardFinding(place, BoardRule.UNTRUSTED, f"the key {submitted.bundle.key_id} is not trusted")
+    if why := _why_no_task(submitted):
         yield BoardFinding(place, BoardRule.UNRANKED, why)
     # A run that missed its target is a run: it is listed, and its score is 0.
     for reason in ranking_blockers(replace(p, score=replace(p.score, verdict=Verdict.REACHED))):
         yield BoardFinding(place, BoardRule.UNRANKED, reason)
 
 
-def _no_task(found: Submitted) -> str:
+def _why_no_task(submitted: Submitted) -> str:
     """Say why a board has no row for a run; a record's own script is an arm of a task, too."""
-    number, records = found.found.predicate.task.record, facts_root() / "records"
+    number, records = submitted.bundle.predicate.task.record, facts_root() / "records"
     if number not in known(records):
         return f"this kit has no record {number}"
     record = _record(records, number)
-    if record.no_task is None or found.found.statement.subjects.submission == own_digest(record):
+    if record.no_task is None or submitted.bundle.statement.subjects.submission == own_digest(record):
         return ""
     return f"record {number} starts no task: {record.no_task}"
 
 
-def _together(root: Path, opened: Sequence[Submitted]) -> Iterator[BoardFinding]:
+def _check_together(root: Path, opened: Sequence[Submitted]) -> Iterator[BoardFinding]:
     """Compare results with each other; the one that comes first by place is taken for the original."""
     runs: dict[str, str] = {}
     nonces: dict[str, str] = {}
     logs: dict[str, str] = {}
-    for found in sorted(opened, key=lambda s: s.where):
-        place = _where(root, found)
-        statement = found.found.statement
+    for submitted in sorted(opened, key=lambda s: s.where):
+        place = _relative_place(root, submitted)
+        statement = submitted.bundle.statement
         run, nonce = statement.predicate.run.id, statement.predicate.run.nonce
         log = statement.subjects.log
         if run in runs:

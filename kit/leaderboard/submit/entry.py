@@ -23,8 +23,8 @@ from pathlib import Path
 from kit.benchmark.submission import load_submission
 from kit.core.digest import Sha256, canonical_json, sha256_bytes
 from kit.core.errors import IntegrityError, PrerequisiteError, UsageError
+from kit.core.files import disk_errors
 from kit.core.schema import parse_json, validate
-from kit.core.store import disk_errors
 from kit.result import folder
 from kit.result.dsse import MAX_BUNDLE
 from kit.result.keys import MAX_PEM, Trusted
@@ -89,7 +89,7 @@ class Submitted:
 
     where: Path
     entry: BoardEntry
-    found: VerifiedBundle
+    bundle: VerifiedBundle
     bundle_sha256: Sha256
 
 
@@ -136,11 +136,11 @@ def inflate(path: Path) -> bytes:
     Raises `IntegrityError` if it holds more, is damaged, or has bytes behind its end.
     """
     packed = zlib.decompressobj(wbits=31)
-    found = bounded(path, MAX_GZIP)
-    if found.startswith(POINTER):
+    raw = bounded(path, MAX_GZIP)
+    if raw.startswith(POINTER):
         raise IntegrityError(f"{path.name} is a pointer of Git LFS, not the file: run git lfs pull")
     try:
-        data = packed.decompress(found, MAX_PLAIN + 1)
+        data = packed.decompress(raw, MAX_PLAIN + 1)
     except zlib.error as e:
         raise IntegrityError(f"{path.name} is not gzip: {e}") from e
     if len(data) > MAX_PLAIN:
@@ -168,15 +168,15 @@ def open_submitted(where: Path, trusted: Trusted) -> Submitted:
         (beside / SUBMISSION).mkdir()
         files.write(beside / SUBMISSION)
         try:
-            found = open_bundle(beside, trusted)
+            verified = open_bundle(beside, trusted)
         except IntegrityError as e:  # a reader has no use for the temporary folder's name
             raise type(e)(e.message.replace(f"{name}/", ""), "") from e
-    return Submitted(where, entry, found, sha256_bytes(bundle))
+    return Submitted(where, entry, verified, sha256_bytes(bundle))
 
 
-def place_of(found: VerifiedBundle, agent: str) -> str:
+def place_of(bundle: VerifiedBundle, agent: str) -> str:
     """Return the folder of a result in a repository. Raises `UsageError` for what is no agent's name."""
-    p = found.predicate
+    p = bundle.predicate
     return place_for(p.task.record, agent, p.run.id)
 
 
@@ -187,7 +187,7 @@ def place_for(task: int, agent: str, name: str) -> str:
     return f"{ROOT}/{task:02d}/{agent}/{name}"
 
 
-def lay_out(found: VerifiedBundle, entry: BoardEntry, root: Path) -> tuple[str, ...]:
+def lay_out(bundle: VerifiedBundle, entry: BoardEntry, root: Path) -> tuple[str, ...]:
     """
     Write a verified run as a folder below `root`; return its files, relative to `root`, sorted.
 
@@ -195,14 +195,14 @@ def lay_out(found: VerifiedBundle, entry: BoardEntry, root: Path) -> tuple[str, 
     the run's output is too large to be submitted, `PrerequisiteError` without the signer's key beside it,
     `RunError` for a full disk; nothing is left then.
     """
-    target = root / place_of(found, entry.agent)
+    target = root / place_of(bundle, entry.agent)
     described = entry.to_json()
-    beside = found.path.parent
+    beside = bundle.path.parent
     packed = {f"{name}.gz": _compressed(beside / name) for name in (LOG, STAMPS)}
     if target.exists():
         raise UsageError(f"{target} exists", "this run has been submitted")
     script = load_submission(beside / SUBMISSION)
-    packed[folder.BUNDLE] = bounded(found.path, MAX_BUNDLE)
+    packed[folder.BUNDLE] = bounded(bundle.path, MAX_BUNDLE)
     packed[folder.SIGNER] = signer_beside(beside)
     with disk_errors(target):
         (target / SUBMISSION).mkdir(parents=True)

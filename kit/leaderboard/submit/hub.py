@@ -44,7 +44,9 @@ def send(
         library.CommitOperationAdd(path_in_repo=name, path_or_fileobj=str(root / name)) for name in files
     ]
     try:
-        made = api.create_commit(repo, operations, commit_message=title, repo_type="dataset", create_pr=True)
+        commit = api.create_commit(
+            repo, operations, commit_message=title, repo_type="dataset", create_pr=True
+        )
     except RepositoryNotFoundError as e:
         raise PrerequisiteError(
             f"the Hub has no dataset {repo}, or you may not see it", "hf auth login, or set HF_TOKEN"
@@ -62,4 +64,4 @@ def send(
         raise NetworkError(
             f"the upload failed ({e.__cause__ or e})", "run the command again; nothing was committed"
         ) from e
-    return made.pr_url or made.commit_url
+    return commit.pr_url or commit.commit_url

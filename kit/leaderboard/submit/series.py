@@ -18,7 +18,7 @@ from pathlib import Path
 
 from kit.core.digest import sha256_file
 from kit.core.errors import DigestMismatch, UsageError
-from kit.core.store import disk_errors, make_folder
+from kit.core.files import disk_errors, make_folder
 from kit.leaderboard.submit.entry import (
     ENTRY,
     BoardEntry,
@@ -44,7 +44,7 @@ class SubmittedSeries:
 
     where: Path
     entry: BoardEntry
-    papers: SignedDocuments
+    documents: SignedDocuments
 
 
 def is_series(name: str) -> bool:
@@ -62,9 +62,9 @@ def open_submitted_series(where: Path, trusted: Trusted) -> SubmittedSeries:
     return SubmittedSeries(where, entry, read_documents(where, trusted, unfinished=True))
 
 
-def place_of_series(papers: SignedDocuments, agent: str) -> str:
+def place_of_series(documents: SignedDocuments, agent: str) -> str:
     """Return the folder of a series in a repository. Raises `UsageError` for what is no agent's name."""
-    return place_for(papers.plan.record, agent, papers.plan.id)
+    return place_for(documents.plan.record, agent, documents.plan.id)
 
 
 def whole_series(where: Path, trusted: Trusted) -> tuple[SignedDocuments, tuple[VerifiedBundle, ...]]:
@@ -73,25 +73,25 @@ def whole_series(where: Path, trusted: Trusted) -> tuple[SignedDocuments, tuple[
 
     Of one that goes on, the plan alone. Raises as `read_documents` and `open_bundle`, and `DigestMismatch`.
     """
-    papers = read_documents(where, trusted, unfinished=True)
+    documents = read_documents(where, trusted, unfinished=True)
     runs = []
-    for run_id in papers.bundles:
-        found = open_bundle(where.parent / run_id, trusted)
-        for why in differences(papers, found, sha256_file(found.path)):
-            raise DigestMismatch(f"{found.path} {why}")
-        runs.append(found)
-    return papers, tuple(runs)
+    for run_id in documents.bundles:
+        bundle = open_bundle(where.parent / run_id, trusted)
+        for why in differences(documents, bundle, sha256_file(bundle.path)):
+            raise DigestMismatch(f"{bundle.path} {why}")
+        runs.append(bundle)
+    return documents, tuple(runs)
 
 
 def lay_out_series(
-    where: Path, papers: SignedDocuments, runs: Sequence[VerifiedBundle], entry: BoardEntry, root: Path
+    where: Path, documents: SignedDocuments, runs: Sequence[VerifiedBundle], entry: BoardEntry, root: Path
 ) -> tuple[str, ...]:
     """
     Write a verified series and its runs as folders below `root`, all or none; return their files, sorted.
 
     A series whose plan alone was submitted before is completed. Raises as `lay_out`.
     """
-    place = place_of_series(papers, entry.agent)
+    place = place_of_series(documents, entry.agent)
     key = signer_beside(where)
     with disk_errors(root), tempfile.TemporaryDirectory(dir=make_folder(root), prefix=".series-") as name:
         staged = Path(name)
@@ -116,11 +116,11 @@ def _require_room(root: Path, place: str, files: Sequence[str]) -> None:
         raise UsageError(f"{root / (there or place)} exists", "this series has been submitted")
 
 
-def require_alone(found: VerifiedBundle) -> None:
+def require_alone(bundle: VerifiedBundle) -> None:
     """Raise `UsageError` if a run is one of a series: it is submitted with the others."""
-    series = found.predicate.series
+    series = bundle.predicate.series
     if series is not None:
         raise UsageError(
-            f"{found.predicate.run.id} is one run of the series {series.id}",
-            f"submit the whole series: speedrun submit {found.path.parent.parent / series.id} ...",
+            f"{bundle.predicate.run.id} is one run of the series {series.id}",
+            f"submit the whole series: speedrun submit {bundle.path.parent.parent / series.id} ...",
         )

@@ -26,15 +26,15 @@ def check_series(
     `faulty` holds the places that already have a finding. A place is named relative to `root`.
     """
     by_plan: dict[str, SubmittedSeries] = {}
-    for one in series:
-        first = by_plan.setdefault(one.papers.plan_sha256, one)
-        if first is not one:
+    for submitted in series:
+        first = by_plan.setdefault(submitted.documents.plan_sha256, submitted)
+        if first is not submitted:
             yield BoardFinding(
-                _place(root, one), BoardRule.DUPLICATE, f"the series is also in {_place(root, first)}"
+                _place(root, submitted), BoardRule.DUPLICATE, f"the series is also in {_place(root, first)}"
             )
     members: dict[str, list[Submitted]] = {plan: [] for plan in by_plan}
     for run in runs:
-        named = run.found.predicate.series
+        named = run.bundle.predicate.series
         if named is None:
             continue
         if named.plan_sha256 in by_plan:
@@ -42,39 +42,39 @@ def check_series(
         else:
             why = f"it is a run of the series {named.id}, which is not here: submit the whole series"
             yield BoardFinding(_place(root, run), BoardRule.SERIES, why)
-    for plan, one in by_plan.items():
-        yield from _whole(root, one, members[plan], faulty)
+    for plan, submitted in by_plan.items():
+        yield from _check_whole(root, submitted, members[plan], faulty)
 
 
-def _whole(
+def _check_whole(
     root: Path, series: SubmittedSeries, members: Sequence[Submitted], faulty: Set[str]
 ) -> Iterator[BoardFinding]:
-    found: list[BoardFinding] = []
+    findings: list[BoardFinding] = []
     for run in members:
-        found += [BoardFinding(_place(root, run), BoardRule.SERIES, why) for why in _strange(series, run)]
-    there = {run.found.predicate.run.id for run in members}
+        findings += [BoardFinding(_place(root, run), BoardRule.SERIES, why) for why in _misfits(series, run)]
+    there = {run.bundle.predicate.run.id for run in members}
     place = _place(root, series)
-    absent = [run_id for run_id in series.papers.bundles if run_id not in there]
-    found += [
+    absent = [run_id for run_id in series.documents.bundles if run_id not in there]
+    findings += [
         BoardFinding(place, BoardRule.SERIES, f"its run {run_id} is not here, or not valid")
         for run_id in absent
     ]
-    bad = {f.where for f in found} | faulty
-    yield from found
+    bad = {f.where for f in findings} | faulty
+    yield from findings
     every = (place, *(_place(root, run) for run in members))
     broken = next((where for where in every if where in bad), None)
     if broken is not None:
-        why = f"the series {series.papers.plan.id} is not accepted as a whole: see {broken}"
+        why = f"the series {series.documents.plan.id} is not accepted as a whole: see {broken}"
         yield from (BoardFinding(where, BoardRule.SERIES, why) for where in every if where not in bad)
 
 
-def _strange(series: SubmittedSeries, run: Submitted) -> Iterator[str]:
+def _misfits(series: SubmittedSeries, run: Submitted) -> Iterator[str]:
     """Yield why a run that names the series does not fit into it."""
-    if series.papers.ended is None:
-        yield f"its series {series.papers.plan.id} has not ended"
+    if series.documents.ended is None:
+        yield f"its series {series.documents.plan.id} has not ended"
         return
-    yield from (f"it {why}" for why in differences(series.papers, run.found, run.bundle_sha256))
-    slot = series.papers.slots.get(run.found.predicate.run.id)
+    yield from (f"it {why}" for why in differences(series.documents, run.bundle, run.bundle_sha256))
+    slot = series.documents.slots.get(run.bundle.predicate.run.id)
     if run.entry.agent != series.entry.agent:
         yield f"its series is listed for the agent {series.entry.agent}"
     elif slot is not None and slot.arm is Arm.CANDIDATE and _config(run.entry) != _config(series.entry):
@@ -87,5 +87,5 @@ def _config(entry: BoardEntry) -> tuple[str | None, tuple[int, ...]]:
     return entry.model, entry.hints
 
 
-def _place(root: Path, found: Submitted | SubmittedSeries) -> str:
-    return found.where.relative_to(root).as_posix()
+def _place(root: Path, submitted: Submitted | SubmittedSeries) -> str:
+    return submitted.where.relative_to(root).as_posix()

@@ -12,7 +12,7 @@ from enum import StrEnum
 from math import sqrt
 
 from kit.benchmark.records import Record
-from kit.result.appraisal.timing import time_of
+from kit.result.appraisal.timing import counted_time
 from kit.result.predicate import Isolation, Predicate, Verdict
 from kit.result.statement import Statement
 from kit.values.hardware import LINK_VARIABLES
@@ -60,7 +60,7 @@ class Comparison:
     curve_difference: float | None
     """The largest difference at a step that both validated at; shown, not judged."""
     time_ratio: float | None
-    """Second over first; with the excess outside their own clocks where both measured it."""
+    """Second over first; with the untimed overhead where both measured it."""
     tolerance: Tolerance
 
 
@@ -80,20 +80,20 @@ def compare(first: Statement, second: Statement, allowed: Tolerance) -> Comparis
     same models of GPU.
     """
     a, b = first.predicate, second.predicate
-    against = tuple(_obstacles(first, second))
+    against = tuple(_comparison_blockers(first, second))
     loss = _difference(a.claims.final_val_loss, b.claims.final_val_loss)
     ratio = _ratio(a, b)
     if against:
         return Comparison(Agreement.NOT_COMPARABLE, against, loss, _curve(a, b), ratio, allowed)
     wrong = list(_contradictions(a, b, allowed))
-    notes = [] if _times_count(a, b) else ["times are not compared: " + _why_not_times(a)]
-    if _excess_is_left_out(a, b):
+    notes = [] if _are_times_comparable(a, b) else ["times are not compared: " + _why_not_times(a)]
+    if _is_untimed_overhead_left_out(a, b):
         notes.append("what they needed outside their own clocks is not compared: one did not measure it")
     agreement = Agreement.NOT_REPRODUCED if wrong else Agreement.REPRODUCED
     return Comparison(agreement, (*wrong, *notes), loss, _curve(a, b), ratio, allowed)
 
 
-def _obstacles(first: Statement, second: Statement) -> Iterator[str]:
+def _comparison_blockers(first: Statement, second: Statement) -> Iterator[str]:
     a, b = first.predicate, second.predicate
     if first.subjects.submission != second.subjects.submission:
         yield "the submissions differ"
@@ -120,7 +120,7 @@ def _obstacles(first: Statement, second: Statement) -> Iterator[str]:
 
 def _contradictions(a: Predicate, b: Predicate, allowed: Tolerance) -> Iterator[str]:
     if a.score.verdict is not b.score.verdict:
-        yield f"the first run {_said(a)}, the second {_said(b)}"
+        yield f"the first run {_describe_verdict(a)}, the second {_describe_verdict(b)}"
         return
     if a.score.verdict in (Verdict.FAILED, Verdict.REFUSED) and a.run.status is not b.run.status:
         yield f"the first run ended as {a.run.status}, the second as {b.run.status}"
@@ -130,16 +130,16 @@ def _contradictions(a: Predicate, b: Predicate, allowed: Tolerance) -> Iterator[
     if loss is not None and abs(loss) > allowed.loss:
         yield f"the losses differ by {abs(loss):.4f}, more than {allowed.loss:.4f}"
     ratio = _ratio(a, b)
-    if _times_count(a, b) and ratio is not None and ratio > 1 + allowed.time:
+    if _are_times_comparable(a, b) and ratio is not None and ratio > 1 + allowed.time:
         yield f"it took {100 * (ratio - 1):.1f} % longer, more than {100 * allowed.time:.1f} %"
 
 
-def _said(p: Predicate) -> str:
+def _describe_verdict(p: Predicate) -> str:
     verbs = {Verdict.REACHED: "reached the target", Verdict.MISSED: "missed the target"}
     return verbs.get(p.score.verdict, str(p.score.verdict))
 
 
-def _times_count(a: Predicate, b: Predicate) -> bool:
+def _are_times_comparable(a: Predicate, b: Predicate) -> bool:
     names = [sorted(g.name for g in p.hardware.gpus) for p in (a, b)]
     return a.run.profile is Profile.FULL and bool(names[0]) and names[0] == names[1]
 
@@ -153,17 +153,18 @@ def _difference(a: float | None, b: float | None) -> float | None:
 
 
 def _ratio(a: Predicate, b: Predicate) -> float | None:
-    first, second = time_of(a), time_of(b)
+    first, second = counted_time(a), counted_time(b)
     if first is None or second is None or first.claimed <= 0:
         return None
-    if first.excess is None or second.excess is None:
+    if first.untimed_overhead is None or second.untimed_overhead is None:
         return second.claimed / first.claimed
     return second.total / first.total
 
 
-def _excess_is_left_out(a: Predicate, b: Predicate) -> bool:
-    measured = [time is not None and time.excess is not None for time in (time_of(a), time_of(b))]
-    return _times_count(a, b) and any(measured) and not all(measured)
+def _is_untimed_overhead_left_out(a: Predicate, b: Predicate) -> bool:
+    times = (counted_time(a), counted_time(b))
+    measured = [time is not None and time.untimed_overhead is not None for time in times]
+    return _are_times_comparable(a, b) and any(measured) and not all(measured)
 
 
 def _curve(a: Predicate, b: Predicate) -> float | None:

@@ -2,38 +2,38 @@
 The time that a run is scored by: its own clock's, and what it needed outside of that. Measures nothing.
 
 Phases are declared by the guest, so work could hide where its own clock does not run. What it needs there
-beyond what the start script needs on the same machine is its excess, and belongs to its time.
+beyond what the start script needs on the same machine is its untimed overhead, and belongs to its time.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kit.audit.baseline import EXCESS, EXCESS_FIGURE
+from kit.audit.baseline import UNTIMED_OVERHEAD, UNTIMED_OVERHEAD_FIGURE
 from kit.result.predicate import Outcome, Predicate
 
 
 @dataclass(frozen=True, slots=True)
-class Time:
+class CountedTime:
     """Milliseconds."""
 
     claimed: float
     """By the guest's own clock; where it has none, the host's from the first timed step on."""
-    excess: float | None
+    untimed_overhead: float | None
     """Beyond the start script's; None if it was not measured."""
 
     @property
     def total(self) -> float:
         """What the run is scored by."""
-        return self.claimed + (self.excess or 0.0)
+        return self.claimed + (self.untimed_overhead or 0.0)
 
 
-def time_of(p: Predicate) -> Time | None:
-    """Return a run's time, with the excess that its audit measured; None if it has neither clock."""
+def counted_time(p: Predicate) -> CountedTime | None:
+    """Return a run's time, with the overhead that its audit measured; None if it has neither clock."""
     if p.claims.train_time_ms is not None:
-        return Time(float(p.claims.train_time_ms), _measured(p))
+        return CountedTime(float(p.claims.train_time_ms), _untimed_overhead_ms(p))
     wall = p.observations.train_wall_s
-    return None if wall is None else Time(1000 * wall, None)
+    return None if wall is None else CountedTime(1000 * wall, None)
 
 
 def outside_ms(p: Predicate) -> float | None:
@@ -45,7 +45,8 @@ def outside_ms(p: Predicate) -> float | None:
     return last - p.claims.train_time_ms
 
 
-def _measured(p: Predicate) -> float | None:
-    found = next((c for c in p.audit.checks if c.id == EXCESS.id and c.outcome is not Outcome.SKIPPED), None)
-    excess = dict(found.figures).get(EXCESS_FIGURE) if found else None
-    return None if excess is None else 1000 * max(0.0, excess)
+def _untimed_overhead_ms(p: Predicate) -> float | None:
+    ran = (c for c in p.audit.checks if c.outcome is not Outcome.SKIPPED)
+    check = next((c for c in ran if c.id == UNTIMED_OVERHEAD.id), None)
+    overhead_s = dict(check.figures).get(UNTIMED_OVERHEAD_FIGURE) if check else None
+    return None if overhead_s is None else 1000 * max(0.0, overhead_s)

@@ -29,7 +29,7 @@ class Tier(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class TierAssessment:
     """A tier, and what keeps the result from the next one."""
 
     tier: Tier
@@ -37,7 +37,7 @@ class Standing:
     """For a person; empty at the top."""
 
 
-def standing(predicate: Predicate, trusted: bool) -> Standing:
+def assess_tier(predicate: Predicate, trusted: bool) -> TierAssessment:
     """
     Return the tier of a verified result; `trusted` says whether its signer's key is the reader's choice.
 
@@ -47,16 +47,18 @@ def standing(predicate: Predicate, trusted: bool) -> Standing:
     checks = predicate.audit.checks
     missing = _missing_for_screened(predicate, trusted)
     if missing:
-        return Standing(Tier.SELF_REPORTED, missing)
-    if not any(_named(c, CANARY_TO_END) and c.outcome is Outcome.PASSED for c in checks):
-        return Standing(Tier.SCREENED, "no canary ran to the end and passed")
-    if any(_named(c, SELECTION) and c.outcome is Outcome.FAILED for c in checks):
-        return Standing(Tier.SCREENED, "the script picks among its losses, which a canary may not see")
-    if not any(_named(c, SELECTION) and c.outcome is Outcome.PASSED for c in checks):
-        return Standing(Tier.SCREENED, f"{SELECTION}, which looks for what a canary may not see, did not run")
-    if not any(_named(c, HELD_OUT) and c.outcome is Outcome.PASSED for c in checks):
-        return Standing(Tier.CANARY, "no held-out window was tried and passed")
-    return Standing(Tier.CANARY_HELD_OUT, "")
+        return TierAssessment(Tier.SELF_REPORTED, missing)
+    if not any(_is_named(c, CANARY_TO_END) and c.outcome is Outcome.PASSED for c in checks):
+        return TierAssessment(Tier.SCREENED, "no canary ran to the end and passed")
+    if any(_is_named(c, SELECTION) and c.outcome is Outcome.FAILED for c in checks):
+        return TierAssessment(Tier.SCREENED, "the script picks among its losses, which a canary may not see")
+    if not any(_is_named(c, SELECTION) and c.outcome is Outcome.PASSED for c in checks):
+        return TierAssessment(
+            Tier.SCREENED, f"{SELECTION}, which looks for what a canary may not see, did not run"
+        )
+    if not any(_is_named(c, HELD_OUT) and c.outcome is Outcome.PASSED for c in checks):
+        return TierAssessment(Tier.CANARY, "no held-out window was tried and passed")
+    return TierAssessment(Tier.CANARY_HELD_OUT, "")
 
 
 def _missing_for_screened(predicate: Predicate, trusted: bool) -> str:
@@ -66,11 +68,11 @@ def _missing_for_screened(predicate: Predicate, trusted: bool) -> str:
         return f"isolation is {predicate.environment.isolation.level}: the guest could reach the host's clock"
     checks = predicate.audit.checks
     for family in ("source", "trace"):
-        if not any(_named(c, family) and c.outcome is not Outcome.SKIPPED for c in checks):
+        if not any(_is_named(c, family) and c.outcome is not Outcome.SKIPPED for c in checks):
             return f"no {family} check ran"
     failed = [c.id for c in checks if c.severity is Severity.FATAL and c.outcome is Outcome.FAILED]
     return f"the check {failed[0]} failed" if failed else ""
 
 
-def _named(check: AuditCheck, name: str) -> bool:
+def _is_named(check: AuditCheck, name: str) -> bool:
     return check.id == name or check.id.startswith(f"{name}.")

@@ -49,10 +49,10 @@ def ranking_blockers(predicate: Predicate) -> tuple[str, ...]:
 
     `predicate.score` is not looked at, except for its verdict. A listing may have further reasons.
     """
-    return tuple(_obstacles(predicate))
+    return tuple(_blockers(predicate))
 
 
-def _obstacles(p: Predicate) -> Iterator[str]:
+def _blockers(p: Predicate) -> Iterator[str]:
     environment = p.environment
     if p.run.profile is Profile.SMOKE:
         yield "the smoke profile is a toy task"
@@ -69,7 +69,7 @@ def _obstacles(p: Predicate) -> Iterator[str]:
         yield "data: unpinned"
     if p.run.profile is Profile.FULL:
         yield from _gpus(p)
-        yield from _beside(p)
+        yield from _warmup_blockers(p)
     if p.observations.teardown.remains:
         yield f"after its end there remained: {', '.join(p.observations.teardown.remains)}"
     if p.score.verdict is not Verdict.REACHED:
@@ -87,7 +87,7 @@ def _gpus(p: Predicate) -> Iterator[str]:
         yield f"links between its GPUs were switched off: {format_settings(settings)}"
 
 
-def _beside(p: Predicate) -> Iterator[str]:
+def _warmup_blockers(p: Predicate) -> Iterator[str]:
     """Bound a ranked run's warm-up by its start script's; that script itself needs no other beside it."""
     own = tree_digest({f.name: f.sha256 for f in p.inputs.submission}) == p.task.baseline_submission_sha256
     bounded = any(c.id == WARMUP.id and c.outcome is Outcome.PASSED for c in p.audit.checks)
@@ -130,14 +130,21 @@ def _claims(p: Predicate) -> Iterator[str]:
 
 
 def _clocks(p: Predicate) -> Iterator[str]:
-    seen = p.observations
-    order = [list(Phase).index(t.phase) for t in seen.phases]
+    observations = p.observations
+    order = [list(Phase).index(t.phase) for t in observations.phases]
     if order != sorted(set(order)):
         yield "the phases are not in their order"
-    total = sum(t.seconds for t in seen.phases)
-    if p.run.status is not RunStatus.LOST and seen.phases and abs(total - seen.wall_s) > CLOCK_SLACK_S:
-        yield f"the phases add up to {total:.1f} s, but the wall time is {seen.wall_s:.1f} s"
-    if seen.train_wall_s is not None and seen.train_wall_s > seen.wall_s + CLOCK_SLACK_S:
+    total = sum(t.seconds for t in observations.phases)
+    if (
+        p.run.status is not RunStatus.LOST
+        and observations.phases
+        and abs(total - observations.wall_s) > CLOCK_SLACK_S
+    ):
+        yield f"the phases add up to {total:.1f} s, but the wall time is {observations.wall_s:.1f} s"
+    if (
+        observations.train_wall_s is not None
+        and observations.train_wall_s > observations.wall_s + CLOCK_SLACK_S
+    ):
         yield "the training took longer than the run"
     if p.run.status is RunStatus.COMPLETED and (p.run.exit_code != 0 or p.run.clock is not None):
         yield "it is given as completed, but it did not end by itself with exit code 0"

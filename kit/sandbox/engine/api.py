@@ -36,7 +36,7 @@ class EngineName(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class About:
+class EngineInfo:
     """What an engine says of itself."""
 
     name: EngineName
@@ -108,14 +108,14 @@ class Engine:
         with self._errors_translated("give a sign of life"):
             self._api.ping()
 
-    def about(self) -> About:
+    def about(self) -> EngineInfo:
         """Ask the engine who it is and what it can limit."""
         with self._errors_translated("describe itself"):
             version, info = self._api.version(), self._api.info()
         parts = {str(c.get("Name")): str(c.get("Version")) for c in version.get("Components") or ()}
         podman = parts.get("Podman Engine")
         drivers = {str(row[0]): str(row[1]) for row in info.get("DriverStatus") or () if len(row) == 2}
-        return About(
+        return EngineInfo(
             name=EngineName.PODMAN if podman else EngineName.DOCKER,
             version=podman or str(version.get("Version", "unknown")),
             containerd_store="containerd" in drivers.get("driver-type", ""),

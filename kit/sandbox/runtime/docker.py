@@ -15,7 +15,7 @@ from pathlib import Path
 from kit.core.digest import canonical_json, sha256_bytes
 from kit.core.errors import DigestMismatch, EngineSilent, KitError, PrerequisiteError, RunError, UsageError
 from kit.sandbox import processes
-from kit.sandbox.engine import DEFAULT_ENGINE, About, Container, Engine, EngineName, answers
+from kit.sandbox.engine import DEFAULT_ENGINE, Container, Engine, EngineInfo, EngineName, answers
 from kit.sandbox.runtime import dockerconfig, lease, seccomp
 from kit.sandbox.runtime.dockerconfig import LABEL, Terms
 from kit.sandbox.runtime.dockerguest import DockerGuest
@@ -83,7 +83,7 @@ class Docker:
         return ("docker", str(self.state), run_id)
 
 
-def _terms(about: About, image: str, scratch: Path) -> Terms:
+def _terms(about: EngineInfo, image: str, scratch: Path) -> Terms:
     profile = scratch / "seccomp.json" if about.name is EngineName.PODMAN else None
     if profile is not None:
         profile.write_bytes(canonical_json(seccomp.section()))
@@ -116,7 +116,7 @@ def _create(
     return container, warnings
 
 
-def _refuse_ignored_gpus(about: About, spec: RunSpec) -> None:
+def _refuse_ignored_gpus(about: EngineInfo, spec: RunSpec) -> None:
     if not spec.gpus or about.name is not EngineName.PODMAN:
         return
     parts = [int(p) if p.isdecimal() else 0 for p in about.version.split(".")[:2]]

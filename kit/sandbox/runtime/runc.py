@@ -99,7 +99,7 @@ def driver_of(spec: RunSpec) -> DriverFiles | None:
     Raises `PrerequisiteError` if a file is missing, `RunError` if it is not said which GPUs are meant.
     """
     require_devices(spec)
-    return driver.find(tuple(gpu.minor for gpu in spec.gpu_devices)) if spec.gpus else None
+    return driver.find_driver_files(tuple(gpu.minor for gpu in spec.gpu_devices)) if spec.gpus else None
 
 
 def _locked_memory_limit() -> int | None:

@@ -94,8 +94,8 @@ class _Scores:
 
 def point_estimates(scores: Sequence[Sequence[float]]) -> Aggregates:
     """Return the figures of `scores`, one sequence of runs for each task; `ValueError` if one is empty."""
-    found = _Scores(scores)
-    return Aggregates(*(float(v) for v in found.figures(found.rank[None, :])[0]))
+    pooled = _Scores(scores)
+    return Aggregates(*(float(v) for v in pooled.figures(pooled.rank[None, :])[0]))
 
 
 def bootstrap(scores: Sequence[Sequence[float]], seed: int, repetitions: int = 50_000) -> Floats:
@@ -105,15 +105,15 @@ def bootstrap(scores: Sequence[Sequence[float]], seed: int, repetitions: int = 5
     Each repetition draws, within each task, as many runs with replacement as it has. The same seed gives
     the same draws, whatever the machine.
     """
-    found = _Scores(scores)
+    pooled = _Scores(scores)
     rng = np.random.Generator(np.random.PCG64(seed))
     figures = np.empty((repetitions, 4))
-    rows = max(1, CHUNK // found.runs)
+    rows = max(1, CHUNK // pooled.runs)
     for begin in range(0, repetitions, rows):
         n = min(rows, repetitions - begin)
         # u * size rounds to less than size for every double u < 1.
-        drawn = (rng.random((n, found.runs)) * found.size).astype(np.int32) + found.first
-        figures[begin : begin + n] = found.figures(found.rank.take(drawn))
+        drawn = (rng.random((n, pooled.runs)) * pooled.size).astype(np.int32) + pooled.first
+        figures[begin : begin + n] = pooled.figures(pooled.rank.take(drawn))
     return figures
 
 

@@ -67,20 +67,20 @@ def power(runs: int, sd: float, margin: float, alpha: float = 0.01) -> float:
     return float(stats.nct.sf(critical, freedom, min(margin / sd * np.sqrt(runs), FARTHEST)))
 
 
-def runs_needed(sd: float, margin: float, wanted: float = 0.8, alpha: float = 0.01) -> int:
+def runs_needed(sd: float, margin: float, target_power: float = 0.8, alpha: float = 0.01) -> int:
     """
-    Return the fewest runs whose test succeeds with probability `wanted`.
+    Return the fewest runs whose test succeeds with probability `target_power`.
 
     Raises `ValueError` if more than 10,000 would be needed, or if the margin is not positive.
     """
     if margin <= 0:
         raise ValueError("no number of runs shows a margin that is not there")
     low, high = 2, 2
-    while power(high, sd, margin, alpha) < wanted:
+    while power(high, sd, margin, alpha) < target_power:
         low, high = high, 2 * high
         if high > MOST_RUNS:
             raise ValueError(f"more than {MOST_RUNS} runs")
     while low < high:
         middle = (low + high) // 2
-        low, high = (low, middle) if power(middle, sd, margin, alpha) >= wanted else (middle + 1, high)
+        low, high = (low, middle) if power(middle, sd, margin, alpha) >= target_power else (middle + 1, high)
     return low

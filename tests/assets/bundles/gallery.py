@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kit.audit.baseline import EXCESS, EXCESS_FIGURE
+from kit.audit.baseline import UNTIMED_OVERHEAD, UNTIMED_OVERHEAD_FIGURE
 from kit.benchmark.tasks import Task, load_task
 from kit.core.digest import sha256_file
 from kit.core.facts import facts_root
@@ -150,8 +150,8 @@ def _special(made: Gallery, tasks: list[Task]) -> None:
     made.repeat(made.add(sample, AGENTS[4]), second, sample.time_ms, 3.2999)
     gone = Retraction("2026-02-01", "it had seen the validation shard")
     made.add(made.sample(third, 1.3), BoardEntry("too-good", "model-b", retracted=gone))
-    figures = ((EXCESS_FIGURE, 12.5),)
-    excess = (AuditCheck(EXCESS.id, Severity.WARNING, Outcome.PASSED, "12.5 s are added", figures),)
+    figures = ((UNTIMED_OVERHEAD_FIGURE, 12.5),)
+    excess = (AuditCheck(UNTIMED_OVERHEAD.id, Severity.WARNING, Outcome.PASSED, "12.5 s are added", figures),)
     made.add(made.sample(first, 0.6, extra=(("audit", Audit(excess)),)), AGENTS[0])
     made.add(made.sample(first, 0.6, gpu=H200), BoardEntry("by-hand", None, note="On another machine."))
     made.add(made.sample(first, 0.5, profile=Profile.SMOKE), AGENTS[0])

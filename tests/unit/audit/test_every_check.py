@@ -11,7 +11,7 @@ from kit.audit import baseline, canary, floor, held_out, source, trace
 from kit.audit.baseline import RunTimings
 from kit.audit.canary import CanaryStream, Rerun, StreamKind
 from kit.audit.finding import Finding, Outcome
-from kit.audit.held_out import Losses
+from kit.audit.held_out import RerunLosses
 from kit.audit.registry import CHECKS, check
 from kit.audit.source import SourceFile
 from kit.values.run_result import Point, RunStatus
@@ -116,8 +116,10 @@ TRIPPED: dict[str, Finding] = {
     "canary.screen.uniform": canary.judge(stream(StreamKind.UNIFORM), rerun(5.5, 1.0), 3.5),
     "canary.screen.ngram": canary.judge(stream(StreamKind.NGRAM), rerun(5.5, 3.5), 3.5),
     "canary.to_end.model": canary.judge(STREAM, rerun(5.5, 4.5, 3.9), 3.5),
-    "canary.versus_baseline": canary.versus_baseline(rerun(10.8, 10.8).points, rerun(10.8, 13.3).points),
-    "held_out": held_out.judge(Losses(3.27, 3.35, 3.27, 3.29), 4),
+    "canary.versus_baseline": canary.compare_with_baseline(
+        rerun(10.8, 10.8).points, rerun(10.8, 13.3).points
+    ),
+    "held_out": held_out.judge(RerunLosses(3.27, 3.35, 3.27, 3.29), 4),
     "baseline.warmup": found("baseline.warmup", baseline.judge(RunTimings(60.0, 140.0, 70.0, 1000), COURSE)),
     "baseline.excess": found("baseline.excess", baseline.judge(RunTimings(30.0, 100.0, 40.0, 1000), COURSE)),
     "baseline.speed": found("baseline.speed", baseline.judge(RunTimings(20.0, 50.0, 20.0, 1000), COURSE)),
@@ -139,8 +141,10 @@ PASSED: dict[str, Finding] = {
             ("canary.to_end.model", StreamKind.MODEL),
         )
     },
-    "canary.versus_baseline": canary.versus_baseline(rerun(10.8, 13.2).points, rerun(10.8, 13.3).points),
-    "held_out": held_out.judge(Losses(3.27, 3.29, 3.27, 3.28), 4),
+    "canary.versus_baseline": canary.compare_with_baseline(
+        rerun(10.8, 13.2).points, rerun(10.8, 13.3).points
+    ),
+    "held_out": held_out.judge(RerunLosses(3.27, 3.29, 3.27, 3.28), 4),
     **{f.id: f for f in baseline.judge(RunTimings(25.0, 95.0, 66.0, 900, 1.5), COURSE)},
     **{f.id: f for f in added(HONEST_CODE)},
 }

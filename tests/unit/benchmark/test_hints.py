@@ -16,13 +16,13 @@ from kit.benchmark.hints import (
     TASKS,
     Hint,
     HintLevel,
-    form_of,
+    hint_form,
     load_hint,
     load_markers,
     target_of,
     title_of,
 )
-from kit.benchmark.hints.lint import SPELLINGS, SYMBOLS, HintRule, Scripts, lint, mentions
+from kit.benchmark.hints.lint import SPELLINGS, SYMBOLS, HintRule, TaskScripts, lint, mentions
 from kit.cli import run
 from kit.core.errors import PrerequisiteError, SchemaError, UsageError
 from kit.core.facts import facts_root
@@ -37,7 +37,7 @@ PSEUDOCODE, DESCRIPTION, PAPER = LEVELS
 START = "def step(model):\n    clip(model.parameters(), 1.0)\n    return get_lr(model)\n"
 ADDED = "for p in model.parameters(): p.grad = p.grad / (p.grad.norm() + a_small_positive_number(p))"
 TARGET = START.replace("clip(model.parameters(), 1.0)", ADDED)
-SCRIPTS = Scripts(START, TARGET)
+SCRIPTS = TaskScripts(START, TARGET)
 
 
 def style_page() -> str:
@@ -57,8 +57,8 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> dict[int, str]:
 
 
 @pytest.fixture(scope="module")
-def scripts(texts: dict[int, str]) -> dict[int, Scripts]:
-    return {task: Scripts(texts[task], texts[target_of(task)]) for task in TASKS}
+def scripts(texts: dict[int, str]) -> dict[int, TaskScripts]:
+    return {task: TaskScripts(texts[task], texts[target_of(task)]) for task in TASKS}
 
 
 @pytest.mark.parametrize(("task", "level"), EVERY_HINT)
@@ -136,7 +136,7 @@ def test_a_review_of_another_form_is_refused(old: str, new: str) -> None:
 @needs_mirror
 @pytest.mark.parametrize(("task", "level"), EVERY_HINT)
 def test_no_hint_copies_from_the_target_or_the_diff(
-    scripts: dict[int, Scripts], task: int, level: HintLevel
+    scripts: dict[int, TaskScripts], task: int, level: HintLevel
 ) -> None:
     assert lint(load_hint(ROOT, task, level), load_markers(ROOT), scripts[task]) == ()
 
@@ -179,7 +179,7 @@ def test_the_style_page_shows_the_symbols_lengths_headings_and_rules_that_lint_u
     shown |= set(re.findall(r"[A-Za-z]", re.sub(r"\\[A-Za-z]+", " ", plain)))
     assert shown == SYMBOLS
     for level in LEVELS:
-        form = form_of(level)
+        form = hint_form(level)
         assert f"| `{form.file}` |" in page and f"| {form.shortest:,}-{form.longest:,} |" in page
         assert f"level {level:d}: {' · '.join(form.headings)}" in page
     assert all(f"[{rule}" in page or f"{rule}]" in page for rule in HintRule)
@@ -273,7 +273,7 @@ def test_an_absent_level_is_an_error_and_not_an_empty_hint(tmp_path: Path) -> No
 
 
 def test_a_hint_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "hints" / "03" / form_of(PAPER).file
+    path = tmp_path / "hints" / "03" / hint_form(PAPER).file
     path.parent.mkdir(parents=True)
     path.write_bytes(b"# \xff\n")
     with pytest.raises(SchemaError, match="UTF-8"):
@@ -305,7 +305,7 @@ def test_the_lint_command_says_no_and_where(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(ROOT / "hints", tmp_path / "hints")
-    spoilt = tmp_path / "hints" / "01" / form_of(PAPER).file
+    spoilt = tmp_path / "hints" / "01" / hint_form(PAPER).file
     spoilt.write_text(spoilt.read_text() + "\nthe optimizer\n")
     monkeypatch.setattr("kit.cli.hint.lint.facts_root", lambda: tmp_path)
     assert run(["hint", "lint", "2"]) == 0
@@ -320,7 +320,7 @@ def test_the_summary_of_lint_keeps_apart_from_the_findings_when_both_streams_are
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(ROOT / "hints", tmp_path / "hints")
-    spoilt = tmp_path / "hints" / "01" / form_of(PAPER).file
+    spoilt = tmp_path / "hints" / "01" / hint_form(PAPER).file
     spoilt.write_text(spoilt.read_text() + "\nthe optimizer")
     monkeypatch.setattr("kit.cli.hint.lint.facts_root", lambda: tmp_path)
     assert run(["hint", "lint", "1"]) == 1

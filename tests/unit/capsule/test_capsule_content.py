@@ -49,7 +49,7 @@ def unpacked(tmp_path, press):
 
 def test_a_capsule_whose_parts_fit_is_opened(unpacked):
     capsule = unpacked()
-    assert capsule.found.trusted and capsule.shards is None
+    assert capsule.bundle.trusted and capsule.shards is None
 
 
 @pytest.mark.parametrize(

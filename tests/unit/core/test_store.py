@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from kit.core.errors import DigestMismatch, NetworkError, PrerequisiteError, RunError
-from kit.core.store import Artifact, FolderFetcher, Store, disk_errors, staged, write_atomic
+from kit.core.files import disk_errors, staged, write_atomic
+from kit.core.store import Artifact, FolderFetcher, Store
 
 DATA = b"some bytes\n" * 1000
 ARTIFACT = Artifact("some.bin", len(DATA), hashlib.sha256(DATA).hexdigest())
@@ -125,7 +126,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
     def full(fd):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("kit.core.store.os.fsync", full)
+    monkeypatch.setattr("kit.core.files.os.fsync", full)
     with pytest.raises(RunError, match="no space left"):
         write_atomic(tmp_path / "file", b"new")
     assert (tmp_path / "file").read_bytes() == b"old" and len(list(tmp_path.iterdir())) == 1

@@ -21,21 +21,21 @@ def test_a_small_vocabulary_keeps_bos_in_its_last_row():
 
 
 def test_the_same_seed_draws_the_same_stream_and_another_one_does_not():
-    for draw in (canary_streams.uniform, canary_streams.ngram):
+    for draw in (canary_streams.draw_uniform, canary_streams.draw_ngram):
         a, b, c = (draw(seed, SMALL, 2000) for seed in ("1", "1", "2"))
         assert a == b and a.tokens != c.tokens
         assert a.tokens[0] == BOS and a.scored == 2000
 
 
 def test_noise_has_the_entropy_that_its_floor_says():
-    drawn = canary_streams.uniform("x", SMALL, 100_000)
+    drawn = canary_streams.draw_uniform("x", SMALL, 100_000)
     counts = Counter(drawn.tokens[1:])
     entropy = -sum(n / 1e5 * math.log(n / 1e5) for n in counts.values())
     assert drawn.floor == math.log(256) and entropy == pytest.approx(drawn.floor, abs=0.005)
 
 
 def test_the_floor_of_a_language_is_the_mean_cost_of_its_own_tokens():
-    drawn = canary_streams.ngram("x", SMALL, 20_000)
+    drawn = canary_streams.draw_ngram("x", SMALL, 20_000)
     from kit.data.markov import Language, LanguageSpec
 
     spec = LanguageSpec("x", follow_bits=canary_streams.FOLLOW_BITS, family_bits=canary_streams.FAMILY_BITS)
@@ -46,7 +46,7 @@ def test_the_floor_of_a_language_is_the_mean_cost_of_its_own_tokens():
 
 
 def test_no_simple_predictor_beats_the_floor():
-    drawn = canary_streams.ngram("y", SMALL, 60_000)
+    drawn = canary_streams.draw_ngram("y", SMALL, 60_000)
     tokens = drawn.tokens
     pairs = Counter(pairwise(tokens))
     singles = Counter(tokens[:-1])
@@ -66,7 +66,7 @@ def printed(tokens: array[int], piece: int = 50) -> list[bytes]:
 
 def test_samples_are_read_as_they_were_printed():
     tokens = array("H", [BOS, *range(100)])
-    drawn = canary_streams.sampled(printed(tokens), 100)
+    drawn = canary_streams.read_samples(printed(tokens), 100)
     assert drawn.tokens == tokens and drawn.floor == 4.0
     assert drawn.standard_error == pytest.approx(0.1)
 
@@ -81,13 +81,13 @@ def test_incomplete_samples_are_refused(fault):
     if fault == "not-base64":
         lines[0] = b"sample 0 ****"
     with pytest.raises(IntegrityError):
-        canary_streams.sampled(lines, 100)
+        canary_streams.read_samples(lines, 100)
 
 
 def test_other_lines_that_begin_like_a_sample_are_passed_over():
     tokens = array("H", [BOS, *range(100)])
     others = [b"sample size unknown\n", b"sample -1 AAAA\n", b"sample " + b"9" * 5000 + b" AAAA\n"]
-    assert canary_streams.sampled([*others, *printed(tokens)], 100).tokens == tokens
+    assert canary_streams.read_samples([*others, *printed(tokens)], 100).tokens == tokens
 
 
 @pytest.mark.parametrize("number", [b"nan", b"inf", b"-inf", b"much", b"1e999"])
@@ -95,26 +95,28 @@ def test_a_sum_that_is_no_finite_number_is_no_floor(number):
     lines = printed(array("H", [BOS, *range(100)]))
     for last in (b"sampled 100 %s 1700.0" % number, b"sampled 100 400.0 %s" % number):
         with pytest.raises(IntegrityError, match="a sum that is no number"):
-            canary_streams.sampled([*lines[:-1], last], 100)
+            canary_streams.read_samples([*lines[:-1], last], 100)
 
 
 def test_a_shard_is_filled_with_the_stream_over_and_over():
-    drawn = canary_streams.uniform("x", SMALL, 9)
-    assert canary_streams.filled(drawn, 25) == (drawn.tokens * 3)[:25]
+    drawn = canary_streams.draw_uniform("x", SMALL, 9)
+    assert canary_streams.fill_shard(drawn, 25) == (drawn.tokens * 3)[:25]
     with pytest.raises(UsageError):
-        canary_streams.filled(drawn, 9)
+        canary_streams.fill_shard(drawn, 9)
 
 
 def test_a_rotated_window_shares_no_scored_token_with_the_first():
     tokens = array("H", range(1001))
-    count = canary_streams.windows(len(tokens), 100)
+    count = canary_streams.count_windows(len(tokens), 100)
     assert count == 9
     for window in range(1, count + 1):
-        moved = canary_streams.rotated(tokens, window * 100)
+        moved = canary_streams.rotate(tokens, window * 100)
         assert sorted(moved) == sorted(tokens)
         assert not set(moved[1:101]) & set(tokens[1:101])
 
 
 def test_a_window_follows_from_the_seed():
-    picks = {canary_streams.pick(str(n), "window", 9) for n in range(200)}
-    assert picks == set(range(9)) and canary_streams.pick("a", "w", 9) == canary_streams.pick("a", "w", 9)
+    picks = {canary_streams.pick_number(str(n), "window", 9) for n in range(200)}
+    assert picks == set(range(9)) and canary_streams.pick_number("a", "w", 9) == canary_streams.pick_number(
+        "a", "w", 9
+    )

@@ -16,8 +16,8 @@ from kit.values.run_result import Enforcement
 from kit.values.run_spec import ImageRef, RuntimeName
 
 
-def outcome_of(*checks: SelfTestCheck, cancelled: bool = False) -> imagetest.Tested:
-    return imagetest.Tested(
+def outcome_of(*checks: SelfTestCheck, cancelled: bool = False) -> imagetest.SelfTestResult:
+    return imagetest.SelfTestResult(
         image=ImageRef("cpu", "c" * 64, "d" * 64),
         enforcement=Enforcement(RuntimeName.RUNC, "1.1.5", True, None, ("memory",)),
         gpus=0,

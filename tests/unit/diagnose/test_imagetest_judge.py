@@ -9,7 +9,7 @@ import pytest
 
 from kit.benchmark.records import load
 from kit.diagnose.imagetest.judge import Expected, expectation_of, judge, judge_ending, judge_isolation
-from kit.diagnose.imagetest.report import CHECKS, Answer, Report, SelfTestOutcome
+from kit.diagnose.imagetest.report import CHECKS, SelfTestAnswer, SelfTestOutcome, SelfTestReport
 from kit.image.lock import read_lock
 from kit.image.spec import read_spec
 from kit.sandbox.isolation_probe import Probe, ProbeCheck
@@ -38,21 +38,24 @@ SAID = {
 }
 
 
-def answers(**changes: Answer) -> Report:
+def answers(**changes: SelfTestAnswer) -> SelfTestReport:
     """Return a report of a perfect CUDA image, with some answers replaced."""
     perfect = {
-        c: Answer(c, SelfTestOutcome.PASSED, "fine", 1.0, tuple(SAID.get(c, {}).items())) for c in CHECKS
+        c: SelfTestAnswer(c, SelfTestOutcome.PASSED, "fine", 1.0, tuple(SAID.get(c, {}).items()))
+        for c in CHECKS
     }
-    return Report(tuple({**perfect, **{k.replace("_", "-"): v for k, v in changes.items()}}.values()), None)
+    return SelfTestReport(
+        tuple({**perfect, **{k.replace("_", "-"): v for k, v in changes.items()}}.values()), None
+    )
 
 
 def said(
     check: str, outcome: SelfTestOutcome = SelfTestOutcome.PASSED, detail: str = "fine", **versions: str
-) -> Answer:
-    return Answer(check, outcome, detail, 1.0, tuple(versions.items()))
+) -> SelfTestAnswer:
+    return SelfTestAnswer(check, outcome, detail, 1.0, tuple(versions.items()))
 
 
-def failed(report: Report, wanted: Expected = CUDA) -> dict[str, str]:
+def failed(report: SelfTestReport, wanted: Expected = CUDA) -> dict[str, str]:
     return {c.id: c.detail for c in judge(report, wanted) if c.outcome is SelfTestOutcome.FAILED}
 
 
@@ -130,7 +133,7 @@ def test_gpu_checks_are_skipped_for_the_hosts_reason_and_never_with_gpus():
 
 
 def test_silence_is_a_failure():
-    assert failed(Report((), "it ends before python")) == dict.fromkeys(CHECKS, "no answer")
+    assert failed(SelfTestReport((), "it ends before python")) == dict.fromkeys(CHECKS, "no answer")
 
 
 def result(status: RunStatus, remains: tuple[str, ...] = ()) -> RunResult:
@@ -153,7 +156,8 @@ def test_a_guest_that_died_has_failed_whatever_it_reported():
 
 
 def test_an_unreadable_report_and_a_leftover_process_are_failures_of_their_own():
-    found = judge_ending(result(RunStatus.COMPLETED, ("sleep (7)",)), Report((), "it ends before python"), "")
+    ended = result(RunStatus.COMPLETED, ("sleep (7)",))
+    found = judge_ending(ended, SelfTestReport((), "it ends before python"), "")
     assert [c.id for c in found] == ["report", "teardown"]
     assert all(c.outcome is SelfTestOutcome.FAILED for c in found)
     assert "it ends before python" in found[0].detail and "sleep (7)" in found[1].detail

@@ -10,7 +10,7 @@ import pytest
 
 from kit.core.errors import PrerequisiteError
 from kit.gpu import driver
-from kit.gpu.driver import INSIDE, DriverFiles, environment, find
+from kit.gpu.driver import INSIDE, DriverFiles, environment, find_driver_files
 
 LIBRARIES = ("libcuda.so", "libnvidia-ml.so", "libnvidia-ptxjitcompiler.so")
 DEVICES = ("nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", "nvidia0", "nvidia1")
@@ -31,7 +31,7 @@ def tree(tmp_path):
 
 
 def search(tree: Path, minors=(0, 1), cache="", folders=None) -> DriverFiles:
-    return find(
+    return find_driver_files(
         minors,
         dev=tree / "dev",
         cache=lambda: cache,

@@ -132,21 +132,21 @@ def test_runc_is_not_held_to_the_container_toolkit():
 @pytest.mark.parametrize(
     ("driver", "version", "fit"),
     [
-        ("530.30.02", (12, 1), cuda.Fit.FULL),
-        ("530.30.01", (12, 1), cuda.Fit.LIMITED),
-        ("525.60.13", (12, 4), cuda.Fit.LIMITED),
-        ("525.60.12", (12, 4), cuda.Fit.TOO_OLD),
-        ("550.54.14", (12, 4), cuda.Fit.FULL),
-        ("550.9.9", (12, 4), cuda.Fit.LIMITED),
-        ("560.28.03", (12, 6), cuda.Fit.FULL),
-        ("580.159.04", (12, 1), cuda.Fit.FULL),
-        ("570.0", (13, 0), cuda.Fit.TOO_OLD),
-        ("550.54.14", (11, 8), cuda.Fit.UNKNOWN),
-        ("unknown", (12, 1), cuda.Fit.UNKNOWN),
+        ("530.30.02", (12, 1), cuda.DriverSupport.FULL),
+        ("530.30.01", (12, 1), cuda.DriverSupport.LIMITED),
+        ("525.60.13", (12, 4), cuda.DriverSupport.LIMITED),
+        ("525.60.12", (12, 4), cuda.DriverSupport.TOO_OLD),
+        ("550.54.14", (12, 4), cuda.DriverSupport.FULL),
+        ("550.9.9", (12, 4), cuda.DriverSupport.LIMITED),
+        ("560.28.03", (12, 6), cuda.DriverSupport.FULL),
+        ("580.159.04", (12, 1), cuda.DriverSupport.FULL),
+        ("570.0", (13, 0), cuda.DriverSupport.TOO_OLD),
+        ("550.54.14", (11, 8), cuda.DriverSupport.UNKNOWN),
+        ("unknown", (12, 1), cuda.DriverSupport.UNKNOWN),
     ],
 )
 def test_drivers_are_compared_number_by_number_with_what_a_cuda_needs(driver, version, fit):
-    assert cuda.fit(driver, version) is fit
+    assert cuda.driver_support(driver, version) is fit
 
 
 def test_the_driver_table_rises_with_cuda_and_stands_on_its_floor():
@@ -177,7 +177,7 @@ def test_each_escape_is_open_until_the_version_that_closed_it(version, cves):
     ],
 )
 def test_the_toolkits_version_is_read_and_a_candidate_does_not_count_as_the_release(said, version):
-    assert toolkit.read(said) == version
+    assert toolkit.parse_output(said) == version
 
 
 def test_a_toolkit_that_does_not_answer_has_no_version(monkeypatch, tmp_path):

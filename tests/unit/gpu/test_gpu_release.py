@@ -8,7 +8,7 @@ from fake_gpus import FakeNvml, fake_inventory
 from kit.core.digest import sha256_bytes
 from kit.core.errors import RunError
 from kit.gpu.nvml import GpuProcess
-from kit.gpu.release import SLACK, Release, await_release, proved
+from kit.gpu.release import SLACK, GpuRelease, add_release, await_release
 from kit.values.run_result import RunResult, RunStatus, Teardown, Usage
 from kit.values.run_spec import GIB, MIB
 
@@ -33,7 +33,7 @@ def released(*answers, within_s=5.0):
 
 
 def test_memory_that_is_back_at_once_costs_no_wait():
-    assert released(BEFORE) == Release(0.0, ())
+    assert released(BEFORE) == GpuRelease(0.0, ())
 
 
 def test_memory_that_comes_back_a_little_later_is_waited_for():
@@ -79,5 +79,5 @@ def test_the_result_carries_what_remained_and_the_time_that_it_took():
         "r03", RunStatus.TIMED_OUT, "why", None, "total", None, "2026-11-23T17:00:00+00:00", 1.0, None, (),
         (), 0, 0, Usage(), Teardown(0.25, ("process 1 (x)",)), digest, digest,
     )  # fmt: skip
-    gone = proved(result, Release(1.5, ("1024 MiB on GPU 0",))).teardown
+    gone = add_release(result, GpuRelease(1.5, ("1024 MiB on GPU 0",))).teardown
     assert gone == Teardown(1.75, ("process 1 (x)", "1024 MiB on GPU 0"))

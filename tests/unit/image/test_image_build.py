@@ -175,7 +175,7 @@ def test_verify_returns_both_identities_and_reads_nothing_of_an_earlier_build(pr
         blob.chmod(0o644)
         blob.write_bytes(b"spoiled")
     done = build.verify("tiny", promised.images, store, [])
-    assert done.promised == done.found and done.differences == done.entries == ()
+    assert done.promised == done.built and done.differences == done.entries == ()
 
 
 def test_verify_hashes_the_artifacts_that_it_finds(promised, tmp_path):

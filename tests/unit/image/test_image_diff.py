@@ -14,7 +14,8 @@ from kit.core.errors import DigestMismatch, IntegrityError, PrerequisiteError, S
 from kit.core.schema import MAX_DOCUMENT
 from kit.core.store import FolderFetcher, Store
 from kit.image import build
-from kit.image.diff import ImageChange, compare, compare_layers, side
+from kit.image.compared import read_image
+from kit.image.diff import ImageChange, compare_images, compare_layers
 from kit.image.disk import disk_usage
 from kit.image.lock import read_lock, write_lock
 from kit.image.oci import blob_path
@@ -47,7 +48,7 @@ def entries(found):
 
 
 def test_two_eras_differ_in_packages_layers_and_entries(pair, store):
-    found = compare(side("tiny", pair, store), side("next", pair, store))
+    found = compare_images(read_image("tiny", pair, store), read_image("next", pair, store))
     assert not found.same
     assert found.packages == (ImageChange("wheel", "", "small", "2.0", "2.1"),)
     assert [c.name for c in found.layers] == ["small wheels"]
@@ -59,42 +60,42 @@ def test_two_eras_differ_in_packages_layers_and_entries(pair, store):
 
 
 def test_an_era_is_the_same_as_itself_and_as_its_layout(pair, store):
-    era = side("tiny", pair, store)
-    layout = side(str(store.root / "layouts" / era.manifest), pair, store)
+    era = read_image("tiny", pair, store)
+    layout = read_image(str(store.root / "layouts" / era.manifest), pair, store)
     assert layout.packages == era.packages
     assert [(x.title, x.digest) for x in layout.layers] == [(x.title, x.digest) for x in era.layers]
-    found = compare(era, layout)
+    found = compare_images(era, layout)
     assert found.same and not (found.packages or found.layers or found.entries)
 
 
 def test_layers_that_are_not_here_are_compared_by_digest_and_named(pair, store):
-    for digest in (layer.digest for layer in side("next", pair, store).layers):
+    for digest in (layer.digest for layer in read_image("next", pair, store).layers):
         store.blob(digest).unlink(missing_ok=True)
-    found = compare(side("tiny", pair, store), side("next", pair, store))
+    found = compare_images(read_image("tiny", pair, store), read_image("next", pair, store))
     assert found.unread == ("small wheels",) and found.entries == ()
     assert [c.name for c in found.packages] == ["small"]
 
 
 def test_what_is_neither_era_nor_layout_is_refused(pair, store, tmp_path):
     with pytest.raises(UsageError, match="neither an era nor") as caught:
-        side(str(tmp_path), pair, store)
+        read_image(str(tmp_path), pair, store)
     assert "next, tiny" in caught.value.hint
 
 
 @pytest.mark.parametrize("part", ["index.json", "manifest", "config"])
 def test_a_layout_without_one_of_its_documents_is_refused(pair, store, tmp_path, part):
-    era = side("tiny", pair, store)
+    era = read_image("tiny", pair, store)
     copy = tmp_path / "copy"
     shutil.copytree(store.root / "layouts" / era.manifest, copy)
     (copy / part if part == "index.json" else blob_path(copy, getattr(era, part))).unlink()
     with pytest.raises(PrerequisiteError, match=r"is not there|does not exist") as e:
-        side(str(copy), pair, store)
+        read_image(str(copy), pair, store)
     assert e.value.hint == "this is not a whole OCI layout"
 
 
 def test_a_name_in_an_index_does_not_outrank_the_digest(pair, store, tmp_path):
     """A layout whose index calls another image `tiny` is not taken for era tiny."""
-    tiny, other = (side(era, pair, store) for era in ("tiny", "next"))
+    tiny, other = (read_image(era, pair, store) for era in ("tiny", "next"))
     forged = tmp_path / "forged"
     shutil.copytree(store.root / "layouts" / other.manifest, forged)
     index = json.loads((forged / "index.json").read_bytes())
@@ -105,7 +106,7 @@ def test_a_name_in_an_index_does_not_outrank_the_digest(pair, store, tmp_path):
     (forged / "index.json").write_text(json.dumps(index))
     with pytest.raises(IntegrityError, match="does not hold the image"):
         build.adopt("tiny", pair, Store(tmp_path / "fresh"), forged)
-    assert side(str(forged), pair, store).manifest == other.manifest != tiny.manifest
+    assert read_image(str(forged), pair, store).manifest == other.manifest != tiny.manifest
 
 
 @pytest.fixture
@@ -191,13 +192,13 @@ def test_a_layout_that_is_not_of_one_image_is_refused_by_its_index(pair, store, 
     (tmp_path / "odd" / "oci-layout").touch()
     (tmp_path / "odd" / "index.json").write_text(json.dumps(index))
     with pytest.raises(kind, match=f"odd/index.json:? {said}"):
-        side(str(tmp_path / "odd"), pair, store)
+        read_image(str(tmp_path / "odd"), pair, store)
 
 
 @pytest.fixture
 def foreign(pair, store, tmp_path):
     """A copy of the tiny era's layout, and what changes its documents so that each names the next."""
-    era = side("tiny", pair, store)
+    era = read_image("tiny", pair, store)
     folder = tmp_path / "foreign"
     shutil.copytree(store.root / "layouts" / era.manifest, folder)
 
@@ -215,7 +216,7 @@ def foreign(pair, store, tmp_path):
             manifest["layers"] = [put(data) for data in layers]
         index = {"manifests": [put(json.dumps(manifest).encode())]}
         (folder / "index.json").write_text(json.dumps(index))
-        return side(str(folder), pair, store)
+        return read_image(str(folder), pair, store)
 
     change.folder, change.era = folder, era
     return change
@@ -238,7 +239,7 @@ def test_a_document_of_a_layout_that_would_fill_the_memory_is_not_read(foreign, 
         path.write_bytes(data)
     spoil(path)
     with pytest.raises(SchemaError, match="larger than"):
-        side(str(foreign.folder), pair, store)
+        read_image(str(foreign.folder), pair, store)
 
 
 def test_a_config_that_is_not_the_named_one_is_refused(foreign, pair, store):
@@ -246,14 +247,14 @@ def test_a_config_that_is_not_the_named_one_is_refused(foreign, pair, store):
     path.unlink()
     path.write_bytes(b"{}")
     with pytest.raises(DigestMismatch, match="has been changed"):
-        side(str(foreign.folder), pair, store)
+        read_image(str(foreign.folder), pair, store)
 
 
 @pytest.mark.parametrize("digest", ["/etc/hostname", "../../index.json", "a" * 300, "\0", ""])
 def test_an_index_names_its_image_by_digest_and_by_no_path(foreign, pair, store, digest):
     (foreign.folder / "index.json").write_text(json.dumps({"manifests": [{"digest": digest}]}))
     with pytest.raises(SchemaError, match="which is no sha256") as caught:
-        side(str(foreign.folder), pair, store)
+        read_image(str(foreign.folder), pair, store)
     assert caught.value.hint == ""
 
 
@@ -317,14 +318,14 @@ def _with_another_host(original):
 
 def test_layers_that_eras_share_are_paid_once(pair, store):
     both = disk_usage(pair, store)
-    layers = {p for era in ("tiny", "next") for p in (x.path for x in side(era, pair, store).layers)}
+    layers = {p for era in ("tiny", "next") for p in (x.path for x in read_image(era, pair, store).layers)}
     assert (both.eras, both.layers) == (("next", "tiny"), len(layers))
     assert both.distinct == sum(p.stat().st_size for p in layers) < both.summed
     assert both.on_disk >= both.distinct and len({sha256_file(p) for p in layers}) == len(layers)
     inodes = {p.stat().st_ino: p.stat().st_blocks for p in store.root.glob("layouts/**/*")}
     assert both.on_disk == 512 * sum(inodes.values())
     for era in ("tiny", "next"):
-        shutil.rmtree(store.root / "layouts" / side(era, pair, store).manifest)
+        shutil.rmtree(store.root / "layouts" / read_image(era, pair, store).manifest)
     assert disk_usage(pair, store).document() == {
         "eras": [], "layers": 0, "summed_bytes": 0, "distinct_bytes": 0, "disk_bytes": 0, "ratio": 0.0,
     }  # fmt: skip
@@ -332,9 +333,9 @@ def test_layers_that_eras_share_are_paid_once(pair, store):
 
 def test_an_image_that_is_half_here_is_not_on_the_bill(pair, store):
     whole = disk_usage(pair, store)
-    layout = store.root / "layouts" / side("next", pair, store).manifest
-    own = {x.digest for x in side("next", pair, store).layers} - {
-        x.digest for x in side("tiny", pair, store).layers
+    layout = store.root / "layouts" / read_image("next", pair, store).manifest
+    own = {x.digest for x in read_image("next", pair, store).layers} - {
+        x.digest for x in read_image("tiny", pair, store).layers
     }
     blob_path(layout, own.pop()).unlink()
     found = disk_usage(pair, store)

@@ -10,14 +10,14 @@ import pytest
 
 pytest.importorskip("scipy")
 
-from kit.audit.baseline import EXCESS, EXCESS_FIGURE, WARMUP
+from kit.audit.baseline import UNTIMED_OVERHEAD, UNTIMED_OVERHEAD_FIGURE, WARMUP
 from kit.benchmark.tasks import load_task, load_tasks
 from kit.cli import run as speedrun
 from kit.core.digest import sha256_file
 from kit.core.facts import facts_root
-from kit.leaderboard.page.page import render, write_site
-from kit.leaderboard.page.plots import Dot, Line, dots_plot, lines_plot
+from kit.leaderboard.page.plots import PlotDot, PlotLine, dots_plot, lines_plot
 from kit.leaderboard.page.rank import rank
+from kit.leaderboard.page.site import render, write_site
 from kit.leaderboard.submit.check import check
 from kit.leaderboard.submit.entry import BoardEntry, Retraction, lay_out
 from kit.leaderboard.submit.series import lay_out_series, whole_series
@@ -127,7 +127,13 @@ def test_a_retracted_series_is_listed_as_that_and_scores_nothing(board):
 
 def test_what_a_run_needed_outside_its_clock_counts_and_is_shown(board):
     gap = load_task(facts_root(), 3).gap_ms
-    check = AuditCheck(EXCESS.id, Severity.WARNING, Outcome.PASSED, "x", ((EXCESS_FIGURE, 0.1 * gap / 1000),))
+    check = AuditCheck(
+        UNTIMED_OVERHEAD.id,
+        Severity.WARNING,
+        Outcome.PASSED,
+        "x",
+        ((UNTIMED_OVERHEAD_FIGURE, 0.1 * gap / 1000),),
+    )
     bounded = AuditCheck(WARMUP.id, Severity.FATAL, Outcome.PASSED, "x", ())
     board.add(1, share=0.5, extra=(("audit", Audit((check, bounded))),))
     (group,) = board.rank().groups
@@ -159,7 +165,7 @@ def test_an_interleaved_series_is_scored_between_its_own_arms_with_what_it_needs
         close(where, plan, press.MAKE.SIGNER, "all runs were made")
     lay_out_series(where, *whole_series(where, board.trusted), BoardEntry("an-agent"), board.root)
     (group,) = board.rank().groups
-    assert [r.time.excess for r in group.results] == [1000.0, 1000.0]
+    assert [r.time.untimed_overhead for r in group.results] == [1000.0, 1000.0]
     assert group.score.kinds == ("same-machine",)
     assert group.score.mean == pytest.approx((9_000 - 7_000) / (9_000 - 5_000), abs=1e-3)
     assert {g.task for g in board.rank().baselines} == {3, 4}
@@ -303,17 +309,17 @@ def test_the_site_has_every_bundle_that_the_page_links_to_and_the_same_bytes_twi
 
 
 def test_a_curve_is_cut_where_it_enters_the_plot():
-    plot = lines_plot([Line("a", ((0, 10.8), (10, 6.0), (20, 3.5), (30, 3.28)), 0)], "s", "nats", 3.28)
+    plot = lines_plot([PlotLine("a", ((0, 10.8), (10, 6.0), (20, 3.5), (30, 3.28)), 0)], "s", "nats", 3.28)
     points = [tuple(map(float, p.split(","))) for p in re.search(r'points="([^"]+)"', plot)[1].split()]
     assert len(points) == 3
     assert points == sorted(points)
-    assert lines_plot([Line("a", (), 0)], "s", "nats", 3.28) == ""
+    assert lines_plot([PlotLine("a", (), 0)], "s", "nats", 3.28) == ""
 
 
 def test_an_interval_that_has_no_end_is_not_drawn():
-    plot = dots_plot([Dot("task 3", "a", 0.5, float("-inf"), float("inf"), 1)], "FSR")
+    plot = dots_plot([PlotDot("task 3", "a", 0.5, float("-inf"), float("inf"), 1)], "FSR")
     assert plot.count("<circle") == 1 and "inf" not in plot
-    assert dots_plot([Dot("task 3", "a", float("nan"), None, None, 1)], "FSR") == ""
+    assert dots_plot([PlotDot("task 3", "a", float("nan"), None, None, 1)], "FSR") == ""
 
 
 def test_the_command_writes_the_page(board, press, tmp_path, capsys):

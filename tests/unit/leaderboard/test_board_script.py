@@ -16,8 +16,8 @@ pytest.importorskip("scipy")
 
 from kit.benchmark.tasks import load_tasks
 from kit.core.facts import facts_root
-from kit.leaderboard.page.page import render
 from kit.leaderboard.page.rank import rank
+from kit.leaderboard.page.site import render
 from kit.leaderboard.submit.check import check
 
 TESTS = Path(__file__).parents[2]

@@ -227,7 +227,7 @@ def test_the_plan_of_a_series_that_goes_on_is_accepted_and_its_runs_are_not_yet(
     root, _, own = board(end=False, started=2)
     checked = check(root, trusted)
     assert checked.findings == () and [s.where for s in checked.series] == [own]
-    assert checked.series[0].papers.ended is None
+    assert checked.series[0].documents.ended is None
     run = own.parents[4] / "runs" / "r03-20260101T000000Z-00000000"
     lay_out(open_bundle(run, trusted), BoardEntry("an-agent"), root)
     assert "has not ended" in of_series(check(root, trusted))[run.name]
@@ -244,7 +244,7 @@ def test_a_plan_that_was_submitted_first_is_completed_later(tmp_path, ran, press
     files = lay_out_series(where, *whole_series(where, trusted), entry, root)
     assert any(f.endswith("series.json") for f in files)
     (series,) = check(root, trusted).series
-    assert len(series.papers.ended.not_started) == 3
+    assert len(series.documents.ended.not_started) == 3
 
 
 def test_the_same_series_twice_is_a_duplicate(board, trusted):

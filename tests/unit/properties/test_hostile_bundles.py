@@ -21,7 +21,7 @@ from kit.core.errors import KitError
 from kit.core.facts import facts_root
 from kit.result import dsse, keys, statement
 from kit.result.appraisal.agreement import compare, tolerance
-from kit.result.appraisal.trust import standing
+from kit.result.appraisal.trust import assess_tier
 from kit.result.predicate import Predicate
 from kit.result.verify import open_bundle
 from kit.series.record import Arm, SeriesPlan, Slot, StopRule, close, opened, read
@@ -50,7 +50,7 @@ def _opened(run, data, bundle_only=False):
     except KitError as e:
         assert re.match(r"step [0-7]: ", e.message), e.message
         raise
-    assert format_bundle(found) and standing(found.predicate, found.trusted)
+    assert format_bundle(found) and assess_tier(found.predicate, found.trusted)
     return found
 
 

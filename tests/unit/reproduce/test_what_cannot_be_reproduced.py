@@ -13,7 +13,7 @@ from kit.core.facts import facts_root
 from kit.core.store import FolderFetcher, Store
 from kit.evaluate.request import Places
 from kit.image.build import accept
-from kit.reproduce import First, NotComparable, from_bundle, plan_again
+from kit.reproduce import NotComparable, OriginalRun, from_bundle, plan_again
 from kit.result.keys import Trusted
 from kit.result.predicate import Image, Manifest
 from kit.values.profile import Profile
@@ -100,4 +100,4 @@ def test_the_host_runtime_reproduces_nothing(press, tmp_path):
     made = press.press(tmp_path, press.Sample(1))
     found = open_bundle(made, Trusted((press.MAKE.SIGNER.public,)))
     with pytest.raises(UsageError, match="reproduces nothing"):
-        plan_again(First(found, None, own_image=True), RuntimeName.HOST, "unix:///none")
+        plan_again(OriginalRun(found, None, own_image=True), RuntimeName.HOST, "unix:///none")

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from kit.audit.baseline import EXCESS
+from kit.audit.baseline import UNTIMED_OVERHEAD
 from kit.core.digest import sha256_bytes
 from kit.result.appraisal.agreement import Agreement, Tolerance, compare, tolerance
 from kit.result.predicate import AuditCheck, Gpu, Isolation, Outcome, Severity, Verdict
@@ -79,7 +79,7 @@ def test_times_of_other_gpus_are_shown_but_not_judged(first):
 
 
 def with_excess(statement, seconds, outcome=Outcome.PASSED):
-    check = AuditCheck(EXCESS.id, Severity.WARNING, outcome, "x", (("excess_s", seconds),))
+    check = AuditCheck(UNTIMED_OVERHEAD.id, Severity.WARNING, outcome, "x", (("excess_s", seconds),))
     return part(statement, "audit", checks=(*statement.predicate.audit.checks, check))
 
 

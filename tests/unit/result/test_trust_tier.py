@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from kit.result.appraisal.trust import Tier, standing
+from kit.result.appraisal.trust import Tier, assess_tier
 from kit.result.predicate import AuditCheck, Isolation, Outcome, Severity
 
 
@@ -55,29 +55,29 @@ def result(make, assets):
     ],
 )
 def test_only_checks_that_ran_lift_a_result(result, checks, tier):
-    assert standing(result(*checks), trusted=True).tier is tier
+    assert assess_tier(result(*checks), trusted=True).tier is tier
 
 
 def test_leaving_out_a_check_never_lifts_a_result(result):
     checks = (SOURCE, TRACE, CANARY, HELD_OUT)
     order = list(Tier)
-    top = order.index(standing(result(*checks), trusted=True).tier)
+    top = order.index(assess_tier(result(*checks), trusted=True).tier)
     for left_out in checks:
         fewer = [c for c in checks if c is not left_out]
-        assert order.index(standing(result(*fewer), trusted=True).tier) < top
+        assert order.index(assess_tier(result(*fewer), trusted=True).tier) < top
 
 
 def test_an_unknown_key_or_a_guest_near_the_clock_is_self_reported(result):
     everything = (SOURCE, TRACE, CANARY, HELD_OUT)
-    assert standing(result(*everything), trusted=False).tier is Tier.SELF_REPORTED
+    assert assess_tier(result(*everything), trusted=False).tier is Tier.SELF_REPORTED
     for level in (Isolation.IN_POD, Isolation.NONE):
-        assert standing(result(*everything, level=level), trusted=True).tier is Tier.SELF_REPORTED
+        assert assess_tier(result(*everything, level=level), trusted=True).tier is Tier.SELF_REPORTED
 
 
 def test_what_is_missing_is_said_until_nothing_is(result):
-    assert "no source check" in standing(result(), trusted=True).missing
-    assert "picks among its losses" in standing(result(PICKED, TRACE, CANARY), trusted=True).missing
+    assert "no source check" in assess_tier(result(), trusted=True).missing
+    assert "picks among its losses" in assess_tier(result(PICKED, TRACE, CANARY), trusted=True).missing
     for other in ((), (replace(SOURCE, outcome=Outcome.SKIPPED),)):
-        unseen = standing(result(check("source.timer"), TRACE, CANARY, *other), trusted=True)
+        unseen = assess_tier(result(check("source.timer"), TRACE, CANARY, *other), trusted=True)
         assert unseen.missing.endswith("did not run") and "picks" not in unseen.missing
-    assert standing(result(SOURCE, TRACE, CANARY, HELD_OUT), trusted=True).missing == ""
+    assert assess_tier(result(SOURCE, TRACE, CANARY, HELD_OUT), trusted=True).missing == ""

@@ -93,7 +93,7 @@ def _without_step(number, monkeypatch, make):
             monkeypatch.setattr(type(make.SIGNER.public), "verify", lambda self, signature, data: None)
         case 4:
             monkeypatch.setattr(
-                intoto, "typed", lambda envelope, kind: parse_json(envelope.payload, "payload")
+                intoto, "parse_typed", lambda envelope, kind: parse_json(envelope.payload, "payload")
             )
         case 5:
             monkeypatch.setattr(verify, "validate", lambda schema, document, where: None)

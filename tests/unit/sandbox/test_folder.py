@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from kit.core.errors import UsageError
-from kit.core.store import staged
+from kit.core.files import staged
 from kit.sandbox.folder import (
     BALLAST,
     RESERVING,

@@ -210,7 +210,7 @@ def test_power_is_how_often_the_test_succeeds() -> None:
 
 
 def test_the_runs_needed_are_the_fewest() -> None:
-    needed = metrics.runs_needed(0.0017, 0.002, wanted=0.8)
+    needed = metrics.runs_needed(0.0017, 0.002, target_power=0.8)
     assert metrics.power(needed, 0.0017, 0.002) >= 0.8 > metrics.power(needed - 1, 0.0017, 0.002)
     assert metrics.runs_needed(0.0017, 0.1) == 2
     for margin in (0.0, 1e-7):

@@ -26,7 +26,7 @@ from kit.result.predicate import Audit, AuditCheck, Outcome, Predicate, Severity
 from kit.result.statement import Statement, Subjects
 from kit.result.verify import VerifiedBundle
 from kit.score import rows as rows_module
-from kit.score.baseline import BaselineKind, baseline
+from kit.score.baseline import BaselineKind, choose_baseline
 from kit.score.paper import paper_fsr, paper_score
 from kit.score.report import score
 from kit.score.rows import Role, Row, read_bundles, read_table
@@ -104,28 +104,28 @@ def test_configurations_are_scored_apart_and_sorted() -> None:
 def test_the_best_baseline_that_the_runs_allow_is_taken_and_said() -> None:
     task, both = load_task(ROOT, 4), arms(4, [1000.0, 1010.0], [800.0, 810.0])
     start = [r for r in both if r.role is Role.START]
-    assert baseline(task, "m", both, None).kind is BaselineKind.SAME_MACHINE
-    assert baseline(task, "other", both, None).kind is BaselineKind.RETIMED, (
+    assert choose_baseline(task, "m", both, None).kind is BaselineKind.SAME_MACHINE
+    assert choose_baseline(task, "other", both, None).kind is BaselineKind.RETIMED, (
         "another machine's times are no baseline"
     )
-    scaled = baseline(task, "m", start, None)
+    scaled = choose_baseline(task, "m", start, None)
     assert (scaled.kind, scaled.start_ms) == (BaselineKind.SCALED, 1005.0)
     assert scaled.target_ms == pytest.approx(1005.0 * task.target.retimed_ms / task.start.retimed_ms)
-    official = baseline(task, "m", both, BaselineKind.OFFICIAL)
+    official = choose_baseline(task, "m", both, BaselineKind.OFFICIAL)
     assert (official.start_ms, official.target_ms) == pytest.approx((1_338_000, 912_000))
 
 
 def test_a_baseline_that_was_asked_for_is_never_replaced() -> None:
     with pytest.raises(PrerequisiteError) as refusal:
-        score([row(4, 900_000)], TASKS, wanted=BaselineKind.SAME_MACHINE, **FEW)
+        score([row(4, 900_000)], TASKS, baseline_kind=BaselineKind.SAME_MACHINE, **FEW)
     assert "--baseline" in refusal.value.hint
 
 
 def test_a_target_that_is_no_faster_here_is_no_scale() -> None:
     rows = arms(4, [1000.0], [1001.0])
-    assert baseline(load_task(ROOT, 4), "m", rows, None).kind is BaselineKind.SCALED
+    assert choose_baseline(load_task(ROOT, 4), "m", rows, None).kind is BaselineKind.SCALED
     with pytest.raises(PrerequisiteError):
-        baseline(load_task(ROOT, 4), "m", rows, BaselineKind.SAME_MACHINE)
+        choose_baseline(load_task(ROOT, 4), "m", rows, BaselineKind.SAME_MACHINE)
 
 
 def test_an_interval_is_given_where_all_arms_ran_twice_here() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("scipy")
 
-from kit.audit.baseline import EXCESS
+from kit.audit.baseline import UNTIMED_OVERHEAD
 from kit.cli import run as speedrun
 from kit.core.digest import canonical_json
 from kit.core.errors import DigestMismatch, IntegrityError, KitError, PrerequisiteError, SignatureError
@@ -100,7 +100,9 @@ def test_its_figures_are_those_of_its_runs(series, trusted):
 
 def excess(seconds, outcome=Outcome.PASSED):
     figures = (("excess_s", seconds),)
-    return (AuditCheck(EXCESS.id, Severity.WARNING, outcome, "compared with the start script", figures),)
+    return (
+        AuditCheck(UNTIMED_OVERHEAD.id, Severity.WARNING, outcome, "compared with the start script", figures),
+    )
 
 
 def candidates(found):
@@ -110,8 +112,8 @@ def candidates(found):
 def test_what_a_candidate_needs_beyond_the_start_arm_outside_its_clock_is_added_to_its_time(series, trusted):
     late = {Arm.START: 30.0, Arm.TARGET: 40.0, Arm.CANDIDATE: 32.0}
     found = opened_series(series(late=late), trusted)
-    assert [round(m.time.excess) for m in candidates(found)] == [2000] * 3
-    assert [m.time.excess for m in found.members if m.slot.arm is not Arm.CANDIDATE] == [None] * 6
+    assert [round(m.time.untimed_overhead) for m in candidates(found)] == [2000] * 3
+    assert [m.time.untimed_overhead for m in found.members if m.slot.arm is not Arm.CANDIDATE] == [None] * 6
     more = [ms + 2000 for ms in TIMES[Arm.CANDIDATE]]
     assert found.ratio.estimate == pytest.approx(
         fieller(TIMES[Arm.START], TIMES[Arm.TARGET], more).estimate, abs=1e-3
@@ -120,28 +122,28 @@ def test_what_a_candidate_needs_beyond_the_start_arm_outside_its_clock_is_added_
 
 def test_a_candidate_that_needs_less_outside_its_clock_gains_nothing(series, trusted):
     found = opened_series(series(late={Arm.START: 30.0, Arm.TARGET: 30.0, Arm.CANDIDATE: 1.0}), trusted)
-    assert [m.time.excess for m in candidates(found)] == [0.0] * 3
+    assert [m.time.untimed_overhead for m in candidates(found)] == [0.0] * 3
 
 
 def test_the_excess_over_all_starts_of_the_series_goes_before_that_over_one_of_them(series, trusted):
     found = opened_series(series(late=ON_TIME | {Arm.CANDIDATE: 9.0}, checks=excess(3.5)), trusted)
-    assert [m.time.excess for m in candidates(found)] == pytest.approx([9000.0] * 3, abs=2)
+    assert [m.time.untimed_overhead for m in candidates(found)] == pytest.approx([9000.0] * 3, abs=2)
 
 
 def test_without_arms_an_audits_excess_counts(series, trusted):
     found = opened_series(series(interleave=False, checks=excess(3.5)), trusted)
-    assert [m.time.excess for m in found.members] == [3500.0] * 3
+    assert [m.time.untimed_overhead for m in found.members] == [3500.0] * 3
 
 
 def test_without_arms_and_audits_the_excess_is_unknown_and_not_0(series, trusted):
     alone = opened_series(series(interleave=False), trusted)
-    assert [m.time.excess for m in alone.members] == [None] * 3
+    assert [m.time.untimed_overhead for m in alone.members] == [None] * 3
     assert alone.members[0].time_ms == TIMES[Arm.CANDIDATE][0]
 
 
 def test_a_skipped_audit_measured_nothing(series, trusted):
     found = opened_series(series(interleave=False, checks=excess(0.0, Outcome.SKIPPED)), trusted)
-    assert [m.time.excess for m in found.members] == [None] * 3
+    assert [m.time.untimed_overhead for m in found.members] == [None] * 3
 
 
 @pytest.mark.parametrize("arm", [Arm.START, Arm.TARGET])

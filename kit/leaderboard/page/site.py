@@ -10,9 +10,9 @@ from html import escape
 from importlib import resources
 from pathlib import Path
 
-from kit.core.store import write_atomic
-from kit.leaderboard.page.plots import COLORS, Dot, Line, color_of, dots_plot, lines_plot
-from kit.leaderboard.page.rank import Board, Group, figure
+from kit.core.files import write_atomic
+from kit.leaderboard.page.plots import COLORS, PlotDot, PlotLine, color_of, dots_plot, lines_plot
+from kit.leaderboard.page.rank import Board, BoardGroup, figure
 from kit.leaderboard.page.tables import (
     ABOUT_TIERS,
     baseline_table,
@@ -114,12 +114,12 @@ def _plots(board: Board) -> Iterator[str]:
     configs = sorted({g.config for g in board.groups})
     color = {config: i for i, config in enumerate(configs)}
     figures = [*_fsr_plots(board, color)]
-    by_task: dict[int, list[Group]] = {}
+    by_task: dict[int, list[BoardGroup]] = {}
     for group in board.groups:
         by_task.setdefault(group.task, []).append(group)
     for task, groups in sorted(by_task.items()):
         lines = [
-            Line(
+            PlotLine(
                 g.config,
                 g.median.curve,
                 color[g.config],
@@ -127,7 +127,7 @@ def _plots(board: Board) -> Iterator[str]:
             )
             for g in groups[:MAX_LINES]
         ]
-        target = groups[0].median.submitted.found.predicate.task.target_val_loss
+        target = groups[0].median.submitted.bundle.predicate.task.target_val_loss
         plot = lines_plot(lines, "host time, s", "val loss, nats", target)
         if plot:
             caption = f"Task {task}: loss against the host's time, each agent's median run"
@@ -142,17 +142,17 @@ def _fsr_plots(board: Board, color: dict[str, int]) -> Iterator[str]:
         if g.score is not None:
             ratio = g.score.ratio
             low, high = (ratio.low, ratio.high) if ratio and ratio.resolved else (None, None)
-            dots.append(Dot(f"task {g.task}", g.config, g.score.mean, low, high, color[g.config]))
+            dots.append(PlotDot(f"task {g.task}", g.config, g.score.mean, low, high, color[g.config]))
     plot = dots_plot(dots, "FSR")
     if plot:
         caption = "FSR by task, with Fieller's 95 % interval where it can be had"
         yield _figure(caption, plot, (d.label for d in dots), color)
-    hints: list[tuple[tuple[int, ...], Dot]] = []
+    hints: list[tuple[tuple[int, ...], PlotDot]] = []
     for config in board.overall:
         group = next(g for g in board.groups if g.config == config.config)
         mean = figure(config, "mean")
         row = f"hints {','.join(map(str, group.hints))}" if group.hints else "no hints"
-        dot = Dot(row, config.config, mean.value, mean.low, mean.high, color[config.config])
+        dot = PlotDot(row, config.config, mean.value, mean.low, mean.high, color[config.config])
         hints.append((group.hints, dot))
     ordered = [dot for _, dot in sorted(hints, key=lambda h: (len(h[0]), h[0], h[1].label))]
     plot = dots_plot(ordered, "mean FSR over all tasks")
