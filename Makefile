@@ -3,6 +3,7 @@ PYTHON  ?= python3
 VENV    ?= .venv
 BIN     := $(VENV)/bin
 PROFILE ?= full
+ASSETS  := PYTHONPATH=tests/assets
 RUNC    := apt-get install -y --no-install-recommends runc
 EVAL     = $(BIN)/speedrun eval --record $(RECORD) --profile $(PROFILE) \
   $(if $(SUBMISSION),--submission $(SUBMISSION)) $(if $(RUNTIME),--runtime $(RUNTIME)) \
@@ -68,10 +69,10 @@ coverage: setup ## the unit tests with branch coverage of kit/: its total, and t
 	@$(BIN)/python -m coverage report | awk '$$NF + 0 < 85 || $$1 == "TOTAL"'
 
 hostile: setup runtime ## run every attack for real in runc and Docker, and write the threat model: [RUNTIME=runc]
-	@$(BIN)/python tests/hostile --record $(if $(RUNTIME),--runtime $(RUNTIME))
+	@$(ASSETS) $(BIN)/python tests/hostile --record $(if $(RUNTIME),--runtime $(RUNTIME))
 
 crash: setup runtime ## kill the kit at every moment and break what it stands on; write the table: [RUNTIME=runc]
-	@$(BIN)/python tests/crash --record $(if $(RUNTIME),--runtime $(RUNTIME))
+	@$(ASSETS) $(BIN)/python tests/crash --record $(if $(RUNTIME),--runtime $(RUNTIME))
 
 bench: setup ## time what is claimed to be fast, side by side: [ERA=torch-2.5.1] [IMAGES="assemble build load run disk"]
 	@$(BIN)/python benchmarks/bootstrap.py
