@@ -3,13 +3,14 @@ PYTHON  ?= python3
 VENV    ?= .venv
 BIN     := $(VENV)/bin
 PROFILE ?= full
+ASSETS  := PYTHONPATH=tests/assets
 RUNC    := apt-get install -y --no-install-recommends runc
 EVAL     = $(BIN)/speedrun eval --record $(RECORD) --profile $(PROFILE) \
   $(if $(SUBMISSION),--submission $(SUBMISSION)) $(if $(RUNTIME),--runtime $(RUNTIME)) \
   $(if $(IMAGE),--image $(IMAGE)) $(if $(GPUS),--gpus $(GPUS)) $(if $(OUT),--out $(OUT)) $(EVALFLAGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup runtime eval plan doctor image verify test unit hostile crash bench lint format reference constraints reproduce pack submit report
+.PHONY: help setup runtime eval plan doctor image verify test unit coverage hostile crash bench lint format reference constraints reproduce pack submit report
 
 need-%:
 	@[ -n "$($*)" ] || { echo "make: $*=... is missing; make help shows it" >&2; exit 2; }
@@ -63,11 +64,15 @@ test: setup runtime unit ## every test; needs a container runtime and the packag
 unit: setup ## the tests that need no container and no network
 	@$(BIN)/python -m pytest tests/unit --numprocesses auto $(TESTFLAGS)
 
+coverage: setup ## the unit tests with branch coverage of kit/: its total, and the files below 85 %
+	@$(BIN)/python -m pytest tests/unit --numprocesses auto --cov --cov-report= $(TESTFLAGS)
+	@$(BIN)/python -m coverage report | awk '$$NF + 0 < 85 || $$1 == "TOTAL"'
+
 hostile: setup runtime ## run every attack for real in runc and Docker, and write the threat model: [RUNTIME=runc]
-	@$(BIN)/python tests/hostile --record $(if $(RUNTIME),--runtime $(RUNTIME))
+	@$(ASSETS) $(BIN)/python tests/hostile --record $(if $(RUNTIME),--runtime $(RUNTIME))
 
 crash: setup runtime ## kill the kit at every moment and break what it stands on; write the table: [RUNTIME=runc]
-	@$(BIN)/python tests/crash --record $(if $(RUNTIME),--runtime $(RUNTIME))
+	@$(ASSETS) $(BIN)/python tests/crash --record $(if $(RUNTIME),--runtime $(RUNTIME))
 
 bench: setup ## time what is claimed to be fast, side by side: [ERA=torch-2.5.1] [IMAGES="assemble build load run disk"]
 	@$(BIN)/python benchmarks/bootstrap.py

@@ -70,15 +70,15 @@ def task_data(profile: Profile, record: Record, places: Places) -> TaskData:
     """Return the data that a profile runs a record's task on."""
     match profile:
         case Profile.SMOKE:
-            return SmokeData(load_smoke(places.records))
+            return SmokeTaskData(load_smoke(places.records))
         case Profile.FULL:
-            return FinewebData(record)
+            return FinewebTaskData(record)
         case _:
             assert_never(profile)
 
 
 @dataclass(frozen=True, slots=True)
-class SmokeData:
+class SmokeTaskData:
     """Shards of the smoke language, made when they are first needed."""
 
     spec: SmokeSpec
@@ -108,7 +108,7 @@ class SmokeData:
 
 
 @dataclass(frozen=True, slots=True)
-class FinewebData:
+class FinewebTaskData:
     """The FineWeb shards that a record reads; `speedrun data fetch` brings them into the store."""
 
     record: Record

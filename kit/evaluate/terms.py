@@ -12,7 +12,7 @@ from kit.data.synth import load_smoke
 from kit.evaluate.launch import full_limits, script_environment
 from kit.evaluate.request import Places, Request
 from kit.evaluate.start_script import RecordScript, ReferenceTrainer, StartScript
-from kit.evaluate.task_data import FinewebData, SmokeData, TaskData
+from kit.evaluate.task_data import FinewebTaskData, SmokeTaskData, TaskData
 from kit.evaluate.worldsize import world_size_blockers
 from kit.values.deadlines import Deadlines
 from kit.values.hardware import RECORD_GPUS
@@ -83,7 +83,7 @@ def _smoke_terms(request: Request, places: Places) -> TaskTerms:
     return TaskTerms(
         profile=Profile.SMOKE,
         era=SMOKE_ERA,
-        data=SmokeData(smoke),
+        data=SmokeTaskData(smoke),
         start_script=ReferenceTrainer(smoke.guest.args),
         env=script_environment(smoke.val_tokens, dict(smoke.guest.env)),
         limits=Limits(memory=smoke.guest.memory, pids=512, shm=GIB, workspace=GIB, tmp=GIB),
@@ -109,7 +109,7 @@ def _full_terms(request: Request, record: Record) -> TaskTerms:
     return TaskTerms(
         profile=Profile.FULL,
         era=record.era,
-        data=FinewebData(record),
+        data=FinewebTaskData(record),
         start_script=RecordScript(record),
         env=script_environment(record.val_tokens, {}),
         limits=full_limits(),

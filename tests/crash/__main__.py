@@ -1,5 +1,7 @@
 """
-Run the crash table: `python tests/crash [--runtime runc] [--only PART ...] [--times 50] [--record]`.
+Run the crash table:
+
+    PYTHONPATH=tests/assets python tests/crash [--runtime runc] [--only PART ...] [--times 50] [--record]
 
 Parts: points, random, writes, full-writes, store, full-store, faults, or the name of one fault. Exits with
 1 if anything came of a kill or a fault that should not. `--record` keeps the outcomes in

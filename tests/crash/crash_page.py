@@ -106,7 +106,7 @@ FAULTS = [
 HEAD = """\
 # What a crash leaves
 
-Measured by `python tests/crash --record`, which writes this page; nothing in it is written by hand.
+Measured by `make crash`, which writes this page; nothing in it is written by hand.
 
 A run is reserved by one rename. From then on it ends in a signed record, whatever happens to the kit: the next
 `speedrun eval` with the same `--out`, or `speedrun doctor --fix`, ends what is left of the guest and closes the

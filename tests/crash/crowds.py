@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 import time
 
 import killing
 import storing
 import workbench
+from bundles import press
 from fault import NO_GUEST, QUICK, SPEEDRUN, Fault, Found, ended, one_run
 from workbench import REPOSITORY, Bench
 
@@ -113,9 +113,6 @@ def large_log_beside_a_bundle(bench: Bench) -> Found:
 
 def many_bundles(bench: Bench, count: int = 10_000, on_board: int = 1_000) -> Found:
     """A runs folder holds ten thousand records, a board a thousand submissions."""
-    sys.path.insert(0, str(REPOSITORY / "tests" / "assets" / "bundles"))
-    import press
-
     out, board = bench.folder / "many", bench.folder / "board"
     signer = trusted_by(bench, press.MAKE.SIGNER)
     pressed = [press.press(out, press.Sample(n)) for n in range(count)]

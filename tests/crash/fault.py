@@ -40,7 +40,7 @@ class Fault:
 
     make: Callable[[Bench], Found]
     runtimes: tuple[str, ...] = BOTH
-    """Each is one that `python tests/crash --runtime` takes, or `NO_GUEST`: that is made with runc's."""
+    """Each is one that `tests/crash --runtime` takes, or `NO_GUEST`: that is made with runc's."""
 
     @property
     def name(self) -> str:

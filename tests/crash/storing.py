@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
 import subprocess
 import sys
@@ -11,7 +10,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+
+from images.tiny import era
 
 from kit.core.digest import is_sha256, sha256_file
 from kit.core.store import FolderFetcher, Store
@@ -45,18 +45,9 @@ class Tiny:
 
 def tiny(folder: Path) -> Tiny:
     """Make the era, its packages, and the promise of what comes of them."""
-    made = _kitchen().make_tiny(folder)
+    made = era(folder)
     accept("tiny", made.images, Store(folder / "first"), [FolderFetcher(made.mirror)])
     return Tiny(made.images, made.mirror, folder / "store")
-
-
-def _kitchen() -> ModuleType:
-    path = REPOSITORY / "tests" / "unit" / "image" / "conftest.py"
-    spec = importlib.util.spec_from_file_location("image_kitchen", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def faults(store: Path) -> list[str]:

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dockerd import Dockerd
+
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
 LOAD = (sys.executable, "-m", "kit.cli", "image", "load", "cpu")
@@ -107,11 +109,8 @@ def bench(runtime: str) -> Iterator[Bench]:
         yield found
 
 
-def own_daemon() -> Any:
+def own_daemon() -> Dockerd:
     """Return a Docker daemon of the harness's own that was not started."""
-    sys.path.insert(0, str(REPOSITORY / "tests" / "integration"))
-    from dockerd import Dockerd
-
     return Dockerd()
 
 

@@ -1,5 +1,7 @@
 """
-Run the hostile suite: `python tests/hostile [--runtime runc] [--only NAME ...] [--record]`.
+Run the hostile suite:
+
+    PYTHONPATH=tests/assets python tests/hostile [--runtime runc] [--only NAME ...] [--record]
 
 Without `--runtime` every attack runs in runc and then in Docker, in a daemon of the suite's own. Exits with 1
 if anything came of an attack that it does not say it expects. `--record` keeps the outcomes in

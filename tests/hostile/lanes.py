@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import suite
+from dockerd import BINARY, Dockerd
 
 LANES = 2
 Told = Callable[[suite.Attack, suite.Recorded | Exception], None]
@@ -39,9 +40,6 @@ def engine(runtime: str) -> Iterator[dict[str, str]]:
     if runtime != "docker":
         yield {}
         return
-    sys.path.insert(0, str(suite.REPOSITORY / "tests" / "integration"))
-    from dockerd import BINARY, Dockerd
-
     if BINARY is None or os.geteuid() != 0:
         raise SystemExit("hostile: the attacks in Docker need dockerd, as root; or: RUNTIME=runc")
     daemon = Dockerd()

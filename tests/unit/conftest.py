@@ -12,16 +12,11 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from errors_made import ErrorsMade
 from hypothesis import settings
 
 ASSETS = Path(__file__).parents[1] / "assets"
 settings.register_profile("unit", deadline=timedelta(seconds=5))  # a busy machine is no fault of an example
 settings.load_profile("unit")
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.pluginmanager.register(ErrorsMade(), "errors made")
 
 
 def _load(name: str, file: str) -> ModuleType:

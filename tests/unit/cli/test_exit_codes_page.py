@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from desk import RUN_ID, lay
+from seeds import capsule_of
 
 from kit import cli
 from kit.cli import EXIT_CODES, run
@@ -24,9 +25,6 @@ def desk(tmp_path_factory):
     here = lay(tmp_path_factory.mktemp("codes"))
     shutil.copytree(here / "runs" / RUN_ID, here / "changed")
     (here / "changed" / "guest.log").write_bytes(b"another log\n")
-    sys.path.insert(0, str(Path(__file__).parents[1] / "properties"))
-    from seeds import capsule_of
-
     (here / "huge.tar").write_bytes(capsule_of())
     return here
 

@@ -1,6 +1,5 @@
 """The facts are found beside the package, or it is said that they are missing."""
 
-import errors_made
 import pytest
 
 from kit.core import facts
@@ -12,14 +11,6 @@ def test_a_package_without_its_facts_says_so(monkeypatch, tmp_path):
     with pytest.raises(PrerequisiteError, match="images/ and records/ are not beside the package") as e:
         facts.facts_root()
     assert e.value.hint == "reinstall speedrun-kit"
-
-
-def test_the_place_where_an_error_is_made_is_noted_as_the_source_has_it(request, monkeypatch, tmp_path):
-    monkeypatch.setattr(facts, "PACKAGE", tmp_path / "kit")
-    with pytest.raises(PrerequisiteError):
-        facts.facts_root()
-    (place,) = (p for p in errors_made.places() if p.startswith("kit/core/facts.py:"))
-    assert place in request.config.pluginmanager.get_plugin("errors made").made
 
 
 def test_an_installed_package_brings_them(monkeypatch, tmp_path):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 
+import eight_gpus
 import pytest
 
 from kit.core.errors import RunError
@@ -18,25 +17,15 @@ ASSETS = Path(__file__).parents[2] / "assets" / "run"
 
 
 @pytest.fixture(scope="module")
-def make():
-    """The module that writes the golden files."""
-    spec = importlib.util.spec_from_file_location("run_assets_make", ASSETS / "make.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
 def golden():
     return {p.name: json.loads(p.read_text()) for p in sorted(ASSETS.glob("*.oci.json"))}
 
 
-def test_the_committed_configurations_are_what_the_code_makes(make):
-    made = make.documents()
+def test_the_committed_configurations_are_what_the_code_makes():
+    made = eight_gpus.documents()
     assert sorted(made) == sorted(p.name for p in ASSETS.glob("*.oci.json"))
     for name, text in made.items():
-        assert (ASSETS / name).read_text() == text, "renew with: python tests/assets/run/make.py"
+        assert (ASSETS / name).read_text() == text, "renew with: python tests/assets/eight_gpus.py"
 
 
 def test_the_device_group_allows_exactly_the_devices_that_are_made(golden):
@@ -94,9 +83,9 @@ def test_memory_may_be_locked_as_far_as_the_machine_lets(golden):
     assert locked("eight-gpus-rootless.oci.json") == 8 << 20
 
 
-def test_gpus_loosen_nothing_else(make):
-    spec = make.eight_gpus()
-    box = make.boxes(spec)["eight-gpus.oci.json"]
+def test_gpus_loosen_nothing_else():
+    spec = eight_gpus.eight_gpus()
+    box = eight_gpus.boxes(spec)["eight-gpus.oci.json"]
     with_gpus = json.loads(oci.config(spec, box))
     without = json.loads(oci.config(spec, oci.Box(box.rootfs, cgroup=box.cgroup)))
     for key in ("capabilities", "noNewPrivileges", "user", "oomScoreAdj"):
@@ -106,18 +95,18 @@ def test_gpus_loosen_nothing_else(make):
     assert with_gpus["root"] == without["root"]
 
 
-def test_a_guest_without_gpus_gets_no_device_and_no_file_of_the_driver(make):
-    spec = make.eight_gpus()
+def test_a_guest_without_gpus_gets_no_device_and_no_file_of_the_driver():
+    spec = eight_gpus.eight_gpus()
     document = json.loads(oci.config(spec, oci.Box(Path("/store/rootfs"), cgroup="/x")))
     assert "devices" not in document["linux"]
     assert document["linux"]["resources"]["devices"] == [{"allow": False, "access": "rwm"}]
     assert "/input/driver" not in json.dumps(document)
 
 
-def test_a_number_of_gpus_without_their_names_is_refused(make):
+def test_a_number_of_gpus_without_their_names_is_refused():
     from dataclasses import replace
 
-    spec = make.eight_gpus()
+    spec = eight_gpus.eight_gpus()
     with pytest.raises(RunError, match="8 GPUs are wanted, but 1 were chosen"):
         driver_of(replace(spec, gpu_devices=(GpuDevice("GPU-0", 0),)))
     assert driver_of(replace(spec, gpus=0, gpu_devices=())) is None

@@ -1,4 +1,4 @@
-"""Refusals that no other test asks for: each is of its kind, and names what is wrong."""
+"""Each error has the right class, and its message names what is wrong."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-Write the golden OCI configurations of this folder: `python tests/assets/run/make.py`.
+Write the golden OCI configurations of tests/assets/run: `python tests/assets/eight_gpus.py`.
 
 Record 3 on eight GPUs, as a machine with FAKE GPUs and a FAKE driver would start it. After a change that is
 meant, run it and read the difference.
@@ -8,28 +8,25 @@ meant, run it and read the difference.
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
+from fake_gpus import fake_files, fake_inventory, fake_sources
 
-from fake_gpus import fake_files, fake_inventory, fake_sources  # noqa: E402
+from kit.core.digest import Sha256
+from kit.core.facts import facts_root
+from kit.core.store import Store
+from kit.evaluate.gpus import look
+from kit.evaluate.launch import DATA
+from kit.evaluate.plan import draft
+from kit.evaluate.prepare import environment
+from kit.evaluate.request import Places, Request
+from kit.sandbox.runtime import oci
+from kit.values.profile import Profile
+from kit.values.run_spec import GIB, GpuDevice, ImageRef, Limits, Mount, RunSpec, RuntimeName
+from kit.values.software import Kit
 
-from kit.core.digest import Sha256  # noqa: E402
-from kit.core.facts import facts_root  # noqa: E402
-from kit.core.store import Store  # noqa: E402
-from kit.evaluate.gpus import look  # noqa: E402
-from kit.evaluate.launch import DATA  # noqa: E402
-from kit.evaluate.plan import draft  # noqa: E402
-from kit.evaluate.prepare import environment  # noqa: E402
-from kit.evaluate.request import Places, Request  # noqa: E402
-from kit.sandbox.runtime import oci  # noqa: E402
-from kit.values.profile import Profile  # noqa: E402
-from kit.values.run_spec import GIB, GpuDevice, ImageRef, Limits, Mount, RunSpec, RuntimeName  # noqa: E402
-from kit.values.software import Kit  # noqa: E402
-
+GOLDEN = Path(__file__).resolve().parent / "run"
 IMAGE_ENV = (("HOME", "/workspace"), ("PATH", "/usr/local/bin:/usr/bin:/usr/sbin"))
 NODE = Limits(memory=1800 * GIB)
 """Of a machine with 2 TiB of memory."""
@@ -91,4 +88,4 @@ def documents() -> dict[str, str]:
 
 if __name__ == "__main__":
     for name, text in documents().items():
-        (HERE / name).write_text(text)
+        (GOLDEN / name).write_text(text)
