@@ -56,16 +56,16 @@ class AuditSelection:
 
 def select_audits(names: Iterable[str], seed: str | None = None) -> AuditSelection:
     """Return the audits called by these names. Raises `UsageError` for an unknown one."""
-    found: set[RerunAudit] = set()
+    selected: set[RerunAudit] = set()
     for name in names:
         if name in GROUPS:
-            found.update(GROUPS[name])
+            selected.update(GROUPS[name])
         elif name in frozenset(RerunAudit):
-            found.add(RerunAudit(name))
+            selected.add(RerunAudit(name))
         else:
             known = ", ".join([*GROUPS, *RerunAudit])
             raise UsageError(f"there is no audit {name!r}", f"choose among: {known}")
-    return AuditSelection(frozenset(found)) if seed is None else AuditSelection(frozenset(found), seed)
+    return AuditSelection(frozenset(selected)) if seed is None else AuditSelection(frozenset(selected), seed)
 
 
 def static_findings(

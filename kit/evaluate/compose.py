@@ -104,7 +104,7 @@ def compose(
     ready: Prepared,
     places: Places,
     result: RunResult,
-    seen: HostObservations,
+    observations: HostObservations,
     findings: tuple[Finding, ...],
 ) -> Predicate:
     """Return the whole predicate of one run."""
@@ -128,10 +128,10 @@ def compose(
             era=plan.era,
             image=ready.image,
             fidelity=ready.fidelity,
-            runtime=runtime_of(seen.enforcement) if seen.enforcement else _unstarted(ready),
-            isolation=_isolation(ready, seen.checks),
+            runtime=runtime_of(observations.enforcement) if observations.enforcement else _unstarted(ready),
+            isolation=_isolation(ready, observations.checks),
         ),
-        hardware=_hardware(ready.preflight, seen.speed),
+        hardware=_hardware(ready.preflight, observations.speed),
         inputs=Inputs(
             submission=ready.files,
             data=ready.data,
@@ -144,7 +144,7 @@ def compose(
         reproduces=ready.reproduces,
         series=ready.series,
     )
-    return replace(predicate, score=_score(predicate, verdict, _unranked(ready, seen.speed)))
+    return replace(predicate, score=_score(predicate, verdict, _unranked(ready, observations.speed)))
 
 
 def _unranked(ready: Prepared, speed: Speed | None) -> tuple[str, ...]:
@@ -165,14 +165,14 @@ def _unstarted(ready: Prepared) -> RuntimeInfo:
 
 
 def _isolation(ready: Prepared, checks: tuple[ProbeCheck, ...]) -> IsolationReport:
-    found = tuple(IsolationCheck(c.id, c.passed, c.detail) for c in checks)
+    probed = tuple(IsolationCheck(c.id, c.passed, c.detail) for c in checks)
     if not ready.plan.runtime.contains:
         level = Isolation.IN_POD if machine.read_machine().in_container else Isolation.NONE
-    elif found and all(c.passed for c in found):
+    elif probed and all(c.passed for c in probed):
         level = Isolation.CONTAINED
     else:
         level = Isolation.NONE
-    return IsolationReport(level, found)
+    return IsolationReport(level, probed)
 
 
 def _hardware(preflight: Preflight, speed: Speed | None) -> Hardware:

@@ -20,10 +20,10 @@ def look(plan: RunPlan, places: Places) -> Preflight:
     """Look at the machine's GPUs as they are now. Raises nothing: see `Preflight.require`."""
     if not plan.terms.gpus:
         return NO_GPUS
-    return preflight(wanted(plan, places), places.gpus)
+    return preflight(gpu_requirements(plan, places), places.gpus)
 
 
-def wanted(plan: RunPlan, places: Places) -> GpuRequirements:
+def gpu_requirements(plan: RunPlan, places: Places) -> GpuRequirements:
     """Return what the plan needs; the lock of its image says which CUDA that is, if there is one."""
     smaller = [str(n) for n in POSSIBLE if n < plan.terms.gpus and plan.record.world_size.keeps_the_record(n)]
     fewer = f"; or, for the same steps on fewer GPUs: --gpus {' or '.join(smaller)}" if smaller else ""
@@ -46,6 +46,6 @@ def _cuda(plan: RunPlan, places: Places) -> Version | None:
 
 def cuda_of(lock: Lock) -> Version | None:
     """Return (major, minor) of the CUDA that an image holds; None if it holds none."""
-    found = next((w.version for w in lock.wheels if w.project in RUNTIME_LIBRARIES), None)
-    version = parse(found) if found else None
+    cuda = next((w.version for w in lock.wheels if w.project in RUNTIME_LIBRARIES), None)
+    version = parse(cuda) if cuda else None
     return version[:2] if version else None

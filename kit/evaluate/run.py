@@ -54,7 +54,7 @@ class Evaluation:
 
     predicate: Predicate
     bundle: Path
-    course: RunTimings
+    timings: RunTimings
     """How it went, for a run that is compared with it."""
 
 
@@ -62,7 +62,7 @@ def run_prepared(
     ready: Prepared,
     places: Places,
     listener: Listener,
-    wanted: AuditSelection | None = None,
+    selection: AuditSelection | None = None,
     reference_timings: RunTimings | None = None,
 ) -> Evaluation:
     """
@@ -75,8 +75,8 @@ def run_prepared(
     if the prepared GPUs are not fit; the record then says `lost` and why. Raises `UsageError` for audits in
     a runtime that contains nothing.
     """
-    wanted = wanted or AuditSelection()
-    if wanted.audits and not ready.plan.runtime.contains:
+    selection = selection or AuditSelection()
+    if selection.audits and not ready.plan.runtime.contains:
         raise UsageError("audits by further runs need a runtime that contains the guest", "leave --audit out")
     start = ready.plan.terms.start_script.files(places)
     signer = load_or_create(places.keys) if ready.plan.runtime.contains else throwaway()
@@ -92,7 +92,7 @@ def run_prepared(
                 ready,
                 places,
                 folder,
-                wanted,
+                selection,
                 start,
                 reference_timings,
                 listener.watch.cancelled,

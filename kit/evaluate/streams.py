@@ -56,9 +56,9 @@ def model(ready: Prepared, store: Store, seed: str, run: Sampling) -> TokenStrea
         *terms.sampler.args,
     )
     kept = store.room("canary") / _key(ready, scripts, arguments)
-    found = _kept(kept)
-    if found is not None:
-        return found
+    kept_stream = _kept(kept)
+    if kept_stream is not None:
+        return kept_stream
     with store.staging("canary") as staged:
         folder = staged / "script"
         folder.mkdir()

@@ -136,7 +136,7 @@ def _run_all(
             selection, timings = (audits, start) if slot.arm is Arm.CANDIDATE else (None, None)
             outcome = run_prepared(mine, places, listen(base.plan), selection, timings)
         if slot.arm is Arm.START and outcome and outcome.predicate.run.status is RunStatus.COMPLETED:
-            start = outcome.course
+            start = outcome.timings
         ended(slot, outcome)
         status = outcome.predicate.run.status if outcome else RunStatus.LOST
         if status is RunStatus.CANCELLED:

@@ -211,7 +211,7 @@ def test_the_eras_lock_says_which_cuda_the_driver_must_run():
 def test_only_engines_that_use_the_container_toolkit_are_held_to_it(places):
     for runtime, held in ((RuntimeName.RUNC, False), (RuntimeName.DOCKER, True)):
         plan = draft(Request(record=3, profile=Profile.FULL, runtime=runtime), places)
-        assert gpus.wanted(plan, places).toolkit is held
+        assert gpus.gpu_requirements(plan, places).toolkit is held
 
 
 def predicate_of(request, places):
