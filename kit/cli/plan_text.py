@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 from kit.cli.terminal import megabytes, printable
-from kit.evaluate.describe import PlanFinding, PlannedFile, PlanReport
-from kit.gpu.preflight import Level
+from kit.evaluate.describe import PlannedFile, PlanReport
+from kit.gpu.preflight import Level, PreflightFinding
 
 MARKS = {Level.OK: "ok     ", Level.WARNING: "warning", Level.REFUSAL: "REFUSED"}
 
@@ -52,7 +52,7 @@ def _by_kind(file: PlannedFile) -> tuple[str, int, str]:
     return file.kind, -file.size, file.name
 
 
-def _findings(findings: tuple[PlanFinding, ...]) -> Iterator[str]:
+def _findings(findings: tuple[PreflightFinding, ...]) -> Iterator[str]:
     if findings:
         yield "  findings"
     for finding in findings:

@@ -17,22 +17,12 @@ from kit.evaluate.launch import DATA, search_path
 from kit.evaluate.plan import RunPlan
 from kit.evaluate.request import HOST_IMAGE, Places
 from kit.gpu.driver import CONTROL, INSIDE, TOOLS
-from kit.gpu.preflight import Level, Preflight
+from kit.gpu.preflight import Level, Preflight, PreflightFinding
 from kit.image.lock import read_lock
 from kit.image.spec import read_spec
 from kit.values.deadlines import Deadlines
 from kit.values.profile import Profile
 from kit.values.run_spec import SUBMISSION, WORKSPACE, Limits, RuntimeName
-
-
-@dataclass(frozen=True, slots=True)
-class PlanFinding:
-    """Something about this machine or these inputs that the run depends on."""
-
-    id: str
-    level: Level
-    detail: str
-    fix: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +92,7 @@ class PlanReport:
     """Nats per token."""
     val_tokens: int
     artifacts: tuple[PlannedFile, ...]
-    findings: tuple[PlanFinding, ...]
+    findings: tuple[PreflightFinding, ...]
     out: Path
     store: Path
 
@@ -147,22 +137,22 @@ def describe_plan(plan: RunPlan, places: Places) -> PlanReport:
         artifacts=(*image, *shards, *_script(plan, places)),
         findings=(
             *image_findings,
-            *(PlanFinding(f.id, f.level, f.detail, f.fix) for f in preflight.findings),
+            *preflight.findings,
             *_shard_findings(plan, shards, pinned),
-            *(PlanFinding("ranking", Level.WARNING, reason) for reason in plan.terms.ranking_blockers),
+            *(PreflightFinding("ranking", Level.WARNING, reason) for reason in plan.terms.ranking_blockers),
         ),
         out=places.out,
         store=places.store.root,
     )
 
 
-def _image(plan: RunPlan, places: Places) -> tuple[tuple[PlannedFile, ...], tuple[PlanFinding, ...]]:
+def _image(plan: RunPlan, places: Places) -> tuple[tuple[PlannedFile, ...], tuple[PreflightFinding, ...]]:
     if plan.era == HOST_IMAGE:
         return (), ()
     try:
         lock = read_lock(read_spec(places.images, plan.era))
     except KitError as e:
-        return (), (PlanFinding("image", Level.REFUSAL, e.message, e.hint),)
+        return (), (PreflightFinding("image", Level.REFUSAL, e.message, e.hint),)
     files = (*lock.debs, *lock.wheels)
     return tuple(PlannedFile("image", a.name, a.size, a.sha256, places.store.has(a)) for a in files), ()
 
@@ -173,15 +163,17 @@ def _shards(plan: RunPlan, places: Places) -> tuple[tuple[PlannedFile, ...], boo
     return tuple(PlannedFile("shard", s.name, s.size, s.sha256, s.present) for s in data.shards), data.pinned
 
 
-def _shard_findings(plan: RunPlan, shards: tuple[PlannedFile, ...], pinned: bool) -> Iterator[PlanFinding]:
+def _shard_findings(
+    plan: RunPlan, shards: tuple[PlannedFile, ...], pinned: bool
+) -> Iterator[PreflightFinding]:
     absent = sum(not s.present for s in shards)
     if absent:
         detail = f"{absent} of {len(shards)} shards are not here"
-        yield PlanFinding(
+        yield PreflightFinding(
             "shards", Level.REFUSAL, detail, f"speedrun data fetch --record {plan.record.number}"
         )
     if not pinned:
-        yield PlanFinding("data", Level.WARNING, "unpinned: no lock says which bytes the shards are")
+        yield PreflightFinding("data", Level.WARNING, "unpinned: no lock says which bytes the shards are")
 
 
 def _script(plan: RunPlan, places: Places) -> tuple[PlannedFile, ...]:

@@ -37,8 +37,8 @@ class Level(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class GpuFinding:
-    """One thing that was looked at."""
+class PreflightFinding:
+    """One property of this machine or of the inputs that a run depends on."""
 
     id: str
     level: Level
@@ -76,7 +76,7 @@ class Sources:
 class Preflight:
     """What was found, in the order in which it was looked at."""
 
-    findings: tuple[GpuFinding, ...]
+    findings: tuple[PreflightFinding, ...]
     gpus: tuple[DriverGpu, ...] = ()
     """The ones that the run gets, in the order of its ranks."""
     driver: str | None = None
@@ -84,12 +84,12 @@ class Preflight:
     """Of the links between them; the guest gets them, too."""
 
     @property
-    def warnings(self) -> tuple[GpuFinding, ...]:
+    def warnings(self) -> tuple[PreflightFinding, ...]:
         """What is odd; each of them keeps the result from being ranked."""
         return tuple(f for f in self.findings if f.level is Level.WARNING)
 
     @property
-    def refusals(self) -> tuple[GpuFinding, ...]:
+    def refusals(self) -> tuple[PreflightFinding, ...]:
         """What forbids the run."""
         return tuple(f for f in self.findings if f.level is Level.REFUSAL)
 
@@ -119,7 +119,7 @@ def preflight(requirements: GpuRequirements, sources: Sources) -> Preflight:
     try:
         inventory = sources.nvml.read()
     except KitError as e:
-        refusal = GpuFinding("driver", Level.REFUSAL, e.message, e.hint)
+        refusal = PreflightFinding("driver", Level.REFUSAL, e.message, e.hint)
         return Preflight((refusal,))
     chosen = inventory.gpus[: requirements.gpus]
     counted = _count(requirements, inventory)
@@ -136,27 +136,27 @@ def preflight(requirements: GpuRequirements, sources: Sources) -> Preflight:
         findings.append(_toolkit(sources.toolkit()))
     if sources.settings:
         detail = f"this machine's own {format_settings(sources.settings)} are passed on to the guest"
-        findings.append(GpuFinding(LINKS, Level.WARNING, detail))
+        findings.append(PreflightFinding(LINKS, Level.WARNING, detail))
     return Preflight(tuple(findings), chosen, inventory.driver, sources.settings)
 
 
-def _ok(name: str, detail: str) -> GpuFinding:
-    return GpuFinding(name, Level.OK, detail)
+def _ok(name: str, detail: str) -> PreflightFinding:
+    return PreflightFinding(name, Level.OK, detail)
 
 
-def _count(requirements: GpuRequirements, inventory: Inventory) -> GpuFinding:
+def _count(requirements: GpuRequirements, inventory: Inventory) -> PreflightFinding:
     here = len(inventory.gpus)
     if here >= requirements.gpus:
         return _ok("count", f"{requirements.gpus} GPUs wanted, {here} here")
     why = ": no NVIDIA driver is loaded" if inventory == NOTHING else ""
     if inventory.hidden:
         why = f", and CUDA_VISIBLE_DEVICES hides {inventory.hidden}"
-    return GpuFinding(
+    return PreflightFinding(
         "count", Level.REFUSAL, f"{requirements.gpus} GPUs wanted, {here} here{why}", requirements.if_fewer
     )
 
 
-def _driver(requirements: GpuRequirements, inventory: Inventory) -> GpuFinding:
+def _driver(requirements: GpuRequirements, inventory: Inventory) -> PreflightFinding:
     loaded = inventory.driver or "unknown"
     if requirements.cuda is None:
         return _ok("driver", f"driver {loaded}; which CUDA the guest has is not known")
@@ -166,26 +166,26 @@ def _driver(requirements: GpuRequirements, inventory: Inventory) -> GpuFinding:
         case cuda.DriverSupport.FULL:
             return _ok("driver", f"driver {loaded} suits {name}")
         case cuda.DriverSupport.LIMITED if needs:
-            return GpuFinding(
+            return PreflightFinding(
                 "driver",
                 Level.WARNING,
                 f"driver {loaded} runs {name} by minor-version compatibility alone, not like {needs.full}",
                 f"install driver {needs.full} or newer",
             )
         case cuda.DriverSupport.TOO_OLD if needs:
-            return GpuFinding(
+            return PreflightFinding(
                 "driver",
                 Level.REFUSAL,
                 f"driver {loaded} cannot run {name}, which needs {needs.floor} or newer",
                 f"install driver {needs.full} or newer",
             )
-    return GpuFinding("driver", Level.WARNING, f"no table says whether driver {loaded} runs {name}")
+    return PreflightFinding("driver", Level.WARNING, f"no table says whether driver {loaded} runs {name}")
 
 
-def _model(chosen: tuple[DriverGpu, ...]) -> GpuFinding:
+def _model(chosen: tuple[DriverGpu, ...]) -> PreflightFinding:
     names = sorted({gpu.name for gpu in chosen})
     if len(names) > 1:
-        return GpuFinding(
+        return PreflightFinding(
             MODEL,
             Level.REFUSAL,
             f"the GPUs differ: {', '.join(names)}",
@@ -193,11 +193,11 @@ def _model(chosen: tuple[DriverGpu, ...]) -> GpuFinding:
         )
     if names[0] not in RECORD_MODELS:
         listed = " or ".join(RECORD_MODELS)
-        return GpuFinding(MODEL, Level.WARNING, f"{names[0]} is not what the records ran on ({listed})")
+        return PreflightFinding(MODEL, Level.WARNING, f"{names[0]} is not what the records ran on ({listed})")
     return _ok(MODEL, names[0])
 
 
-def _state(chosen: tuple[DriverGpu, ...]) -> Iterator[GpuFinding]:
+def _state(chosen: tuple[DriverGpu, ...]) -> Iterator[PreflightFinding]:
     cut = [gpu.index for gpu in chosen if gpu.mig]
     yield _each(
         "mig",
@@ -213,7 +213,9 @@ def _state(chosen: tuple[DriverGpu, ...]) -> Iterator[GpuFinding]:
     ]
     if strangers:
         fix = "end them, or wait; to see them: nvidia-smi"
-        yield GpuFinding("processes", Level.REFUSAL, f"somebody computes: {', '.join(strangers[:8])}", fix)
+        yield PreflightFinding(
+            "processes", Level.REFUSAL, f"somebody computes: {', '.join(strangers[:8])}", fix
+        )
     else:
         yield _ok("processes", "nobody computes on them")
     held = [gpu.index for gpu in chosen if gpu.used > BUSY]
@@ -228,9 +230,9 @@ def _state(chosen: tuple[DriverGpu, ...]) -> Iterator[GpuFinding]:
     )  # fmt: skip
 
 
-def _each(name: str, bad: list[int], fault: str, fine: str, fix: str) -> GpuFinding:
+def _each(name: str, bad: list[int], fault: str, fine: str, fix: str) -> PreflightFinding:
     if bad:
-        return GpuFinding(name, Level.REFUSAL, f"{fault} on GPU {_listed(bad)}", fix)
+        return PreflightFinding(name, Level.REFUSAL, f"{fault} on GPU {_listed(bad)}", fix)
     return _ok(name, fine)
 
 
@@ -238,17 +240,17 @@ def _listed(indices: list[int]) -> str:
     return ",".join(str(i) for i in indices)
 
 
-def _files(chosen: tuple[DriverGpu, ...], sources: Sources) -> GpuFinding:
+def _files(chosen: tuple[DriverGpu, ...], sources: Sources) -> PreflightFinding:
     try:
         files = sources.files(tuple(gpu.minor for gpu in chosen))
     except PrerequisiteError as e:
-        return GpuFinding("driver-files", Level.REFUSAL, e.message, e.hint)
+        return PreflightFinding("driver-files", Level.REFUSAL, e.message, e.hint)
     return _ok("driver-files", f"{len(files.libraries)} libraries, {len(files.devices)} devices, {files.smi}")
 
 
-def _toolkit(installed: Version | None) -> GpuFinding:
+def _toolkit(installed: Version | None) -> PreflightFinding:
     if installed is None:
-        return GpuFinding(
+        return PreflightFinding(
             "toolkit",
             Level.REFUSAL,
             f"the engine needs NVIDIA's container toolkit for GPUs, and {toolkit.COMMAND} does not answer",
@@ -259,7 +261,7 @@ def _toolkit(installed: Version | None) -> GpuFinding:
         return _ok("toolkit", f"container toolkit {version.format_version(installed)} has no known escape")
     names = ", ".join(e.cve for e in escapes)
     safe = version.format_version(toolkit.safe_version())
-    return GpuFinding(
+    return PreflightFinding(
         "toolkit",
         Level.REFUSAL,
         f"container toolkit {version.format_version(installed)} lets a container escape ({names})",
