@@ -33,7 +33,7 @@ def reason(found: Bare) -> str:
 
 
 def outcome(found: Bare) -> str:
-    """Say what came of a script."""
+    """Describe how a script's run ended, in one line."""
     steps = train_times(found.lines)
     if steps:
         return f"runs: step {max(steps)} after {found.lines[-1][0]:.0f} s"
