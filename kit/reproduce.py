@@ -81,8 +81,8 @@ def from_capsule(capsule: Capsule, places: Places) -> OriginalRun:
     _require_same_facts(p, places)
     layout = adopt(_era(p), capsule.images, places.store, capsule.image, places.progress)
     _require_image(p, layout)
-    record = records.load(places.records, p.task.record)
-    if capsule.shards is not None and not task_data(p.run.profile, record, places).made_here:
+    record = records.load(places.records, p.task.id)
+    if capsule.shards is not None and not task_data(p.task.profile, record, places).made_here:
         sources = (FolderFetcher(capsule.shards),)
         for f in p.inputs.data.files:
             places.store.ensure(Artifact(f.name, f.size, f.sha256), sources, places.progress)
@@ -102,8 +102,8 @@ def plan_again(original: OriginalRun, runtime: RuntimeName | None, engine: str) 
     p = original.bundle.predicate
     clocks = p.run.deadlines
     request = Request(
-        record=p.task.record,
-        profile=p.run.profile,
+        record=p.task.id,
+        profile=p.task.profile,
         submission=original.bundle.path.parent / SUBMISSION,
         runtime=runtime,
         image=p.environment.era,
@@ -130,8 +130,8 @@ def repeat(
     with prepared(plan, original.places) as ready:
         outcome = run_prepared(replace(ready, reproduces=named), original.places, listener, audits)
     second = open_bundle(outcome.bundle, Trusted(()))
-    record = records.load(original.places.records, bundle.predicate.task.record)
-    allowed = tolerance(bundle.predicate.run.profile, record)
+    record = records.load(original.places.records, bundle.predicate.task.id)
+    allowed = tolerance(bundle.predicate.task.profile, record)
     comparison = compare(bundle.statement, second.statement, allowed)
     return Reproduction(outcome, comparison, second.key_id == bundle.key_id)
 
@@ -162,10 +162,10 @@ def _require_same_facts(p: Predicate, places: Places) -> None:
 
 
 def _other_facts(p: Predicate, places: Places) -> Iterator[str]:
-    record = records.load(places.records, p.task.record)
+    record = records.load(places.records, p.task.id)
     if record.manifest_sha256 != p.inputs.record_manifest.sha256:
         yield f"records/{record.number:02d}.toml is another version than the run's"
-    yield from task_data(p.run.profile, record, places).differences(p.inputs.data.files, places)
+    yield from task_data(p.task.profile, record, places).differences(p.inputs.data.files, places)
 
 
 def _version(p: Predicate) -> str:

@@ -144,7 +144,7 @@ def guide(
         rerun += "\n" + _RUNC.format(layers=" ".join(layers), run_id=p.run.id)
     text = _HEAD.format(
         run_id=p.run.id,
-        record=p.task.record,
+        record=p.task.id,
         verdict=p.score.verdict,
         target=p.task.target_val_loss,
         claimed=loss,

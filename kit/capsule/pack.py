@@ -59,7 +59,7 @@ def pack(
     verified = open_bundle(bundle, trusted)
     p = verified.predicate
     layout = _image(p, places)
-    data = task_data(p.run.profile, records.load(places.records, p.task.record), places)
+    data = task_data(p.task.profile, records.load(places.records, p.task.id), places)
     with_data = with_data or data.made_here
     parts = dict(_parts(verified, trusted, layout, places, data))
     if with_data:
@@ -137,7 +137,7 @@ def _run(bundle: VerifiedBundle, trusted: Trusted) -> Iterator[tuple[str, Payloa
 
 
 def _record(p: Predicate, data: TaskData, places: Places) -> Iterator[tuple[str, PayloadPart]]:
-    record = records.load(places.records, p.task.record)
+    record = records.load(places.records, p.task.id)
     if record.manifest_sha256 != p.inputs.record_manifest.sha256:
         raise DigestMismatch(
             f"records/{record.number:02d}.toml is another version than the run's",
@@ -158,7 +158,7 @@ def _shards(p: Predicate, data: TaskData, places: Places) -> Iterator[tuple[str,
         if not source.is_file() or source.stat().st_size != file.size:
             raise PrerequisiteError(
                 f"{file.name} (sha256 {file.sha256}) is not in the store",
-                f"speedrun data fetch --record {p.task.record}, or leave out --with-data",
+                f"speedrun data fetch --record {p.task.id}, or leave out --with-data",
             )
         yield f"{bag.SHARDS}/{file.name}", part_of_file(source, file.sha256)
 
@@ -172,7 +172,7 @@ def _spec(p: Predicate, where: Path) -> RunSpec:
         submission=capsule / bag.RUN / SUBMISSION,
         argv=p.run.argv,
         env=p.run.env,
-        folders=("data", *records.load(where, p.task.record).script.folders),
+        folders=("data", *records.load(where, p.task.id).script.folders),
         mounts=(Mount(capsule / bag.SHARDS, PurePosixPath(DATA)),),
         limits=p.run.limits,
         deadlines=p.run.deadlines,

@@ -116,7 +116,7 @@ def _first(source: Path, trusted: Trusted, places: Places) -> Iterator[OriginalR
 def _tell(first: OriginalRun) -> None:
     p = first.bundle.predicate
     key = f"key {first.bundle.key_id[:16]}, {'trusted' if first.bundle.trusted else 'NOT TRUSTED'}"
-    note(f"first run {p.run.id}: record {p.task.record}, {p.run.profile}, {p.score.verdict}; {key}")
+    note(f"first run {p.run.id}: record {p.task.id}, {p.task.profile}, {p.score.verdict}; {key}")
     if not first.own_image:
         note("  its image is not the one that this kit builds for its era; it runs in its own")
 

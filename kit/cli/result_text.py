@@ -29,8 +29,8 @@ def _rows(rows: list[tuple[str, str]]) -> Iterator[str]:
 def _head(bundle: VerifiedBundle) -> Iterator[str]:
     p = bundle.predicate
     target = f" (target {p.task.target_val_loss:.4f}: {p.task.target_source})"
-    onward = f" -> {p.task.next_record}" if p.task.next_record is not None else ""
-    yield f"record {p.task.record}{onward}, {p.run.profile}: {p.score.verdict.upper()}{target}"
+    onward = f" -> {p.task.target}" if p.task.target is not None else ""
+    yield f"record {p.task.id}{onward}, {p.task.profile}: {p.score.verdict.upper()}{target}"
     if p.score.ranked:
         yield "ranked"
     else:

@@ -13,6 +13,7 @@ from kit.cli.options import keys_option
 from kit.cli.terminal import Meter, emit_json, note
 from kit.cli.untrusted import distrust
 from kit.result.keys import trusted
+from kit.values.task_id import listed_as
 
 
 @click.command(name="unpack")
@@ -42,7 +43,7 @@ def command(file: Path, folder: Path | None, max_bytes: int, as_json: bool, keys
     capsule = open_capsule(root, trusted(keys))
     p = capsule.bundle.predicate
     word = "a trusted key" if capsule.bundle.trusted else "a key that you do not trust"
-    note(f"record {p.task.record}, {p.score.verdict}; signed by {word}, {capsule.bundle.key_id}")
+    note(f"record {p.task.id}, {p.score.verdict}; signed by {word}, {capsule.bundle.key_id}")
     if not capsule.bundle.trusted:
         distrust(root / RUN)
     if as_json:
@@ -50,7 +51,7 @@ def command(file: Path, folder: Path | None, max_bytes: int, as_json: bool, keys
             {
                 "folder": str(root),
                 "run_id": p.run.id,
-                "record": p.task.record,
+                "record": listed_as(p.task.id),
                 "verdict": p.score.verdict,
                 "key_id": capsule.bundle.key_id,
                 "trusted": capsule.bundle.trusted,

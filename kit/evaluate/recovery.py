@@ -13,10 +13,12 @@ from pathlib import Path
 from kit.core.codec import prose
 from kit.core.digest import sha256_bytes, sha256_file
 from kit.core.errors import KitError, PrerequisiteError, RunError, SchemaError
-from kit.core.schema import read_json
+from kit.core.schema import read_json, validate
+from kit.result.appraisal.trust import TIER_RULES
 from kit.result.folder import leave_key
 from kit.result.keys import Signer, load_or_create, seal
-from kit.result.statement import Statement, Subjects, parse, statement
+from kit.result.predicate import Audit
+from kit.result.statement import SCHEMAS, Statement, Subjects, parse, statement
 from kit.sandbox.folder import RunFolder, adopt, tidy, unfinished
 from kit.sandbox.runtime import docker, runc
 from kit.sandbox.watchdog import reap
@@ -52,7 +54,11 @@ def lost_result(spec: RunSpec, reason: str) -> RunResult:
 
 def drafted(folder: RunFolder) -> Statement:
     """Return what a run's intent says. Raises `SchemaError` naming it, `PrerequisiteError` if absent."""
-    document = read_json(folder.intent, "result.v1")
+    document = read_json(folder.intent)
+    kind = document.get("predicateType") if isinstance(document, dict) else None
+    if kind not in SCHEMAS:
+        raise SchemaError(f"{folder.intent}: not a reservation of a run")
+    validate(SCHEMAS[kind], document, str(folder.intent))
     return parse(document)
 
 
@@ -62,6 +68,7 @@ def mark_lost(folder: RunFolder, signer: Signer, reason: str) -> None:
     predicate = replace(
         draft.predicate,
         run=replace(draft.predicate.run, reason=prose(reason)),
+        audit=Audit((), TIER_RULES),
         observations=replace(draft.predicate.observations, output_bytes=folder.log.stat().st_size),
     )
     subjects = Subjects(draft.subjects.submission, sha256_file(folder.log), sha256_file(folder.stamps))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import assert_never
 
-from kit.benchmark.records import Record
+from kit.benchmark.records import Record, cadence_of, smoke_cadence
 from kit.core.errors import UsageError
 from kit.data.canary_streams import VOCABULARY
 from kit.data.synth import load_smoke
@@ -14,6 +14,7 @@ from kit.evaluate.request import Places, Request
 from kit.evaluate.start_script import RecordScript, ReferenceTrainer, StartScript
 from kit.evaluate.task_data import FinewebTaskData, SmokeTaskData, TaskData
 from kit.evaluate.worldsize import world_size_blockers
+from kit.values.cadence import Cadence
 from kit.values.deadlines import Deadlines
 from kit.values.hardware import RECORD_GPUS
 from kit.values.log import Grammar
@@ -53,6 +54,8 @@ class TaskTerms:
     world_size: int
     gpus: int
     grammar: Grammar
+    cadence: Cadence
+    """The lines that a run owes."""
     val_tokens: int
     target_val_loss: float
     target_source: str
@@ -71,7 +74,7 @@ def resolve_terms(request: Request, record: Record, places: Places) -> TaskTerms
         case Profile.SMOKE:
             return _smoke_terms(request, places)
         case Profile.FULL:
-            return _full_terms(request, record)
+            return _full_terms(request, record, places)
         case _:
             assert_never(request.profile)
 
@@ -92,6 +95,7 @@ def _smoke_terms(request: Request, places: Places) -> TaskTerms:
         world_size=smoke.guest.world_size,
         gpus=0,
         grammar=Grammar.STEP,
+        cadence=smoke_cadence(places.records),
         val_tokens=smoke.val_tokens,
         target_val_loss=smoke.target,
         target_source=f"smoke language: floor {smoke.floor} and a margin",
@@ -102,7 +106,7 @@ def _smoke_terms(request: Request, places: Places) -> TaskTerms:
     )
 
 
-def _full_terms(request: Request, record: Record) -> TaskTerms:
+def _full_terms(request: Request, record: Record, places: Places) -> TaskTerms:
     gpus = RECORD_GPUS if request.gpus is None else request.gpus
     own_script = request.submission is None
     blockers = world_size_blockers(record, gpus, request.accept_world_size, own_script)
@@ -118,6 +122,7 @@ def _full_terms(request: Request, record: Record) -> TaskTerms:
         world_size=gpus,
         gpus=gpus,
         grammar=Grammar(record.grammar),
+        cadence=cadence_of(places.records, record.name),
         val_tokens=record.val_tokens,
         target_val_loss=record.target_val_loss,
         target_source="the speedrun's rule",

@@ -150,7 +150,7 @@ def read_bundles(
     record_of = functools.cache(lambda number: load(records, number))
     for path in paths:
         bundle = open_bundle(path, trusted)
-        if bundle.predicate.run.profile is not Profile.FULL and len(paths) > 1:
+        if bundle.predicate.task.profile is not Profile.FULL and len(paths) > 1:
             smoke += 1
             continue
         bundle_rows = rows_of(bundle, record_of)
@@ -176,7 +176,9 @@ def _notes_of(bundle: VerifiedBundle, rows: Sequence[Row]) -> Iterator[str]:
         yield "its work outside its own clock was not compared with the start script's: eval --audit baseline"
 
 
-def rows_of(bundle: VerifiedBundle, record_of: Callable[[int], Record], config: str = "bundles") -> list[Row]:
+def rows_of(
+    bundle: VerifiedBundle, record_of: Callable[[str | int], Record], config: str = "bundles"
+) -> list[Row]:
     """
     Return a verified run's rows: one, or for a record's own script one of each task that it is an arm of.
 
@@ -185,9 +187,9 @@ def rows_of(bundle: VerifiedBundle, record_of: Callable[[int], Record], config: 
     measured, and one that is not above 0 is none. Raises `UsageError` for a smoke run.
     """
     p = bundle.predicate
-    if p.run.profile is not Profile.FULL:
-        raise UsageError(f"{bundle.path} is a {p.run.profile} run: those have no score", FULL_ALONE)
-    record = record_of(p.task.record)
+    if p.task.profile is not Profile.FULL:
+        raise UsageError(f"{bundle.path} is a {p.task.profile} run: those have no score", FULL_ALONE)
+    record = record_of(p.task.id)
     own = bundle.statement.subjects.submission == own_digest(record)
     roles = [(record.number, Role.START if own else Role.CANDIDATE)]
     if own and record.number > 1:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from kit.benchmark.records.evidence import cadence_of as cadence_of
+from kit.benchmark.records.evidence import smoke_cadence as smoke_cadence
 from kit.benchmark.records.record import (
     TARGET_VAL_LOSS,
     UPSTREAM,

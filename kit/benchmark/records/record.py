@@ -12,6 +12,7 @@ from kit.core.errors import SchemaError, UsageError
 from kit.core.schema import read_toml
 from kit.values.deadlines import Deadlines
 from kit.values.fidelity import Fidelity
+from kit.values.task_id import TASK_ID, file_label
 
 TARGET_VAL_LOSS = 3.28
 """Nats per token that every record had to reach on average; single pinned runs end just above it."""
@@ -148,6 +149,16 @@ class Record:
     """Of the TOML file's bytes."""
 
     @property
+    def name(self) -> str:
+        """The record's name, as results and tasks give it."""
+        return str(self.number)
+
+    @property
+    def target(self) -> str | None:
+        """The name of the next record."""
+        return None if self.next_record is None else str(self.next_record)
+
+    @property
     def target_val_loss(self) -> float:
         """Nats per token that a run must reach."""
         return TARGET_VAL_LOSS
@@ -158,21 +169,21 @@ def known(records: Path) -> list[int]:
     return sorted(int(p.stem) for p in records.glob("[0-9][0-9].toml"))
 
 
-def load(records: Path, number: int) -> Record:
+def load(records: Path, name: str | int) -> Record:
     """
-    Read record `number` from the folder `records`.
+    Read the record called `name` from the directory `records`.
 
     Raises `UsageError` listing the known ones if there is none, `SchemaError` if the file is not of the
     form `record.v1` or its number is not its name. Nothing is compared with upstream here.
     """
-    path = records / f"{number:02d}.toml"
-    if not 1 <= number <= 99 or not path.is_file():
+    path = records / f"{file_label(str(name))}.toml"
+    if not TASK_ID.fullmatch(str(name)) or not path.is_file():
         numbers = ", ".join(str(n) for n in known(records)) or "none"
         raise UsageError(
-            f"there is no record {number} in {records} (known: {numbers})", "list them: speedrun record list"
+            f"there is no record {name} in {records} (known: {numbers})", "list them: speedrun record list"
         )
     document = read_toml(path, "record.v1")
-    if document["number"] != number:
+    if str(document["number"]) != str(name):
         raise SchemaError(f"{path}: it is about record {document['number']}")
     return _record(document, sha256_bytes(path.read_bytes()), str(path))
 

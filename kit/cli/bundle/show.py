@@ -11,9 +11,7 @@ from kit.cli.bundle.options import bundle_only_option, key_option, trusted_keys
 from kit.cli.options import keys_option
 from kit.cli.result_text import format_bundle
 from kit.cli.terminal import emit_json
-from kit.core.codec import encode
 from kit.result.appraisal.trust import assess_tier
-from kit.result.predicate import Predicate
 from kit.result.verify import VerifiedBundle, open_bundle
 
 
@@ -45,5 +43,5 @@ def _as_json(bundle: VerifiedBundle) -> dict[str, Any]:
         "trusted": bundle.trusted,
         "tier": where.tier.value,
         "missing_for_next_tier": where.missing,
-        "predicate": encode(Predicate, bundle.predicate),
+        "predicate": bundle.document["predicate"],
     }

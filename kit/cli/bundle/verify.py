@@ -15,6 +15,7 @@ from kit.core.errors import IntegrityError, PrerequisiteError
 from kit.result.appraisal.trust import assess_tier
 from kit.result.keys import Trusted
 from kit.result.verify import open_bundle
+from kit.values.task_id import listed_as
 
 
 @click.command("verify")
@@ -70,7 +71,7 @@ def _answer(path: Path, trusted: Trusted, bundle_only: bool) -> dict[str, Any]:
         "key_id": bundle.key_id,
         "unchecked_steps": list(bundle.unchecked),
         "run_id": p.run.id,
-        "record": p.task.record,
+        "record": listed_as(p.task.id),
         "verdict": p.score.verdict.value,
         "ranked": p.score.ranked,
         "tier": assess_tier(p, bundle.trusted).tier.value,

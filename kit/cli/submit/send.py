@@ -101,6 +101,6 @@ def _parcel(where: Path, entry: BoardEntry, trusted: Trusted) -> Parcel:
     if not p.score.ranked:
         note(f"it cannot be ranked: {'; '.join(p.score.unranked_because)}")
     return Parcel(
-        p.run.id, place_of(bundle, entry.agent), f"Add {p.run.id}: task {p.task.record} by {entry.agent}",
+        p.run.id, place_of(bundle, entry.agent), f"Add {p.run.id}: task {p.task.id} by {entry.agent}",
         lambda root: lay_out(bundle, entry, root),
     )  # fmt: skip

@@ -79,7 +79,7 @@ def _one_line_class(column: str) -> str:
 
 
 def _next(group: BoardGroup) -> str:
-    number = group.results[0].submitted.bundle.predicate.task.next_record
+    number = group.results[0].submitted.bundle.predicate.task.target
     return str(number) if number is not None else "?"
 
 

@@ -194,8 +194,8 @@ def _check_alone(place: str, submitted: Submitted) -> Iterator[BoardFinding]:
 
 def _why_no_task(submitted: Submitted) -> str:
     """Say why a board has no row for a run; a record's own script is an arm of a task, too."""
-    number, records = submitted.bundle.predicate.task.record, facts_root() / "records"
-    if number not in known(records):
+    number, records = submitted.bundle.predicate.task.id, facts_root() / "records"
+    if number not in {str(n) for n in known(records)}:
         return f"this kit has no record {number}"
     record = _record(records, number)
     if record.no_task is None or submitted.bundle.statement.subjects.submission == own_digest(record):

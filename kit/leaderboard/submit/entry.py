@@ -30,6 +30,7 @@ from kit.result.dsse import MAX_BUNDLE
 from kit.result.keys import MAX_PEM, Trusted
 from kit.result.statement import LOG, STAMPS, SUBMISSION
 from kit.result.verify import VerifiedBundle, open_bundle
+from kit.values.task_id import file_label, task_id
 
 ROOT = "submissions"
 ENTRY = "entry.json"
@@ -177,14 +178,14 @@ def open_submitted(where: Path, trusted: Trusted) -> Submitted:
 def place_of(bundle: VerifiedBundle, agent: str) -> str:
     """Return the folder of a result in a repository. Raises `UsageError` for what is no agent's name."""
     p = bundle.predicate
-    return place_for(p.task.record, agent, p.run.id)
+    return place_for(p.task.id, agent, p.run.id)
 
 
-def place_for(task: int, agent: str, name: str) -> str:
+def place_for(task: str | int, agent: str, name: str) -> str:
     """Return the folder of what has this name. Raises `UsageError` for what is no agent's name."""
     if not AGENT.fullmatch(agent):
         raise UsageError(f"{agent[:80]!r} is no name of an agent", "use a-z, 0-9 and -, at most 64 of them")
-    return f"{ROOT}/{task:02d}/{agent}/{name}"
+    return f"{ROOT}/{file_label(task_id(task))}/{agent}/{name}"
 
 
 def lay_out(bundle: VerifiedBundle, entry: BoardEntry, root: Path) -> tuple[str, ...]:

@@ -12,6 +12,8 @@ from enum import StrEnum
 
 from kit.result.predicate import AuditCheck, Isolation, Outcome, Predicate, Severity
 
+TIER_RULES = 2
+"""Version of the rules by which new results are judged; those of version 0.1 are judged by version 1."""
 CANARY_TO_END = "canary.to_end"
 """The canary that counts: the same script ran to its last step. Its shorter forms are screens."""
 SELECTION = "source.selection"

@@ -54,7 +54,7 @@ def ranking_blockers(predicate: Predicate) -> tuple[str, ...]:
 
 def _blockers(p: Predicate) -> Iterator[str]:
     environment = p.environment
-    if p.run.profile is Profile.SMOKE:
+    if p.task.profile is Profile.SMOKE:
         yield "the smoke profile is a toy task"
     if not environment.runtime.contains:
         yield f"the runtime {environment.runtime.name} contains nothing"
@@ -67,7 +67,7 @@ def _blockers(p: Predicate) -> Iterator[str]:
         yield "it ran on the machine's own files, not on a pinned image"
     if not p.inputs.data.pinned:
         yield "data: unpinned"
-    if p.run.profile is Profile.FULL:
+    if p.task.profile is Profile.FULL:
         yield from _gpus(p)
         yield from _warmup_blockers(p)
     if p.observations.teardown.remains:

@@ -125,10 +125,13 @@ def _predicate(target: Path, sample: Sample, run_id: str, script: bytes) -> Pred
     found = replace(
         plain,
         run=replace(
-            plain.run, id=run_id, nonce=sample.nonce or f"{sample.number:032x}", profile=sample.profile,
+            plain.run, id=run_id, nonce=sample.nonce or f"{sample.number:032x}",
             status=RunStatus.COMPLETED, gpus=gpus,
         ),
-        task=replace(plain.task, record=sample.record, next_record=sample.next_record),
+        task=replace(
+            plain.task, id=str(sample.record), profile=sample.profile,
+            target=None if sample.next_record is None else str(sample.next_record),
+        ),
         environment=replace(
             plain.environment,
             runtime=replace(plain.environment.runtime, name=sample.runtime, contains=contains),

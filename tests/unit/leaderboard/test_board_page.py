@@ -135,7 +135,7 @@ def test_what_a_run_needed_outside_its_clock_counts_and_is_shown(board):
         ((UNTIMED_OVERHEAD_FIGURE, 0.1 * gap / 1000),),
     )
     bounded = AuditCheck(WARMUP.id, Severity.FATAL, Outcome.PASSED, "x", ())
-    board.add(1, share=0.5, extra=(("audit", Audit((check, bounded))),))
+    board.add(1, share=0.5, extra=(("audit", Audit((check, bounded), 2)),))
     (group,) = board.rank().groups
     assert group.score.mean == pytest.approx(0.4, abs=1e-3)
     assert "outside its clock" in render(board.rank(), "Board", len(TASKS))

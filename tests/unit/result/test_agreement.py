@@ -32,7 +32,7 @@ def part(statement, name, **fields):
 
 
 def full(statement, *gpus, time_ms=5000):
-    found = part(statement, "run", profile=Profile.FULL)
+    found = part(statement, "task", profile=Profile.FULL)
     found = part(found, "hardware", gpus=gpus)
     return part(found, "claims", train_time_ms=time_ms)
 
@@ -105,7 +105,7 @@ def other_image(s):
 
 OBSTACLES = {
     "submissions": lambda s: replace(s, subjects=replace(s.subjects, submission=sha256_bytes(b"x"))),
-    "tasks": lambda s: part(s, "task", record=4),
+    "tasks": lambda s: part(s, "task", id="4"),
     "facts about the record": lambda s: part(
         s, "inputs", record_manifest=replace(s.predicate.inputs.record_manifest, sha256="0" * 64)
     ),

@@ -59,11 +59,12 @@ def full(make, assets):
     gpus = tuple(Gpu(i, "NVIDIA H100 80GB HBM3", f"GPU-{i}", 85 << 30) for i in range(8))
     found = replace(
         found,
-        run=replace(found.run, profile=Profile.FULL, gpus=8),
+        run=replace(found.run, gpus=8),
+        task=replace(found.task, profile=Profile.FULL),
         hardware=replace(found.hardware, gpus=gpus),
     )
     bounded = AuditCheck("baseline.warmup", Severity.FATAL, Outcome.PASSED, "", ())
-    found = replace(found, audit=Audit((*found.audit.checks, bounded)))
+    found = replace(found, audit=Audit((*found.audit.checks, bounded), 2))
     return replace(found, score=replace(found.score, ranked=True, unranked_because=()))
 
 
@@ -79,7 +80,7 @@ def test_a_start_script_needs_no_other_one_beside_it(full):
 
 
 def _smoke(p):
-    return replace(p, run=replace(p.run, profile=Profile.SMOKE))
+    return replace(p, task=replace(p.task, profile=Profile.SMOKE))
 
 
 def _host_files(p):
@@ -132,12 +133,12 @@ def _without_a_link(p):
 
 
 def _alone(p):
-    return replace(p, audit=Audit(p.audit.checks[:-1]))
+    return replace(p, audit=Audit(p.audit.checks[:-1], 2))
 
 
 def _beside_a_start_script_that_failed(p):
     skipped = replace(p.audit.checks[-1], outcome=Outcome.SKIPPED)
-    return replace(p, audit=Audit((*p.audit.checks[:-1], skipped)))
+    return replace(p, audit=Audit((*p.audit.checks[:-1], skipped), 2))
 
 
 def _left_behind(p):

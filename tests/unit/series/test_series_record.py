@@ -65,7 +65,7 @@ def series(tmp_path, press):
                 loss = losses[at] if losses and arm is Arm.CANDIDATE else 3.2790
                 extra = {"series": Series(plan.id, digest)}
                 if checks and arm is Arm.CANDIDATE:
-                    extra["audit"] = Audit(checks)
+                    extra["audit"] = Audit(checks, 2)
                 press.press(
                     tmp_path,
                     press.Sample(
