@@ -164,7 +164,7 @@ def _require_same_facts(p: Predicate, places: Places) -> None:
 def _other_facts(p: Predicate, places: Places) -> Iterator[str]:
     record = records.load(places.records, p.task.id)
     if record.manifest_sha256 != p.inputs.record_manifest.sha256:
-        yield f"records/{record.number:02d}.toml is another version than the run's"
+        yield f"{record.manifest} is another version than the run's"
     yield from task_data(p.task.profile, record, places).differences(p.inputs.data.files, places)
 
 

@@ -26,6 +26,7 @@ from kit.result.statement import LOG, STAMPS, SUBMISSION
 from kit.result.verify import VerifiedBundle, open_bundle
 from kit.sandbox.runtime import oci
 from kit.values.run_spec import Mount, RunSpec
+from kit.values.task_id import file_label
 
 ERA_FILES = ("digest", "image.toml", "lock.json")
 
@@ -140,10 +141,10 @@ def _record(p: Predicate, data: TaskData, places: Places) -> Iterator[tuple[str,
     record = records.load(places.records, p.task.id)
     if record.manifest_sha256 != p.inputs.record_manifest.sha256:
         raise DigestMismatch(
-            f"records/{record.number:02d}.toml is another version than the run's",
+            f"{record.manifest} is another version than the run's",
             _with_its_kit(p),
         )
-    for name in (f"{record.number:02d}.toml", *data.fact_files):
+    for name in (f"{file_label(record.name)}.toml", *data.fact_files):
         yield f"{bag.RECORDS}/{name}", part_of_file(places.records / name)
 
 

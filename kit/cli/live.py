@@ -39,7 +39,7 @@ class Live:
         """Name the run."""
         plan = self._plan
         note(
-            f"run {folder.run_id}: record {plan.record.number}, "
+            f"run {folder.run_id}: record {plan.record.name}, "
             f"profile {plan.terms.profile}, runtime {plan.runtime.name}, image {plan.era}"
         )
         if plan.terms.profile == "smoke":

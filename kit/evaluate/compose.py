@@ -155,7 +155,7 @@ def compose(
         inputs=Inputs(
             submission=ready.files,
             data=ready.data,
-            record_manifest=Manifest(f"records/{plan.record.number:02d}.toml", plan.record.manifest_sha256),
+            record_manifest=Manifest(plan.record.manifest, plan.record.manifest_sha256),
             held_out=None,
         ),
         claims=claims,

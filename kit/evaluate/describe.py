@@ -177,9 +177,7 @@ def _shard_findings(plan: RunPlan, shards: tuple[PlannedFile, ...], pinned: bool
     absent = sum(not s.present for s in shards)
     if absent:
         detail = f"{absent} of {len(shards)} shards are not here"
-        yield PlanFinding(
-            "shards", Level.REFUSAL, detail, f"speedrun data fetch --record {plan.record.number}"
-        )
+        yield PlanFinding("shards", Level.REFUSAL, detail, f"speedrun data fetch --record {plan.record.name}")
     if not pinned:
         yield PlanFinding("data", Level.WARNING, "unpinned: no lock says which bytes the shards are")
 

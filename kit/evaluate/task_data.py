@@ -135,7 +135,7 @@ class FinewebTaskData:
         try:
             shards = find(dataset, names, places.store)
         except PrerequisiteError as e:
-            raise PrerequisiteError(e.message, f"speedrun data fetch --record {self.record.number}") from e
+            raise PrerequisiteError(e.message, f"speedrun data fetch --record {self.record.name}") from e
         self._require_sound(dataset, shards, places)
         files = tuple(InputFile(a.name, a.size, a.sha256) for a in shards.files)
         return Data(dataset.name, "fineweb", shards.pinned, files, self.record.val_tokens), shards.folder
@@ -158,7 +158,7 @@ class FinewebTaskData:
             listed = "; ".join(f"{c.name}: {c.fault}" for c in faulty[:3])
             raise IntegrityError(
                 f"{len(faulty)} shards are not as stated: {listed}",
-                f"speedrun data verify --drop --record {self.record.number}",
+                f"speedrun data verify --drop --record {self.record.name}",
             )
 
 

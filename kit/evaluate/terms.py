@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import assert_never
 
-from kit.benchmark.records import Record, cadence_of, smoke_cadence
+from kit.benchmark.records import Record, smoke_cadence
 from kit.core.errors import UsageError
 from kit.data.canary_streams import VOCABULARY
 from kit.data.synth import load_smoke
@@ -122,7 +122,7 @@ def _full_terms(request: Request, record: Record, places: Places) -> TaskTerms:
         world_size=gpus,
         gpus=gpus,
         grammar=Grammar(record.grammar),
-        cadence=cadence_of(places.records, record.name),
+        cadence=record.cadence,
         val_tokens=record.val_tokens,
         target_val_loss=record.target_val_loss,
         target_source="the speedrun's rule",

@@ -49,7 +49,7 @@ def plan_arms(request: Request, series_request: SeriesRequest, places: Places) -
     if not arms[Arm.CANDIDATE].runtime.contains:
         raise UsageError("a series needs a runtime that contains the guest", "leave --runtime host out")
     if series_request.interleave:
-        following = arms[Arm.CANDIDATE].record.next_record
+        following = arms[Arm.CANDIDATE].record.target
         if request.submission is None or following is None:
             raise UsageError(
                 "--interleave compares a submission with its start and target record",

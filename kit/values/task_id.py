@@ -26,6 +26,12 @@ def file_label(name: str) -> str:
     return name if number is None else f"{int(number[0]):02d}{name[number.end() :]}"
 
 
+def leading_number(name: str) -> int:
+    """Return the number that a name begins with; 0 for one that begins with none."""
+    number = re.match(r"[0-9]+", name)
+    return 0 if number is None else int(number[0])
+
+
 def listed_as(name: str) -> str | int:
     """Return a name as machine-readable answers give it: a number where it is one, as in version 0.1."""
     return int(name) if name.isdigit() else name

@@ -36,7 +36,7 @@ def scripts(tmp_path_factory):
 
     def files(number: int):
         record = load(RECORDS, number)
-        return files_of(fetch_script(record, store, sources(record.script.origin, Path(MIRROR))))
+        return files_of(fetch_script(record, store, sources(Path(MIRROR))))
 
     return files
 

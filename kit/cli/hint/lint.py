@@ -57,6 +57,6 @@ def _scripts(root: Path, task: int, store: Path, mirror: Path) -> TaskScripts:
     texts: list[str] = []
     for number in (task, target_of(task)):
         record = records.load(root / "records", number)
-        folder = records.fetch_script(record, Store(store), records.sources(record.script.origin, mirror))
+        folder = records.fetch_script(record, Store(store), records.sources(mirror))
         texts.append((folder / record.script.entry).read_text(encoding="utf-8"))
     return TaskScripts(*texts)

@@ -31,7 +31,7 @@ def command(number: int, mirror: Path | None, store: Path, as_json: bool) -> Non
       speedrun record fetch 3 --mirror ../modded-nanogpt/.git --json
     """
     record = load(facts_root() / "records", number)
-    folder = fetch_script(record, Store(store), sources(record.script.origin, mirror), Meter())
+    folder = fetch_script(record, Store(store), sources(mirror), Meter())
     if as_json:
         files = files_under(folder)
         emit_json({"record": number, "folder": str(folder), "files": files, "digest": tree_digest(files)})

@@ -26,9 +26,9 @@ def command(as_json: bool) -> None:
         return
     rows = [
         (
-            str(r.number),
+            r.name,
             f"{r.official_s / 60:.3f}".rstrip("0").rstrip("."),
-            f"{r.retimed_ms / 60000:.2f}",
+            f"{r.reference_ms / 60000:.2f}",
             str(r.steps),
             str(r.train_shards),
             r.era,

@@ -38,7 +38,7 @@ def command(number: int, levels: str, out: Path, mirror: Path | None, store: Pat
     root = facts_root()
     hints = _levels(levels)
     start = load_task(root, number).start
-    script = fetch_script(start, Store(store), sources(start.script.origin, mirror), Meter())
+    script = fetch_script(start, Store(store), sources(mirror), Meter())
     click.echo(write(root, number, hints, script, out).folder)
 
 

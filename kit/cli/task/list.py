@@ -28,9 +28,9 @@ def command(as_json: bool) -> None:
         (
             str(t.number),
             str(t.target.number),
-            f"{t.start.retimed_ms / 1000:.1f}",
+            f"{t.start.reference_ms / 1000:.1f}",
             f"{t.gap_ms / 1000:.1f}",
-            f"{100 * t.gap_ms / t.start.retimed_ms:.1f} %",
+            f"{100 * t.gap_ms / t.start.reference_ms:.1f} %",
             f"{t.noise:.2f}",
             t.target.title,
         )

@@ -67,7 +67,7 @@ class Comparison:
 def tolerance(profile: Profile, record: Record) -> Tolerance:
     """Return what two honest runs may differ by; times of the record are the paper's three runs."""
     loss = LOSS_SD_SMOKE if profile is Profile.SMOKE else LOSS_SD_FULL
-    time = max(record.retimed_sd_ms / record.retimed_ms, TIME_SD_LEAST)
+    time = max((record.retimed_sd_ms or 0.0) / record.reference_ms, TIME_SD_LEAST)
     return Tolerance(SIGMAS * sqrt(2) * loss, SIGMAS * sqrt(2) * time)
 
 

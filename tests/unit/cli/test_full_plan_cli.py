@@ -38,7 +38,10 @@ def test_the_plan_lists_every_byte_of_image_shards_and_script(plan):
     shards = sum(a["size"] for a in told["artifacts"] if a["kind"] == "shard")
     assert shards == 38 * 200_001_024
     script = next(a for a in told["artifacts"] if a["kind"] == "script")
-    assert (script["size"], script["sha256"]) == (record.script.origin.size, record.script.origin.sha256)
+    assert (script["size"], script["sha256"]) == (
+        record.script.origins[0].size,
+        record.script.origins[0].sha256,
+    )
 
 
 def test_the_plan_says_that_the_gpus_are_missing_and_what_to_do(plan):

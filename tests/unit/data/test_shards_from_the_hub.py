@@ -160,6 +160,7 @@ def facts(tmp_path: Path) -> Path:
     text = text.replace("100_000_000", str(TOKENS)).replace("200_001_024", str(1024 + 2 * TOKENS))
     (root / "records" / "fineweb10B.toml").write_text(text.replace("last = 103", "last = 2"))
     record = (facts_root() / "records" / "21.toml").read_text()
+    shutil.copy(facts_root() / "records" / "evidence.toml", root / "records")
     (root / "records" / "21.toml").write_text(record.replace("train_shards = 7", "train_shards = 2"))
     return root
 

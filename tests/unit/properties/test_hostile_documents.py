@@ -34,6 +34,7 @@ ROOT = Path(__file__).resolve().parents[3]
 LOCK = (ROOT / "images" / "cpu" / "lock.json").read_bytes()
 IMAGE = (ROOT / "images" / "cpu" / "image.toml").read_bytes()
 RECORD = (ROOT / "records" / "03.toml").read_bytes()
+EVIDENCE = (ROOT / "records" / "evidence.toml").read_bytes()
 SMOKE = (ROOT / "records" / "smoke.toml").read_bytes()
 DATASET = (ROOT / "records" / "fineweb10B.toml").read_bytes()
 MARKERS = (ROOT / "hints" / "markers.toml").read_bytes()
@@ -119,6 +120,7 @@ def test_an_image_toml_whose_values_have_the_right_form_and_no_meaning(tmp_path,
 def test_a_record(tmp_path_factory, data):
     folder = tmp_path_factory.getbasetemp() / "records"
     _write(folder / "03.toml", data)
+    _write(folder / "evidence.toml", EVIDENCE)
     reads_or_refuses(records.load, folder, 3, places=("03.toml",))
 
 

@@ -138,8 +138,8 @@ def test_which_gpu_of_its_machine_a_run_got_does_not_matter(first):
 
 
 def test_the_tolerance_is_three_sigmas_of_a_difference():
-    record = SimpleNamespace(retimed_ms=1000, retimed_sd_ms=10.0)
+    record = SimpleNamespace(reference_ms=1000, retimed_sd_ms=10.0)
     assert tolerance(Profile.FULL, record).loss == pytest.approx(3 * 2**0.5 * 0.0017)
     assert tolerance(Profile.FULL, record).time == pytest.approx(3 * 2**0.5 * 0.01)
-    steady = SimpleNamespace(retimed_ms=1000, retimed_sd_ms=0.0)
+    steady = SimpleNamespace(reference_ms=1000, retimed_sd_ms=0.0)
     assert tolerance(Profile.FULL, steady).time == pytest.approx(3 * 2**0.5 * 0.005)
