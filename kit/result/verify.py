@@ -29,6 +29,7 @@ from kit.result import derive, dsse, folder, intoto, signed
 from kit.result.appraisal import verdict
 from kit.result.keys import Trusted
 from kit.result.predicate import Predicate
+from kit.result.revocations import Revocation
 from kit.result.statement import LOG, PREDICATE_TYPE, SCHEMA, STAMPS, SUBMISSION, Statement, Subjects, parse
 from kit.values.log import read_run
 from kit.values.run_result import RunStatus
@@ -54,9 +55,11 @@ class VerifiedBundle:
     statement: Statement
     key_id: Sha256
     trusted: bool
-    """False if the key is only the one that lies beside the bundle."""
+    """False if the key is only the one that lies beside the bundle, or was revoked."""
     unchecked: tuple[int, ...]
     """Steps that the reader left out on purpose."""
+    revoked: Revocation | None = None
+    """Why the key is not trusted any more."""
 
     @property
     def predicate(self) -> Predicate:
@@ -93,7 +96,8 @@ def open_bundle(path: Path, trusted: Trusted, bundle_only: bool = False) -> Veri
         _compare_statement(statement)
         if not bundle_only:
             _compare_log(bundle.parent, statement)
-    return VerifiedBundle(bundle, statement, key.key_id, known, (6,) if bundle_only else ())
+    unchecked = (6,) if bundle_only else ()
+    return VerifiedBundle(bundle, statement, key.key_id, known, unchecked, trusted.revocation(key.key_id))
 
 
 @contextlib.contextmanager
