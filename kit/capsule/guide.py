@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 
+from kit.core.text import is_printable, printable
 from kit.image.base import GUEST_UID
 from kit.result.predicate import Predicate
 from kit.sandbox.runtime.port import BOOTSTRAP
@@ -161,7 +162,7 @@ def guide(
 def _data(p: Predicate, with_data: bool) -> str:
     if with_data:
         return '```sh data\nSHARDS="$PWD/capsule/data/shards"\n```\n\n'
-    rows = "".join(f"{f.sha256}  {f.name}\n" for f in p.inputs.data.files)
+    rows = "".join(f"{f.sha256}  {printable(f.name)}\n" for f in p.inputs.data.files)
     return (
         f"The data ({p.inputs.data.name}) were not packed. Put these files into one folder, check them with\n"
         f"`sha256sum --check`, and let `SHARDS` name that folder:\n\n```\n{rows}```\n\n"
@@ -183,7 +184,18 @@ def _docker(p: Predicate, spec: RunSpec) -> str:
         workspace=WORKSPACE,
         submission=SUBMISSION,
         shards_target=spec.mounts[0].target,
-        env=" ".join(f"--env {shlex.quote(f'{name}={value}')}" for name, value in spec.env),
+        env=" ".join(f"--env {_quote(f'{name}={value}')}" for name, value in spec.env),
         config=image.config_digest if image else "",
-        command=shlex.join([*argv, *spec.folders, *spec.argv]),
+        command=" ".join([shlex.join(argv), *map(_quote, (*spec.folders, *spec.argv))]),
     )
+
+
+def _quote(word: str) -> str:
+    """Quote one word for a shell, on one printable line: what would not be seen as it is, by its bytes."""
+    if is_printable(word):
+        return shlex.quote(word)
+    text = "".join(
+        c if c != "\\" and is_printable(f"a{c}") else "".join(f"\\0{byte:03o}" for byte in c.encode())
+        for c in word
+    )
+    return f'"$(printf %b {shlex.quote(text)})"'

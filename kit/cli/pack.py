@@ -9,7 +9,7 @@ import click
 from kit.capsule.pack import pack
 from kit.cli.options import keys_option, mirror_option, store_option
 from kit.cli.places import places
-from kit.cli.terminal import emit_json, megabytes, note
+from kit.cli.terminal import emit_json, megabytes, note, say_path
 from kit.result.folder import locate
 from kit.result.keys import trusted
 
@@ -60,4 +60,4 @@ def command(
             }
         )
     else:
-        click.echo(str(packed.file))
+        say_path(packed.file)

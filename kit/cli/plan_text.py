@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict
 
-from kit.cli.terminal import megabytes, printable
+from kit.cli.terminal import megabytes
 from kit.evaluate.describe import PlanFinding, PlannedFile, PlanReport
 from kit.gpu.preflight import Level
 
 MARKS = {Level.OK: "ok     ", Level.WARNING: "warning", Level.REFUSAL: "REFUSED"}
 
 
-def format_plan(plan: PlanReport) -> str:
-    """Return the plan for a person."""
+def format_plan(plan: PlanReport) -> list[str]:
+    """Return the plan for a person, line by line."""
     pinned = sum(a.sha256 is not None for a in plan.artifacts)
-    lines = [
+    return [
         f"record {plan.record}, profile {plan.profile}: runtime {plan.runtime}, image {plan.image}",
         f"  command    {' '.join(plan.argv)}",
         f"  processes  {plan.world_size} ranks, {plan.gpus} GPUs",
@@ -34,7 +34,6 @@ def format_plan(plan: PlanReport) -> str:
         f"  result     {plan.out}/<run_id>/result.json",
         *_findings(plan.findings),
     ]
-    return printable("\n".join(lines))
 
 
 def _devices(plan: PlanReport) -> Iterator[str]:

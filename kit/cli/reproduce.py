@@ -16,7 +16,8 @@ from kit.cli.live import close, listener, summary
 from kit.cli.machine import docker_socket
 from kit.cli.options import keys_option, mirror_option, store_option
 from kit.cli.places import places as places_of
-from kit.cli.terminal import emit_json, note
+from kit.cli.terminal import emit_json, note, say_path
+from kit.cli.untrusted import trust_word
 from kit.evaluate.audits import AuditSelection, select_audits
 from kit.evaluate.request import Places
 from kit.reproduce import (
@@ -75,7 +76,7 @@ def command(
     try:
         return _again(source, trusted(keys), places, runtime, selection, as_json)
     except NotComparable as e:
-        note(f"NOT COMPARABLE: {e.message}\n  try: {e.hint}")
+        note(f"NOT COMPARABLE: {e.message}", f"  try: {e.hint}")
         if as_json:
             emit_json({"reproduces": {"agreement": Agreement.NOT_COMPARABLE, "reasons": [e.message]}})
         return 1
@@ -94,7 +95,7 @@ def _again(
     if as_json:
         emit_json(_document(reproduction))
     else:
-        click.echo(str(reproduction.outcome.bundle))
+        say_path(reproduction.outcome.bundle)
     if reproduction.outcome.predicate.run.status == "cancelled":
         return 130
     return 0 if reproduction.comparison.agreement is Agreement.REPRODUCED else 1
@@ -115,7 +116,7 @@ def _first(source: Path, trusted: Trusted, places: Places) -> Iterator[OriginalR
 
 def _tell(first: OriginalRun) -> None:
     p = first.bundle.predicate
-    key = f"key {first.bundle.key_id[:16]}, {'trusted' if first.bundle.trusted else 'NOT TRUSTED'}"
+    key = f"key {first.bundle.key_id[:16]}, {trust_word(first.bundle)}"
     note(f"first run {p.run.id}: record {p.task.id}, {p.task.profile}, {p.score.verdict}; {key}")
     if not first.own_image:
         note("  its image is not the one that this kit builds for its era; it runs in its own")

@@ -10,8 +10,8 @@ from kit.capsule.bag import RUN
 from kit.capsule.content import open_capsule
 from kit.capsule.unpack import unpack
 from kit.cli.options import keys_option
-from kit.cli.terminal import Meter, emit_json, note
-from kit.cli.untrusted import distrust
+from kit.cli.terminal import Meter, emit_json, note, say_path
+from kit.cli.untrusted import distrust, trust_word
 from kit.result.keys import trusted
 from kit.values.task_id import listed_as
 
@@ -42,10 +42,12 @@ def command(file: Path, folder: Path | None, max_bytes: int, as_json: bool, keys
     root = unpack(file, folder.absolute(), max_bytes, Meter())
     capsule = open_capsule(root, trusted(keys))
     p = capsule.bundle.predicate
-    word = "a trusted key" if capsule.bundle.trusted else "a key that you do not trust"
-    note(f"record {p.task.id}, {p.score.verdict}; signed by {word}, {capsule.bundle.key_id}")
+    note(
+        f"record {p.task.id}, {p.score.verdict}; "
+        f"signed by {capsule.bundle.key_id} ({trust_word(capsule.bundle)})"
+    )
     if not capsule.bundle.trusted:
-        distrust(root / RUN)
+        distrust(root / RUN, capsule.bundle.revoked is not None)
     if as_json:
         emit_json(
             {
@@ -59,5 +61,5 @@ def command(file: Path, folder: Path | None, max_bytes: int, as_json: bool, keys
             }
         )
     else:
-        click.echo(str(folder))
+        say_path(folder)
     return 0 if capsule.bundle.trusted else 1

@@ -30,6 +30,7 @@ from kit.result import derive, dsse, folder, intoto, signed
 from kit.result.appraisal import verdict
 from kit.result.keys import Trusted
 from kit.result.predicate import Predicate
+from kit.result.revocations import Revocation
 from kit.result.statement import (
     LOG,
     PREDICATE_TYPE_V1,
@@ -66,9 +67,11 @@ class VerifiedBundle:
     """The statement as it was signed; `statement` has one of version 0.1 in today's form."""
     key_id: Sha256
     trusted: bool
-    """False if the key is only the one that lies beside the bundle."""
+    """False if the key is only the one that lies beside the bundle, or was revoked."""
     unchecked: tuple[int, ...]
     """Steps that the reader left out on purpose."""
+    revoked: Revocation | None = None
+    """Why the key is not trusted any more."""
 
     @property
     def predicate(self) -> Predicate:
@@ -107,7 +110,8 @@ def open_bundle(path: Path, trusted: Trusted, bundle_only: bool = False) -> Veri
         if not bundle_only:
             _compare_log(bundle.parent, statement)
     unchecked = (6,) if bundle_only else ()
-    return VerifiedBundle(bundle, statement, claimed, key.key_id, known, unchecked)
+    revoked = trusted.revocation(key.key_id)
+    return VerifiedBundle(bundle, statement, claimed, key.key_id, known, unchecked, revoked)
 
 
 def _require_one_form(envelope: dsse.Envelope, predicate_type: str) -> None:

@@ -205,7 +205,8 @@ text = open(sys.argv[1]).read()
 Bundle.from_json(text)
 document = json.loads(text)
 pem = open(sys.argv[2], "rb").read()
-key = SSlibKey.from_crypto(load_pem_public_key(pem), keyid=document["verificationMaterial"]["publicKey"]["hint"])
+hint = document["verificationMaterial"]["publicKey"]["hint"]
+key = SSlibKey.from_crypto(load_pem_public_key(pem), keyid=hint)
 print(*Envelope.from_dict(document["dsseEnvelope"]).verify([key], 1))
 """
 

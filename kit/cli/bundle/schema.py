@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from kit.cli.terminal import emit_json
+from kit.cli.terminal import emit_json, say
 from kit.core.schema import load_schema, schema_names
 
 
@@ -20,6 +20,6 @@ def command(name: str, list_names: bool) -> None:
       speedrun bundle schema --list
     """
     if list_names:
-        click.echo("\n".join(schema_names()))
+        say(*schema_names())
     else:
         emit_json(load_schema(name))

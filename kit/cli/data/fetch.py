@@ -8,7 +8,7 @@ import click
 
 from kit.cli.data.shards import document, endpoint_option, json_option, origin_line, record_option, shards_of
 from kit.cli.options import store_option
-from kit.cli.terminal import Meter, emit_json, note
+from kit.cli.terminal import Meter, emit_json, note, say_path
 from kit.core.store import Store
 from kit.data.fetch import fetch
 
@@ -41,4 +41,4 @@ def command(record: int, mirror: Path | None, endpoint: str | None, store: Path,
     if as_json:
         emit_json({"record": record, **document(shards)})
     else:
-        click.echo(shards.folder)
+        say_path(shards.folder)

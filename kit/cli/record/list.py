@@ -6,7 +6,7 @@ import click
 
 from kit.benchmark.records import load_all
 from kit.cli.record.document import document
-from kit.cli.terminal import emit_json, table
+from kit.cli.terminal import emit_json, say, table
 from kit.core.facts import facts_root
 
 
@@ -37,4 +37,4 @@ def command(as_json: bool) -> None:
         )
         for r in records
     ]
-    click.echo(table(("#", "min", "re-timed", "steps", "shards", "era", "date", "title"), rows, right=5))
+    say(*table(("#", "min", "re-timed", "steps", "shards", "era", "date", "title"), rows, right=5))

@@ -6,7 +6,7 @@ import click
 
 from kit.benchmark.records import Record, load
 from kit.cli.record.document import document
-from kit.cli.terminal import emit_json, printable
+from kit.cli.terminal import emit_json, say
 from kit.core.facts import facts_root
 
 
@@ -25,7 +25,7 @@ def command(number: int, as_json: bool) -> None:
     if as_json:
         emit_json(document(record))
     else:
-        click.echo(printable("\n".join(f"{name:<12} {text}" for name, text in _lines(record))))
+        say(*(f"{name:<12} {text}" for name, text in _lines(record)))
 
 
 def _lines(record: Record) -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ import click
 from kit.benchmark.tasks import load_task
 from kit.benchmark.tasks.task import hints_of
 from kit.cli.task.document import document
-from kit.cli.terminal import emit_json
+from kit.cli.terminal import emit_json, say
 from kit.core.facts import facts_root
 
 
@@ -40,4 +40,4 @@ def command(number: int, as_json: bool) -> None:
         ("era", task.start.era),
         ("hints", f"levels {levels}"),
     )
-    click.echo("\n".join(f"{name:<8} {text}" for name, text in lines))
+    say(*(f"{name:<8} {text}" for name, text in lines))
