@@ -25,25 +25,29 @@ STAGING = ".staging-"
 @contextlib.contextmanager
 def staged(parent: Path, prefix: str = STAGING) -> Iterator[Path]:
     """
-    Give an empty folder in `parent`; it is removed unless it was renamed away.
+    Give an empty folder below `parent`; it is removed unless it was renamed away.
 
-    The folders of processes that were killed are removed on this occasion: nobody holds their locks.
+    The folders of processes that were killed are removed on this occasion: nobody holds their locks. What
+    is locked is the folder around it: one that is renamed may be mounted, and a guest can lock what it sees.
     """
     with disk_errors(parent), _held(parent, wait=True):
         for abandoned in parent.glob(f"{prefix}*"):
             with _held(abandoned) as held:
                 if held:
                     shutil.rmtree(abandoned, ignore_errors=True)
-        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
-        folder.chmod(0o755)
+        around = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
         own_lock = contextlib.ExitStack()
-        own_lock.enter_context(_held(folder))
+        own_lock.enter_context(_held(around))
     with own_lock:
         try:
+            folder = around / "content"
             with disk_errors(folder):
+                folder.mkdir()
+                for made in (around, folder):
+                    made.chmod(0o755)
                 yield folder
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(around, ignore_errors=True)
 
 
 @contextlib.contextmanager

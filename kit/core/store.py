@@ -152,7 +152,11 @@ class Store:
 
     @contextlib.contextmanager
     def lock(self, name: str) -> Iterator[None]:
-        """Hold the store-wide lock called `name`; released by the kernel if this process dies."""
+        """
+        Hold the store-wide lock called `name`; released by the kernel if this process dies.
+
+        It is a file of its own, which no guest sees: a guest can lock every file that it can read.
+        """
         path = make_folder(self.root / "locks") / name
         with disk_errors(path):
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -156,8 +156,8 @@ def _try_runtime(runtime: Runtime, python: Path, image: ImageRef | None = None) 
             return "starts a process and ends it; contains nothing, never ranked"
         lacking = probed.enforcement.not_enforced
         limits = f"; not enforced here: {', '.join(lacking)}" if lacking else "; every limit is enforced"
-        shut = f"{len(probed.checks)} ways out are shut"
-        return f"version {probed.enforcement.version} starts a guest, {shut}{limits}"
+        passed = f"{len(probed.checks)} isolation checks passed"
+        return f"version {probed.enforcement.version} starts a guest, {passed}{limits}"
 
 
 def gpus(sources: Sources) -> Diagnosis:
