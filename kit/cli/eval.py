@@ -19,7 +19,7 @@ from kit.cli.plan_text import format_plan
 from kit.cli.recovery import recover_runs, recover_series
 from kit.cli.terminal import emit_json, note, say, say_path
 from kit.core.errors import UsageError
-from kit.evaluate.audits import select_audits
+from kit.evaluate.audits import AuditSelection, RerunAudit, select_audits
 from kit.evaluate.describe import describe_plan
 from kit.evaluate.plan import RunPlan, draft
 from kit.evaluate.prepare import prepared
@@ -134,7 +134,7 @@ def command(**options: Any) -> int:
     audits = select_audits((options["audits"] or "").replace(",", " ").split(), options["audit_seed"])
     plan = draft(request, places)
     if options["plan_only"]:
-        _show_plan(plan, places, options["as_json"])
+        _show_plan(plan, places, audits, options["as_json"])
         if several:
             note("a series: this is the plan of each of its runs of the submission")
         return 0
@@ -173,8 +173,8 @@ def _request(options: dict[str, Any]) -> Request:
     )
 
 
-def _show_plan(plan: RunPlan, places: Places, as_json: bool) -> None:
-    report = describe_plan(plan, places)
+def _show_plan(plan: RunPlan, places: Places, audits: AuditSelection, as_json: bool) -> None:
+    report = describe_plan(plan, places, audits.has(RerunAudit.HELD_OUT))
     if as_json:
         emit_json(report.document())
     else:

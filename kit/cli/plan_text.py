@@ -15,6 +15,7 @@ MARKS = {Level.OK: "ok     ", Level.WARNING: "warning", Level.REFUSAL: "REFUSED"
 def format_plan(plan: PlanReport) -> list[str]:
     """Return the plan for a person, line by line."""
     pinned = sum(a.sha256 is not None for a in plan.artifacts)
+    width = max((len(a.kind) for a in plan.missing), default=0)
     return [
         f"record {plan.record}, profile {plan.profile}: runtime {plan.runtime}, image {plan.image}",
         f"  command    {' '.join(plan.argv)}",
@@ -29,7 +30,10 @@ def format_plan(plan: PlanReport) -> list[str]:
         *(f"    {name.removesuffix('_s'):<11} {value:g} s" for name, value in asdict(plan.deadlines).items()),
         f"  artifacts  {len(plan.artifacts)}, {pinned} of them pinned by sha256; "
         f"{len(plan.missing)} to download, {megabytes(plan.download_bytes)}",
-        *(f"    {megabytes(a.size):>9}  {a.kind:<6}  {a.name}" for a in sorted(plan.missing, key=_by_kind)),
+        *(
+            f"    {megabytes(a.size):>9}  {a.kind:<{width}}  {a.name}"
+            for a in sorted(plan.missing, key=_by_kind)
+        ),
         f"  store      {plan.store}",
         f"  result     {plan.out}/<run_id>/result.json",
         *_findings(plan.findings),

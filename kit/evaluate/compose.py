@@ -24,6 +24,7 @@ from kit.result.predicate import (
     Evidence,
     Gpu,
     Hardware,
+    HeldOut,
     Inputs,
     Isolation,
     IsolationCheck,
@@ -124,6 +125,7 @@ def compose(
     observations: HostObservations,
     findings: tuple[Finding, ...],
     training_lines: int = 0,
+    held_out: HeldOut | None = None,
 ) -> Predicate:
     """Return the whole predicate of one run; `training_lines` is how many it printed."""
     plan = ready.plan
@@ -156,7 +158,7 @@ def compose(
             submission=ready.files,
             data=ready.data,
             record_manifest=Manifest(plan.record.manifest, plan.record.manifest_sha256),
-            held_out=None,
+            held_out=held_out,
         ),
         claims=claims,
         observations=observations_of(result),

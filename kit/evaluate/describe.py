@@ -40,7 +40,7 @@ class PlannedFile:
     """One file that the run needs."""
 
     kind: str
-    """`image`, `shard` or `script`."""
+    """`image`, `shard`, `held-out shard` or `script`."""
     name: str
     size: int
     """Bytes."""
@@ -122,11 +122,16 @@ class PlanReport:
         return {**asdict(self), **places, "download_bytes": self.download_bytes}
 
 
-def describe_plan(plan: RunPlan, places: Places) -> PlanReport:
-    """Describe a plan as it would run on this machine now. Raises what reading the facts raises."""
+def describe_plan(plan: RunPlan, places: Places, held_out: bool = False) -> PlanReport:
+    """
+    Describe a plan as it would run on this machine now. Raises what reading the facts raises.
+
+    `held_out` adds the shards that the audit of that name reads.
+    """
     preflight = look(plan, places)
     image, image_findings = _image(plan, places)
     shards, pinned = _shards(plan, places)
+    others = _held_out_shards(plan, places) if held_out else ()
     return PlanReport(
         record=plan.record.number,
         profile=plan.terms.profile,
@@ -144,7 +149,7 @@ def describe_plan(plan: RunPlan, places: Places) -> PlanReport:
         untimed_steps=plan.terms.untimed_steps,
         target_val_loss=plan.terms.target_val_loss,
         val_tokens=plan.terms.val_tokens,
-        artifacts=(*image, *shards, *_script(plan, places)),
+        artifacts=(*image, *shards, *others, *_script(plan, places)),
         findings=(
             *image_findings,
             *(PlanFinding(f.id, f.level, f.detail, f.fix) for f in preflight.findings),
@@ -171,6 +176,11 @@ def _shards(plan: RunPlan, places: Places) -> tuple[tuple[PlannedFile, ...], boo
     """Return the shards, and whether the kit's own files say which bytes they are."""
     data = plan.terms.data.planned(places)
     return tuple(PlannedFile("shard", s.name, s.size, s.sha256, s.present) for s in data.shards), data.pinned
+
+
+def _held_out_shards(plan: RunPlan, places: Places) -> tuple[PlannedFile, ...]:
+    shards = plan.terms.data.planned_held_out(places)
+    return tuple(PlannedFile("held-out shard", s.name, s.size, s.sha256, s.present) for s in shards)
 
 
 def _shard_findings(plan: RunPlan, shards: tuple[PlannedFile, ...], pinned: bool) -> Iterator[PlanFinding]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import assert_never
 
+from kit.audit import held_out
 from kit.benchmark.records import Record, smoke_cadence
 from kit.core.errors import UsageError
 from kit.data.canary_streams import VOCABULARY
@@ -64,6 +65,8 @@ class TaskTerms:
     floor: float | None
     """No model can have a lower loss on the data; None where that is not known."""
     sampler: SamplerTerms
+    held_out_sd: float
+    """Of what `held_out` compares, from one honest run to the next."""
     ranking_blockers: tuple[str, ...]
     """Why a result cannot be ranked, beside what the result itself shows."""
 
@@ -102,6 +105,7 @@ def _smoke_terms(request: Request, places: Places) -> TaskTerms:
         vocabulary=smoke.guest.vocabulary,
         floor=smoke.floor,
         sampler=SamplerTerms(smoke.guest.args, 64),
+        held_out_sd=held_out.SMOKE_SD,
         ranking_blockers=(),
     )
 
@@ -129,5 +133,6 @@ def _full_terms(request: Request, record: Record, places: Places) -> TaskTerms:
         vocabulary=VOCABULARY,
         floor=None,
         sampler=FULL_SAMPLER,
+        held_out_sd=held_out.FULL_SD,
         ranking_blockers=blockers,
     )
