@@ -103,7 +103,7 @@ def run_prepared(
             reason = e.message if isinstance(e, KitError) else f"the kit failed: {type(e).__name__}: {e}"
             mark_lost(folder, signer, reason)
             raise
-        predicate = compose(ready, places, result, observations, findings)
+        predicate = compose(ready, places, result, observations, findings, context.points())
         subjects = Subjects(submission, result.log_sha256, result.stamps_sha256)
         sign(folder, signer, statement(predicate, subjects))
     return Evaluation(predicate, folder.result, reruns.timings_of(result, context.points()))
