@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from kit.audit import floor, source, trace
+from kit.audit import evidence, floor, source, trace
 from kit.audit.finding import Finding
 from kit.audit.source import SourceFile
 from kit.benchmark.submission import ENTRY
@@ -76,7 +76,8 @@ def static_findings(
     points: tuple[Point, ...] = read_run(folder.log, folder.stamps, terms.grammar)
     return (
         floor.check(result.points, terms.floor),
-        *trace.judge(points, terms.untimed_steps, terms.vocabulary),
+        *evidence.judge(points, terms.cadence),
+        *trace.judge(points, terms.untimed_steps, terms.vocabulary, terms.cadence.training_every or 1),
         *source_findings(files_of(folder.submission), baseline),
     )
 

@@ -13,7 +13,7 @@ from kit.gpu import machine
 from kit.gpu.preflight import LINKS, MODEL, Preflight
 from kit.result.appraisal.trust import TIER_RULES
 from kit.result.appraisal.verdict import judge, ranking_blockers
-from kit.result.derive import claims_of, observations_of
+from kit.result.derive import claims_of, count_training_lines, observations_of
 from kit.result.predicate import (
     Audit,
     AuditCheck,
@@ -43,7 +43,7 @@ from kit.result.predicate import (
 from kit.sandbox.isolation_probe import ProbeCheck
 from kit.sandbox.speed_probe import Speed
 from kit.values.cadence import Cadence
-from kit.values.run_result import Enforcement, RunResult
+from kit.values.run_result import Enforcement, Point, RunResult
 from kit.values.run_spec import RunSpec
 from kit.values.software import Kit
 from kit.values.task_id import PAPER_SET
@@ -124,10 +124,10 @@ def compose(
     result: RunResult,
     observations: HostObservations,
     findings: tuple[Finding, ...],
-    training_lines: int = 0,
+    points: tuple[Point, ...] = (),
     held_out: HeldOut | None = None,
 ) -> Predicate:
-    """Return the whole predicate of one run; `training_lines` is how many it printed."""
+    """Return the whole predicate of one run; `points` are all of its claims, training lines too."""
     plan = ready.plan
     claims = claims_of(result.points, plan.terms.grammar)
     audits = tuple(
@@ -162,7 +162,7 @@ def compose(
         ),
         claims=claims,
         observations=observations_of(result),
-        evidence=evidence_of(claims, plan.terms.cadence, training_lines),
+        evidence=evidence_of(claims, plan.terms.cadence, count_training_lines(points)),
         audit=Audit(audits, TIER_RULES),
         score=Score(verdict, ranked=False, unranked_because=(), fsr=None),
         reproduces=ready.reproduces,

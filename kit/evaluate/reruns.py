@@ -241,7 +241,8 @@ def timings_of(result: RunResult, points: tuple[Point, ...]) -> RunTimings:
     """
     Return how a run went, as the rules of ranked runs look at it; `points` are all of its claims.
 
-    The time of a run that did not complete is nobody's measure: it has none.
+    The time of a run that did not complete is nobody's measure: it has none. Where the script has no clock of
+    its own, the host's time of its timed steps is taken.
     """
     times = {t.phase: t.seconds for t in result.phases}
     trained = Phase.TRAINING in times or Phase.TEARDOWN in times
@@ -250,10 +251,14 @@ def timings_of(result: RunResult, points: tuple[Point, ...]) -> RunTimings:
     return RunTimings(
         warmup_s=times.get(Phase.START, 0.0) + times.get(Phase.WARMUP, 0.0) if trained else None,
         to_last_val_s=end.host_ns / 1e9 if end and end.host_ns is not None else None,
-        claimed_s=end.train_time_ms / 1e3 if end and end.train_time_ms is not None else None,
+        claimed_s=_timed_s(end, result) if end else None,
         steps=last.total_steps if last else None,
         validation_s=baseline.validation_s(points),
     )
+
+
+def _timed_s(end: Point, result: RunResult) -> float | None:
+    return result.train_wall_s if end.train_time_ms is None else end.train_time_ms / 1e3
 
 
 def _last_loss(result: RunResult) -> float | None:

@@ -112,7 +112,7 @@ def run_prepared(
             mark_lost(folder, signer, reason)
             raise
         findings = (*at_rest, *report.findings)
-        predicate = compose(ready, places, result, observations, findings, held_out=report.held_out)
+        predicate = compose(ready, places, result, observations, findings, context.points(), report.held_out)
         subjects = Subjects(submission, result.log_sha256, result.stamps_sha256)
         sign(folder, signer, statement(predicate, subjects))
     return Evaluation(predicate, folder.result, reruns.timings_of(result, context.points()))

@@ -8,7 +8,7 @@ Verification of a bundle, in this order; the number of the step that refuses beg
 4. Types: payload type, Statement type and predicate type; the payload in canonical form.
 5. Schema: `result.v2.schema.json` or, for a result of version 0.1, `result.v1.schema.json`.
 6. Files: submission, log and stamps beside the bundle have the digests of the subjects.
-7. Consistency: what can be derived again is: the claims from the log, the verdict, the sums.
+7. Consistency: what can be derived again is: claims and counts of lines from the log, the verdict, the sums.
 
 Nothing of the payload is parsed before step 3 has passed. Not checked: that the run happened, that the
 operator's clock is right, that the image, the data and the record's manifest are those of the benchmark, and
@@ -28,6 +28,7 @@ from kit.core.errors import DigestMismatch, IntegrityError, SchemaError, Signatu
 from kit.core.schema import validate
 from kit.result import derive, dsse, folder, intoto, signed
 from kit.result.appraisal import verdict
+from kit.result.appraisal.trust import FIRST_RULES
 from kit.result.keys import Trusted
 from kit.result.predicate import Predicate
 from kit.result.revocations import Revocation
@@ -42,7 +43,7 @@ from kit.result.statement import (
     parse,
 )
 from kit.values.log import read_run
-from kit.values.run_result import RunStatus
+from kit.values.run_result import Point, RunStatus
 
 STEPS = (
     "size and spelling",
@@ -168,5 +169,17 @@ def _compare_log(where: Path, statement: Statement) -> None:
         raise SchemaError(f"the claims are not those that {LOG} holds")
     if derive.host_ms_of(points) != predicate.observations.val_point_host_ms:
         raise SchemaError(f"the host's stamps of the validation points are not those that {STAMPS} holds")
+    if predicate.audit.tier_rules > FIRST_RULES:
+        _compare_evidence(predicate, points)
     if (where / LOG).stat().st_size != predicate.observations.output_bytes:
         raise SchemaError(f"{LOG} has not as many bytes as were counted")
+
+
+def _compare_evidence(predicate: Predicate, points: tuple[Point, ...]) -> None:
+    """Count the lines of both kinds again; a result of version 0.1 does not say how many there were."""
+    counted = (derive.count_training_lines(points), predicate.claims.val_points_printed)
+    evidence = predicate.evidence
+    if (evidence.training_lines.seen, evidence.validation_lines.seen) != counted:
+        raise SchemaError(
+            f"{LOG} holds {counted[0]} training and {counted[1]} validation lines, not as stated"
+        )

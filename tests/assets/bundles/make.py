@@ -22,7 +22,7 @@ from kit.core.codec import pairs
 from kit.core.digest import canonical_json, sha256_bytes, tree_digest
 from kit.evaluate.compose import Reserved, evidence_of, run_of
 from kit.result import derive, dsse, folder, keys, statement
-from kit.result.appraisal import verdict
+from kit.result.appraisal import trust, verdict
 from kit.result.predicate import (
     Audit,
     AuditCheck,
@@ -68,7 +68,8 @@ def test_only_key(name: str) -> keys.Signer:
 SIGNER = test_only_key("signer")
 STRANGER = test_only_key("stranger")
 
-CADENCE = Cadence(training_every=1, validation_every=10, validates_start=True, guest_clock=True)
+CADENCE = Cadence(training_every=11, validation_every=10, validates_start=True, guest_clock=True)
+"""Of a script that would print one training line in 20 steps."""
 SCRIPT = b'"A toy submission."\n'
 LINES = (
     (900, "o", "loading"),
@@ -155,6 +156,11 @@ def audit() -> Audit:
             AuditCheck("source.timer", Severity.FATAL, Outcome.PASSED, "nothing added touches a clock", ()),
             AuditCheck(
                 "trace.clock", Severity.FATAL, Outcome.PASSED, "the clocks agree", pairs({"worst_ms": 12.5})
+            ),
+            *(
+                AuditCheck(name, Severity.FATAL, Outcome.PASSED, "in order", ())
+                for name in (*trust.SCREENED_PASSED, *trust.SCREENED_JUDGED)
+                if name not in ("source.timer", "trace.clock")
             ),
             AuditCheck("canary.to_end", Severity.FATAL, Outcome.SKIPPED, "not asked for", ()),
         ),

@@ -7,13 +7,14 @@ from dataclasses import replace
 
 import pytest
 
-from kit.audit import baseline, canary, floor, held_out, source, trace
+from kit.audit import baseline, canary, evidence, floor, held_out, source, trace
 from kit.audit.baseline import RunTimings
 from kit.audit.canary import CanaryStream, Rerun, StreamKind
 from kit.audit.finding import Finding, Outcome
 from kit.audit.held_out import RerunLosses
 from kit.audit.registry import CHECKS, check
 from kit.audit.source import SourceFile
+from kit.values.cadence import Cadence
 from kit.values.run_result import Point, RunStatus
 
 SECOND = 1_000_000_000
@@ -92,6 +93,7 @@ def honest_run() -> list[Point]:
     return points
 
 
+CADENCE = Cadence(training_every=1, validation_every=25, validates_start=True, guest_clock=True)
 STREAM = CanaryStream(StreamKind.MODEL, 4.0, 0.005, 65536, "1f")
 COURSE = RunTimings(warmup_s=20.0, to_last_val_s=100.0, claimed_s=70.0, steps=1000, validation_s=2.0)
 
@@ -107,6 +109,10 @@ def stream(texture: StreamKind) -> CanaryStream:
 
 TRIPPED: dict[str, Finding] = {
     "floor": floor.check([val(100, 3.0)], 3.4),
+    "evidence.last_step": evidence.last_step([*honest_run(), train(100, 9000, 99.0)]),
+    "evidence.training_lines": evidence.training_lines(honest_run()[:40] + honest_run()[41:], CADENCE),
+    "evidence.validation_lines": evidence.validation_lines([p for p in honest_run() if p.step], CADENCE),
+    "evidence.times": evidence.times([replace(p, train_time_ms=None) for p in honest_run()], CADENCE),
     "trace.clock": trace.clock([val(1, 5.0, 0, 0.0), val(2, 4.0, 9000, 1.0)]),
     "trace.pace": trace.pace([train(11, 0, 0.0), train(12, 1000, 10.0)], 10),
     "trace.monotone": trace.monotone([val(5, 4.0), val(5, 4.0)]),
@@ -133,6 +139,7 @@ TRIPPED: dict[str, Finding] = {
 PASSED: dict[str, Finding] = {
     "floor": floor.check([val(100, 3.5)], 3.4),
     **{f.id: f for f in trace.judge(honest_run(), 10, 50257)},
+    **{f.id: f for f in evidence.judge(honest_run(), CADENCE)},
     **{
         c: canary.judge(stream(t), rerun(5.5, 4.1), 3.5)
         for c, t in (
