@@ -10,7 +10,9 @@ from typing import Any
 import click
 
 from kit.capsule.content import open_capsule
-from kit.capsule.unpack import unpack
+from kit.capsule.guide import title
+from kit.capsule.receive import OwnFacts, receive
+from kit.cli.capsule_text import tell_received
 from kit.cli.interrupt import cancellable
 from kit.cli.live import close, listener, summary
 from kit.cli.machine import docker_socket
@@ -108,8 +110,10 @@ def _first(source: Path, trusted: Trusted, places: Places) -> Iterator[OriginalR
         yield from_capsule(open_capsule(source, trusted), places)
     elif source.suffix == ".tar" or ".tar." in source.name:
         with places.store.staging("capsules") as folder:
-            root = unpack(source, folder / "capsule", progress=places.progress)
-            yield from_capsule(open_capsule(root, trusted), places)
+            own = OwnFacts(places.records, places.images, places.kit)
+            received = receive(source, folder / "capsule", trusted, own, progress=places.progress)
+            tell_received(received)
+            yield from_capsule(received.capsule, places)
     else:
         yield from_bundle(source, trusted, places)
 
@@ -117,7 +121,7 @@ def _first(source: Path, trusted: Trusted, places: Places) -> Iterator[OriginalR
 def _tell(first: OriginalRun) -> None:
     p = first.bundle.predicate
     key = f"key {first.bundle.key_id[:16]}, {trust_word(first.bundle)}"
-    note(f"first run {p.run.id}: record {p.task.id}, {p.task.profile}, {p.score.verdict}; {key}")
+    note(f"first run {p.run.id}: {title(p)}; {key}")
     if not first.own_image:
         note("  its image is not the one that this kit builds for its era; it runs in its own")
 
