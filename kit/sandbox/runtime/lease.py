@@ -117,6 +117,7 @@ def at_work(run_id: str) -> Iterator[None]:
     state, lock = runs_folder(), None
     with contextlib.suppress(OSError):
         make_private(state)
+        _working("*")
         lock = locks.acquire(state / f"{run_id}.{secrets.token_hex(8)}")
     try:
         if lock:
@@ -129,15 +130,20 @@ def at_work(run_id: str) -> Iterator[None]:
 
 def is_at_work(run_id: str) -> bool:
     """Tell whether a process of this user and machine works on a run; what dead ones left is removed."""
-    with contextlib.suppress(OSError):
-        works = [_works(path) for path in runs_folder().glob(f"{run_id}.*")]
-        return any(works)
-    return False
+    return _working(run_id)
+
+
+def _working(run_id: str) -> bool:
+    """Look at all that was left under a run id, a pattern; a file that goes meanwhile is nobody's."""
+    return any([_works(path) for path in sorted(runs_folder().glob(f"{run_id}.*"))])  # noqa: C419 - all
 
 
 def _works(path: Path) -> bool:
     process = locks.noted(path)
-    taken = locks.held(path)
+    try:
+        taken = locks.held(path)
+    except OSError:
+        return False
     if taken is None:
         taken = process is not None and locks.standing(process) is not Standing.ENDED
     if not taken and process:  # an empty one may be about to be locked

@@ -85,7 +85,8 @@ def test_a_run_is_at_work_as_long_as_its_block(tmp_path, monkeypatch):
     assert list((tmp_path / "state" / "runs").iterdir()) == []
 
 
-def test_what_a_killed_process_was_at_is_forgotten(tmp_path, monkeypatch):
+@pytest.mark.parametrize("other", [False, True])
+def test_what_a_killed_process_was_at_is_forgotten(tmp_path, monkeypatch, other):
     monkeypatch.setattr(lease, "folder", lambda name: tmp_path / "state" / name)
     code = (
         "import sys, os; from pathlib import Path\n"
@@ -95,6 +96,9 @@ def test_what_a_killed_process_was_at_is_forgotten(tmp_path, monkeypatch):
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "state"), RUN], check=False)
     assert len(list((tmp_path / "state" / "runs").iterdir())) == 1
+    if other:  # the next run cleans up, too
+        with lease.at_work(RUN[:-1] + "1"):
+            assert len(list((tmp_path / "state" / "runs").iterdir())) == 1
     assert not lease.is_at_work(RUN)
     assert list((tmp_path / "state" / "runs").iterdir()) == []
 
