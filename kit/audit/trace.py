@@ -23,7 +23,7 @@ BEHIND_S = 1.0
 BEHIND_SHARE = 0.01
 """Share of the host's time that it may fall behind: a script stops its clock a little before it prints a loss
 and starts it a little after, which is milliseconds; two clocks of one machine differ by 0.05 % at most."""
-BEHIND_IN_ALL_S = 0.25
+BEHIND_IN_ALL_S = 0.5
 """How far it may fall behind from the first lines to the last, beside the share; late stamps are left out."""
 FIRST_LOSS_BELOW = 0.7
 """Nats below ln(vocabulary) where the first loss starts to look like training that came before."""

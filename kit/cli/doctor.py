@@ -20,7 +20,7 @@ MARKS = {"ok": "ok     ", "missing": "missing", "broken": "BROKEN "}
 
 
 @click.command(name="doctor")
-@click.option("--fix", is_flag=True, help="End guests that lost their kit, close their records, tidy up.")
+@click.option("--fix", is_flag=True, help="End guests of interrupted runs, close their records, tidy up.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Folder of runs."

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import shutil
 import tempfile
@@ -16,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kit.core.errors import KitError, PrerequisiteError, RunError
+from kit.core.locks import lock_file
 
 ELSEWHERE = "choose another place with --store, --out, --keys or --to"
 
@@ -61,8 +61,7 @@ def _held(folder: Path, wait: bool = False) -> Iterator[bool]:
     try:
         held = False
         with contextlib.suppress(OSError):
-            fcntl.flock(fd, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-            held = True
+            held = bool(lock_file(fd, wait))
         yield held
     finally:
         os.close(fd)

@@ -1,8 +1,8 @@
 """
 Conducting one prepared run: reserve, probe, supervise, audit, sign. Every reserved run ends in a record.
 
-The order is the promise: the intent is durable before anything starts, the watchdog stands before the guest
-does, the key is read before the guest starts and used after it is gone.
+The order is the promise: the reservation is signed and durable before anything starts, the watchdog stands
+before the guest does, the key is read before the guest starts and used after it is gone.
 """
 
 from __future__ import annotations
@@ -13,19 +13,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kit.audit.baseline import RunTimings
-from kit.core.digest import Sha256, tree_digest
+from kit.core.digest import tree_digest
 from kit.core.errors import KitError, RunError, UsageError
 from kit.evaluate import reruns
 from kit.evaluate.audits import AuditSelection, RerunAudit, static_findings
 from kit.evaluate.compose import NOTHING_SEEN, HostObservations, compose
+from kit.evaluate.interrupted import INTERRUPTED, lost_result
 from kit.evaluate.prepare import Prepared
-from kit.evaluate.recovery import lost_result, mark_lost, sign
+from kit.evaluate.recovery import mark_lost, sign
 from kit.evaluate.request import Places
 from kit.evaluate.rerun_context import RerunContext
 from kit.evaluate.val_mount import ENGINE_PREFIX, copy_of, mounted_val, val_name, val_path
 from kit.gpu.release import add_release, await_release
-from kit.result.keys import load_or_create, throwaway
+from kit.result.keys import Signer, load_or_create, throwaway
 from kit.result.predicate import Predicate
+from kit.result.reservation import reserve_run
 from kit.result.statement import Subjects, statement
 from kit.sandbox.folder import RunFolder, reserve
 from kit.sandbox.isolation_probe import Probe, ProbeCheck, probe
@@ -86,11 +88,15 @@ def run_prepared(
     wants_held_out = selection.has(RerunAudit.HELD_OUT)
     held_out = ready.plan.terms.data.bring_held_out(places) if wants_held_out else None
     signer = load_or_create(places.keys) if ready.plan.runtime.contains else throwaway()
+    reserver = _reserver(places, signer)
     submission = tree_digest({f.name: f.sha256 for f in ready.files})
-    intent = _statement(
-        ready, places, lost_result(ready.spec, "the kit ended before the run did"), submission
-    )
-    with reserve(places.out, ready.spec.run_id, intent, ready.spec.submission) as folder:
+    planned = compose(ready, places, lost_result(ready.spec, INTERRUPTED), NOTHING_SEEN, ())
+    with reserve(
+        places.out,
+        ready.spec.run_id,
+        lambda lease: reserve_run(planned, submission, lease, reserver),
+        ready.spec.submission,
+    ) as folder:
         listener.reserved(folder)
         try:
             result, observations = _run(ready, places, folder, listener)
@@ -109,7 +115,7 @@ def run_prepared(
             report = reruns.audit(context, result)
         except BaseException as e:
             reason = e.message if isinstance(e, KitError) else f"the kit failed: {type(e).__name__}: {e}"
-            mark_lost(folder, signer, reason)
+            mark_lost(folder, signer, planned, submission, reason)
             raise
         findings = (*at_rest, *report.findings)
         predicate = compose(ready, places, result, observations, findings, context.points(), report.held_out)
@@ -118,9 +124,19 @@ def run_prepared(
     return Evaluation(predicate, folder.result, reruns.timings_of(result, context.points()))
 
 
-def _statement(ready: Prepared, places: Places, result: RunResult, submission: Sha256) -> bytes:
-    predicate = compose(ready, places, result, NOTHING_SEEN, ())
-    return statement(predicate, Subjects(submission, result.log_sha256, result.stamps_sha256))
+def _reserver(places: Places, signer: Signer) -> Signer:
+    """
+    Return the key of the reservation: the own one, also where the result gets one that is thrown away.
+
+    A run whose reservation is signed with a key that is gone cannot be closed once it is interrupted: that is
+    only so for a runtime that contains nothing, on a machine where this user cannot keep a key.
+    """
+    if not signer.throwaway:
+        return signer
+    try:
+        return load_or_create(places.keys)
+    except KitError:
+        return signer
 
 
 def _run(

@@ -11,9 +11,9 @@ from kit.core.facts import facts_root
 from kit.core.store import Store
 from kit.evaluate import reruns
 from kit.evaluate.audits import AuditSelection, RerunAudit
+from kit.evaluate.interrupted import lost_result
 from kit.evaluate.plan import draft
 from kit.evaluate.prepare import prepared
-from kit.evaluate.recovery import lost_result
 from kit.evaluate.request import Places, Request
 from kit.evaluate.rerun_context import RerunContext
 from kit.sandbox.folder import RunFolder

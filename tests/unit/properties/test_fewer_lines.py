@@ -50,7 +50,7 @@ def scripts(draw: st.DrawFn) -> Script:
         untimed=10 if clock else 0,
         start_s=draw(st.floats(1.0, 20.0)),
         compile_s=draw(st.floats(0.0, 60.0)),
-        late_s=draw(st.sampled_from([0.0, 0.3])),
+        late_s=draw(st.sampled_from([0.0, 0.16])),  # the most that was seen, on a machine with load 14
         clock=clock,
     )
 
@@ -174,4 +174,4 @@ def test_an_honest_run_earns_its_tier_and_its_time_is_its_own(script, seed):
     if not script.clock:
         assert time.claimed == (points[-1].host_ns or 0) / 1e6
     else:
-        assert time.claimed == pytest.approx(points[-1].train_time_ms, abs=40 + 1000 * script.late_s)
+        assert time.claimed == pytest.approx(points[-1].train_time_ms, abs=40 + 3000 * script.late_s)
