@@ -28,7 +28,8 @@ EXCESS = "baseline.excess"
 
 SOURCE_PASSED = (
     "source.parse", "source.data", "source.patch", "source.claim", "source.output", "source.network",
-    "source.process", "source.dynamic", "source.weights", "source.compiler", "source.blob",
+    "source.process", "source.dynamic", "source.weights", "source.compiler", "source.blob", "source.files",
+    "source.characters",
 )  # fmt: skip
 SOURCE_JUDGED = ("source.lines", "source.timer", "source.surroundings", SELECTION, "source.size")
 """Warnings: they must have looked, and may have found something for a reviewer."""

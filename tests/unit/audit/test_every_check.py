@@ -65,6 +65,9 @@ TRIPPING_CODE = {
     "source.timer": "time.perf_counter()\n",
     "source.surroundings": "os.environ.get('KUBERNETES_PORT')\n",
     "source.selection": "kept = losses.sort().values[:-8].mean()\n",
+    "source.files": "notes = open('notes.txt').read()\n",
+    "source.characters": "kept = 1  # \u202e\n",
+    "source.allowed": "import operator\nreach = operator.attrgetter('os')\n",
     "source.size": "#" * 70_000 + "\n",
 }
 HONEST_CODE = """
@@ -260,16 +263,16 @@ def test_the_rules_see_through_other_names(code, rule):
     [
         ("run__toml", b'args = ["--val_max_steps", "1"]', "source.data"),
         ("run__toml", b"args = [", "source.parse"),
-        ("weights__bin", b"\0" * 100, "source.blob"),
+        ("weights__bin", b"\0" * 100, "source.blob source.allowed"),
         ("latin__py", b"x = '\xff'", "source.parse"),
         ("hidden__py", b"# coding: utf-7\nx = 1\n", "source.parse"),
         ("hidden__py", b"\n# vim: set fileencoding=rot13 :\nk = 1\n", "source.parse"),
         ("hidden__py", b"# coding: no-such\nx = 1\n", "source.parse"),
         ("plain__py", b"\xef\xbb\xbf# coding: utf-8\nx = 1\n", None),
-        ("kernel__cu", b"__global__ void f() {}", None),
+        ("kernel__cu", b"__global__ void f() {}", "source.allowed"),
         ("run__toml", b'args = ["--seed", "2"]', None),
     ],
 )
 def test_files_beside_the_script_are_judged_too(name, data, rule):
     tripped = {f.id for f in added("", **{name: data}) if f.outcome is Outcome.FAILED}
-    assert tripped == ({rule} if rule else set())
+    assert tripped == set(rule.split() if rule else ())

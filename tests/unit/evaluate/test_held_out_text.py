@@ -16,10 +16,10 @@ from kit.evaluate import reruns
 from kit.evaluate import run as evaluation
 from kit.evaluate.audits import AuditSelection, RerunAudit
 from kit.evaluate.compose import NOTHING_SEEN, compose
+from kit.evaluate.interrupted import lost_result
 from kit.evaluate.launch import DATA
 from kit.evaluate.plan import draft
 from kit.evaluate.prepare import prepared
-from kit.evaluate.interrupted import lost_result
 from kit.evaluate.request import Places, Request
 from kit.evaluate.rerun_context import RerunContext
 from kit.result.statement import Subjects, statement
