@@ -15,15 +15,18 @@ from pathlib import Path
 from kit.benchmark import records
 from kit.capsule.content import Capsule
 from kit.core.digest import sha256_file
-from kit.core.errors import DigestMismatch, UsageError
+from kit.core.errors import DigestMismatch, KitError, UsageError
 from kit.core.store import Artifact, FolderFetcher
 from kit.evaluate.audits import AuditSelection
 from kit.evaluate.plan import RunPlan, draft
-from kit.evaluate.prepare import prepared
+from kit.evaluate.prepare import fidelity_of, prepared
 from kit.evaluate.request import Overrides, Places, Request
 from kit.evaluate.run import Evaluation, Listener, run_prepared
 from kit.evaluate.task_data import task_data
 from kit.image.build import Layout, adopt, ensure_layout
+from kit.image.digest import read_identity
+from kit.image.lock import read_lock
+from kit.image.spec import read_spec
 from kit.result.appraisal.agreement import Comparison, compare, tolerance
 from kit.result.keys import Trusted
 from kit.result.predicate import Predicate, Reproduces
@@ -75,21 +78,39 @@ def from_capsule(capsule: Capsule, places: Places) -> OriginalRun:
     """
     Bring a capsule's image and data into the store; nothing is fetched.
 
-    Raises `NotComparable` if the image is not the bundle's, or record or data are not this kit's.
+    Nothing rests on the packer's word: blobs and shards are compared with the bundle's digests again, and
+    record and data are this kit's own. The capsule's image.toml is used only for an image that is not this
+    kit's, and only if it states the bundle's fidelity. Raises `NotComparable` if it does not, if the image is
+    not the bundle's, or if record or data are not this kit's.
     """
     p = capsule.bundle.predicate
     _require_same_facts(p, places)
-    layout = adopt(_era(p), capsule.images, places.store, capsule.image, places.progress)
+    same = _is_own_image(p, places)
+    images = places.images if same else capsule.images
+    layout = adopt(_era(p), images, places.store, capsule.image, places.progress)
     _require_image(p, layout)
-    record = records.load(places.records, p.task.record)
-    if capsule.shards is not None and not task_data(p.run.profile, record, places).made_here:
+    record = records.load(places.records, p.task.id)
+    if capsule.shards is not None and not task_data(p.task.profile, record, places).made_here:
         sources = (FolderFetcher(capsule.shards),)
         for f in p.inputs.data.files:
             places.store.ensure(Artifact(f.name, f.size, f.sha256), sources, places.progress)
-    capsule_digest = (capsule.images / layout.era / "digest").read_bytes()
-    own_digest = places.images / layout.era / "digest"
-    same = own_digest.is_file() and own_digest.read_bytes() == capsule_digest
-    return OriginalRun(capsule.bundle, replace(places, images=capsule.images), same)
+    if not same and dict(fidelity_of(record, layout)) != dict(p.environment.fidelity):
+        raise NotComparable(
+            "image.toml in the capsule states another fidelity than the result",
+            f"use the kit that ran it: {_version(p)}",
+        )
+    return OriginalRun(capsule.bundle, replace(places, images=images), same)
+
+
+def _is_own_image(p: Predicate, places: Places) -> bool:
+    """Tell whether the run's image is the one that this kit has for its era."""
+    image = p.environment.image
+    try:
+        spec = read_spec(places.images, _era(p))
+        own = read_identity(spec, read_lock(spec))
+    except KitError:
+        return False
+    return image is not None and (own.config, own.manifest) == (image.config_digest, image.manifest_digest)
 
 
 def plan_again(original: OriginalRun, runtime: RuntimeName | None, engine: str) -> RunPlan:
@@ -102,8 +123,8 @@ def plan_again(original: OriginalRun, runtime: RuntimeName | None, engine: str) 
     p = original.bundle.predicate
     clocks = p.run.deadlines
     request = Request(
-        record=p.task.record,
-        profile=p.run.profile,
+        record=p.task.id,
+        profile=p.task.profile,
         submission=original.bundle.path.parent / SUBMISSION,
         runtime=runtime,
         image=p.environment.era,
@@ -130,8 +151,8 @@ def repeat(
     with prepared(plan, original.places) as ready:
         outcome = run_prepared(replace(ready, reproduces=named), original.places, listener, audits)
     second = open_bundle(outcome.bundle, Trusted(()))
-    record = records.load(original.places.records, bundle.predicate.task.record)
-    allowed = tolerance(bundle.predicate.run.profile, record)
+    record = records.load(original.places.records, bundle.predicate.task.id)
+    allowed = tolerance(bundle.predicate.task.profile, record)
     comparison = compare(bundle.statement, second.statement, allowed)
     return Reproduction(outcome, comparison, second.key_id == bundle.key_id)
 
@@ -162,10 +183,10 @@ def _require_same_facts(p: Predicate, places: Places) -> None:
 
 
 def _other_facts(p: Predicate, places: Places) -> Iterator[str]:
-    record = records.load(places.records, p.task.record)
+    record = records.load(places.records, p.task.id)
     if record.manifest_sha256 != p.inputs.record_manifest.sha256:
-        yield f"records/{record.number:02d}.toml is another version than the run's"
-    yield from task_data(p.run.profile, record, places).differences(p.inputs.data.files, places)
+        yield f"{record.manifest} is another version than the run's"
+    yield from task_data(p.task.profile, record, places).differences(p.inputs.data.files, places)
 
 
 def _version(p: Predicate) -> str:

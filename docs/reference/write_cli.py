@@ -26,6 +26,7 @@ An option that takes a value can be set in the environment: `SPEEDRUN_EVAL_RUNTI
 def commands(command: click.Command, parent: click.Context | None, name: str) -> Iterator[click.Context]:
     """Yield the context of a command and of all below it, in the order of their names."""
     settings = {"terminal_width": WIDTH, "max_content_width": WIDTH, **command.context_settings}
+    command._help_option = None  # click keeps it from the first context, which may have been another
     context = click.Context(command, info_name=name, parent=parent, **settings)
     yield context
     if isinstance(command, click.Group):

@@ -22,6 +22,8 @@ WARMUP_ROOM_S = 15.0
 UNTIMED_OVERHEAD_SHARE = 0.05
 UNTIMED_OVERHEAD_ROOM_S = 3.0
 """Untimed overhead above both is flagged; any of it is added to the time."""
+NEGATIVE_ROOM_S = 1.0
+"""How much more time than passed a run may claim: its last line may come that late through a pipe."""
 TOO_FAST = 0.5
 FEW_STEPS = 0.5
 SHORT_VALIDATION = 0.4
@@ -34,7 +36,7 @@ WARMUP = Check(
 )  # fmt: skip
 UNTIMED_OVERHEAD = Check(
     "baseline.excess", Severity.WARNING,
-    "time outside the script's own clock beyond the start script's: start, warm-up, validation",
+    "time outside the script's own clock beyond the start script's (start, warm-up, validation), or below 0",
     "what the start script itself wastes there, which a script may fill with work of its own",
 )  # fmt: skip
 SPEED = Check(
@@ -61,7 +63,7 @@ class RunTimings:
     to_last_val_s: float | None
     """From the guest's start to its last validation line."""
     claimed_s: float | None
-    """The guest's own time; None where its grammar has no clock."""
+    """The guest's own time; where the record's script has no clock, the host's of its timed steps."""
     steps: int | None
     validation_s: float | None = None
     """Of one validation: from the training line of its step to its own line; the median."""
@@ -115,9 +117,7 @@ def _warmup(candidate: RunTimings, baseline: RunTimings) -> Finding:
 def _untimed_overhead(candidate: RunTimings, baseline: RunTimings) -> Finding:
     candidate_s, baseline_s = candidate.outside_s, baseline.outside_s
     if candidate_s is None or baseline_s is None:
-        return UNTIMED_OVERHEAD.skipped(
-            "one of the two runs has no clock of its own, or did not end", excess_s=0.0
-        )
+        return UNTIMED_OVERHEAD.skipped("one of the two runs did not end", excess_s=0.0)
     untimed_overhead = max(0.0, candidate_s - baseline_s)
     figures = {
         UNTIMED_OVERHEAD_FIGURE: untimed_overhead,
@@ -128,6 +128,9 @@ def _untimed_overhead(candidate: RunTimings, baseline: RunTimings) -> Finding:
         f"{candidate_s:.1f} s are outside its clock, {baseline_s:.1f} s of the start script:"
         f" {untimed_overhead:.1f} s are added"
     )
+    if candidate_s < -NEGATIVE_ROOM_S:
+        detail = f"it claims {-candidate_s:.1f} s more than passed from its start to its last validation line"
+        return UNTIMED_OVERHEAD.failed(detail, **figures)
     claimed = candidate.claimed_s or 0.0
     if untimed_overhead > UNTIMED_OVERHEAD_ROOM_S and untimed_overhead > UNTIMED_OVERHEAD_SHARE * claimed:
         return UNTIMED_OVERHEAD.failed(detail, **figures)

@@ -1,7 +1,7 @@
 """
-`held_out`: whether a script is better on the public validation window than on another. Runs nothing.
+`held_out`: whether a script is better on the public validation text than on other text. Runs nothing.
 
-Windows differ in difficulty, so the start script runs on both, too: differences of differences count.
+Texts differ in difficulty, so the start script runs on both, too: differences of differences count.
 """
 
 from __future__ import annotations
@@ -11,17 +11,20 @@ from dataclasses import dataclass
 from kit.audit.check import Check
 from kit.audit.finding import Finding, Severity
 
-THRESHOLD = 0.02
-"""Nats: six standard deviations of a difference of four losses of sd .0017 each."""
+DEVIATIONS = 5
+"""The difference of differences that fails, in its standard deviations."""
 Z_80 = 0.84
-"""An effect this many standard deviations above the threshold is seen four times out of five."""
-SD = 0.0034
-"""Of the difference of differences, from seeds alone: 2 x .0017."""
+"""An effect this many standard deviations above the threshold is detected four times out of five."""
+FULL_SD = 0.00282
+"""Nats per token: four losses, each with upstream's standard deviation of .00141 from run to run."""
+SMOKE_SD = 0.002
+"""Nats per token. Measured on 8 texts: .0010 between seeds of a script; .0029 for one with half the steps."""
 
 HELD_OUT = Check(
     "held_out", Severity.FATAL,
-    "weights, tables or choices that were fitted to the public validation window before the run",
-    "a printed constant, a look at the target, and fitting to whatever window is mounted: it counts only "
+    "weights, tables or choices that were fitted to the public validation text before the run, and cheats "
+    "that are limited to it",
+    "a printed constant, a look at the target, and fitting to whatever text is mounted: it counts only "
     "together with the canary",
 )  # fmt: skip
 
@@ -31,31 +34,34 @@ class RerunLosses:
     """Last validation losses of the four runs, nats per token; None if a run did not get there."""
 
     candidate: float | None
-    candidate_rotated: float | None
+    candidate_held_out: float | None
     baseline: float | None
-    baseline_rotated: float | None
+    baseline_held_out: float | None
 
 
-def judge(losses: RerunLosses, window: int) -> Finding:
-    """Return whether the candidate loses more than the start script by going to window number `window`."""
-    four = (losses.candidate, losses.candidate_rotated, losses.baseline, losses.baseline_rotated)
+def judge(losses: RerunLosses, sd: float) -> Finding:
+    """
+    Return whether the candidate loses more than the start script by going to the held-out text.
+
+    `sd`: the standard deviation of that difference for honest scripts, nats per token.
+    """
+    four = (losses.candidate, losses.candidate_held_out, losses.baseline, losses.baseline_held_out)
     if any(loss is None for loss in four):
-        return HELD_OUT.skipped("one of the four runs has no last loss", window=window)
-    candidate, candidate_rotated, baseline, baseline_rotated = (
+        return HELD_OUT.skipped("one of the four runs has no last loss")
+    candidate, candidate_held_out, baseline, baseline_held_out = (
         float(loss) for loss in four if loss is not None
     )
-    effect = (candidate_rotated - candidate) - (baseline_rotated - baseline)
+    difference = (candidate_held_out - candidate) - (baseline_held_out - baseline)
     figures = {
         "candidate": candidate,
-        "candidate_rotated": candidate_rotated,
+        "candidate_held_out": candidate_held_out,
         "baseline": baseline,
-        "baseline_rotated": baseline_rotated,
-        "effect": effect,
-        "threshold": THRESHOLD,
-        "detectable": THRESHOLD + Z_80 * SD,
-        "window": float(window),
+        "baseline_held_out": baseline_held_out,
+        "difference": difference,
+        "threshold": DEVIATIONS * sd,
+        "detectable": (DEVIATIONS + Z_80) * sd,
     }
-    detail = f"on window {window} it loses {effect:+.4f} nats more than the start script does"
-    if effect > THRESHOLD:
-        return HELD_OUT.failed(detail, **figures)
-    return HELD_OUT.passed(f"{detail}; at least {figures['detectable']:.4f} would be seen", **figures)
+    detail = f"on held-out text it loses {difference:+.4f} nats more than the start script does"
+    if difference > DEVIATIONS * sd:
+        return HELD_OUT.failed(f"{detail}; at most {figures['threshold']:.4f} are chance", **figures)
+    return HELD_OUT.passed(f"{detail}; at least {figures['detectable']:.4f} would be detected", **figures)

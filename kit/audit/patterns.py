@@ -17,13 +17,15 @@ PROCESS_CALLS = re.compile(
     r"|sched_\w+)|torch\.multiprocessing\..*|threading\.setprofile|atexit\.register"
 )
 DYNAMIC = {
-    "_ctypes", "cffi", "code", "codeop", "ctypes", "dill", "gc", "imp", "importlib", "inspect", "marshal",
+    "_ctypes", "cffi", "code", "codeop", "ctypes", "dill", "imp", "importlib", "inspect", "marshal",
     "mmap", "pickle", "pkgutil", "runpy", "site", "cloudpickle", "trace", "types", "weakref", "zipimport",
 }  # fmt: skip
-DYNAMIC_CALLS = {"exec", "eval", "compile", "__import__", "globals", "locals", "vars", "breakpoint"}
+DYNAMIC_BUILTINS = re.compile(
+    r"builtins\.(exec|eval|compile|__import__|globals|locals|vars|breakpoint|__builtins__)(\..*)?"
+)
 DYNAMIC_ATTRIBUTES = re.compile(
     r"sys\.(_getframe|_current_frames|settrace|setprofile|modules|meta_path|path_hooks|path|addaudithook)"
-    r"|torch\.utils\.cpp_extension\..*|torch\.ops\.load_library|.*\.__(code|globals|subclasses|closure)__"
+    r"|gc\.(get_\w+|callbacks|set_debug)|torch\.utils\.cpp_extension\..*|torch\.ops\.load_library|.*\.__(code|globals|subclasses|closure)__"
 )
 WEIGHTS = re.compile(
     r"torch\.(load|hub\..*|jit\.load|serialization\..*|package\..*)|numpy\.(load|loadtxt|fromregex|savez?)"
@@ -45,7 +47,7 @@ SURROUNDINGS = re.compile(
 KNOWN_VARIABLES = {
     "RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "DATA_PATH",
     "PYTORCH_CUDA_ALLOC_CONF", "NANOGPT_TRAIN_FILES", "NANOGPT_VAL_FILES", "NANOGPT_VAL_TOKENS",
-    "OMP_NUM_THREADS", "TOKENIZERS_PARALLELISM", "GLOO_SOCKET_IFNAME",
+    "PYTORCH_ALLOC_CONF", "DISABLE_FP8", "OMP_NUM_THREADS", "TOKENIZERS_PARALLELISM", "GLOO_SOCKET_IFNAME",
 }  # fmt: skip
 DATA_TEXT = re.compile(r"\.bin\b|fineweb|data/|/workspace|/input|/tmp|/dev/shm|/proc|/sys\b|/etc\b|~")
 OFFICIAL = {"data/fineweb10B/fineweb_train_*.bin", "data/fineweb10B/fineweb_val_*.bin"}

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from kit.audit import baseline, canary, floor, held_out, source, trace
+from kit.audit import baseline, canary, evidence, floor, held_out, source, trace
 from kit.audit.check import Check
 
 CHECKS: tuple[Check, ...] = (
     floor.FLOOR,
+    evidence.LAST_STEP,
+    evidence.TRAINING_LINES,
+    evidence.VALIDATION_LINES,
+    evidence.TIMES,
     trace.CLOCK,
     trace.PACE,
     trace.MONOTONE,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from kit.audit.patterns import CRITERIA, CRITERION_OPTIONS, LOSSES, SELECTION
@@ -20,11 +20,11 @@ class LossNodes:
     comparisons: frozenset[int]
 
 
-def find_loss_nodes(tree: ast.AST) -> LossNodes:
-    """Look for names of losses and for comparisons in a whole tree."""
+def find_loss_nodes(nodes: Sequence[ast.AST]) -> LossNodes:
+    """Look for names of losses and comparisons among a tree's nodes, each before those in it."""
     losses: set[int] = set()
     comparisons: set[int] = set()
-    for node in reversed(list(ast.walk(tree))):  # what is in a node comes before it
+    for node in reversed(nodes):  # what is in a node comes before it
         inside = [id(child) for child in ast.iter_child_nodes(node)]
         if _is_of_losses(node) or not losses.isdisjoint(inside):
             losses.add(id(node))

@@ -11,11 +11,14 @@ from __future__ import annotations
 import ast
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from itertools import pairwise
+from types import MappingProxyType
 
+from kit.audit.dotted import ImportedNames, full_names, imported_names
 from kit.audit.patterns import (
     ALLOWED_CONFIG,
     CLAIM,
@@ -24,11 +27,10 @@ from kit.audit.patterns import (
     DATA_TEXT,
     DYNAMIC,
     DYNAMIC_ATTRIBUTES,
-    DYNAMIC_CALLS,
+    DYNAMIC_BUILTINS,
     FALSE_CLAIM,
     KNOWN_VARIABLES,
     MAX_ITEMS,
-    MAX_PARTS,
     MAX_TEXT,
     NETWORK,
     NVIDIA_SMI,
@@ -36,7 +38,6 @@ from kit.audit.patterns import (
     OUTPUT,
     PROCESS,
     PROCESS_CALLS,
-    REACHED,
     SETTINGS,
     SURROUNDINGS,
     TIMER,
@@ -63,6 +64,9 @@ class SourceRule(StrEnum):
     BLOB = "blob"
     SURROUNDINGS = "surroundings"
     SELECTION = "selection"
+    FILES = "files"
+    CHARACTERS = "characters"
+    ALLOWED = "allowed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,81 +86,32 @@ def parse(text: str) -> ast.Module:
         return ast.parse(text, feature_version=(3, 11))
 
 
-def signals(tree: ast.Module) -> Iterator[Signal]:
-    """Yield every signal of one script, in no particular order."""
-    names = _imported(tree)
-    loss_nodes = find_loss_nodes(tree)
-    prose = _docstrings(tree)
-    for node in ast.walk(tree):
+def signals(
+    nodes: list[ast.AST], meanings: Mapping[int, frozenset[str]] = MappingProxyType({})
+) -> Iterator[Signal]:
+    """
+    Yield every signal of the nodes of one script, in which each comes before those in it.
+
+    `meanings` are full names that names and dotted names may have as well, by the ids of their nodes.
+    """
+    names = imported_names(nodes, meanings)
+    loss_nodes = find_loss_nodes(nodes)
+    prose = _docstrings(nodes)
+    for node in nodes:
         if id(node) not in prose:
             line = getattr(node, "lineno", 0)
             for rule, description in _signals_of_node(node, names, loss_nodes):
                 yield Signal(rule, description, line)
 
 
-@dataclass(frozen=True, slots=True)
-class _Names:
-    """Local names of imported things."""
-
-    full: dict[str, str]
-    """What each stands for."""
-    roots: frozenset[str]
-    """The first parts of those."""
-
-
-_CUT = "…"
-"""Stands for the first parts of a name that is too long; whatever they are, the name is no plain one."""
-
-
-def _imported(tree: ast.Module) -> _Names:
-    """Map local names to what they stand for: imports, and plain second names of imported things."""
-    full: dict[str, str] = {}
-    for node in ast.walk(tree):
-        match node:
-            case ast.Import(names=aliases):
-                for a in aliases:
-                    full[a.asname or a.name.split(".")[0]] = a.name if a.asname else a.name.split(".")[0]
-            case ast.ImportFrom(module=str(module), names=aliases):
-                full |= {a.asname or a.name: f"{module}.{a.name}" for a in aliases}
-    names = _Names(full, frozenset({_CUT, *(name.split(".")[0] for name in full.values())}))
-    for node in ast.walk(tree):
-        match node:
-            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Name() | ast.Attribute() as value):
-                dotted = _dotted_name(value, names)
-                if dotted.split(".")[0] in names.roots and name not in full:
-                    full[name] = dotted
-    return names
-
-
-def _dotted_name(node: ast.expr, names: _Names) -> str:
-    """
-    Return a dotted name with its first part spelled out; empty for anything else.
-
-    What is reached through one module after another is spelled from the last of them. Of a longer name than
-    any that means something, the last parts; what it begins with is a node of its own.
-    """
-    parts: list[str] = []
-    while isinstance(node, ast.Attribute) and len(parts) < MAX_PARTS:
-        parts.append(node.attr)
-        node = node.value
-    if isinstance(node, ast.Name):
-        parts += reversed(names.full.get(node.id, node.id).split("."))
-    elif parts:
-        parts.append(_CUT if isinstance(node, ast.Attribute) else "?")
-    if parts and parts[-1] in names.roots:
-        again = next((n for n, part in enumerate(parts[1:-1], 1) if part in REACHED), len(parts))
-        parts = parts[: again + 1]
-    return ".".join(reversed(parts))
-
-
-def _docstrings(tree: ast.Module) -> set[int]:
+def _docstrings(nodes: list[ast.AST]) -> set[int]:
     """Return the ids of constants that are prose: statements that consist of a string."""
-    return {
-        id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant)
-    }
+    return {id(n.value) for n in nodes if isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant)}
 
 
-def _signals_of_node(node: ast.AST, names: _Names, loss_nodes: LossNodes) -> Iterator[tuple[SourceRule, str]]:
+def _signals_of_node(
+    node: ast.AST, names: ImportedNames, loss_nodes: LossNodes
+) -> Iterator[tuple[SourceRule, str]]:
     match node:
         case ast.Import(names=aliases):
             for a in aliases:
@@ -168,17 +123,27 @@ def _signals_of_node(node: ast.AST, names: _Names, loss_nodes: LossNodes) -> Ite
                 if a.asname == "print" or a.name == "print":
                     yield SourceRule.PATCH, "print"
         case ast.Call():
-            yield from _call(node, names)
+            for full in full_names(node.func, names):
+                yield from _call(node, full, names)
         case ast.Attribute() | ast.Name() if not isinstance(node.ctx, ast.Load):
-            yield from _bound(node, names)
-        case ast.Attribute():
-            yield from _reach(_dotted_name(node, names))
-        case ast.Name(id=name) if name in names.full:
-            yield from _reach(names.full[name])
-        case ast.FunctionDef(name="print") | ast.ClassDef(name="print"):
+            for full in full_names(node, names):
+                yield from _bound(node, full, names)
+        case ast.Attribute() | ast.Name():
+            if isinstance(node, ast.Attribute) or node.id in names.full or id(node) in names.meanings:
+                for full in full_names(node, names):
+                    yield from _reach(full)
+        case (
+            ast.FunctionDef(name="print")
+            | ast.ClassDef(name="print")
+            | ast.arg(arg="print")
+            | ast.MatchAs(name="print")
+            | ast.MatchStar(name="print")
+            | ast.ExceptHandler(name="print")
+        ):
             yield SourceRule.PATCH, "print"
-        case ast.Subscript(value=value, ctx=ast.Store() | ast.Del()):
-            yield from _subscript(_dotted_name(value, names), node)
+        case ast.Subscript(value=value):
+            for full in full_names(value, names):
+                yield from _subscript(full, node)
         case ast.Constant(value=str() | bytes() as value):
             yield from _text(value)
         case ast.JoinedStr(values=values):
@@ -201,10 +166,17 @@ def _module(name: str) -> Iterator[tuple[SourceRule, str]]:
         yield SourceRule.DYNAMIC, f"import {root}"
 
 
-def _reach(full: str) -> Iterator[tuple[SourceRule, str]]:
-    """Yield what the mere use of a name says."""
+@lru_cache(maxsize=1024)
+def _reach(full: str) -> tuple[tuple[SourceRule, str], ...]:
+    """Return what the mere use of a name says."""
+    return tuple(_reached(full))
+
+
+def _reached(full: str) -> Iterator[tuple[SourceRule, str]]:
     if DYNAMIC_ATTRIBUTES.fullmatch(full):
         yield SourceRule.DYNAMIC, full
+    if DYNAMIC_BUILTINS.fullmatch(full):
+        yield SourceRule.DYNAMIC, f"{full.removeprefix('builtins.')}()"
     if PROCESS_CALLS.fullmatch(full):
         yield SourceRule.PROCESS, full
     if WEIGHTS.fullmatch(full):
@@ -217,12 +189,9 @@ def _reach(full: str) -> Iterator[tuple[SourceRule, str]]:
         yield SourceRule.SURROUNDINGS, full
 
 
-def _call(node: ast.Call, names: _Names) -> Iterator[tuple[SourceRule, str]]:
-    full = _dotted_name(node.func, names)
-    if isinstance(node.func, ast.Name) and full in DYNAMIC_CALLS:
-        yield SourceRule.DYNAMIC, f"{full}()"
+def _call(node: ast.Call, full: str, names: ImportedNames) -> Iterator[tuple[SourceRule, str]]:
     if full in ("setattr", "delattr", "object.__setattr__", "builtins.setattr") and node.args:
-        target = _dotted_name(node.args[0], names)
+        target = full_names(node.args[0], names)[-1]
         if target.split(".")[0] in names.roots and not SETTINGS.fullmatch(f"{target}.x"):
             yield SourceRule.PATCH, f"setattr({target})"
         if CONFIGS.fullmatch(target):
@@ -233,6 +202,10 @@ def _call(node: ast.Call, names: _Names) -> Iterator[tuple[SourceRule, str]]:
         for keyword in node.keywords:
             if keyword.arg != COMPILE_OPTION:
                 yield SourceRule.COMPILER, f"torch.compile({keyword.arg or '**'}=)"
+    elif full.endswith(".compile") and not full.startswith("re."):
+        for keyword in node.keywords:
+            if keyword.arg != COMPILE_OPTION:
+                yield SourceRule.COMPILER, f"compile({keyword.arg or '**'}=)"
     elif CONFIGS.fullmatch(full) and full.split(".")[-1] in ("update", "patch", "set_stance", "load_config"):
         yield SourceRule.COMPILER, f"{full}()"
     if full.startswith("subprocess.") and not _is_nvidia_smi(node):
@@ -252,9 +225,10 @@ def _is_nvidia_smi(node: ast.Call) -> bool:
     return False
 
 
-def _bound(node: ast.Attribute | ast.Name, names: _Names) -> Iterator[tuple[SourceRule, str]]:
+def _bound(
+    node: ast.Attribute | ast.Name, full: str, names: ImportedNames
+) -> Iterator[tuple[SourceRule, str]]:
     """Yield what assigning to or deleting a name says."""
-    full = _dotted_name(node, names)
     if isinstance(node, ast.Name):
         if node.id == "print":
             yield SourceRule.PATCH, "print"
@@ -269,7 +243,8 @@ def _bound(node: ast.Attribute | ast.Name, names: _Names) -> Iterator[tuple[Sour
 
 
 def _subscript(full: str, node: ast.Subscript) -> Iterator[tuple[SourceRule, str]]:
-    if full in ("sys.modules", "__builtins__") or full.endswith(".__dict__"):
+    stores = not isinstance(node.ctx, ast.Load)
+    if stores and (full in ("sys.modules", "__builtins__") or full.endswith(".__dict__")):
         yield SourceRule.PATCH, f"{full}[] ="
     if full == "os.environ":
         yield from _variable(node.slice)

@@ -7,24 +7,24 @@ against it. So a start script that calls `nvidia-smi` may go on doing so, and mo
 
 from __future__ import annotations
 
-import io
-import tokenize
-import tomllib
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from kit.audit.check import Check
 from kit.audit.finding import Finding, Severity
-from kit.audit.patterns import VALIDATION
-from kit.audit.signals import Signal, SourceRule, parse, signals
+from kit.audit.known import known_names
+from kit.audit.script import SourceFile, read_script, signals_of
+from kit.audit.signals import Signal, SourceRule
 
-RUN_TOML = "run.toml"
-MAX_FILE = 64 << 10
-"""Bytes of a file that is not Python; kernels in CUDA or C++ take a few thousand."""
+__all__ = ["CHECKS", "PARSE", "SIZE", "SourceFile", "judge"]
 MAX_ADDED = 64 << 10
 """Bytes by which a submission may outgrow its start script before a person should look: records add 16 K."""
 SHOWN = 4
+LISTED = 24
+"""Places that are shown of what a reviewer has to look at."""
+MAX_PLACE = 300
+MAX_DETAIL = 1900
+"""Characters of a finding's text, which a result has room for."""
 
 _ADAPTIVE = "code that hides what it does: names that are put together at run time, or logic of its own"
 
@@ -84,19 +84,26 @@ CHECKS = {
         "losses that are picked, bounded or weighted before their mean, which a canary may not see",
         "the same by plain arithmetic, or under names that no loss goes by",
     ),
+    SourceRule.FILES: _check(
+        SourceRule.FILES, F,
+        "files that are read other than by the start script's own readers: texts of the submission above all",
+        "a reader of the start script that is given another path at run time",
+    ),
+    SourceRule.CHARACTERS: _check(
+        SourceRule.CHARACTERS, F,
+        "characters that are invisible or turn the direction of text, letters that look like others",
+        "letters of one alphabet that a reader's font draws alike",
+    ),
+    SourceRule.ALLOWED: _check(
+        SourceRule.ALLOWED, W,
+        "modules, builtins and attributes that are on no list of allowed ones, for a reviewer to look at",
+        "what can be done with allowed names alone: logic of its own, such as false arithmetic on a loss",
+    ),
 }  # fmt: skip
 PARSE = _check(
     "parse", F, "files that Python 3.11 cannot read, or reads in another encoding; an unreadable run.toml", ""
 )
 SIZE = _check("size", W, "a submission that outgrows its start script by more than 64 KiB", "what it is")
-
-
-@dataclass(frozen=True, slots=True)
-class SourceFile:
-    """One file of a script."""
-
-    name: str
-    data: bytes
 
 
 def judge(submission: Sequence[SourceFile], baseline: Sequence[SourceFile] | None) -> tuple[Finding, ...]:
@@ -107,8 +114,10 @@ def judge(submission: Sequence[SourceFile], baseline: Sequence[SourceFile] | Non
     """
     if baseline is None:
         return tuple(c.skipped("the start script is not at hand") for c in (PARSE, *CHECKS.values(), SIZE))
-    before, _ = _signals(baseline)
-    after, faults = _signals(submission)
+    start = read_script(baseline)
+    known = known_names(start.names)
+    before, _ = signals_of(start, known)
+    after, faults = signals_of(read_script(submission), known)
     added = _added(before, after)
     grown = sum(len(f.data) for f in submission) - sum(len(f.data) for f in baseline)
     findings = [PARSE.failed("; ".join(faults[:SHOWN])) if faults else PARSE.passed("every file can be read")]
@@ -123,8 +132,16 @@ def judge(submission: Sequence[SourceFile], baseline: Sequence[SourceFile] | Non
 def _finding(check: Check, added: list[tuple[str, Signal]]) -> Finding:
     if not added:
         return check.passed("the submission adds none")
-    places = [f"{name}:{s.line}: {s.description}" for name, s in added[:SHOWN]]
-    more = f"; and {len(added) - SHOWN} more" if len(added) > SHOWN else ""
+    shown = LISTED if check is CHECKS[SourceRule.ALLOWED] else SHOWN
+    places: list[str] = []
+    left = MAX_DETAIL
+    for name, signal in added[:shown]:
+        place = f"{name}:{signal.line}: {ascii(signal.description)[1:-1][:MAX_PLACE]}"
+        left -= len(place) + 2
+        if left < 0:
+            break
+        places.append(place)
+    more = f"; and {len(added) - len(places)} more" if len(added) > len(places) else ""
     return check.failed(f"adds {'; '.join(places)}{more}", added=len(added))
 
 
@@ -145,49 +162,3 @@ def _added(before: list[tuple[str, Signal]], after: list[tuple[str, Signal]]) ->
         for (rule, description), n in lost.items()
     ]
     return sorted(added, key=lambda item: (item[0], item[1].line, item[1].description))
-
-
-def _signals(files: Sequence[SourceFile]) -> tuple[list[tuple[str, Signal]], list[str]]:
-    named_signals: list[tuple[str, Signal]] = []
-    faults: list[str] = []
-    for file in files:
-        try:
-            named_signals += [(file.name, s) for s in _of_file(file)]
-        except (SyntaxError, ValueError, RecursionError, MemoryError) as e:
-            faults.append(f"{file.name}: {type(e).__name__}: {str(e)[:120]}")
-    return named_signals, faults
-
-
-def _of_file(file: SourceFile) -> Iterator[Signal]:
-    if file.name.endswith(".py"):
-        yield from signals(parse(_text_of(file.data)))
-    elif file.name == RUN_TOML:
-        yield from _arguments(file.data)
-    elif len(file.data) > MAX_FILE or b"\0" in file.data or not _is_text(file.data):
-        yield Signal(SourceRule.BLOB, f"{file.name}, {len(file.data)} bytes that are not text or too many", 0)
-
-
-def _text_of(data: bytes) -> str:
-    """Decode a script; one that Python reads in another encoding is another script than what is seen here."""
-    encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
-    if encoding not in ("utf-8", "utf-8-sig"):
-        raise ValueError(f"it declares the encoding {encoding!r}")
-    return data.decode(encoding)
-
-
-def _arguments(data: bytes) -> Iterator[Signal]:
-    """Read the script's arguments for other data and another validation."""
-    args = [str(a) for a in tomllib.loads(data.decode("utf-8")).get("args", ())]
-    for name, value in zip(args, (*args[1:], ""), strict=False):
-        key = name.lstrip("-").replace("-", "_").lower().split("=")[0]
-        about_data = VALIDATION.fullmatch(key) or key in ("input_bin", "train_files", "train_bin")
-        if name.startswith("-") and about_data:
-            yield Signal(SourceRule.DATA, f"{name} {value}", 0)
-
-
-def _is_text(data: bytes) -> bool:
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True

@@ -2,12 +2,14 @@
 The form of a capsule: a BagIt bag (RFC 8493) in a tar of one spelling. Reads and writes no archive.
 
     capsule/bagit.txt  bag-info.txt  manifest-sha256.txt  tagmanifest-sha256.txt  RUN.md
+    capsule/capsule.json  packer.pem   the packer's signature and key; version 0.1 wrote neither
     capsule/data/run/            the signed bundle and the files beside it
     capsule/data/image/          the image: OCI layout, with Docker's manifest.json
     capsule/data/images/<era>/   image.toml, lock.json, digest: from which the image can be built again
     capsule/data/records/        the kit's file about the record
     capsule/data/runc/           a configuration for runc alone
     capsule/data/shards/         the data, where it was packed
+    capsule/data/kit/            wheels of the kit, where they were packed
 
 The tag files come first, then the payload sorted by path, each folder before what it holds. So a reader knows
 what must follow before the first byte of it arrives.
@@ -30,13 +32,20 @@ INFO = "bag-info.txt"
 MANIFEST = "manifest-sha256.txt"
 TAG_MANIFEST = "tagmanifest-sha256.txt"
 RUN_MD = "RUN.md"
+STATEMENT = "capsule.json"
+"""What the packer signed: `kit.capsule.statement`."""
+PACKER = "packer.pem"
+"""The packer's public key."""
 TAG_FILES = (BAGIT, INFO, MANIFEST, TAG_MANIFEST, RUN_MD)
-"""In the order in which they stand in the archive."""
-COVERED = (RUN_MD, INFO, BAGIT, MANIFEST)
-"""What the tag manifest lists, sorted as `sort` does in the C locale."""
+"""Of every capsule, in the order in which they stand in the archive."""
+SIGNED = (STATEMENT, PACKER)
+"""The tag files that follow, unless version 0.1 packed the capsule."""
+COVERED = (RUN_MD, INFO, BAGIT, STATEMENT, MANIFEST, PACKER)
+"""What the tag manifest lists if it is there, sorted as `sort` does in the C locale."""
 
 BAGIT_TXT = b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
 MAX_TAG_FILE = 1 << 20
+"""Bytes; of `STATEMENT`, which repeats every path in base64, four times as many."""
 MAX_FILES = 4096
 MAX_PATH = 512
 
@@ -46,6 +55,7 @@ IMAGES = "data/images"
 RECORDS = "data/records"
 RUNC = "data/runc"
 SHARDS = "data/shards"
+KIT = "data/kit"
 
 _PATH = re.compile(r"data(/[A-Za-z0-9_][A-Za-z0-9_.+@=,-]*)+")
 _OXUM = re.compile(r"([0-9]{1,16})\.([0-9]{1,6})")
@@ -106,8 +116,19 @@ def _refusal(where: str, number: int, why: str) -> IntegrityError:
 
 
 def tag_manifest(tags: Mapping[str, bytes]) -> bytes:
-    """Return the manifest of the tag files; `tags` holds at least those of `COVERED`."""
-    return "".join(f"{sha256_bytes(tags[name])}  {name}\n" for name in COVERED).encode("ascii")
+    """Return the manifest of the tag files that it covers."""
+    listed = [name for name in COVERED if name in tags]
+    return "".join(f"{sha256_bytes(tags[name])}  {name}\n" for name in listed).encode("ascii")
+
+
+def is_signed(tag_manifest: bytes) -> bool:
+    """Tell whether a tag manifest lists a packer's statement, so that `SIGNED` must follow `TAG_FILES`."""
+    return f"  {STATEMENT}\n".encode() in tag_manifest
+
+
+def largest(tag: str) -> int:
+    """Return how many bytes a tag file may have."""
+    return 4 * MAX_TAG_FILE if tag == STATEMENT else MAX_TAG_FILE
 
 
 def info(oxum: Oxum, run_id: str, day: str, version: str) -> bytes:
@@ -119,6 +140,16 @@ def info(oxum: Oxum, run_id: str, day: str, version: str) -> bytes:
         f"Payload-Oxum: {oxum.size}.{oxum.files}",
     )
     return "".join(f"{line}\n" for line in lines).encode("ascii")
+
+
+def info_version(data: bytes, where: str) -> str:
+    """Return the packer's version as bag-info.txt states it. Raises `IntegrityError` unless it is one."""
+    agent = re.match(
+        r"Bag-Software-Agent: speedrun-kit ([0-9A-Za-z.+-]{1,64})$", (_lines(data, where) or [""])[0]
+    )
+    if agent is None:
+        raise IntegrityError(f"{where}: names no version of speedrun-kit in its first line")
+    return agent[1]
 
 
 def parse_oxum(data: bytes, where: str) -> Oxum:

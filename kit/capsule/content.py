@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from kit.capsule import bag
-from kit.core.errors import DigestMismatch
-from kit.image.oci import read_manifest
-from kit.result.keys import Trusted
+from kit.capsule.derived import CONFIG, CapsuleFacts, capsule_spec
+from kit.capsule.guide import KIT_PROJECT
+from kit.capsule.statement import Word
+from kit.core.digest import Sha256, sha256_bytes, sha256_file
+from kit.core.errors import DigestMismatch, IntegrityError, KitError, PrerequisiteError, SchemaError
+from kit.image.digest import digest_path, read_identity, render_identity
+from kit.image.layer import LayerFile
+from kit.image.lock import read_lock
+from kit.image.oci import Descriptor, blob_path, describe, read_manifest
+from kit.image.spec import read_spec
+from kit.result import folder
+from kit.result.keys import PublicKey, Trusted, read_public
+from kit.result.predicate import Predicate
+from kit.result.statement import LOG, STAMPS, SUBMISSION
 from kit.result.verify import VerifiedBundle, open_bundle
+from kit.values.profile import Profile
+from kit.values.task_id import file_label
+
+ERA_FILES = ("digest", "image.toml", "lock.json")
+_WHEEL = re.compile(
+    bag.KIT + r"/[A-Za-z0-9_.]+-[A-Za-z0-9_.+]+(-[0-9][A-Za-z0-9_]*)?(-[A-Za-z0-9_.]+){3}\.whl"
+)
+_AGAIN = "get the capsule again, from its packer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +40,11 @@ class Capsule:
     root: Path
     bundle: VerifiedBundle
     """The bundle in it."""
+    facts: CapsuleFacts
+    listed: Mapping[str, Sha256]
+    """Every file of the payload by path, in order."""
+    words: Mapping[str, Word]
+    """Whose word each of them is."""
 
     @property
     def image(self) -> Path:
@@ -39,15 +65,100 @@ class Capsule:
 
 def open_capsule(root: Path, trusted: Trusted) -> Capsule:
     """
-    Verify the bundle of an unpacked capsule, and that image and data in it are the bundle's.
+    Verify the bundle of an unpacked capsule, and that the files in it are those of a capsule of this run.
 
-    Files were compared with the manifest when it was unpacked (`kit.capsule.unpack`), and are not hashed
-    again. Raises as `open_bundle`, and `DigestMismatch` naming what does not belong to the bundle.
+    Files were compared with the manifest when it was unpacked (`kit.capsule.unpack`); only those beside the
+    bundle are hashed again. What the packer signed is not looked at: nothing here rests on it. Raises as
+    `open_bundle`, `DigestMismatch` naming what does not belong to the bundle, and `IntegrityError` naming a
+    file that no capsule of this run has.
     """
     bundle = open_bundle(root / bag.RUN, trusted)
     p = bundle.predicate
-    manifest = (root / bag.MANIFEST).read_bytes()
-    listed = bag.parse_manifest(manifest, bag.MANIFEST)
+    listed = bag.parse_manifest((root / bag.MANIFEST).read_bytes(), bag.MANIFEST)
+    manifest, config, layers = _image(root, p, listed)
+    shards = {f"{bag.SHARDS}/{f.name}": f.sha256 for f in p.inputs.data.files}
+    packed = {path: digest for path, digest in listed.items() if path.startswith(f"{bag.SHARDS}/")}
+    if packed and packed != shards:
+        raise DigestMismatch("the data in the capsule are not the bundle's")
+    words = classify(bundle, _signer(root, bundle), (manifest, config, *layers), listed)
+    _require_description(root, p, layers)
+    spec = capsule_spec(p, root / bag.RECORDS)
+    facts = CapsuleFacts(p, bundle.key_id, spec, manifest, config, layers, bool(packed))
+    return Capsule(root, bundle, facts, listed, words)
+
+
+def classify(
+    bundle: VerifiedBundle, key: PublicKey, blobs: Iterable[Descriptor], listed: Mapping[str, Sha256]
+) -> dict[str, Word]:
+    """
+    Return whose word each file of a payload is, in order; `blobs` are the image's, `listed` all files.
+
+    Raises `DigestMismatch` if a file is missing or not the one that the bundle names, and `IntegrityError`
+    for a path that no capsule of this run has.
+    """
+    named = dict(_named(bundle, key, blobs))
+    shards = {f"{bag.SHARDS}/{f.name}": f.sha256 for f in bundle.predicate.inputs.data.files}
+    if any(path.startswith(f"{bag.SHARDS}/") for path in listed):
+        named |= shards
+    packers = _packers(bundle.predicate)
+    for path in (*named, *packers):
+        if path not in listed:
+            raise DigestMismatch(f"the capsule has no {path}", _AGAIN)
+    words = {}
+    for path, sha256 in listed.items():
+        if path in named and sha256 != named[path]:
+            raise DigestMismatch(f"{path} has sha256 {sha256}, but the result names {named[path]}", _AGAIN)
+        if path not in named and path not in packers and not _WHEEL.fullmatch(path):
+            raise IntegrityError(f"{path}: unexpected file: no capsule of this run has this path", _AGAIN)
+        words[path] = Word.RESULT if path in named else Word.PACKER
+    wheels = wheels_of(listed)
+    if wheels and sum(name.startswith(f"{KIT_PROJECT}-") for name in wheels) != 1:
+        raise IntegrityError(f"{bag.KIT}: expected one wheel of {KIT_PROJECT}", _AGAIN)
+    return words
+
+
+def wheels_of(listed: Iterable[str]) -> tuple[str, ...]:
+    """Return the names of the wheels in a payload, in order."""
+    return tuple(path.removeprefix(f"{bag.KIT}/") for path in listed if path.startswith(f"{bag.KIT}/"))
+
+
+def _named(
+    bundle: VerifiedBundle, key: PublicKey, blobs: Iterable[Descriptor]
+) -> Iterable[tuple[str, Sha256]]:
+    """Yield the files that the bundle names by digest; its key's file has one spelling."""
+    p, subjects = bundle.predicate, bundle.statement.subjects
+    yield f"{bag.RUN}/{folder.BUNDLE}", sha256_file(bundle.path)
+    yield f"{bag.RUN}/{folder.SIGNER}", sha256_bytes(key.pem)
+    yield f"{bag.RUN}/{LOG}", subjects.log
+    yield f"{bag.RUN}/{STAMPS}", subjects.stamps
+    for file in p.inputs.submission:
+        yield f"{bag.RUN}/{SUBMISSION}/{file.name}", file.sha256
+    for blob in blobs:
+        yield f"{bag.IMAGE}/blobs/sha256/{blob.digest}", blob.digest
+    yield f"{bag.RECORDS}/{file_label(p.task.id)}.toml", p.inputs.record_manifest.sha256
+
+
+def _packers(p: Predicate) -> frozenset[str]:
+    era = f"{bag.IMAGES}/{p.environment.era}"
+    smoke = {f"{bag.RECORDS}/smoke.toml"} if p.task.profile is Profile.SMOKE else set()
+    indices = {f"{bag.IMAGE}/{name}" for name in ("index.json", "manifest.json", "oci-layout")}
+    return frozenset({CONFIG, *indices, *(f"{era}/{name}" for name in ERA_FILES), *smoke})
+
+
+def _signer(root: Path, bundle: VerifiedBundle) -> PublicKey:
+    path = root / bag.RUN / folder.SIGNER
+    try:
+        key = read_public(path)
+    except PrerequisiteError as e:
+        raise DigestMismatch(f"the capsule has no {bag.RUN}/{folder.SIGNER}", _AGAIN) from e
+    if key.key_id != bundle.key_id:
+        raise DigestMismatch(f"{bag.RUN}/{folder.SIGNER} is not the key that signed the result", _AGAIN)
+    return key
+
+
+def _image(
+    root: Path, p: Predicate, listed: Mapping[str, Sha256]
+) -> tuple[Descriptor, Descriptor, tuple[Descriptor, ...]]:
     image = p.environment.image
     if image is None:
         raise DigestMismatch("the bundle names no image, so this cannot be its capsule")
@@ -60,8 +171,37 @@ def open_capsule(root: Path, trusted: Trusted) -> Capsule:
     for blob in (config, *layers):
         if listed.get(f"{bag.IMAGE}/blobs/sha256/{blob.digest}") != blob.digest:
             raise DigestMismatch(f"the capsule lacks the image's blob {blob.digest}")
-    packed = {path: digest for path, digest in listed.items() if path.startswith(f"{bag.SHARDS}/")}
-    data = {f"{bag.SHARDS}/{f.name}": f.sha256 for f in p.inputs.data.files}
-    if packed and packed != data:
-        raise DigestMismatch("the data in the capsule are not the bundle's")
-    return Capsule(root, bundle)
+    size = blob_path(root / bag.IMAGE, image.manifest_digest).stat().st_size
+    return Descriptor(image.manifest_digest, size), config, layers
+
+
+def _require_description(root: Path, p: Predicate, layers: tuple[Descriptor, ...]) -> None:
+    """
+    Check that image.toml and digest are those of the result's image.
+
+    With that, its environment and time are the image's own. Not bound: the fidelity that image.toml states,
+    and which packages it and lock.json name; a build from others has another digest.
+    """
+    era, image = p.environment.era, p.environment.image
+    where = f"{bag.IMAGES}/{era}"
+    try:
+        spec = read_spec(root / bag.IMAGES, era)
+        lock = read_lock(spec)
+        identity = read_identity(spec, lock)
+        rendered = render_identity(spec, lock, identity)
+        data = digest_path(spec).read_bytes()
+    except KitError as e:
+        kind = type(e) if isinstance(e, IntegrityError) else SchemaError
+        raise kind(f"{where}: {e.message.replace(f'{root}/', '')}", _AGAIN) from e
+    if data != rendered:
+        raise SchemaError(f"{where}/digest has more in it than digests", _AGAIN)
+    if identity.diff_ids != tuple(layer.digest for layer in layers):
+        raise DigestMismatch(f"{where}/digest names other layers than the result's image has", _AGAIN)
+    titled = zip(identity.layers, layers, strict=True)
+    files = [LayerFile(title, Path(), digest, layer.size) for (title, digest), layer in titled]
+    described = describe(spec, files)
+    promised = (identity.config, identity.manifest)
+    if image is None or promised != (image.config_digest, image.manifest_digest):
+        raise DigestMismatch(f"{where}/digest names another image than the result", _AGAIN)
+    if (described.config_digest, described.manifest_digest) != promised:
+        raise DigestMismatch(f"{where}/image.toml describes another image than the result's", _AGAIN)

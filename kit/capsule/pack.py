@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from kit.benchmark import records
 from kit.capsule import bag
-from kit.capsule.guide import OPEN_FILES, guide
+from kit.capsule.content import ERA_FILES, classify
+from kit.capsule.derived import CapsuleFacts, capsule_spec, payload_files, run_md
+from kit.capsule.receive import parts_of
+from kit.capsule.statement import CapsuleClaims, PackedRun, Packer, sign_capsule
 from kit.capsule.write import PayloadPart, part_of_bytes, part_of_file, write_capsule
 from kit.core.digest import Sha256, sha256_bytes
 from kit.core.errors import DigestMismatch, PrerequisiteError, UsageError
 from kit.core.files import disk_errors, place
-from kit.evaluate.launch import DATA
 from kit.evaluate.request import Places
 from kit.evaluate.task_data import TaskData, task_data
 from kit.image.build import Layout, ensure_layout
-from kit.image.oci import blob_path, docker_manifest, read_manifest
+from kit.image.oci import Descriptor, blob_path, read_manifest
 from kit.result import folder
-from kit.result.keys import Trusted
+from kit.result.keys import PublicKey, Trusted, load_or_create
 from kit.result.predicate import Predicate
 from kit.result.signed import find_key
 from kit.result.statement import LOG, STAMPS, SUBMISSION
 from kit.result.verify import VerifiedBundle, open_bundle
-from kit.sandbox.runtime import oci
-from kit.values.run_spec import Mount, RunSpec
-
-ERA_FILES = ("digest", "image.toml", "lock.json")
+from kit.values.task_id import file_label
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,41 +41,89 @@ class PackedCapsule:
     with_data: bool
     trusted: bool
     """Whether the packer trusts the bundle's key."""
+    key_id: Sha256
+    """Of the packer, who signed the manifest."""
 
 
 def pack(
-    bundle: Path, file: Path, trusted: Trusted, places: Places, with_data: bool = False
+    bundle: Path,
+    file: Path,
+    trusted: Trusted,
+    places: Places,
+    with_data: bool = False,
+    wheels: Sequence[Path] = (),
 ) -> PackedCapsule:
     """
-    Write the capsule of a run to `file`, which must not exist.
+    Write the capsule of a run to `file`, which must not exist, signed with the own key of `places`.
 
     The bundle is verified first, then the image is made or taken from the store and compared with the
-    bundle's. Synthetic data are always packed. Raises `UsageError` for a run on the machine's own files,
-    `DigestMismatch` if this kit's image, record or data are not the run's, `PrerequisiteError` if the data
-    are not in the store, and as `open_bundle` and `ensure_layout` do.
+    bundle's. Synthetic data are always packed; `wheels` are those of the kit, from `kit.capsule.wheels`.
+    Raises `UsageError` for a run on the machine's own files, `DigestMismatch` if this kit's image, record or
+    data are not the run's, `PrerequisiteError` if the data are not in the store, and as `open_bundle` and
+    `ensure_layout` do.
     """
     if file.exists():
         raise UsageError(f"{file} exists", "choose another file")
     verified = open_bundle(bundle, trusted)
     p = verified.predicate
     layout = _image(p, places)
-    data = task_data(p.run.profile, records.load(places.records, p.task.record), places)
+    data = task_data(p.task.profile, records.load(places.records, p.task.id), places)
     with_data = with_data or data.made_here
-    parts = dict(_parts(verified, trusted, layout, places, data))
+    key, _ = find_key(verified.path, verified.key_id, trusted)
+    facts = _facts(verified, layout, places, with_data)
+    parts = dict(_parts(verified, key, facts, layout, places, data))
     if with_data:
         parts.update(_shards(p, data, places))
-    spec = _spec(p, places.records)
-    box = oci.Box(rootfs=Path("rootfs"), open_files=OPEN_FILES)
-    parts[f"{bag.RUNC}/config.json"] = part_of_bytes(oci.config(spec, box))
-    oxum = bag.Oxum(sum(part.size for part in parts.values()), len(parts))
-    tags = {
-        bag.INFO: bag.info(oxum, p.run.id, p.run.started_at[:10], places.kit.version),
-        bag.RUN_MD: guide(p, verified.key_id, spec, layout.diff_ids, with_data),
-    }
-    manifest = bag.manifest({path: part.sha256 for path, part in parts.items()})
-    bag.parse_manifest(manifest, "this capsule")
+    parts.update((path, part_of_bytes(made)) for path, made in payload_files(facts).items())
+    parts.update((f"{bag.KIT}/{wheel.name}", part_of_file(wheel)) for wheel in wheels)
+    listed = {path: parts[path].sha256 for path in sorted(parts)}
+    tags = _tags(verified, key, facts, parts, [w.name for w in wheels], places)
     size = _write(parts, tags, layout.epoch, file, places)
-    return PackedCapsule(file, size, sha256_bytes(manifest), with_data, verified.trusted)
+    key_id = load_or_create(places.keys).key_id
+    digest = sha256_bytes(bag.manifest(listed))
+    return PackedCapsule(file, size, digest, with_data, verified.trusted, key_id)
+
+
+def _facts(bundle: VerifiedBundle, layout: Layout, places: Places, with_data: bool) -> CapsuleFacts:
+    p = bundle.predicate
+    try:
+        spec = capsule_spec(p, places.records)
+    except DigestMismatch as e:
+        raise DigestMismatch(e.message, _with_its_kit(p)) from e
+    config, layers = read_manifest(layout.path, layout.manifest_digest)
+    size = blob_path(layout.path, layout.manifest_digest).stat().st_size
+    manifest = Descriptor(layout.manifest_digest, size)
+    return CapsuleFacts(p, bundle.key_id, spec, manifest, config, layers, with_data)
+
+
+def _tags(
+    bundle: VerifiedBundle,
+    key: PublicKey,
+    facts: CapsuleFacts,
+    parts: dict[str, PayloadPart],
+    wheels: list[str],
+    places: Places,
+) -> dict[str, bytes]:
+    """Return the tag files, signed. Every path is one that `unpack` accepts."""
+    p = bundle.predicate
+    signer = load_or_create(places.keys)
+    listed = {path: parts[path].sha256 for path in sorted(parts)}
+    words = classify(bundle, key, (facts.manifest, facts.config, *facts.layers), listed)
+    run = PackedRun(
+        p.run.id, listed[f"{bag.RUN}/{folder.BUNDLE}"], p.task.id, p.task.profile, p.score.verdict
+    )
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    packer = Packer(signer.key_id, places.kit, version)
+    oxum = bag.Oxum(sum(part.size for part in parts.values()), len(parts))
+    manifest = bag.manifest(listed)
+    bag.parse_manifest(manifest, "this capsule")
+    tags = {
+        bag.BAGIT: bag.BAGIT_TXT,
+        bag.INFO: bag.info(oxum, p.run.id, p.run.started_at[:10], places.kit.version),
+        bag.MANIFEST: manifest,
+        bag.RUN_MD: run_md(facts, packer, wheels),
+    }
+    return tags | sign_capsule(CapsuleClaims(run, packer, parts_of(words)), tags, signer)
 
 
 def _write(
@@ -109,42 +157,33 @@ def _image(p: Predicate, places: Places) -> Layout:
 
 
 def _parts(
-    bundle: VerifiedBundle, trusted: Trusted, layout: Layout, places: Places, data: TaskData
+    bundle: VerifiedBundle,
+    key: PublicKey,
+    facts: CapsuleFacts,
+    layout: Layout,
+    places: Places,
+    data: TaskData,
 ) -> Iterator[tuple[str, PayloadPart]]:
-    yield from _run(bundle, trusted)
-    config, layers = read_manifest(layout.path, layout.manifest_digest)
-    for digest in sorted({config.digest, layout.manifest_digest, *(layer.digest for layer in layers)}):
-        yield f"{bag.IMAGE}/blobs/sha256/{digest}", part_of_file(blob_path(layout.path, digest), digest)
-    for name in ("index.json", "oci-layout"):
-        yield f"{bag.IMAGE}/{name}", part_of_file(layout.path / name)
-    yield f"{bag.IMAGE}/manifest.json", part_of_bytes(docker_manifest(layout.era, config, layers))
+    yield from _run(bundle, key)
+    for blob in (facts.manifest, facts.config, *facts.layers):
+        path = blob_path(layout.path, blob.digest)
+        yield f"{bag.IMAGE}/blobs/sha256/{blob.digest}", part_of_file(path, blob.digest)
     for name in ERA_FILES:
         yield f"{bag.IMAGES}/{layout.era}/{name}", part_of_file(places.images / layout.era / name)
-    yield from _record(bundle.predicate, data, places)
+    for name in (f"{file_label(bundle.predicate.task.id)}.toml", *data.fact_files):
+        yield f"{bag.RECORDS}/{name}", part_of_file(places.records / name)
 
 
-def _run(bundle: VerifiedBundle, trusted: Trusted) -> Iterator[tuple[str, PayloadPart]]:
+def _run(bundle: VerifiedBundle, key: PublicKey) -> Iterator[tuple[str, PayloadPart]]:
     where = bundle.path.parent
     subjects = bundle.statement.subjects
     yield f"{bag.RUN}/{folder.BUNDLE}", part_of_file(bundle.path)
-    key, _ = find_key(bundle.path, bundle.key_id, trusted)
     yield f"{bag.RUN}/{folder.SIGNER}", part_of_bytes(key.pem)
     yield f"{bag.RUN}/{LOG}", part_of_file(where / LOG, subjects.log)
     yield f"{bag.RUN}/{STAMPS}", part_of_file(where / STAMPS, subjects.stamps)
     for file in bundle.predicate.inputs.submission:
         source = where / SUBMISSION / file.name
         yield f"{bag.RUN}/{SUBMISSION}/{file.name}", part_of_file(source, file.sha256)
-
-
-def _record(p: Predicate, data: TaskData, places: Places) -> Iterator[tuple[str, PayloadPart]]:
-    record = records.load(places.records, p.task.record)
-    if record.manifest_sha256 != p.inputs.record_manifest.sha256:
-        raise DigestMismatch(
-            f"records/{record.number:02d}.toml is another version than the run's",
-            _with_its_kit(p),
-        )
-    for name in (f"{record.number:02d}.toml", *data.fact_files):
-        yield f"{bag.RECORDS}/{name}", part_of_file(places.records / name)
 
 
 def _with_its_kit(p: Predicate) -> str:
@@ -158,24 +197,6 @@ def _shards(p: Predicate, data: TaskData, places: Places) -> Iterator[tuple[str,
         if not source.is_file() or source.stat().st_size != file.size:
             raise PrerequisiteError(
                 f"{file.name} (sha256 {file.sha256}) is not in the store",
-                f"speedrun data fetch --record {p.task.record}, or leave out --with-data",
+                f"speedrun data fetch --record {p.task.id}, or leave out --with-data",
             )
         yield f"{bag.SHARDS}/{file.name}", part_of_file(source, file.sha256)
-
-
-def _spec(p: Predicate, where: Path) -> RunSpec:
-    """Return the run's RunSpec with paths relative to a folder beside the unpacked capsule."""
-    capsule = Path("..") / bag.TOP
-    return RunSpec(
-        run_id=p.run.id,
-        image=None,
-        submission=capsule / bag.RUN / SUBMISSION,
-        argv=p.run.argv,
-        env=p.run.env,
-        folders=("data", *records.load(where, p.task.record).script.folders),
-        mounts=(Mount(capsule / bag.SHARDS, PurePosixPath(DATA)),),
-        limits=p.run.limits,
-        deadlines=p.run.deadlines,
-        untimed_steps=p.run.untimed_steps,
-        world_size=p.run.world_size,
-    )

@@ -15,7 +15,7 @@ import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -38,11 +38,18 @@ _KINDS = {
 }  # fmt: skip
 
 
-def unpack(file: Path, folder: Path, max_bytes: int = MAX_BYTES, progress: Progress = no_progress) -> Path:
+def unpack(
+    file: Path,
+    folder: Path,
+    max_bytes: int = MAX_BYTES,
+    progress: Progress = no_progress,
+    examine: Callable[[Path], None] = lambda _: None,
+) -> Path:
     """
     Unpack a capsule so that it becomes `folder`, which must not exist; return `folder`.
 
-    Every byte is compared with the manifests as it is written. Raises `IntegrityError` (`DigestMismatch`
+    Every byte is compared with the manifests as it is written. Before the result has its name, `examine`
+    judges it in a hidden folder; what it raises is raised. Raises `IntegrityError` (`DigestMismatch`
     where a digest differs) naming the member, `UsageError` if `folder` is there, `RunError` if the payload
     is larger than `max_bytes` or than the disk has room. Then nothing is left.
     """
@@ -54,6 +61,7 @@ def unpack(file: Path, folder: Path, max_bytes: int = MAX_BYTES, progress: Progr
     try:
         with _opened(file) as source, disk_errors(folder):
             _Reader(source, file.name, max_bytes, progress).into(staged)
+            examine(staged)
             staged.chmod(0o755)
             staged.rename(folder)
             sync(folder.parent)
@@ -90,6 +98,8 @@ class _Reader:
         """Unpack into the empty folder `root`, which takes the place of the archive's top folder."""
         self._epoch = self._first_epoch()
         tags = {name: self._tag(name) for name in bag.TAG_FILES}
+        if bag.is_signed(tags[bag.TAG_MANIFEST]):
+            tags |= {name: self._tag(name) for name in bag.SIGNED}
         if tags[bag.BAGIT] != bag.BAGIT_TXT:
             raise IntegrityError(f"{self._name}: {bag.BAGIT} is not that of BagIt 1.0")
         if tags[bag.TAG_MANIFEST] != bag.tag_manifest(tags):
@@ -155,8 +165,8 @@ class _Reader:
 
     def _tag(self, name: str) -> bytes:
         size = self._header(name, EntryKind.FILE)
-        if size > bag.MAX_TAG_FILE:
-            raise IntegrityError(f"{self._name}: {name} has {size} bytes, more than {bag.MAX_TAG_FILE}")
+        if size > bag.largest(name):
+            raise IntegrityError(f"{self._name}: {name} has {size} bytes, more than {bag.largest(name)}")
         data = self._read(size)
         self._padding(size)
         return data

@@ -48,10 +48,10 @@ def write_capsule(
     label: str,
 ) -> int:
     """
-    Write the archive and return its bytes. `tags` are RUN.md and bag-info.txt; the rest is made here.
+    Write the archive and return its size.
 
-    Raises `DigestMismatch` if a source has not, or no longer, the bytes of its digest: what was written by
-    then must be thrown away.
+    `tags` are RUN.md, bag-info.txt and `bag.SIGNED`; the others are made here. Raises `DigestMismatch` if a
+    source has not, or no longer, the bytes of its digest: what was written by then must be thrown away.
     """
     payload = {path: part.sha256 for path, part in parts.items()}
     listed = {**tags, bag.BAGIT: bag.BAGIT_TXT, bag.MANIFEST: bag.manifest(payload)}
@@ -80,7 +80,7 @@ def _entries(
     parts: Mapping[str, PayloadPart], payload: Mapping[str, Sha256], tags: Mapping[str, bytes]
 ) -> Iterator[tuple[ArchiveEntry, Sha256 | None]]:
     yield folder(bag.TOP, ORIGIN), None
-    for name in bag.TAG_FILES:
+    for name in (*bag.TAG_FILES, *(name for name in bag.SIGNED if name in tags)):
         yield literal(f"{bag.TOP}/{name}", tags[name], ORIGIN), sha256_bytes(tags[name])
     for path, kind in bag.members(payload):
         full = f"{bag.TOP}/{path}"

@@ -16,7 +16,7 @@ import click
 
 from kit import __version__
 from kit.cli.lazy import LazyGroup
-from kit.cli.terminal import complain
+from kit.cli.terminal import complain, note
 from kit.core.errors import IntegrityError, KitError, PrerequisiteError, RunError, UsageError
 
 EXIT_CODES: tuple[tuple[type[KitError], int], ...] = (
@@ -88,10 +88,10 @@ def run(argv: list[str] | None = None) -> int:
             args=argv, prog_name="speedrun", standalone_mode=False, auto_envvar_prefix="SPEEDRUN"
         )
     except KitError as e:
-        complain(e.message, e.hint)
+        complain(e.headline, e.hint, e.details)
         return next((code for kind, code in EXIT_CODES if isinstance(e, kind)), 5)
     except click.ClickException as e:
-        e.show()
+        _show(e)
         return e.exit_code
     except (click.Abort, KeyboardInterrupt):
         complain("interrupted")
@@ -103,6 +103,18 @@ def run(argv: list[str] | None = None) -> int:
         complain("out of memory", "free some, or use another machine")
         return 5
     return code if isinstance(code, int) else 0
+
+
+def _show(e: click.ClickException) -> None:
+    """Show what click says, as click does; it may quote an argument."""
+    if isinstance(e, click.exceptions.NoArgsIsHelpError):
+        e.show()
+        return
+    context = e.ctx if isinstance(e, click.UsageError) else None
+    if context is not None:
+        note(*context.get_usage().splitlines(), f"Try '{context.command_path} --help' for help.", "")
+    message = f"Error: {e.format_message()}"
+    note(*(message.splitlines() if isinstance(e, click.MissingParameter) else (message,)))
 
 
 def _what_to_do(e: OSError) -> str:

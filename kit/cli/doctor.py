@@ -11,7 +11,7 @@ import click
 from kit.cli.machine import docker_socket, gpu_sources
 from kit.cli.options import keys_option, store_option
 from kit.cli.recovery import recover_series
-from kit.cli.terminal import emit_json, printable
+from kit.cli.terminal import emit_json, say
 from kit.core.facts import facts_root
 from kit.core.store import Store
 from kit.diagnose.doctor import DoctorConfig, examine, usable
@@ -20,7 +20,7 @@ MARKS = {"ok": "ok     ", "missing": "missing", "broken": "BROKEN "}
 
 
 @click.command(name="doctor")
-@click.option("--fix", is_flag=True, help="End guests that lost their kit, close their records, tidy up.")
+@click.option("--fix", is_flag=True, help="End guests of interrupted runs, close their records, tidy up.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Folder of runs."
@@ -51,9 +51,9 @@ def command(fix: bool, as_json: bool, out: Path, store: Path, keys: Path) -> int
     for diagnosis in examine(config, fix):
         diagnoses.append(diagnosis)
         if not as_json:
-            click.echo(f"{MARKS[diagnosis.health]}  {diagnosis.id:<14} {printable(diagnosis.detail)}")
+            say(f"{MARKS[diagnosis.health]}  {diagnosis.id:<14} {diagnosis.detail}")
             if diagnosis.fix:
-                click.echo(f"                         try: {printable(diagnosis.fix)}")
+                say(f"                         try: {diagnosis.fix}")
     ready = usable(diagnoses)
     if as_json:
         checks = [{"id": d.id, "health": d.health, "detail": d.detail, "fix": d.fix} for d in diagnoses]

@@ -17,9 +17,9 @@ from kit.cli.options import Number, keys_option, mirror_option, store_option
 from kit.cli.places import places as places_of
 from kit.cli.plan_text import format_plan
 from kit.cli.recovery import recover_runs, recover_series
-from kit.cli.terminal import emit_json, note
+from kit.cli.terminal import emit_json, note, say, say_path
 from kit.core.errors import UsageError
-from kit.evaluate.audits import select_audits
+from kit.evaluate.audits import AuditSelection, RerunAudit, select_audits
 from kit.evaluate.describe import describe_plan
 from kit.evaluate.plan import RunPlan, draft
 from kit.evaluate.prepare import prepared
@@ -134,7 +134,7 @@ def command(**options: Any) -> int:
     audits = select_audits((options["audits"] or "").replace(",", " ").split(), options["audit_seed"])
     plan = draft(request, places)
     if options["plan_only"]:
-        _show_plan(plan, places, options["as_json"])
+        _show_plan(plan, places, audits, options["as_json"])
         if several:
             note("a series: this is the plan of each of its runs of the submission")
         return 0
@@ -173,12 +173,12 @@ def _request(options: dict[str, Any]) -> Request:
     )
 
 
-def _show_plan(plan: RunPlan, places: Places, as_json: bool) -> None:
-    report = describe_plan(plan, places)
+def _show_plan(plan: RunPlan, places: Places, audits: AuditSelection, as_json: bool) -> None:
+    report = describe_plan(plan, places, audits.has(RerunAudit.HELD_OUT))
     if as_json:
         emit_json(report.document())
     else:
-        click.echo(format_plan(report))
+        say(*format_plan(report))
 
 
 def _report(outcome: Evaluation, as_json: bool) -> None:
@@ -188,7 +188,7 @@ def _report(outcome: Evaluation, as_json: bool) -> None:
     else:
         here = Path.cwd()
         bundle = outcome.bundle
-        click.echo(str(bundle.relative_to(here) if bundle.is_relative_to(here) else bundle))
+        say_path(bundle.relative_to(here) if bundle.is_relative_to(here) else bundle)
 
 
 def _exit_code(outcome: Evaluation) -> int:

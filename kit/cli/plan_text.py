@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict
 
-from kit.cli.terminal import megabytes, printable
+from kit.cli.terminal import megabytes
 from kit.evaluate.describe import PlannedFile, PlanReport
 from kit.gpu.preflight import Level, PreflightFinding
 
 MARKS = {Level.OK: "ok     ", Level.WARNING: "warning", Level.REFUSAL: "REFUSED"}
 
 
-def format_plan(plan: PlanReport) -> str:
-    """Return the plan for a person."""
+def format_plan(plan: PlanReport) -> list[str]:
+    """Return the plan for a person, line by line."""
     pinned = sum(a.sha256 is not None for a in plan.artifacts)
-    lines = [
+    width = max((len(a.kind) for a in plan.missing), default=0)
+    return [
         f"record {plan.record}, profile {plan.profile}: runtime {plan.runtime}, image {plan.image}",
         f"  command    {' '.join(plan.argv)}",
         f"  processes  {plan.world_size} ranks, {plan.gpus} GPUs",
@@ -29,12 +30,14 @@ def format_plan(plan: PlanReport) -> str:
         *(f"    {name.removesuffix('_s'):<11} {value:g} s" for name, value in asdict(plan.deadlines).items()),
         f"  artifacts  {len(plan.artifacts)}, {pinned} of them pinned by sha256; "
         f"{len(plan.missing)} to download, {megabytes(plan.download_bytes)}",
-        *(f"    {megabytes(a.size):>9}  {a.kind:<6}  {a.name}" for a in sorted(plan.missing, key=_by_kind)),
+        *(
+            f"    {megabytes(a.size):>9}  {a.kind:<{width}}  {a.name}"
+            for a in sorted(plan.missing, key=_by_kind)
+        ),
         f"  store      {plan.store}",
         f"  result     {plan.out}/<run_id>/result.json",
         *_findings(plan.findings),
     ]
-    return printable("\n".join(lines))
 
 
 def _devices(plan: PlanReport) -> Iterator[str]:

@@ -9,7 +9,7 @@ import click
 from kit.benchmark.tasks import load_tasks
 from kit.cli.extras import require_score
 from kit.cli.options import keys_option
-from kit.cli.terminal import Meter, emit_json, note
+from kit.cli.terminal import Meter, emit_json, note, say_path
 from kit.core.facts import facts_root
 from kit.leaderboard.submit.check import check
 from kit.result.keys import trusted
@@ -58,4 +58,4 @@ def command(folder: Path, site: Path, title: str, as_json: bool, keys: Path) -> 
         ]
         emit_json({"page": str(page), "rows": rows, "not_accepted": len(board.refused)})
     else:
-        click.echo(str(page))
+        say_path(page)

@@ -10,13 +10,16 @@ from typing import Any
 import click
 
 from kit.capsule.content import open_capsule
-from kit.capsule.unpack import unpack
+from kit.capsule.guide import title
+from kit.capsule.receive import OwnFacts, receive
+from kit.cli.capsule_text import tell_received
 from kit.cli.interrupt import cancellable
 from kit.cli.live import close, listener, summary
 from kit.cli.machine import docker_socket
 from kit.cli.options import keys_option, mirror_option, store_option
 from kit.cli.places import places as places_of
-from kit.cli.terminal import emit_json, note
+from kit.cli.terminal import emit_json, note, say_path
+from kit.cli.untrusted import trust_word
 from kit.evaluate.audits import AuditSelection, select_audits
 from kit.evaluate.request import Places
 from kit.reproduce import (
@@ -75,7 +78,7 @@ def command(
     try:
         return _again(source, trusted(keys), places, runtime, selection, as_json)
     except NotComparable as e:
-        note(f"NOT COMPARABLE: {e.message}\n  try: {e.hint}")
+        note(f"NOT COMPARABLE: {e.message}", f"  try: {e.hint}")
         if as_json:
             emit_json({"reproduces": {"agreement": Agreement.NOT_COMPARABLE, "reasons": [e.message]}})
         return 1
@@ -94,7 +97,7 @@ def _again(
     if as_json:
         emit_json(_document(reproduction))
     else:
-        click.echo(str(reproduction.outcome.bundle))
+        say_path(reproduction.outcome.bundle)
     if reproduction.outcome.predicate.run.status == "cancelled":
         return 130
     return 0 if reproduction.comparison.agreement is Agreement.REPRODUCED else 1
@@ -107,16 +110,18 @@ def _first(source: Path, trusted: Trusted, places: Places) -> Iterator[OriginalR
         yield from_capsule(open_capsule(source, trusted), places)
     elif source.suffix == ".tar" or ".tar." in source.name:
         with places.store.staging("capsules") as folder:
-            root = unpack(source, folder / "capsule", progress=places.progress)
-            yield from_capsule(open_capsule(root, trusted), places)
+            own = OwnFacts(places.records, places.images, places.kit)
+            received = receive(source, folder / "capsule", trusted, own, progress=places.progress)
+            tell_received(received)
+            yield from_capsule(received.capsule, places)
     else:
         yield from_bundle(source, trusted, places)
 
 
 def _tell(first: OriginalRun) -> None:
     p = first.bundle.predicate
-    key = f"key {first.bundle.key_id[:16]}, {'trusted' if first.bundle.trusted else 'NOT TRUSTED'}"
-    note(f"first run {p.run.id}: record {p.task.record}, {p.run.profile}, {p.score.verdict}; {key}")
+    key = f"key {first.bundle.key_id[:16]}, {trust_word(first.bundle)}"
+    note(f"first run {p.run.id}: {title(p)}; {key}")
     if not first.own_image:
         note("  its image is not the one that this kit builds for its era; it runs in its own")
 

@@ -1,92 +1,137 @@
-"""A verified result as text for a terminal. Reads and decides nothing; every value has been verified."""
+"""
+A verified result as text for a terminal: whom to trust first, then what is said. Reads and decides nothing.
+
+Every line that rests on the signer's word alone begins with `?`. Values are shown as one printable line each,
+and no longer than `kit.core.text.MAX_SHOWN`, so none can look like a line of this text.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from kit.cli.speed import speed_lines
-from kit.cli.terminal import megabytes, printable
+from kit.cli.terminal import megabytes
+from kit.cli.untrusted import trust_word
+from kit.core.text import one_line, printable
 from kit.result.appraisal.trust import assess_tier
 from kit.result.predicate import Outcome, Predicate
-from kit.result.verify import VerifiedBundle
+from kit.result.verify import STEPS, VerifiedBundle
+from kit.values.run_result import RunStatus
 
 MAX_POINTS = 12
 """Validation points that are shown."""
+MAX_FILES = 24
+"""Files of the submission that are shown, and reasons against a rank."""
+CLAIMED, CHECKED = "?", " "
+_LEGEND = "? = the signer's word: this command could not check it"
 
 
 def format_bundle(bundle: VerifiedBundle) -> str:
-    """Return the whole text, one topic per paragraph."""
+    """Return the whole text, one topic per paragraph; the first says how far the rest can be trusted."""
     p = bundle.predicate
-    parts = [_head(bundle), _run(p), _claims(p), _environment(p), _inputs(p), _audit(p)]
-    return printable("\n\n".join("\n".join(part) for part in parts))
-
-
-def _rows(rows: list[tuple[str, str]]) -> Iterator[str]:
-    for name, value in rows:
-        yield f"  {name:<13} {value}"
-
-
-def _head(bundle: VerifiedBundle) -> Iterator[str]:
-    p = bundle.predicate
-    target = f" (target {p.task.target_val_loss:.4f}: {p.task.target_source})"
-    onward = f" -> {p.task.next_record}" if p.task.next_record is not None else ""
-    yield f"record {p.task.record}{onward}, {p.run.profile}: {p.score.verdict.upper()}{target}"
-    if p.score.ranked:
-        yield "ranked"
-    else:
-        yield "UNRANKED"
-        yield from (f"  because {reason}" for reason in p.score.unranked_because)
-    where = assess_tier(p, bundle.trusted)
-    rows = [
-        ("tier", f"{where.tier}" + (f"; next: {where.missing}" if where.missing else "")),
-        ("signed by", f"{bundle.key_id} ({'trusted' if bundle.trusted else 'NOT TRUSTED'})"),
+    parts = [
+        _trust(bundle),
+        _result(p),
+        _run(bundle),
+        _claims(bundle),
+        _environment(p),
+        _inputs(bundle),
+        _audit(p),
     ]
+    return "\n\n".join("\n".join(map(printable, part)) for part in parts)
+
+
+def _row(mark: str, name: str, value: str) -> str:
+    return f"{mark} {name:<13} {one_line(value)}"
+
+
+def _claimed(rows: Iterable[tuple[str, str]]) -> Iterator[str]:
+    for name, value in rows:
+        yield _row(CLAIMED, name, value)
+
+
+def _mark(bundle: VerifiedBundle) -> str:
+    """Return the mark of what is compared with the log: a lost run's may be cut short, so its is not."""
+    lost = bundle.predicate.run.status is RunStatus.LOST
+    return CLAIMED if bundle.unchecked or lost else CHECKED
+
+
+def _trust(bundle: VerifiedBundle) -> Iterator[str]:
+    yield _row(CHECKED, "signed by", f"{bundle.key_id} ({trust_word(bundle)})")
+    where = assess_tier(bundle.predicate, bundle.trusted)
+    yield _row(CHECKED, "tier", where.tier + (f"; next: {where.missing}" if where.missing else ""))
+    passed = ", ".join(name for number, name in enumerate(STEPS) if number not in bundle.unchecked)
+    yield _row(CHECKED, "verified", passed)
     if bundle.unchecked:
-        rows.append(("not checked", "the files beside the bundle"))
+        yield _row(CLAIMED, "NOT CHECKED", "the files beside the bundle: submission, guest.log, stamps")
+    yield f"  {_LEGEND}"
+
+
+def _result(p: Predicate) -> Iterator[str]:
+    onward = f" -> {p.task.target}" if p.task.target is not None else ""
+    yield f"{CLAIMED} record {p.task.id}{onward}, {p.task.profile}: {p.score.verdict.upper()}"
+    yield from _claimed([("target", f"{p.task.target_val_loss:.4f}: {p.task.target_source}")])
+    if p.score.ranked:
+        yield f"{CLAIMED} ranked"
+    else:
+        yield f"{CLAIMED} UNRANKED"
+        reasons = p.score.unranked_because
+        yield from (f"{CLAIMED}   because {one_line(reason)}" for reason in reasons[:MAX_FILES])
+        yield from _more(len(reasons))
     if p.score.fsr is not None:
-        rows.append(("FSR", f"{p.score.fsr:.3f}"))
-    yield from _rows(rows)
+        yield from _claimed([("FSR", f"{p.score.fsr:.3f}")])
 
 
-def _run(p: Predicate) -> Iterator[str]:
+def _more(count: int) -> Iterator[str]:
+    if count > MAX_FILES:
+        yield f"{CLAIMED}   ... {count - MAX_FILES} more ..."
+
+
+def _run(bundle: VerifiedBundle) -> Iterator[str]:
+    p = bundle.predicate
     observations = p.observations
     how = f"{p.run.status}: {p.run.reason}" + (f" (in {p.run.ended_in})" if p.run.ended_in else "")
-    yield f"run {p.run.id}"
+    yield f"{CLAIMED} run {one_line(p.run.id)}"
     left = ", ".join(observations.teardown.remains) or "nothing"
-    memory = (
-        "not counted" if observations.usage.peak_memory is None else megabytes(observations.usage.peak_memory)
-    )
-    yield from _rows(
+    peak = observations.usage.peak_memory
+    commit = f", commit {p.run.kit.commit}" if p.run.kit.commit else ""
+    yield from _claimed(
         [
             ("ended", how),
             ("started", p.run.started_at),
             ("command", " ".join(p.run.argv)),
+            ("environment", f"{len(p.run.env)} variables"),
+            ("kit", f"{p.run.kit.version}{commit}"),
             *(
                 (str(t.phase), f"{t.seconds:.1f} s of at most {t.deadline_s:.0f} s")
                 for t in observations.phases
             ),
             ("wall time", f"{observations.wall_s:.1f} s"),
-            ("peak memory", memory),
+            ("peak memory", "not counted" if peak is None else megabytes(peak)),
             ("gone after", f"{observations.teardown.kill_s:.2f} s; left behind: {left}"),
         ]
     )
+    yield _row(_mark(bundle), "output", f"{megabytes(observations.output_bytes)}")
 
 
-def _claims(p: Predicate) -> Iterator[str]:
-    yield "claimed by the guest, and when the host saw it"
-    yield "          step      val loss   train time   host clock"
+def _claims(bundle: VerifiedBundle) -> Iterator[str]:
+    p, mark = bundle.predicate, _mark(bundle)
+    compared = "as guest.log and stamps have it" if mark == CHECKED else "not compared with guest.log"
+    yield f"{mark} claimed by the guest, and when the host saw it; {compared}"
+    yield f"{mark}         step      val loss   train time   host clock"
     rows = list(zip(p.claims.val_points, p.observations.val_point_host_ms, strict=True))
     hidden = len(rows) - MAX_POINTS
     for number, (point, host_ms) in enumerate(rows):
         if hidden > 0 and MAX_POINTS // 2 <= number < MAX_POINTS // 2 + hidden:
             if number == MAX_POINTS // 2:
-                yield f"        ... {hidden} more ..."
+                yield f"{mark}       ... {hidden} more ..."
             continue
         loss = "not finite" if point.val_loss is None else f"{point.val_loss:.4f}"
-        yield f"  {point.step:>12}  {loss:>12}  {_seconds(point.train_time_ms):>11}  {_seconds(host_ms):>11}"
+        times = f"{_seconds(point.train_time_ms):>11}  {_seconds(host_ms):>11}"
+        yield f"{mark} {point.step:>12}  {loss:>12}  {times}"
     trained = p.observations.train_wall_s
     observed = "not observed" if trained is None else f"observed from the end of the warm-up {trained:.1f} s"
-    yield f"  training: claimed {_seconds(p.claims.train_time_ms)}; {observed}"
+    yield f"{CLAIMED} training: claimed {_seconds(p.claims.train_time_ms)}; {observed}"
 
 
 def _seconds(ms: float | None) -> str:
@@ -97,8 +142,8 @@ def _environment(p: Predicate) -> Iterator[str]:
     where = p.environment
     image = "the machine's own files" if where.image is None else f"sha256:{where.image.config_digest}"
     gpus = ", ".join(f"{g.name} ({megabytes(g.memory)})" for g in p.hardware.gpus) or "none"
-    yield f"environment {where.era}"
-    yield from _rows(
+    yield f"{CLAIMED} environment {one_line(where.era)}"
+    yield from _claimed(
         [
             ("image", image),
             ("fidelity", ", ".join(f"{name} {level}" for name, level in where.fidelity)),
@@ -114,22 +159,23 @@ def _environment(p: Predicate) -> Iterator[str]:
         ]
     )
     for check in where.isolation.checks:
-        yield f"    {'passed' if check.passed else 'FAILED':<8} {check.id}: {check.detail}"
+        word = "passed" if check.passed else "FAILED"
+        yield f"{CLAIMED}   {word:<8} {one_line(check.id)}: {one_line(check.detail)}"
 
 
-def _inputs(p: Predicate) -> Iterator[str]:
+def _inputs(bundle: VerifiedBundle) -> Iterator[str]:
+    p, mark = bundle.predicate, CLAIMED if bundle.unchecked else CHECKED
     data = p.inputs.data
-    yield "inputs"
-    yield from _rows(
-        [
-            *((f.name, f"{megabytes(f.size)}, sha256 {f.sha256}") for f in p.inputs.submission),
-            ("data", f"{data.name}, {len(data.files)} files, {'pinned' if data.pinned else 'UNPINNED'}"),
-        ]
-    )
+    yield f"{mark} inputs"
+    for f in p.inputs.submission[:MAX_FILES]:
+        yield f"{mark} {one_line(f.name, 80):<13} {megabytes(f.size)}, sha256 {f.sha256}"
+    yield from _more(len(p.inputs.submission))
+    pinned = "pinned" if data.pinned else "UNPINNED"
+    yield from _claimed([("data", f"{data.name}, {len(data.files)} files, {pinned}")])
 
 
 def _audit(p: Predicate) -> Iterator[str]:
-    yield "audit" if p.audit.checks else "audit: no check ran"
+    yield f"{CLAIMED} audit" if p.audit.checks else f"{CLAIMED} audit: no check ran"
     for check in p.audit.checks:
         word = check.outcome.upper() if check.outcome is Outcome.FAILED else check.outcome.value
-        yield f"    {word:<8} {check.id} ({check.severity}): {check.detail}"
+        yield f"{CLAIMED}   {word:<8} {one_line(check.id)} ({check.severity}): {one_line(check.detail)}"

@@ -6,9 +6,8 @@ import math
 from dataclasses import asdict
 from typing import Any
 
-import click
-
-from kit.cli.terminal import emit_json, note, printable, table
+from kit.cli.terminal import emit_json, note, say, table
+from kit.core.text import one_line
 from kit.score.metrics import Interval, power, runs_needed
 from kit.score.paper import PaperScore
 from kit.score.report import ConfigScore, TaskScore
@@ -20,14 +19,14 @@ def show_scores(scores: tuple[ConfigScore, ...], drawn: dict[str, int], as_json:
         emit_json({"rules": "kit", **drawn, "configs": [_document(c) for c in scores]})
         return
     for config in scores:
-        click.echo(printable(f"{config.config}"))
+        say(one_line(config.config))
         heads = ("task", "runs", "reached", "FSR", "95 % of reached", "p(loss)", "baseline")
-        click.echo(table(heads, [_line(t) for t in config.tasks], right=6))
+        say(*table(heads, [_line(t) for t in config.tasks], right=6))
         if config.absent:
             numbers = ", ".join(map(str, config.absent))
             how = "left out" if config.partial else "counted as 0"
-            click.echo(f"without a run, {how}: {numbers}")
-        click.echo(f"\n{_figures(config.figures)}\n")
+            say(f"without a run, {how}: {numbers}")
+        say("", *_figures(config.figures), "")
 
 
 def _line(t: TaskScore) -> tuple[str, ...]:
@@ -39,8 +38,8 @@ def _line(t: TaskScore) -> tuple[str, ...]:
     return (str(t.task), str(len(t.runs)), str(t.reached), f"{t.mean:.3f}", interval, p, kinds)
 
 
-def _figures(figures: tuple[Interval, ...]) -> str:
-    return "\n".join(f"{f.name:<15} {f.value:.3f}  [{f.low:.3f}, {f.high:.3f}]" for f in figures)
+def _figures(figures: tuple[Interval, ...]) -> list[str]:
+    return [f"{f.name:<15} {f.value:.3f}  [{f.low:.3f}, {f.high:.3f}]" for f in figures]
 
 
 def _document(config: ConfigScore) -> dict[str, Any]:
@@ -76,11 +75,9 @@ def show_paper(scores: tuple[PaperScore, ...], as_json: bool) -> None:
         emit_json({"rules": "paper", "configs": [asdict(c) for c in scores]})
         return
     for c in scores:
-        click.echo(printable(f"{c.config}: {c.mean:.3f} ± {c.plus_minus:.3f} over {len(c.cells)} tasks"))
-        click.echo(
-            f"{c.runs} runs, {c.left_out} of them left out; {c.padded} scores repeated to make three\n"
-        )
-        click.echo(f"{_figures(c.figures)}\n")
+        say(f"{one_line(c.config)}: {c.mean:.3f} ± {c.plus_minus:.3f} over {len(c.cells)} tasks")
+        say(f"{c.runs} runs, {c.left_out} of them left out; {c.padded} scores repeated to make three", "")
+        say(*_figures(c.figures), "")
 
 
 def show_power(sd: float, margin: float, as_json: bool) -> None:
@@ -94,7 +91,7 @@ def show_power(sd: float, margin: float, as_json: bool) -> None:
     if as_json:
         emit_json({"sd": sd, "margin": margin, "alpha": 0.01, "power": powers, "runs_for_80_percent": needed})
         return
-    click.echo(table(("runs", "power"), [(str(n), f"{p:.2f}") for n, p in powers.items()], right=2))
+    say(*table(("runs", "power"), [(str(n), f"{p:.2f}") for n, p in powers.items()], right=2))
     what = f"{needed} runs" if needed else "more than 10,000 runs"
-    click.echo(f"\nA mean loss {margin:g} below 3.28, where runs differ by {sd:g} (sd):")
-    click.echo(f"{what} show it at p < 0.01 in 8 of 10 tries")
+    say("", f"A mean loss {margin:g} below 3.28, where runs differ by {sd:g} (sd):")
+    say(f"{what} show it at p < 0.01 in 8 of 10 tries")

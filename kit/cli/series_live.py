@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import click
-
 from kit.cli.interrupt import cancellable
 from kit.cli.live import listener
 from kit.cli.series_text import show_series, shown_below
-from kit.cli.terminal import note
+from kit.cli.terminal import note, say_path
+from kit.core.text import one_line
 from kit.evaluate.audits import AuditSelection
 from kit.evaluate.request import Places, Request
 from kit.evaluate.run import Evaluation
@@ -45,7 +44,7 @@ def run_series_live(
     figures = open_series(record.parent, trusted(places.keys), places.records)
     show_series(figures, as_json)
     if not as_json:
-        click.echo(str(record))
+        say_path(record)
     return 130 if stopped else 0 if shown_below(figures) else 1
 
 
@@ -70,4 +69,4 @@ def _tell_end(slot: Slot, outcome: Evaluation | None) -> None:
         return
     p = outcome.predicate
     loss = "no loss" if p.claims.final_val_loss is None else f"val_loss {p.claims.final_val_loss:.4f}"
-    note(f"  {slot.arm}: {p.run.status}: {p.run.reason}; {p.score.verdict}, {loss}")
+    note(f"  {slot.arm}: {p.run.status}: {one_line(p.run.reason)}; {p.score.verdict}, {loss}")

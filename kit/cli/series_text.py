@@ -26,7 +26,7 @@ def show_series(figures: SeriesFigures, as_json: bool) -> None:
         )
         for m in figures.members
     ]  # fmt: skip
-    note(table(("run", "arm", "ended", "loss", "its clock, ms", "excess, ms"), rows))
+    note(*table(("run", "arm", "ended", "loss", "its clock, ms", "excess, ms"), rows))
     heads = ("arm", "reserved", "with a loss", "reached", "mean time, ms", "95 %")
     arms = [
         (
@@ -35,9 +35,8 @@ def show_series(figures: SeriesFigures, as_json: bool) -> None:
         )
         for a in figures.arms
     ]  # fmt: skip
-    note("\n" + table(heads, arms))
-    note("\n" + _loss(figures))
-    note(_fsr(figures))
+    note("", *table(heads, arms))
+    note("", _loss(figures), _fsr(figures))
 
 
 def _status(member: Member) -> str:

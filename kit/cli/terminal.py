@@ -1,44 +1,68 @@
-"""What people see: messages and progress on stderr, plain when it is not a terminal; JSON on stdout."""
+"""
+What people see: messages and progress on stderr, plain when it is not a terminal; JSON on stdout.
+
+This is the only module that writes to the terminal. What it is given as one line is printed as one line,
+whatever a string from elsewhere holds (`kit.core.text`).
+"""
 
 from __future__ import annotations
 
 import json
-import re
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
 
-_UNUSUAL = re.compile(r"[^\n -~\ud800-\udfff]")
+from kit.core.text import escape_json, printable
 
 
-def complain(message: str, hint: str = "") -> None:
-    """Say what went wrong and, on its own line, what to do next."""
+def complain(message: str, hint: str = "", details: Sequence[str] = ()) -> None:
+    """Say what failed, then its details, then what to do next; each on a line of its own."""
     click.secho(f"error: {printable(message)}", fg="red", err=True)
+    for detail in details:
+        click.echo(f"  {printable(detail)}", err=True)
     if hint:
         click.echo(f"  try: {printable(hint)}", err=True)
 
 
-def note(message: str) -> None:
-    """Tell a person something in passing."""
-    click.echo(printable(message), err=True)
+def note(*lines: str) -> None:
+    """Tell a person something in passing: each argument is one line on stderr."""
+    for line in lines:
+        click.echo(printable(line), err=True)
+
+
+def redraw(line: str = "") -> None:
+    """Replace the line that a person's terminal shows last; only for stderr that is a terminal."""
+    click.echo(f"\r\x1b[K{printable(line)}", err=True, nl=False)
+
+
+def say(*lines: str) -> None:
+    """Answer on stdout: each argument is one line."""
+    for line in lines:
+        click.echo(printable(line))
+
+
+def say_path(path: Path | str) -> None:
+    """Answer with a path as the bytes that it is, but for characters that would steer a terminal."""
+    text = str(path)
+    click.echo("".join(c if "\ud800" <= c <= "\udfff" else printable(f"a{c}")[1:] for c in text))
+
+
+def say_document(text: str) -> None:
+    """Write a document that the kit made, or ships, to stdout as it is. Never for text from elsewhere."""
+    click.echo(text, nl=not text.endswith("\n"))
 
 
 def emit_json(value: Any) -> None:
     """
     Write one JSON object to stdout.
 
-    Characters that would steer a terminal are escaped; what is no character, as in an odd path, is not.
+    Characters that `kit.core.text.printable` replaces are escaped, so the values stay what they are.
     """
-    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)
-    click.echo(_UNUSUAL.sub(lambda c: c[0] if c[0].isprintable() else json.dumps(c[0])[1:-1], text))
-
-
-def printable(text: str) -> str:
-    """Replace control characters, so that text from elsewhere cannot steer the terminal."""
-    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
+    click.echo(escape_json(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)))
 
 
 def megabytes(size: int) -> str:
@@ -46,9 +70,9 @@ def megabytes(size: int) -> str:
     return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size} B"
 
 
-def table(heads: Sequence[str], rows: Sequence[Sequence[str]], right: int = 0) -> str:
-    """Lay out text in columns, the first `right` of them flush right; control characters are replaced."""
-    cells = [[printable(cell).replace("\n", " ") for cell in row] for row in (heads, *rows)]
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]], right: int = 0) -> list[str]:
+    """Lay out text in columns, the first `right` of them flush right; return the lines, printable."""
+    cells = [[printable(cell) for cell in row] for row in (heads, *rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(heads))]
 
     def line(row: Sequence[str]) -> str:
@@ -56,7 +80,7 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]], right: int = 0) -
         padded += [c.ljust(w) for c, w in zip(row[right:], widths[right:], strict=True)]
         return "  ".join(padded).rstrip()
 
-    return "\n".join(line(row) for row in cells)
+    return [line(row) for row in cells]
 
 
 class Meter:

@@ -7,11 +7,13 @@ from pathlib import Path
 import click
 
 from kit.capsule.bag import RUN
-from kit.capsule.content import open_capsule
-from kit.capsule.unpack import unpack
+from kit.capsule.receive import OwnFacts, receive
+from kit.cli.capsule_text import received_document, tell_received
 from kit.cli.options import keys_option
-from kit.cli.terminal import Meter, emit_json, note
+from kit.cli.provenance import this_kit
+from kit.cli.terminal import Meter, emit_json, say_path
 from kit.cli.untrusted import distrust
+from kit.core.facts import facts_root
 from kit.result.keys import trusted
 
 
@@ -28,8 +30,11 @@ from kit.result.keys import trusted
 def command(file: Path, folder: Path | None, max_bytes: int, as_json: bool, keys: Path) -> int:
     """Unpack a capsule, compare every byte with its manifests, and verify the bundle in it; offline.
 
-    Exit 0: the bundle is what a trusted key signed. 1: what its key signed, but that key is not trusted.
-    4: refused. An archive that breaks a rule leaves nothing behind.
+    RUN.md and the container's configuration in the new folder are made by this kit from the verified bundle.
+    Received ones that differ are reported and lie in received/.
+
+    Exit 0: a trusted key signed the result and, unless this kit has the same, all else. 1: one of the two
+    keys is not trusted. 4: refused. A refusal leaves nothing behind.
 
     \b
     Examples:
@@ -38,25 +43,14 @@ def command(file: Path, folder: Path | None, max_bytes: int, as_json: bool, keys
     """
     if folder is None:
         folder = Path(file.name.removesuffix(".tar").removesuffix(".capsule") + ".unpacked")
-    root = unpack(file, folder.absolute(), max_bytes, Meter())
-    capsule = open_capsule(root, trusted(keys))
-    p = capsule.bundle.predicate
-    word = "a trusted key" if capsule.bundle.trusted else "a key that you do not trust"
-    note(f"record {p.task.record}, {p.score.verdict}; signed by {word}, {capsule.bundle.key_id}")
-    if not capsule.bundle.trusted:
-        distrust(root / RUN)
+    facts = facts_root()
+    own = OwnFacts(facts / "records", facts / "images", this_kit())
+    received = receive(file, folder.absolute(), trusted(keys), own, max_bytes, Meter())
+    tell_received(received)
+    if not received.capsule.bundle.trusted:
+        distrust(received.capsule.root / RUN, received.capsule.bundle.revoked is not None)
     if as_json:
-        emit_json(
-            {
-                "folder": str(root),
-                "run_id": p.run.id,
-                "record": p.task.record,
-                "verdict": p.score.verdict,
-                "key_id": capsule.bundle.key_id,
-                "trusted": capsule.bundle.trusted,
-                "with_data": capsule.shards is not None,
-            }
-        )
+        emit_json(received_document(received))
     else:
-        click.echo(str(folder))
-    return 0 if capsule.bundle.trusted else 1
+        say_path(folder)
+    return 0 if received.accepted else 1

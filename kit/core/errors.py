@@ -18,14 +18,23 @@ A run that fails is not an error: see `kit.values.run_result.RunStatus`. `kit.cl
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class KitError(Exception):
-    """Base of every expected failure. `hint` says what to do next, in one line; it may be empty."""
+    """
+    Base of every expected failure.
 
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
+    `headline` is one line, `details` are further ones, `message` is all of them. `hint` says what to do next,
+    in one line; it may be empty.
+    """
+
+    def __init__(self, message: str, hint: str = "", details: Sequence[str] = ()) -> None:
+        self.headline = message
+        self.details = tuple(details)
+        self.message = "\n  ".join((message, *details))
         self.hint = hint
+        super().__init__(self.message)
 
 
 class UsageError(KitError):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import shutil
 import tempfile
@@ -16,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kit.core.errors import KitError, PrerequisiteError, RunError
+from kit.core.locks import lock_file
 
 ELSEWHERE = "choose another place with --store, --out, --keys or --to"
 
@@ -25,25 +25,29 @@ STAGING = ".staging-"
 @contextlib.contextmanager
 def staged(parent: Path, prefix: str = STAGING) -> Iterator[Path]:
     """
-    Give an empty folder in `parent`; it is removed unless it was renamed away.
+    Give an empty folder below `parent`; it is removed unless it was renamed away.
 
-    The folders of processes that were killed are removed on this occasion: nobody holds their locks.
+    The folders of processes that were killed are removed on this occasion: nobody holds their locks. What
+    is locked is the folder around it: one that is renamed may be mounted, and a guest can lock what it sees.
     """
     with disk_errors(parent), _held(parent, wait=True):
         for abandoned in parent.glob(f"{prefix}*"):
             with _held(abandoned) as held:
                 if held:
                     shutil.rmtree(abandoned, ignore_errors=True)
-        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
-        folder.chmod(0o755)
+        around = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
         own_lock = contextlib.ExitStack()
-        own_lock.enter_context(_held(folder))
+        own_lock.enter_context(_held(around))
     with own_lock:
         try:
+            folder = around / "content"
             with disk_errors(folder):
+                folder.mkdir()
+                for made in (around, folder):
+                    made.chmod(0o755)
                 yield folder
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(around, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -57,8 +61,7 @@ def _held(folder: Path, wait: bool = False) -> Iterator[bool]:
     try:
         held = False
         with contextlib.suppress(OSError):
-            fcntl.flock(fd, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-            held = True
+            held = bool(lock_file(fd, wait))
         yield held
     finally:
         os.close(fd)

@@ -12,7 +12,6 @@ nothing of names. A blob appears by rename after its digest was checked, so a re
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from typing import BinaryIO, Protocol
 from kit.core.digest import CHUNK, Sha256, is_sha256, sha256_bytes, sha256_file
 from kit.core.errors import DigestMismatch, NetworkError, PrerequisiteError
 from kit.core.files import STAGING, disk_errors, make_folder, place, staged
+from kit.core.locks import acquire
 
 Progress = Callable[[str, int, int], None]
 """Called with (label, bytes done, bytes in all); in all is 0 when it is not known."""
@@ -152,15 +152,20 @@ class Store:
 
     @contextlib.contextmanager
     def lock(self, name: str) -> Iterator[None]:
-        """Hold the store-wide lock called `name`; released by the kernel if this process dies."""
+        """
+        Hold the store-wide lock called `name`; it is free again if this process dies.
+
+        It is a file of its own, which no guest sees: a guest can lock every file that it can read. Two
+        machines that share a store wait for each other, too; see `kit.core.locks`.
+        """
         path = make_folder(self.root / "locks") / name
         with disk_errors(path):
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            lock = acquire(path, wait=True)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
             yield
         finally:
-            os.close(fd)
+            if lock:
+                lock.release()
 
     def tidy(self) -> None:
         """Remove what processes left half made in the store's rooms that were killed."""

@@ -104,21 +104,6 @@ def fill_shard(drawn: TokenStream, tokens: int) -> array[int]:
     return (drawn.tokens * (tokens // len(drawn.tokens) + 1))[:tokens]
 
 
-def rotate(tokens: array[int], offset: int) -> array[int]:
-    """Return the same tokens beginning at `offset`, the beginning moved to the end."""
-    return tokens[offset:] + tokens[:offset]
-
-
-def count_windows(tokens: int, scored: int) -> int:
-    """Return how many windows a shard has beside its first that share no token with it or each other."""
-    return max(0, (tokens - 1) // scored - 1)
-
-
-def pick_number(seed: str, label: str, choices: int) -> int:
-    """Return a number from 0 to `choices` - 1 that follows from the seed."""
-    return int.from_bytes(_digest(f"pick/{seed}/{label}", 8), "big") % choices
-
-
 def _sum(text: bytes) -> float:
     try:
         value = float(text)

@@ -14,6 +14,8 @@ from kit.core.store import Artifact
 from kit.data.shard import HEADER_BYTES, TOKEN_BYTES
 
 FINEWEB = "fineweb10B"
+HELD_OUT_SHARDS = 2
+"""One shard holds a little less than a shard's worth of whole documents."""
 
 
 class StatedBy(StrEnum):
@@ -55,7 +57,21 @@ class DataSet:
         if not 0 <= train <= most:
             raise UsageError(f"{self.name} has {most} training shards, not {train}")
         numbers = range(self.train_first, self.train_first + train)
-        return (self.val_name, *(f"{self.train_prefix}{n:06d}.bin" for n in numbers))
+        return (self.val_name, *(self._train_name(n) for n in numbers))
+
+    def held_out(self, train: int) -> tuple[str, ...]:
+        """
+        Return the names of the shards that held-out text is drawn from, for a record that reads `train`.
+
+        They are the last ones, the same for every record; none if the record reads one of them.
+        """
+        first = self.train_last - HELD_OUT_SHARDS + 1
+        if self.train_first + train > first:
+            return ()
+        return tuple(self._train_name(n) for n in range(first, self.train_last + 1))
+
+    def _train_name(self, number: int) -> str:
+        return f"{self.train_prefix}{number:06d}.bin"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,14 +15,16 @@ from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
+from kit.core import locks
 from kit.core.errors import KitError, PrerequisiteError
+from kit.core.locks import Standing
 from kit.core.store import Store
 from kit.evaluate import runtimes as engines
 from kit.evaluate.recovery import close_lost
 from kit.gpu.preflight import GpuRequirements, Sources, preflight
 from kit.image.build import ensure_layout, survey
 from kit.sandbox.engine import Engine
-from kit.sandbox.folder import is_owned, new_run_id, unfinished
+from kit.sandbox.folder import RunFolder, new_run_id, owner, unfinished
 from kit.sandbox.isolation_probe import probe
 from kit.sandbox.run_guest import guest_directory, run_guest
 from kit.sandbox.runtime import docker
@@ -156,8 +158,8 @@ def _try_runtime(runtime: Runtime, python: Path, image: ImageRef | None = None) 
             return "starts a process and ends it; contains nothing, never ranked"
         lacking = probed.enforcement.not_enforced
         limits = f"; not enforced here: {', '.join(lacking)}" if lacking else "; every limit is enforced"
-        shut = f"{len(probed.checks)} ways out are shut"
-        return f"version {probed.enforcement.version} starts a guest, {shut}{limits}"
+        passed = f"{len(probed.checks)} isolation checks passed"
+        return f"version {probed.enforcement.version} starts a guest, {passed}{limits}"
 
 
 def gpus(sources: Sources) -> Diagnosis:
@@ -187,9 +189,16 @@ def _disk(store: Store, fix: bool) -> Diagnosis:
         if fix:
             store.tidy()
         free = shutil.disk_usage(store.room("blobs")).free
+        locked = locks.supported(store.room("locks"))
     except KitError as e:
         return Diagnosis("store", Health.BROKEN, e.message, e.hint)
+    except OSError as e:
+        return Diagnosis(
+            "store", Health.BROKEN, f"cannot write {store.root}: {e.strerror}", "choose another --store"
+        )
     detail = f"{store.root}: {free / 1e9:.0f} GB free"
+    if not locked:
+        detail += "; its file system has no locks, so lock files stand in for them"
     short = f"{detail}; a CUDA era needs {ROOM_FOR_AN_ERA / 1e9:.0f} GB"
     if free < ROOM_FOR_AN_ERA:
         return Diagnosis("store", Health.MISSING, short, "choose a larger disk with --store")
@@ -210,15 +219,22 @@ def _containers(engine: str, fix: bool) -> Diagnosis:
 
 def _lost(out: Path, keys: Path, fix: bool) -> Diagnosis:
     if fix:
+        others: list[RunFolder] = []
         try:
-            closed = close_lost(out, keys)
+            closed = close_lost(out, keys, others.append)
         except KitError as e:
             return Diagnosis("lost-runs", Health.BROKEN, e.message, e.hint)
-        return Diagnosis("lost-runs", Health.OK, f"{len(closed)} records closed below {out}")
-    folders = unfinished(out)
-    running = [folder for folder in folders if is_owned(folder)]
-    if len(running) < len(folders):
-        detail = f"{len(folders) - len(running)} runs below {out} lost their kit and have no result"
-        return Diagnosis("lost-runs", Health.BROKEN, detail, "speedrun doctor --fix")
-    more = f"; {len(running)} running" if running else ""
+        detail = f"{len(closed)} records closed below {out}"
+        if others:
+            names = ", ".join(folder.run_id for folder in others[:4])
+            detail += f"; {len(others)} runs belong to other machines, which alone can close them: {names}"
+        return Diagnosis("lost-runs", Health.OK, detail)
+    owners = [owner(folder) for folder in unfinished(out)]
+    ended, running = owners.count(Standing.ENDED), owners.count(Standing.RUNNING)
+    elsewhere = owners.count(Standing.ELSEWHERE)
+    if ended:
+        detail = f"{ended} runs below {out} were interrupted and have no result"
+        return Diagnosis("lost-runs", Health.BROKEN, detail, f"speedrun doctor --fix --out {out}")
+    more = f"; {running} running" if running else ""
+    more += f"; {elsewhere} of other machines" if elsewhere else ""
     return Diagnosis("lost-runs", Health.OK, f"none below {out}{more}")

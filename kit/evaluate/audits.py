@@ -11,11 +11,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from kit.audit import floor, source, trace
+from kit.audit import evidence, floor, source, trace
 from kit.audit.finding import Finding
 from kit.audit.source import SourceFile
 from kit.benchmark.submission import ENTRY
-from kit.core.errors import UsageError
+from kit.core.digest import sha256_bytes
+from kit.core.errors import DigestMismatch, UsageError
 from kit.evaluate.prepare import Prepared
 from kit.evaluate.start_script import REFERENCE, files_of
 from kit.sandbox.folder import RunFolder
@@ -71,14 +72,27 @@ def select_audits(names: Iterable[str], seed: str | None = None) -> AuditSelecti
 def static_findings(
     ready: Prepared, folder: RunFolder, result: RunResult, baseline: tuple[SourceFile, ...] | None
 ) -> tuple[Finding, ...]:
-    """Return the findings about what one run left behind."""
+    """
+    Return the findings about what one run left behind.
+
+    Raises `DigestMismatch` if the submission's files in the run's folder are not those that ran.
+    """
     terms = ready.plan.terms
     points: tuple[Point, ...] = read_run(folder.log, folder.stamps, terms.grammar)
     return (
         floor.check(result.points, terms.floor),
-        *trace.judge(points, terms.untimed_steps, terms.vocabulary),
-        *source_findings(files_of(folder.submission), baseline),
+        *evidence.judge(points, terms.cadence),
+        *trace.judge(points, terms.untimed_steps, terms.vocabulary, terms.cadence.training_every or 1),
+        *source_findings(_submission(ready, folder), baseline),
     )
+
+
+def _submission(ready: Prepared, folder: RunFolder) -> tuple[SourceFile, ...]:
+    """Read the files that are judged, and compare the very bytes with those that were prepared."""
+    files = files_of(folder.submission)
+    if {f.name: sha256_bytes(f.data) for f in files} != {f.name: f.sha256 for f in ready.files}:
+        raise DigestMismatch(f"{folder.submission} was changed during the run")
+    return files
 
 
 def source_findings(

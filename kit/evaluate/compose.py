@@ -11,19 +11,25 @@ from kit.evaluate.prepare import Prepared
 from kit.evaluate.request import Places
 from kit.gpu import machine
 from kit.gpu.preflight import LINKS, MODEL, Preflight
+from kit.result.appraisal.trust import TIER_RULES
 from kit.result.appraisal.verdict import judge, ranking_blockers
-from kit.result.derive import claims_of, observations_of
+from kit.result.derive import claims_of, count_training_lines, observations_of
 from kit.result.predicate import (
     Audit,
     AuditCheck,
+    Claims,
+    CompileCache,
     Cpu,
     Environment,
+    Evidence,
     Gpu,
     Hardware,
+    HeldOut,
     Inputs,
     Isolation,
     IsolationCheck,
     IsolationReport,
+    Lines,
     Manifest,
     Outcome,
     Predicate,
@@ -36,10 +42,11 @@ from kit.result.predicate import (
 )
 from kit.sandbox.isolation_probe import ProbeCheck
 from kit.sandbox.speed_probe import Speed
-from kit.values.profile import Profile
-from kit.values.run_result import Enforcement, RunResult
+from kit.values.cadence import Cadence
+from kit.values.run_result import Enforcement, Point, RunResult
 from kit.values.run_spec import RunSpec
 from kit.values.software import Kit
+from kit.values.task_id import PAPER_SET
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +69,7 @@ class Reserved:
     """What was fixed before the run started, beside its RunSpec."""
 
     nonce: str
-    profile: Profile
+    entry: str
     kit: Kit
 
 
@@ -71,7 +78,6 @@ def run_of(spec: RunSpec, result: RunResult, reserved: Reserved) -> Run:
     return Run(
         id=spec.run_id,
         nonce=reserved.nonce,
-        profile=reserved.profile,
         status=result.status,
         reason=prose(result.reason),
         ended_in=result.ended_in,
@@ -79,13 +85,25 @@ def run_of(spec: RunSpec, result: RunResult, reserved: Reserved) -> Run:
         exit_code=result.exit_code,
         started_at=result.started_at,
         argv=spec.argv,
+        entry=reserved.entry,
         env=pairs(dict(spec.env)),
+        compile_cache=CompileCache.COLD,
         world_size=spec.world_size,
         gpus=spec.gpus,
         deadlines=spec.deadlines,
         limits=spec.limits,
         untimed_steps=spec.untimed_steps,
         kit=reserved.kit,
+    )
+
+
+def evidence_of(claims: Claims, cadence: Cadence, training_lines: int) -> Evidence:
+    """Return the lines that a run owed by its own last step, and those that it printed."""
+    last = claims.final_step or 0
+    return Evidence(
+        guest_clock=cadence.guest_clock,
+        training_lines=Lines(cadence.training_lines(last), training_lines),
+        validation_lines=Lines(cadence.validation_lines(last), claims.val_points_printed),
     )
 
 
@@ -106,8 +124,10 @@ def compose(
     result: RunResult,
     observations: HostObservations,
     findings: tuple[Finding, ...],
+    points: tuple[Point, ...] = (),
+    held_out: HeldOut | None = None,
 ) -> Predicate:
-    """Return the whole predicate of one run."""
+    """Return the whole predicate of one run; `points` are all of its claims, training lines too."""
     plan = ready.plan
     claims = claims_of(result.points, plan.terms.grammar)
     audits = tuple(
@@ -116,10 +136,12 @@ def compose(
     )
     verdict = judge(result.status, claims, plan.terms.target_val_loss, audits)
     predicate = Predicate(
-        run=run_of(ready.spec, result, Reserved(ready.nonce, plan.terms.profile, places.kit)),
+        run=run_of(ready.spec, result, Reserved(ready.nonce, plan.entry, places.kit)),
         task=TaskInfo(
-            record=plan.record.number,
-            next_record=plan.record.next_record,
+            id=plan.record.name,
+            set=PAPER_SET,
+            profile=plan.terms.profile,
+            target=plan.record.target,
             target_val_loss=plan.terms.target_val_loss,
             target_source=plan.terms.target_source,
             baseline_submission_sha256=own_digest(plan.record),
@@ -135,11 +157,13 @@ def compose(
         inputs=Inputs(
             submission=ready.files,
             data=ready.data,
-            record_manifest=Manifest(f"records/{plan.record.number:02d}.toml", plan.record.manifest_sha256),
+            record_manifest=Manifest(plan.record.manifest, plan.record.manifest_sha256),
+            held_out=held_out,
         ),
         claims=claims,
         observations=observations_of(result),
-        audit=Audit(audits),
+        evidence=evidence_of(claims, plan.terms.cadence, count_training_lines(points)),
+        audit=Audit(audits, TIER_RULES),
         score=Score(verdict, ranked=False, unranked_because=(), fsr=None),
         reproduces=ready.reproduces,
         series=ready.series,

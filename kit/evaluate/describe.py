@@ -30,7 +30,7 @@ class PlannedFile:
     """One file that the run needs."""
 
     kind: str
-    """`image`, `shard` or `script`."""
+    """`image`, `shard`, `held-out shard` or `script`."""
     name: str
     size: int
     """Bytes."""
@@ -112,11 +112,16 @@ class PlanReport:
         return {**asdict(self), **places, "download_bytes": self.download_bytes}
 
 
-def describe_plan(plan: RunPlan, places: Places) -> PlanReport:
-    """Describe a plan as it would run on this machine now. Raises what reading the facts raises."""
+def describe_plan(plan: RunPlan, places: Places, held_out: bool = False) -> PlanReport:
+    """
+    Describe a plan as it would run on this machine now. Raises what reading the facts raises.
+
+    `held_out` adds the shards that the audit of that name reads.
+    """
     preflight = look(plan, places)
     image, image_findings = _image(plan, places)
     shards, pinned = _shards(plan, places)
+    others = _held_out_shards(plan, places) if held_out else ()
     return PlanReport(
         record=plan.record.number,
         profile=plan.terms.profile,
@@ -134,7 +139,7 @@ def describe_plan(plan: RunPlan, places: Places) -> PlanReport:
         untimed_steps=plan.terms.untimed_steps,
         target_val_loss=plan.terms.target_val_loss,
         val_tokens=plan.terms.val_tokens,
-        artifacts=(*image, *shards, *_script(plan, places)),
+        artifacts=(*image, *shards, *others, *_script(plan, places)),
         findings=(
             *image_findings,
             *preflight.findings,
@@ -163,6 +168,11 @@ def _shards(plan: RunPlan, places: Places) -> tuple[tuple[PlannedFile, ...], boo
     return tuple(PlannedFile("shard", s.name, s.size, s.sha256, s.present) for s in data.shards), data.pinned
 
 
+def _held_out_shards(plan: RunPlan, places: Places) -> tuple[PlannedFile, ...]:
+    shards = plan.terms.data.planned_held_out(places)
+    return tuple(PlannedFile("held-out shard", s.name, s.size, s.sha256, s.present) for s in shards)
+
+
 def _shard_findings(
     plan: RunPlan, shards: tuple[PlannedFile, ...], pinned: bool
 ) -> Iterator[PreflightFinding]:
@@ -170,7 +180,7 @@ def _shard_findings(
     if absent:
         detail = f"{absent} of {len(shards)} shards are not here"
         yield PreflightFinding(
-            "shards", Level.REFUSAL, detail, f"speedrun data fetch --record {plan.record.number}"
+            "shards", Level.REFUSAL, detail, f"speedrun data fetch --record {plan.record.name}"
         )
     if not pinned:
         yield PreflightFinding("data", Level.WARNING, "unpinned: no lock says which bytes the shards are")

@@ -29,7 +29,7 @@ def gpu_requirements(plan: RunPlan, places: Places) -> GpuRequirements:
     fewer = f"; or, for the same steps on fewer GPUs: --gpus {' or '.join(smaller)}" if smaller else ""
     return GpuRequirements(
         gpus=plan.terms.gpus,
-        if_fewer=f"speedrun eval --record {plan.record.number} --profile smoke{fewer}",
+        if_fewer=f"speedrun eval --record {plan.record.name} --profile smoke{fewer}",
         cuda=_cuda(plan, places),
         toolkit=plan.runtime.name is RuntimeName.DOCKER,
     )

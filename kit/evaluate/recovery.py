@@ -1,71 +1,44 @@
 """
-Closing the records of runs whose kit died: end what is left of the guest, then sign what is known.
+Closing the runs that were interrupted: end what is left of the guest, then sign a record that says `lost`.
 
-The intent that was written before the run is the record's draft; only its account of the end changes.
+1. The reservation must be this user's own, signed and of this folder's name. 2. A run of another machine is
+left alone, and so is one whose owner still works. 3. A copy of a folder is refused: the run is another one's.
+4. Only then the guest is ended, by the runtime that the signed reservation names. 5. What is signed is the
+planned result and the digests of the files that are there. A reservation of version 0.1 is unsigned: nothing
+of it is read but that it is there.
 """
 
 from __future__ import annotations
 
-import datetime
-from dataclasses import replace
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from kit.core.codec import prose
-from kit.core.digest import sha256_bytes, sha256_file
-from kit.core.errors import KitError, PrerequisiteError, RunError, SchemaError
-from kit.core.schema import read_json
+from kit.core.digest import Sha256
+from kit.core.errors import IntegrityError, KitError, PrerequisiteError, RunError, SchemaError, SignatureError
+from kit.core.locks import Claim, claimed
+from kit.evaluate.interrupted import INTERRUPTED, lost_statement, unsigned_statement
 from kit.result.folder import leave_key
-from kit.result.keys import Signer, load_or_create, seal
-from kit.result.statement import Statement, Subjects, parse, statement
-from kit.sandbox.folder import RunFolder, adopt, tidy, unfinished
+from kit.result.keys import PublicKey, Signer, load_or_create, seal
+from kit.result.predicate import Predicate
+from kit.result.reservation import Reservation, is_unsigned_v1, read_reservation
+from kit.sandbox import processes
+from kit.sandbox.folder import ALIVE, RunFolder, adopt, is_open, tidy, unfinished
 from kit.sandbox.runtime import docker, runc
+from kit.sandbox.runtime.lease import is_at_work
 from kit.sandbox.watchdog import reap
-from kit.values.run_result import RunResult, RunStatus, Teardown, Usage
-from kit.values.run_spec import RunSpec, RuntimeName
+from kit.values.run_spec import RuntimeName
 
 ATTEMPTS = 20
-EMPTY = sha256_bytes(b"")
+GOES_ON = "the run goes on in another folder"
+REFUSALS = {
+    Claim.COPY: "this folder is a copy of the one that the run was reserved in",
+    Claim.REPLACED: f"{ALIVE} is missing or was replaced since the run was reserved",
+}
 
 
-def lost_result(spec: RunSpec, reason: str) -> RunResult:
-    """Return the result of a run of which nothing is known but that it was reserved."""
-    return RunResult(
-        run_id=spec.run_id,
-        status=RunStatus.LOST,
-        reason=reason,
-        ended_in=None,
-        clock=None,
-        exit_code=None,
-        started_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
-        wall_s=0.0,
-        train_wall_s=None,
-        phases=(),
-        points=(),
-        output_bytes=0,
-        output_lines=0,
-        usage=Usage(),
-        teardown=Teardown(0.0, ()),
-        log_sha256=EMPTY,
-        stamps_sha256=EMPTY,
-    )
-
-
-def drafted(folder: RunFolder) -> Statement:
-    """Return what a run's intent says. Raises `SchemaError` naming it, `PrerequisiteError` if absent."""
-    document = read_json(folder.intent, "result.v1")
-    return parse(document)
-
-
-def mark_lost(folder: RunFolder, signer: Signer, reason: str) -> None:
-    """Write the signed record of a lost run from its intent; the log that there is stays and is bound."""
-    draft = drafted(folder)
-    predicate = replace(
-        draft.predicate,
-        run=replace(draft.predicate.run, reason=prose(reason)),
-        observations=replace(draft.predicate.observations, output_bytes=folder.log.stat().st_size),
-    )
-    subjects = Subjects(draft.subjects.submission, sha256_file(folder.log), sha256_file(folder.stamps))
-    sign(folder, signer, statement(predicate, subjects))
+def mark_lost(folder: RunFolder, signer: Signer, planned: Predicate, submission: Sha256, reason: str) -> None:
+    """Write the signed record of a lost run, as it was planned; see `lost_statement`."""
+    sign(folder, signer, lost_statement(folder, planned, submission, reason))
 
 
 def sign(folder: RunFolder, signer: Signer, payload: bytes) -> None:
@@ -76,42 +49,92 @@ def sign(folder: RunFolder, signer: Signer, payload: bytes) -> None:
     folder.finish(bundle)
 
 
-def close_lost(out: Path, keys: Path) -> list[RunFolder]:
+def close_lost(
+    out: Path, keys: Path, elsewhere: Callable[[RunFolder], None] = lambda folder: None
+) -> list[RunFolder]:
     """
-    End and record every run below `out` that lost its kit; return them. Runs of a living kit are left alone.
+    End and record every run below `out` that was interrupted; return them. Runs that go on are left alone.
 
-    Raises `RunError` if something of a guest cannot be ended, `SchemaError` for an intent that was changed,
-    `PrerequisiteError` for output that is gone; the other runs have been closed by then.
+    `elsewhere` is called with each run that belongs to another machine, which alone can close it. Raises
+    `RunError` if something of a guest cannot be ended, `IntegrityError` for a reservation that is planted,
+    changed or copied, `PrerequisiteError` for output that is gone; the other runs have been closed by then.
     """
     closed: list[RunFolder] = []
     broken: KitError | None = None
     docker.tidy(docker.state_folder())
     tidy(out)
-    for folder in unfinished(out):
-        with adopt(folder) as mine:
-            try:
-                if mine:
-                    _close(folder, keys)
-                    closed.append(folder)
-            except KitError as e:  # one that cannot be closed must not keep the others open
-                broken = broken or e
-            except OSError as e:
-                broken = broken or PrerequisiteError(
-                    f"run {folder.run_id} lost its kit, and cannot be recorded: {e.filename}: {e.strerror}",
-                    f"keep {folder.path} somewhere else",
-                )
+    folders = unfinished(out)
+    if not folders:
+        return []
+    signer = load_or_create(keys)
+    for folder in folders:
+        try:
+            claim = _close(folder, signer)
+            if claim is Claim.MINE:
+                closed.append(folder)
+            elif claim is Claim.ELSEWHERE:
+                elsewhere(folder)
+        except (KitError, OSError) as e:  # one that cannot be closed must not keep the others open
+            if is_open(folder):  # otherwise another process has closed it meanwhile
+                broken = broken or _named(folder, e)
     if broken is not None:
         raise broken
     return closed
 
 
-def _close(folder: RunFolder, keys: Path) -> None:
-    try:
-        runtime = RuntimeName(drafted(folder).predicate.environment.runtime.name)
-    except SchemaError as e:
-        lost = f"run {folder.run_id} lost its kit, and its intent cannot be read"
-        raise SchemaError(f"{lost}: {e.message}", f"keep {folder.path} somewhere else") from e
-    state = docker.state_folder() if runtime is RuntimeName.DOCKER else runc.state_folder()
-    if not any(reap(runtime, str(state), folder.run_id) for _ in range(ATTEMPTS)):
-        raise RunError(f"the guest of {folder.run_id} cannot be ended", "look for it with: ps -ef")
-    mark_lost(folder, load_or_create(keys), "the kit ended before the run did")
+def _named(folder: RunFolder, e: KitError | OSError) -> KitError:
+    """Say which run cannot be closed, and what to do."""
+    aside = f"if you do not expect it there, move it away: mv {folder.path} {folder.path.parent.parent}"
+    if isinstance(e, OSError):
+        return PrerequisiteError(f"cannot close run {folder.run_id}: {e.filename}: {e.strerror}", aside)
+    if isinstance(e, IntegrityError):
+        return type(e)(f"cannot close run {folder.run_id}: {e.message}", aside)
+    return e
+
+
+def _close(folder: RunFolder, signer: Signer) -> Claim:
+    """Close one run if it is this process's to close; return whose it is."""
+    if is_unsigned_v1(folder.intent):
+        return _close_unsigned(folder, signer)
+    reservation = own_reservation(folder, signer.public)
+    with claimed(folder.path, ALIVE, reservation.body.lease) as claim:
+        if claim in REFUSALS:
+            raise SignatureError(f"{folder.path}: {REFUSALS[claim]}")
+        if claim is not Claim.MINE or not is_open(folder):
+            return claim if claim is not Claim.MINE else Claim.RUNNING
+        if is_at_work(folder.run_id):
+            raise SignatureError(f"{folder.path}: {GOES_ON}")
+        planned = reservation.planned
+        _end_guest(folder.run_id, (planned.environment.runtime.name,))
+        mark_lost(folder, signer, planned, reservation.subject, INTERRUPTED)
+    return Claim.MINE
+
+
+def own_reservation(folder: RunFolder, own: PublicKey) -> Reservation:
+    """Return the verified reservation of a folder's run. Raises as `read_reservation`."""
+    reservation = read_reservation(folder.intent, own)
+    if reservation.body.id != folder.run_id:
+        raise SchemaError(f"{folder.intent}: it is the reservation of {reservation.body.id}")
+    return reservation
+
+
+def _close_unsigned(folder: RunFolder, signer: Signer) -> Claim:
+    """Close a run of version 0.1, of which nothing is known but its name and its files."""
+    with adopt(folder) as mine:
+        if not mine:
+            return Claim.RUNNING
+        if is_at_work(folder.run_id):
+            raise SignatureError(f"{folder.intent}: it is not signed, and {GOES_ON}")
+        if any(not processes.is_own(pid) for pid in processes.marked(folder.run_id)):
+            raise SignatureError(f"{folder.intent}: it is not signed, and the run is another user's")
+        payload = unsigned_statement(folder)
+        _end_guest(folder.run_id, RuntimeName)
+        sign(folder, signer, payload)
+    return Claim.MINE
+
+
+def _end_guest(run_id: str, runtimes: Iterable[RuntimeName]) -> None:
+    for runtime in runtimes:
+        state = docker.state_folder() if runtime is RuntimeName.DOCKER else runc.state_folder()
+        if not any(reap(runtime, str(state), run_id) for _ in range(ATTEMPTS)):
+            raise RunError(f"cannot end the guest of {run_id}", "look for it with: ps -ef")

@@ -38,7 +38,8 @@ class Overrides:
 class Request:
     """One evaluation."""
 
-    record: int
+    record: str | int
+    """The start record's name: 3, 21c."""
     profile: Profile
     submission: Path | None = None
     """None runs the record's own script (full) or the reference trainer (smoke)."""

@@ -17,9 +17,10 @@ from kit.audit.source import SourceFile
 from kit.benchmark.submission import ENTRY
 from kit.evaluate import streams
 from kit.evaluate.audits import AuditSelection
-from kit.evaluate.launch import DATA
 from kit.evaluate.prepare import Prepared
 from kit.evaluate.request import Places
+from kit.evaluate.task_data import HeldOutSource
+from kit.evaluate.val_mount import ENGINE_PREFIX, mounted_val, val_name
 from kit.gpu.release import await_release
 from kit.sandbox.folder import RunFolder
 from kit.sandbox.run_guest import guest_directory, run_guest
@@ -27,7 +28,7 @@ from kit.sandbox.supervise import RunCallbacks
 from kit.values.log import read_run
 from kit.values.output import StoredOutput
 from kit.values.run_result import Point, RunResult
-from kit.values.run_spec import Mount, RunSpec
+from kit.values.run_spec import RunSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,8 @@ class RerunContext:
     cancelled: Callable[[], bool]
     announce: Callable[[str], None]
     """Called with the name of each rerun before it starts."""
+    held_out: HeldOutSource | None = None
+    """None if no held-out text is wanted, or not enough is there."""
 
     def run(self, name: str, spec: RunSpec, lines: int | None = None) -> RunResult:
         """Run one guest to its end, or to `lines` validation lines; its log stays in the run's folder."""
@@ -57,7 +60,14 @@ class RerunContext:
         output, scratch = self.output(name), self.folder.scratch
         output.log.parent.mkdir(exist_ok=True)
         with run_guest(
-            plan.runtime, spec, scratch, output, plan.terms.grammar, callbacks, prefix="rerun-", watched=True
+            plan.runtime,
+            spec,
+            scratch,
+            output,
+            plan.terms.grammar,
+            callbacks,
+            prefix=ENGINE_PREFIX,
+            watched=True,
         ) as run:
             if gpus:
                 await_release(gpus, self.places.gpus.nvml)
@@ -72,23 +82,11 @@ class RerunContext:
         log = self.folder.path / "audit" / f"{name}.log"
         return StoredOutput(log, log.with_suffix(".stamps"))
 
-    @property
-    def val_name(self) -> str:
-        """The name of the validation shard."""
-        return next(f.name for f in self.ready.data.files if "_val_" in f.name)
-
-    @property
-    def data_folder(self) -> Path:
-        """The folder of the mounted shards."""
-        return next(m.source for m in self.ready.spec.mounts if m.target == DATA)
-
-    @contextlib.contextmanager
-    def with_val(self, spec: RunSpec, write: Callable[[Path], None]) -> Iterator[RunSpec]:
-        """Give `spec` with another validation shard mounted over the one that is there."""
-        with guest_directory(self.folder.scratch, "shard-") as directory:
-            shard = directory / self.val_name
-            write(shard)
-            yield replace(spec, mounts=(*spec.mounts, Mount(shard, DATA / self.val_name)))
+    def with_val(
+        self, spec: RunSpec, write: Callable[[Path], None]
+    ) -> contextlib.AbstractContextManager[RunSpec]:
+        """Give `spec` with the validation shard that `write` writes."""
+        return mounted_val(spec, val_name(self.ready), self.folder.scratch, write)
 
     @contextlib.contextmanager
     def start_script(self, files: tuple[SourceFile, ...]) -> Iterator[RunSpec]:

@@ -7,6 +7,7 @@ Further runs of guests for the audits: canary streams, the start script, another
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from kit.audit import baseline, canary, held_out
@@ -14,19 +15,25 @@ from kit.audit.baseline import RunTimings
 from kit.audit.canary import CanaryStream, Rerun, StreamKind
 from kit.audit.check import Check
 from kit.audit.finding import Finding
+from kit.core.digest import sha256_file
 from kit.core.errors import KitError
 from kit.data import canary_streams
 from kit.data.canary_streams import TokenStream
-from kit.data.shard import read_tokens, write_shard
+from kit.data.shard import HEADER_BYTES, TOKEN_BYTES, write_shard
 from kit.evaluate import streams
 from kit.evaluate.audits import RerunAudit
 from kit.evaluate.rerun_context import RerunContext
+from kit.evaluate.task_data import HeldOutSource
+from kit.evaluate.val_mount import copy_of, val_name, val_path
+from kit.result.predicate import HeldOut, InputFile
+from kit.sandbox.run_guest import guest_directory
 from kit.values.log import read_run
 from kit.values.run_result import Point, RunResult, RunStatus
 from kit.values.run_spec import Phase, RunSpec
 
 SCREEN_LINES = 3
 """Validation lines after which a screen is ended; step 0 proves nothing."""
+NO_HELD_OUT = "the record reads so many shards that none are left to draw other text from"
 NOT_COMPLETED = "the run itself did not complete"
 CANCELLED = "the operator cancelled"
 REQUESTED = {
@@ -36,9 +43,18 @@ REQUESTED = {
 }
 
 
-def audit(context: RerunContext, result: RunResult) -> tuple[Finding, ...]:
+@dataclass(frozen=True, slots=True)
+class RerunReport:
+    """What the reruns of one evaluation showed."""
+
+    findings: tuple[Finding, ...]
+    held_out: HeldOut | None
+    """The text that the script was also validated on; None if it was on none."""
+
+
+def audit(context: RerunContext, result: RunResult) -> RerunReport:
     """
-    Make every audit that is wanted and return the findings.
+    Make every audit that is wanted.
 
     Nothing is rerun if the run itself did not complete, or once the operator cancelled: skipped checks earn
     no trust. An engine that fails on a rerun makes that check skipped; the run's own record stands.
@@ -46,6 +62,7 @@ def audit(context: RerunContext, result: RunResult) -> tuple[Finding, ...]:
     selection = context.selection
     findings: list[Finding] = []
     stream_results: dict[StreamKind, RunResult] = {}
+    held_out_texts: list[HeldOut] = []
     claimed = _last_loss(result)
     if selection.has(RerunAudit.SCREEN):
         findings.append(_canary_finding(context, StreamKind.UNIFORM, claimed, SCREEN_LINES, stream_results))
@@ -53,10 +70,11 @@ def audit(context: RerunContext, result: RunResult) -> tuple[Finding, ...]:
         if selection.has(rerun) and not (kind is StreamKind.UNIFORM and selection.has(RerunAudit.SCREEN)):
             findings.append(_canary_finding(context, kind, claimed, None, stream_results))
     if selection.has(RerunAudit.BASELINE, RerunAudit.HELD_OUT):
-        findings += _start_script_findings(context, result, stream_results.get(StreamKind.UNIFORM))
+        uniform = stream_results.get(StreamKind.UNIFORM)
+        findings += _start_script_findings(context, result, uniform, held_out_texts)
     elif context.reference_timings is not None:
         findings += _compare_timings(context.reference_timings, context, result)
-    return tuple(findings)
+    return RerunReport(tuple(findings), held_out_texts[0] if held_out_texts else None)
 
 
 def _canary_finding(
@@ -120,12 +138,17 @@ def _run_sampler(context: RerunContext, spec: RunSpec) -> tuple[RunResult, Path]
 
 
 def _shard_writer(context: RerunContext, drawn: TokenStream) -> Callable[[Path], None]:
-    size = next(f.size for f in context.ready.data.files if f.name == context.val_name)
+    size = _val_size(context)
     return lambda path: streams.write_stream(path, drawn, size)
 
 
+def _val_size(context: RerunContext) -> int:
+    """Return the size of the validation shard, which every other one in its place has, too; bytes."""
+    return next(f.size for f in context.ready.data.files if f.name == val_name(context.ready))
+
+
 def _start_script_findings(
-    context: RerunContext, result: RunResult, uniform: RunResult | None
+    context: RerunContext, result: RunResult, uniform: RunResult | None, held_out_texts: list[HeldOut]
 ) -> Iterator[Finding]:
     if context.baseline is None:
         yield from _skip_comparisons(context, "the start script is not at hand")
@@ -135,7 +158,7 @@ def _start_script_findings(
         yield from _skip_comparisons(context, CANCELLED)
     else:
         with context.start_script(context.baseline) as spec:
-            yield from _compare(context, spec, result, uniform)
+            yield from _compare(context, spec, result, uniform, held_out_texts)
 
 
 def _skip_comparisons(context: RerunContext, why: str) -> Iterator[Finding]:
@@ -145,10 +168,15 @@ def _skip_comparisons(context: RerunContext, why: str) -> Iterator[Finding]:
 
 
 def _compare(
-    context: RerunContext, spec: RunSpec, result: RunResult, uniform: RunResult | None
+    context: RerunContext,
+    spec: RunSpec,
+    result: RunResult,
+    uniform: RunResult | None,
+    held_out_texts: list[HeldOut],
 ) -> Iterator[Finding]:
     try:
-        start_result = context.run("baseline", spec)
+        with context.with_val(spec, copy_of(val_path(context.ready))) as own:
+            start_result = context.run("baseline", own)
         output = context.output("baseline")
         points = read_run(output.log, output.stamps, context.ready.plan.terms.grammar)
     except KitError as e:
@@ -159,7 +187,7 @@ def _compare(
         yield _finding_or_skipped(canary.VERSUS_BASELINE, lambda: _judge_noise(context, spec, uniform))
     if context.selection.has(RerunAudit.HELD_OUT):
         yield _finding_or_skipped(
-            held_out.HELD_OUT, lambda: _judge_held_out(context, spec, result, start_result)
+            held_out.HELD_OUT, lambda: _judge_held_out(context, spec, result, start_result, held_out_texts)
         )
 
 
@@ -178,33 +206,43 @@ def _compare_timings(reference: RunTimings, context: RerunContext, result: RunRe
 
 
 def _judge_held_out(
-    context: RerunContext, spec: RunSpec, result: RunResult, start_result: RunResult
+    context: RerunContext,
+    spec: RunSpec,
+    result: RunResult,
+    start_result: RunResult,
+    held_out_texts: list[HeldOut],
 ) -> Finding:
-    scored = context.ready.plan.terms.val_tokens
-    tokens = read_tokens(context.data_folder / context.val_name)
-    choices = canary_streams.count_windows(len(tokens), scored)
-    if not choices:
-        return held_out.HELD_OUT.skipped("the validation shard holds no second window")
-    window = 1 + canary_streams.pick_number(context.selection.seed, "window", choices)
-
-    def write(path: Path) -> None:
-        write_shard(path, canary_streams.rotate(tokens, window * scored))
-
-    with context.with_val(context.ready.spec, write) as rotated:
-        rotated_result = context.run("held-out", rotated)
-    with context.with_val(spec, write) as rotated:
-        rotated_start_result = context.run("held-out-baseline", rotated)
+    if context.held_out is None:
+        return held_out.HELD_OUT.skipped(NO_HELD_OUT)
+    with guest_directory(context.folder.scratch, "held-out-") as directory:
+        shard = directory / val_name(context.ready)
+        text = _compose_held_out(context, context.held_out, shard)
+        with context.with_val(context.ready.spec, copy_of(shard)) as other:
+            other_result = context.run("held-out", other)
+        with context.with_val(spec, copy_of(shard)) as other:
+            other_start_result = context.run("held-out-baseline", other)
+    held_out_texts.append(text)
     losses = held_out.RerunLosses(
-        *(_last_loss(r) for r in (result, rotated_result, start_result, rotated_start_result))
+        *(_last_loss(r) for r in (result, other_result, start_result, other_start_result))
     )
-    return held_out.judge(losses, window)
+    return held_out.judge(losses, context.ready.plan.terms.held_out_sd)
+
+
+def _compose_held_out(context: RerunContext, source: HeldOutSource, shard: Path) -> HeldOut:
+    """Write the held-out shard and say what it is."""
+    seed = context.selection.seed
+    text = source.compose(seed, (_val_size(context) - HEADER_BYTES) // TOKEN_BYTES)
+    write_shard(shard, text.tokens)
+    file = InputFile(shard.name, shard.stat().st_size, sha256_file(shard))
+    return HeldOut(file, seed, text.windows, source.files)
 
 
 def timings_of(result: RunResult, points: tuple[Point, ...]) -> RunTimings:
     """
     Return how a run went, as the rules of ranked runs look at it; `points` are all of its claims.
 
-    The time of a run that did not complete is nobody's measure: it has none.
+    The time of a run that did not complete is nobody's measure: it has none. Where the script has no clock of
+    its own, the host's time of its timed steps is taken.
     """
     times = {t.phase: t.seconds for t in result.phases}
     trained = Phase.TRAINING in times or Phase.TEARDOWN in times
@@ -213,10 +251,14 @@ def timings_of(result: RunResult, points: tuple[Point, ...]) -> RunTimings:
     return RunTimings(
         warmup_s=times.get(Phase.START, 0.0) + times.get(Phase.WARMUP, 0.0) if trained else None,
         to_last_val_s=end.host_ns / 1e9 if end and end.host_ns is not None else None,
-        claimed_s=end.train_time_ms / 1e3 if end and end.train_time_ms is not None else None,
+        claimed_s=_timed_s(end, result) if end else None,
         steps=last.total_steps if last else None,
         validation_s=baseline.validation_s(points),
     )
+
+
+def _timed_s(end: Point, result: RunResult) -> float | None:
+    return result.train_wall_s if end.train_time_ms is None else end.train_time_ms / 1e3
 
 
 def _last_loss(result: RunResult) -> float | None:

@@ -1,29 +1,33 @@
 """
 Conducting one prepared run: reserve, probe, supervise, audit, sign. Every reserved run ends in a record.
 
-The order is the promise: the intent is durable before anything starts, the watchdog stands before the guest
-does, the key is read before the guest starts and used after it is gone.
+The order is the promise: the reservation is signed and durable before anything starts, the watchdog stands
+before the guest does, the key is read before the guest starts and used after it is gone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from kit.audit.baseline import RunTimings
-from kit.core.digest import Sha256, tree_digest
+from kit.core.digest import tree_digest
 from kit.core.errors import KitError, RunError, UsageError
 from kit.evaluate import reruns
-from kit.evaluate.audits import AuditSelection, static_findings
+from kit.evaluate.audits import AuditSelection, RerunAudit, static_findings
 from kit.evaluate.compose import NOTHING_SEEN, HostObservations, compose
+from kit.evaluate.interrupted import INTERRUPTED, lost_result
 from kit.evaluate.prepare import Prepared
-from kit.evaluate.recovery import lost_result, mark_lost, sign
+from kit.evaluate.recovery import mark_lost, sign
 from kit.evaluate.request import Places
 from kit.evaluate.rerun_context import RerunContext
+from kit.evaluate.val_mount import ENGINE_PREFIX, copy_of, mounted_val, val_name, val_path
 from kit.gpu.release import add_release, await_release
-from kit.result.keys import load_or_create, throwaway
+from kit.result.keys import Signer, load_or_create, throwaway
 from kit.result.predicate import Predicate
+from kit.result.reservation import reserve_run
 from kit.result.statement import Subjects, statement
 from kit.sandbox.folder import RunFolder, reserve
 from kit.sandbox.isolation_probe import Probe, ProbeCheck, probe
@@ -33,6 +37,7 @@ from kit.sandbox.supervise import RunCallbacks
 from kit.sandbox.watchdog import watchdog
 from kit.values.output import StoredOutput
 from kit.values.run_result import RunResult
+from kit.values.run_spec import RunSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,18 +78,25 @@ def run_prepared(
 
     A guest that fails is an outcome. Raises `RunError` if the kit or the engine failed, `PrerequisiteError`
     if the prepared GPUs are not fit; the record then says `lost` and why. Raises `UsageError` for audits in
-    a runtime that contains nothing.
+    a runtime that contains nothing. Shards of held-out text are brought before the run is reserved; raises
+    as `TaskData.bring_held_out` does.
     """
     selection = selection or AuditSelection()
     if selection.audits and not ready.plan.runtime.contains:
         raise UsageError("audits by further runs need a runtime that contains the guest", "leave --audit out")
     start = ready.plan.terms.start_script.files(places)
+    wants_held_out = selection.has(RerunAudit.HELD_OUT)
+    held_out = ready.plan.terms.data.bring_held_out(places) if wants_held_out else None
     signer = load_or_create(places.keys) if ready.plan.runtime.contains else throwaway()
+    reserver = _reserver(places, signer)
     submission = tree_digest({f.name: f.sha256 for f in ready.files})
-    intent = _statement(
-        ready, places, lost_result(ready.spec, "the kit ended before the run did"), submission
-    )
-    with reserve(places.out, ready.spec.run_id, intent, ready.spec.submission) as folder:
+    planned = compose(ready, places, lost_result(ready.spec, INTERRUPTED), NOTHING_SEEN, ())
+    with reserve(
+        places.out,
+        ready.spec.run_id,
+        lambda lease: reserve_run(planned, submission, lease, reserver),
+        ready.spec.submission,
+    ) as folder:
         listener.reserved(folder)
         try:
             result, observations = _run(ready, places, folder, listener)
@@ -97,21 +109,34 @@ def run_prepared(
                 reference_timings,
                 listener.watch.cancelled,
                 listener.rerunning,
+                held_out,
             )
-            findings = (*static_findings(ready, folder, result, start), *reruns.audit(context, result))
+            at_rest = static_findings(ready, folder, result, start)
+            report = reruns.audit(context, result)
         except BaseException as e:
             reason = e.message if isinstance(e, KitError) else f"the kit failed: {type(e).__name__}: {e}"
-            mark_lost(folder, signer, reason)
+            mark_lost(folder, signer, planned, submission, reason)
             raise
-        predicate = compose(ready, places, result, observations, findings)
+        findings = (*at_rest, *report.findings)
+        predicate = compose(ready, places, result, observations, findings, context.points(), report.held_out)
         subjects = Subjects(submission, result.log_sha256, result.stamps_sha256)
         sign(folder, signer, statement(predicate, subjects))
     return Evaluation(predicate, folder.result, reruns.timings_of(result, context.points()))
 
 
-def _statement(ready: Prepared, places: Places, result: RunResult, submission: Sha256) -> bytes:
-    predicate = compose(ready, places, result, NOTHING_SEEN, ())
-    return statement(predicate, Subjects(submission, result.log_sha256, result.stamps_sha256))
+def _reserver(places: Places, signer: Signer) -> Signer:
+    """
+    Return the key of the reservation: the own one, also where the result gets one that is thrown away.
+
+    A run whose reservation is signed with a key that is gone cannot be closed once it is interrupted: that is
+    only so for a runtime that contains nothing, on a machine where this user cannot keep a key.
+    """
+    if not signer.throwaway:
+        return signer
+    try:
+        return load_or_create(places.keys)
+    except KitError:
+        return signer
 
 
 def _run(
@@ -132,14 +157,28 @@ def _run(
                 )
 
         speed = _speed(ready, places, folder, listener)
-        output = StoredOutput(folder.log, folder.stamps)
-        with run_guest(
-            runtime, ready.spec, folder.scratch, output, ready.plan.terms.grammar, listener.watch
-        ) as run:
+        output, grammar = StoredOutput(folder.log, folder.stamps), ready.plan.terms.grammar
+        with (
+            _own_val(ready, folder) as spec,
+            run_guest(
+                runtime, spec, folder.scratch, output, grammar, listener.watch, prefix=ENGINE_PREFIX
+            ) as run,
+        ):
             result = run.result
             if ready.preflight.gpus:
                 result = add_release(result, await_release(ready.preflight.gpus, places.gpus.nvml))
     return result, HostObservations(checks, run.enforcement, speed)
+
+
+@contextlib.contextmanager
+def _own_val(ready: Prepared, folder: RunFolder) -> Iterator[RunSpec]:
+    """Mount the run's validation shard as those of its reruns; what contains nothing has no reruns."""
+    if not ready.plan.runtime.contains:
+        yield ready.spec
+        return
+    write = copy_of(val_path(ready))
+    with mounted_val(ready.spec, val_name(ready), folder.scratch, write) as spec:
+        yield spec
 
 
 def _speed(ready: Prepared, places: Places, folder: RunFolder, listener: Listener) -> Speed | None:

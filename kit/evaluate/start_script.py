@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -15,7 +14,7 @@ from kit.benchmark.records.script import RUN_TOML
 from kit.benchmark.submission import ENTRY
 from kit.core.errors import KitError
 from kit.core.facts import guest_file
-from kit.core.store import Artifact, Fetcher
+from kit.core.store import Artifact
 from kit.evaluate.request import Places
 
 REFERENCE = guest_file("train_reference.py")
@@ -82,8 +81,7 @@ class RecordScript:
     @property
     def to_fetch(self) -> tuple[Artifact, ...]:
         """See `StartScript.to_fetch`."""
-        origin = self.record.script.origin
-        return (Artifact(origin.path, origin.size, origin.sha256),)
+        return tuple(Artifact(o.path, o.size, o.sha256) for o in self.record.script.origins)
 
     def write(self, folder: Path, places: Places) -> None:
         """See `StartScript.write`."""
@@ -97,15 +95,15 @@ class RecordScript:
             return None
 
     def _fetched(self, places: Places) -> Path:
-        sources = script_sources(self.record, places)
+        sources = script_sources(places)
         return records.fetch_script(self.record, places.store, sources, places.progress)
 
 
-def script_sources(record: Record, places: Places) -> Sequence[Fetcher]:
-    """Return where a record's own script may come from, beside the store."""
+def script_sources(places: Places) -> records.Sources:
+    """Return where records' own scripts may come from, beside the store."""
     if places.offline and places.upstream is None:
-        return ()
-    return records.sources(record.script.origin, places.upstream)
+        return records.nowhere
+    return records.sources(places.upstream)
 
 
 def files_of(folder: Path) -> tuple[SourceFile, ...]:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, assert_never
 
 from kit.benchmark.records import Record
-from kit.core.errors import IntegrityError, PrerequisiteError
+from kit.core.errors import IntegrityError, NetworkError, PrerequisiteError
 from kit.core.store import Artifact
-from kit.data import synth
+from kit.data import held_out, synth
 from kit.data.dataset import DataSet, load_dataset, load_lock
-from kit.data.fetch import Shards, find, find_statement
+from kit.data.fetch import Shards, fetch, find, find_statement
+from kit.data.held_out import HeldOutText
 from kit.data.synth import SmokeSpec, load_smoke
-from kit.data.verify import verify
+from kit.data.verify import ShardCheck, drop_faulty, verify
 from kit.evaluate.request import Places
 from kit.result.predicate import Data, InputFile
 from kit.values.profile import Profile
@@ -42,6 +43,16 @@ class PlannedData:
     """Whether the kit's own files say which bytes they are."""
 
 
+@dataclass(frozen=True, slots=True)
+class HeldOutSource:
+    """What held-out text is made of."""
+
+    files: tuple[InputFile, ...]
+    """Shards that the record does not read; none where the kit draws the text itself."""
+    compose: Callable[[str, int], HeldOutText]
+    """Called with a seed and the number of tokens."""
+
+
 class TaskData(Protocol):
     """The shards that a run reads."""
 
@@ -58,6 +69,12 @@ class TaskData(Protocol):
 
     def bring(self, places: Places) -> tuple[Data, Path]:
         """Return the data, every shard compared with its digest, and the directory that holds them."""
+
+    def planned_held_out(self, places: Places) -> tuple[PlannedShard, ...]:
+        """Return the shards that held-out text needs, beside those of the run. Reads none of them."""
+
+    def bring_held_out(self, places: Places) -> HeldOutSource | None:
+        """Return what held-out text is made of, every shard compared with its digest; None if not enough."""
 
     def locate(self, files: Sequence[InputFile], places: Places) -> tuple[Path, ...]:
         """Return where the store has these shards, or would have them, in the same order."""
@@ -95,6 +112,15 @@ class SmokeTaskData:
         files = tuple(InputFile(f.name, f.size, f.sha256) for f in made.files)
         return Data("smoke", "synthetic", True, files, made.val_tokens), made.folder
 
+    def planned_held_out(self, places: Places) -> tuple[PlannedShard, ...]:
+        """See `TaskData.planned_held_out`."""
+        return ()
+
+    def bring_held_out(self, places: Places) -> HeldOutSource | None:
+        """See `TaskData.bring_held_out`."""
+        language = self.spec.language
+        return HeldOutSource((), lambda seed, tokens: held_out.sample(seed, language, tokens))
+
     def locate(self, files: Sequence[InputFile], places: Places) -> tuple[Path, ...]:
         """See `TaskData.locate`."""
         folder = synth.ensure_smoke(self.spec, places.store, places.progress).folder
@@ -119,10 +145,7 @@ class FinewebTaskData:
         """See `TaskData.planned`."""
         dataset, names = self._shards(places)
         lock = load_lock(dataset)
-        digests = find_statement(dataset, places.store)
-        artifacts = {a.name: a for a in digests.files} if digests else {}
-        shards = tuple(_planned(name, artifacts.get(name), dataset, places) for name in names)
-        return PlannedData(shards, lock is not None)
+        return PlannedData(_planned_shards(dataset, names, places), lock is not None)
 
     def bring(self, places: Places) -> tuple[Data, Path]:
         """
@@ -135,10 +158,34 @@ class FinewebTaskData:
         try:
             shards = find(dataset, names, places.store)
         except PrerequisiteError as e:
-            raise PrerequisiteError(e.message, f"speedrun data fetch --record {self.record.number}") from e
+            raise PrerequisiteError(e.message, f"speedrun data fetch --record {self.record.name}") from e
         self._require_sound(dataset, shards, places)
         files = tuple(InputFile(a.name, a.size, a.sha256) for a in shards.files)
         return Data(dataset.name, "fineweb", shards.pinned, files, self.record.val_tokens), shards.folder
+
+    def planned_held_out(self, places: Places) -> tuple[PlannedShard, ...]:
+        """See `TaskData.planned_held_out`."""
+        dataset = load_dataset(places.records)
+        return _planned_shards(dataset, dataset.held_out(self.record.train_shards), places)
+
+    def bring_held_out(self, places: Places) -> HeldOutSource | None:
+        """
+        See `TaskData.bring_held_out`. Shards that are missing are fetched.
+
+        Raises as `fetch` does, `IntegrityError` if a shard is not as stated.
+        """
+        dataset = load_dataset(places.records)
+        names = dataset.held_out(self.record.train_shards)
+        if not names:
+            return None
+        shards = self._find_or_fetch(dataset, names, places)
+        checks = verify(dataset, shards, places.store, progress=places.progress)
+        if faults := _faults(checks):
+            drop_faulty(shards, checks, places.store)
+            raise IntegrityError(faults, f"speedrun data fetch --record {self.record.number} --held-out")
+        paths = tuple(shards.folder / a.name for a in shards.files)
+        files = tuple(InputFile(a.name, a.size, a.sha256) for a in shards.files)
+        return HeldOutSource(files, lambda seed, tokens: held_out.compose(seed, paths, tokens))
 
     def locate(self, files: Sequence[InputFile], places: Places) -> tuple[Path, ...]:
         """See `TaskData.locate`."""
@@ -152,14 +199,35 @@ class FinewebTaskData:
         dataset = load_dataset(places.records)
         return dataset, dataset.shards(self.record.train_shards)
 
+    def _find_or_fetch(self, dataset: DataSet, names: tuple[str, ...], places: Places) -> Shards:
+        command = f"speedrun data fetch --record {self.record.number} --held-out"
+        try:
+            return find(dataset, names, places.store)
+        except PrerequisiteError as e:
+            if places.offline:
+                raise PrerequisiteError(e.message, command) from e
+        try:
+            return fetch(dataset, names, places.store, progress=places.progress)
+        except NetworkError as e:
+            raise NetworkError(e.message, f"with the shards at hand: {command} --mirror DIR") from e
+
     def _require_sound(self, dataset: DataSet, shards: Shards, places: Places) -> None:
-        faulty = [c for c in verify(dataset, shards, places.store, progress=places.progress) if c.fault]
-        if faulty:
-            listed = "; ".join(f"{c.name}: {c.fault}" for c in faulty[:3])
-            raise IntegrityError(
-                f"{len(faulty)} shards are not as stated: {listed}",
-                f"speedrun data verify --drop --record {self.record.number}",
-            )
+        faults = _faults(verify(dataset, shards, places.store, progress=places.progress))
+        if faults:
+            raise IntegrityError(faults, f"speedrun data verify --drop --record {self.record.name}")
+
+
+def _faults(checks: tuple[ShardCheck, ...]) -> str:
+    """Return what is wrong with shards in one line; nothing if they are sound."""
+    faulty = [c for c in checks if c.fault]
+    listed = "; ".join(f"{c.name}: {c.fault}" for c in faulty[:3])
+    return f"{len(faulty)} shards are not as stated: {listed}" if faulty else ""
+
+
+def _planned_shards(dataset: DataSet, names: tuple[str, ...], places: Places) -> tuple[PlannedShard, ...]:
+    digests = find_statement(dataset, places.store)
+    artifacts = {a.name: a for a in digests.files} if digests else {}
+    return tuple(_planned(name, artifacts.get(name), dataset, places) for name in names)
 
 
 def _planned(name: str, artifact: Artifact | None, dataset: DataSet, places: Places) -> PlannedShard:

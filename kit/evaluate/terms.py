@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import assert_never
 
-from kit.benchmark.records import Record
+from kit.audit import held_out
+from kit.benchmark.records import Record, smoke_cadence
 from kit.core.errors import UsageError
 from kit.data.canary_streams import VOCABULARY
 from kit.data.synth import load_smoke
@@ -14,6 +15,7 @@ from kit.evaluate.request import Places, Request
 from kit.evaluate.start_script import RecordScript, ReferenceTrainer, StartScript
 from kit.evaluate.task_data import FinewebTaskData, SmokeTaskData, TaskData
 from kit.evaluate.worldsize import world_size_blockers
+from kit.values.cadence import Cadence
 from kit.values.deadlines import Deadlines
 from kit.values.hardware import RECORD_GPUS
 from kit.values.log import Grammar
@@ -53,6 +55,8 @@ class TaskTerms:
     world_size: int
     gpus: int
     grammar: Grammar
+    cadence: Cadence
+    """The lines that a run owes."""
     val_tokens: int
     target_val_loss: float
     target_source: str
@@ -61,6 +65,8 @@ class TaskTerms:
     floor: float | None
     """No model can have a lower loss on the data; None where that is not known."""
     sampler: SamplerTerms
+    held_out_sd: float
+    """Of what `held_out` compares, from one honest run to the next."""
     ranking_blockers: tuple[str, ...]
     """Why a result cannot be ranked, beside what the result itself shows."""
 
@@ -71,7 +77,7 @@ def resolve_terms(request: Request, record: Record, places: Places) -> TaskTerms
         case Profile.SMOKE:
             return _smoke_terms(request, places)
         case Profile.FULL:
-            return _full_terms(request, record)
+            return _full_terms(request, record, places)
         case _:
             assert_never(request.profile)
 
@@ -92,17 +98,19 @@ def _smoke_terms(request: Request, places: Places) -> TaskTerms:
         world_size=smoke.guest.world_size,
         gpus=0,
         grammar=Grammar.STEP,
+        cadence=smoke_cadence(places.records),
         val_tokens=smoke.val_tokens,
         target_val_loss=smoke.target,
         target_source=f"smoke language: floor {smoke.floor} and a margin",
         vocabulary=smoke.guest.vocabulary,
         floor=smoke.floor,
         sampler=SamplerTerms(smoke.guest.args, 64),
+        held_out_sd=held_out.SMOKE_SD,
         ranking_blockers=(),
     )
 
 
-def _full_terms(request: Request, record: Record) -> TaskTerms:
+def _full_terms(request: Request, record: Record, places: Places) -> TaskTerms:
     gpus = RECORD_GPUS if request.gpus is None else request.gpus
     own_script = request.submission is None
     blockers = world_size_blockers(record, gpus, request.accept_world_size, own_script)
@@ -118,11 +126,13 @@ def _full_terms(request: Request, record: Record) -> TaskTerms:
         world_size=gpus,
         gpus=gpus,
         grammar=Grammar(record.grammar),
+        cadence=record.cadence,
         val_tokens=record.val_tokens,
         target_val_loss=record.target_val_loss,
         target_source="the speedrun's rule",
         vocabulary=VOCABULARY,
         floor=None,
         sampler=FULL_SAMPLER,
+        held_out_sd=held_out.FULL_SD,
         ranking_blockers=blockers,
     )

@@ -28,12 +28,12 @@ def world_size_blockers(record: Record, gpus: int, accepted: bool, own_script: b
     change = _change(record, gpus)
     if own_script and record.world_size is WorldSize.EXACTLY_8:
         raise UsageError(
-            f"record {record.number} cannot run: with {gpus} of {RECORD_GPUS} GPUs {change}",
+            f"record {record.name} cannot run: with {gpus} of {RECORD_GPUS} GPUs {change}",
             f"pass --gpus {RECORD_GPUS}",
         )
     if not accepted:
         raise UsageError(
-            f"record {record.number} would not be itself: with {gpus} of {RECORD_GPUS} GPUs {change}",
+            f"record {record.name} would not be itself: with {gpus} of {RECORD_GPUS} GPUs {change}",
             f"pass --gpus {RECORD_GPUS}, or --accept-world-size for a run that is never ranked",
         )
     return (f"with {gpus} of {RECORD_GPUS} GPUs {change}",)

@@ -59,8 +59,9 @@ def _outcome(pool: ThreadPoolExecutor, meter: ByteMeter, futures: list[Future[st
     absent = [text for f in futures if (text := f.result()) is not None]
     if absent:
         raise PrerequisiteError(
-            f"{len(absent)} of the files are not to be had:\n  " + "\n  ".join(sorted(absent)),
+            f"{len(absent)} of the files are not to be had:",
             "put them into a folder and pass it as --mirror DIR",
+            sorted(absent),
         )
 
 

@@ -209,9 +209,9 @@ def _refuse_mismatch(spec: EraSpec, promised: ImageIdentity, built: ImageIdentit
     differences = promised.differences(built)
     if differences:
         raise DigestMismatch(
-            f"era {spec.era} did not build into what {digest_path(spec)} promises:\n  "
-            + "\n  ".join(differences),
+            f"era {spec.era} did not build into what {digest_path(spec)} promises:",
             f"if the change is meant: speedrun image build {spec.era} --accept",
+            differences,
         )
 
 

@@ -94,8 +94,8 @@ def read_identity(spec: EraSpec, lock: Lock) -> ImageIdentity:
     return ImageIdentity(single["config"], single["manifest"], tuple(layers))
 
 
-def write_identity(spec: EraSpec, lock: Lock, identity: ImageIdentity) -> Path:
-    """Write what the era's image must be from now on, and return the file."""
+def render_identity(spec: EraSpec, lock: Lock, identity: ImageIdentity) -> bytes:
+    """Return the bytes of the file that says what the era's image must be."""
     lines = [
         f"# The image of era {spec.era}: what lock.json must build into, on any machine.",
         f"lock      sha256:{lock.sha256}",
@@ -103,6 +103,11 @@ def write_identity(spec: EraSpec, lock: Lock, identity: ImageIdentity) -> Path:
         f"manifest  sha256:{identity.manifest}",
         *(f"layer     sha256:{digest}  {title}" for title, digest in identity.layers),
     ]
+    return ("\n".join(lines) + "\n").encode()
+
+
+def write_identity(spec: EraSpec, lock: Lock, identity: ImageIdentity) -> Path:
+    """Write what the era's image must be from now on, and return the file."""
     path = digest_path(spec)
-    write_atomic(path, ("\n".join(lines) + "\n").encode())
+    write_atomic(path, render_identity(spec, lock, identity))
     return path

@@ -103,8 +103,16 @@ def blob_path(layout: Path, digest: Sha256) -> Path:
 def write_layout(folder: Path, era: str, manifest: Sha256, size: int) -> None:
     """Write a layout's two small files and its folders; its blobs are put in by the caller."""
     (folder / "blobs" / "sha256").mkdir(parents=True)
-    (folder / "index.json").write_bytes(_index(era, manifest, size))
-    (folder / "oci-layout").write_bytes(canonical_json({"imageLayoutVersion": "1.0.0"}))
+    for name, data in layout_documents(era, manifest, size).items():
+        (folder / name).write_bytes(data)
+
+
+def layout_documents(era: str, manifest: Sha256, size: int) -> dict[str, bytes]:
+    """Return a layout's two small files by name; `size` is the manifest's."""
+    return {
+        "index.json": _index(era, manifest, size),
+        "oci-layout": canonical_json({"imageLayoutVersion": "1.0.0"}),
+    }
 
 
 def _index(era: str, manifest: Sha256, size: int) -> bytes:

@@ -46,6 +46,11 @@ def host_ms_of(points: tuple[Point, ...]) -> tuple[float | None, ...]:
     return tuple(None if p.host_ns is None else p.host_ns / 1e6 for p in _kept(val))
 
 
+def count_training_lines(points: tuple[Point, ...]) -> int:
+    """Return how many of a run's lines are training lines."""
+    return sum(p.val_loss is None for p in points)
+
+
 def observations_of(result: RunResult) -> Observations:
     """Return what the host saw of the run."""
     remains = tuple(prose(name) for name in result.teardown.remains[:MAX_REMAINS])

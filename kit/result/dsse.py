@@ -35,6 +35,8 @@ class Envelope:
     """ECDSA over P-256, DER, low S."""
     hint: str
     """Names the signer's key: sha256 of its SubjectPublicKeyInfo in DER."""
+    with_keyid: bool = True
+    """False for the shape that version 0.1 wrote."""
 
 
 def pae(payload_type: str, payload: bytes) -> bytes:
@@ -48,11 +50,13 @@ def dump(envelope: Envelope) -> bytes:
     data = canonical_json(
         {
             "mediaType": MEDIA_TYPE,
-            "verificationMaterial": {"publicKey": {"hint": envelope.hint}},
+            "verificationMaterial": {"publicKey": {"hint": envelope.hint}, "tlogEntries": []},
             "dsseEnvelope": {
                 "payload": base64.b64encode(envelope.payload).decode("ascii"),
                 "payloadType": envelope.payload_type,
-                "signatures": [{"sig": base64.b64encode(envelope.signature).decode("ascii")}],
+                "signatures": [
+                    {"keyid": envelope.hint, "sig": base64.b64encode(envelope.signature).decode("ascii")}
+                ],
             },
         }
     )
@@ -92,18 +96,31 @@ def envelope_of(document: Any) -> Envelope:
     """
     Return the envelope of a parsed bundle, which must have this project's shape exactly.
 
-    Exactly one signature, base64 with canonical padding bits, the signature in DER with low S. The
-    signature is not verified, and the types are not compared. Raises `SignatureError`.
+    Exactly one signature, base64 with canonical padding bits, the signature in DER with low S. There are two
+    shapes: that of version 0.1, and the one with `keyid` and an empty `tlogEntries`, which other DSSE and
+    Sigstore readers ask for; no mixture. The signature is not verified, and the types are not compared.
+    Raises `SignatureError`.
     """
     material, envelope = _keys(document, "bundle", "verificationMaterial", "dsseEnvelope", media=True)
-    (key,) = _keys(material, "verificationMaterial", "publicKey")
+    old = isinstance(material, dict) and "tlogEntries" not in material
+    if old:
+        (key,) = _keys(material, "verificationMaterial", "publicKey")
+    else:
+        key, entries = _keys(material, "verificationMaterial", "publicKey", "tlogEntries")
+        if entries != []:
+            raise SignatureError("verificationMaterial.tlogEntries: expected an empty array")
     (hint,) = _keys(key, "publicKey", "hint")
     payload, payload_type, signatures = _keys(
         envelope, "dsseEnvelope", "payload", "payloadType", "signatures"
     )
     if not isinstance(signatures, list) or len(signatures) != 1:
         raise SignatureError("dsseEnvelope.signatures: expected exactly one signature")
-    (sig,) = _keys(signatures[0], "signatures[0]", "sig")
+    if old:
+        (sig,) = _keys(signatures[0], "signatures[0]", "sig")
+    else:
+        named, sig = _keys(signatures[0], "signatures[0]", "keyid", "sig")
+        if _text(named, "signatures[0].keyid") != _text(hint, "publicKey.hint"):
+            raise SignatureError("signatures[0].keyid: expected the hint of the public key")
     signature = _base64(sig, "signatures[0].sig")
     _low_s(signature)
     return Envelope(
@@ -111,6 +128,7 @@ def envelope_of(document: Any) -> Envelope:
         payload_type=_text(payload_type, "dsseEnvelope.payloadType"),
         signature=signature,
         hint=_text(hint, "publicKey.hint"),
+        with_keyid=not old,
     )
 
 

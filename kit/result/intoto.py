@@ -12,15 +12,15 @@ from kit.result import dsse
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 
 
-def parse_typed(envelope: dsse.Envelope, predicate_type: str) -> Any:
+def parse_typed(envelope: dsse.Envelope, *predicate_types: str) -> Any:
     """Parse the payload of a verified envelope. Raises `SignatureError` for another type than is expected."""
     if envelope.payload_type != dsse.PAYLOAD_TYPE:
         raise SignatureError(f"the payload type is {envelope.payload_type[:80]!r}, not {dsse.PAYLOAD_TYPE}")
     document = dsse.parse_canonical(envelope.payload, "payload")
-    for key, expected in (("_type", STATEMENT_TYPE), ("predicateType", predicate_type)):
+    for key, expected in (("_type", (STATEMENT_TYPE,)), ("predicateType", predicate_types)):
         actual = document.get(key) if isinstance(document, dict) else None
-        if actual != expected:
-            raise SignatureError(f"{key} is {str(actual)[:80]!r}, not {expected}")
+        if actual not in expected:
+            raise SignatureError(f"{key} is {str(actual)[:80]!r}, not {' or '.join(expected)}")
     return document
 
 

@@ -3,6 +3,7 @@ Keys: an own one made on first use, others' public ones as PEM files in a folder
 
     <folder>/own.key      the private key, PKCS #8 PEM, mode 0600; the folder has mode 0700
     <folder>/<name>.pem   public keys that this user trusts; the own key is always trusted
+    <folder>/revoked.json signed list of keys that are not trusted any more, see `Trusted`
 
 The private key is not encrypted: who can read this user's files can sign as this user.
 """
@@ -13,7 +14,7 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -24,6 +25,7 @@ from kit.core.digest import Sha256, sha256_bytes
 from kit.core.errors import PrerequisiteError, SignatureError, UsageError
 from kit.core.files import disk_errors, write_atomic
 from kit.result.dsse import PAYLOAD_TYPE, Envelope, dump, low_s, pae
+from kit.result.revocations import FILE, Revocation, read_revocations, revocation_statement
 
 OWN = "own.key"
 MAX_PEM = 8192
@@ -83,13 +85,39 @@ def seal(statement: bytes, signer: Signer) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Trusted:
-    """The public keys that a reader trusts, by key id."""
+    """
+    The public keys that a reader chose, and those that were revoked: a revoked key is not trusted.
+
+    A list of revoked keys counts if one of the reader's keys signed it that is not revoked itself. It may
+    revoke every key but the reader's own, which only the own key revokes. No list takes a revocation back.
+    """
 
     keys: tuple[PublicKey, ...]
+    revoked: tuple[Revocation, ...] = ()
+    own: Sha256 | None = None
+    """Id of the reader's own key."""
 
     def get(self, key_id: str) -> PublicKey | None:
-        """Return the key with this id."""
+        """Return the key with this id, also if it is revoked."""
         return next((k for k in self.keys if k.key_id == key_id), None)
+
+    def revocation(self, key_id: str) -> Revocation | None:
+        """Return why the key with this id is not trusted any more; None if nobody revoked it."""
+        return next((r for r in self.revoked if r.key_id == key_id), None)
+
+    def with_revocations(self, path: Path) -> Trusted:
+        """
+        Return the same keys with the revocations of a list added; unchanged if there is no such file.
+
+        Raises `SignatureError` if the signer is not trusted or revoked, otherwise as `read_revocations`.
+        """
+        if not path.exists() and not path.is_symlink():
+            return self
+        found = read_revocations(path, self.get)
+        if (by := self.revocation(found.signer)) is not None:
+            raise SignatureError(f"{FILE} is signed by a revoked key: {found.signer} ({by.describe()})")
+        may = (r for r in found.entries if r.key_id != self.own or found.signer == self.own)
+        return replace(self, revoked=(*self.revoked, *(r for r in may if not self.revocation(r.key_id))))
 
 
 def public_key(pem: bytes, where: str) -> PublicKey:
@@ -144,9 +172,15 @@ def trusted(folder: Path) -> Trusted:
     """
     Return the keys that a key folder trusts, the own one first; none if the folder does not exist.
 
-    Raises `SignatureError` if everybody may write the folder or one of its key files, or for a bad file.
+    Raises `SignatureError` if everybody may write the folder or one of its files, for a bad key file, and
+    for a list of revoked keys that none of these keys signed: who cannot read it must not trust.
     """
-    return Trusted(tuple(key for _, key in entries(folder)))
+    found = tuple(entries(folder))
+    own = next((key.key_id for path, key in found if path.name == OWN), None)
+    keys = Trusted(tuple(key for _, key in found), own=own)
+    if (folder / FILE).exists():
+        _not_for_all(folder / FILE)
+    return keys.with_revocations(folder / FILE)
 
 
 def entries(folder: Path) -> Iterator[tuple[Path, PublicKey]]:
@@ -172,6 +206,23 @@ def trust(folder: Path, pem: Path, name: str) -> Path:
     _folder(folder)
     write_atomic(path, key.pem)
     return path
+
+
+def revoke(folder: Path, revocation: Revocation) -> Path:
+    """
+    Add a revocation to the list of a key folder, sign it with the own key and return the list's path.
+
+    Raises `UsageError` if the key is revoked already, or the own key is: a list of a revoked key counts for
+    nobody. Raises as `load` and `trusted` do.
+    """
+    signer, before = load(folder), trusted(folder)
+    if before.revocation(signer.key_id) is not None:
+        raise UsageError("the own key is revoked", f"remove {folder / OWN}, then: speedrun keys generate")
+    if before.revocation(revocation.key_id) is not None:
+        raise UsageError(f"the key {revocation.key_id} is revoked already", "speedrun keys list")
+    statement = revocation_statement((*before.revoked, revocation))
+    write_atomic(folder / FILE, seal(statement, signer))
+    return folder / FILE
 
 
 def _create(folder: Path, path: Path) -> None:

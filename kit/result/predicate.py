@@ -32,6 +32,13 @@ class Isolation(StrEnum):
     NONE = "none"
 
 
+class CompileCache(StrEnum):
+    """Whether compiled code of an earlier run was there when the guest started."""
+
+    COLD = "cold"
+    WARM = "warm"
+
+
 class Verdict(StrEnum):
     """What the result comes to; `kit.result.appraisal.verdict` derives it from the rest."""
 
@@ -48,7 +55,6 @@ class Run:
     id: str
     nonce: str
     """Hexadecimal. It proves freshness only to whoever issued it."""
-    profile: Profile
     status: RunStatus
     reason: Prose
     ended_in: Phase | None
@@ -58,7 +64,10 @@ class Run:
     started_at: str
     """UTC, ISO 8601, the operator's wall clock."""
     argv: tuple[str, ...]
+    entry: str
+    """The file that torchrun starts."""
     env: Pairs[str]
+    compile_cache: CompileCache
     world_size: int
     gpus: int
     deadlines: Deadlines
@@ -71,8 +80,13 @@ class Run:
 class TaskInfo:
     """What was to be reached."""
 
-    record: int
-    next_record: int | None
+    id: str
+    """The start record's name: `3`, `21c`, `smoke-1`."""
+    set: str
+    """The task set and its version."""
+    profile: Profile
+    target: str | None
+    """The target record's name."""
     target_val_loss: float
     """Nats per token."""
     target_source: str
@@ -192,12 +206,26 @@ class Manifest:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldOut:
+    """The text that the script was also validated on, which no file of the task holds."""
+
+    file: InputFile
+    """The shard that stood in the validation shard's place."""
+    seed: str
+    windows: int
+    """Pieces that it is composed of."""
+    sources: tuple[InputFile, ...]
+    """Files that the pieces were drawn from; empty for a fresh sample of the smoke language."""
+
+
+@dataclass(frozen=True, slots=True)
 class Inputs:
     """Every byte that went in, by digest."""
 
     submission: tuple[InputFile, ...]
     data: Data
     record_manifest: Manifest
+    held_out: HeldOut | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +253,25 @@ class Claims:
     val_points: tuple[ValPoint, ...]
     """At most `kit.result.derive.MAX_VAL_POINTS`: the first ones and the last one."""
     val_points_printed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """How many lines of one kind the run owed, by its own last step, and how many it printed."""
+
+    expected: int | None
+    """None where the record says that its script prints none."""
+    seen: int
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Which lines the claims had to be made in; the record's files say it, never the log."""
+
+    guest_clock: bool
+    """Whether the record's script prints a clock of its own; otherwise the host's is the time."""
+    training_lines: Lines
+    validation_lines: Lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +305,8 @@ class Audit:
     """All that the audits found. Deleting a check only lowers the tier that a reader computes."""
 
     checks: tuple[AuditCheck, ...]
+    tier_rules: int
+    """Version of the rules by which a reader derives the tier: 1 in results of version 0.1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +349,7 @@ class Predicate:
     hardware: Hardware
     inputs: Inputs
     claims: Claims
+    evidence: Evidence
     observations: Observations
     audit: Audit
     score: Score

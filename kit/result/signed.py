@@ -31,13 +31,13 @@ def read_file(path: Path) -> bytes:
 
 def find_key(document: Path, hint: str, trusted: Trusted) -> tuple[PublicKey, bool]:
     """
-    Return the key that a document names, and whether the reader trusts it or it only lies beside.
+    Return the key that a document names, and whether the reader trusts it.
 
-    Raises `SignatureError` if it is neither.
+    He does not if it only lies beside, or was revoked. Raises `SignatureError` if it does not even lie there.
     """
     key = trusted.get(hint)
     if key is not None:
-        return key, True
+        return key, trusted.revocation(hint) is None
     beside = folder.signer_beside(document, hint)
     if beside is not None:
         return beside, False

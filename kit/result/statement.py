@@ -15,14 +15,18 @@ from kit.core.errors import SchemaError
 from kit.core.schema import validate
 from kit.result.intoto import wrap
 from kit.result.predicate import Predicate
+from kit.result.version1 import upgraded
 
-PREDICATE_TYPE = "urn:speedrun-kit:result:v1"
+PREDICATE_TYPE = "urn:speedrun-kit:result:v2"
 """A URN, because a name under somebody's domain would belong to whoever holds the domain.
 
 cosign's `--type` takes it: whatever is no short name goes through Go's `url.ParseRequestURI`, which accepts
 opaque URIs (`cmd/cosign/cli/options/predicate.go`).
 """
-SCHEMA = "result.v1"
+PREDICATE_TYPE_V1 = "urn:speedrun-kit:result:v1"
+"""What version 0.1 wrote. It is read for ever, and never written; kits of 0.1 refuse the new type."""
+SCHEMAS = {PREDICATE_TYPE: "result.v2", PREDICATE_TYPE_V1: "result.v1"}
+"""The predicate types that are read, and their schemas."""
 
 SUBMISSION = "submission"
 """Name of the subject, and of the folder beside the bundle, that holds the submission's files."""
@@ -59,13 +63,13 @@ def statement(predicate: Predicate, subjects: Subjects) -> bytes:
     """
     named = ((LOG, subjects.log), (STAMPS, subjects.stamps), (SUBMISSION, subjects.submission))
     document = wrap(PREDICATE_TYPE, named, encode(Predicate, predicate))
-    validate(SCHEMA, document, "result")
+    validate(SCHEMAS[PREDICATE_TYPE], document, "result")
     return canonical_json(document)
 
 
 def parse(document: Any) -> Statement:
     """
-    Return the values of a parsed Statement, the inverse of `statement`.
+    Return the values of a parsed Statement, the inverse of `statement`; one of version 0.1 is completed.
 
     Raises `SchemaError` naming the JSON path. Bounds are not checked here; the schema has them.
     """
@@ -73,6 +77,8 @@ def parse(document: Any) -> Statement:
         digests = {subject["name"]: Sha256(subject["digest"]["sha256"]) for subject in document["subject"]}
         subjects = Subjects(submission=digests[SUBMISSION], log=digests[LOG], stamps=digests[STAMPS])
         body = document["predicate"]
+        if document["predicateType"] == PREDICATE_TYPE_V1:
+            body = upgraded(body)
     except (KeyError, TypeError) as e:
         raise SchemaError(f"$.subject: not the three files that a result is about: {e}") from e
     predicate: Predicate = decode(Predicate, body, "$.predicate")

@@ -6,9 +6,9 @@ Verification of a bundle, in this order; the number of the step that refuses beg
 2. Key: the hint names a key that the reader trusts, or at least the one that lies beside the bundle.
 3. Signature: ECDSA P-256 with SHA-256 over DSSE's pre-authentication encoding.
 4. Types: payload type, Statement type and predicate type; the payload in canonical form.
-5. Schema: `kit/core/schema/result.v1.schema.json`.
+5. Schema: `result.v2.schema.json` or, for a result of version 0.1, `result.v1.schema.json`.
 6. Files: submission, log and stamps beside the bundle have the digests of the subjects.
-7. Consistency: what can be derived again is: the claims from the log, the verdict, the sums.
+7. Consistency: what can be derived again is: claims and counts of lines from the log, the verdict, the sums.
 
 Nothing of the payload is parsed before step 3 has passed. Not checked: that the run happened, that the
 operator's clock is right, that the image, the data and the record's manifest are those of the benchmark, and
@@ -18,20 +18,32 @@ that the files beside the bundle stay unchanged while they are read.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from kit.core.digest import Sha256
 from kit.core.errors import DigestMismatch, IntegrityError, SchemaError, SignatureError
 from kit.core.schema import validate
 from kit.result import derive, dsse, folder, intoto, signed
 from kit.result.appraisal import verdict
+from kit.result.appraisal.trust import FIRST_RULES
 from kit.result.keys import Trusted
 from kit.result.predicate import Predicate
-from kit.result.statement import LOG, PREDICATE_TYPE, SCHEMA, STAMPS, SUBMISSION, Statement, Subjects, parse
+from kit.result.revocations import Revocation
+from kit.result.statement import (
+    LOG,
+    PREDICATE_TYPE_V1,
+    SCHEMAS,
+    STAMPS,
+    SUBMISSION,
+    Statement,
+    Subjects,
+    parse,
+)
 from kit.values.log import read_run
-from kit.values.run_result import RunStatus
+from kit.values.run_result import Point, RunStatus
 
 STEPS = (
     "size and spelling",
@@ -52,11 +64,15 @@ class VerifiedBundle:
 
     path: Path
     statement: Statement
+    document: Mapping[str, Any]
+    """The statement as it was signed; `statement` has one of version 0.1 in today's form."""
     key_id: Sha256
     trusted: bool
-    """False if the key is only the one that lies beside the bundle."""
+    """False if the key is only the one that lies beside the bundle, or was revoked."""
     unchecked: tuple[int, ...]
     """Steps that the reader left out on purpose."""
+    revoked: Revocation | None = None
+    """Why the key is not trusted any more."""
 
     @property
     def predicate(self) -> Predicate:
@@ -82,9 +98,10 @@ def open_bundle(path: Path, trusted: Trusted, bundle_only: bool = False) -> Veri
     with _step(3):
         key.verify(envelope.signature, dsse.pae(envelope.payload_type, envelope.payload))
     with _step(4):
-        claimed = intoto.parse_typed(envelope, PREDICATE_TYPE)
+        claimed = intoto.parse_typed(envelope, *SCHEMAS)
+        _require_one_form(envelope, claimed["predicateType"])
     with _step(5):
-        validate(SCHEMA, claimed, "payload")
+        validate(SCHEMAS[claimed["predicateType"]], claimed, "payload")
         statement = parse(claimed)
     if not bundle_only:
         with _step(6):
@@ -93,7 +110,15 @@ def open_bundle(path: Path, trusted: Trusted, bundle_only: bool = False) -> Veri
         _compare_statement(statement)
         if not bundle_only:
             _compare_log(bundle.parent, statement)
-    return VerifiedBundle(bundle, statement, key.key_id, known, (6,) if bundle_only else ())
+    unchecked = (6,) if bundle_only else ()
+    revoked = trusted.revocation(key.key_id)
+    return VerifiedBundle(bundle, statement, claimed, key.key_id, known, unchecked, revoked)
+
+
+def _require_one_form(envelope: dsse.Envelope, predicate_type: str) -> None:
+    """Version 0.1 wrote its predicate in its envelope, later ones write theirs: there is no third form."""
+    if envelope.with_keyid is (predicate_type == PREDICATE_TYPE_V1):
+        raise SignatureError(f"a predicate {predicate_type} does not belong into an envelope of this shape")
 
 
 @contextlib.contextmanager
@@ -144,5 +169,17 @@ def _compare_log(where: Path, statement: Statement) -> None:
         raise SchemaError(f"the claims are not those that {LOG} holds")
     if derive.host_ms_of(points) != predicate.observations.val_point_host_ms:
         raise SchemaError(f"the host's stamps of the validation points are not those that {STAMPS} holds")
+    if predicate.audit.tier_rules > FIRST_RULES:
+        _compare_evidence(predicate, points)
     if (where / LOG).stat().st_size != predicate.observations.output_bytes:
         raise SchemaError(f"{LOG} has not as many bytes as were counted")
+
+
+def _compare_evidence(predicate: Predicate, points: tuple[Point, ...]) -> None:
+    """Count the lines of both kinds again; a result of version 0.1 does not say how many there were."""
+    counted = (derive.count_training_lines(points), predicate.claims.val_points_printed)
+    evidence = predicate.evidence
+    if (evidence.training_lines.seen, evidence.validation_lines.seen) != counted:
+        raise SchemaError(
+            f"{LOG} holds {counted[0]} training and {counted[1]} validation lines, not as stated"
+        )

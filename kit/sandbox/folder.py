@@ -1,39 +1,42 @@
 """
-The folder of one run: its paths, its reservation, its claim to be alive, its end. Judges no run.
+The folder of one run: its paths, its reservation, its owner, its end. Judges no run.
 
-    <out>/<run_id>/intent.json      what was about to happen; stands until result.json does
+    <out>/<run_id>/intent.json      the signed reservation, see `kit.result.reservation`; until the result
                    result.json      the signed bundle
                    signer.pem       the signer's public key; see `kit.result.folder`
                    submission/      the files that ran, read-only
                    guest.log        what the guest printed, raw
                    stamps           when each piece of it came
                    audit/           output and stamps of the audits' reruns; see `kit.evaluate.reruns`
-                   .alive           locked by the kit for as long as it works on this run
+                   .alive           the lock file of the process that works on this run, see `kit.core.locks`
                    .ballast         the room that the record will take on the disk
                    .scratch/        the engine's files; gone afterwards
 
-A run whose folder has an intent, no result and no living owner is lost, and somebody must say so.
+A run whose folder has a reservation, no result and no running owner was interrupted, and needs a record.
 """
 
 from __future__ import annotations
 
 import contextlib
 import datetime
-import fcntl
 import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from kit.core import locks
 from kit.core.errors import UsageError
 from kit.core.files import disk_errors, staged, sync, write_atomic
+from kit.core.locks import HeldLock, Lease, Standing
+from kit.sandbox.runtime.lease import at_work
 
 BALLAST = 256 << 10
 """Bytes; the record of a lost run has about 10,000."""
 RESERVING = ".reserving-"
+ALIVE = ".alive"
 RUN_ID = re.compile(r"r[0-9]{2}-[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
 
 
@@ -56,7 +59,7 @@ class RunFolder:
 
     @property
     def intent(self) -> Path:
-        """The statement that would be signed if the run were lost."""
+        """The signed reservation."""
         return self.path / "intent.json"
 
     @property
@@ -87,7 +90,7 @@ class RunFolder:
     @property
     def alive(self) -> Path:
         """The lock file."""
-        return self.path / ".alive"
+        return self.path / ALIVE
 
     @property
     def ballast(self) -> Path:
@@ -110,12 +113,16 @@ class RunFolder:
 
 
 @contextlib.contextmanager
-def reserve(out: Path, run_id: str, intent: bytes, submission: Path) -> Iterator[RunFolder]:
+def reserve(
+    out: Path, run_id: str, reservation: Callable[[Lease], bytes], submission: Path
+) -> Iterator[RunFolder]:
     """
-    Make the run's folder appear at once and complete: intent, empty log and stamps, the submission's files.
+    Make the run's folder appear at once and complete: reservation, empty log and stamps, the submission.
 
-    The block owns the run; the kernel gives up its claim if this process dies. `submission` is copied with
-    modes that any uid can read. Raises `UsageError` if `out` is not a folder, `RunError` if the disk is full.
+    `reservation` returns the signed bytes, from this process's lease on the folder. The block owns the run;
+    the kernel gives up its lock if this process dies. `submission` is copied with modes that any uid can
+    read.
+    Raises `UsageError` if `out` is not a folder, `RunError` if the disk is full.
     """
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is not a folder", "choose another --out")
@@ -123,26 +130,35 @@ def reserve(out: Path, run_id: str, intent: bytes, submission: Path) -> Iterator
         out.mkdir(parents=True, exist_ok=True)
     final = RunFolder(out / run_id)
     with contextlib.ExitStack() as owned:
+        owned.enter_context(at_work(run_id))
         with staged(out, RESERVING) as name:
             folder = RunFolder(name)
-            _fill(folder, intent, submission)
-            lock = os.open(folder.alive, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            owned.callback(os.close, lock)
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            _fill(folder, submission)
+            lock = locks.acquire(folder.alive)
+            assert lock  # noqa: S101 - nobody else knows this folder
+            owned.callback(lock.release)
+            _commit(folder, lock, reservation)
             name.rename(final.path)
+            lock.move(final.alive)
             sync(out)
         yield final
 
 
-def _fill(folder: RunFolder, intent: bytes, submission: Path) -> None:
+def _commit(folder: RunFolder, lock: HeldLock, reservation: Callable[[Lease], bytes]) -> None:
+    """Bind the reservation to the folder and to the lock in it; both are durable before they appear."""
+    lock.note()
+    sync(folder.alive)
+    write_atomic(folder.intent, reservation(locks.lease_of(folder.path, lock)))
+    sync(folder.path)
+
+
+def _fill(folder: RunFolder, submission: Path) -> None:
     folder.scratch.mkdir(mode=0o755)
     folder.log.touch()
     folder.stamps.touch()
     with folder.ballast.open("wb") as f:
         os.posix_fallocate(f.fileno(), 0, BALLAST)
     _copy(submission, folder.submission)
-    write_atomic(folder.intent, intent)
-    sync(folder.path)
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -162,32 +178,36 @@ def _copy(source: Path, target: Path) -> None:
 
 @contextlib.contextmanager
 def adopt(folder: RunFolder) -> Iterator[bool]:
-    """Try to become the owner of a run; gives False if a living kit owns it or it is finished."""
+    """
+    Try to become the owner of a run by its lock file alone; gives False if it has one or is finished.
+
+    A reservation that names its lease is taken over with `kit.core.locks.claimed`, which cannot be misled.
+    """
     with _locked(folder) as mine:
-        yield mine and folder.intent.exists() and not folder.result.exists()
+        yield mine and is_open(folder)
 
 
 @contextlib.contextmanager
 def _locked(folder: RunFolder) -> Iterator[bool]:
+    lock: HeldLock | None = None
+    with contextlib.suppress(OSError):
+        if locks.standing_of(folder.alive) is Standing.ENDED:
+            lock = locks.acquire(folder.alive)
     try:
-        lock = os.open(folder.alive, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError:
-        yield False
-        return
-    mine = False
-    try:
-        with contextlib.suppress(BlockingIOError):
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            mine = True
-        yield mine
+        yield lock is not None
     finally:
-        os.close(lock)
+        if lock:
+            lock.release()
 
 
-def is_owned(folder: RunFolder) -> bool:
-    """Tell whether a living kit works on an unfinished run."""
-    with _locked(folder) as mine:
-        return not mine
+def is_open(folder: RunFolder) -> bool:
+    """Tell whether a run has a reservation and no result."""
+    return folder.intent.exists() and not folder.result.exists()
+
+
+def owner(folder: RunFolder) -> Standing:
+    """Tell whether the owner of an unfinished run is at work, as its lock file says."""
+    return locks.standing_of(folder.alive)
 
 
 def unfinished(out: Path) -> list[RunFolder]:
@@ -196,11 +216,11 @@ def unfinished(out: Path) -> list[RunFolder]:
         return []
     names = sorted(entry.name for entry in os.scandir(out) if RUN_ID.fullmatch(entry.name))
     folders = [RunFolder(out / name) for name in names]
-    return [folder for folder in folders if not folder.result.exists() and folder.intent.exists()]
+    return [folder for folder in folders if is_open(folder)]
 
 
 def tidy(out: Path) -> None:
-    """Remove what kits left below `out` that died while they reserved a run, or just after they signed it."""
+    """Remove what processes left below `out` that died while they reserved a run, or after signing it."""
     if not out.is_dir():
         return
     names = sorted(entry.name for entry in os.scandir(out))

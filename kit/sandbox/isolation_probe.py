@@ -1,4 +1,4 @@
-"""Asking from inside a guest what it could do: one short start with the run's own limits. Shuts nothing."""
+"""Check from inside a guest what it could do: one short start with the run's own limits."""
 
 from __future__ import annotations
 
@@ -15,15 +15,18 @@ from kit.values.deadlines import Deadlines
 from kit.values.run_result import Enforcement, RunStatus
 from kit.values.run_spec import Mount, RunSpec
 
-SCRIPT = guest_file("isolation.py")
-TARGET = PurePosixPath("/input/isolation.py")
+FIRST_CHECKS = guest_file("isolation.py")
+"""Its bytes may not change; bundles of the first version hold its answers alone."""
+SCRIPT = guest_file("isolation_v2.py")
+"""Asks what `FIRST_CHECKS` asks, which it imports from its own directory, and more."""
+TARGET = PurePosixPath("/input")
 HINT = "see: speedrun doctor"
 DEADLINES = Deadlines(start_s=30, warmup_s=30, stall_s=30, teardown_s=30, total_s=30)
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeCheck:
-    """One way out that was tried."""
+    """One check of the probe; it passes when the guest was refused."""
 
     id: str
     passed: bool
@@ -32,7 +35,7 @@ class ProbeCheck:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What the probe found."""
+    """The answers of the probe."""
 
     checks: tuple[ProbeCheck, ...]
     enforcement: Enforcement
@@ -40,7 +43,7 @@ class Probe:
 
     @property
     def failed(self) -> tuple[ProbeCheck, ...]:
-        """The ways out that are open."""
+        """The checks that did not pass."""
         return tuple(check for check in self.checks if not check.passed)
 
 
@@ -54,8 +57,8 @@ def probe(runtime: Runtime, spec: RunSpec, python: str, scratch: Path) -> Probe:
     began = time.monotonic()
     probe_spec = replace(
         spec,
-        argv=(python, "-I", str(TARGET), str(spec.gpus)),
-        mounts=(*spec.mounts, Mount(SCRIPT, TARGET)),
+        argv=(python, "-I", str(TARGET / SCRIPT.name), str(spec.gpus)),
+        mounts=(*spec.mounts, *(Mount(file, TARGET / file.name) for file in (FIRST_CHECKS, SCRIPT))),
         deadlines=DEADLINES,
     )
     with run_guest(runtime, probe_spec, scratch, prefix="probe-") as run:
@@ -76,5 +79,5 @@ def read_checks(stdout: bytes) -> tuple[ProbeCheck, ...]:
     except (SchemaError, KeyError, TypeError) as e:
         raise RunError(f"{where} cannot be read: {e}", HINT) from e
     if not checks:
-        raise RunError(f"{where} names no way out that it tried", HINT)
+        raise RunError(f"{where} contains no checks", HINT)
     return checks

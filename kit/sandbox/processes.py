@@ -104,6 +104,14 @@ def descendants(roots: Iterable[int]) -> list[int]:
     return [p for p in family if is_alive(p)]
 
 
+def is_own(pid: int) -> bool:
+    """Tell whether a process is this user's; one that is gone is nobody else's."""
+    try:
+        return (PROC / str(pid)).stat().st_uid == os.geteuid()
+    except OSError:
+        return True
+
+
 def is_alive(pid: int) -> bool:
     """Tell whether a process exists and is not a zombie."""
     return _state(pid) not in ("", "Z", "X")

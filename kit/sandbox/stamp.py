@@ -21,6 +21,8 @@ from kit.values.run_spec import Limits
 
 PER_PIECE = 32
 """Bytes of the output limit for each piece that may be stamped: a flood of empty lines is cut, too."""
+MOST_PIECES = 1 << 18
+"""Pieces that are stamped at most, whatever the output limit; an honest run prints 20,000 lines."""
 FEW_PIECES = 1024
 
 
@@ -45,10 +47,13 @@ class LogWriter:
         self._pending = {stream: _Pending(bytearray()) for stream in OutputStream}
         self.bytes = 0
         """Bytes stored so far; never more than the output limit."""
-        self._pieces_left = max(FEW_PIECES, limits.output // PER_PIECE)
+        self.max_pieces = min(max(FEW_PIECES, limits.output // PER_PIECE), MOST_PIECES)
+        """How many pieces are stored at most."""
+        self._pieces_left = self.max_pieces
         self.lines = 0
         self.exceeded = False
-        """Whether something was left out because of the output limit."""
+        """Whether something was left out because of a limit: of bytes, of pieces, or the caller's."""
+        self._stopped = False
         self._broken = False
         """Whether the disk did not take it all; from then on nothing is written."""
 
@@ -89,6 +94,8 @@ class LogWriter:
         return fits
 
     def _store(self, stream: OutputStream, piece: bytes, t_ns: int, whole: bool) -> bool:
+        if self._stopped:
+            return False
         room = self._limits.output - self.bytes
         self._pieces_left -= 1
         if len(piece) > room or self._pieces_left < 0:
@@ -101,6 +108,15 @@ class LogWriter:
             self.bytes += len(piece)
             self.lines += whole
         return not self.exceeded
+
+    @property
+    def out_of_pieces(self) -> bool:
+        """Whether it was the number of pieces that was too large."""
+        return self._pieces_left < 0
+
+    def stop(self) -> None:
+        """Store nothing more of what comes."""
+        self.exceeded = self._stopped = True
 
     def flush(self) -> None:
         """Hand what was stored to the operating system, so that it outlives this process."""

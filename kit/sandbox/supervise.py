@@ -21,7 +21,7 @@ from kit.core.digest import sha256_file
 from kit.sandbox.phases import STALL, PhaseClock
 from kit.sandbox.runtime.port import Guest
 from kit.sandbox.stamp import LogWriter
-from kit.values.log import ClaimReader, Grammar
+from kit.values.log import MAX_CLAIMS, ClaimReader, Grammar
 from kit.values.run_result import OutputStream, Point, RunResult, RunStatus, Teardown
 from kit.values.run_spec import Limits, Phase, RunSpec
 
@@ -41,6 +41,8 @@ class RunCallbacks:
     point: Callable[[Point], None] = lambda point: None
     cancelled: Callable[[], bool] = lambda: False
     """Polled; once it is true, the guest is asked to end and then ended."""
+    tick: Callable[[], None] = lambda: None
+    """Called many times a second while the guest runs, whether it prints or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ class _Session:
     """One supervised guest: its pipes, its log and its clocks."""
 
     guest: Guest
+    limits: Limits
     writer: LogWriter
     clock: PhaseClock
     claims: ClaimReader
@@ -65,6 +68,8 @@ class _Session:
     started_ns: int
     open_pipes: selectors.BaseSelector
     points: list[Point] = field(default_factory=list)
+    claimed: int = 0
+    """How many claims the guest printed; beyond `MAX_CLAIMS` it is ended."""
 
     def now_s(self) -> float:
         return (time.monotonic_ns() - self.started_ns) / 1e9
@@ -90,6 +95,7 @@ class _Session:
             self.clock.line(t_ns / 1e9)
             point = self.claims.feed(line, stream, whole=True, host_ns=t_ns)
             if point is not None:
+                self.claimed += 1
                 if point.val_loss is not None:
                     self.points.append(point)
                 self.clock.point(t_ns / 1e9, point)
@@ -97,6 +103,16 @@ class _Session:
                 self.watch.phase(self.clock.phase, t_ns / 1e9)
             if point is not None:
                 self.watch.point(point)
+        if self.claimed > MAX_CLAIMS:
+            self.writer.stop()
+
+    def output_reason(self) -> str:
+        """Say which limit of its output the guest passed."""
+        if self.claimed > MAX_CLAIMS:
+            return f"it printed more than {MAX_CLAIMS} claims"
+        if self.writer.out_of_pieces:
+            return f"it printed more than {self.writer.max_pieces} lines"
+        return f"it printed more than {self.limits.output} bytes"
 
 
 def supervise(
@@ -116,12 +132,12 @@ def supervise(
         selectors.DefaultSelector() as pipes,
     ):
         clock = PhaseClock(spec.deadlines, spec.untimed_steps)
-        session = _Session(guest, writer, clock, ClaimReader(grammar), watch, started_ns, pipes)
+        session = _Session(guest, spec.limits, writer, clock, ClaimReader(grammar), watch, started_ns, pipes)
         pipes.register(guest.stdout, selectors.EVENT_READ, OutputStream.STDOUT)
         pipes.register(guest.stderr, selectors.EVENT_READ, OutputStream.STDERR)
         watch.phase(Phase.START, 0.0)
         try:
-            end = _attend(session, spec.limits)
+            end = _attend(session)
             exit_code = guest.poll() if end.status is None else None
             end_s = session.now_s()
             ended_in = clock.phase
@@ -132,7 +148,7 @@ def supervise(
         writer.finish(time.monotonic_ns() - started_ns)
     status, reason = _judge(end, exit_code, usage.oom_kills)
     if writer.exceeded and end.status is None:
-        status, reason = RunStatus.OUTPUT_LIMIT, _output_reason(spec.limits)
+        status, reason = RunStatus.OUTPUT_LIMIT, session.output_reason()
     return RunResult(
         run_id=spec.run_id,
         status=status,
@@ -154,15 +170,16 @@ def supervise(
     )
 
 
-def _attend(session: _Session, limits: Limits) -> _End:
+def _attend(session: _Session) -> _End:
     """Listen until the guest ends, a clock runs out, a limit is passed or the operator cancels."""
     while True:
         due = session.clock.due()
         session.listen(min(due.at_s - session.now_s(), TICK_S))
+        session.watch.tick()
         if session.guest.poll() is not None:
             return _End(None)
         if session.writer.exceeded:
-            return _End(RunStatus.OUTPUT_LIMIT, _output_reason(limits))
+            return _End(RunStatus.OUTPUT_LIMIT, session.output_reason())
         if session.watch.cancelled():
             _ask_to_end(session)
             return _End(RunStatus.CANCELLED, "the operator cancelled the run")
@@ -204,10 +221,6 @@ def _judge(end: _End, exit_code: int | None, oom_kills: int | None) -> tuple[Run
     if oom_kills:
         return RunStatus.OUT_OF_MEMORY, f"the kernel killed {oom_kills} of its processes for memory"
     return RunStatus.CRASHED, f"the guest exited with {exit_code}"
-
-
-def _output_reason(limits: Limits) -> str:
-    return f"it printed more than {limits.output} bytes"
 
 
 def _train_wall(clock: PhaseClock, points: list[Point]) -> float | None:

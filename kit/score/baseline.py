@@ -65,10 +65,10 @@ def _baseline_of(task: Task, machine: str, rows: Sequence[Row], kind: BaselineKi
                 Baseline(kind, here, sum(target) / len(target), start, target) if start and target else None
             )
         case BaselineKind.SCALED:
-            there = (float(task.start.retimed_ms), float(task.target.retimed_ms))
+            there = (task.start.reference_ms, task.target.reference_ms)
             return Baseline(kind, here, scaled(here, *there), start) if start else None
         case BaselineKind.RETIMED:
-            return Baseline(kind, float(task.start.retimed_ms), float(task.target.retimed_ms))
+            return Baseline(kind, task.start.reference_ms, task.target.reference_ms)
         case BaselineKind.OFFICIAL:
             return Baseline(kind, 1000 * task.start.official_s, 1000 * task.target.official_s)
 

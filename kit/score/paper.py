@@ -99,5 +99,5 @@ def paper_fsr(task: Task, row: Row) -> float:
     if value is None:
         if row.time_ms is None or not has_reached(row, ACCEPTED) or row.val_loss == ACCEPTED:
             return 0.0
-        value = fsr(float(task.start.retimed_ms), float(task.target.retimed_ms), row.time_ms)
+        value = fsr(task.start.reference_ms, task.target.reference_ms, row.time_ms)
     return value if 0 <= value <= LARGEST else 0.0

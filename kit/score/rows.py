@@ -6,6 +6,7 @@ import csv
 import functools
 import io
 import math
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from kit.benchmark.records import Record, load, own_digest
 from kit.core.errors import PrerequisiteError, SchemaError, UsageError
+from kit.core.text import is_printable
 from kit.result.appraisal.timing import counted_time
 from kit.result.appraisal.trust import assess_tier
 from kit.result.appraisal.verdict import has_loss
@@ -61,7 +63,8 @@ def read_table(path: Path) -> tuple[Row, ...]:
     Read a CSV table with a header line; an empty cell is a value that a failed run does not have.
 
     Raises `SchemaError` naming the line for unknown columns, missing ones and two of a name, cells that are
-    no number, and a run that is there twice; `PrerequisiteError` if the file is absent or beyond 64 MiB.
+    no number or not printable, and a run that is there twice; `PrerequisiteError` if the file is absent or
+    beyond 64 MiB.
     """
     reader = csv.DictReader(io.StringIO(_text(path), newline=None), strict=True)
     try:
@@ -92,7 +95,10 @@ def _text(path: Path) -> str:
 
 def _row(cells: dict[str, str | None], where: str, number: int) -> Row:
     def text(name: str, default: str) -> str:
-        return (cells.get(name) or "").strip() or default
+        cell = unicodedata.normalize("NFC", (cells.get(name) or "").strip()) or default
+        if not is_printable(cell):
+            raise SchemaError(f"{where}: {name} holds a character that is not shown as it is: {cell[:80]!a}")
+        return cell
 
     def value(name: str) -> float | None:
         cell = text(name, "")
@@ -150,7 +156,7 @@ def read_bundles(
     record_of = functools.cache(lambda number: load(records, number))
     for path in paths:
         bundle = open_bundle(path, trusted)
-        if bundle.predicate.run.profile is not Profile.FULL and len(paths) > 1:
+        if bundle.predicate.task.profile is not Profile.FULL and len(paths) > 1:
             smoke += 1
             continue
         bundle_rows = rows_of(bundle, record_of)
@@ -176,7 +182,9 @@ def _notes_of(bundle: VerifiedBundle, rows: Sequence[Row]) -> Iterator[str]:
         yield "its work outside its own clock was not compared with the start script's: eval --audit baseline"
 
 
-def rows_of(bundle: VerifiedBundle, record_of: Callable[[int], Record], config: str = "bundles") -> list[Row]:
+def rows_of(
+    bundle: VerifiedBundle, record_of: Callable[[str | int], Record], config: str = "bundles"
+) -> list[Row]:
     """
     Return a verified run's rows: one, or for a record's own script one of each task that it is an arm of.
 
@@ -185,9 +193,9 @@ def rows_of(bundle: VerifiedBundle, record_of: Callable[[int], Record], config: 
     measured, and one that is not above 0 is none. Raises `UsageError` for a smoke run.
     """
     p = bundle.predicate
-    if p.run.profile is not Profile.FULL:
-        raise UsageError(f"{bundle.path} is a {p.run.profile} run: those have no score", FULL_ALONE)
-    record = record_of(p.task.record)
+    if p.task.profile is not Profile.FULL:
+        raise UsageError(f"{bundle.path} is a {p.task.profile} run: those have no score", FULL_ALONE)
+    record = record_of(p.task.id)
     own = bundle.statement.subjects.submission == own_digest(record)
     roles = [(record.number, Role.START if own else Role.CANDIDATE)]
     if own and record.number > 1:

@@ -70,8 +70,8 @@ def other_scripts(plan: SeriesPlan, records: Path) -> Iterator[str]:
         return
     start = load(records, plan.record)
     own = {Arm.START: own_digest(start)}
-    if start.next_record is not None:
-        own[Arm.TARGET] = own_digest(load(records, start.next_record))
+    if start.target is not None:
+        own[Arm.TARGET] = own_digest(load(records, start.target))
     for slot in plan.slots:
         if slot.arm is not Arm.CANDIDATE and slot.submission_sha256 != own.get(slot.arm):
             yield f"{slot.run_id} is not the {slot.arm} record's own script, or that of another kit's version"

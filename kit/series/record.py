@@ -1,18 +1,17 @@
 """
 The two signed documents of a series, in a folder beside its runs. Starts no run, computes no figure.
 
-    <out>/<series_id>/plan.json     signed before the first run starts: every run's id, nonce, arm; the rule
-                      series.json   signed at the end: each run's bundle by digest, or that it never started
-                      signer.pem    the public key of both
-                      .alive        locked for as long as the series goes on
+    <out>/<series_id>/plan.json         signed before the first run: every run's id, nonce, arm; the rule
+                      series.json       signed at the end: each run's bundle, or that it never started
+                      signer.pem        the public key of both
+                      reservation.json  signed, too: the process and the folder that the plan belongs to
+                      .alive            locked for as long as the series goes on; see `kit.core.locks`
 """
 
 from __future__ import annotations
 
 import contextlib
 import datetime
-import fcntl
-import os
 import re
 import secrets
 from collections.abc import Iterator
@@ -21,21 +20,26 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
+from kit.core import locks
 from kit.core.codec import OPTIONAL, Prose, decode, encode
 from kit.core.digest import Sha256, canonical_json, sha256_bytes, sha256_file
-from kit.core.errors import DigestMismatch
+from kit.core.errors import DigestMismatch, IntegrityError, PrerequisiteError
 from kit.core.files import write_atomic
 from kit.core.schema import validate
 from kit.result import dsse, folder
 from kit.result.intoto import parse_typed, wrap
 from kit.result.keys import Signer, Trusted, seal
+from kit.result.reservation import reserve_series
 from kit.result.signed import find_key, read_file
+from kit.result.verify import open_bundle
+from kit.sandbox.folder import RunFolder, is_open
 from kit.values.profile import Profile
 
 PREDICATE_TYPE = "urn:speedrun-kit:series:v1"
 SCHEMA = "series.v1"
 PLAN = "plan.json"
 RECORD = "series.json"
+RESERVATION = "reservation.json"
 ALIVE = ".alive"
 SERIES_ID = re.compile(r"s[0-9]{2}-[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
 
@@ -115,28 +119,60 @@ def opened(out: Path, plan: SeriesPlan, signer: Signer) -> Iterator[tuple[Path, 
     """Sign the plan, and own the series for the block; gives its folder and the digest of plan.json."""
     where = out / plan.id
     where.mkdir(parents=True)
-    lock = os.open(where / ALIVE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    lock = locks.acquire(where / ALIVE)
+    assert lock  # noqa: S101 - the folder is new
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.note()
         folder.leave_key(where, signer)
         sealed = seal(_statement(SeriesBody(plan), [(plan.id, _digest(plan))]), signer)
+        lease = locks.lease_of(where, lock)
+        write_atomic(where / RESERVATION, reserve_series(plan.id, sealed, lease, signer))
         write_atomic(where / PLAN, sealed)
         yield where, sha256_bytes(sealed)
     finally:
-        os.close(lock)
+        lock.release()
 
 
 def close(where: Path, plan: SeriesPlan, signer: Signer, reason: str) -> Path:
-    """Sign the record: what each reserved run came to, as its bundle says, or that it never started."""
-    bundles = [(slot.run_id, where.parent / slot.run_id / folder.BUNDLE) for slot in plan.slots]
-    ended = [(name, sha256_file(path)) for name, path in bundles if path.is_file()]
-    absent = tuple(name for name, path in bundles if not path.is_file())
-    body = SeriesBody(plan, SeriesEnd(sha256_file(where / PLAN), now(), reason, absent))
+    """
+    Sign the record: the bundle of each reserved run, or that it never started.
+
+    Only a bundle that this signer signed, and that is of the reserved run, is bound. Raises `IntegrityError`
+    for another, `PrerequisiteError` if a run was reserved on the disk and has no bundle yet.
+    """
+    plan_sha256 = sha256_file(where / PLAN)
+    ended, absent = [], []
+    for slot in plan.slots:
+        run = RunFolder(where.parent / slot.run_id)
+        if run.result.is_file():
+            _require_own(run, slot, plan_sha256, signer)
+            ended.append((slot.run_id, sha256_file(run.result)))
+        elif is_open(run):
+            raise PrerequisiteError(
+                f"series {plan.id} cannot end: its run {slot.run_id} has no result yet",
+                f"speedrun doctor --fix --out {where.parent}",
+            )
+        else:
+            absent.append(slot.run_id)
+    body = SeriesBody(plan, SeriesEnd(plan_sha256, now(), reason, tuple(absent)))
     payload = _statement(body, [(plan.id, _digest(plan)), *ended])
     folder.leave_key(where, signer)
     write_atomic(where / RECORD, seal(payload, signer))
-    (where / ALIVE).unlink(missing_ok=True)
+    for name in (ALIVE, RESERVATION):
+        (where / name).unlink(missing_ok=True)
     return where / RECORD
+
+
+def _require_own(run: RunFolder, slot: Slot, plan_sha256: Sha256, signer: Signer) -> None:
+    """See that a bundle is this signer's word about the run that was reserved; its files are not read."""
+    try:
+        bundle = open_bundle(run.result, Trusted((signer.public,)), bundle_only=True)
+    except IntegrityError as e:
+        raise type(e)(f"{run.result}: {e.message}", e.hint) from e
+    p = bundle.predicate
+    named = p.series.plan_sha256 if p.series else None
+    if not bundle.trusted or (p.run.id, p.run.nonce, named) != (slot.run_id, slot.nonce, plan_sha256):
+        raise DigestMismatch(f"{run.result} is not the bundle of the run that was reserved as {slot.run_id}")
 
 
 def _digest(plan: SeriesPlan) -> Sha256:

@@ -1,15 +1,29 @@
-"""Sign the records of series whose kit died; their runs are closed by `kit.evaluate.recovery` before."""
+"""
+Sign the records of series that were interrupted; their runs are closed by `kit.evaluate.recovery` before.
+
+The plan must be signed by this user, and so must the reservation, which binds the plan to one folder and one
+process: a series that goes on is left alone, one of another machine, too, and a copy is refused.
+"""
 
 from __future__ import annotations
 
-import fcntl
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from kit.core.errors import IntegrityError
+from kit.core import locks
+from kit.core.digest import sha256_file
+from kit.core.errors import DigestMismatch, IntegrityError, KitError, PrerequisiteError, SignatureError
+from kit.core.locks import Claim, Standing, claimed
 from kit.result.keys import Signer, Trusted, load_or_create
-from kit.series.record import ALIVE, PLAN, RECORD, SERIES_ID, close, read
+from kit.result.reservation import read_reservation
+from kit.series.record import ALIVE, PLAN, RECORD, RESERVATION, SERIES_ID, SeriesPlan, close, read
+
+INTERRUPTED = "speedrun exited before the series finished"
+REFUSALS = {
+    Claim.COPY: "this folder is a copy of the one that the series was reserved in",
+    Claim.REPLACED: f"{ALIVE} is missing or was replaced since the series was reserved",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,46 +44,69 @@ def close_lost_series(out: Path, keys: Path) -> tuple[ClosedSeries, ...]:
 
 
 def abandoned(out: Path) -> list[Path]:
-    """Return the folders of series below `out` whose kit died before it signed their record, sorted."""
+    """Return the folders of series below `out` whose process ended before it signed their record, sorted."""
     if not out.is_dir():
         return []
     folders = [out / entry.name for entry in os.scandir(out) if SERIES_ID.fullmatch(entry.name)]
-    return sorted(w for w in folders if not (w / RECORD).exists() and (w / PLAN).exists() and _free(w))
+    return sorted(w for w in folders if _is_open(w) and locks.standing_of(w / ALIVE) is Standing.ENDED)
+
+
+def _is_open(where: Path) -> bool:
+    return not (where / RECORD).exists() and (where / PLAN).exists()
 
 
 def close_abandoned(out: Path, signer: Signer) -> tuple[ClosedSeries, ...]:
     """
     Sign the records of abandoned series below `out`; their runs must have been closed before.
 
-    A series that another key planned is its owner's to close. Raises `IntegrityError` for a plan that cannot
-    be read; the other series have been closed by then.
+    A series that another key planned is its owner's to close, and so is one of another machine. Raises
+    `IntegrityError` for a plan, reservation or bundle that cannot be read, is copied or is not the signer's,
+    `PrerequisiteError` if a run has no result yet; the other series have been closed by then.
     """
     closed: list[ClosedSeries] = []
-    broken: IntegrityError | None = None
+    broken: KitError | None = None
     for where in abandoned(out):
         try:
-            body, _, mine = read(where / PLAN, Trusted((signer.public,)))
-        except IntegrityError as e:  # one that cannot be closed must not keep the others open
-            lost = f"series {where.name} lost its kit, and its plan cannot be read: {e.message}"
-            broken = broken or type(e)(lost, f"keep {where} somewhere else")
+            record = _close(where, signer)
+        except (
+            IntegrityError,
+            PrerequisiteError,
+        ) as e:  # one that cannot be closed must not keep the others open
+            aside = f"if you do not expect it there, move it away: mv {where} {where.parent.parent}"
+            named = type(e)(f"cannot close series {where.name}: {e.message}", aside)
+            if _is_open(where):  # otherwise another process has closed it meanwhile
+                broken = broken or (named if isinstance(e, IntegrityError) else e)
             continue
-        if mine:
-            record = close(where, body.plan, signer, "the kit ended before the series did")
+        if record is not None:
             closed.append(ClosedSeries(where.name, record))
     if broken is not None:
         raise broken
     return tuple(closed)
 
 
-def _free(where: Path) -> bool:
-    try:
-        lock = os.open(where / ALIVE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError:  # another user's
-        return False
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    finally:
-        os.close(lock)
-    return True
+def _close(where: Path, signer: Signer) -> Path | None:
+    """Close one series; return None if that is another's to do."""
+    body, _, mine = read(where / PLAN, Trusted((signer.public,)))
+    if not mine:
+        return None
+    plan = body.plan
+    with claimed(where, ALIVE, _lease(where, plan, signer)) as claim:
+        if claim in REFUSALS:
+            raise SignatureError(f"{where}: {REFUSALS[claim]}")
+        if claim is not Claim.MINE or not _is_open(where):
+            return None
+        return close(where, plan, signer, INTERRUPTED)
+
+
+def _lease(where: Path, plan: SeriesPlan, signer: Signer) -> locks.Lease:
+    """Return the signed lease of a series that this signer planned."""
+    if not (where / RESERVATION).exists():
+        raise SignatureError(
+            f"{RESERVATION} is missing; version 0.1 wrote none: close the series with that version"
+        )
+    reservation = read_reservation(where / RESERVATION, signer.public)
+    if plan.id != where.name or reservation.body.id != where.name:
+        raise DigestMismatch(f"{PLAN} and {RESERVATION} are not those of {where.name}")
+    if reservation.subject != sha256_file(where / PLAN):
+        raise DigestMismatch(f"{RESERVATION} is not that of {PLAN}")
+    return reservation.body.lease

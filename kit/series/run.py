@@ -11,7 +11,7 @@ from pathlib import Path
 from kit.audit.baseline import RunTimings
 from kit.core.digest import tree_digest
 from kit.core.errors import PrerequisiteError, RunError, UsageError
-from kit.evaluate.audits import AuditSelection
+from kit.evaluate.audits import AuditSelection, RerunAudit
 from kit.evaluate.plan import RunPlan, draft
 from kit.evaluate.prepare import Prepared, looked_again, prepared
 from kit.evaluate.request import Places, Request
@@ -49,7 +49,7 @@ def plan_arms(request: Request, series_request: SeriesRequest, places: Places) -
     if not arms[Arm.CANDIDATE].runtime.contains:
         raise UsageError("a series needs a runtime that contains the guest", "leave --runtime host out")
     if series_request.interleave:
-        following = arms[Arm.CANDIDATE].record.next_record
+        following = arms[Arm.CANDIDATE].record.target
         if request.submission is None or following is None:
             raise UsageError(
                 "--interleave compares a submission with its start and target record",
@@ -88,6 +88,8 @@ def run_series(
     signer = load_or_create(places.keys)
     with contextlib.ExitStack() as stack:
         ready = {arm: stack.enter_context(prepared(plan, places)) for arm, plan in arms.items()}
+        if audits and audits.has(RerunAudit.HELD_OUT):
+            arms[Arm.CANDIDATE].terms.data.bring_held_out(places)
         plan = _reserve(ready, series_request)
         where, digest = stack.enter_context(opened(places.out, plan, signer))
         planned(plan)

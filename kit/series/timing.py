@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
-from kit.result.appraisal.timing import CountedTime, counted_time, outside_ms
+from kit.result.appraisal.timing import CountedTime, compared_time, counted_time, outside_ms
 from kit.result.appraisal.verdict import has_loss
 from kit.result.predicate import Predicate
 from kit.series.record import Arm, SeriesPlan
@@ -22,10 +21,9 @@ def times_of(plan: SeriesPlan, runs: Mapping[str, Predicate]) -> dict[str, Count
     starts = [ms for slot, p in scored if slot.arm is Arm.START and (ms := outside_ms(p)) is not None]
     times: dict[str, CountedTime] = {}
     for slot, p in scored:
-        time, mine = counted_time(p), outside_ms(p)
-        if time is None:
-            continue
-        if slot.arm is Arm.CANDIDATE and mine is not None and starts:
-            time = replace(time, untimed_overhead=max(0.0, mine - sum(starts) / len(starts)))
-        times[slot.run_id] = time
+        time = counted_time(p)
+        if slot.arm is Arm.CANDIDATE and starts:
+            time = compared_time(p, sum(starts) / len(starts)) or time
+        if time is not None:
+            times[slot.run_id] = time
     return times

@@ -15,17 +15,24 @@ Only a whole line of stdout can be a claim, and no language model reads one, eve
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from kit.core.errors import SchemaError
 from kit.values import logfile
-from kit.values.output import read_log_bytes, read_pieces
+from kit.values.output import read_lines, read_log_bytes
 from kit.values.run_result import OutputStream, Point
 
 MAX_CLAIM = 256
 """Bytes of the longest line that can be a claim; upstream's longest has 92."""
+
+
+MAX_CLAIMS = 100_000
+"""Claims after which a guest is ended; upstream's longest runs print about 10,000."""
+MAX_STORED_CLAIMS = 110_000
+"""Claims that are read from one log; a guest may have printed some more while it was being ended."""
 
 
 class Grammar(StrEnum):
@@ -59,13 +66,16 @@ _TRAIN = {
 }
 
 
-def parse_line(line: str, grammar: Grammar, last: Point | None = None) -> Point | None:
+def parse_line(
+    line: str, grammar: Grammar, last: Point | None = None, host_ns: int | None = None
+) -> Point | None:
     """
     Read one line, without its line end, as a claim; None if it is none.
 
     `last` is the claim before it. Only `classic` uses it: a `val loss` line does not name its step,
     which is that of the training line before it, or 0. `total_steps` is 0 where no line has said it yet.
-    A loss that is printed as `inf` becomes NaN. Whether steps or times rise is not checked.
+    A loss that is printed as `inf` becomes NaN. `host_ns` is the line's stamp. Whether steps or times rise is
+    not checked.
     """
     if len(line) > MAX_CLAIM:
         return None
@@ -84,6 +94,7 @@ def parse_line(line: str, grammar: Grammar, last: Point | None = None) -> Point 
         total_steps=total,
         val_loss=None if loss is None else float("nan") if loss == "inf" else float(loss),
         train_time_ms=None if ms is None else int(ms),
+        host_ns=host_ns,
     )
 
 
@@ -104,17 +115,34 @@ class ClaimReader:
         """
         if not whole or stream is not OutputStream.STDOUT or len(piece) > MAX_CLAIM + 1:
             return None
-        point = parse_line(piece.removesuffix(b"\n").decode("utf-8", "replace"), self.grammar, self._last)
+        line = piece.removesuffix(b"\n").decode("utf-8", "replace")
+        point = parse_line(line, self.grammar, self._last, host_ns)
         if point is not None:
-            self._last = point = point if host_ns is None else replace(point, host_ns=host_ns)
+            self._last = point
         return point
 
 
 def read_run(log: Path, stamps: Path, grammar: Grammar) -> tuple[Point, ...]:
-    """Re-derive a run's claims from its stored output, as they were read live; raises as `read_pieces`."""
+    """
+    Re-derive a run's claims from its stored output, as they were read live.
+
+    Raises as `read_pieces`, and `SchemaError` if there are more than `MAX_STORED_CLAIMS`.
+    """
     claims = ClaimReader(grammar)
-    points = (claims.feed(p.data, p.stream, p.whole, p.host_ns) for p in read_pieces(log, stamps))
-    return tuple(point for point in points if point is not None)
+    lines = read_lines(log, stamps, MAX_CLAIM + 1)
+    return _bounded((claims.feed(data, OutputStream.STDOUT, True, t_ns) for t_ns, data in lines), str(log))
+
+
+def _bounded(points: Iterable[Point | None], where: str) -> tuple[Point, ...]:
+    found: list[Point] = []
+    for point in points:
+        if point is not None:
+            found.append(point)
+            if len(found) > MAX_STORED_CLAIMS:
+                raise SchemaError(
+                    f"{where}: more than {MAX_STORED_CLAIMS} claims", "no run of the kit has so many"
+                )
+    return tuple(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,5 +207,4 @@ def _best(
 
 def _claims(lines: list[bytes], grammar: Grammar) -> tuple[Point, ...]:
     claims = ClaimReader(grammar)
-    points = (claims.feed(line, OutputStream.STDOUT, True) for line in lines)
-    return tuple(p for p in points if p is not None)
+    return _bounded((claims.feed(line, OutputStream.STDOUT, True) for line in lines), "the log")

@@ -15,22 +15,28 @@ This module states the format and reads the two files; `kit.sandbox.stamp` write
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from kit.core.errors import IntegrityError, PrerequisiteError, SchemaError
 from kit.values.run_result import OutputStream
 
 MAX_LOG = 64 << 20
 """Bytes of the largest log file that is read; upstream's largest has 1.6 MB."""
+MAX_PIECES = 2_200_000
+"""Stamps of one run that are read; `kit.sandbox.stamp` writes far fewer."""
+MAX_STAMP = 64
+"""Bytes of the longest stamp, with room."""
 TAIL = 300
 """Bytes of a guest's last output that an error quotes."""
 
 _LETTERS = {OutputStream.STDOUT: "o", OutputStream.STDERR: "e"}
 _STREAMS = {letter.encode(): stream for stream, letter in _LETTERS.items()}
-_STAMP = re.compile(rb'\[([0-9]{1,18}),"([oe])",([1-9][0-9]{0,9}),([01])\]')
+_STAMP = re.compile(rb'\[([0-9]{1,18}),"([oe])",([1-9][0-9]{0,9}),([01])\]\n?')
 
 
 def format_stamp(host_ns: int, stream: OutputStream, size: int, whole: bool) -> str:
@@ -79,27 +85,70 @@ class StoredOutput:
 
 def read_pieces(log: Path, stamps: Path) -> Iterator[Piece]:
     """
-    Give a run's stored output piece by piece, in the order of arrival.
+    Give a run's stored output piece by piece, in the order of arrival; neither file is held in memory.
 
     Raises, also after the last piece, `IntegrityError` if the two files do not fit together, `SchemaError`
-    if a stamp is malformed, `PrerequisiteError` if a file is absent.
+    if a stamp is malformed or there are more than `MAX_PIECES`, `PrerequisiteError` if a file is absent or
+    above `MAX_LOG`.
     """
-    data, begin = read_log_bytes(log), 0
-    for host_ns, stream, size, whole in _stamps(read_log_bytes(stamps), str(stamps)):
-        yield Piece(host_ns, stream, data[begin : begin + size], whole)
-        begin += size
-    if begin != len(data):
+    for host_ns, stream, data, whole in _stored(log, stamps):
+        yield Piece(host_ns, _STREAMS[stream], data, whole == b"1")
+
+
+def read_lines(log: Path, stamps: Path, longest: int) -> Iterator[tuple[int, bytes]]:
+    """
+    Give the whole lines of stdout of at most `longest` bytes, each behind its stamp in host nanoseconds.
+
+    Raises as `read_pieces` does.
+    """
+    for host_ns, stream, data, whole in _stored(log, stamps):
+        if whole == b"1" and stream == b"o" and len(data) <= longest:
+            yield host_ns, data
+
+
+def _stored(log: Path, stamps: Path) -> Iterator[tuple[int, bytes, bytes, bytes]]:
+    """Give (nanoseconds, letter, bytes, whole) of each piece."""
+    with _opened(log) as f:
+        done = 0
+        for host_ns, stream, size, whole in _stamps(stamps):
+            length = int(size)
+            data = f.read(min(length, MAX_LOG))
+            done += length
+            if len(data) != length or done > MAX_LOG:
+                break
+            yield int(host_ns), stream, data, whole
+        else:
+            if not f.read(1):
+                return
+    actual = len(read_log_bytes(log))
+    if actual != done:
         raise IntegrityError(
-            f"{stamps} stamps {begin} bytes, but {log} has {len(data)}", "one of the two was changed"
+            f"{stamps} stamps {done} bytes, but {log} has {actual}", "one of the two was changed"
         )
 
 
-def _stamps(data: bytes, where: str) -> Iterator[tuple[int, OutputStream, int, bool]]:
-    for number, line in enumerate(data.splitlines(), 1):
-        match = _STAMP.fullmatch(line)
-        if match is None:
-            raise SchemaError(f"{where}:{number}: not a stamp")
-        yield int(match[1]), _STREAMS[match[2]], int(match[3]), match[4] == b"1"
+def _stamps(stamps: Path) -> Iterator[tuple[bytes, bytes, bytes, bytes]]:
+    number = done = 0
+    with _opened(stamps) as f:
+        while line := f.readline(MAX_STAMP):
+            number, done = number + 1, done + len(line)
+            match = _STAMP.fullmatch(line)
+            if match is None:
+                raise SchemaError(f"{stamps}:{number}: not a stamp")
+            if number > MAX_PIECES or done > MAX_LOG:
+                raise SchemaError(f"{stamps} has more than {MAX_PIECES} stamps")
+            yield match[1], match[2], match[3], match[4]
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    try:
+        with path.open("rb", buffering=1 << 18) as f:
+            yield f
+    except FileNotFoundError as e:
+        raise PrerequisiteError(f"{path} does not exist") from e
+    except OSError as e:
+        raise PrerequisiteError(f"cannot read {path}: {e.strerror}") from e
 
 
 def read_log_bytes(path: Path) -> bytes:

@@ -110,8 +110,9 @@ Measured by `make crash`, which writes this page; nothing in it is written by ha
 
 A run is reserved by one rename. From then on it ends in a signed record, whatever happens to the kit: the next
 `speedrun eval` with the same `--out`, or `speedrun doctor --fix`, ends what is left of the guest and closes the
-record as `lost`. A watcher process ends the guest as soon as the kit is gone. The store takes a blob by one rename
-after its digest was compared.
+record as `lost`. The reservation is signed, and only its own host closes it: see [trust boundaries](trust-boundaries.md).
+A watcher process ends the guest as soon as the kit is gone. The store takes a blob by one rename after its digest was
+compared.
 
 Each kill is SIGKILL to the kit. Its guest has forked a process into a session of its own, and ignores every signal
 that can be ignored. "Nothing left" means: no process, no control group, no container, no state of the engine. A record
@@ -130,4 +131,6 @@ TAIL = """
 * A disk that is full to the last byte, shared with others who write: 256 KiB are kept for the record of each
   reserved run; whoever takes them first, keeps them. The record is then closed once there is room.
 * A disk that answers `fsync` without having written.
+* A host that is gone for good: no other host closes its runs, since it might still be at work on them. The next command
+  names them. A copy of a run's directory is refused, also if it is a backup and the original is lost.
 """

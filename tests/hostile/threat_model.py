@@ -245,8 +245,8 @@ def _figures(attack: Attack, outcome: dict[str, Any]) -> list[str]:
     if "canary.versus_baseline" in failed:
         mine, theirs = f["canary.versus_baseline.candidate_loss"], f["canary.versus_baseline.baseline_loss"]
         said.append(f"on noise {mine:.3f}, the start script {theirs:.3f}")
-    if "held_out.effect" in f:
-        said.append(f"another window costs it {f['held_out.effect']:+.3f} more than the start script")
+    if "held_out.difference" in f:
+        said.append(f"held-out text costs it {f['held_out.difference']:+.3f} more than the start script")
     if "trace.pace" in failed:
         said.append(f"shows {f['trace.pace.claimed_s']:.1f} s of the host's {f['trace.pace.host_s']:.1f} s")
     if "trace.clock" in failed:
@@ -283,7 +283,7 @@ def _limits(attacks: list[Attack], kept: Kept) -> str:
         "* Phases are declared by the guest. Work before its clock starts is bounded and added to its time, no more.",
         "* The source rules read names. Code that hides its names passes them; they find the careless, not the careful.",
         "* Training on whatever is mounted for validation shows on noise, if the model is large enough to remember it or at",
-        "  least to differ from an honest one; it passes the held-out window.",
+        "  least to differ from an honest one; it passes the held-out text.",
         "* The comparisons of time (`baseline.*`) need a machine that does nothing else: under load, or where the script's run is the",
         "  first to read the image from disk, an honest script can fail `baseline.warmup` or have seconds added. Run it once more.",
         "* The full profile's figures of `canary.*` and `baseline.*` were not measured: its runs need eight GPUs.",

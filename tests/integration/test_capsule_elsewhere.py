@@ -10,13 +10,23 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY, SPEEDRUN
 from own_podman import BINARY as PODMAN
 from own_podman import own_podman
+
+from kit.capsule import bag
+from kit.capsule.statement import read_signed, sign_capsule
+from kit.capsule.write import PayloadPart, part_of_bytes, write_capsule
+from kit.core.store import no_progress
+from kit.image.entry import Extent, chunks
+from kit.result import keys
+from kit.values.software import Kit
 
 pytestmark = [pytest.mark.container, pytest.mark.network]
 
@@ -25,7 +35,7 @@ pytestmark = [pytest.mark.container, pytest.mark.network]
 def packed(cpu_image, tmp_path_factory):
     """A run of the reference trainer, short of its target to be quick, and its capsule."""
     base = tmp_path_factory.mktemp("capsule")
-    keys = ["--keys", str(base / "keys")]
+    own = ["--keys", str(base / "keys")]
     submission = base / "submission"
     submission.mkdir()
     shutil.copyfile(REPOSITORY / "kit" / "guest" / "train_reference.py", submission / "train_gpt2.py")
@@ -33,13 +43,13 @@ def packed(cpu_image, tmp_path_factory):
     short = [*smoke[4:], "--steps", "20", "--val-every", "5"]
     (submission / "run.toml").write_text(f"args = {json.dumps(short)}\n")
     run = ["eval", "--record", "3", "--profile", "smoke", "--submission", str(submission)]
-    command = [*SPEEDRUN, *run, "--out", str(base / "runs"), *keys]
+    command = [*SPEEDRUN, *run, "--out", str(base / "runs"), *own]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 1, done.stderr  # missed
     bundle = Path(done.stdout.strip())
     file = base / "result.capsule.tar"
-    speedrun("pack", str(bundle), "--out", str(file), *keys)
-    yield file, bundle, keys
+    speedrun("pack", str(bundle), "--out", str(file), *own)
+    yield file, bundle, own
     shutil.rmtree(base)
 
 
@@ -86,9 +96,9 @@ def losses(output: str) -> list[str]:
 
 
 def test_the_same_run_packs_into_the_same_bytes(packed, tmp_path):
-    file, bundle, keys = packed
+    file, bundle, own = packed
     again = tmp_path / "again.tar"
-    speedrun("pack", str(bundle), "--out", str(again), *keys)
+    speedrun("pack", str(bundle), "--out", str(again), *own)
     assert subprocess.run(["cmp", str(file), str(again)], check=False).returncode == 0
     again.unlink()
 
@@ -106,7 +116,8 @@ def test_its_commands_check_bytes_signature_and_image(packed, unpacked):
     """tests/unit/capsule/test_run_md.py shows which programs they need and what they refuse."""
     script = blocks(packed[0], "").replace('tar -xf "$CAPSULE"\n', "", 1)
     done = by_hand(script, unpacked.parent, packed[0])
-    said = ["bytes: OK", "Verified OK", "guest.log: OK", "stamps: OK", "submission: OK", *2 * ["image: OK"]]
+    checked = ["guest.log: OK", "stamps: OK", "submission: OK", "image: OK", "image: OK", "packer: OK"]
+    said = ["bytes: OK", "Verified OK", *checked]
     assert (done.returncode, done.stdout.splitlines()) == (0, said), done.stderr
 
 
@@ -117,6 +128,90 @@ def test_runc_alone_reruns_it_and_prints_the_same_losses(packed, unpacked, tmp_p
     assert done.returncode == 0, done.stderr
     assert losses(done.stdout) == losses((bundle.parent / "guest.log").read_text())
     shutil.rmtree(tmp_path / "box")
+
+
+def remade(capsule: Path, folder: Path, signer: keys.Signer | None) -> Path:
+    """The capsule with a container that owns the machine; manifests fit, the signature only with a key."""
+    tags, parts = {}, {}
+    with tarfile.open(capsule) as tar:
+        for member in tar:
+            name, epoch = member.name.removeprefix("capsule/"), int(member.mtime)
+            if member.isfile() and name.startswith("data/"):
+                parts[name] = PayloadPart(Extent(capsule, member.offset_data, member.size), member.size, "")
+            elif member.isfile():
+                tags[name] = tar.extractfile(member).read()
+    listed = bag.parse_manifest(tags[bag.MANIFEST], bag.MANIFEST)
+    parts = {name: replace(part, sha256=listed[name]) for name, part in parts.items()}
+    claims = read_signed(tags, keys.Trusted(())).claims
+    config = "data/runc/config.json"
+    document = json.loads(b"".join(chunks(parts[config].source)))
+    document["process"]["user"] = {"uid": 0, "gid": 0}
+    document["mounts"].append({"destination": "/mnt", "type": "bind", "source": "/", "options": ["rbind"]})
+    parts[config] = part_of_bytes(json.dumps(document).encode())
+    tags[bag.RUN_MD] = tags[bag.RUN_MD].replace(
+        b"## 1. ", b"## 0. Run this\n\n```sh\nfalse\n```\n\n## 1. ", 1
+    )
+    size = sum(part.size for part in parts.values())
+    info = tags[bag.INFO].decode().splitlines()
+    tags[bag.INFO] = "".join(
+        f"{line}\n" for line in [*info[:3], f"Payload-Oxum: {size}.{len(parts)}"]
+    ).encode()
+    tags[bag.MANIFEST] = bag.manifest({name: part.sha256 for name, part in parts.items()})
+    if signer is not None:
+        packer = replace(claims.packer, key_id=signer.key_id, kit=Kit("9", None))
+        tags |= sign_capsule(replace(claims, packer=packer), tags, signer)
+    tags = {name: tags[name] for name in (bag.RUN_MD, bag.INFO, *bag.SIGNED)}
+    file = folder / "remade.tar"
+    with file.open("wb") as sink:
+        write_capsule(parts, tags, epoch, sink, no_progress, "")
+    return file
+
+
+def test_a_changed_capsule_is_refused(packed, tmp_path):
+    file, _, own = packed
+    command = [*SPEEDRUN, "unpack", str(remade(file, tmp_path, None)), "--to", str(tmp_path / "new"), *own]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 4 and "RUN.md is not the file that the packer signed" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["remade.tar"]
+    (tmp_path / "remade.tar").unlink()
+
+
+def test_by_hand_in_runc_what_unpack_leaves_of_a_changed_capsule_is_safe(packed, tmp_path):
+    """A stranger signed a container that owns the machine, and claims that another kit made it."""
+    file, bundle, own = packed
+    archive, folder = remade(file, tmp_path, keys.throwaway()), tmp_path / "capsule"
+    command = [*SPEEDRUN, "unpack", str(archive), "--to", str(folder), *own]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    archive.unlink()
+    assert done.returncode == 1 and "mounts '/' at '/mnt', ['rbind']" in done.stderr
+    assert "smoke run (toy task, never ranked) of task 3: missed" in done.stderr
+    text = (folder / "RUN.md").read_text()
+    where = tmp_path / "empty"
+    where.mkdir()
+    script = "".join(re.findall(r"^```sh(?: runc)?\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
+    done = by_hand(script, where, folder)
+    assert done.returncode == 0, done.stderr
+    assert "NOT" not in done.stdout and "bytes: OK" in done.stdout and "Verified OK" in done.stdout
+    assert losses(done.stdout) == losses((bundle.parent / "guest.log").read_text())
+    shutil.rmtree(tmp_path)
+
+
+def test_the_kit_in_a_capsule_installs_without_a_network_and_opens_that_capsule(packed, tmp_path):
+    _, bundle, own = packed
+    file = tmp_path / "with-kit.tar"
+    speedrun("pack", str(bundle), "--out", str(file), "--with-kit", *own)
+    subprocess.run(["tar", "-xf", str(file)], cwd=tmp_path, check=True)
+    install = blocks(file, " kit").splitlines()[:2]
+    assert "pip install --no-index --find-links capsule/data/kit" in install[1]
+    python = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    script = "\n".join(["set -e", install[0].replace(python, sys.executable, 1), install[1]])
+    done = by_hand(script, tmp_path, file)
+    assert done.returncode == 0, done.stderr
+    kit = tmp_path / "speedrun-venv" / "bin" / "speedrun"
+    opened = by_hand(f'"{kit}" unpack "$CAPSULE" --to new {" ".join(own)}', tmp_path, file)
+    assert opened.returncode == 0 and "warning" not in opened.stderr, opened.stderr
+    assert (tmp_path / "new" / "RUN.md").read_bytes() == (tmp_path / "capsule" / "RUN.md").read_bytes()
+    shutil.rmtree(tmp_path)
 
 
 def reproduced(stranger: Path, packed, base: Path, *more: str, **env: str) -> Path:

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -191,3 +192,49 @@ def test_sigstore_verify_refuses_what_was_changed_after_signing(sigstore_verify)
 def test_sigstore_verify_accepts_what_only_ours_refuses(sigstore_verify):
     """If it starts to refuse one of these, docs/reference/bundle.md has to say so."""
     assert sigstore_verify(*(tampered_unsigned(kind) for kind in UNSIGNED)) == ["accepted"] * len(UNSIGNED)
+
+
+READERS = """
+import json, sys
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from securesystemslib.dsse import Envelope
+from securesystemslib.signer import SSlibKey
+from sigstore_models.bundle.v1 import Bundle
+
+text = open(sys.argv[1]).read()
+Bundle.from_json(text)
+document = json.loads(text)
+pem = open(sys.argv[2], "rb").read()
+hint = document["verificationMaterial"]["publicKey"]["hint"]
+key = SSlibKey.from_crypto(load_pem_public_key(pem), keyid=hint)
+print(*Envelope.from_dict(document["dsseEnvelope"]).verify([key], 1))
+"""
+
+
+@pytest.mark.network
+def test_python_readers_of_dsse_and_sigstore_parse_and_verify_the_good_bundle(tmp_path):
+    venv = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
+    wanted = ["securesystemslib==1.6.0", "sigstore-models==0.0.6", "cryptography"]
+    install = [
+        str(venv / "bin" / "python"),
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--disable-pip-version-check",
+        *wanted,
+    ]
+    done = subprocess.run(install, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"pip could not install the readers: {done.stderr[-300:]}")
+    argv = [
+        str(venv / "bin" / "python"),
+        "-c",
+        READERS,
+        str(ASSETS / "good.json"),
+        str(ASSETS / "signer.pem"),
+    ]
+    read = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert read.returncode == 0, read.stderr
+    assert read.stdout.split() == [json.loads(GOOD)["verificationMaterial"]["publicKey"]["hint"]]

@@ -1,25 +1,35 @@
 """
-The source rules let the 19 true targets pass, and the trace rules upstream's own logs.
+The 19 true targets break no source rule, and upstream's logs no trace rule; runs like them keep their tiers.
 
 Skipped, visibly, unless `KIT_UPSTREAM_MIRROR` names a git directory of KellerJordan/modded-nanogpt.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from seeds import press
+from simulated_run import S, result_of
 
 from kit.audit import source, trace
 from kit.audit.finding import Outcome, Severity
 from kit.benchmark.hints import TASKS, target_of
-from kit.benchmark.records import fetch_script, load, load_all, sources
+from kit.benchmark.records import cadence_of, fetch_script, load, load_all, sources
 from kit.core.facts import facts_root
 from kit.core.store import Store
 from kit.evaluate.start_script import files_of
-from kit.values.log import read_log
+from kit.result.appraisal.timing import counted_time
+from kit.result.appraisal.trust import CANARY_PASSED, HELD_OUT_PASSED, NEED_A_GUEST_CLOCK, Tier, assess_tier
+from kit.result.predicate import Outcome as Judged
+from kit.values.cadence import Cadence
+from kit.values.log import Grammar, read_log
+from kit.values.profile import Profile
+from kit.values.run_result import Point
 
 MIRROR = os.environ.get("KIT_UPSTREAM_MIRROR", "")
 pytestmark = pytest.mark.skipif(not MIRROR, reason="KIT_UPSTREAM_MIRROR names no git directory of upstream")
@@ -36,7 +46,7 @@ def scripts(tmp_path_factory):
 
     def files(number: int):
         record = load(RECORDS, number)
-        return files_of(fetch_script(record, store, sources(record.script.origin, Path(MIRROR))))
+        return files_of(fetch_script(record, store, sources(Path(MIRROR))))
 
     return files
 
@@ -46,6 +56,12 @@ def test_the_true_target_breaks_no_rule_against_its_start_script(task, scripts):
     findings = source.judge(scripts(target_of(task)), scripts(task))
     fatal = [f for f in findings if f.severity is Severity.FATAL and f.outcome is not Outcome.PASSED]
     assert fatal == []
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_true_target_uses_nothing_that_a_reviewer_has_to_look_at(task, scripts):
+    findings = source.judge(scripts(target_of(task)), scripts(task))
+    assert next(f for f in findings if f.id == "source.allowed").outcome is Outcome.PASSED
 
 
 def test_few_true_targets_are_even_flagged(scripts):
@@ -73,3 +89,89 @@ def test_upstreams_own_log_fails_no_trace_check(record):
     findings = trace.judge(read_log(done.stdout).points, record.untimed_steps, VOCABULARY)
     assert [f for f in findings if f.outcome is Outcome.FAILED] == []
     assert sum(f.outcome is Outcome.PASSED for f in findings) >= 3
+
+
+START_S, VALIDATION_S, UNTIMED_STEP_S = 25.0, 3.0, 0.15
+LATE_S = 0.5
+"""Every 97th line is stamped this much late, with those behind it."""
+
+
+@functools.cache
+def upstream_log(number: int):
+    """The claims of a record's own log; record 3 has none, and prints what record 2 does at its own total."""
+    record = load(RECORDS, number)
+    if record.log is None:
+        steps, every = record.steps, cadence_of(RECORDS, record.name).validation_every
+        val = {*range(0, steps, every), steps}
+        lines = [(step, None) for step in range(1, steps + 1)] + [(s, 10.9 - 7.6 * s / steps) for s in val]
+        return Grammar.CLASSIC, tuple(
+            Point(s, steps, loss, None) for s, loss in sorted(lines, key=lambda x: (x[0], x[1] is not None))
+        )
+    origin = record.log.file
+    command = ["git", "-c", "safe.directory=*", "-C", MIRROR, "cat-file", "blob"]
+    done = subprocess.run([*command, f"{origin.commit}:{origin.path}"], capture_output=True, check=True)
+    log = read_log(done.stdout)
+    assert log.grammar is not None
+    return log.grammar, log.points
+
+
+def printed(number: int, cadence: Cadence) -> list[Point]:
+    """What a record's script prints on stdout in a run like its log, in the words of the task's grammar."""
+    grammar, points = upstream_log(number)
+    total = max(p.step for p in points)
+    if grammar is Grammar.LLM_C:  # the file counts a training line's step from 0, stdout from 1
+        points = tuple(p if p.val_loss is not None else replace(p, step=p.step + 1) for p in points)
+        points = tuple(sorted(points, key=lambda p: (p.step, p.val_loss is not None)))
+    if not cadence.guest_clock:
+        first = points[0].step == 0
+        points = tuple(
+            replace(p, train_time_ms=None, total_steps=0 if first and p.step == 0 else total) for p in points
+        )
+    return list(points)
+
+
+def stamped(points: list[Point], step_s: float, untimed: int) -> tuple[Point, ...]:
+    """The host's stamps for honest lines: a step takes what the clock says, a validation `VALIDATION_S`."""
+    now, before, made = START_S, None, []
+    for n, p in enumerate(points):
+        if p.val_loss is not None:
+            now += VALIDATION_S
+        if before is not None and p.train_time_ms is not None and before.train_time_ms is not None:
+            gap_ms = p.train_time_ms - before.train_time_ms
+            now += (gap_ms if gap_ms >= 0 else p.train_time_ms) / 1e3
+        elif p.val_loss is None:
+            now += step_s
+        late = LATE_S if n % 97 == 96 else 0.0
+        stamp = round((now + late) * S)
+        made.append(replace(p, host_ns=max(stamp, made[-1].host_ns) if made else stamp))
+        before = p
+    return tuple(made)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_run_like_the_true_targets_log_keeps_every_tier(task):
+    start, target = load(RECORDS, task), target_of(task)
+    cadence = cadence_of(RECORDS, start.name)
+    points = stamped(printed(target, cadence), UNTIMED_STEP_S, start.untimed_steps)
+    plain = press().MAKE.predicate(press().HERE)
+    plain = replace(plain, task=replace(plain.task, id=start.name, profile=Profile.FULL))
+    others = (*CANARY_PASSED, *HELD_OUT_PASSED)
+    found = result_of(plain, points, cadence, start.untimed_steps, None, others)
+    not_passed = {c.id for c in found.audit.checks if c.outcome is not Judged.PASSED}
+    excused = set() if cadence.guest_clock else set(NEED_A_GUEST_CLOCK)
+    assert not_passed - {"floor"} <= excused
+    assessment = assess_tier(found, trusted=True)
+    assert assessment.tier is Tier.CANARY_HELD_OUT, assessment.missing
+    time = counted_time(found)
+    expected = points[-1].train_time_ms if cadence.guest_clock else points[-1].host_ns / 1e6
+    assert time is not None and time.claimed == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_without_its_hundredth_training_line_it_has_none(task):
+    start, cadence = load(RECORDS, task), cadence_of(RECORDS, load(RECORDS, task).name)
+    points = stamped(printed(target_of(task), cadence), UNTIMED_STEP_S, start.untimed_steps)
+    fewer = tuple(p for p in points if p.step != 100)
+    plain = press().MAKE.predicate(press().HERE)
+    found = result_of(plain, fewer, cadence, start.untimed_steps, None, (*CANARY_PASSED, *HELD_OUT_PASSED))
+    assert assess_tier(found, trusted=True).tier is Tier.SELF_REPORTED

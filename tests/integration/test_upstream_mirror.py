@@ -58,7 +58,7 @@ def git(*argv: str, stdin: bytes = b"") -> bytes:
 
 def original(record: Record) -> bytes:
     """The script as upstream has it, before the kit's edits."""
-    origin = record.script.origin
+    origin = record.script.origins[0]
     raw = git("cat-file", "blob", f"{origin.commit}:{origin.path}")
     if record.script.source is ScriptSource.FILE:
         return raw
@@ -108,7 +108,7 @@ def flags(record: Record) -> dict[str, str]:
 
 @each
 def test_the_script_is_fetched_checked_and_parses(record: Record, tmp_path: Path) -> None:
-    folder = fetch_script(record, Store(tmp_path), sources(record.script.origin, Path(MIRROR)))
+    folder = fetch_script(record, Store(tmp_path), sources(Path(MIRROR)))
     for file in record.script.files:
         data = (folder / file.name).read_bytes()
         assert sha256_bytes(data) == file.sha256
@@ -118,9 +118,9 @@ def test_the_script_is_fetched_checked_and_parses(record: Record, tmp_path: Path
 @each
 def test_edits_change_only_the_lines_that_they_name(record: Record) -> None:
     before = original(record).split(b"\n")
-    origin = record.script.origin
+    origin = record.script.origins[0]
     raw = git("cat-file", "blob", f"{origin.commit}:{origin.path}")
-    after = script_files(record.script, raw)[0][1].split(b"\n")
+    after = script_files(record.script, [raw])[0][1].split(b"\n")
     changed = [n for n, (a, b) in enumerate(zip(before, after, strict=True), 1) if a != b]
     assert changed == [line for edit in record.script.edits for line in edit.lines]
     if record.number == 1:
@@ -220,7 +220,7 @@ def test_the_arguments_are_those_of_run_sh(record: Record) -> None:
     text = git("show", f"{record.script.args_commit}:run.sh").decode()
     words = shlex.split(re.sub(r"(?m)^#.*$", "", text).replace("\\\n", " "))
     assert list(record.script.args) == words[words.index("train_gpt2.py") + 1 :]
-    at_script = git("rev-parse", f"{record.script.origin.commit}:train_gpt2.py")
+    at_script = git("rev-parse", f"{record.script.origins[0].commit}:train_gpt2.py")
     assert at_script == git("rev-parse", f"{record.script.args_commit}:train_gpt2.py")
 
 
@@ -272,7 +272,7 @@ def test_6_and_7_are_the_same_bytes() -> None:
 @pytest.mark.parametrize("number", TASKS)
 def test_an_export_without_hints_holds_nothing_that_only_the_target_has(number: int, tmp_path: Path) -> None:
     start, target = load(ROOT / "records", number), load(ROOT / "records", number + 1)
-    script = fetch_script(start, Store(tmp_path / "store"), sources(start.script.origin, Path(MIRROR)))
+    script = fetch_script(start, Store(tmp_path / "store"), sources(Path(MIRROR)))
     made = export(ROOT, number, (HintLevel.NONE,), script, tmp_path / "out")
     text = "\n".join((made.folder / name).read_text() for name in made.files)
     ours, theirs = original(start).decode(), original(target).decode()

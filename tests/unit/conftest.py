@@ -6,6 +6,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +14,16 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+
+from kit.core.digest import Sha256, sha256_bytes
+from kit.evaluate.interrupted import lost_result
+from kit.result.derive import claims_of, observations_of
+from kit.result.keys import load_or_create
+from kit.result.predicate import Predicate, Verdict
+from kit.result.reservation import reserve_run
+from kit.sandbox.folder import RunFolder, reserve
+from kit.values.log import Grammar
+from kit.values.run_result import RunStatus
 
 ASSETS = Path(__file__).parents[1] / "assets"
 settings.register_profile("unit", deadline=timedelta(seconds=5))  # a busy machine is no fault of an example
@@ -73,3 +84,43 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, s
         return folder / name
 
     return put
+
+
+def own_run_id(folder: Path, number: int) -> str:
+    """Return an id that no other test uses: who is at work on an id is known on the whole machine."""
+    return f"r03-20260101T00{number // 60:02d}{number % 60:02d}Z-{sha256_bytes(bytes(folder))[:8]}"
+
+
+@pytest.fixture
+def planned(make: ModuleType) -> Callable[[str], tuple[Predicate, Sha256]]:
+    """What would be signed if the sample run were lost, under an id, and the digest of its submission."""
+    sample, subjects = make.predicate(ASSETS / "bundles"), make.subjects(ASSETS / "bundles")
+    empty = replace(lost_result(make.spec(), "it died"), started_at=sample.run.started_at)
+
+    def plan(run_id: str) -> tuple[Predicate, Sha256]:
+        run = replace(sample.run, id=run_id, status=RunStatus.LOST, exit_code=None, clock=None, ended_in=None)
+        score = replace(sample.score, verdict=Verdict.FAILED, ranked=False, unranked_because=("it was lost",))
+        nothing = claims_of((), Grammar.STEP)
+        lost = replace(sample, run=run, claims=nothing, observations=observations_of(empty), score=score)
+        return lost, subjects.submission
+
+    return plan
+
+
+@pytest.fixture
+def lost(planned: Callable[[str], tuple[Predicate, Sha256]], tmp_path: Path) -> Callable[..., RunFolder]:
+    """Reserve a run whose process is gone, with the key in `tmp_path / "keys"`, and return its folder."""
+    own = load_or_create(tmp_path / "keys")
+
+    def one(number: int = 0, out: str = "runs") -> RunFolder:
+        run_id = own_run_id(tmp_path, number)
+        predicate, submission = planned(run_id)
+        with reserve(
+            tmp_path / out,
+            run_id,
+            lambda lease: reserve_run(predicate, submission, lease, own),
+            ASSETS / "bundles" / "submission",
+        ) as folder:
+            return folder
+
+    return one

@@ -42,7 +42,7 @@ from kit.score.rows import read_table
 from kit.series.run import SeriesRequest, plan_arms
 from kit.values import log
 from kit.values.profile import Profile
-from kit.values.run_spec import ImageRef, RunSpec
+from kit.values.run_spec import ImageRef, RunSpec, RuntimeName
 
 RECORDS = facts_root() / "records"
 ASKED = Request(3, Profile.SMOKE)
@@ -231,18 +231,10 @@ def test_an_image_that_was_not_unpacked_is_not_started(tmp_path, monkeypatch):
         runc.Runc()._box(replace(SPEC, image=ImageRef("cpu", "0" * 64, "0" * 64)), tmp_path)
 
 
-def test_a_guest_that_cannot_be_ended_is_named(monkeypatch, tmp_path):
-    monkeypatch.setattr(lost, "drafted", lambda folder: _Draft)
+def test_a_guest_that_cannot_be_ended_is_named(monkeypatch):
     monkeypatch.setattr(lost, "reap", lambda *a: False)
-    with pytest.raises(RunError, match="the guest of r03-x cannot be ended"):
-        lost._close(lost.RunFolder(tmp_path / "r03-x"), tmp_path)
-
-
-class _Draft:
-    class predicate:
-        class environment:
-            class runtime:
-                name = "runc"
+    with pytest.raises(RunError, match="cannot end the guest of r03-x"):
+        lost._end_guest("r03-x", (RuntimeName.RUNC,))
 
 
 def test_the_command_line_says_what_an_option_needs(capsys):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from kit.benchmark.records.evidence import cadence_of as cadence_of
+from kit.benchmark.records.evidence import smoke_cadence as smoke_cadence
 from kit.benchmark.records.record import (
     TARGET_VAL_LOSS,
     UPSTREAM,
@@ -16,7 +18,15 @@ from kit.benchmark.records.record import (
     load,
     load_all,
 )
-from kit.benchmark.records.script import fetch_script, own_digest, run_toml, script_files, sources
+from kit.benchmark.records.script import (
+    Sources,
+    fetch_script,
+    nowhere,
+    own_digest,
+    run_toml,
+    script_files,
+    sources,
+)
 
 __all__ = [
     "TARGET_VAL_LOSS",
@@ -26,12 +36,14 @@ __all__ = [
     "Script",
     "ScriptFile",
     "ScriptSource",
+    "Sources",
     "UpstreamFile",
     "WorldSize",
     "fetch_script",
     "known",
     "load",
     "load_all",
+    "nowhere",
     "own_digest",
     "run_toml",
     "script_files",

@@ -1,4 +1,4 @@
-"""The facts of one record, read from `records/NN.toml`. Fetches nothing and runs nothing."""
+"""The facts of one record, read from `records/NN.toml` as `record.v1` or `record.v2`. Fetches nothing."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from kit.benchmark.records.evidence import cadence_of
 from kit.core.digest import Sha256, sha256_bytes
 from kit.core.errors import SchemaError, UsageError
-from kit.core.schema import read_toml
+from kit.core.schema import read_toml, validate
+from kit.values.cadence import Cadence
 from kit.values.deadlines import Deadlines
 from kit.values.fidelity import Fidelity
+from kit.values.task_id import TASK_ID, file_label, leading_number
 
 TARGET_VAL_LOSS = 3.28
 """Nats per token that every record had to reach on average; single pinned runs end just above it."""
@@ -102,7 +105,8 @@ class Script:
     """A record's script: where it is, and what it must be."""
 
     source: ScriptSource
-    origin: UpstreamFile
+    origins: tuple[UpstreamFile, ...]
+    """What is fetched: the pinned log, or one upstream file for each of `files`."""
     args_commit: str | None
     entry: str
     args: tuple[str, ...]
@@ -112,20 +116,34 @@ class Script:
 
 
 @dataclass(frozen=True, slots=True)
+class SameNodeRuns:
+    """Runs of the script in the record's own directory, which share a machine."""
+
+    runs: int
+    mean_ms: float
+    sd_ms: float | None
+    mean_val_loss: float
+    sd_val_loss: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """One record."""
 
-    number: int
-    next_record: int | None
+    name: str
+    """`3`, `21c`."""
+    target: str | None
+    """The name of the record that the task of this one aims at."""
     no_task: str | None
     """Why no task starts here; None if one does."""
     date: str
     title: str
     contributors: tuple[str, ...]
     official_s: float
-    retimed_ms: int
-    """Mean of the paper's three runs on its own machines."""
-    retimed_sd_ms: float
+    retimed_ms: int | None
+    """Mean of the paper's three runs on its own machines; None for later records."""
+    retimed_sd_ms: float | None
+    same_node: SameNodeRuns | None
     log: PinnedLog | None
     script: Script
     era: str
@@ -143,9 +161,26 @@ class Record:
     tokens_per_step: int
     train_shards: int
     val_tokens: int
+    cadence: Cadence
+    """The lines that the script prints."""
     deadlines: Deadlines
     manifest_sha256: Sha256
     """Of the TOML file's bytes."""
+
+    @property
+    def number(self) -> int:
+        """The number in its name, for sorting and for file names."""
+        return leading_number(self.name)
+
+    @property
+    def reference_ms(self) -> float:
+        """The time that the scale of a score is taken from: re-timed, else official."""
+        return 1000 * self.official_s if self.retimed_ms is None else float(self.retimed_ms)
+
+    @property
+    def manifest(self) -> str:
+        """The path of its file, relative to the facts."""
+        return f"records/{file_label(self.name)}.toml"
 
     @property
     def target_val_loss(self) -> float:
@@ -153,48 +188,60 @@ class Record:
         return TARGET_VAL_LOSS
 
 
-def known(records: Path) -> list[int]:
-    """Return the numbers of the records in the folder `records`, in order."""
-    return sorted(int(p.stem) for p in records.glob("[0-9][0-9].toml"))
+FORMS = ("record.v1", "record.v2")
 
 
-def load(records: Path, number: int) -> Record:
+def known(records: Path) -> list[str]:
+    """Return the names of the records in the directory `records`, in order."""
+    labels = [p.stem for p in records.glob("[0-9][0-9]*.toml") if p.stem[-1].isalnum()]
+    names = [label.lstrip("0") for label in labels]
+    return sorted((n for n in names if TASK_ID.fullmatch(n)), key=lambda n: (leading_number(n), n))
+
+
+def load(records: Path, name: str | int) -> Record:
     """
-    Read record `number` from the folder `records`.
+    Read the record called `name` from the directory `records`.
 
     Raises `UsageError` listing the known ones if there is none, `SchemaError` if the file is not of the
-    form `record.v1` or its number is not its name. Nothing is compared with upstream here.
+    form `record.v1` or `record.v2`, or its name is not its file's. Nothing is compared with upstream here.
     """
-    path = records / f"{number:02d}.toml"
-    if not 1 <= number <= 99 or not path.is_file():
-        numbers = ", ".join(str(n) for n in known(records)) or "none"
+    path = records / f"{file_label(str(name))}.toml"
+    if not TASK_ID.fullmatch(str(name)) or not path.is_file():
+        names = ", ".join(known(records)) or "none"
         raise UsageError(
-            f"there is no record {number} in {records} (known: {numbers})", "list them: speedrun record list"
+            f"there is no record {name} in {records} (known: {names})", "list them: speedrun record list"
         )
-    document = read_toml(path, "record.v1")
-    if document["number"] != number:
-        raise SchemaError(f"{path}: it is about record {document['number']}")
-    return _record(document, sha256_bytes(path.read_bytes()), str(path))
+    document = read_toml(path)
+    form = document.get("schema")
+    validate(form if form in FORMS else FORMS[0], document, str(path))
+    own = str(document.get("id", document.get("number")))
+    if own != str(name):
+        raise SchemaError(f"{path}: it is about record {own}")
+    cadence = Cadence(**{"training_every": None, **document["evidence"]}) if form == FORMS[1] else None
+    return _record(document, cadence or cadence_of(records, own), sha256_bytes(path.read_bytes()), str(path))
 
 
 def load_all(records: Path) -> tuple[Record, ...]:
-    """Read every record of the folder, in order. Raises as `load` does."""
+    """Read every record of the directory, in order. Raises as `load` does."""
     return tuple(load(records, n) for n in known(records))
 
 
-def _record(d: dict[str, Any], manifest: Sha256, where: str) -> Record:
+def _record(d: dict[str, Any], cadence: Cadence, manifest: Sha256, where: str) -> Record:
     log = _log(d["log"]) if "log" in d else None
     environment, run, time, data = d["environment"], d["run"], d["time"], d["data"]
+    retimed = time.get("retimed", {"mean_ms": time.get("retimed_ms"), "sd_ms": time.get("retimed_sd_ms")})
+    target = d.get("target", d.get("next"))
     return Record(
-        number=d["number"],
-        next_record=d.get("next"),
+        name=str(d.get("id", d.get("number"))),
+        target=None if target is None else str(target),
         no_task=d.get("no_task"),
         date=d["date"],
         title=d["title"],
         contributors=tuple(d["contributors"]),
         official_s=float(time["official_s"]),
-        retimed_ms=time["retimed_ms"],
-        retimed_sd_ms=float(time["retimed_sd_ms"]),
+        retimed_ms=retimed["mean_ms"],
+        retimed_sd_ms=None if retimed["sd_ms"] is None else float(retimed["sd_ms"]),
+        same_node=_same_node(time.get("same_node")),
         log=log,
         script=_script(d["script"], log, where),
         era=environment["era"],
@@ -210,9 +257,16 @@ def _record(d: dict[str, Any], manifest: Sha256, where: str) -> Record:
         tokens_per_step=data["tokens_per_step"],
         train_shards=data["train_shards"],
         val_tokens=data["val_tokens"],
-        deadlines=Deadlines(**{name: float(value) for name, value in d["deadlines"].items()}),
+        cadence=cadence,
+        deadlines=Deadlines(**{key: float(value) for key, value in d["deadlines"].items()}),
         manifest_sha256=manifest,
     )
+
+
+def _same_node(d: dict[str, Any] | None) -> SameNodeRuns | None:
+    if d is None:
+        return None
+    return SameNodeRuns(d["runs"], d["mean_ms"], d.get("sd_ms"), d["mean_val_loss"], d.get("sd_val_loss"))
 
 
 def _log(d: dict[str, Any]) -> PinnedLog:
@@ -229,14 +283,18 @@ def _script(d: dict[str, Any], log: PinnedLog | None, where: str) -> Script:
     source = ScriptSource(d["source"])
     match source:
         case ScriptSource.LOG if log is not None:
-            origin = log.file
+            origins: tuple[UpstreamFile, ...] = (log.file,)
         case ScriptSource.LOG:
             raise SchemaError(f"{where}: the script is said to be in the log, but there is no [log]")
         case ScriptSource.FILE:
-            origin = _upstream(d)
+            # record.v1 has one file, and its origin in the table itself
+            tables = [d] if "path" in d else [f["origin"] for f in d["files"] if "origin" in f]
+            if len(tables) != len(d["files"]):
+                raise SchemaError(f"{where}: a file of the script has no origin")
+            origins = tuple(_upstream(origin) for origin in tables)
     return Script(
         source=source,
-        origin=origin,
+        origins=origins,
         args_commit=d.get("args_commit"),
         entry=d["entry"],
         args=tuple(d["args"]),

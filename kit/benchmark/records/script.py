@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from kit.benchmark.records.record import Edit, LineEdit, Record, Script, ScriptSource, UpstreamFile
@@ -14,56 +14,72 @@ from kit.core.digest import Sha256, files_under, sha256_bytes, tree_digest
 from kit.core.errors import DigestMismatch, IntegrityError
 from kit.core.store import Artifact, Fetcher, Progress, Store, no_progress
 from kit.values import logfile
+from kit.values.task_id import file_label
 
 RUN_TOML = "run.toml"
 
 
-def sources(file: UpstreamFile, mirror: Path | None = None) -> tuple[Fetcher, ...]:
-    """Return where an upstream file is looked for: in `mirror` alone if it is given, else over https."""
-    if mirror is not None:
-        return (MirrorFile(mirror, file.commit, file.path),)
-    return (HttpsFile(file.commit, file.path),)
+Sources = Callable[[UpstreamFile], Sequence[Fetcher]]
+"""Where an upstream file is looked for, beside the store."""
 
 
-def fetch_script(
-    record: Record, store: Store, fetchers: Sequence[Fetcher], progress: Progress = no_progress
-) -> Path:
+def sources(mirror: Path | None = None) -> Sources:
+    """Return where upstream's files are looked for: in `mirror` alone if it is given, else over https."""
+
+    def of(file: UpstreamFile) -> Sequence[Fetcher]:
+        if mirror is not None:
+            return (MirrorFile(mirror, file.commit, file.path),)
+        return (HttpsFile(file.commit, file.path),)
+
+    return of
+
+
+def nowhere(file: UpstreamFile) -> Sequence[Fetcher]:
+    """Look for a file in the store alone."""
+    return ()
+
+
+def fetch_script(record: Record, store: Store, sources: Sources, progress: Progress = no_progress) -> Path:
     """
-    Return a folder of the store that holds the record's script as a submission.
+    Return a directory of the store that holds the record's script as a submission.
 
-    It has `train_gpt2.py`, further files if the script has any, and `run.toml` with the arguments.
-    Raises as `Store.ensure` does if the file cannot be had, `DigestMismatch` if what was cut out of it
-    is not what the record promises. The folder is made once and compared each time.
+    It has the entry file, further files if the script has any, and `run.toml` with the arguments.
+    Raises as `Store.ensure` does if a file cannot be fetched, `DigestMismatch` if what was cut out of it
+    is not what the record promises. The directory is made once and compared each time.
     """
-    origin = record.script.origin
-    artifact = Artifact(origin.path.rsplit("/", 1)[-1], origin.size, origin.sha256)
-    raw = store.ensure(artifact, fetchers, progress).read_bytes()
+    raw = [_fetch(origin, store, sources, progress) for origin in record.script.origins]
     files = dict(script_files(record.script, raw))
     files[RUN_TOML] = run_toml(record.script.args)
     expected = tree_digest({name: sha256_bytes(data) for name, data in files.items()})
-    folder = store.room("scripts") / f"{record.number:02d}-{expected[:16]}"
+    label = file_label(record.name)
+    folder = store.room("scripts") / f"{label}-{expected[:16]}"
     if not _holds(folder, expected):
-        with store.lock(f"script-{record.number:02d}"):
+        with store.lock(f"script-{label}"):
             if not _holds(folder, expected):
                 _lay_out(store, folder, files)
     return folder
 
 
-def script_files(script: Script, raw: bytes) -> tuple[tuple[str, bytes], ...]:
+def _fetch(origin: UpstreamFile, store: Store, sources: Sources, progress: Progress) -> bytes:
+    artifact = Artifact(origin.path.rsplit("/", 1)[-1], origin.size, origin.sha256)
+    return store.ensure(artifact, sources(origin), progress).read_bytes()
+
+
+def script_files(script: Script, raw: Sequence[bytes]) -> tuple[tuple[str, bytes], ...]:
     """
-    Cut a script's files out of the bytes of its origin, edit them and compare each with its digest.
+    Cut a script's files out of the bytes of its origins, edit them and compare each with its digest.
 
     Raises `DigestMismatch` naming the file, `IntegrityError` if an edit's line is not there.
     """
     match script.source:
         case ScriptSource.FILE:
-            files = [(script.entry, raw)]
+            files = [(f.name, data) for f, data in zip(script.files, raw, strict=True)]
         case ScriptSource.LOG:
-            files = [(s.name, s.data) for s in logfile.split(raw).sources]
+            files = _files_in_log(script, raw[0])
     if [name for name, _ in files] != [f.name for f in script.files]:
         names = ", ".join(name for name, _ in files) or "nothing"
         raise IntegrityError(
-            f"{script.origin.path} holds {names}, expected {', '.join(f.name for f in script.files)}"
+            f"{script.origins[0].path} holds {names}, expected {', '.join(f.name for f in script.files)}"
         )
     edited: list[tuple[str, bytes]] = []
     for (name, data), promised in zip(files, script.files, strict=True):
@@ -72,10 +88,16 @@ def script_files(script: Script, raw: bytes) -> tuple[tuple[str, bytes], ...]:
                 data = apply_edit(data, edit)
         if (digest := sha256_bytes(data)) != promised.sha256:
             raise DigestMismatch(
-                f"{name} of {script.origin.path} has sha256 {digest}, expected {promised.sha256}"
+                f"{name} of {script.origins[0].path} has sha256 {digest}, expected {promised.sha256}"
             )
         edited.append((name, data))
     return tuple(edited)
+
+
+def _files_in_log(script: Script, raw: bytes) -> list[tuple[str, bytes]]:
+    """Return the sources of a log; the first is the entry file, whatever the reader of logs calls it."""
+    embedded = logfile.split(raw).sources
+    return [(script.entry if i == 0 else s.name, s.data) for i, s in enumerate(embedded)]
 
 
 def apply_edit(data: bytes, edit: Edit) -> bytes:

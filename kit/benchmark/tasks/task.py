@@ -23,9 +23,9 @@ class Task:
         return self.start.number
 
     @property
-    def gap_ms(self) -> int:
+    def gap_ms(self) -> float:
         """What there is to gain on the paper's machines, in milliseconds; the whole of FSR's scale."""
-        return self.start.retimed_ms - self.target.retimed_ms
+        return self.start.reference_ms - self.target.reference_ms
 
     @property
     def noise(self) -> float:
@@ -34,7 +34,8 @@ class Task:
 
         From the sd of three runs of each record: above 0.35 one run says little.
         """
-        return float((self.start.retimed_sd_ms**2 + self.target.retimed_sd_ms**2) ** 0.5 / self.gap_ms)
+        deviations = [record.retimed_sd_ms or 0.0 for record in (self.start, self.target)]
+        return float(sum(sd**2 for sd in deviations) ** 0.5 / self.gap_ms)
 
 
 def load_task(root: Path, number: int) -> Task:

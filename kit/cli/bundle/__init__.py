@@ -8,7 +8,7 @@ from kit.cli.lazy import LazyGroup
 
 SUMMARIES = {
     "schema": "Print a JSON Schema (2020-12); by default that of a bundle's payload.",
-    "show": "Verify a bundle, then print what it says and how far that can be trusted.",
+    "show": "Verify a bundle, then print how far it can be trusted and what it says.",
     "verify": "Verify bundles, given as files or as run folders; offline.",
 }
 

@@ -7,13 +7,14 @@ from pathlib import Path
 import click
 
 from kit.result.keys import Trusted, read_public, trusted
+from kit.result.revocations import FILE
 
 key_option = click.option(
     "--key",
     "key_files",
     type=click.Path(dir_okay=False, path_type=Path),
     multiple=True,
-    help="Trust this PEM public key, and no key folder. May be given again.",
+    help="Trust this PEM public key, and none of the key folder, unless it is revoked there. Repeatable.",
 )
 
 
@@ -25,5 +26,8 @@ bundle_only_option = click.option(
 
 
 def trusted_keys(keys: Path, key_files: tuple[Path, ...]) -> Trusted:
-    """Return the keys of the files if there are any, else those of the folder."""
-    return Trusted(tuple(read_public(path) for path in key_files)) if key_files else trusted(keys)
+    """Return the keys of the files if there are any, else those of the folder; its revoked keys count."""
+    if not key_files:
+        return trusted(keys)
+    revoked = trusted(keys).revoked if (keys / FILE).exists() else ()
+    return Trusted(tuple(read_public(path) for path in key_files), revoked)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
-from kit.cli.terminal import emit_json
+from kit.cli.terminal import emit_json, say
 from kit.core.schema import load_schema, schema_names
 
 
 @click.command("schema")
-@click.argument("name", default="result.v1")
+@click.argument("name", default="result.v2")
 @click.option("--list", "list_names", is_flag=True, help="List the names of all schemas.")
 def command(name: str, list_names: bool) -> None:
     """Print a JSON Schema (2020-12); by default that of a bundle's payload.
@@ -20,6 +20,6 @@ def command(name: str, list_names: bool) -> None:
       speedrun bundle schema --list
     """
     if list_names:
-        click.echo("\n".join(schema_names()))
+        say(*schema_names())
     else:
         emit_json(load_schema(name))

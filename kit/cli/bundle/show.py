@@ -10,11 +10,11 @@ import click
 from kit.cli.bundle.options import bundle_only_option, key_option, trusted_keys
 from kit.cli.options import keys_option
 from kit.cli.result_text import format_bundle
-from kit.cli.terminal import emit_json
+from kit.cli.terminal import emit_json, say_document
 from kit.core.codec import encode
 from kit.result.appraisal.trust import assess_tier
-from kit.result.predicate import Predicate
-from kit.result.verify import VerifiedBundle, open_bundle
+from kit.result.revocations import Revocation
+from kit.result.verify import STEPS, VerifiedBundle, open_bundle
 
 
 @click.command("show")
@@ -24,7 +24,9 @@ from kit.result.verify import VerifiedBundle, open_bundle
 @bundle_only_option
 @click.option("--json", "as_json", is_flag=True, help="The verified predicate as JSON on stdout.")
 def command(path: Path, keys: Path, key_files: tuple[Path, ...], bundle_only: bool, as_json: bool) -> None:
-    """Verify a bundle, then print what it says and how far that can be trusted.
+    """Verify a bundle, then print how far it can be trusted and what it says.
+
+    A line that begins with `?` is the signer's word: nothing here could be compared with it.
 
     \b
     Examples:
@@ -35,7 +37,7 @@ def command(path: Path, keys: Path, key_files: tuple[Path, ...], bundle_only: bo
     if as_json:
         emit_json(_as_json(bundle))
     else:
-        click.echo(format_bundle(bundle))
+        say_document(format_bundle(bundle))
 
 
 def _as_json(bundle: VerifiedBundle) -> dict[str, Any]:
@@ -43,7 +45,10 @@ def _as_json(bundle: VerifiedBundle) -> dict[str, Any]:
     return {
         "key_id": bundle.key_id,
         "trusted": bundle.trusted,
+        "revoked": encode(Revocation, bundle.revoked),
+        "verified_steps": [number for number in range(len(STEPS)) if number not in bundle.unchecked],
+        "unchecked_steps": list(bundle.unchecked),
         "tier": where.tier.value,
         "missing_for_next_tier": where.missing,
-        "predicate": encode(Predicate, bundle.predicate),
+        "predicate": bundle.document["predicate"],
     }

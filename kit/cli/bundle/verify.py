@@ -9,12 +9,15 @@ import click
 
 from kit.cli.bundle.options import bundle_only_option, key_option, trusted_keys
 from kit.cli.options import keys_option
-from kit.cli.terminal import complain, emit_json, printable
+from kit.cli.terminal import complain, emit_json, say
 from kit.cli.untrusted import distrust
+from kit.core.codec import encode
 from kit.core.errors import IntegrityError, PrerequisiteError
 from kit.result.appraisal.trust import assess_tier
 from kit.result.keys import Trusted
+from kit.result.revocations import Revocation
 from kit.result.verify import open_bundle
+from kit.values.task_id import listed_as
 
 
 @click.command("verify")
@@ -29,8 +32,8 @@ def command(
     """Verify bundles, given as files or as run folders; offline.
 
     Exit 0: the bytes are what a trusted key signed. 1: they are what their key signed, but that key is not
-    trusted. 3: there is no bundle. 4: refused; the message names the step of docs/reference/bundle.md.
-    Whether the target was reached does not matter here.
+    trusted, or was revoked. 3: there is no bundle. 4: refused; the message names the step of
+    docs/reference/bundle.md. Whether the target was reached does not matter here.
 
     \b
     Examples:
@@ -43,10 +46,10 @@ def command(
         if answer["error"] is not None:
             complain(f"{answer['path']}: {answer['error']}", answer["hint"])
         elif not as_json:
-            click.echo(_line(answer))
+            say(_line(answer))
             if not answer["trusted"]:
                 path = Path(answer["path"])
-                distrust(path if path.is_dir() else path.parent)
+                distrust(path if path.is_dir() else path.parent, revoked=answer["revoked"] is not None)
     if as_json:
         emit_json({"results": answers})
     worst: int = max(answer["exit"] for answer in answers)
@@ -68,9 +71,10 @@ def _answer(path: Path, trusted: Trusted, bundle_only: bool) -> dict[str, Any]:
         "exit": 0 if bundle.trusted else 1,
         "trusted": bundle.trusted,
         "key_id": bundle.key_id,
+        "revoked": encode(Revocation, bundle.revoked),
         "unchecked_steps": list(bundle.unchecked),
         "run_id": p.run.id,
-        "record": p.task.record,
+        "record": listed_as(p.task.id),
         "verdict": p.score.verdict.value,
         "ranked": p.score.ranked,
         "tier": assess_tier(p, bundle.trusted).tier.value,
@@ -79,8 +83,10 @@ def _answer(path: Path, trusted: Trusted, bundle_only: bool) -> dict[str, Any]:
 
 def _line(answer: dict[str, Any]) -> str:
     word = "ok" if answer["trusted"] else "valid, but the key is not trusted"
+    if answer["revoked"] is not None:
+        word = f"signed by a revoked key ({Revocation(**answer['revoked']).describe()})"
     files = " (files beside it not checked)" if answer["unchecked_steps"] else ""
-    return printable(
+    return (
         f"{answer['path']}: {word}{files}; key {answer['key_id'][:16]}; record {answer['record']},"
         f" {answer['verdict']}, {'ranked' if answer['ranked'] else 'unranked'}; tier {answer['tier']}"
     )

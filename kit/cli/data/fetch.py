@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import click
 
-from kit.cli.data.shards import document, endpoint_option, json_option, origin_line, record_option, shards_of
+from kit.cli.data.shards import (
+    document,
+    endpoint_option,
+    held_out_shards_of,
+    json_option,
+    origin_line,
+    record_option,
+    shards_of,
+)
 from kit.cli.options import store_option
-from kit.cli.terminal import Meter, emit_json, note
+from kit.cli.terminal import Meter, emit_json, note, say_path
 from kit.core.store import Store
 from kit.data.fetch import fetch
 
@@ -20,10 +29,13 @@ from kit.data.fetch import fetch
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Folder of shards that are here already, asked before the Hub.",
 )
+@click.option("--held-out", is_flag=True, help="Fetch also the shards that --audit held-out reads.")
 @endpoint_option
 @store_option
 @json_option
-def command(record: int, mirror: Path | None, endpoint: str | None, store: Path, as_json: bool) -> None:
+def command(
+    record: int, mirror: Path | None, held_out: bool, endpoint: str | None, store: Path, as_json: bool
+) -> None:
     """Bring the shards of a record into the store, and print the folder that holds them.
 
     A broken transfer is resumed. Every shard is compared with the sha256 in records/fineweb10B.lock.json; as
@@ -33,12 +45,18 @@ def command(record: int, mirror: Path | None, endpoint: str | None, store: Path,
     \b
     Examples:
       speedrun data fetch --record 11
+      speedrun data fetch --record 11 --held-out
       speedrun data fetch --record 1 --mirror /data/fineweb10B
     """
     dataset, names = shards_of(record)
-    shards = fetch(dataset, names, Store(store), mirror=mirror, endpoint=endpoint, progress=Meter())
+    bring = partial(fetch, dataset, mirror=mirror, endpoint=endpoint, progress=Meter())
+    shards = bring(names, Store(store))
     note(origin_line(shards))
+    others = bring(held_out_shards_of(record), Store(store)) if held_out else None
+    if others is not None:
+        note(f"held-out {origin_line(others)}")
     if as_json:
-        emit_json({"record": record, **document(shards)})
+        more = {"held_out": document(others)} if others is not None else {}
+        emit_json({"record": record, **document(shards), **more})
     else:
-        click.echo(shards.folder)
+        say_path(shards.folder)

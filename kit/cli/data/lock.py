@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from kit.cli.data.shards import endpoint_option
+from kit.cli.terminal import say_path
 from kit.core.facts import facts_root
 from kit.core.files import write_atomic
 from kit.data.dataset import load_dataset, lock_path
@@ -33,4 +34,4 @@ def command(revision: str | None, out: Path | None, endpoint: str | None) -> Non
     every = dataset.shards(dataset.train_last - dataset.train_first + 1)
     target = out or lock_path(dataset)
     write_atomic(target, Hub(endpoint).state(dataset, every, revision).to_json())
-    click.echo(target)
+    say_path(target)

@@ -31,6 +31,12 @@ def shards_of(record: int) -> tuple[DataSet, tuple[str, ...]]:
     return dataset, dataset.shards(load(records, record).train_shards)
 
 
+def held_out_shards_of(record: int) -> tuple[str, ...]:
+    """Return the names of the shards that `--audit held-out` reads; none if the record reads them itself."""
+    records = facts_root() / "records"
+    return load_dataset(records).held_out(load(records, record).train_shards)
+
+
 def origin_line(shards: Shards) -> str:
     """Say where the shards are from, and who states their digests."""
     revision = f" at {shards.revision[:12]}" if shards.revision else ""

@@ -8,7 +8,7 @@ import click
 
 from kit.cli.data.shards import json_option
 from kit.cli.options import store_option
-from kit.cli.terminal import Meter, emit_json, note
+from kit.cli.terminal import Meter, emit_json, note, say_path
 from kit.core.facts import facts_root
 from kit.core.store import Store
 from kit.data import synth
@@ -48,5 +48,5 @@ def command(derive: bool, store: Path, as_json: bool) -> int:
         scores = {"floor": data.floor, "target": data.target, "val_tokens": data.val_tokens}
         emit_json({"folder": str(data.folder), "files": files, **scores})
     else:
-        click.echo(data.folder)
+        say_path(data.folder)
     return 0

@@ -8,7 +8,7 @@ import click
 
 from kit.cli.data.shards import document, json_option, origin_line, record_option, shards_of
 from kit.cli.options import store_option
-from kit.cli.terminal import Meter, emit_json, note
+from kit.cli.terminal import Meter, emit_json, note, say
 from kit.core.errors import IntegrityError
 from kit.core.store import Store
 from kit.data.fetch import find
@@ -44,7 +44,7 @@ def command(record: int, rehash: bool, drop: bool, store: Path, as_json: bool) -
         emit_json({"record": record, **document(shards), "faults": faults, "hashed": hashed})
     else:
         note(origin_line(shards))
-        click.echo(f"{len(checked) - len(bad)} of {len(checked)} shards are as stated")
+        say(f"{len(checked) - len(bad)} of {len(checked)} shards are as stated")
     if bad:
         lines = "; ".join(f"{c.name}: {c.fault}" for c in bad[:3])
         fix = f"speedrun data {'fetch' if drop else 'verify --drop'} --record {record}"

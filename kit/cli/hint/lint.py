@@ -11,7 +11,7 @@ from kit.benchmark import records
 from kit.benchmark.hints import LEVELS, TASKS, load_hint, load_markers, target_of
 from kit.benchmark.hints.lint import TaskScripts, lint
 from kit.cli.options import store_option
-from kit.cli.terminal import emit_json, note, printable
+from kit.cli.terminal import emit_json, note, say
 from kit.core.facts import facts_root
 from kit.core.store import Store
 
@@ -46,10 +46,10 @@ def command(tasks: tuple[int, ...], store: Path, mirror: Path | None, as_json: b
     else:
         for f in findings:
             where = f"task {f.task} level {int(f.level)} line {f.line}"
-            click.echo(printable(f"{where}: {f.rule.value}: {f.message}"))
+            say(f"{where}: {f.rule.value}: {f.message}")
         unread = "" if mirror else "; overlap with the scripts was not looked at (--mirror)"
-        apart = "\n" if findings else ""  # also where stdout and stderr were captured apart and joined
-        note(f"{apart}{len(hints)} hints, {len(findings)} findings{unread}")
+        apart = [""] if findings else []  # also where stdout and stderr were captured apart and joined
+        note(*apart, f"{len(hints)} hints, {len(findings)} findings{unread}")
     return 1 if findings else 0
 
 
@@ -57,6 +57,6 @@ def _scripts(root: Path, task: int, store: Path, mirror: Path) -> TaskScripts:
     texts: list[str] = []
     for number in (task, target_of(task)):
         record = records.load(root / "records", number)
-        folder = records.fetch_script(record, Store(store), records.sources(record.script.origin, mirror))
+        folder = records.fetch_script(record, Store(store), records.sources(mirror))
         texts.append((folder / record.script.entry).read_text(encoding="utf-8"))
     return TaskScripts(*texts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from kit.benchmark.hints import HintLevel, load_hint
+from kit.cli.terminal import say_document
 from kit.core.facts import facts_root
 
 
@@ -21,4 +22,4 @@ def command(task: int, level: int) -> None:
       speedrun hint show 4 --level 1
       speedrun hint show 20 --level 3 | less
     """
-    click.echo(load_hint(facts_root(), task, HintLevel(level)).text, nl=False)
+    say_document(load_hint(facts_root(), task, HintLevel(level)).text)

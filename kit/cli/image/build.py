@@ -8,7 +8,7 @@ import click
 
 from kit.cli.image.options import json_option
 from kit.cli.options import mirror_option, store_option
-from kit.cli.terminal import Meter, emit_json, note
+from kit.cli.terminal import Meter, emit_json, note, say
 from kit.core.facts import facts_root
 from kit.core.store import Store
 from kit.image import build as room
@@ -34,5 +34,5 @@ def command(era: str, accept: bool, store: Path, mirror: Path | None, as_json: b
     if as_json:
         emit_json(layout.document())
     else:
-        click.echo(f"config   sha256:{layout.config_digest}\nmanifest sha256:{layout.manifest_digest}")
+        say(f"config   sha256:{layout.config_digest}", f"manifest sha256:{layout.manifest_digest}")
         note(f"layout   {layout.path}")

@@ -8,7 +8,7 @@ import click
 
 from kit.cli.image.changes import format_changes
 from kit.cli.options import store_option
-from kit.cli.terminal import emit_json, printable, table
+from kit.cli.terminal import emit_json, say, table
 from kit.core.facts import facts_root
 from kit.core.store import Store
 from kit.image.compared import read_image
@@ -38,7 +38,7 @@ def command(context: click.Context, a: str, b: str, store: Path, as_json: bool) 
     if as_json:
         emit_json({"a": a, "b": b, **difference.document()})
     elif difference.same:
-        click.echo(f"the same image: manifest sha256:{one.manifest}")
+        say(f"the same image: manifest sha256:{one.manifest}")
     else:
         rows = [(c.kind, c.name, c.before or "-", c.after or "-") for c in difference.packages]
         rows += [
@@ -46,10 +46,8 @@ def command(context: click.Context, a: str, b: str, store: Path, as_json: bool) 
             else (c.kind, c.name, c.before or "-", c.after or "-")
             for c in difference.layers
         ]  # fmt: skip
-        click.echo(table(("what", "name", a, b), rows))
-        click.echo(
-            printable("\n".join(format_changes(difference.entries, a, b))), nl=bool(difference.entries)
-        )
+        say(*table(("what", "name", a, b), rows))
+        say(*format_changes(difference.entries, a, b))
         if difference.unread:
-            click.echo(f"not on this disk, so not compared entry by entry: {', '.join(difference.unread)}")
+            say(f"not on this disk, so not compared entry by entry: {', '.join(difference.unread)}")
     context.exit(0 if difference.same else 1)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from kit.cli.options import store_option
-from kit.cli.terminal import emit_json, megabytes
+from kit.cli.terminal import emit_json, megabytes, say
 from kit.core.facts import facts_root
 from kit.core.store import Store
 from kit.image.disk import disk_usage
@@ -30,7 +30,7 @@ def command(store: Path, as_json: bool) -> None:
     if as_json:
         emit_json(usage.document())
         return
-    click.echo(
+    say(
         f"{len(usage.eras)} images, {megabytes(usage.summed)} of layers; distinct: {usage.layers} layers,"
         f" {megabytes(usage.distinct)}; on disk {megabytes(usage.on_disk)}, {usage.ratio:.4f} times that"
     )

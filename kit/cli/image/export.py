@@ -8,7 +8,7 @@ import click
 
 from kit.cli.image.options import json_option
 from kit.cli.options import mirror_option, store_option
-from kit.cli.terminal import Meter, emit_json
+from kit.cli.terminal import Meter, emit_json, say_path
 from kit.core.facts import facts_root
 from kit.core.store import Store
 from kit.image import archive
@@ -37,4 +37,4 @@ def command(era: str, out: Path, store: Path, mirror: Path | None, as_json: bool
     if as_json:
         emit_json({"era": era, "file": str(out), "bytes": out.stat().st_size, "sha256": sha256})
     else:
-        click.echo(f"{sha256}  {out}")
+        say_path(f"{sha256}  {out}")

@@ -8,7 +8,7 @@ import click
 
 from kit.cli.image.options import json_option
 from kit.cli.options import store_option
-from kit.cli.terminal import emit_json, megabytes, table
+from kit.cli.terminal import emit_json, megabytes, say, table
 from kit.core.facts import facts_root
 from kit.core.store import Store
 from kit.image.build import survey
@@ -42,4 +42,4 @@ def command(store: Path, as_json: bool) -> None:
         )
         for s in surveys
     ]
-    click.echo(table(("era", "download", "to fetch", "built", "lock", "what it is"), rows))
+    say(*table(("era", "download", "to fetch", "built", "lock", "what it is"), rows))

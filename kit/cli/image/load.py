@@ -9,7 +9,7 @@ import click
 from kit.cli.image.options import json_option
 from kit.cli.machine import docker_socket, podman_socket
 from kit.cli.options import mirror_option, store_option
-from kit.cli.terminal import Meter, emit_json, megabytes, note
+from kit.cli.terminal import Meter, emit_json, megabytes, note, say
 from kit.core.facts import facts_root
 from kit.core.store import Store
 from kit.image import engine as room
@@ -53,4 +53,4 @@ def command(era: str, engine: str, store: Path, mirror: Path | None, as_json: bo
             }
         )  # fmt: skip
     else:
-        click.echo(loaded.id)
+        say(loaded.id)

@@ -9,7 +9,7 @@ import click
 from kit.cli.interrupt import cancellable
 from kit.cli.machine import docker_socket, gpu_sources
 from kit.cli.options import mirror_option, store_option
-from kit.cli.terminal import Meter, emit_json, note, table
+from kit.cli.terminal import Meter, emit_json, note, say, table
 from kit.core.facts import facts_root
 from kit.core.store import Store
 from kit.diagnose.imagetest.run import NO_RECORD, SelfTestContext, selftest
@@ -60,7 +60,7 @@ def command(era: str, runtime: str, gpus: int | None, as_json: bool, store: Path
              "" if c.seconds is None else f"{c.seconds:.1f}", c.detail)
             for c in tested.checks
         ]  # fmt: skip
-        click.echo(table(("check", "outcome", "seconds", "detail"), rows))
+        say(*table(("check", "outcome", "seconds", "detail"), rows))
     failed = sum(check.outcome == "failed" for check in tested.checks)
     summary = f"{failed} of {len(tested.checks)} checks FAILED" if failed else "no check failed"
     note(f"{era} in {chosen.name}: {summary}, {tested.seconds:.1f} s")

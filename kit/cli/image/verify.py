@@ -42,7 +42,8 @@ def command(era: str, store: Path, mirror: Path | None, as_json: bool) -> None:
     if differences:
         lines = [*differences, *format_changes(done.entries, "promised", "built")]
         raise DigestMismatch(
-            f"era {era} did not build into what images/{era}/digest promises:\n  " + "\n  ".join(lines),
+            f"era {era} did not build into what images/{era}/digest promises:",
             "report it with the output of: speedrun doctor --json",
+            lines,
         )
     note(f"{era}: config, manifest and {len(done.built.layers)} layers are the promised ones")

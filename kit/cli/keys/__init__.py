@@ -8,7 +8,8 @@ from kit.cli.lazy import LazyGroup
 
 SUMMARIES = {
     "generate": "Make the own key; `speedrun eval` does this by itself on first use.",
-    "list": "List the trusted keys, the own one included.",
+    "list": "List the trusted keys, the own one included, and those that were revoked.",
+    "revoke": "Revoke a key: add it to the list revoked.json of the key folder, which the own key signs.",
     "show": "Print the own public key as PEM, for those who are to trust it.",
     "trust": "Trust the public key in the file PEM from now on.",
 }

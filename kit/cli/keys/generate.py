@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from kit.cli.options import keys_option
-from kit.cli.terminal import note
+from kit.cli.terminal import note, say
 from kit.result.keys import OWN, load_or_create
 
 
@@ -24,4 +24,4 @@ def command(keys: Path) -> None:
     existed = (keys / OWN).exists()
     signer = load_or_create(keys)
     note(f"{'there is a key already' if existed else 'made a key'}: {keys / OWN}")
-    click.echo(signer.key_id)
+    say(signer.key_id)

@@ -1,32 +1,52 @@
-"""`speedrun keys list`: list the trusted keys."""
+"""`speedrun keys list`: list the trusted keys, and those that were revoked."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from kit.cli.options import keys_option
-from kit.cli.terminal import emit_json, note, printable
-from kit.result.keys import OWN, entries
+from kit.cli.terminal import emit_json, note, say
+from kit.core.codec import encode
+from kit.result.keys import OWN, entries, trusted
+from kit.result.revocations import Revocation
 
 
 @click.command("list")
 @keys_option
 @click.option("--json", "as_json", is_flag=True, help="Keys as JSON on stdout.")
 def command(keys: Path, as_json: bool) -> None:
-    """List the trusted keys, the own one included.
+    """List the trusted keys, the own one included, and those that were revoked.
 
     \b
     Examples:
       speedrun keys list
       speedrun keys list --json
     """
-    trusted_keys = [(path, key, path.name == OWN) for path, key in entries(keys)]
+    known = trusted(keys)
+    files = [(path, key.key_id, path.name == OWN) for path, key in entries(keys)]
+    here = {key_id for _, key_id, _ in files}
+    others = [entry for entry in known.revoked if entry.key_id not in here]
     if as_json:
-        emit_json({"keys": [{"file": str(p), "key_id": k.key_id, "own": own} for p, k, own in trusted_keys]})
+        listed = [
+            {"file": str(p), "key_id": k, "own": own, "revoked": _document(known.revocation(k))}
+            for p, k, own in files
+        ]
+        emit_json({"keys": listed, "revoked": [_document(entry) for entry in known.revoked]})
         return
-    for path, key, own in trusted_keys:
-        click.echo(f"{key.key_id}  {printable(path.stem)}{'  (own)' if own else ''}")
-    if not trusted_keys:
+    for path, key_id, own in files:
+        say(f"{key_id}  {path.stem}{'  (own)' if own else ''}{_mark(known.revocation(key_id))}")
+    for entry in others:
+        say(f"{entry.key_id}  (no file){_mark(entry)}")
+    if not files and not others:
         note(f"no keys in {keys}; make one with: speedrun keys generate")
+
+
+def _mark(revocation: Revocation | None) -> str:
+    return f"  REVOKED: {revocation.describe()}" if revocation else ""
+
+
+def _document(revocation: Revocation | None) -> Any:
+    return encode(Revocation, revocation)

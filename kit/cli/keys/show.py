@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from kit.cli.options import keys_option
-from kit.cli.terminal import note
+from kit.cli.terminal import note, say_document
 from kit.result.keys import load
 
 
@@ -23,4 +23,4 @@ def command(keys: Path) -> None:
     """
     public = load(keys).public
     note(f"key id {public.key_id}")
-    click.echo(public.pem.decode("ascii"), nl=False)
+    say_document(public.pem.decode("ascii"))

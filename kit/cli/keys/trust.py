@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from kit.cli.options import keys_option
-from kit.cli.terminal import note
-from kit.result.keys import read_public
+from kit.cli.terminal import note, say
+from kit.result.keys import read_public, trusted
 from kit.result.keys import trust as trust_key
 
 
@@ -25,5 +25,7 @@ def command(pem: Path, name: str | None, keys: Path) -> None:
       speedrun keys trust runs/<run_id>/signer.pem --name them
     """
     path = trust_key(keys, pem, name if name is not None else pem.stem)
-    note(f"trusted as {path}")
-    click.echo(read_public(path).key_id)
+    key_id = read_public(path).key_id
+    revoked = trusted(keys).revocation(key_id)
+    note(f"still not trusted: it is revoked ({revoked.describe()})" if revoked else f"trusted as {path}")
+    say(key_id)

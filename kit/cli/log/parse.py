@@ -9,10 +9,13 @@ from typing import Any
 
 import click
 
-from kit.cli.terminal import emit_json, printable, table
+from kit.cli.terminal import emit_json, say, table
 from kit.core.digest import sha256_bytes
 from kit.core.files import write_atomic
 from kit.values.log import Grammar, Log, read_any
+
+MAX_ROWS = 10_000
+"""Points that the table shows."""
 
 
 @click.command("parse")
@@ -76,7 +79,7 @@ def _show(log: Log, train: bool) -> None:
         lines.append(f"GPUs         {len(e.gpus)} x {e.gpus[0]}" if e.gpus else "GPUs         not said")
     lines += [f"source       {s.name}, {len(s.data)} bytes" for s in log.sources]
     lines.append(f"points       {len(log.validations)} validation, {len(log.points)} in all")
-    click.echo(printable("\n".join(lines)) + "\n")
+    say(*lines, "")
     rows = [
         (
             f"{p.step}/{p.total_steps or '?'}",
@@ -87,4 +90,6 @@ def _show(log: Log, train: bool) -> None:
         for p in (log.points if train else log.validations)
     ]
     if rows:
-        click.echo(table(("step", "val loss", "train ms", "host s"), rows, right=4))
+        say(*table(("step", "val loss", "train ms", "host s"), rows[:MAX_ROWS], right=4))
+    if len(rows) > MAX_ROWS:
+        say(f"... {len(rows) - MAX_ROWS} more: --json prints all of them")

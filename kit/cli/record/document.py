@@ -6,8 +6,13 @@ from dataclasses import asdict
 from typing import Any
 
 from kit.benchmark.records import Record
+from kit.values.task_id import listed_as
 
 
 def document(record: Record) -> dict[str, Any]:
-    """Return a record as a JSON object."""
-    return {**asdict(record), "target_val_loss": record.target_val_loss}
+    """Return a record as a JSON object; `number`, `next_record` and `script.origin` as in version 0.1."""
+    values = asdict(record)
+    following = None if record.target is None else listed_as(record.target)
+    script = {**values["script"], "origin": values["script"]["origins"][0]}
+    old = {"number": listed_as(record.name), "next_record": following, "script": script}
+    return {**values, **old, "target_val_loss": record.target_val_loss}

@@ -8,7 +8,7 @@ import click
 
 from kit.benchmark.records import fetch_script, load, sources
 from kit.cli.options import store_option, upstream_option
-from kit.cli.terminal import Meter, emit_json
+from kit.cli.terminal import Meter, emit_json, say_path
 from kit.core.digest import files_under, tree_digest
 from kit.core.facts import facts_root
 from kit.core.store import Store
@@ -31,9 +31,9 @@ def command(number: int, mirror: Path | None, store: Path, as_json: bool) -> Non
       speedrun record fetch 3 --mirror ../modded-nanogpt/.git --json
     """
     record = load(facts_root() / "records", number)
-    folder = fetch_script(record, Store(store), sources(record.script.origin, mirror), Meter())
+    folder = fetch_script(record, Store(store), sources(mirror), Meter())
     if as_json:
         files = files_under(folder)
         emit_json({"record": number, "folder": str(folder), "files": files, "digest": tree_digest(files)})
     else:
-        click.echo(folder)
+        say_path(folder)

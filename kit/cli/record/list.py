@@ -6,7 +6,7 @@ import click
 
 from kit.benchmark.records import load_all
 from kit.cli.record.document import document
-from kit.cli.terminal import emit_json, table
+from kit.cli.terminal import emit_json, say, table
 from kit.core.facts import facts_root
 
 
@@ -26,9 +26,9 @@ def command(as_json: bool) -> None:
         return
     rows = [
         (
-            str(r.number),
+            r.name,
             f"{r.official_s / 60:.3f}".rstrip("0").rstrip("."),
-            f"{r.retimed_ms / 60000:.2f}",
+            f"{r.reference_ms / 60000:.2f}",
             str(r.steps),
             str(r.train_shards),
             r.era,
@@ -37,4 +37,4 @@ def command(as_json: bool) -> None:
         )
         for r in records
     ]
-    click.echo(table(("#", "min", "re-timed", "steps", "shards", "era", "date", "title"), rows, right=5))
+    say(*table(("#", "min", "re-timed", "steps", "shards", "era", "date", "title"), rows, right=5))

@@ -6,7 +6,7 @@ import click
 
 from kit.benchmark.records import Record, load
 from kit.cli.record.document import document
-from kit.cli.terminal import emit_json, printable
+from kit.cli.terminal import emit_json, say
 from kit.core.facts import facts_root
 
 
@@ -25,19 +25,19 @@ def command(number: int, as_json: bool) -> None:
     if as_json:
         emit_json(document(record))
     else:
-        click.echo(printable("\n".join(f"{name:<12} {text}" for name, text in _lines(record))))
+        say(*(f"{name:<12} {text}" for name, text in _lines(record)))
 
 
 def _lines(record: Record) -> list[tuple[str, str]]:
     gpus = [str(n) for n in range(1, 9) if record.world_size.keeps_the_record(n)]
     script = record.script
     lines = [
-        ("record", f"{record.number}: {record.title}"),
+        ("record", f"{record.name}: {record.title}"),
         ("set", f"{record.date} by {', '.join(record.contributors)}"),
         ("official", f"{record.official_s / 60:g} min on 8 H100"),
-        ("re-timed", f"{record.retimed_ms:,} ms (sd {record.retimed_sd_ms:,} ms, 3 runs) by the paper"),
-        ("task", record.no_task or f"task {record.number}: towards record {record.next_record}"),
-        ("script", f"{script.origin.path} ({script.source}) at {script.origin.commit[:12]}"),
+        *_retimed(record),
+        ("task", record.no_task or f"task {record.name}: towards record {record.target}"),
+        *(("script", f"{o.path} ({script.source}) at {o.commit[:12]}") for o in script.origins),
         *(("edit", f"line {', '.join(map(str, e.lines))} {e.change}ed: {e.why}") for e in script.edits),
         *((("arguments", " ".join(script.args)),) if script.args else ()),
         *((("folders", " ".join(script.folders)),) if script.folders else ()),
@@ -64,3 +64,9 @@ def _lines(record: Record) -> list[tuple[str, str]]:
         )
     )
     return lines
+
+
+def _retimed(record: Record) -> list[tuple[str, str]]:
+    if record.retimed_ms is None:
+        return []
+    return [("re-timed", f"{record.retimed_ms:,} ms (sd {record.retimed_sd_ms:,} ms, 3 runs) by the paper")]

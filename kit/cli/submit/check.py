@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from kit.cli.options import keys_option
-from kit.cli.terminal import Meter, emit_json, note, printable
+from kit.cli.terminal import Meter, emit_json, note, say
 from kit.leaderboard.submit.check import check, summary
 from kit.result.keys import trusted
 
@@ -37,7 +37,7 @@ def command(folder: Path, as_json: bool, keys: Path) -> int:
         emit_json({"accepted": accepted, "series": series, "findings": findings, "exit": checked.exit_code})
     else:
         for f in checked.findings:
-            click.echo(printable(f"{f.where}: {f.rule}: {f.message}"))
+            say(f"{f.where}: {f.rule}: {f.message}")
         counts = ", ".join(f"{n} {rule}" for rule, n in summary(checked).items()) or "no finding"
         whole = f", {len(checked.series)} series" if checked.series else ""
         note(f"{len(checked.accepted)} results{whole} accepted; {counts}")

@@ -11,10 +11,13 @@ from typing import Any
 import click
 
 from kit.cli.options import keys_option
-from kit.cli.terminal import emit_json, note
+from kit.cli.terminal import emit_json, note, say_path
+from kit.core.errors import UsageError
+from kit.core.text import one_line
 from kit.leaderboard.submit.entry import BoardEntry, lay_out, place_of
 from kit.leaderboard.submit.hub import SCHEME, repository
 from kit.leaderboard.submit.hub import send as send_to_hub
+from kit.leaderboard.submit.names import name_fault
 from kit.leaderboard.submit.series import (
     is_series,
     lay_out_series,
@@ -55,6 +58,8 @@ def command(run: Path, target: str, keys: Path, endpoint: str | None, as_json: b
       speedrun submit runs/<run_id> --agent my-agent --hint 1 --to hf://owner/leaderboard
     """
     about["hints"] = tuple(sorted(set(about["hints"])))
+    if about["model"] is not None and (fault := name_fault(about["model"])):
+        raise UsageError(f"--model: {fault}")
     entry = BoardEntry(**about)
     repo = repository(target) if target.startswith(SCHEME) else None
     parcel = _parcel(run, entry, trusted(keys))
@@ -68,7 +73,7 @@ def command(run: Path, target: str, keys: Path, endpoint: str | None, as_json: b
     if as_json:
         emit_json({"address": address, "files": list(files), "id": parcel.id})
     else:
-        click.echo(address)
+        say_path(address)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +92,7 @@ def _parcel(where: Path, entry: BoardEntry, trusted: Trusted) -> Parcel:
         documents, runs = whole_series(where, trusted)
         plan = documents.plan
         for why in dict.fromkeys(w for run in runs for w in run.predicate.score.unranked_because):
-            note(f"not every run can be ranked: {why}")
+            note(f"not every run can be ranked: {one_line(why)}")
         if documents.ended is None:
             note(f"the series goes on: its plan of {len(plan.slots)} runs is submitted, its runs are not")
         return Parcel(
@@ -99,8 +104,8 @@ def _parcel(where: Path, entry: BoardEntry, trusted: Trusted) -> Parcel:
     require_alone(bundle)
     p = bundle.predicate
     if not p.score.ranked:
-        note(f"it cannot be ranked: {'; '.join(p.score.unranked_because)}")
+        note(f"it cannot be ranked: {'; '.join(map(one_line, p.score.unranked_because))}")
     return Parcel(
-        p.run.id, place_of(bundle, entry.agent), f"Add {p.run.id}: task {p.task.record} by {entry.agent}",
+        p.run.id, place_of(bundle, entry.agent), f"Add {p.run.id}: task {p.task.id} by {entry.agent}",
         lambda root: lay_out(bundle, entry, root),
     )  # fmt: skip

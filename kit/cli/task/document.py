@@ -14,7 +14,7 @@ def document(task: Task) -> dict[str, Any]:
         "target": task.target.number,
         "start_retimed_ms": task.start.retimed_ms,
         "target_retimed_ms": task.target.retimed_ms,
-        "gap_ms": task.gap_ms,
+        "gap_ms": int(task.gap_ms) if task.gap_ms.is_integer() else task.gap_ms,
         "noise": task.noise,
         "era": task.start.era,
         "title": task.target.title,

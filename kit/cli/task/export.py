@@ -11,7 +11,7 @@ from kit.benchmark.records import fetch_script, sources
 from kit.benchmark.tasks import export as write
 from kit.benchmark.tasks import load_task
 from kit.cli.options import store_option, upstream_option
-from kit.cli.terminal import Meter
+from kit.cli.terminal import Meter, say_path
 from kit.core.errors import UsageError
 from kit.core.facts import facts_root
 from kit.core.store import Store
@@ -38,8 +38,8 @@ def command(number: int, levels: str, out: Path, mirror: Path | None, store: Pat
     root = facts_root()
     hints = _levels(levels)
     start = load_task(root, number).start
-    script = fetch_script(start, Store(store), sources(start.script.origin, mirror), Meter())
-    click.echo(write(root, number, hints, script, out).folder)
+    script = fetch_script(start, Store(store), sources(mirror), Meter())
+    say_path(write(root, number, hints, script, out).folder)
 
 
 def _levels(text: str) -> tuple[HintLevel, ...]:

@@ -6,7 +6,7 @@ import click
 
 from kit.benchmark.tasks import load_tasks
 from kit.cli.task.document import document
-from kit.cli.terminal import emit_json, table
+from kit.cli.terminal import emit_json, say, table
 from kit.core.facts import facts_root
 
 
@@ -28,15 +28,15 @@ def command(as_json: bool) -> None:
         (
             str(t.number),
             str(t.target.number),
-            f"{t.start.retimed_ms / 1000:.1f}",
+            f"{t.start.reference_ms / 1000:.1f}",
             f"{t.gap_ms / 1000:.1f}",
-            f"{100 * t.gap_ms / t.start.retimed_ms:.1f} %",
+            f"{100 * t.gap_ms / t.start.reference_ms:.1f} %",
             f"{t.noise:.2f}",
             t.target.title,
         )
         for t in tasks
     ]
     heads = ("task", "to", "start s", "gap s", "gap", "noise", "what people did")
-    click.echo(table(heads, rows, right=6))
-    click.echo("\nTimes are the paper's; noise is the standard error of one run's FSR from timing alone.")
-    click.echo("Record 6 starts no task: record 7 is the same script under a newer PyTorch.")
+    say(*table(heads, rows, right=6))
+    say("", "Times are the paper's; noise is the standard error of one run's FSR from timing alone.")
+    say("Record 6 starts no task: record 7 is the same script under a newer PyTorch.")

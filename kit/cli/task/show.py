@@ -7,7 +7,7 @@ import click
 from kit.benchmark.tasks import load_task
 from kit.benchmark.tasks.task import hints_of
 from kit.cli.task.document import document
-from kit.cli.terminal import emit_json
+from kit.cli.terminal import emit_json, say
 from kit.core.facts import facts_root
 
 
@@ -29,14 +29,15 @@ def command(number: int, as_json: bool) -> None:
     levels = ", ".join(str(int(level)) for level in hints_of(facts_root(), number)) or "none"
     lines = (
         ("task", f"{number}: from record {number} to record {task.target.number}"),
-        ("start", f"{task.start.title} ({task.start.retimed_ms:,} ms)"),
-        ("target", f"{task.target.title} ({task.target.retimed_ms:,} ms)"),
+        ("start", f"{task.start.title} ({task.start.reference_ms:,.0f} ms)"),
+        ("target", f"{task.target.title} ({task.target.reference_ms:,.0f} ms)"),
         (
             "gap",
-            f"{task.gap_ms:,} ms of the paper's times, {100 * task.gap_ms / task.start.retimed_ms:.1f} %",
+            f"{task.gap_ms:,.0f} ms of the paper's times,"
+            f" {100 * task.gap_ms / task.start.reference_ms:.1f} %",
         ),
         ("noise", f"{task.noise:.2f} of FSR for one run, from timing alone"),
         ("era", task.start.era),
         ("hints", f"levels {levels}"),
     )
-    click.echo("\n".join(f"{name:<8} {text}" for name, text in lines))
+    say(*(f"{name:<8} {text}" for name, text in lines))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from math import floor, isfinite, log10
+
+from kit.leaderboard.page.escape import escape
 
 WIDTH = 420
 """About the pixels that a plot has on a phone and on a desktop, so that its text is legible on both."""
@@ -162,5 +163,5 @@ def _grid(x: _Axis, y: _Axis, height: int, x_title: str, y_title: str) -> list[s
 
 
 def _svg(parts: Sequence[str], height: int, label: str) -> str:
-    head = f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(label, quote=True)}">'
+    head = f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(label)}">'
     return head + "".join(parts) + "</svg>"

@@ -209,7 +209,9 @@ def _scores(rows: Sequence[Row], tasks: Sequence[Task]) -> tuple[ConfigScore, ..
 
 
 def _reruns(
-    accepted: Sequence[Submitted], firsts: Mapping[Sha256, Submitted], record_of: Callable[[int], Record]
+    accepted: Sequence[Submitted],
+    firsts: Mapping[Sha256, Submitted],
+    record_of: Callable[[str | int], Record],
 ) -> Iterator[tuple[Sha256, Sha256, Agreement]]:
     """Yield (first bundle, key of the rerun, agreement) for every rerun under another trusted key."""
     for second in accepted:
@@ -218,7 +220,7 @@ def _reruns(
         if first is None or first.bundle.key_id == second.bundle.key_id:
             continue
         p = first.bundle.predicate
-        allowed = tolerance(p.run.profile, record_of(p.task.record))
+        allowed = tolerance(p.task.profile, record_of(p.task.id))
         comparison = compare(first.bundle.statement, second.bundle.statement, allowed)
         yield first.bundle_sha256, second.bundle.key_id, comparison.agreement
 

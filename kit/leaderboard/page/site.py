@@ -6,11 +6,11 @@ import base64
 import hashlib
 import re
 from collections.abc import Iterable, Iterator
-from html import escape
 from importlib import resources
 from pathlib import Path
 
 from kit.core.files import write_atomic
+from kit.leaderboard.page.escape import escape
 from kit.leaderboard.page.plots import COLORS, PlotDot, PlotLine, color_of, dots_plot, lines_plot
 from kit.leaderboard.page.rank import Board, BoardGroup, figure
 from kit.leaderboard.page.tables import (

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from html import escape
 from math import isfinite, isnan
 
+from kit.leaderboard.page.escape import escape
 from kit.leaderboard.page.rank import TIERS, Board, BoardGroup, BoardResult, RefusedSubmission, config_of
 from kit.leaderboard.submit.series import SubmittedSeries
 from kit.result.appraisal.trust import Tier
@@ -79,7 +79,7 @@ def _one_line_class(column: str) -> str:
 
 
 def _next(group: BoardGroup) -> str:
-    number = group.results[0].submitted.bundle.predicate.task.next_record
+    number = group.results[0].submitted.bundle.predicate.task.target
     return str(number) if number is not None else "?"
 
 
@@ -183,9 +183,9 @@ def _run(result: BoardResult) -> str:
     p = result.submitted.bundle.predicate
     loss = p.claims.final_val_loss
     fsr = result.score.fsr if result.score else None
-    links = [f'<a href="bundles/{escape(p.run.id, quote=True)}.json">bundle</a>']
+    links = [f'<a href="bundles/{escape(p.run.id)}.json">bundle</a>']
     if entry.capsule:
-        links.append(f'<a href="{escape(entry.capsule, quote=True)}" rel="nofollow noopener">capsule</a>')
+        links.append(f'<a href="{escape(entry.capsule)}" rel="nofollow noopener">capsule</a>')
     cells = (
         f'<span class="id">{escape(p.run.id)}</span><br>{" · ".join(links)}',
         _times(result),

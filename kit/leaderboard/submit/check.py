@@ -9,22 +9,25 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kit.benchmark.records import known, load, own_digest
 from kit.core.digest import sha256_bytes
-from kit.core.errors import KitError, PrerequisiteError
+from kit.core.errors import KitError, PrerequisiteError, SignatureError
 from kit.core.facts import facts_root
 from kit.leaderboard.submit import series as series_folder
-from kit.leaderboard.submit.entry import FILES, ROOT, Submitted, open_submitted, place_of
+from kit.leaderboard.submit.entry import FILES, ROOT, BoardEntry, Submitted, open_submitted, place_of
 from kit.leaderboard.submit.finding import BYTES, BoardFinding, BoardRule
+from kit.leaderboard.submit.names import skeletons
 from kit.leaderboard.submit.series import SubmittedSeries, is_series, open_submitted_series, place_of_series
 from kit.leaderboard.submit.whole import check_series
 from kit.result.appraisal.verdict import ranking_blockers
-from kit.result.keys import Trusted
+from kit.result.folder import SIGNER
+from kit.result.keys import Trusted, read_public
 from kit.result.predicate import Verdict
+from kit.result.revocations import FILE as REVOKED
 from kit.result.statement import SUBMISSION
 from kit.series.documents import other_scripts
 
@@ -66,6 +69,7 @@ def check(
             f"{root} has no folder {ROOT}/", "give the root of a repository of submissions"
         )
     findings: list[BoardFinding] = []
+    trusted = _with_revocations(root, trusted, findings)
     places = list(_places(root, findings))
     runs: list[Submitted] = []
     series: list[SubmittedSeries] = []
@@ -76,6 +80,7 @@ def check(
             runs += _open_run(root, place, trusted, findings)
         progress(done + 1, len(places))
     findings += _check_together(root, runs)
+    findings += list(_lookalikes(root, runs, series, {f.where for f in findings}))
     findings += list(check_series(root, runs, series, {f.where for f in findings}))
     faulty = {f.where for f in findings}
     return CheckedBoard(
@@ -83,6 +88,17 @@ def check(
         tuple(s for s in series if _relative_place(root, s) not in faulty),
         tuple(sorted(findings, key=lambda f: (f.where, f.rule, f.message))),
     )
+
+
+def _with_revocations(root: Path, trusted: Trusted, findings: list[BoardFinding]) -> Trusted:
+    """Return the keys with the repository's own list of revoked ones, if one of them signed it."""
+    try:
+        return trusted.with_revocations(root / REVOKED)
+    except SignatureError as e:
+        findings.append(BoardFinding(REVOKED, BoardRule.UNTRUSTED, f"it counts for nothing: {e.message}"))
+    except KitError as e:
+        findings.append(BoardFinding(REVOKED, BoardRule.INVALID, e.message))
+    return trusted
 
 
 def _relative_place(root: Path, submitted: Submitted | SubmittedSeries) -> str:
@@ -147,10 +163,16 @@ def _open_series(
         findings.append(BoardFinding(place, BoardRule.LAYOUT, f"by its content its place is {right}"))
     findings += [BoardFinding(place, BoardRule.INVALID, why) for why in reasons]
     if not submitted.documents.trusted:
-        findings.append(
-            BoardFinding(place, BoardRule.UNTRUSTED, "the key of its plan or record is not trusted")
-        )
+        findings.append(_distrusted(place, root, trusted))
     yield submitted
+
+
+def _distrusted(place: str, root: Path, trusted: Trusted) -> BoardFinding:
+    """Return what is wrong with the key of a series' documents."""
+    revoked = trusted.revocation(read_public(root / place / SIGNER).key_id)
+    if revoked is not None:
+        return BoardFinding(place, BoardRule.REVOKED, f"the key {revoked.key_id}: {revoked.describe()}")
+    return BoardFinding(place, BoardRule.UNTRUSTED, "the key of its plan or record is not trusted")
 
 
 def _files(root: Path, place: str, required: set[str], allowed: frozenset[str]) -> Iterator[BoardFinding]:
@@ -183,7 +205,9 @@ def _check_alone(place: str, submitted: Submitted) -> Iterator[BoardFinding]:
         return
     if place != right:
         yield BoardFinding(place, BoardRule.LAYOUT, f"by its content its place is {right}")
-    if not submitted.bundle.trusted:
+    if (revoked := submitted.bundle.revoked) is not None:
+        yield BoardFinding(place, BoardRule.REVOKED, f"the key {revoked.key_id}: {revoked.describe()}")
+    elif not submitted.bundle.trusted:
         yield BoardFinding(place, BoardRule.UNTRUSTED, f"the key {submitted.bundle.key_id} is not trusted")
     if why := _why_no_task(submitted):
         yield BoardFinding(place, BoardRule.UNRANKED, why)
@@ -194,8 +218,8 @@ def _check_alone(place: str, submitted: Submitted) -> Iterator[BoardFinding]:
 
 def _why_no_task(submitted: Submitted) -> str:
     """Say why a board has no row for a run; a record's own script is an arm of a task, too."""
-    number, records = submitted.bundle.predicate.task.record, facts_root() / "records"
-    if number not in known(records):
+    number, records = submitted.bundle.predicate.task.id, facts_root() / "records"
+    if number not in {str(n) for n in known(records)}:
         return f"this kit has no record {number}"
     record = _record(records, number)
     if record.no_task is None or submitted.bundle.statement.subjects.submission == own_digest(record):
@@ -222,6 +246,29 @@ def _check_together(root: Path, opened: Sequence[Submitted]) -> Iterator[BoardFi
         runs.setdefault(run, place)
         nonces.setdefault(nonce, place)
         logs.setdefault(log, place)
+
+
+def _lookalikes(
+    root: Path, runs: Sequence[Submitted], series: Sequence[SubmittedSeries], faulty: Set[str]
+) -> Iterator[BoardFinding]:
+    """Find agents and models that are drawn like those of a result that began before, and are others."""
+    began = [(s.bundle.predicate.run.started_at, _relative_place(root, s), s.entry) for s in runs]
+    began += [(s.documents.plan.created_at, _relative_place(root, s), s.entry) for s in series]
+    first: dict[tuple[int, str, str], tuple[str, BoardEntry]] = {}
+    for _, place, entry in sorted(began, key=lambda item: item[:2]):
+        if place in faulty:
+            continue
+        looks = zip(skeletons(entry.agent), skeletons(entry.model or ""), strict=True)
+        known = [first.setdefault((way, *look), (place, entry)) for way, look in enumerate(looks)]
+        for where, other in known:
+            if (other.agent, other.model) != (entry.agent, entry.model):
+                yield BoardFinding(
+                    place,
+                    BoardRule.LOOKALIKE,
+                    f"agent {entry.agent}, model {entry.model!a} look like agent {other.agent}, model "
+                    f"{other.model!a} of {where}: use the same names, or others",
+                )
+                break
 
 
 def summary(checked: CheckedBoard) -> dict[str, int]:

@@ -19,17 +19,20 @@ import tempfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from kit.benchmark.submission import load_submission
 from kit.core.digest import Sha256, canonical_json, sha256_bytes
-from kit.core.errors import IntegrityError, PrerequisiteError, UsageError
+from kit.core.errors import IntegrityError, PrerequisiteError, SchemaError, UsageError
 from kit.core.files import disk_errors
 from kit.core.schema import parse_json, validate
+from kit.leaderboard.submit.names import name_fault
 from kit.result import folder
 from kit.result.dsse import MAX_BUNDLE
 from kit.result.keys import MAX_PEM, Trusted
 from kit.result.statement import LOG, STAMPS, SUBMISSION
 from kit.result.verify import VerifiedBundle, open_bundle
+from kit.values.task_id import file_label, task_id
 
 ROOT = "submissions"
 ENTRY = "entry.json"
@@ -68,7 +71,7 @@ class BoardEntry:
     retracted: Retraction | None = None
 
     def to_json(self) -> bytes:
-        """Return entry.json. Raises `SchemaError` for values out of bounds."""
+        """Return entry.json. Raises `SchemaError` for values out of bounds, and for what is no name."""
         gone = self.retracted
         document = {
             "schema": FORM,
@@ -80,6 +83,7 @@ class BoardEntry:
             "retracted": {"on": gone.on, "reason": gone.reason} if gone else None,
         }
         validate(FORM, document, ENTRY)
+        _check_values(document)
         return canonical_json(document) + b"\n"
 
 
@@ -98,15 +102,25 @@ def read_entry(path: Path) -> BoardEntry:
     data = bounded(path, MAX_ENTRY)
     d = parse_json(data, ENTRY)
     validate(FORM, d, ENTRY)
+    _check_values(d)
     gone = d["retracted"]
     return BoardEntry(
         agent=d["agent"],
         model=d["model"],
-        hints=tuple(sorted(d["hints"])),
+        hints=tuple(d["hints"]),
         note=d["note"],
         capsule=d["capsule"],
         retracted=Retraction(gone["on"], gone["reason"]) if gone else None,
     )
+
+
+def _check_values(document: dict[str, Any]) -> None:
+    """Raise `SchemaError` for what the schema cannot say: one value, one spelling, and seen as it is."""
+    model, hints = document["model"], document["hints"]
+    if model is not None and (fault := name_fault(model)):
+        raise SchemaError(f"{ENTRY}: model: {fault}", "see docs/reference/submission.md")
+    if any(type(level) is not int for level in hints) or hints != sorted(set(hints)):
+        raise SchemaError(f"{ENTRY}: hints: expected integers, ascending, each once, found {hints}")
 
 
 def bounded(path: Path, limit: int) -> bytes:
@@ -177,14 +191,14 @@ def open_submitted(where: Path, trusted: Trusted) -> Submitted:
 def place_of(bundle: VerifiedBundle, agent: str) -> str:
     """Return the folder of a result in a repository. Raises `UsageError` for what is no agent's name."""
     p = bundle.predicate
-    return place_for(p.task.record, agent, p.run.id)
+    return place_for(p.task.id, agent, p.run.id)
 
 
-def place_for(task: int, agent: str, name: str) -> str:
+def place_for(task: str | int, agent: str, name: str) -> str:
     """Return the folder of what has this name. Raises `UsageError` for what is no agent's name."""
     if not AGENT.fullmatch(agent):
         raise UsageError(f"{agent[:80]!r} is no name of an agent", "use a-z, 0-9 and -, at most 64 of them")
-    return f"{ROOT}/{task:02d}/{agent}/{name}"
+    return f"{ROOT}/{file_label(task_id(task))}/{agent}/{name}"
 
 
 def lay_out(bundle: VerifiedBundle, entry: BoardEntry, root: Path) -> tuple[str, ...]:

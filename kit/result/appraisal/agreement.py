@@ -67,7 +67,7 @@ class Comparison:
 def tolerance(profile: Profile, record: Record) -> Tolerance:
     """Return what two honest runs may differ by; times of the record are the paper's three runs."""
     loss = LOSS_SD_SMOKE if profile is Profile.SMOKE else LOSS_SD_FULL
-    time = max(record.retimed_sd_ms / record.retimed_ms, TIME_SD_LEAST)
+    time = max((record.retimed_sd_ms or 0.0) / record.reference_ms, TIME_SD_LEAST)
     return Tolerance(SIGMAS * sqrt(2) * loss, SIGMAS * sqrt(2) * time)
 
 
@@ -97,7 +97,7 @@ def _comparison_blockers(first: Statement, second: Statement) -> Iterator[str]:
     a, b = first.predicate, second.predicate
     if first.subjects.submission != second.subjects.submission:
         yield "the submissions differ"
-    if (a.run.profile, a.task.record) != (b.run.profile, b.task.record):
+    if (a.task.profile, a.task.id) != (b.task.profile, b.task.id):
         yield "they are runs of different tasks"
     if a.inputs.record_manifest != b.inputs.record_manifest or a.task != b.task:
         yield "the facts about the record differ: other versions of the kit"
@@ -141,11 +141,11 @@ def _describe_verdict(p: Predicate) -> str:
 
 def _are_times_comparable(a: Predicate, b: Predicate) -> bool:
     names = [sorted(g.name for g in p.hardware.gpus) for p in (a, b)]
-    return a.run.profile is Profile.FULL and bool(names[0]) and names[0] == names[1]
+    return a.task.profile is Profile.FULL and bool(names[0]) and names[0] == names[1]
 
 
 def _why_not_times(a: Predicate) -> str:
-    return "smoke runs share their machine" if a.run.profile is Profile.SMOKE else "the GPUs differ"
+    return "smoke runs share their machine" if a.task.profile is Profile.SMOKE else "the GPUs differ"
 
 
 def _difference(a: float | None, b: float | None) -> float | None:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kit.audit.baseline import WARMUP
+from kit.audit.baseline import NEGATIVE_ROOM_S, WARMUP
 from kit.core.digest import tree_digest
+from kit.result.appraisal.timing import outside_ms, runs_start_script
+from kit.result.appraisal.trust import FIRST_RULES, missing_evidence
 from kit.result.predicate import AuditCheck, Claims, Isolation, Outcome, Predicate, Severity, Verdict
 from kit.values.hardware import LINK_VARIABLES, RECORD_GPUS, RECORD_MODELS, format_settings
 from kit.values.profile import Profile
@@ -54,7 +56,7 @@ def ranking_blockers(predicate: Predicate) -> tuple[str, ...]:
 
 def _blockers(p: Predicate) -> Iterator[str]:
     environment = p.environment
-    if p.run.profile is Profile.SMOKE:
+    if p.task.profile is Profile.SMOKE:
         yield "the smoke profile is a toy task"
     if not environment.runtime.contains:
         yield f"the runtime {environment.runtime.name} contains nothing"
@@ -67,9 +69,12 @@ def _blockers(p: Predicate) -> Iterator[str]:
         yield "it ran on the machine's own files, not on a pinned image"
     if not p.inputs.data.pinned:
         yield "data: unpinned"
-    if p.run.profile is Profile.FULL:
+    if p.task.profile is Profile.FULL:
         yield from _gpus(p)
         yield from _warmup_blockers(p)
+    if missing := missing_evidence(p):
+        yield f"its steps and time are not proved: {missing}"
+    yield from _time_blockers(p)
     if p.observations.teardown.remains:
         yield f"after its end there remained: {', '.join(p.observations.teardown.remains)}"
     if p.score.verdict is not Verdict.REACHED:
@@ -89,10 +94,16 @@ def _gpus(p: Predicate) -> Iterator[str]:
 
 def _warmup_blockers(p: Predicate) -> Iterator[str]:
     """Bound a ranked run's warm-up by its start script's; that script itself needs no other beside it."""
-    own = tree_digest({f.name: f.sha256 for f in p.inputs.submission}) == p.task.baseline_submission_sha256
     bounded = any(c.id == WARMUP.id and c.outcome is Outcome.PASSED for c in p.audit.checks)
-    if not own and not bounded:
+    if not runs_start_script(p) and not bounded:
         yield "its warm-up was not bounded by its start script's on the same machine (--audit baseline)"
+
+
+def _time_blockers(p: Predicate) -> Iterator[str]:
+    """Refuse a rank to a run that claims more time than it took; results of version 0.1 are as they are."""
+    outside = outside_ms(p)
+    if p.audit.tier_rules > FIRST_RULES and outside is not None and outside < -1000 * NEGATIVE_ROOM_S:
+        yield f"it claims {-outside / 1000:.1f} s more than passed from its start to its last validation line"
 
 
 def contradictions(predicate: Predicate, submission_sha256: str) -> Iterator[str]:

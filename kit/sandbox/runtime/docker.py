@@ -12,11 +12,11 @@ import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from kit.core.digest import canonical_json, sha256_bytes
+from kit.core.digest import sha256_bytes
 from kit.core.errors import DigestMismatch, EngineSilent, KitError, PrerequisiteError, RunError, UsageError
 from kit.sandbox import processes
 from kit.sandbox.engine import DEFAULT_ENGINE, Container, Engine, EngineInfo, EngineName, answers
-from kit.sandbox.runtime import dockerconfig, lease, seccomp
+from kit.sandbox.runtime import dockerconfig, hidden, lease
 from kit.sandbox.runtime.dockerconfig import LABEL, Terms
 from kit.sandbox.runtime.dockerguest import DockerGuest
 from kit.sandbox.runtime.lease import ContainerLease, LeaseRecord
@@ -86,7 +86,7 @@ class Docker:
 def _terms(about: EngineInfo, image: str, scratch: Path) -> Terms:
     profile = scratch / "seccomp.json" if about.name is EngineName.PODMAN else None
     if profile is not None:
-        profile.write_bytes(canonical_json(seccomp.section()))
+        profile.write_text(dockerconfig.seccomp_text())
     return Terms(
         engine=about.name,
         image=image,
@@ -97,6 +97,7 @@ def _terms(about: EngineInfo, image: str, scratch: Path) -> Terms:
         locked_memory=about.locked_memory,
         processes=about.processes,
         seccomp=profile,
+        masked=hidden.masked(),
     )
 
 

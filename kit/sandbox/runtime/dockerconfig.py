@@ -8,6 +8,7 @@ from typing import Any
 
 from kit.core.digest import canonical_json
 from kit.sandbox.engine import EngineName
+from kit.sandbox.runtime import hidden, seccomp
 from kit.sandbox.runtime.oci import GUEST_ID
 from kit.sandbox.runtime.port import bootstrap
 from kit.values.run_spec import SUBMISSION, WORKSPACE, RunSpec
@@ -35,7 +36,9 @@ class Terms:
     processes: int | None = None
     """The most processes of one user that it may grant; None for no such limit."""
     seccomp: Path | None = None
-    """A profile in place of the engine's own: Podman's lets a guest make user namespaces."""
+    """Where Podman finds the profile: it reads files alone. Docker gets the profile itself."""
+    masked: tuple[str, ...] = hidden.MASKED
+    """Paths of this machine that the guest must not read."""
 
     @property
     def not_enforced(self) -> tuple[str, ...]:
@@ -83,8 +86,7 @@ def _host_config(spec: RunSpec, terms: Terms) -> dict[str, Any]:
         "CgroupnsMode": "private",
         "Privileged": False,
         "CapDrop": ["ALL"],
-        # where no seccomp profile is named, the engine's default one holds
-        "SecurityOpt": ["no-new-privileges", *([f"seccomp={terms.seccomp}"] if terms.seccomp else [])],
+        "SecurityOpt": _security(terms),
         "Init": False,
         "AutoRemove": False,
         "RestartPolicy": {"Name": "no"},
@@ -95,6 +97,8 @@ def _host_config(spec: RunSpec, terms: Terms) -> dict[str, Any]:
         "Mounts": [_bind(spec.submission, SUBMISSION), *(_bind(m.source, m.target) for m in spec.mounts)],
         "Ulimits": _ulimits(spec, terms),
     }
+    if terms.engine is EngineName.DOCKER:
+        config |= {"MaskedPaths": list(terms.masked), "ReadonlyPaths": list(hidden.READ_ONLY)}
     if terms.memory_limit:
         config["Memory"] = limits.memory
         if terms.swap_limit:
@@ -104,6 +108,19 @@ def _host_config(spec: RunSpec, terms: Terms) -> dict[str, Any]:
     if spec.gpus:
         config["DeviceRequests"] = [_gpus(spec, terms.engine)]
     return config
+
+
+def seccomp_text() -> str:
+    """Return the seccomp profile as engines read it."""
+    return canonical_json(seccomp.profile()).decode()
+
+
+def _security(terms: Terms) -> list[str]:
+    options = ["no-new-privileges", f"seccomp={terms.seccomp or seccomp_text()}"]
+    if terms.engine is EngineName.PODMAN:
+        # it ignores `MaskedPaths`, and takes a colon for the end of a path
+        options.append("mask=" + ":".join(path for path in terms.masked if ":" not in path))
+    return options
 
 
 def _tmpfs(spec: RunSpec, engine: EngineName) -> dict[str, str]:

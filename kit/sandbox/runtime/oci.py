@@ -9,20 +9,12 @@ from typing import Any
 from kit.core.digest import canonical_json
 from kit.gpu import driver
 from kit.gpu.driver import DriverFiles
-from kit.sandbox.runtime import seccomp
+from kit.sandbox.runtime import hidden, seccomp
 from kit.sandbox.runtime.port import bootstrap
 from kit.values.run_spec import SUBMISSION, WORKSPACE, RunSpec
 
 GUEST_ID = 65532
 """uid and gid of the guest where the kit is root; the images name it `guest`."""
-
-MASKED = (
-    "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
-    "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/firmware",
-    "/sys/devices/virtual/powercap", "/sys/fs/bpf", "/sys/fs/cgroup", "/sys/kernel/debug",
-    "/sys/kernel/security",
-)  # fmt: skip
-READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +36,8 @@ class Box:
     """Bytes of locked memory that this machine lets a process of the kit grant; None for no such limit."""
     driver: DriverFiles | None = None
     """Of a guest with GPUs: its devices are the ones that the guest gets."""
+    masked: tuple[str, ...] = hidden.MASKED
+    """Paths of this machine that the guest must not read."""
 
 
 def config(spec: RunSpec, box: Box) -> bytes:
@@ -98,11 +92,9 @@ def _mounts(spec: RunSpec, box: Box) -> list[dict[str, Any]]:
             "options": ["nosuid", *options, f"mode={mode}", f"size={size}", *owned_by],
         }
 
-    pts = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]
     return [
         {"destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid", "noexec", "nodev"]},
         tmpfs("/dev", 1 << 16, "755", "strictatime"),
-        {"destination": "/dev/pts", "type": "devpts", "source": "devpts", "options": pts},
         tmpfs("/dev/shm", limits.shm, "1777", "nodev", "noexec"),  # noqa: S108
         {
             "destination": "/sys",
@@ -133,9 +125,9 @@ def _bind(source: Path, target: PurePosixPath) -> dict[str, Any]:
 def _linux(spec: RunSpec, box: Box) -> dict[str, Any]:
     linux: dict[str, Any] = {
         "namespaces": [{"type": kind} for kind in ("pid", "ipc", "uts", "mount", "network")],
-        "seccomp": seccomp.section(),
-        "maskedPaths": list(MASKED),
-        "readonlyPaths": list(READ_ONLY),
+        "seccomp": seccomp.profile(),
+        "maskedPaths": list(box.masked),
+        "readonlyPaths": list(hidden.READ_ONLY),
     }
     if box.rootless_ids:
         uid, gid = box.rootless_ids

@@ -25,7 +25,7 @@ from kit.gpu import driver
 from kit.gpu.driver import DriverFiles
 from kit.sandbox import cgroup, processes
 from kit.sandbox.cgroup import Cgroup
-from kit.sandbox.runtime import hostimage, oci
+from kit.sandbox.runtime import hidden, hostimage, oci
 from kit.sandbox.runtime.port import require_devices
 from kit.sandbox.runtime.state import folder as state_of
 from kit.sandbox.runtime.state import make_private
@@ -89,6 +89,7 @@ class Runc:
             open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
             locked_memory=None if root else _locked_memory_limit(),
             driver=driver_of(spec),
+            masked=hidden.masked(),
         )
 
 

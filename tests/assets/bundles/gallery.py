@@ -152,7 +152,7 @@ def _special(made: Gallery, tasks: list[Task]) -> None:
     made.add(made.sample(third, 1.3), BoardEntry("too-good", "model-b", retracted=gone))
     figures = ((UNTIMED_OVERHEAD_FIGURE, 12.5),)
     excess = (AuditCheck(UNTIMED_OVERHEAD.id, Severity.WARNING, Outcome.PASSED, "12.5 s are added", figures),)
-    made.add(made.sample(first, 0.6, extra=(("audit", Audit(excess)),)), AGENTS[0])
+    made.add(made.sample(first, 0.6, extra=(("audit", Audit(excess, 2)),)), AGENTS[0])
     made.add(made.sample(first, 0.6, gpu=H200), BoardEntry("by-hand", None, note="On another machine."))
     made.add(made.sample(first, 0.5, profile=Profile.SMOKE), AGENTS[0])
     made.add(made.sample(first, 0.5), BoardEntry("stranger", "model-a"), PRESS.MAKE.STRANGER)

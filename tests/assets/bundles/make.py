@@ -20,9 +20,9 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from kit.core.codec import pairs
 from kit.core.digest import canonical_json, sha256_bytes, tree_digest
-from kit.evaluate.compose import Reserved, run_of
+from kit.evaluate.compose import Reserved, evidence_of, run_of
 from kit.result import derive, dsse, folder, keys, statement
-from kit.result.appraisal import verdict
+from kit.result.appraisal import trust, verdict
 from kit.result.predicate import (
     Audit,
     AuditCheck,
@@ -45,6 +45,7 @@ from kit.result.predicate import (
     TaskInfo,
     Verdict,
 )
+from kit.values.cadence import Cadence
 from kit.values.deadlines import Deadlines
 from kit.values.fidelity import Fidelity
 from kit.values.log import Grammar, read_run
@@ -52,6 +53,7 @@ from kit.values.profile import Profile
 from kit.values.run_result import PhaseTime, RunResult, RunStatus, Teardown, Usage
 from kit.values.run_spec import Limits, Phase, RunSpec, RuntimeName
 from kit.values.software import Kit
+from kit.values.task_id import PAPER_SET
 
 HERE = Path(__file__).parent
 
@@ -66,6 +68,8 @@ def test_only_key(name: str) -> keys.Signer:
 SIGNER = test_only_key("signer")
 STRANGER = test_only_key("stranger")
 
+CADENCE = Cadence(training_every=11, validation_every=10, validates_start=True, guest_clock=True)
+"""Of a script that would print one training line in 20 steps."""
 SCRIPT = b'"A toy submission."\n'
 LINES = (
     (900, "o", "loading"),
@@ -147,13 +151,19 @@ def environment() -> Environment:
 def audit() -> Audit:
     """Return what the sample's audits found."""
     return Audit(
-        (
+        tier_rules=2,
+        checks=(
             AuditCheck("source.timer", Severity.FATAL, Outcome.PASSED, "nothing added touches a clock", ()),
             AuditCheck(
                 "trace.clock", Severity.FATAL, Outcome.PASSED, "the clocks agree", pairs({"worst_ms": 12.5})
             ),
+            *(
+                AuditCheck(name, Severity.FATAL, Outcome.PASSED, "in order", ())
+                for name in (*trust.SCREENED_PASSED, *trust.SCREENED_JUDGED)
+                if name not in ("source.timer", "trace.clock")
+            ),
             AuditCheck("canary.to_end", Severity.FATAL, Outcome.SKIPPED, "not asked for", ()),
-        )
+        ),
     )
 
 
@@ -164,9 +174,12 @@ def predicate(where: Path) -> Predicate:
     checks = audit()
     submission = (InputFile("train_gpt2.py", len(SCRIPT), sha256_bytes(SCRIPT)),)
     shard = InputFile("smoke_val_000000.bin", 4096, sha256_bytes(b"shard"))
-    task = TaskInfo(3, 4, 3.28, "record 3.28", tree_digest({"train_gpt2.py": sha256_bytes(b"baseline")}))
+    task = TaskInfo(
+        "3", PAPER_SET, Profile.SMOKE, "4", 3.28, "record 3.28",
+        tree_digest({"train_gpt2.py": sha256_bytes(b"baseline")}),
+    )  # fmt: skip
     found = Predicate(
-        run=run_of(spec(), seen, Reserved("00" * 16, Profile.SMOKE, Kit("0.1.0", commit=None))),
+        run=run_of(spec(), seen, Reserved("00" * 16, "train_gpt2.py", Kit("0.1.0", commit=None))),
         task=task,
         environment=environment(),
         hardware=Hardware(Cpu("a processor", 2), 8 << 30, (), None, pairs({"matmul_gflops": 41.5})),
@@ -174,8 +187,10 @@ def predicate(where: Path) -> Predicate:
             submission,
             Data("smoke", "synthetic", True, (shard,), 2048),
             Manifest("records/03.toml", sha256_bytes(b"record")),
+            held_out=None,
         ),
         claims=claims,
+        evidence=evidence_of(claims, CADENCE, 1),
         observations=derive.observations_of(seen),
         audit=checks,
         score=Score(verdict.judge(seen.status, claims, task.target_val_loss, checks.checks), False, (), None),

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from kit.core.digest import Sha256, sha256_bytes, tree_digest
+from kit.evaluate.compose import evidence_of
 from kit.result import derive, folder, keys, statement
-from kit.result.appraisal import verdict
+from kit.result.appraisal import trust, verdict
 from kit.result.predicate import (
     AuditCheck,
     Data,
@@ -41,6 +42,7 @@ def _make() -> Any:
 
 
 MAKE = _make()
+CADENCE = replace(MAKE.CADENCE, training_every=1)
 
 
 @dataclass(frozen=True)
@@ -86,27 +88,31 @@ def press(where: Path, sample: Sample, signer: keys.Signer = MAKE.SIGNER) -> Pat
 
 def _write_log(target: Path, sample: Sample) -> None:
     step, begin = sample.time_ms / 20, 1.2 + sample.late_s
-    marks = [(at, loss, begin + step * at / 1000) for at, loss in ((0, 10.8258), (5, 6.2), (10, 4.1234))]
-    marks += [(15, 3.6, begin + step * 15 / 1000), (20, sample.final_loss, begin + sample.time_ms / 1000)]
+    losses = {0: 10.8258, 5: 6.2, 10: 4.1234, 15: 3.6, 20: sample.final_loss}
     lines = [(0.9, sample.log or f"run {sample.number}")]
-    for at, loss, second in marks:
-        lines.append(
-            (second, f"step:{at}/20 val_loss:{loss:.4f} train_time:{round(step * at)}ms step_avg:1.00ms")
-        )
+    for at in range(21):
+        second, time = begin + step * at / 1000, f"train_time:{round(step * at)}ms step_avg:1.00ms"
+        if at:
+            lines.append((second, f"step:{at}/20 {time}"))
+        if at in losses:
+            lines.append((second, f"step:{at}/20 val_loss:{losses[at]:.4f} {time}"))
     (target / statement.LOG).write_bytes(b"".join(f"{text}\n".encode() for _, text in lines))
     stamps = [f'[{round(second * 1e9)},"o",{len(text) + 1},1]\n' for second, text in lines]
     (target / statement.STAMPS).write_text("".join(stamps), encoding="ascii")
 
 
-def _checks(tier: str) -> tuple[AuditCheck, ...]:
+def checks_for(tier: str) -> tuple[AuditCheck, ...]:
+    """Return checks that reach a tier, each passed, with those that a ranked full run needs."""
+    screened = dict.fromkeys((*trust.SCREENED_PASSED, *trust.SCREENED_JUDGED))
+    canary = dict.fromkeys((*screened, *trust.CANARY_PASSED, trust.FLOOR))
     names = {
-        "self-reported": (),
-        "screened": ("source.timer", "trace.clock"),
-        "canary": ("source.selection", "trace.clock", "canary.to_end"),
-        "canary + held-out": ("source.selection", "trace.clock", "canary.to_end", "held_out.window"),
+        "self-reported": trust.TIME_PASSED,
+        "screened": screened,
+        "canary": canary,
+        "canary + held-out": (*canary, *trust.HELD_OUT_PASSED),
     }[tier]
-    all_names = (*names, "baseline.warmup")  # without it a full run cannot be ranked
-    return tuple(AuditCheck(name, Severity.FATAL, Outcome.PASSED, "in order", ()) for name in all_names)
+    ranked = (*names, "baseline.warmup")
+    return tuple(AuditCheck(name, Severity.FATAL, Outcome.PASSED, "in order", ()) for name in ranked)
 
 
 def _predicate(target: Path, sample: Sample, run_id: str, script: bytes) -> Predicate:
@@ -119,16 +125,19 @@ def _predicate(target: Path, sample: Sample, run_id: str, script: bytes) -> Pred
     )  # fmt: skip
     gpus = 8 if sample.profile is Profile.FULL else 0
     claims = derive.claims_of(points, Grammar.STEP)
-    checks = _checks(sample.tier)
+    checks = checks_for(sample.tier)
     isolation = plain.environment.isolation
     contains = sample.runtime is not RuntimeName.HOST
     found = replace(
         plain,
         run=replace(
-            plain.run, id=run_id, nonce=sample.nonce or f"{sample.number:032x}", profile=sample.profile,
+            plain.run, id=run_id, nonce=sample.nonce or f"{sample.number:032x}",
             status=RunStatus.COMPLETED, gpus=gpus,
         ),
-        task=replace(plain.task, record=sample.record, next_record=sample.next_record),
+        task=replace(
+            plain.task, id=str(sample.record), profile=sample.profile,
+            target=None if sample.next_record is None else str(sample.next_record),
+        ),
         environment=replace(
             plain.environment,
             runtime=replace(plain.environment.runtime, name=sample.runtime, contains=contains),
@@ -145,6 +154,7 @@ def _predicate(target: Path, sample: Sample, run_id: str, script: bytes) -> Pred
             data=Data("fineweb10B", "tokens", sample.pinned, plain.inputs.data.files, 10_485_760),
         ),
         claims=claims,
+        evidence=evidence_of(claims, CADENCE, derive.count_training_lines(points)),
         observations=derive.observations_of(seen),
         audit=replace(plain.audit, checks=checks),
     )  # fmt: skip

@@ -7,13 +7,14 @@ from dataclasses import replace
 
 import pytest
 
-from kit.audit import baseline, canary, floor, held_out, source, trace
+from kit.audit import baseline, canary, evidence, floor, held_out, source, trace
 from kit.audit.baseline import RunTimings
 from kit.audit.canary import CanaryStream, Rerun, StreamKind
 from kit.audit.finding import Finding, Outcome
 from kit.audit.held_out import RerunLosses
 from kit.audit.registry import CHECKS, check
 from kit.audit.source import SourceFile
+from kit.values.cadence import Cadence
 from kit.values.run_result import Point, RunStatus
 
 SECOND = 1_000_000_000
@@ -64,6 +65,9 @@ TRIPPING_CODE = {
     "source.timer": "time.perf_counter()\n",
     "source.surroundings": "os.environ.get('KUBERNETES_PORT')\n",
     "source.selection": "kept = losses.sort().values[:-8].mean()\n",
+    "source.files": "notes = open('notes.txt').read()\n",
+    "source.characters": "kept = 1  # \u202e\n",
+    "source.allowed": "import operator\nreach = operator.attrgetter('os')\n",
     "source.size": "#" * 70_000 + "\n",
 }
 HONEST_CODE = """
@@ -92,6 +96,7 @@ def honest_run() -> list[Point]:
     return points
 
 
+CADENCE = Cadence(training_every=1, validation_every=25, validates_start=True, guest_clock=True)
 STREAM = CanaryStream(StreamKind.MODEL, 4.0, 0.005, 65536, "1f")
 COURSE = RunTimings(warmup_s=20.0, to_last_val_s=100.0, claimed_s=70.0, steps=1000, validation_s=2.0)
 
@@ -107,6 +112,10 @@ def stream(texture: StreamKind) -> CanaryStream:
 
 TRIPPED: dict[str, Finding] = {
     "floor": floor.check([val(100, 3.0)], 3.4),
+    "evidence.last_step": evidence.last_step([*honest_run(), train(100, 9000, 99.0)]),
+    "evidence.training_lines": evidence.training_lines(honest_run()[:40] + honest_run()[41:], CADENCE),
+    "evidence.validation_lines": evidence.validation_lines([p for p in honest_run() if p.step], CADENCE),
+    "evidence.times": evidence.times([replace(p, train_time_ms=None) for p in honest_run()], CADENCE),
     "trace.clock": trace.clock([val(1, 5.0, 0, 0.0), val(2, 4.0, 9000, 1.0)]),
     "trace.pace": trace.pace([train(11, 0, 0.0), train(12, 1000, 10.0)], 10),
     "trace.monotone": trace.monotone([val(5, 4.0), val(5, 4.0)]),
@@ -119,7 +128,7 @@ TRIPPED: dict[str, Finding] = {
     "canary.versus_baseline": canary.compare_with_baseline(
         rerun(10.8, 10.8).points, rerun(10.8, 13.3).points
     ),
-    "held_out": held_out.judge(RerunLosses(3.27, 3.35, 3.27, 3.29), 4),
+    "held_out": held_out.judge(RerunLosses(3.27, 3.35, 3.27, 3.29), 0.003),
     "baseline.warmup": found("baseline.warmup", baseline.judge(RunTimings(60.0, 140.0, 70.0, 1000), COURSE)),
     "baseline.excess": found("baseline.excess", baseline.judge(RunTimings(30.0, 100.0, 40.0, 1000), COURSE)),
     "baseline.speed": found("baseline.speed", baseline.judge(RunTimings(20.0, 50.0, 20.0, 1000), COURSE)),
@@ -133,6 +142,7 @@ TRIPPED: dict[str, Finding] = {
 PASSED: dict[str, Finding] = {
     "floor": floor.check([val(100, 3.5)], 3.4),
     **{f.id: f for f in trace.judge(honest_run(), 10, 50257)},
+    **{f.id: f for f in evidence.judge(honest_run(), CADENCE)},
     **{
         c: canary.judge(stream(t), rerun(5.5, 4.1), 3.5)
         for c, t in (
@@ -144,7 +154,7 @@ PASSED: dict[str, Finding] = {
     "canary.versus_baseline": canary.compare_with_baseline(
         rerun(10.8, 13.2).points, rerun(10.8, 13.3).points
     ),
-    "held_out": held_out.judge(RerunLosses(3.27, 3.29, 3.27, 3.28), 4),
+    "held_out": held_out.judge(RerunLosses(3.27, 3.29, 3.27, 3.28), 0.003),
     **{f.id: f for f in baseline.judge(RunTimings(25.0, 95.0, 66.0, 900, 1.5), COURSE)},
     **{f.id: f for f in added(HONEST_CODE)},
 }
@@ -253,16 +263,16 @@ def test_the_rules_see_through_other_names(code, rule):
     [
         ("run__toml", b'args = ["--val_max_steps", "1"]', "source.data"),
         ("run__toml", b"args = [", "source.parse"),
-        ("weights__bin", b"\0" * 100, "source.blob"),
+        ("weights__bin", b"\0" * 100, "source.blob source.allowed"),
         ("latin__py", b"x = '\xff'", "source.parse"),
         ("hidden__py", b"# coding: utf-7\nx = 1\n", "source.parse"),
         ("hidden__py", b"\n# vim: set fileencoding=rot13 :\nk = 1\n", "source.parse"),
         ("hidden__py", b"# coding: no-such\nx = 1\n", "source.parse"),
         ("plain__py", b"\xef\xbb\xbf# coding: utf-8\nx = 1\n", None),
-        ("kernel__cu", b"__global__ void f() {}", None),
+        ("kernel__cu", b"__global__ void f() {}", "source.allowed"),
         ("run__toml", b'args = ["--seed", "2"]', None),
     ],
 )
 def test_files_beside_the_script_are_judged_too(name, data, rule):
     tripped = {f.id for f in added("", **{name: data}) if f.outcome is Outcome.FAILED}
-    assert tripped == ({rule} if rule else set())
+    assert tripped == set(rule.split() if rule else ())

@@ -9,15 +9,32 @@ import pytest
 from kit.audit import source
 from kit.audit.finding import Outcome
 from kit.audit.source import SourceFile
+from kit.core.facts import guest_file
 
 SECONDS = 6.0
 """Of the processor; each takes longer where a node is looked at again from every one around it."""
 
+TWO_MEBIBYTES, SECONDS_FOR_TWO = 2 << 20, 10.0
+NEST = "".join(f"{' ' * n}def f{n}():\n" for n in range(45)) + " " * 45
+OWN_TEXT = "import sys\nwith open(sys.argv[0]) as f:\n    c = f.read()\n"
 ODD = {
     "long dotted names": ("a" + ".b" * 800 + "\n") * 125,
     "many imports and attributes that are set": "".join(f"import m{i}\nm{i}.x = 1\n" for i in range(14_000)),
     "a long chain of calls that pick": f"f({'a,' * 20_000})" + ".min()" * 800,
     "indices within indices": "x[" * 80 + f"f({'a,' * 100_000})" + "]" * 80,
+    "one name for many modules": "".join(f"import m{i} as x\nx.a\n" for i in range(8_000)),
+    "second names of second names": "".join(f"a{i} = a{i + 1}\n" for i in range(12_000))
+    + "import os as a12000\n",
+    "a name of its own parts": "import torch as a\n" + "a = a.nn\n" * 20_000,
+    "many second names of one": "import torch as t\n" + "".join(f"x = t.a{i}\nx.b\n" for i in range(9_000)),
+    "functions within functions": NEST + "a.b;" * 40_000,
+    "its own text, over and over": OWN_TEXT + "c = c + c\n" * 18_000,
+    "its own text, handed on": OWN_TEXT + "def g(a, b):\n    g(b, a)\n" + "g(c, 1)\n" * 20_000,
+    "files that are opened": OWN_TEXT + "with open(__file__) as f: f.x\n" * 6_000,
+    "letters of other alphabets": "\u00e9a = '\u00e9'  # \u00e9\n" * 12_000,
+    "characters that are hidden": "# \u200b\u202e\n" * 20_000,
+    "texts that do not end": "x = '\u00e9'\n#" + '"""' * 60_000,
+    "annotations in texts": "def f(x: 'a.b.c'): pass\n" * 8_000,
 }
 
 
@@ -26,6 +43,14 @@ def test_an_odd_script_is_read_in_time(text: str) -> None:
     began = time.process_time()
     source.judge((SourceFile("train_gpt2.py", text.encode()),), ())
     assert time.process_time() - began < SECONDS
+
+
+def test_two_mebibytes_of_ordinary_code_are_read_in_time() -> None:
+    text = guest_file("train_reference.py").read_text()
+    text = text * (TWO_MEBIBYTES // len(text) + 1)
+    began = time.process_time()
+    source.judge((SourceFile("train_gpt2.py", text.encode()),), ())
+    assert time.process_time() - began < SECONDS_FOR_TWO
 
 
 def test_of_a_name_without_end_its_beginning_and_its_end_are_seen() -> None:

@@ -50,7 +50,7 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> dict[int, str]:
     texts = {}
     for number in range(1, 22):
         record = records.load(ROOT / "records", number)
-        fetchers = records.sources(record.script.origin, Path(MIRROR))
+        fetchers = records.sources(Path(MIRROR))
         folder = records.fetch_script(record, store, fetchers)
         texts[number] = (folder / record.script.entry).read_text()
     return texts

@@ -24,7 +24,7 @@ COMPILE_S = 480.0
 
 def test_there_are_21_records_and_each_names_the_next() -> None:
     assert [r.number for r in ALL] == list(range(1, 22))
-    assert [r.next_record for r in ALL] == [*range(2, 22), None]
+    assert [r.target for r in ALL] == [*map(str, range(2, 22)), None]
 
 
 def test_only_6_and_21_start_no_task_and_say_why() -> None:
@@ -136,5 +136,6 @@ def test_a_script_in_a_log_needs_a_log(tmp_path: Path) -> None:
     text = (RECORDS / "04.toml").read_text()
     begin, end = text.index("[log]"), text.index("[script]")
     (tmp_path / "04.toml").write_text(text[:begin] + text[end:])
+    (tmp_path / "evidence.toml").write_bytes((RECORDS / "evidence.toml").read_bytes())
     with pytest.raises(SchemaError, match=r"no \[log\]"):
         load(tmp_path, 4)

@@ -16,10 +16,13 @@ from kit.benchmark.records import (
     Record,
     ScriptFile,
     ScriptSource,
+    Sources,
     UpstreamFile,
     fetch_script,
     load,
+    nowhere,
     script_files,
+    sources,
 )
 from kit.benchmark.records.record import Edit, LineEdit
 from kit.benchmark.records.script import apply_edit
@@ -28,7 +31,7 @@ from kit.benchmark.submission import load_submission
 from kit.core.digest import sha256_bytes
 from kit.core.errors import DigestMismatch, IntegrityError, NetworkError, PrerequisiteError
 from kit.core.facts import facts_root
-from kit.core.store import Artifact, Store, no_progress
+from kit.core.store import Artifact, Fetcher, Store, no_progress
 
 SCRIPT = b"import sys\n# print('a')\nif True:\n    #     print('b')\n    # pass\n    x = 1\n"
 LOG = SCRIPT + b"=" * 100 + b"\nRunning PyTorch 2.4.1 compiled for CUDA 12.1\n" + b"=" * 100 + b"\ns\n"
@@ -55,6 +58,11 @@ def upstream(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return folder, git(folder, "rev-parse", "HEAD")
 
 
+def only(fetcher: Fetcher) -> Sources:
+    """Look for every file at one place."""
+    return lambda file: [fetcher]
+
+
 def record_of(commit: str, edits: tuple[Edit, ...] = (UNCOMMENT,), final: bytes | None = None) -> Record:
     origin = UpstreamFile(commit, PATH, len(LOG), sha256_bytes(LOG))
     text = SCRIPT
@@ -63,7 +71,12 @@ def record_of(commit: str, edits: tuple[Edit, ...] = (UNCOMMENT,), final: bytes 
     files = (ScriptFile("train_gpt2.py", sha256_bytes(final if final is not None else text)),)
     real = load(facts_root() / "records", 4)
     script = dataclasses.replace(
-        real.script, source=ScriptSource.LOG, origin=origin, files=files, edits=edits, args=("--lr", "0.1")
+        real.script,
+        source=ScriptSource.LOG,
+        origins=(origin,),
+        files=files,
+        edits=edits,
+        args=("--lr", "0.1"),
     )
     return dataclasses.replace(real, script=script)
 
@@ -71,22 +84,22 @@ def record_of(commit: str, edits: tuple[Edit, ...] = (UNCOMMENT,), final: bytes 
 def test_a_script_from_a_mirror_is_a_submission(upstream: tuple[Path, str], tmp_path: Path) -> None:
     folder, commit = upstream
     record, store = record_of(commit), Store(tmp_path / "store")
-    found = fetch_script(record, store, [MirrorFile(folder, commit, PATH)])
+    found = fetch_script(record, store, sources(folder))
     submission = load_submission(found)
     assert submission.args == ("--lr", "0.1")
     assert b"        print('b')" not in SCRIPT
     assert b"\n        print('b')\n" in submission.files[1].data
-    assert fetch_script(record, store, []) == found, "a second time needs no source"
+    assert fetch_script(record, store, nowhere) == found, "a second time needs no source"
 
 
 def test_a_changed_file_in_the_store_is_laid_out_anew(upstream: tuple[Path, str], tmp_path: Path) -> None:
     folder, commit = upstream
     record, store = record_of(commit), Store(tmp_path / "store")
-    found = fetch_script(record, store, [MirrorFile(folder, commit, PATH)])
+    found = fetch_script(record, store, sources(folder))
     (found / "train_gpt2.py").chmod(0o644)
     (found / "train_gpt2.py").write_text("print('val loss 1.0')\n")
     (found / "extra.py").write_text("")
-    assert load_submission(fetch_script(record, store, [])).digest == load_submission(found).digest
+    assert load_submission(fetch_script(record, store, nowhere)).digest == load_submission(found).digest
     assert sorted(p.name for p in found.iterdir()) == ["run.toml", "train_gpt2.py"]
 
 
@@ -96,7 +109,7 @@ def test_a_mirror_without_the_file_or_without_git_is_named(
     folder, commit = upstream
     for place, path in ((folder, "logs/other.txt"), (tmp_path, PATH)):
         with pytest.raises(PrerequisiteError, match="not in that git directory"):
-            fetch_script(record_of(commit), Store(tmp_path / "store"), [MirrorFile(place, commit, path)])
+            fetch_script(record_of(commit), Store(tmp_path / "store"), only(MirrorFile(place, commit, path)))
 
 
 def test_a_mirror_that_says_where_to_fetch_what_it_lacks_runs_nothing(
@@ -114,7 +127,7 @@ def test_a_mirror_that_says_where_to_fetch_what_it_lacks_runs_nothing(
         git(mirror, "config", name, value)
     with pytest.raises(PrerequisiteError, match="not in that git directory"):
         fetch_script(
-            record_of(upstream[1]), Store(tmp_path / "store"), [MirrorFile(mirror, upstream[1], PATH)]
+            record_of(upstream[1]), Store(tmp_path / "store"), only(MirrorFile(mirror, upstream[1], PATH))
         )
     assert not witness.exists()
 
@@ -133,21 +146,19 @@ def test_a_file_of_a_mirror_that_is_larger_than_promised_is_not_read_to_its_end(
 def test_other_bytes_than_promised_are_refused(upstream: tuple[Path, str], tmp_path: Path) -> None:
     folder, commit = upstream
     record = record_of(commit)
-    origin = dataclasses.replace(record.script.origin, sha256=sha256_bytes(b"else"))
-    other = dataclasses.replace(record, script=dataclasses.replace(record.script, origin=origin))
+    origin = dataclasses.replace(record.script.origins[0], sha256=sha256_bytes(b"else"))
+    other = dataclasses.replace(record, script=dataclasses.replace(record.script, origins=(origin,)))
     with pytest.raises(DigestMismatch):
-        fetch_script(other, Store(tmp_path / "a"), [MirrorFile(folder, commit, PATH)])
+        fetch_script(other, Store(tmp_path / "a"), sources(folder))
     with pytest.raises(DigestMismatch, match=r"train_gpt2\.py of logs"):
-        fetch_script(
-            record_of(commit, final=b"else"), Store(tmp_path / "b"), [MirrorFile(folder, commit, PATH)]
-        )
+        fetch_script(record_of(commit, final=b"else"), Store(tmp_path / "b"), sources(folder))
 
 
 def test_another_set_of_files_in_the_log_is_refused() -> None:
     script = record_of("0" * 40).script
     kernels = b"-" * 40 + b"\n# triton_kernels.py\n" + b"-" * 40 + b"\nimport triton\n"
     with pytest.raises(IntegrityError, match=r"train_gpt2\.py, triton_kernels\.py"):
-        script_files(script, SCRIPT + kernels + LOG[len(SCRIPT) :])
+        script_files(script, [SCRIPT + kernels + LOG[len(SCRIPT) :]])
 
 
 @pytest.mark.parametrize(
@@ -216,7 +227,7 @@ COMMIT = "c" * 40
 def test_a_cut_transfer_is_resumed_where_it_broke(server: tuple[str, type[Handler]], tmp_path: Path) -> None:
     base, handler = server
     handler.faults[:] = ["cut"]
-    fetch_script(record_of(COMMIT), Store(tmp_path), [HttpsFile(COMMIT, PATH, base)])
+    fetch_script(record_of(COMMIT), Store(tmp_path), only(HttpsFile(COMMIT, PATH, base)))
     assert handler.ranges == [None, f"bytes={len(LOG) // 2}-"]
 
 
@@ -227,15 +238,15 @@ def test_a_transfer_that_breaks_for_good_is_resumed_by_the_next_command(
     handler.faults[:] = ["cut", "503", "503"]
     record, store, source = record_of(COMMIT), Store(tmp_path), HttpsFile(COMMIT, PATH, base)
     with pytest.raises(NetworkError, match=f"{len(LOG) // 2} of {len(LOG)} bytes"):
-        fetch_script(record, store, [source])
-    fetch_script(record, store, [source])
+        fetch_script(record, store, only(source))
+    fetch_script(record, store, only(source))
     assert handler.ranges == [None] + 3 * [f"bytes={len(LOG) // 2}-"]
 
 
 def test_a_server_without_ranges_sends_all_again(server: tuple[str, type[Handler]], tmp_path: Path) -> None:
     base, handler = server
     handler.faults[:] = ["cut", "no range"]
-    fetch_script(record_of(COMMIT), Store(tmp_path), [HttpsFile(COMMIT, PATH, base)])
+    fetch_script(record_of(COMMIT), Store(tmp_path), only(HttpsFile(COMMIT, PATH, base)))
     assert handler.faults == []
 
 
@@ -248,13 +259,13 @@ def test_each_failure_of_the_server_has_its_own_error(
     base, handler = server
     handler.faults[:] = 3 * [fault] if fault == "503" else [fault]
     with pytest.raises(error):
-        fetch_script(record_of(COMMIT), Store(tmp_path), [HttpsFile(COMMIT, PATH, base)])
-    fetch_script(record_of(COMMIT), Store(tmp_path), [HttpsFile(COMMIT, PATH, base)])
+        fetch_script(record_of(COMMIT), Store(tmp_path), only(HttpsFile(COMMIT, PATH, base)))
+    fetch_script(record_of(COMMIT), Store(tmp_path), only(HttpsFile(COMMIT, PATH, base)))
 
 
 def test_no_network_is_a_network_error_with_a_way_out(tmp_path: Path) -> None:
     with pytest.raises(NetworkError) as refusal:
-        fetch_script(record_of(COMMIT), Store(tmp_path), [HttpsFile(COMMIT, PATH, "http://127.0.0.1:9")])
+        fetch_script(record_of(COMMIT), Store(tmp_path), only(HttpsFile(COMMIT, PATH, "http://127.0.0.1:9")))
     assert "--mirror" in refusal.value.hint
 
 

@@ -30,7 +30,7 @@ def test_the_tasks_are_the_19_that_have_something_to_find() -> None:
     tasks = load_tasks(ROOT)
     assert [t.number for t in tasks] == [1, 2, 3, 4, 5, *range(7, 21)]
     for task in tasks:
-        assert task.target.number == task.number + 1 == task.start.next_record
+        assert task.target.number == task.number + 1 == int(task.start.target)
         assert task.start.no_task is None
         assert task.gap_ms > 0
     assert load(ROOT / "records", 6).no_task

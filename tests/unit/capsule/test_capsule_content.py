@@ -1,50 +1,45 @@
 """A whole bag may still hold parts that do not belong together: the signed bundle in it decides."""
 
 import os
-from dataclasses import replace
+import shutil
 
 import pytest
 
 from kit.capsule import bag
 from kit.capsule.content import open_capsule
-from kit.core.digest import canonical_json, files_under, sha256_bytes
+from kit.capsule.unpack import unpack
+from kit.core.digest import files_under
 from kit.core.errors import DigestMismatch, SchemaError
 from kit.core.schema import MAX_DOCUMENT
 from kit.result.keys import Trusted
 from kit.result.predicate import Image
 
-CONFIG, LAYER = b"{}", b"layer"
-MANIFEST = canonical_json(
-    {
-        "config": {"digest": f"sha256:{sha256_bytes(CONFIG)}", "size": len(CONFIG)},
-        "layers": [{"digest": f"sha256:{sha256_bytes(LAYER)}", "size": len(LAYER)}],
-    }
-)
-
 
 @pytest.fixture
-def unpacked(tmp_path, press):
+def unpacked(tmp_path, workshop, honest):
     """What `unpack` leaves of a small capsule; `change` gets its root before the manifest is written."""
 
     def make(change=lambda root: None, on_host=False, **image):
-        root = tmp_path / "capsule"
-        plain = press.MAKE.environment()
-        named = Image(
-            **({"config_digest": sha256_bytes(CONFIG), "manifest_digest": sha256_bytes(MANIFEST)} | image)
-        )
-        sample = press.Sample(1, extra=(("environment", replace(plain, image=None if on_host else named)),))
-        (root / "data").mkdir(parents=True)
-        press.press(tmp_path / "runs", sample).rename(root / bag.RUN)
-        blobs = root / bag.IMAGE / "blobs" / "sha256"
-        blobs.mkdir(parents=True)
-        for data in (CONFIG, LAYER, MANIFEST):
-            (blobs / sha256_bytes(data)).write_bytes(data)
+        root = unpack(honest, tmp_path / "capsule")
+        if on_host or image:
+            own = workshop.layout
+            digests = {"config_digest": own.config_digest, "manifest_digest": own.manifest_digest} | image
+            shutil.rmtree(root / bag.RUN)
+            made = workshop.press(tmp_path / "runs", image=None if on_host else Image(**digests))
+            made.rename(root / bag.RUN)
         change(root)
         files = {f"data/{name}": digest for name, digest in files_under(root / "data").items()}
         (root / bag.MANIFEST).write_bytes(bag.manifest(files))
-        return open_capsule(root, Trusted((press.MAKE.SIGNER.public,)))
+        return open_capsule(root, Trusted((workshop.signer,)))
 
     return make
+
+
+@pytest.fixture
+def blob(workshop):
+    """Where a capsule has the image's manifest or lowest layer."""
+    digests = {"manifest": workshop.layout.manifest_digest, "layer": workshop.layout.diff_ids[0]}
+    return lambda root, name: root / bag.IMAGE / "blobs" / "sha256" / digests[name]
 
 
 def test_a_capsule_whose_parts_fit_is_opened(unpacked):
@@ -64,25 +59,28 @@ def test_another_image_than_the_bundles_is_refused(unpacked, image, says):
         unpacked(**image)
 
 
-def test_a_missing_layer_is_refused(unpacked):
+def test_a_missing_layer_is_refused(unpacked, blob):
     def remove(root):
-        (root / bag.IMAGE / "blobs" / "sha256" / sha256_bytes(LAYER)).unlink()
+        blob(root, "layer").unlink()
 
     with pytest.raises(DigestMismatch, match="lacks the image's blob"):
         unpacked(remove)
 
 
-def test_a_changed_manifest_of_the_image_is_refused(unpacked):
+def test_a_changed_manifest_of_the_image_is_refused(unpacked, blob):
     def edit(root):
-        (root / bag.IMAGE / "blobs" / "sha256" / sha256_bytes(MANIFEST)).write_bytes(MANIFEST + b" ")
+        path = blob(root, "manifest")
+        path.chmod(0o644)
+        path.write_bytes(path.read_bytes() + b" ")
 
     with pytest.raises(DigestMismatch, match="changed"):
         unpacked(edit)
 
 
-def test_a_manifest_of_the_image_that_fills_the_memory_is_refused_unread(unpacked):
+def test_a_manifest_of_the_image_that_fills_the_memory_is_refused_unread(unpacked, blob):
     def inflate(root):
-        os.truncate(root / bag.IMAGE / "blobs" / "sha256" / sha256_bytes(MANIFEST), MAX_DOCUMENT + 1)
+        blob(root, "manifest").chmod(0o644)
+        os.truncate(blob(root, "manifest"), MAX_DOCUMENT + 1)
 
     with pytest.raises(SchemaError, match="larger than"):
         unpacked(inflate)
@@ -99,7 +97,12 @@ def test_other_data_than_the_bundles_are_refused(unpacked):
 
 def test_another_log_beside_the_bundle_is_refused(unpacked):
     with pytest.raises(DigestMismatch, match="step 6"):
-        unpacked(lambda root: (root / bag.RUN / "guest.log").write_bytes(b"step:20/20 val_loss:3.0\n"))
+        unpacked(lambda root: other_bytes(root / bag.RUN / "guest.log", b"step:20/20 val_loss:3.0\n"))
+
+
+def other_bytes(path, data):
+    path.chmod(0o644)
+    path.write_bytes(data)
 
 
 def test_a_run_without_an_image_has_no_capsule(unpacked):

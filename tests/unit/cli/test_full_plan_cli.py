@@ -38,7 +38,18 @@ def test_the_plan_lists_every_byte_of_image_shards_and_script(plan):
     shards = sum(a["size"] for a in told["artifacts"] if a["kind"] == "shard")
     assert shards == 38 * 200_001_024
     script = next(a for a in told["artifacts"] if a["kind"] == "script")
-    assert (script["size"], script["sha256"]) == (record.script.origin.size, record.script.origin.sha256)
+    assert (script["size"], script["sha256"]) == (
+        record.script.origins[0].size,
+        record.script.origins[0].sha256,
+    )
+
+
+def test_the_plan_with_held_out_text_lists_the_shards_that_it_is_drawn_from(plan):
+    told = plan("--audit", "held-out")
+    others = [a for a in told["artifacts"] if a["kind"] == "held-out shard"]
+    assert [a["name"] for a in others] == ["fineweb_train_000102.bin", "fineweb_train_000103.bin"]
+    assert {a["size"] for a in others} == {200_001_024}
+    assert told["download_bytes"] - plan()["download_bytes"] == 2 * 200_001_024
 
 
 def test_the_plan_says_that_the_gpus_are_missing_and_what_to_do(plan):

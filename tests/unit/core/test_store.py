@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -118,6 +120,36 @@ def test_a_folder_that_was_renamed_away_stays(tmp_path):
     with staged(tmp_path) as folder:
         folder.rename(tmp_path / "kept")
     assert (tmp_path / "kept").is_dir()
+
+
+def test_a_folder_that_may_be_mounted_is_never_locked(tmp_path):
+    def locked() -> bool:
+        fd = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(fd)
+        return False
+
+    with staged(tmp_path) as folder:
+        assert not locked()
+        folder = folder.rename(tmp_path / "kept")
+        assert not locked()
+
+
+def test_a_guest_that_locks_what_was_staged_keeps_nobody_from_staging(tmp_path):
+    with staged(tmp_path) as folder:
+        folder.rename(tmp_path / "kept")
+    fd = os.open(tmp_path / "kept", os.O_RDONLY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        with staged(tmp_path) as folder:
+            folder.rename(tmp_path / "next")
+    finally:
+        os.close(fd)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["kept", "next"]
 
 
 def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):

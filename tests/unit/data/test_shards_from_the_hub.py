@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import http.server
 import json
 import shutil
@@ -16,6 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from kit.benchmark.records import load
 from kit.cli import run
 from kit.core.digest import sha256_bytes
 from kit.core.errors import (
@@ -36,6 +38,9 @@ from kit.data.hub import Hub
 from kit.data.memo import SETTLE_S, Memo, identity
 from kit.data.shard import pack_header
 from kit.data.verify import drop_faulty, verify
+from kit.evaluate.request import Places
+from kit.evaluate.task_data import FinewebTaskData
+from kit.values.software import Kit
 
 pytest.importorskip("huggingface_hub")
 
@@ -160,6 +165,7 @@ def facts(tmp_path: Path) -> Path:
     text = text.replace("100_000_000", str(TOKENS)).replace("200_001_024", str(1024 + 2 * TOKENS))
     (root / "records" / "fineweb10B.toml").write_text(text.replace("last = 103", "last = 2"))
     record = (facts_root() / "records" / "21.toml").read_text()
+    shutil.copy(facts_root() / "records" / "evidence.toml", root / "records")
     (root / "records" / "21.toml").write_text(record.replace("train_shards = 7", "train_shards = 2"))
     return root
 
@@ -389,6 +395,106 @@ def test_a_second_layout_of_the_same_shards_hashes_nothing(
     bring(dataset, store, hub)
     fewer = find(dataset, NAMES[:2], store)
     assert [c.hashed for c in verify(dataset, fewer, store)] == [False, False]
+
+
+HELD_OUT = ("fineweb_train_000003.bin", "fineweb_train_000004.bin")
+
+
+@pytest.fixture
+def longer(facts: Path, hub: Served, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The facts with two more shards, which no record reads and the Hub has."""
+    toml = facts / "records" / "fineweb10B.toml"
+    toml.write_text(toml.read_text().replace("last = 2", "last = 4"))
+    for name in HELD_OUT:
+        monkeypatch.setitem(SHARDS, name, shard(name))
+        hub.handler.stated[name] = shard(name)
+    return facts
+
+
+class TestHeldOutShards:
+    def places(self, facts: Path, store: Store, offline: bool = False) -> Places:
+        nowhere = facts / "nowhere"
+        return Places(
+            facts / "records",
+            facts / "images",
+            store,
+            nowhere,
+            nowhere,
+            fetchers=(),
+            kit=Kit("0", None),
+            offline=offline,
+        )
+
+    def data(self) -> FinewebTaskData:
+        record = load(facts_root() / "records", 21)
+        return FinewebTaskData(dataclasses.replace(record, train_shards=2))
+
+    @pytest.fixture
+    def reachable(self, hub: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(
+            "kit.evaluate.task_data.fetch", functools.partial(fetch, endpoint=hub.url), raising=True
+        )
+
+    def test_an_audit_fetches_them_itself_and_they_are_what_the_hub_states(
+        self, longer: Path, store: Store, hub: Served, reachable: None
+    ) -> None:
+        places = self.places(longer, store)
+        assert [s.present for s in self.data().planned_held_out(places)] == [False, False]
+        source = self.data().bring_held_out(places)
+        assert source is not None
+        assert [(f.name, f.sha256) for f in source.files] == [(n, sha256_bytes(SHARDS[n])) for n in HELD_OUT]
+        assert sorted(transfers(hub)) == sorted(HELD_OUT)
+        assert [s.present for s in self.data().planned_held_out(places)] == [True, True]
+
+    def test_a_spoiled_one_is_dropped_and_named_with_the_command(
+        self, longer: Path, store: Store, reachable: None
+    ) -> None:
+        places = self.places(longer, store)
+        source = self.data().bring_held_out(places)
+        assert source is not None
+        spoil(store.blob(source.files[1].sha256), 2000)
+        with pytest.raises(IntegrityError, match=HELD_OUT[1]) as refusal:
+            self.data().bring_held_out(places)
+        assert refusal.value.hint == "speedrun data fetch --record 21 --held-out"
+        again = self.data().bring_held_out(places)
+        assert again is not None and again.files == source.files
+
+    def test_offline_they_are_named_with_the_command(self, longer: Path, store: Store) -> None:
+        with pytest.raises(PrerequisiteError, match="no shard of") as refusal:
+            self.data().bring_held_out(self.places(longer, store, offline=True))
+        assert refusal.value.hint == "speedrun data fetch --record 21 --held-out"
+
+    def test_a_hub_that_does_not_answer_leaves_a_folder_of_shards_as_the_way(
+        self, longer: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        away = functools.partial(fetch, endpoint="http://127.0.0.1:9")
+        monkeypatch.setattr("kit.evaluate.task_data.fetch", away)
+        with pytest.raises(NetworkError) as refusal:
+            self.data().bring_held_out(self.places(longer, store))
+        assert "--held-out --mirror DIR" in refusal.value.hint
+
+    def test_a_record_that_reads_one_of_them_leaves_no_text_to_hold_out(
+        self, facts: Path, store: Store
+    ) -> None:
+        places = self.places(facts, store)
+        assert self.data().planned_held_out(places) == ()
+        assert self.data().bring_held_out(places) is None
+
+    def test_fetch_brings_them_beside_the_records_own(
+        self,
+        longer: Path,
+        store: Store,
+        hub: Served,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        monkeypatch.setattr("kit.cli.data.shards.facts_root", lambda: longer)
+        argv = ["data", "fetch", "--record", "21", "--held-out", "--store", str(store.root), "--json"]
+        assert run([*argv, "--endpoint", hub.url]) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert sorted(told["files"]) == sorted(NAMES)
+        assert sorted(told["held_out"]["files"]) == sorted(HELD_OUT)
+        assert sorted(p.name for p in Path(told["folder"]).iterdir()) == sorted(NAMES)
 
 
 def spoil(path: Path, at: int) -> None:

@@ -103,20 +103,3 @@ def test_a_shard_is_filled_with_the_stream_over_and_over():
     assert canary_streams.fill_shard(drawn, 25) == (drawn.tokens * 3)[:25]
     with pytest.raises(UsageError):
         canary_streams.fill_shard(drawn, 9)
-
-
-def test_a_rotated_window_shares_no_scored_token_with_the_first():
-    tokens = array("H", range(1001))
-    count = canary_streams.count_windows(len(tokens), 100)
-    assert count == 9
-    for window in range(1, count + 1):
-        moved = canary_streams.rotate(tokens, window * 100)
-        assert sorted(moved) == sorted(tokens)
-        assert not set(moved[1:101]) & set(tokens[1:101])
-
-
-def test_a_window_follows_from_the_seed():
-    picks = {canary_streams.pick_number(str(n), "window", 9) for n in range(200)}
-    assert picks == set(range(9)) and canary_streams.pick_number("a", "w", 9) == canary_streams.pick_number(
-        "a", "w", 9
-    )

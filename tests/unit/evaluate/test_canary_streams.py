@@ -13,9 +13,9 @@ from kit.core.facts import facts_root
 from kit.core.store import Store
 from kit.data.shard import BOS
 from kit.evaluate import streams
+from kit.evaluate.interrupted import lost_result
 from kit.evaluate.plan import draft
 from kit.evaluate.prepare import prepared
-from kit.evaluate.recovery import lost_result
 from kit.evaluate.request import Places, Request
 from kit.values.profile import Profile
 from kit.values.run_result import RunStatus

@@ -22,9 +22,9 @@ from kit.data.shard import HEADER_BYTES, pack_header
 from kit.evaluate import gpus
 from kit.evaluate import run as evaluation
 from kit.evaluate.compose import NOTHING_SEEN, HostObservations, compose
+from kit.evaluate.interrupted import lost_result
 from kit.evaluate.plan import RunPlan, draft
 from kit.evaluate.prepare import prepared
-from kit.evaluate.recovery import lost_result
 from kit.evaluate.request import Places, Request
 from kit.gpu.nvml import NOTHING
 from kit.gpu.release import await_release

@@ -2,79 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
-from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from kit.core.errors import PrerequisiteError, SchemaError
-from kit.evaluate.recovery import close_lost, lost_result, mark_lost
-from kit.result import statement
-from kit.result.appraisal import verdict
+from kit.evaluate.recovery import close_lost, mark_lost
 from kit.result.keys import trusted
 from kit.result.verify import open_bundle
-from kit.sandbox.folder import reserve
 from kit.values.run_result import RunStatus
-
-ASSETS = Path(__file__).parents[2] / "assets" / "bundles"
-
-
-@pytest.fixture(scope="module")
-def make():
-    """The module that prints the sample run."""
-    if "bundle_assets_make" not in sys.modules:
-        spec = importlib.util.spec_from_file_location("bundle_assets_make", ASSETS / "make.py")
-        sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[spec.name])
-    return sys.modules["bundle_assets_make"]
-
-
-@pytest.fixture
-def lost(make, tmp_path):
-    """Reserve a run whose kit is gone, and return its folder."""
-    from kit.result.derive import claims_of, observations_of
-    from kit.values.log import Grammar
-
-    plain = make.predicate(ASSETS)
-    empty = replace(lost_result(_spec(plain.run.id), "it died"), started_at=plain.run.started_at)
-    drafted = replace(
-        plain,
-        run=replace(plain.run, status=RunStatus.LOST, exit_code=None, clock=None, ended_in=None),
-        claims=claims_of((), Grammar.STEP),
-        observations=observations_of(empty),
-        score=replace(plain.score, ranked=False),
-    )
-    judged = verdict.judge(RunStatus.LOST, drafted.claims, 3.28, drafted.audit.checks)
-    drafted = replace(
-        drafted, score=replace(drafted.score, verdict=judged, unranked_because=("it was lost",))
-    )
-    submission = statement.parse(_payload()).subjects.submission
-    none = empty.log_sha256
-    intent = statement.statement(drafted, statement.Subjects(submission, none, none))
-
-    def one(number: int = 0):
-        run_id = f"r03-20260101T000000Z-{number:08x}"
-        with reserve(tmp_path / "runs", run_id, intent, ASSETS / "submission") as folder:
-            return folder
-
-    return one
-
-
-def _payload():
-    import base64
-    import json
-
-    bundle = json.loads((ASSETS / "good.json").read_bytes())
-    return json.loads(base64.b64decode(bundle["dsseEnvelope"]["payload"]))
-
-
-def _spec(run_id):
-    from kit.values.run_spec import RunSpec
-
-    return RunSpec(run_id, None, ASSETS / "submission", ("true",), ())
 
 
 def test_a_lost_run_gets_a_record_that_binds_the_output_that_there_was(lost, tmp_path):
@@ -105,7 +42,7 @@ def test_an_intent_that_was_changed_is_named_with_what_to_do_and_keeps_no_other_
     folder, other = lost(0), lost(1)
     folder.intent.write_bytes(b"{")
     with pytest.raises(
-        SchemaError, match=r"r03-.* lost its kit, and its intent cannot be read: .*intent\.json"
+        SchemaError, match=r"cannot close run r03-.*: .*intent\.json: reservation: not valid JSON"
     ) as e:
         close_lost(tmp_path / "runs", tmp_path / "keys")
     assert str(folder.path) in e.value.hint and not folder.result.exists()
@@ -116,13 +53,13 @@ def test_an_intent_that_was_changed_is_named_with_what_to_do_and_keeps_no_other_
 def test_output_that_is_gone_is_named_and_keeps_no_other_run_open(lost, tmp_path, name):
     folder, other = lost(0), lost(1)
     (folder.path / name).unlink()
-    with pytest.raises(PrerequisiteError, match=rf"r03-.* lost its kit, and .*/{name}: No such file") as e:
+    with pytest.raises(PrerequisiteError, match=rf"cannot close run r03-.*: .*/{name}: No such file") as e:
         close_lost(tmp_path / "runs", tmp_path / "keys")
     assert str(folder.path) in e.value.hint and not folder.result.exists()
     assert other.result.exists()
 
 
-def test_a_reason_of_any_text_can_be_recorded(lost, make):
+def test_a_reason_of_any_text_can_be_recorded(lost, planned, make):
     folder = lost()
-    mark_lost(folder, make.SIGNER, "the kit failed: \x1b[2J\ud800\n" + "x" * 100_000)
+    mark_lost(folder, make.SIGNER, *planned(folder.run_id), "the kit failed: \x1b[2J\ud800\n" + "x" * 100_000)
     assert len(open_bundle(folder.path, trusted(folder.path)).predicate.run.reason) <= 2000

@@ -33,9 +33,9 @@ def places(tmp_path, monkeypatch):
 def test_a_script_that_is_not_in_the_store_is_not_fetched(places):
     record = load(places.records, 3)
     with pytest.raises(KitError):
-        fetch_script(record, places.store, script_sources(record, places))
+        fetch_script(record, places.store, script_sources(places))
     with pytest.raises(AssertionError, match="was asked"):
-        fetch_script(record, places.store, script_sources(record, replace(places, offline=False)))
+        fetch_script(record, places.store, script_sources(replace(places, offline=False)))
 
 
 def test_the_audits_go_without_it(places):
@@ -44,5 +44,6 @@ def test_the_audits_go_without_it(places):
 
 
 def test_a_local_mirror_may_be_asked(places, tmp_path):
-    found = script_sources(load(places.records, 3), replace(places, upstream=tmp_path))
+    record = load(places.records, 3)
+    found = script_sources(replace(places, upstream=tmp_path))(record.script.origins[0])
     assert any(isinstance(source, MirrorFile) for source in found)

@@ -11,9 +11,9 @@ from kit.core.facts import facts_root
 from kit.core.store import Store
 from kit.evaluate import reruns
 from kit.evaluate.audits import AuditSelection, RerunAudit
+from kit.evaluate.interrupted import lost_result
 from kit.evaluate.plan import draft
 from kit.evaluate.prepare import prepared
-from kit.evaluate.recovery import lost_result
 from kit.evaluate.request import Places, Request
 from kit.evaluate.rerun_context import RerunContext
 from kit.sandbox.folder import RunFolder
@@ -69,8 +69,11 @@ def judged(ready, tmp_path):
     def audit(broken="nothing", cancelled=False, result=None):
         kind = type("Bench", (Bench,), {"BROKEN": broken, "__slots__": ()})
         start = found.plan.terms.start_script.files(places)
-        bench = kind(found, places, folder, WANTED, start, None, lambda: cancelled, lambda name: None)
-        findings = reruns.audit(bench, result or completed(found.spec))
+        source = found.plan.terms.data.bring_held_out(places)
+        bench = kind(found, places, folder, WANTED, start, None, lambda: cancelled, lambda name: None, source)
+        report = reruns.audit(bench, result or completed(found.spec))
+        findings = report.findings
+        assert (report.held_out is None) == ("held_out" in {f.id for f in findings if f.outcome == "skipped"})
         return {f.id: f.detail for f in findings if f.outcome == "skipped"}, [f.id for f in findings]
 
     return audit

@@ -15,8 +15,8 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from kit.cli.terminal import printable
 from kit.core.errors import KitError
+from kit.core.text import printable
 
 MORE = os.environ.get("KIT_EXAMPLES")
 QUICK = settings(

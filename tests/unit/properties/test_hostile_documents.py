@@ -23,17 +23,20 @@ from kit.core.store import Store
 from kit.data.dataset import load_dataset
 from kit.data.memo import Memo
 from kit.data.synth import load_smoke
-from kit.evaluate.recovery import drafted
 from kit.image.lock import parse_lock
 from kit.image.spec import read_spec
 from kit.leaderboard.submit.entry import read_entry
+from kit.result.keys import throwaway
+from kit.result.reservation import is_unsigned_v1, read_reservation
 from kit.sandbox.folder import RunFolder
 from kit.sandbox.isolation_probe import read_checks
 
+OWN = throwaway().public
 ROOT = Path(__file__).resolve().parents[3]
 LOCK = (ROOT / "images" / "cpu" / "lock.json").read_bytes()
 IMAGE = (ROOT / "images" / "cpu" / "image.toml").read_bytes()
 RECORD = (ROOT / "records" / "03.toml").read_bytes()
+EVIDENCE = (ROOT / "records" / "evidence.toml").read_bytes()
 SMOKE = (ROOT / "records" / "smoke.toml").read_bytes()
 DATASET = (ROOT / "records" / "fineweb10B.toml").read_bytes()
 MARKERS = (ROOT / "hints" / "markers.toml").read_bytes()
@@ -119,6 +122,7 @@ def test_an_image_toml_whose_values_have_the_right_form_and_no_meaning(tmp_path,
 def test_a_record(tmp_path_factory, data):
     folder = tmp_path_factory.getbasetemp() / "records"
     _write(folder / "03.toml", data)
+    _write(folder / "evidence.toml", EVIDENCE)
     reads_or_refuses(records.load, folder, 3, places=("03.toml",))
 
 
@@ -195,10 +199,11 @@ def test_the_settings_of_docker(tmp_path_factory, data):
 
 @QUICK
 @given(json_of((ROOT / "tests" / "assets" / "bundles" / "good.json").read_bytes()))
-def test_the_intent_of_a_lost_run(tmp_path_factory, data):
+def test_the_reservation_of_a_lost_run(tmp_path_factory, data):
     folder = RunFolder(tmp_path_factory.getbasetemp() / "r03")
     _write(folder.intent, data)
-    reads_or_refuses(drafted, folder, places=("intent.json",))
+    reads_or_refuses(read_reservation, folder.intent, OWN, places=("intent.json",))
+    reads_or_refuses(is_unsigned_v1, folder.intent, places=("intent.json",))
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -32,7 +32,7 @@ def part(statement, name, **fields):
 
 
 def full(statement, *gpus, time_ms=5000):
-    found = part(statement, "run", profile=Profile.FULL)
+    found = part(statement, "task", profile=Profile.FULL)
     found = part(found, "hardware", gpus=gpus)
     return part(found, "claims", train_time_ms=time_ms)
 
@@ -105,7 +105,7 @@ def other_image(s):
 
 OBSTACLES = {
     "submissions": lambda s: replace(s, subjects=replace(s.subjects, submission=sha256_bytes(b"x"))),
-    "tasks": lambda s: part(s, "task", record=4),
+    "tasks": lambda s: part(s, "task", id="4"),
     "facts about the record": lambda s: part(
         s, "inputs", record_manifest=replace(s.predicate.inputs.record_manifest, sha256="0" * 64)
     ),
@@ -138,8 +138,8 @@ def test_which_gpu_of_its_machine_a_run_got_does_not_matter(first):
 
 
 def test_the_tolerance_is_three_sigmas_of_a_difference():
-    record = SimpleNamespace(retimed_ms=1000, retimed_sd_ms=10.0)
+    record = SimpleNamespace(reference_ms=1000, retimed_sd_ms=10.0)
     assert tolerance(Profile.FULL, record).loss == pytest.approx(3 * 2**0.5 * 0.0017)
     assert tolerance(Profile.FULL, record).time == pytest.approx(3 * 2**0.5 * 0.01)
-    steady = SimpleNamespace(retimed_ms=1000, retimed_sd_ms=0.0)
+    steady = SimpleNamespace(reference_ms=1000, retimed_sd_ms=0.0)
     assert tolerance(Profile.FULL, steady).time == pytest.approx(3 * 2**0.5 * 0.005)

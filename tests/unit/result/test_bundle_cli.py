@@ -115,7 +115,7 @@ def test_show_of_many_points_keeps_the_first_and_the_last(assets, make):
         observations=replace(base.observations, val_point_host_ms=derive.host_ms_of(points)),
     )
     statement = make.statement.Statement(predicate, make.subjects(assets))
-    text = format_bundle(VerifiedBundle(assets, statement, make.SIGNER.key_id, True, ()))
+    text = format_bundle(VerifiedBundle(assets, statement, {}, make.SIGNER.key_id, True, ()))
     assert f"... {100 - MAX_POINTS} more ..." in text
     assert "4.0000" in text
     assert "103.0000" in text
@@ -124,7 +124,7 @@ def test_show_of_many_points_keeps_the_first_and_the_last(assets, make):
 
 def test_the_schema_is_printed_whole(capsys):
     assert run(["bundle", "schema"]) == 0
-    assert json.loads(capsys.readouterr().out)["$id"] == "urn:speedrun-kit:schema:result.v1"
+    assert json.loads(capsys.readouterr().out)["$id"] == "urn:speedrun-kit:schema:result.v2"
     assert run(["bundle", "schema", "--list"]) == 0
     assert "result.v1" in capsys.readouterr().out.split()
     assert run(["bundle", "schema", "none.v9"]) == 2

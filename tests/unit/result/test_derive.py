@@ -98,7 +98,7 @@ def test_whatever_a_guest_prints_its_run_gets_a_statement(make, assets, points, 
     base = make.predicate(assets)
     predicate = replace(
         base,
-        run=run_of(make.spec(), seen, Reserved("00", base.run.profile, base.run.kit)),
+        run=run_of(make.spec(), seen, Reserved("00", base.run.entry, base.run.kit)),
         claims=claims_of(points, Grammar.STEP),
         observations=observations_of(seen),
         score=Score(Verdict.FAILED, False, (text,), None),

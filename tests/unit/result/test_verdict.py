@@ -7,7 +7,7 @@ import pytest
 from kit.core.digest import tree_digest
 from kit.result.appraisal.verdict import contradictions, judge, ranking_blockers
 from kit.result.derive import claims_of
-from kit.result.predicate import Audit, AuditCheck, Gpu, Isolation, Outcome, Severity, Verdict
+from kit.result.predicate import Audit, AuditCheck, Gpu, Isolation, Lines, Outcome, Severity, Verdict
 from kit.values.log import Grammar
 from kit.values.profile import Profile
 from kit.values.run_result import Point, RunStatus
@@ -59,11 +59,12 @@ def full(make, assets):
     gpus = tuple(Gpu(i, "NVIDIA H100 80GB HBM3", f"GPU-{i}", 85 << 30) for i in range(8))
     found = replace(
         found,
-        run=replace(found.run, profile=Profile.FULL, gpus=8),
+        run=replace(found.run, gpus=8),
+        task=replace(found.task, profile=Profile.FULL),
         hardware=replace(found.hardware, gpus=gpus),
     )
     bounded = AuditCheck("baseline.warmup", Severity.FATAL, Outcome.PASSED, "", ())
-    found = replace(found, audit=Audit((*found.audit.checks, bounded)))
+    found = replace(found, audit=Audit((*found.audit.checks, bounded), 2))
     return replace(found, score=replace(found.score, ranked=True, unranked_because=()))
 
 
@@ -79,7 +80,7 @@ def test_a_start_script_needs_no_other_one_beside_it(full):
 
 
 def _smoke(p):
-    return replace(p, run=replace(p.run, profile=Profile.SMOKE))
+    return replace(p, task=replace(p.task, profile=Profile.SMOKE))
 
 
 def _host_files(p):
@@ -132,12 +133,26 @@ def _without_a_link(p):
 
 
 def _alone(p):
-    return replace(p, audit=Audit(p.audit.checks[:-1]))
+    return replace(p, audit=Audit(p.audit.checks[:-1], 2))
 
 
 def _beside_a_start_script_that_failed(p):
     skipped = replace(p.audit.checks[-1], outcome=Outcome.SKIPPED)
-    return replace(p, audit=Audit((*p.audit.checks[:-1], skipped)))
+    return replace(p, audit=Audit((*p.audit.checks[:-1], skipped), 2))
+
+
+def _untimed(p):
+    kept = tuple(c for c in p.audit.checks if c.id != "trace.pace")
+    return replace(p, audit=replace(p.audit, checks=kept))
+
+
+def _fewer_lines(p):
+    return replace(p, evidence=replace(p.evidence, training_lines=Lines(20, 1)))
+
+
+def _longer_than_it_took(p):
+    stamps = tuple(ms and ms / 10 for ms in p.observations.val_point_host_ms)
+    return replace(p, observations=replace(p.observations, val_point_host_ms=stamps))
 
 
 def _left_behind(p):
@@ -155,6 +170,9 @@ def _left_behind(p):
         (_unnamed_gpus, "it had 8 GPUs and names 7"),
         (_one_gpu_named_twice, "it had 8 GPUs and names 8"),
         (_other_model, "NVIDIA H100 PCIe is not a model"),
+        (_untimed, "its steps and time are not proved: the check trace.pace did not run"),
+        (_fewer_lines, "its steps and time are not proved: it printed 1 of 20 training lines"),
+        (_longer_than_it_took, "it claims 4.1 s more than passed from its start to its last validation line"),
         (_left_behind, "20480 MiB on GPU 3"),
         (_smoke, "the smoke profile is a toy task"),
         (_host_files, "not on a pinned image"),
@@ -194,3 +212,9 @@ def test_a_deadline_without_a_clock_is_a_contradiction(full, make, assets, statu
     )
     (found,) = contradictions(changed, make.subjects(assets).submission)
     assert "no clock is named" in found
+
+
+@pytest.mark.parametrize("change", [_untimed, _longer_than_it_took])
+def test_a_result_of_version_0_1_is_ranked_by_the_first_rules(full, change):
+    first = replace(full, audit=replace(full.audit, tier_rules=1))
+    assert ranking_blockers(change(first)) == ()

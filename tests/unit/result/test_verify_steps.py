@@ -3,6 +3,7 @@
 import os
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -93,7 +94,7 @@ def _without_step(number, monkeypatch, make):
             monkeypatch.setattr(type(make.SIGNER.public), "verify", lambda self, signature, data: None)
         case 4:
             monkeypatch.setattr(
-                intoto, "parse_typed", lambda envelope, kind: parse_json(envelope.payload, "payload")
+                intoto, "parse_typed", lambda envelope, *kinds: parse_json(envelope.payload, "payload")
             )
         case 5:
             monkeypatch.setattr(verify, "validate", lambda schema, document, where: None)
@@ -213,6 +214,7 @@ def test_a_key_beside_the_bundle_with_another_id_is_not_used(run_folder, make):
 def test_a_hint_to_another_trusted_key_is_refused(put, good, make):
     def point_to_stranger(document):
         document["verificationMaterial"]["publicKey"]["hint"] = make.STRANGER.key_id
+        document["dsseEnvelope"]["signatures"][0]["keyid"] = make.STRANGER.key_id
 
     both = Trusted((make.SIGNER.public, make.STRANGER.public))
     with pytest.raises(SignatureError, match=r"^step 3: "):
@@ -367,3 +369,38 @@ def test_the_claims_of_a_lost_run_are_not_compared_with_its_cut_files(run_folder
     payload = statement.statement(lost, make.subjects(run_folder))
     (run_folder / "result.json").write_bytes(keys.seal(payload, make.SIGNER))
     assert open_bundle(run_folder, trusted).predicate == lost
+
+
+GOLDEN_RUN = next((Path(__file__).parents[2] / "assets" / "golden" / "ranked").glob("r*"))
+
+
+def test_a_result_of_version_0_1_is_read_in_its_own_envelope_alone(put, trusted, make):
+    """Each version wrote one shape: its predicate in its envelope. A mixture is nobody's."""
+    old = dsse.envelope_of(dsse.parse_canonical((GOLDEN_RUN / "result.json").read_bytes(), "bundle"))
+    assert not old.with_keyid
+    with pytest.raises(SignatureError, match=r"^step 4: .* envelope of this shape"):
+        open_bundle(put(make.signed(old.payload)), trusted, bundle_only=True)
+    verified = open_bundle(GOLDEN_RUN, trusted)
+    assert verified.predicate.task.set == "paper-1" and verified.predicate.audit.tier_rules == 1
+    assert verified.document["predicateType"].endswith(":v1")
+
+
+def test_a_result_of_today_in_the_old_envelope_is_refused(put, good, trusted, make):
+    def old(document):
+        del document["verificationMaterial"]["tlogEntries"]
+        del document["dsseEnvelope"]["signatures"][0]["keyid"]
+
+    with pytest.raises(SignatureError, match=r"^step 4: .* envelope of this shape"):
+        open_bundle(put(make.edited(good, old)), trusted)
+
+
+def test_half_of_the_new_shape_is_refused(put, good, trusted, make):
+    def without_keyid(document):
+        del document["dsseEnvelope"]["signatures"][0]["keyid"]
+
+    def without_entries(document):
+        del document["verificationMaterial"]["tlogEntries"]
+
+    for change in (without_keyid, without_entries):
+        with pytest.raises(SignatureError, match=r"^step 1: "):
+            open_bundle(put(make.edited(good, change)), trusted)

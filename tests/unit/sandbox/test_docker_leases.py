@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import socket
 import struct
 import subprocess
@@ -54,6 +56,58 @@ def test_the_kernel_drops_the_hold_of_a_killed_kit(tmp_path):
         process.wait()
     assert not lease.held(tmp_path, RUN)
     assert lease.read(tmp_path, RUN) == LeaseRecord("unix:///e.sock", ("c1",))
+
+
+def test_a_lease_of_version_0_1_is_read(tmp_path):
+    (tmp_path / RUN).write_text(f"unix:///e.sock\n{CONTAINER}\n")
+    assert lease.read(tmp_path, RUN) == LeaseRecord("unix:///e.sock", (CONTAINER,))
+    assert not lease.held(tmp_path, RUN)
+
+
+def test_where_there_are_no_locks_a_lease_is_held_as_long_as_its_process_runs(tmp_path, monkeypatch):
+    def flock(fd, operation):
+        raise OSError(errno.ENOLCK, "none")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    ContainerLease(tmp_path, RUN, "unix:///e.sock").leave()
+    assert lease.held(tmp_path, RUN)
+    monkeypatch.setattr(lease.locks, "_boot", lambda: "the next one")
+    assert not lease.held(tmp_path, RUN)
+
+
+def test_a_run_is_at_work_as_long_as_its_block(tmp_path, monkeypatch):
+    monkeypatch.setattr(lease, "folder", lambda name: tmp_path / "state" / name)
+    assert not lease.is_at_work(RUN)
+    with lease.at_work(RUN), lease.at_work(RUN):
+        assert lease.is_at_work(RUN) and not lease.is_at_work(RUN[:-1] + "1")
+    assert not lease.is_at_work(RUN)
+    assert (tmp_path / "state" / "runs").stat().st_mode & 0o777 == 0o700
+    assert list((tmp_path / "state" / "runs").iterdir()) == []
+
+
+@pytest.mark.parametrize("other", [False, True])
+def test_what_a_killed_process_was_at_is_forgotten(tmp_path, monkeypatch, other):
+    monkeypatch.setattr(lease, "folder", lambda name: tmp_path / "state" / name)
+    code = (
+        "import sys, os; from pathlib import Path\n"
+        "from kit.sandbox.runtime import lease\n"
+        "lease.folder = lambda name: Path(sys.argv[1]) / name\n"
+        "with lease.at_work(sys.argv[2]): os.kill(os.getpid(), 9)\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "state"), RUN], check=False)
+    assert len(list((tmp_path / "state" / "runs").iterdir())) == 1
+    if other:  # the next run cleans up, too
+        with lease.at_work(RUN[:-1] + "1"):
+            assert len(list((tmp_path / "state" / "runs").iterdir())) == 1
+    assert not lease.is_at_work(RUN)
+    assert list((tmp_path / "state" / "runs").iterdir()) == []
+
+
+def test_a_state_folder_that_cannot_be_made_keeps_nobody_from_work(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(lease, "folder", lambda name: tmp_path / "file" / "state" / name)
+    with lease.at_work(RUN):
+        assert not lease.is_at_work(RUN)
 
 
 def test_a_line_that_was_cut_off_is_no_container(tmp_path):

@@ -8,8 +8,9 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from kit.core.digest import Sha256
+from kit.core.digest import Sha256, canonical_json
 from kit.sandbox.engine import EngineName
+from kit.sandbox.runtime import hidden, seccomp
 from kit.sandbox.runtime.dockerconfig import Terms, request
 from kit.values.run_spec import GIB, GpuDevice, ImageRef, Limits, Mount, RunSpec
 
@@ -31,6 +32,7 @@ EIGHT = replace(
     gpu_devices=tuple(GpuDevice(f"GPU-{n}", n) for n in range(8)),
     limits=Limits(memory=900 * GIB),
 )
+PROFILE = canonical_json(seccomp.profile()).decode()
 DOCKER = Terms(EngineName.DOCKER, ID)
 PODMAN = Terms(EngineName.PODMAN, ID, processes=32768, seccomp=Path("/runs/x/seccomp.json"))
 
@@ -68,7 +70,9 @@ def test_the_whole_request_of_a_run_without_gpus():
         "CgroupnsMode": "private",
         "Privileged": False,
         "CapDrop": ["ALL"],
-        "SecurityOpt": ["no-new-privileges"],
+        "SecurityOpt": ["no-new-privileges", f"seccomp={PROFILE}"],
+        "MaskedPaths": list(hidden.MASKED),
+        "ReadonlyPaths": ["/proc/bus", "/proc/sys", "/proc/sysrq-trigger"],
         "Init": False,
         "AutoRemove": False,
         "RestartPolicy": {"Name": "no"},
@@ -117,12 +121,24 @@ def test_eight_gpus_are_asked_for_one_by_one_and_nothing_else_changes():
     assert with_gpus == without
 
 
-def test_podman_gets_gpus_by_cdi_names_and_a_profile_that_shuts_user_namespaces():
+def test_podman_gets_gpus_by_cdi_names_and_the_profile_as_a_file():
     host = asked(EIGHT, PODMAN)["HostConfig"]
     names = [f"nvidia.com/gpu=GPU-{n}" for n in range(8)]
     assert host["DeviceRequests"] == [{"Driver": "cdi", "DeviceIDs": names}]
-    assert host["SecurityOpt"] == ["no-new-privileges", "seccomp=/runs/x/seccomp.json"]
+    assert host["SecurityOpt"][:2] == ["no-new-privileges", "seccomp=/runs/x/seccomp.json"]
     assert {"Name": "nproc", "Soft": 32768, "Hard": 32768} in host["Ulimits"]
+
+
+def test_podman_takes_masks_as_options_and_none_with_a_colon():
+    terms = replace(PODMAN, masked=("/proc/stat", "/sys/devices/pci0000:00/block/sda", "/sys/fs"))
+    host = asked(terms=terms)["HostConfig"]
+    assert host["SecurityOpt"][2:] == ["mask=/proc/stat:/sys/fs"]
+    assert not {"MaskedPaths", "ReadonlyPaths"} & set(host)
+
+
+def test_docker_masks_what_the_machine_has_on_top():
+    terms = replace(DOCKER, masked=("/proc/stat", "/sys/devices/pci0000:00/block/sda"))
+    assert asked(terms=terms)["HostConfig"]["MaskedPaths"] == list(terms.masked)
 
 
 def test_podmans_tmpfs_has_no_owner_and_is_writable_for_the_guest():

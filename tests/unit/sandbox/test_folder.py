@@ -40,7 +40,9 @@ def test_run_ids_sort_by_time_and_are_unique():
 
 
 def test_a_reserved_folder_appears_whole_and_readable_by_any_uid(tmp_path, submission):
-    with reserve(tmp_path / "runs", "r03-20261123T170000Z-00000001", b"{}", submission) as folder:
+    with reserve(
+        tmp_path / "runs", "r03-20261123T170000Z-00000001", lambda lease: b"{}", submission
+    ) as folder:
         assert folder.intent.read_bytes() == b"{}"
         assert folder.log.read_bytes() == b""
         assert (folder.submission / "train_gpt2.py").stat().st_mode & 0o777 == 0o444
@@ -51,7 +53,7 @@ def test_a_reserved_folder_appears_whole_and_readable_by_any_uid(tmp_path, submi
 
 def test_a_run_of_a_living_kit_cannot_be_adopted(tmp_path, submission):
     out = tmp_path / "runs"
-    with reserve(out, "r03-20261123T170000Z-00000001", b"{}", submission) as folder:
+    with reserve(out, "r03-20261123T170000Z-00000001", lambda lease: b"{}", submission) as folder:
         assert unfinished(out) == [folder]
         with adopt(folder) as mine:
             assert mine is False
@@ -61,7 +63,7 @@ def test_a_run_of_a_living_kit_cannot_be_adopted(tmp_path, submission):
 
 def test_a_finished_run_is_neither_lost_nor_adoptable(tmp_path, submission):
     out = tmp_path / "runs"
-    with reserve(out, "r03-20261123T170000Z-00000001", b"{}", submission) as folder:
+    with reserve(out, "r03-20261123T170000Z-00000001", lambda lease: b"{}", submission) as folder:
         folder.finish(b"bundle")
     assert folder.result.read_bytes() == b"bundle"
     assert not folder.intent.exists() and not folder.scratch.exists()
@@ -73,7 +75,8 @@ def test_a_finished_run_is_neither_lost_nor_adoptable(tmp_path, submission):
 def test_a_killed_kit_leaves_a_run_that_can_be_adopted(tmp_path, submission):
     code = (
         "import os, sys\nfrom pathlib import Path\nfrom kit.sandbox.folder import reserve\n"
-        "with reserve(Path(sys.argv[1]), 'r03-20261123T170000Z-00000009', b'{}', Path(sys.argv[2])):\n"
+        "out, submission = map(Path, sys.argv[1:])\n"
+        "with reserve(out, 'r03-20261123T170000Z-00000009', lambda lease: b'{}', submission):\n"
         "    os.kill(os.getpid(), 9)\n"
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "runs"), str(submission)], check=False)
@@ -85,7 +88,10 @@ def test_a_killed_kit_leaves_a_run_that_can_be_adopted(tmp_path, submission):
 
 def test_an_out_that_is_a_file_is_refused(tmp_path, submission):
     (tmp_path / "runs").write_text("")
-    with pytest.raises(UsageError), reserve(tmp_path / "runs", new_run_id(3), b"{}", submission):
+    with (
+        pytest.raises(UsageError),
+        reserve(tmp_path / "runs", new_run_id(3), lambda lease: b"{}", submission),
+    ):
         pass
 
 
@@ -106,7 +112,7 @@ def test_every_path_lies_in_the_run_folder(tmp_path):
 def test_what_a_kit_left_that_died_while_it_reserved_is_removed_by_the_next(tmp_path, submission):
     dead = tmp_path / "runs" / ".reserving-dead"
     (dead / "submission").mkdir(parents=True)
-    with reserve(tmp_path / "runs", ID, b"{}", submission):
+    with reserve(tmp_path / "runs", ID, lambda lease: b"{}", submission):
         assert not dead.exists()
 
 
@@ -120,7 +126,7 @@ def test_what_a_living_kit_reserves_is_left_alone(tmp_path, submission):
 
 
 def test_what_is_left_of_a_run_that_was_signed_but_not_tidied_is_removed(tmp_path, submission):
-    with reserve(tmp_path / "runs", ID, b"{}", submission) as folder:
+    with reserve(tmp_path / "runs", ID, lambda lease: b"{}", submission) as folder:
         folder.result.write_bytes(b"signed")
         tidy(tmp_path / "runs")
         assert folder.intent.exists(), "its kit lives"
@@ -134,7 +140,7 @@ def test_what_is_left_of_a_run_that_was_signed_but_not_tidied_is_removed(tmp_pat
 
 
 def test_an_error_of_the_owner_is_not_taken_for_a_lock_that_another_holds(tmp_path, submission):
-    with reserve(tmp_path / "runs", ID, b"{}", submission) as folder:
+    with reserve(tmp_path / "runs", ID, lambda lease: b"{}", submission) as folder:
         pass
     with pytest.raises(BlockingIOError, match="of the block"), adopt(folder) as mine:
         assert mine
@@ -142,7 +148,7 @@ def test_an_error_of_the_owner_is_not_taken_for_a_lock_that_another_holds(tmp_pa
 
 
 def test_a_reserved_run_keeps_room_on_the_disk_for_its_record(tmp_path, submission):
-    with reserve(tmp_path / "runs", ID, b"{}", submission) as folder:
+    with reserve(tmp_path / "runs", ID, lambda lease: b"{}", submission) as folder:
         assert folder.ballast.stat().st_blocks * 512 >= BALLAST > 100_000
         folder.finish(b"signed")
         assert not folder.ballast.exists() and not folder.alive.exists()

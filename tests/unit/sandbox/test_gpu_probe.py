@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from kit.sandbox.isolation_probe import SCRIPT
+from kit.sandbox.isolation_probe import FIRST_CHECKS
 
 USUAL = ["null", "zero", "full", "random", "urandom", "tty", "pts", "shm", "fd", "stdin", "stdout", "stderr"]
 CONTROL = ["nvidiactl", "nvidia-uvm", "nvidia-uvm-tools"]
@@ -17,7 +17,7 @@ CONTROL = ["nvidiactl", "nvidia-uvm", "nvidia-uvm-tools"]
 @pytest.fixture
 def devices(monkeypatch):
     """Ask the guest's own check about a /dev that the test makes up."""
-    spec = importlib.util.spec_from_file_location("guest_isolation", SCRIPT)
+    spec = importlib.util.spec_from_file_location("guest_isolation", FIRST_CHECKS)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
 

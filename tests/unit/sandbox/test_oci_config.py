@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from kit.core.digest import Sha256
-from kit.sandbox.runtime import oci, seccomp
+from kit.sandbox.runtime import hidden, oci, seccomp
 from kit.values.run_spec import GIB, ImageRef, Limits, Mount, RunSpec
 
 IMAGE = ImageRef("cpu", Sha256("a" * 64), Sha256("b" * 64), Path("/store/rootfs"))
@@ -113,27 +113,14 @@ def test_arguments_reach_the_guest_unquoted_and_whole():
     assert args[4:7] == ["/input/submission", "1", "x y"]
 
 
-def test_the_filter_refuses_namespaces_clocks_and_the_large_surfaces():
-    section = seccomp.section()
-    denied = set(section["syscalls"][0]["names"])
-    assert {
-        "unshare",
-        "setns",
-        "mount",
-        "bpf",
-        "ptrace",
-        "io_uring_setup",
-        "keyctl",
-        "clock_settime",
-    } <= denied
-    assert {"init_module", "kexec_load", "perf_event_open", "userfaultfd", "open_by_handle_at"} <= denied
-    assert not {"clone", "execve", "futex", "mmap", "openat", "shmget", "memfd_create"} & denied
-    flags = {rule["args"][0]["value"] for rule in section["syscalls"][2:]}
-    assert seccomp.CLONE_NEWUSER in flags
-    assert sum(flags) == seccomp.NAMESPACE_FLAGS
+@pytest.mark.parametrize("box", [ROOT, ROOTLESS], ids=["root", "rootless"])
+def test_the_guest_gets_the_profile_and_no_pseudo_terminal(box):
+    document = config(box=box)
+    assert document["linux"]["seccomp"] == seccomp.profile()
+    assert "devpts" not in {m["type"] for m in document["mounts"]}
 
 
-def test_system_calls_that_do_not_exist_are_not_denied_by_a_typing_error():
-    names = set(seccomp.DENIED)
-    assert len(names) == len(seccomp.DENIED)
-    assert all(name.strip("_").isalnum() or "_" in name for name in names)
+def test_the_counters_of_this_machine_are_masked():
+    assert config()["linux"]["maskedPaths"] == list(hidden.MASKED)
+    box = replace(ROOT, masked=("/proc/stat", "/sys/devices/pci0/block/sda"))
+    assert config(box=box)["linux"]["maskedPaths"] == ["/proc/stat", "/sys/devices/pci0/block/sda"]

@@ -258,8 +258,7 @@ def served(make: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     sample: Predicate = make.predicate(tmp_path)
     full = dataclasses.replace(
         sample,
-        run=dataclasses.replace(sample.run, profile=Profile.FULL),
-        task=dataclasses.replace(sample.task, record=4, next_record=5),
+        task=dataclasses.replace(sample.task, id="4", target="5", profile=Profile.FULL),
         score=dataclasses.replace(sample.score, verdict=Verdict.REACHED),
     )
     digest = sha256_bytes(b"x")
@@ -272,7 +271,7 @@ def served(make: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         named = dataclasses.replace(predicate.run, id=name)
         said = dataclasses.replace(predicate, claims=claims, run=named)
         subjects = Subjects(submission, digest, digest)  # type: ignore[arg-type]
-        return VerifiedBundle(Path(name), Statement(said, subjects), digest, trusted, ())
+        return VerifiedBundle(Path(name), Statement(said, subjects), {}, digest, trusted, ())
 
     own = own_digest(load(ROOT / "records", 4))
     refused = dataclasses.replace(full, score=dataclasses.replace(full.score, verdict=Verdict.REFUSED))
@@ -281,7 +280,7 @@ def served(make: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         for v in (Verdict.MISSED, Verdict.FAILED)
     )
     check = AuditCheck("baseline.excess", Severity.WARNING, Outcome.FAILED, "", (("excess_s", 12.5),))
-    hiding = dataclasses.replace(full, audit=Audit((check,)))
+    hiding = dataclasses.replace(full, audit=Audit((check,), 2))
     found = {
         "hiding": bundle("hiding", hiding, digest, 1_000_000),
         "candidate": bundle("candidate", full, digest, 1_100_000),
@@ -325,7 +324,7 @@ def test_a_bundle_scores_only_if_its_verdict_is_reached(served: dict[str, Verifi
     assert found.kinds == (BaselineKind.SCALED,)
     hidden = "its work outside its own clock was not compared with the start script's: eval --audit baseline"
     assert [n for n in notes if hidden not in n] == [
-        "candidate: tier screened: no canary ran to the end and passed",
+        "candidate: tier screened: the check canary.to_end was skipped: not asked for",
         "refused: tier self-reported: the signer's key is not trusted",
     ]
     assert [n.split(":")[0] for n in notes if hidden in n] == ["candidate", "refused"]

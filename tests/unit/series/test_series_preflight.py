@@ -18,7 +18,7 @@ from kit.data.shard import HEADER_BYTES, pack_header
 from kit.evaluate.plan import RunPlan, draft
 from kit.evaluate.request import Places, Request
 from kit.evaluate.run import Listener
-from kit.result.keys import Trusted
+from kit.result.keys import Trusted, load_or_create
 from kit.result.verify import open_bundle
 from kit.series.record import Arm
 from kit.series.run import SeriesRequest, run_series
@@ -71,6 +71,8 @@ def places(tmp_path):
 def conducted(places, tmp_path, monkeypatch):
     """Run a series of three; `inventories` is what the driver says during each of them."""
     monkeypatch.setattr(RunPlan, "launcher", lambda self: (self.python, self.entry))  # no torchrun here
+    # a series has a runtime that contains the guest, whose results the own key signs
+    monkeypatch.setattr("kit.evaluate.run.throwaway", lambda: load_or_create(places.keys))
     folder = tmp_path / "agent"
     folder.mkdir()
     (folder / "train_gpt2.py").write_text(SCRIPT)

@@ -65,7 +65,7 @@ def series(tmp_path, press):
                 loss = losses[at] if losses and arm is Arm.CANDIDATE else 3.2790
                 extra = {"series": Series(plan.id, digest)}
                 if checks and arm is Arm.CANDIDATE:
-                    extra["audit"] = Audit(checks)
+                    extra["audit"] = Audit(checks, 2)
                 press.press(
                     tmp_path,
                     press.Sample(
@@ -271,7 +271,7 @@ def test_the_record_of_a_lost_series_is_written_later(series, trusted, press, tm
     where = series(interleave=False, started=1, end=False)
     assert close_abandoned(tmp_path, press.MAKE.SIGNER) == (ClosedSeries(where.name, where / "series.json"),)
     found = opened_series(where, trusted)
-    assert found.body.ended.reason == "the kit ended before the series did"
+    assert found.body.ended.reason == "speedrun exited before the series finished"
     assert len(found.body.ended.not_started) == 2
     assert close_abandoned(tmp_path, press.MAKE.SIGNER) == ()
 
@@ -289,10 +289,91 @@ def test_a_plan_that_cannot_be_read_keeps_no_other_series_open(series, press, tm
     broken = tmp_path / "s03-20200101T000000Z-00000000"
     shutil.copytree(where, broken)
     (broken / "plan.json").write_bytes(change((where / "plan.json").read_bytes()))
-    with pytest.raises(IntegrityError, match=f"{broken.name} lost its kit, .* cannot be read") as e:
+    with pytest.raises(IntegrityError, match=f"cannot close series {broken.name}: ") as e:
         close_abandoned(tmp_path, press.MAKE.SIGNER)
-    assert e.value.hint == f"keep {broken} somewhere else"
+    assert f"mv {broken} " in e.value.hint
     assert (where / "series.json").exists() and not (broken / "series.json").exists()
+
+
+def test_a_copy_of_a_lost_series_gets_no_record(series, press, tmp_path):
+    where = series(interleave=False, started=1, end=False)
+    other = tmp_path / "elsewhere"
+    shutil.copytree(tmp_path, other, ignore=shutil.ignore_patterns("elsewhere"))
+    with pytest.raises(SignatureError, match=f"cannot close series {where.name}: .* is a copy"):
+        close_abandoned(other, press.MAKE.SIGNER)
+    assert not (other / where.name / "series.json").exists()
+    assert close_abandoned(tmp_path, press.MAKE.SIGNER)
+
+
+def test_a_copy_of_a_series_that_goes_on_gets_no_record(tmp_path, press):
+    slot = Slot("r03-x", "00", Arm.CANDIDATE, "0" * 64)
+    created = "2026-01-01T00:00:00.000+00:00"
+    plan = SeriesPlan(new_series_id(3), created, 3, Profile.FULL, StopRule.ALL_RUNS, (slot,))
+    with opened(tmp_path / "runs", plan, press.MAKE.SIGNER):
+        shutil.copytree(tmp_path / "runs", tmp_path / "copy")
+        with pytest.raises(SignatureError, match="is a copy"):
+            close_abandoned(tmp_path / "copy", press.MAKE.SIGNER)
+
+
+def test_a_series_without_a_reservation_is_refused_by_name(series, press, tmp_path):
+    where = series(interleave=False, started=1, end=False)
+    (where / "reservation.json").unlink()
+    with pytest.raises(SignatureError, match=f"{where.name}: reservation.json is missing; version 0.1"):
+        close_abandoned(tmp_path, press.MAKE.SIGNER)
+
+
+@pytest.mark.parametrize("part", ["plan.json", "reservation.json", "folder"])
+def test_parts_of_two_series_are_not_put_together(series, press, tmp_path, part):
+    where = series(interleave=False, started=0, end=False)
+    other = series(interleave=False, started=0, end=False)
+    if part == "folder":
+        shutil.rmtree(other)
+        where.rename(other)
+        where = other
+    else:
+        shutil.copy(other / part, where / part)
+    with pytest.raises(IntegrityError, match=f"cannot close series {where.name}: "):
+        close_abandoned(tmp_path, press.MAKE.SIGNER)
+    assert not (where / "series.json").exists()
+
+
+def test_a_series_of_another_machine_is_left_to_it(series, press, tmp_path, monkeypatch):
+    where = series(interleave=False, started=1, end=False)
+    monkeypatch.setattr("kit.core.locks._host", lambda: "another")
+    assert close_abandoned(tmp_path, press.MAKE.SIGNER) == () and not (where / "series.json").exists()
+
+
+def test_a_series_ends_only_after_its_runs(series, press, tmp_path):
+    where = series(interleave=False, started=1, end=False)
+    run = tmp_path / "r03-20260101T000000Z-00000001"
+    run.mkdir()
+    (run / "intent.json").write_text("{}")
+    with pytest.raises(PrerequisiteError, match=f"{where.name} cannot end: its run {run.name} has no result"):
+        close_abandoned(tmp_path, press.MAKE.SIGNER)
+    assert not (where / "series.json").exists()
+
+
+@pytest.mark.parametrize("planted", ["junk", "another run", "another key"])
+def test_a_bundle_that_is_not_of_the_reserved_run_is_not_bound(series, press, tmp_path, planted):
+    where = series(interleave=False, started=2, end=False)
+    first, second = (tmp_path / f"r03-20260101T000000Z-0000000{n}" / "result.json" for n in (0, 1))
+    match planted:
+        case "junk":
+            second.write_text("{}")
+        case "another run":
+            shutil.copy(first, second)
+        case "another key":
+            payload = press.MAKE.payload_of(second.read_bytes())
+            second.write_bytes(press.MAKE.signed(canonical_json(payload), press.MAKE.STRANGER))
+            (second.parent / "signer.pem").write_bytes(press.MAKE.STRANGER.public.pem)
+    with pytest.raises(IntegrityError, match=f"cannot close series {where.name}: .*{second.parent.name}"):
+        close_abandoned(tmp_path, press.MAKE.SIGNER)
+    assert not (where / "series.json").exists()
+
+
+def test_a_series_that_ended_leaves_its_documents_alone(series):
+    where = series(interleave=False)
+    assert sorted(p.name for p in where.iterdir()) == ["plan.json", "series.json", "signer.pem"]
 
 
 def test_a_series_of_another_user_is_left_alone(series, press, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -197,3 +198,39 @@ def test_the_grammar_is_found_from_the_lines() -> None:
     assert read_log(b"s:0 tel:11.0\ns:1 trl:10.9\n").grammar is Grammar.LLM_C
     assert read_log(b"val loss 11.0\n").grammar is Grammar.CLASSIC
     assert read_log(b"hello\n").grammar is None
+
+
+def test_a_log_with_more_claims_than_any_run_prints_is_refused_before_they_fill_the_memory(tmp_path):
+    line = b"step:1/9 val_loss:5.5 train_time:0ms step_avg:0.0ms\n"
+    log, stamps = tmp_path / "guest.log", tmp_path / "stamps"
+    log.write_bytes(line * 300_000)
+    stamps.write_bytes(b'[1,"o",%d,1]\n' % len(line) * 300_000)
+    tracemalloc.start()
+    with pytest.raises(SchemaError, match="more than 110000 claims"):
+        read_run(log, stamps, Grammar.STEP)
+    assert tracemalloc.get_traced_memory()[1] < 60 << 20
+    tracemalloc.stop()
+    with pytest.raises(SchemaError, match="more than 110000 claims"):
+        read_log(log)
+
+
+def test_output_without_claims_is_read_in_little_memory(tmp_path):
+    log, stamps = tmp_path / "guest.log", tmp_path / "stamps"
+    log.write_bytes(b"x" * 99 + b"\n" + b"y" * (20 << 20))
+    stamps.write_bytes(b'[1,"o",100,1]\n' + b'[2,"e",1024,0]\n' * (20 << 10))
+    tracemalloc.start()
+    assert read_run(log, stamps, Grammar.STEP) == ()
+    assert tracemalloc.get_traced_memory()[1] < 2 << 20
+    tracemalloc.stop()
+    stamps.write_bytes(stamps.read_bytes() + b'[2,"e",1,0]\n')
+    with pytest.raises(IntegrityError, match="stamps 20971621 bytes, but"):
+        read_run(log, stamps, Grammar.STEP)
+
+
+@pytest.mark.parametrize("stamp", [b"[1]", b'[1,"o",1,1] ', b'[1,"o",0,1]', b"x" * 200, b'[1,"o",1,1]\r'])
+def test_a_malformed_stamp_is_named_by_its_line(tmp_path, stamp):
+    log, stamps = tmp_path / "guest.log", tmp_path / "stamps"
+    log.write_bytes(b"aa")
+    stamps.write_bytes(b'[1,"o",1,1]\n' + stamp + b"\n")
+    with pytest.raises(SchemaError, match=":2: not a stamp"):
+        read_run(log, stamps, Grammar.STEP)

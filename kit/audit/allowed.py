@@ -1,0 +1,365 @@
+"""
+What a script uses that is on no list of allowed names, as signals. Reads trees, runs nothing.
+
+Whatever is reached through an import, an attribute or a builtin has to be on `kit.audit.allowlist`. A module,
+or a builtin that reaches into others, is no value: it may be named and called, but not stored, passed or
+returned. An attribute of anything else is judged by its name alone.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from kit.audit.allowlist import (
+    BUILTINS,
+    CALLED_ONLY,
+    CALLED_PATHS,
+    DATA_ATTRIBUTES,
+    DUNDERS,
+    FORBIDDEN,
+    LITERAL_ARGUMENTS,
+    METHODS,
+    MODULES,
+    ODD,
+)
+from kit.audit.known import CLOCKS, KnownNames
+from kit.audit.names import BUILTIN_NAMES, OTHER, UNCLEAR, Meaning, Names, split_chain
+from kit.audit.patterns import KNOWN_VARIABLES, SETTINGS
+from kit.audit.reading import LOOKING, READERS, READING_ATTRIBUTES
+from kit.audit.variables import BindingKind, Module, Scope, Variable
+
+NAMESPACES = frozenset(
+    ".".join(parts[:n]) for parts in (name.split(".") for name in MODULES) for n in range(1, len(parts) + 1)
+)
+DECORATORS = frozenset({"torch.library.custom_op", "torch.library.triton_op"})
+"""They evaluate annotations, so they are allowed where those are at hand."""
+ENVIRONMENT = "os.environ"
+OPERATOR_NAME = re.compile(r"([A-Za-z_]\w*)::([A-Za-z_]\w*)")
+OWN_OPERATORS = frozenset({"aten", "prim", "prims", "quantized", "profiler", "c10d", "inductor"})
+"""Operators that are torch's own."""
+FIELD = re.compile(r"\{[^{}]*[.\[]")
+ITSELF = frozenset({"cls", "ctx", "self"})
+CRITICAL = frozenset({"elapsed_time", "item", "tolist"})
+"""Methods that a claim's figures come from: an attribute of that name is a look worth."""
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """One use of something that is on no list."""
+
+    description: str
+    line: int
+
+
+def uses(
+    module: Module, names: Names, known: KnownNames, ignored: frozenset[int] = frozenset()
+) -> Iterator[Use]:
+    """
+    Yield what a module uses that is on no list.
+
+    `known` has what the script may use beside that, `ignored` the ids of nodes to pass over.
+    """
+    yield from _Judge(module, names, known).uses(ignored)
+
+
+class _Judge:
+    """Goes through one module; keeps which expressions are accounted for."""
+
+    def __init__(self, module: Module, names: Names, known: KnownNames) -> None:
+        """Begin with nothing accounted for."""
+        self.module, self.names = module, names
+        self.attributes = known.attributes - ODD
+        self.clocks = CLOCKS if known.clock else frozenset()
+        self.done: set[int] = set()
+        """Ids of names and dotted names that are judged with the expression around them."""
+        self.called: set[int] = set()
+        self.decorating: set[int] = set()
+        self.decorators: set[int] = set()
+        self.idle: set[int] = set()
+        """Ids of dotted names that are whole statements: nothing is done with them."""
+        self.environment: set[int] = set()
+        """Ids of expressions in whose place the variables of the environment may stand."""
+        self.operators = {
+            f"torch.ops.{m[1]}.{m[2]}"
+            for n, _ in module.visits
+            if isinstance(n, ast.Constant)
+            and isinstance(n.value, str)
+            and (m := OPERATOR_NAME.fullmatch(n.value))
+            if m[1] not in OWN_OPERATORS
+        }
+        """Full names of operators that a text of the script declares."""
+        self.modules = NAMESPACES | {name.rpartition(".")[0] for name in self.operators}
+
+    def uses(self, ignored: frozenset[int]) -> Iterator[Use]:
+        """Yield every use."""
+        for node, _ in self.module.visits:
+            self._note(node)
+        for node, scope in self.module.visits:
+            if id(node) in ignored:
+                continue
+            line = getattr(node, "lineno", 0)
+            for description in self._node(node, scope):
+                yield Use(description, line)
+
+    def _note(self, node: ast.AST) -> None:
+        """Note in which places names stand that are judged by their places."""
+        match node:
+            case ast.Attribute(value=ast.Name() | ast.Attribute() as value):
+                self.done.add(id(value))
+            case ast.Call(func=func):
+                self.called.add(id(func))
+            case ast.Subscript(value=value):
+                self.environment.add(id(value))
+            case ast.Compare(ops=[ast.In() | ast.NotIn()], comparators=[value]):
+                self.environment.add(id(value))
+            case ast.FunctionDef(decorator_list=decorators):
+                self.decorators.update(map(id, decorators))
+                self.decorating.update(id(d.func) for d in decorators if isinstance(d, ast.Call))
+
+    def _node(self, node: ast.AST, scope: Scope) -> Iterator[str]:
+        match node:
+            case ast.Import(names=aliases):
+                yield from (f"import {a.name}" for a in aliases if not self._is_module(a.name))
+            case ast.ImportFrom():
+                yield from self._import_from(node)
+            case ast.Name(ctx=ast.Load()) | ast.Attribute():
+                if id(node) not in self.done:
+                    yield from self._chain(node, scope)
+            case ast.Name(id=name):
+                yield from _definition(name)
+            case ast.Call():
+                yield from self._call(node, scope)
+            case ast.FunctionDef():
+                yield from _definition(node.name)
+                yield from self._operator(node, scope)
+            case ast.Expr(value=ast.Attribute() as value):
+                self.idle.add(id(value))
+            case ast.ClassDef(name=name, keywords=keywords):
+                yield from _definition(name)
+                yield from (f"class {k.arg or '**'}=" for k in keywords)
+            case ast.arg(arg=name) | ast.alias(asname=str(name)):
+                yield from _definition(name)
+            case ast.Subscript(value=ast.Name() | ast.Attribute() as value, slice=key):
+                if ENVIRONMENT in self._meaning(value, scope).paths:
+                    yield from _environment(key)
+            case ast.MatchClass(kwd_attrs=attributes):
+                yield from (d for a in attributes for d in self._attribute(a))
+            case ast.AsyncFunctionDef() | ast.AsyncFor() | ast.AsyncWith() | ast.Await():
+                yield type(node).__name__
+
+    def _meaning(self, node: ast.expr, scope: Scope) -> Meaning:
+        root, attributes = split_chain(node)
+        return self.names.of_chain(root, attributes, scope)
+
+    def _is_module(self, name: str) -> bool:
+        return self.names.is_own(name) or name in NAMESPACES
+
+    def _import_from(self, node: ast.ImportFrom) -> Iterator[str]:
+        # relative imports are spelled out where names are bound
+        for a in node.names:
+            if a.name == "*":
+                yield f"from {node.module} import *"
+            elif not node.level and node.module and not self.names.is_own(node.module):
+                path = f"{node.module}.{a.name}"
+                if not self._is_allowed(path) and not self._is_module(path):
+                    yield path
+            elif a.name.startswith("__"):
+                yield f"from {node.module} import {a.name}"
+
+    def _is_allowed(self, path: str) -> bool:
+        module, _, name = path.rpartition(".")
+        if name in MODULES.get(module, ()) or path == ENVIRONMENT or path in self.operators:
+            return True
+        if path in self.clocks:
+            return True  # `source.timer` counts them
+        return path.removesuffix(".default") in self.operators
+
+    def _chain(self, node: ast.Name | ast.Attribute, scope: Scope) -> Iterator[str]:
+        """Judge a name, or a whole dotted name, and what it is used for."""
+        root, attributes = split_chain(node)
+        meaning = OTHER
+        if isinstance(root, ast.Name):
+            meaning = self.names.of_name(root.id, scope)
+            yield from self._name(root, meaning, bare=root is node)
+        stores = not isinstance(node.ctx, ast.Load)
+        for n, attribute in enumerate(attributes):
+            last = n == len(attributes) - 1
+            if stores and last:
+                yield from self._store(attribute, meaning, root)
+                return
+            harmless = last and (
+                (id(node) in self.idle and not meaning.paths and not meaning.builtin)
+                or self._is_own_state(attribute, meaning)
+            )
+            if not harmless:
+                yield from self._step(meaning, attribute)
+            meaning = self.names.step(meaning, attribute) if meaning.paths else OTHER
+        yield from self._value(node, meaning)
+
+    def _name(self, node: ast.Name, meaning: Meaning, bare: bool) -> Iterator[str]:
+        if UNCLEAR in meaning.paths:
+            yield f"the name {node.id}, which stands for too much"
+        if not meaning.builtin or node.id in BUILTINS:
+            return
+        bound = bool(meaning.variables)
+        if node.id in CALLED_ONLY:
+            if not bound and not (bare and id(node) in self.called):
+                yield f"{node.id} as a value"
+        elif node.id in FORBIDDEN or (node.id in BUILTIN_NAMES and not bound):
+            if node.id not in READING_ATTRIBUTES:
+                yield node.id
+        elif _is_dunder(node.id):
+            yield f"the name {node.id}"  # any other name that nothing binds is only an error
+
+    def _step(self, meaning: Meaning, attribute: str) -> Iterator[str]:
+        """Judge one attribute of something."""
+        for path in sorted(meaning.paths):
+            full = f"{path}.{attribute}"
+            if self.names.is_own(path):
+                known = self.names.variable(path, attribute) is not None or self.names.is_own(full)
+                if not known or _is_dunder(attribute):
+                    yield full
+            elif path in self.modules:
+                judged_as_reading = READERS.fullmatch(full) or LOOKING.fullmatch(full)
+                if full not in self.modules and not self._is_allowed(full) and not judged_as_reading:
+                    yield full
+            elif path == ENVIRONMENT:
+                if attribute not in ("get", "setdefault"):
+                    yield full
+            elif self._is_allowed(path):
+                yield from self._attribute(attribute)
+        if meaning.other or meaning.builtin or not meaning.paths:
+            yield from self._attribute(attribute)
+
+    def _is_own_state(self, attribute: str, meaning: Meaning) -> bool:
+        """Tell whether this is the `__dict__` of an object of a class of the script, or of its arguments."""
+        return (
+            attribute == "__dict__"
+            and not meaning.paths
+            and bool(meaning.variables)
+            and all(v.kinds == {BindingKind.CALL} and self._makes_own(v) for v in meaning.variables)
+        )
+
+    def _makes_own(self, variable: Variable) -> bool:
+        for func, scope in variable.makers:
+            root, attributes = split_chain(func)
+            if attributes[-1:] == ["parse_args"]:
+                continue
+            if attributes or not isinstance(root, ast.Name):
+                return False
+            classes = self.names.of_name(root.id, scope)
+            kinds = {kind for v in classes.variables for kind in v.kinds}
+            if classes.paths or classes.builtin or kinds != {BindingKind.CLASS}:
+                return False
+        return True
+
+    def _attribute(self, name: str) -> Iterator[str]:
+        """Judge an attribute of something of which only that is known."""
+        if name in READING_ATTRIBUTES:
+            return
+        if _is_dunder(name):
+            if name not in DUNDERS:
+                yield f"the attribute {name}"
+        elif name not in METHODS and name not in self.attributes:
+            yield f"the attribute {name}"
+
+    def _store(self, attribute: str, meaning: Meaning, root: ast.expr) -> Iterator[str]:
+        """Judge an attribute that is set."""
+        for path in sorted(meaning.paths):
+            if not SETTINGS.fullmatch(f"{path}.{attribute}"):
+                yield f"{path}.{attribute} ="
+        if _is_dunder(attribute):
+            yield f"the attribute {attribute} ="
+        of_itself = isinstance(root, ast.Name) and root.id in ITSELF
+        if attribute in CRITICAL or (
+            not of_itself and attribute in METHODS and attribute not in DATA_ATTRIBUTES
+        ):
+            yield f"the attribute {attribute} ="
+
+    def _value(self, node: ast.expr, meaning: Meaning) -> Iterator[str]:
+        """Judge what a whole dotted name is used for."""
+        aliased = id(node) in self.module.aliased
+        for path in sorted(meaning.paths):
+            if path == ENVIRONMENT:
+                if id(node) not in self.environment:
+                    yield f"{path} as a value"
+            elif path in DECORATORS:
+                if id(node) not in self.decorating and not aliased:
+                    yield f"{path} other than by a call that decorates"
+            elif path in LITERAL_ARGUMENTS or path in CALLED_PATHS:
+                if id(node) not in self.called and not aliased and id(node) not in self.decorators:
+                    yield f"{path} as a value"
+            elif (path in self.modules or self.names.is_own(path)) and not aliased:
+                yield f"{path} as a value"
+
+    def _call(self, node: ast.Call, scope: Scope) -> Iterator[str]:
+        root, attributes = split_chain(node.func)
+        if isinstance(root, ast.Name):
+            meaning = self.names.of_chain(root, attributes, scope)
+            if not attributes and meaning.builtin and root.id in CALLED_ONLY:
+                yield from self._reflection(root.id, node, scope)
+            if meaning.paths & {"os.environ.get", "os.environ.setdefault"}:
+                yield from _environment(node.args[0] if node.args else None)
+            for path in sorted(meaning.paths & LITERAL_ARGUMENTS.keys()):
+                first = node.args[0] if node.args else None
+                if not (isinstance(first, ast.Constant) and first.value in LITERAL_ARGUMENTS[path]):
+                    yield f"{path}() of anything but a known name"
+        match node.func:
+            case ast.Attribute(value=ast.Constant(value=str(text)), attr="format"):
+                if FIELD.search(text):
+                    yield "format() that looks into its arguments"
+            case ast.Call(func=ast.Name(id="type")):
+                yield "type()()"
+
+    def _reflection(self, name: str, node: ast.Call, scope: Scope) -> Iterator[str]:
+        """Judge a call that looks for an attribute by a text."""
+        match name, node.args:
+            case "type", [argument] if not isinstance(argument, ast.Starred) and not node.keywords:
+                return
+            case (
+                ("getattr" | "hasattr" | "setattr" | "delattr"),
+                [of, ast.Constant(value=str(attribute)), *_],
+            ):
+                root, _ = split_chain(of)
+                meaning = self._meaning(of, scope)
+                if name in ("setattr", "delattr"):
+                    yield from self._store(attribute, meaning, root)
+                else:
+                    yield from self._step(meaning, attribute)
+            case _:
+                yield f"{name}() of what is not written out"
+
+    def _operator(self, node: ast.FunctionDef, scope: Scope) -> Iterator[str]:
+        """Judge the annotations of a function whose decorator evaluates them."""
+        for decorator in (d for d in node.decorator_list if isinstance(d, ast.Call)):
+            if DECORATORS.isdisjoint(self._meaning(decorator.func, scope).paths):
+                continue
+            arguments = (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)
+            for annotation in (*(a.annotation for a in arguments), node.returns):
+                for part in ast.walk(annotation) if annotation is not None else ():
+                    if isinstance(part, ast.Name):
+                        meaning = self.names.of_name(part.id, scope)
+                        if any(v.kinds - {BindingKind.CLASS} for v in meaning.variables):
+                            yield f"the annotation {part.id} of an operator"
+                    elif isinstance(part, ast.Call | ast.JoinedStr | ast.Lambda | ast.NamedExpr):
+                        yield "a computed annotation of an operator"
+
+
+def _definition(name: str) -> Iterator[str]:
+    """Judge a name that is bound."""
+    if _is_dunder(name) and name not in DUNDERS:
+        yield f"the name {name} ="
+
+
+def _environment(key: ast.expr | None) -> Iterator[str]:
+    """Judge which variable of the environment is asked for."""
+    name = key.value if isinstance(key, ast.Constant) else None
+    if not isinstance(name, str) or name not in KNOWN_VARIABLES:
+        yield f"{ENVIRONMENT}[{name if isinstance(name, str) else '?'}]"
+
+
+def _is_dunder(name: str) -> bool:
+    return name.startswith("__") and name.endswith("__") and len(name) > 4

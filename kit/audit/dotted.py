@@ -1,0 +1,77 @@
+"""
+Dotted names of a script as the fatal rules read them, with imported things spelled out. Judges nothing.
+
+After `import torch.distributed as d`, `d.all_reduce` is `torch.distributed.all_reduce`.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from kit.audit.patterns import MAX_PARTS, REACHED
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedNames:
+    """Local names of imported things."""
+
+    full: dict[str, str]
+    """What each stands for."""
+    roots: frozenset[str]
+    """The first parts of those."""
+    meanings: Mapping[int, frozenset[str]]
+    """What names and dotted names may stand for as well, by the ids of their nodes."""
+
+
+_CUT = "…"
+"""Stands for the first parts of a name that is too long; whatever they are, the name is no plain one."""
+
+
+def imported_names(nodes: list[ast.AST], meanings: Mapping[int, frozenset[str]]) -> ImportedNames:
+    """Map local names to what they stand for: imports, and plain second names of imported things."""
+    full: dict[str, str] = {}
+    for node in nodes:
+        match node:
+            case ast.Import(names=aliases):
+                for a in aliases:
+                    full[a.asname or a.name.split(".")[0]] = a.name if a.asname else a.name.split(".")[0]
+            case ast.ImportFrom(module=str(module), names=aliases):
+                full |= {a.asname or a.name: f"{module}.{a.name}" for a in aliases}
+    names = ImportedNames(full, frozenset({_CUT, *(name.split(".")[0] for name in full.values())}), meanings)
+    for node in nodes:
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Name() | ast.Attribute() as value):
+                dotted = dotted_name(value, names)
+                if dotted.split(".")[0] in names.roots and name not in full:
+                    full[name] = dotted
+    return names
+
+
+def dotted_name(node: ast.expr, names: ImportedNames) -> str:
+    """
+    Return a dotted name with its first part spelled out; empty for anything else.
+
+    What is reached through one module after another is spelled from the last of them. Of a longer name than
+    any that means something, the last parts; what it begins with is a node of its own.
+    """
+    parts: list[str] = []
+    while isinstance(node, ast.Attribute) and len(parts) < MAX_PARTS:
+        parts.append(node.attr)
+        node = node.value
+    if isinstance(node, ast.Name):
+        parts += reversed(names.full.get(node.id, node.id).split("."))
+    elif parts:
+        parts.append(_CUT if isinstance(node, ast.Attribute) else "?")
+    if parts and parts[-1] in names.roots:
+        again = next((n for n, part in enumerate(parts[1:-1], 1) if part in REACHED), len(parts))
+        parts = parts[: again + 1]
+    return ".".join(reversed(parts))
+
+
+def full_names(node: ast.expr, names: ImportedNames) -> list[str]:
+    """Return every full name of a name or dotted name, the plain one first."""
+    plain = dotted_name(node, names)
+    more = names.meanings.get(id(node))
+    return [plain] if more is None else [plain, *sorted(more - {plain})]

@@ -1,0 +1,68 @@
+"""
+What a submission may use because it, or its start script, has names of its own. Judges nothing.
+
+A name on no list is no finding where the start script uses it, or where the script itself defines it.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from kit.audit.variables import Module, Scope
+
+CLOCKS = frozenset({"time.perf_counter", "time.perf_counter_ns", "time.time"})
+"""Allowed to a script whose start script has one of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownNames:
+    """What a submission may use because its start script does."""
+
+    attributes: frozenset[str] = frozenset()
+    clock: bool = False
+    """Whether it reads the time."""
+
+
+def defined_attributes(modules: tuple[Module, ...]) -> frozenset[str]:
+    """Return the attributes that a script gives to things of its own."""
+    return frozenset(name for m in modules for node, scope in m.visits for name in _defined(node, scope))
+
+
+def known_names(modules: tuple[Module, ...]) -> KnownNames:
+    """Return what a start script lets its submissions use."""
+    nodes = [node for m in modules for node, _ in m.visits]
+    used = frozenset(n.attr for n in nodes if isinstance(n, ast.Attribute))
+    imported = {f"{n.module}.{a.name}" for n in nodes if isinstance(n, ast.ImportFrom) for a in n.names}
+    chains = {
+        f"{n.value.id}.{n.attr}"
+        for n in nodes
+        if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name)
+    }
+    return KnownNames(used | defined_attributes(modules), not CLOCKS.isdisjoint(imported | chains))
+
+
+def _defined(node: ast.AST, scope: Scope) -> Iterator[str]:
+    match node:
+        case ast.Attribute(attr=name, ctx=ast.Store()):
+            yield name
+        case ast.ClassDef(body=body):
+            for part in body:
+                match part:
+                    case ast.FunctionDef(name=name) | ast.AnnAssign(target=ast.Name(id=name)):
+                        yield name
+                    case ast.Assign(targets=targets):
+                        yield from (t.id for t in targets if isinstance(t, ast.Name))
+        case ast.Call(func=func, args=args, keywords=keywords):
+            yield from (k.arg for k in keywords if k.arg)
+            last = func.attr if isinstance(func, ast.Attribute) else getattr(func, "id", "")
+            if last in ("register_buffer", "register_parameter", "add_module", "setattr"):
+                for text in (a.value for a in args[:2] if isinstance(a, ast.Constant)):
+                    yield str(text)
+            if last == "add_argument":
+                for text in (a.value for a in args if isinstance(a, ast.Constant)):
+                    yield str(text).lstrip("-").replace("-", "_")
+            if last == "namedtuple":
+                for text in (p.value for a in args[1:] for p in ast.walk(a) if isinstance(p, ast.Constant)):
+                    yield from str(text).replace(",", " ").split()

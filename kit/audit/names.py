@@ -1,0 +1,162 @@
+"""
+What the names and dotted names of a whole script stand for, across its files. Judges nothing.
+
+Second names are followed through assignments and the script's own modules, until nothing new is found.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from kit.audit.patterns import MAX_PARTS, REACHED
+from kit.audit.variables import Module, Scope, Variable, lookup
+
+ROUNDS = 6
+"""Second names of second names that are followed; of honest scripts, one is enough."""
+MAX_MEANINGS = 8
+"""Things that one name may stand for; a name with more of them is listed as one that is not clear."""
+UNCLEAR = "…"
+BUILTIN_NAMES = frozenset(dir(builtins))
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What a name may stand for."""
+
+    paths: frozenset[str] = frozenset()
+    """Full names of imported things, and those of modules of the script itself."""
+    builtin: bool = False
+    """Whether it may be a builtin, or a name that a module has by itself, or none at all."""
+    other: bool = False
+    """Whether it may be a value of the script's own, about which only its attributes tell something."""
+    variables: tuple[Variable, ...] = ()
+
+
+OTHER = Meaning(other=True)
+
+
+class Names:
+    """The names of a script that is made of these modules."""
+
+    def __init__(self, modules: Iterable[Module]) -> None:
+        """Follow every second name."""
+        self.own: Mapping[str, Module] = {m.name: m for m in modules}
+        """The script's own modules, by the name under which they are imported."""
+        parts = [name.split(".") for name in self.own]
+        self._packages = {".".join(p[:n]) for p in parts for n in range(1, len(p))}
+        self._meanings: dict[tuple[int, str], Meaning] = {}
+        """By the id of the scope and the name, once every second name is followed."""
+        self._is_settled = False
+        variables = [v for m in self.own.values() for v in _variables(m)]
+        for variable in variables:
+            if len(variable.paths) > MAX_MEANINGS:
+                variable.paths = {UNCLEAR}
+            self._link(variable)
+        aliases = [v for v in variables if v.aliases or v.links]
+        for _ in range(ROUNDS):
+            if not sum([self._follow(v) for v in aliases]):
+                break
+        else:
+            for variable in aliases:
+                if self._follow(variable):
+                    variable.paths.add(UNCLEAR)
+        self._is_settled = True
+
+    def _link(self, variable: Variable) -> None:
+        """Exchange what is imported from a module of the script for what that module has by the name."""
+        for path in sorted(variable.paths):
+            module, _, name = path.rpartition(".")
+            origin = None if self.is_own(path) else self.variable(module, name)
+            if origin is not None and origin is not variable:
+                variable.paths.discard(path)
+                variable.links.append(origin)
+
+    def _follow(self, variable: Variable) -> bool:
+        """Look through the aliases of one variable and tell whether that changed what is known of it."""
+        before = (len(variable.paths), variable.other)
+        for node, scope in variable.aliases:
+            root, attributes = split_chain(node)
+            meaning = self.of_chain(root, attributes, scope)
+            variable.other = variable.other or meaning.other or meaning.builtin
+            variable.paths.update(meaning.paths)
+            if len(variable.paths) > MAX_MEANINGS:
+                break
+        for origin in variable.links:
+            variable.other = variable.other or origin.other
+            variable.paths.update(origin.paths)
+        if len(variable.paths) > MAX_MEANINGS:
+            variable.paths, variable.aliases, variable.links = {UNCLEAR}, [], []
+        return (len(variable.paths), variable.other) != before
+
+    def of_name(self, name: str, scope: Scope) -> Meaning:
+        """Return what a name may stand for in a scope."""
+        key = (id(scope), name)
+        if key not in self._meanings or not self._is_settled:
+            self._meanings[key] = self._look_up(name, scope)
+        return self._meanings[key]
+
+    def _look_up(self, name: str, scope: Scope) -> Meaning:
+        variables, outside = lookup(name, scope)
+        paths = {p for v in variables for p in v.paths}
+        if len(paths) > MAX_MEANINGS:
+            paths = {UNCLEAR}
+        other = any(v.other for v in variables)
+        builtin = outside and (not variables or name in BUILTIN_NAMES or name.startswith("__"))
+        return Meaning(frozenset(paths), builtin, other, tuple(variables))
+
+    def of_chain(self, root: ast.expr, attributes: list[str], scope: Scope) -> Meaning:
+        """Return what `root.a.b` may stand for."""
+        meaning = self.of_name(root.id, scope) if isinstance(root, ast.Name) else OTHER
+        for attribute in attributes:
+            if not meaning.paths:
+                return OTHER
+            meaning = self.step(meaning, attribute)
+        return meaning
+
+    def step(self, meaning: Meaning, attribute: str) -> Meaning:
+        """Return what an attribute of something may stand for."""
+        paths: set[str] = set()
+        other = meaning.other or meaning.builtin
+        for path in meaning.paths:
+            if self.is_own(path) and not self.is_own(f"{path}.{attribute}"):
+                variable = self.variable(path, attribute)
+                if variable is not None:
+                    paths |= variable.paths
+                    other = other or variable.other
+                    continue
+            paths.add(_extended(path, attribute))
+        return Meaning(frozenset(paths), other=other)
+
+    def is_own(self, path: str) -> bool:
+        """Tell whether this is the name of a module or folder of the script itself."""
+        return path in self.own or path in self._packages
+
+    def variable(self, path: str, name: str) -> Variable | None:
+        """Return what one of the script's own modules has by this name."""
+        module = self.own.get(path)
+        return None if module is None else module.scope.variables.get(name)
+
+
+def split_chain(node: ast.expr) -> tuple[ast.expr, list[str]]:
+    """Split `a.b.c` into what it begins with and the names of its attributes."""
+    attributes: list[str] = []
+    while isinstance(node, ast.Attribute):
+        attributes.append(node.attr)
+        node = node.value
+    return node, attributes[::-1]
+
+
+def _extended(path: str, attribute: str) -> str:
+    """Return the name of an attribute; a module that is reached through another goes by its own name."""
+    if attribute in REACHED and path not in ("", UNCLEAR, attribute):
+        return attribute
+    return f"{path}.{attribute}" if path.count(".") < MAX_PARTS else path
+
+
+def _variables(module: Module) -> list[Variable]:
+    """Return every variable of a module, in the order in which their scopes begin."""
+    scopes = {id(scope): scope for _, scope in module.visits}
+    return [v for scope in scopes.values() for v in scope.variables.values()]

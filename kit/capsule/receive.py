@@ -1,0 +1,283 @@
+"""
+A capsule from anybody: unpacked, judged, and left with nothing under a name that people use but what is safe.
+
+RUN.md, config.json and the image's indices are not believed: this kit makes its own from the verified bundle
+and compares. Where they differ, its own take their places, and the received ones lie in `received/`. Capsules
+of version 0.1 are unsigned, so what their bundle does not name must be what 0.1 packed, byte for byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+
+from kit.capsule import bag, version1
+from kit.capsule.content import Capsule, open_capsule, wheels_of
+from kit.capsule.derived import CONFIG, payload_files, run_md, run_md_of_version_1
+from kit.capsule.differences import differences
+from kit.capsule.statement import CapsulePart, PackedRun, SignedCapsule, Word, read_signed
+from kit.capsule.unpack import MAX_BYTES, unpack
+from kit.core.digest import Sha256, sha256_bytes, sha256_file
+from kit.core.errors import DigestMismatch, IntegrityError, SchemaError, SignatureError
+from kit.core.store import Progress, no_progress
+from kit.result.keys import Trusted
+from kit.result.statement import PREDICATE_TYPE_V1
+from kit.values.software import Kit
+
+RECEIVED = "received"
+"""Folder of what was received and has been replaced. Nothing in it should be followed or run."""
+_AGAIN = "get the capsule again, from its packer"
+MAX_COMPARED = 1 << 20
+"""Bytes of the largest file whose differences are told."""
+
+
+class Voucher(StrEnum):
+    """Who vouches for a file, as its reader finds."""
+
+    RESULT = "result"
+    """The signed result names its sha256."""
+    KIT = "kit"
+    """It is what this kit makes or has itself, byte for byte."""
+    PACKER = "packer"
+    """Nobody but the packer."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnFacts:
+    """What this kit has itself."""
+
+    records: Path
+    images: Path
+    kit: Kit
+
+
+@dataclass(frozen=True, slots=True)
+class ReplacedFile:
+    """A received file in whose place this kit has put its own."""
+
+    path: str
+    differences: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedCapsule:
+    """An unpacked capsule and what it is worth."""
+
+    capsule: Capsule
+    signed: SignedCapsule | None
+    """None for a capsule of version 0.1."""
+    vouchers: Mapping[str, Voucher]
+    """Of RUN.md and every file of the payload, as they were received."""
+    replaced: tuple[ReplacedFile, ...]
+    set_aside: tuple[str, ...]
+    """Wheels of a packer who is not trusted."""
+
+    @property
+    def accepted(self) -> bool:
+        """
+        Tell whether a trusted key signed the result, and whatever rests on the packer's word alone.
+
+        Of a capsule of version 0.1, that is the packages of its image.toml and lock.json; a build from others
+        has another digest.
+        """
+        unsigned = self.signed is not None and not self.signed.trusted
+        return self.capsule.bundle.trusted and not (unsigned and Voucher.PACKER in self.vouchers.values())
+
+
+def receive(
+    file: Path,
+    folder: Path,
+    trusted: Trusted,
+    own: OwnFacts,
+    max_bytes: int = MAX_BYTES,
+    progress: Progress = no_progress,
+) -> ReceivedCapsule:
+    """
+    Unpack a capsule into the new folder `folder`, verify all of it, and say whose word each part is.
+
+    Raises as `unpack` and `open_capsule`; `SignatureError`, `SchemaError` or `DigestMismatch` if the packer's
+    signature is missing, wrong or about other files; `DigestMismatch` naming RUN.md, config.json or an index
+    that is not what this kit makes, unless a trusted packer signed it or says that another kit made it. Then
+    nothing is left.
+    """
+    judged: list[ReceivedCapsule] = []
+    unpack(file, folder, max_bytes, progress, lambda root: judged.append(_judge(root, trusted, own)))
+    (found,) = judged
+    bundle = replace(
+        found.capsule.bundle, path=folder / found.capsule.bundle.path.relative_to(found.capsule.root)
+    )
+    return replace(found, capsule=replace(found.capsule, root=folder, bundle=bundle))
+
+
+def _judge(root: Path, trusted: Trusted, own: OwnFacts) -> ReceivedCapsule:
+    capsule = open_capsule(root, trusted)
+    tags = {n: (root / n).read_bytes() for n in (*bag.TAG_FILES, *bag.SIGNED) if (root / n).is_file()}
+    _require_info(tags, capsule)
+    signed = _signed(tags, trusted, capsule)
+    if signed is None:
+        _require_version_1(tags, capsule, own)
+    made = _made(capsule, signed)
+    received = {bag.RUN_MD: sha256_bytes(tags[bag.RUN_MD]), **capsule.listed}
+    other = tuple(path for path, data in made.items() if received[path] != sha256_bytes(data))
+    replaced = tuple(ReplacedFile(path, _differences(root / path, made[path])) for path in other)
+    if signed is not None and not signed.trusted and signed.claims.packer.kit == own.kit:
+        _refuse(replaced, "and its packer's key is not trusted")
+    same = {path for path, equal in _compare_own(capsule, own).items() if equal}
+    same |= set(made).difference(other if signed is not None else ())
+    vouchers = {path: _voucher(path, capsule.words, same) for path in received}
+    wheels = wheels_of(capsule.listed)
+    aside = wheels if signed is not None and not signed.trusted else ()
+    if signed is None or replaced or aside:
+        _remake(capsule, signed, {path: made[path] for path in other}, aside, own)
+    return ReceivedCapsule(capsule, signed, vouchers, replaced, aside)
+
+
+def _require_info(tags: Mapping[str, bytes], capsule: Capsule) -> None:
+    run, data = capsule.facts.predicate.run, tags[bag.INFO]
+    version = bag.info_version(data, bag.INFO)
+    if bag.info(bag.parse_oxum(data, bag.INFO), run.id, run.started_at[:10], version) != data:
+        raise IntegrityError(f"{bag.INFO} is not that of a capsule of run {run.id}")
+
+
+def _signed(tags: Mapping[str, bytes], trusted: Trusted, capsule: Capsule) -> SignedCapsule | None:
+    bundle = capsule.bundle
+    if bag.STATEMENT not in tags:
+        if bundle.document["predicateType"] != PREDICATE_TYPE_V1:
+            raise SignatureError(
+                f"{bag.STATEMENT} is missing: only version 0.1 left it out, and this result is newer",
+                _AGAIN,
+            )
+        return None
+    signed = read_signed(tags, trusted)
+    p, claims = bundle.predicate, signed.claims
+    digest = sha256_file(bundle.path)
+    if claims.run != PackedRun(p.run.id, digest, p.task.id, p.task.profile, p.score.verdict):
+        raise DigestMismatch(f"{bag.STATEMENT}: it is about another run than the bundle in {bag.RUN}")
+    if claims.parts != parts_of(capsule.words):
+        raise SchemaError(
+            f"{bag.STATEMENT}: its parts are not the files in the capsule, or not their right owners"
+        )
+    return signed
+
+
+def parts_of(words: Mapping[str, Word]) -> tuple[CapsulePart, ...]:
+    """Return the parts that a packer's statement lists for a payload with these words."""
+    every = {bag.RUN_MD: Word.PACKER, **words}
+    return tuple(CapsulePart(path, every[path]) for path in sorted(every))
+
+
+def _made(capsule: Capsule, signed: SignedCapsule | None) -> dict[str, bytes]:
+    """Return the files that follow from the bundle; those of version 0.1 have no RUN.md to compare with."""
+    packer = None if signed is None else signed.claims.packer
+    text = run_md(capsule.facts, packer, wheels_of(capsule.listed), unpacked=signed is None)
+    return {bag.RUN_MD: text, **payload_files(capsule.facts)}
+
+
+def _require_version_1(tags: Mapping[str, bytes], capsule: Capsule, own: OwnFacts) -> None:
+    """
+    Refuse an unsigned file that is not what version 0.1 packed, as far as this kit knows that.
+
+    Eras and records of 0.1 never change, so where this kit has a file of that name, it must be the same. What
+    is left are image.toml, lock.json and digest of an era that this kit does not have.
+    """
+    facts, changed = capsule.facts, []
+    text = run_md_of_version_1(facts)
+    if tags[bag.RUN_MD] != text:
+        changed.append(ReplacedFile(bag.RUN_MD, differences(tags[bag.RUN_MD], text, is_config=False)))
+    for path, data in payload_files(facts).items():
+        place = capsule.root / path
+        if path == CONFIG:
+            small = place.stat().st_size <= MAX_COMPARED
+            fits = small and version1.is_config(place.read_bytes(), facts.spec)
+        else:
+            fits = capsule.listed[path] == sha256_bytes(data)
+        if not fits:
+            changed.append(ReplacedFile(path, _differences(place, data)))
+    _refuse(tuple(changed), "and nobody has signed it (version 0.1 packed no signature)")
+    if wheels_of(capsule.listed):
+        raise IntegrityError(f"{bag.KIT}: unexpected files: version 0.1 packed no wheels")
+    for path, same in _compare_own(capsule, own).items():
+        if not same and capsule.words[path] is Word.PACKER:
+            raise DigestMismatch(f"{path} is not this kit's, and nobody has signed it", _AGAIN)
+
+
+def _refuse(files: tuple[ReplacedFile, ...], why: str) -> None:
+    if files:
+        told = "\n".join(f"  {f.path} {text}" for f in files for text in f.differences)
+        names = ", ".join(f.path for f in files)
+        raise DigestMismatch(
+            f"{names}: not what speedrun-kit packs for this result, {why}\n{told}",
+            _AGAIN,
+        )
+
+
+def _differences(place: Path, made: bytes) -> tuple[str, ...]:
+    size = place.stat().st_size
+    if size > MAX_COMPARED:
+        return (f"has {size} bytes instead of {len(made)}",)
+    return differences(place.read_bytes(), made, is_config=place.name == "config.json")
+
+
+def _compare_own(capsule: Capsule, own: OwnFacts) -> dict[str, bool]:
+    """Return, for each file that this kit has too, whether it has the same bytes."""
+    homes = {bag.IMAGES: own.images, bag.RECORDS: own.records}
+    same = {}
+    for path, sha256 in capsule.listed.items():
+        for top, home in homes.items():
+            here = home / path.removeprefix(f"{top}/")
+            if path.startswith(f"{top}/") and here.is_file():
+                same[path] = sha256_file(here) == sha256
+    return same
+
+
+def _voucher(path: str, words: Mapping[str, Word], same: set[str]) -> Voucher:
+    if words.get(path) is Word.RESULT:
+        return Voucher.RESULT
+    return Voucher.KIT if path in same else Voucher.PACKER
+
+
+def _remake(
+    capsule: Capsule,
+    signed: SignedCapsule | None,
+    made: Mapping[str, bytes],
+    aside: tuple[str, ...],
+    own: OwnFacts,
+) -> None:
+    """Put own files in the places of received ones, which move to `received/`, and make the bag anew."""
+    root, facts = capsule.root, capsule.facts
+    listed: dict[str, Sha256] = {
+        p: d for p, d in capsule.listed.items() if p.removeprefix(f"{bag.KIT}/") not in aside
+    }
+    payload = {path: data for path, data in made.items() if path != bag.RUN_MD}
+    gone = (*payload, *(f"{bag.KIT}/{name}" for name in aside))
+    tags = (bag.RUN_MD, bag.INFO, bag.MANIFEST, bag.TAG_MANIFEST, *(bag.SIGNED if signed else ()))
+    for path in (*gone, *tags):
+        kept = root / RECEIVED / path
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        (root / path).rename(kept)
+    if aside:
+        (root / bag.KIT).rmdir()
+    listed |= {path: sha256_bytes(data) for path, data in payload.items()}
+    for path, data in payload.items():
+        _write(root / path, data)
+    run = facts.predicate.run
+    size = sum((root / path).stat().st_size for path in listed)
+    info = bag.info(bag.Oxum(size, len(listed)), run.id, run.started_at[:10], own.kit.version)
+    packer = None if signed is None else signed.claims.packer
+    new = {
+        bag.BAGIT: bag.BAGIT_TXT,
+        bag.INFO: info,
+        bag.MANIFEST: bag.manifest(listed),
+        bag.RUN_MD: run_md(facts, packer, wheels_of(listed), unpacked=True),
+    }
+    new[bag.TAG_MANIFEST] = bag.tag_manifest(new)
+    for name in tags:
+        if name in new:
+            _write(root / name, new[name])
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+    path.chmod(0o444)

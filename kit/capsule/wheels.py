@@ -1,0 +1,132 @@
+"""The running kit as wheels, with all that it needs, so that it can be installed without a network."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import importlib.metadata
+import importlib.util
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from kit.capsule.guide import EXTRAS
+from kit.core.errors import PrerequisiteError
+from kit.core.facts import PACKAGE
+
+PROJECT = "speedrun-kit"
+EPOCH = (1980, 1, 1, 0, 0, 0)
+"""Time of every file in a wheel that is made here; zip knows no earlier one."""
+_ABOUT_THIS_PLACE = ("INSTALLER", "REQUESTED", "RECORD", "direct_url.json", "uv_cache.json")
+"""Files of a dist-info that an installer adds."""
+
+
+@contextlib.contextmanager
+def kit_wheels() -> Iterator[tuple[Path, ...]]:
+    """
+    Give the wheels of the running kit and its dependencies, in the versions that are installed here.
+
+    Dependencies come from wherever this machine's pip takes them; those of the extras `docker` and `gpu` too
+    where they are installed. Raises `PrerequisiteError` with pip's last words if one is not found.
+    """
+    if importlib.util.find_spec("pip") is None:
+        raise PrerequisiteError("this Python has no pip", f"{sys.executable} -m ensurepip")
+    with tempfile.TemporaryDirectory(prefix="speedrun-wheels-") as name:
+        folder = Path(name)
+        own, every = folder / "own", folder / "every"
+        own.mkdir()
+        wheel = build_wheel(PACKAGE.parent, own) if _is_checkout() else repack_installed(PROJECT, own)
+        _download(wheel, folder / "constraints.txt", every)
+        yield tuple(sorted(every.glob("*.whl")))
+
+
+def _is_checkout() -> bool:
+    return (PACKAGE.parent / "pyproject.toml").is_file()
+
+
+def build_wheel(source: Path, folder: Path) -> Path:
+    """Build the wheel of a source tree into a folder. Raises `PrerequisiteError` with pip's last words."""
+    _pip("wheel", "--no-deps", "--wheel-dir", str(folder), str(source))
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+def repack_installed(project: str, folder: Path) -> Path:
+    """
+    Write the wheel of an installed project into a folder, from its files as they are here.
+
+    Raises `PrerequisiteError` if the project is not installed from a wheel, or a file of it is gone or
+    changed.
+    """
+    try:
+        distribution = importlib.metadata.distribution(project)
+    except importlib.metadata.PackageNotFoundError as e:
+        raise PrerequisiteError(f"{project} is not installed in this Python", "run speedrun from it") from e
+    info = f"{project.replace('-', '_')}-{distribution.version}.dist-info"
+    contents: dict[str, bytes] = {}
+    for file in distribution.files or ():
+        path = PurePosixPath(file)
+        about_this_place = path.parent.name.endswith(".dist-info") and path.name in _ABOUT_THIS_PLACE
+        if ".." in path.parts or path.suffix == ".pyc" or about_this_place:
+            continue
+        contents[str(path)] = _installed_bytes(distribution, file, project)
+    metadata = contents.get(f"{info}/WHEEL")
+    if metadata is None or f"{info}/METADATA" not in contents:
+        raise PrerequisiteError(f"{project} is not installed from a wheel", "install it with pip")
+    tags = [line.split(": ", 1)[1] for line in metadata.decode().splitlines() if line.startswith("Tag: ")]
+    rows = [f"{name},sha256={_urlsafe(data)},{len(data)}" for name, data in sorted(contents.items())]
+    contents[f"{info}/RECORD"] = "".join(f"{row}\n" for row in (*rows, f"{info}/RECORD,,")).encode()
+    wheel = folder / f"{project.replace('-', '_')}-{distribution.version}-{tags[0]}.whl"
+    with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in sorted(contents.items(), key=lambda item: (".dist-info/" in item[0], item[0])):
+            member = zipfile.ZipInfo(name, EPOCH)
+            member.external_attr = 0o100644 << 16
+            archive.writestr(member, data, zipfile.ZIP_DEFLATED)
+    return wheel
+
+
+def _installed_bytes(
+    distribution: importlib.metadata.Distribution, file: importlib.metadata.PackagePath, project: str
+) -> bytes:
+    try:
+        data = Path(str(distribution.locate_file(file))).read_bytes()
+    except OSError as e:
+        raise PrerequisiteError(f"cannot read {file} of {project}: {e.strerror}", "install it again") from e
+    if file.hash is not None and (file.hash.mode, file.hash.value) != ("sha256", _urlsafe(data)):
+        raise PrerequisiteError(f"{file} of {project} was changed after it was installed", "install it again")
+    return data
+
+
+def _urlsafe(data: bytes) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+
+
+def _download(wheel: Path, constraints: Path, folder: Path) -> None:
+    """Let pip put the wheel and its dependencies into a folder, in the versions that are installed here."""
+    versions = {d.metadata["Name"]: d.version for d in importlib.metadata.distributions()}
+    lines = [f"{name}=={version}\n" for name, version in sorted(versions.items()) if name != PROJECT]
+    constraints.write_text("".join(lines), encoding="utf-8")
+    known = {name.replace("-", "_").lower() for name in versions}
+    extras = ",".join(sorted(extra for project, extra in EXTRAS.items() if project in known))
+    requirement = f"{PROJECT}[{extras}] @ {wheel.as_uri()}" if extras else str(wheel)
+    _pip(
+        "download", "--only-binary", ":all:", "--dest", str(folder), "--constraint", str(constraints),
+        requirement,
+    )  # fmt: skip
+
+
+def _pip(command: str, *arguments: str) -> None:
+    options = ("--quiet", "--no-input", "--disable-pip-version-check", "--retries", "2")
+    argv = [sys.executable, "-m", "pip", command, *options, *arguments]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR:")] or [
+            "ERROR: no reason"
+        ]
+        raise PrerequisiteError(
+            f"pip {command}: {errors[-1].removeprefix('ERROR: ')[:300]}", "check pip's configured index"
+        )

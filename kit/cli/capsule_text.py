@@ -1,0 +1,83 @@
+"""What people and scripts are told of a received capsule: what it holds, and whose word each part is."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+from kit.capsule.guide import title
+from kit.capsule.receive import RECEIVED, ReceivedCapsule, Voucher
+from kit.cli.terminal import note
+from kit.values.task_id import listed_as
+
+WORDS = {
+    Voucher.RESULT: "named by the signed result",
+    Voucher.KIT: "the same as this kit's own",
+    Voucher.PACKER: "the packer's word alone",
+}
+
+
+def tell_received(received: ReceivedCapsule) -> None:
+    """Say what a capsule holds, who signed it, whose word each part is, and what was replaced."""
+    bundle, signed = received.capsule.bundle, received.signed
+    note(title(bundle.predicate))
+    note(f"result: signed by {_key(bundle.trusted)}, {bundle.key_id}")
+    if signed is None:
+        note("warning: packed by version 0.1: files that the result does not name are not signed")
+    else:
+        packer = signed.claims.packer
+        kit = f"speedrun-kit {packer.kit.version}"
+        note(f"capsule: packed by {_key(signed.trusted)} with {kit}, {packer.key_id}")
+    for voucher, files in _by_voucher(received).items():
+        note(f"  {WORDS[voucher]}: {', '.join(files)}")
+    if signed is None:
+        names = ", ".join(file.path for file in received.replaced)
+        note(f"  replaced by this kit's own: {names}; as version 0.1 wrote them they are in {RECEIVED}/")
+    for file in received.replaced if signed is not None else ():
+        note(f"warning: {file.path} is not what this kit makes; it is now in {RECEIVED}/: do not use it")
+        for difference in file.differences:
+            note(f"  the received {file.path} {difference}")
+    if received.set_aside:
+        note(f"warning: the wheels are now in {RECEIVED}/: do not install what an untrusted key has packed")
+
+
+def received_document(received: ReceivedCapsule) -> dict[str, Any]:
+    """Return the same as JSON."""
+    capsule, signed = received.capsule, received.signed
+    p = capsule.bundle.predicate
+    packer = None
+    if signed is not None:
+        kit = signed.claims.packer.kit
+        packer = {
+            "key_id": signed.claims.packer.key_id,
+            "trusted": signed.trusted,
+            "kit": {"version": kit.version, "commit": kit.commit},
+        }
+    return {
+        "folder": str(capsule.root),
+        "run_id": p.run.id,
+        "record": listed_as(p.task.id),
+        "profile": p.task.profile,
+        "verdict": p.score.verdict,
+        "key_id": capsule.bundle.key_id,
+        "trusted": capsule.bundle.trusted,
+        "with_data": capsule.facts.with_data,
+        "packer": packer,
+        "accepted": received.accepted,
+        "parts": dict(received.vouchers),
+        "replaced": {file.path: list(file.differences) for file in received.replaced},
+        "set_aside": list(received.set_aside),
+    }
+
+
+def _key(trusted: bool) -> str:
+    return "a trusted key" if trusted else "a key that you do not trust"
+
+
+def _by_voucher(received: ReceivedCapsule) -> dict[Voucher, list[str]]:
+    """Return the files by voucher; those of the result, of which there are many, by folder."""
+    grouped: dict[Voucher, dict[str, None]] = defaultdict(dict)
+    for path, voucher in received.vouchers.items():
+        short = path.removeprefix("data/")
+        grouped[voucher][f"{short.rsplit('/', 1)[0]}/" if voucher is Voucher.RESULT else short] = None
+    return {voucher: list(grouped[voucher]) for voucher in Voucher if grouped[voucher]}

@@ -1,0 +1,396 @@
+"""
+Locks and leases: which process of which machine owns something, and whether it still runs. Ends none.
+
+A lock is a file under the kernel's `flock`, which a dying process gives up. Some file systems have no locks
+(NFS without a lock daemon). There every process that wants the lock puts a file of its own beside it, which
+names the process, and only then looks for the files of others: of two at once, none overlooks the other.
+
+A `Lease` binds a process to one folder and to the lock file in it. Whoever signs it makes it unforgeable: a
+copy of the folder has other inodes, and a lock file that a living process holds cannot get its inode twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import functools
+import os
+import re
+import secrets
+import stat
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from kit.core.codec import decode, encode
+from kit.core.digest import canonical_json, sha256_bytes
+from kit.core.errors import KitError
+from kit.core.schema import parse_json
+
+NO_LOCKS = frozenset((errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS))
+"""What `flock` raises where the file system has no locks."""
+MAX_NOTE = 4096
+"""Bytes of the largest file that is read as the name of a process."""
+FOREIGN_S = 3600.0
+"""A mutex without kernel locks that another machine took longer ago counts as abandoned."""
+ATTEMPTS = 5
+"""How often two processes that meet give way to each other before one that does not wait gives up."""
+
+
+class Standing(StrEnum):
+    """What is known here of a process."""
+
+    RUNNING = "running"
+    ENDED = "ended"
+    ELSEWHERE = "elsewhere"
+    """It belongs to another machine, or to a PID namespace that cannot be looked into."""
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process, by what no later one and none of another machine shares."""
+
+    host: str
+    boot: str
+    namespace: str
+    """Its PID namespace."""
+    pid: int
+    started: int
+    """Clock ticks between boot and start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A process and the folder that it works in. Numbers are decimal text: JSON's end at 2**53."""
+
+    process: Process
+    device: str
+    """Of the folder; `0` where the number does not outlive a mount (NFS, overlay, FUSE)."""
+    folder: str
+    """Inode of the folder."""
+    lock: str
+    """Inode of the lock file in it."""
+
+
+class Claim(StrEnum):
+    """Whether this process may take a folder over."""
+
+    MINE = "mine"
+    RUNNING = "running"
+    """Its owner, or somebody who takes it over, is at work."""
+    ELSEWHERE = "elsewhere"
+    """Its owner belongs to another machine: only that machine knows whether it runs."""
+    COPY = "copy"
+    """The lease is of another folder."""
+    REPLACED = "replaced"
+    """The lock file is not the one that the owner held."""
+
+
+def this_process() -> Process:
+    """Return the calling process."""
+    pid = os.getpid()
+    return Process(_host(), _boot(), _namespace(), pid, _started(pid) or 0)
+
+
+def standing(process: Process) -> Standing:
+    """Tell whether a process still runs, as far as it can be seen from here."""
+    here = this_process()
+    if process.host != here.host:
+        return Standing.ELSEWHERE
+    if process.boot != here.boot:
+        return Standing.ENDED
+    if process.namespace != here.namespace:
+        return Standing.ELSEWHERE
+    return Standing.RUNNING if _started(process.pid) == process.started else Standing.ENDED
+
+
+class HeldLock:
+    """A lock in the hand of this process."""
+
+    def __init__(self, path: Path, fd: int, flag: Path | None) -> None:
+        self._path, self._fd, self._flag, self._noted = path, fd, flag, False
+
+    @property
+    def by_kernel(self) -> bool:
+        """Whether the kernel keeps it; otherwise a file does, which outlives this process."""
+        return self._flag is None
+
+    @property
+    def inode(self) -> int:
+        """Inode of the lock file."""
+        return os.fstat(self._fd).st_ino
+
+    def note(self) -> None:
+        """Write this process's name into the lock file, for machines whose kernels share no locks."""
+        os.ftruncate(self._fd, 0)
+        os.pwrite(self._fd, _spelled(this_process()), 0)
+        self._noted = True
+
+    def move(self, path: Path) -> None:
+        """Follow the lock file to where the folder that it lies in was renamed to."""
+        self._path = path
+        self._flag = self._flag and path.with_name(self._flag.name)
+
+    def remove(self) -> None:
+        """Give it up for good: the lock file goes, too. Others must not lock it by name."""
+        self._path.unlink(missing_ok=True)
+        self.release()
+
+    def release(self) -> None:
+        """Give it up. Safe to repeat."""
+        if self._fd < 0:
+            return
+        with contextlib.suppress(OSError):
+            if self._noted:
+                os.ftruncate(self._fd, 0)
+            if self._flag:
+                self._flag.unlink(missing_ok=True)
+        os.close(self._fd)
+        self._fd = -1
+
+
+def lock_file(fd: int, wait: bool = False) -> bool | None:
+    """
+    Take the kernel's lock on an open file; return whether it was free, None if the file system has no locks.
+
+    The lock lasts until the file is closed. With `wait` it is waited for.
+    """
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as e:
+        if e.errno in NO_LOCKS:
+            return None
+        raise
+    return True
+
+
+def supported(folder: Path) -> bool:
+    """Tell whether the file system of `folder` has locks. Raises `OSError` if it cannot be written."""
+    with tempfile.TemporaryFile(dir=folder) as probe:
+        return lock_file(probe.fileno()) is not None
+
+
+def acquire(path: Path, *, wait: bool = False, create: bool = True) -> HeldLock | None:
+    """
+    Take the lock whose file is `path`; None if another holds it and this process does not `wait`.
+
+    Raises `OSError` as the file system gives it; a symbolic link is not followed.
+    """
+    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_CREAT if create else 0)
+    fd = os.open(path, flags, 0o600)
+    try:
+        free = lock_file(fd, wait)
+        flag = _announce(path, wait) if free is None else None
+    except BaseException:
+        os.close(fd)
+        raise
+    if free or flag:
+        return HeldLock(path, fd, flag)
+    os.close(fd)
+    return None
+
+
+def held(path: Path) -> bool | None:
+    """
+    Tell whether a process holds the lock whose file is `path`; None if the file system has no locks.
+
+    Raises `OSError` if it cannot be opened for writing: it is another user's, or absent.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        free = lock_file(fd)
+    finally:
+        os.close(fd)
+    return None if free is None else not free
+
+
+def noted(path: Path) -> Process | None:
+    """Return the process that a lock file names. It is no proof: whoever may write there may change it."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return None
+    try:
+        return read_process(os.read(fd, MAX_NOTE)) if stat.S_ISREG(os.fstat(fd).st_mode) else None
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+
+
+def read_process(data: bytes) -> Process | None:
+    """Return the process that some bytes name, None if they name none."""
+    try:
+        process: Process = decode(Process, parse_json(data, "lease"))
+    except KitError:
+        return None
+    return process
+
+
+def standing_of(path: Path) -> Standing:
+    """
+    Tell whether the owner of a lock file runs, for a person's information: `claimed` decides.
+
+    A file that this user may not open has an owner who is not known here.
+    """
+    try:
+        taken = held(path)
+    except FileNotFoundError:
+        return Standing.ENDED
+    except OSError:
+        return Standing.ELSEWHERE
+    if taken:
+        return Standing.RUNNING
+    process = noted(path)
+    if process is None or (taken is False and process.host == _host()):
+        return Standing.ENDED
+    return standing(process)
+
+
+def lease_of(folder: Path, lock: HeldLock) -> Lease:
+    """Return the lease of this process on a folder, whose lock file it holds."""
+    status = folder.stat()
+    return Lease(this_process(), _device(status), str(status.st_ino), str(lock.inode))
+
+
+@contextlib.contextmanager
+def claimed(folder: Path, name: str, lease: Lease) -> Iterator[Claim]:
+    """
+    Try to take over, for the block, the folder that `lease` is about; `name` is its lock file.
+
+    1. A process of another machine is never judged. 2. Folder and lock file must be the lease's own. 3. The
+    lock must be free. 4. Where the kernel keeps no locks, the process must have ended, too.
+
+    Raises `OSError` if the lock file cannot be opened.
+    """
+    claim = _judge(folder, folder / name, lease)
+    lock = acquire(folder / name, create=False) if claim is Claim.MINE else None
+    try:
+        if claim is Claim.MINE and lock is None:
+            claim = Claim.RUNNING
+        elif lock is not None and str(lock.inode) != lease.lock:
+            claim = Claim.REPLACED
+        elif lock is not None and not lock.by_kernel:
+            claim = _without_kernel(lease.process)
+        yield claim
+    finally:
+        if lock is not None:
+            lock.release()
+
+
+def _judge(folder: Path, lock: Path, lease: Lease) -> Claim:
+    here = this_process()
+    if lease.process.host != here.host:
+        return Claim.ELSEWHERE
+    status = folder.stat()
+    moved = lease.process.boot == here.boot and lease.device != _device(status)
+    if str(status.st_ino) != lease.folder or moved:
+        return Claim.COPY
+    try:
+        file = lock.lstat()
+    except FileNotFoundError:
+        return Claim.REPLACED
+    own = stat.S_ISREG(file.st_mode) and str(file.st_ino) == lease.lock
+    return Claim.MINE if own else Claim.REPLACED
+
+
+def _without_kernel(process: Process) -> Claim:
+    match standing(process):
+        case Standing.ENDED:
+            return Claim.MINE
+        case Standing.RUNNING:
+            return Claim.RUNNING
+        case Standing.ELSEWHERE:
+            return Claim.ELSEWHERE
+
+
+def _announce(path: Path, wait: bool) -> Path | None:
+    """Say beside the lock file that this process wants it; take that back if another was there."""
+    attempt = 0
+    while wait or attempt < ATTEMPTS:
+        attempt += 1
+        flag = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+        _write_whole(flag, _spelled(this_process()))
+        if not any(_wanted(other, wait) for other in _flags(path) if other != flag):
+            return flag
+        flag.unlink(missing_ok=True)
+        time.sleep(0.02 + secrets.randbelow(100) / 1000)
+    return None
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    """Make a file appear with its bytes in it: whoever reads a part of them would not know the process."""
+    fresh = path.with_name(f".{path.name}.new")
+    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(fd, data)
+    finally:
+        os.close(fd)
+    fresh.rename(path)
+
+
+def _flags(path: Path) -> list[Path]:
+    form = re.compile(re.escape(path.name) + r"\.[0-9a-f]{16}")
+    return [path.with_name(entry.name) for entry in os.scandir(path.parent) if form.fullmatch(entry.name)]
+
+
+def _wanted(flag: Path, mutex: bool) -> bool:
+    """Tell whether the process that put a file there may hold the lock; one that has ended loses its file."""
+    process = noted(flag)
+    known = standing(process) if process else Standing.ENDED
+    if known is Standing.ELSEWHERE and mutex:
+        with contextlib.suppress(OSError):
+            return time.time() - flag.stat().st_mtime < FOREIGN_S
+        return False
+    if known is Standing.ENDED:
+        flag.unlink(missing_ok=True)
+    return known is not Standing.ENDED
+
+
+def _spelled(process: Process) -> bytes:
+    return canonical_json(encode(Process, process))
+
+
+def _device(status: os.stat_result) -> str:
+    return str(status.st_dev) if os.major(status.st_dev) else "0"
+
+
+@functools.cache
+def _host() -> str:
+    """
+    Name this machine: its machine id, which is not published, and its host name, since images are cloned.
+
+    A machine without an id is another one after each boot.
+    """
+    identity = _text("/etc/machine-id") or _boot()
+    return sha256_bytes(f"speedrun-kit\n{identity}\n{os.uname().nodename}".encode())[:32]
+
+
+def _boot() -> str:
+    return _text("/proc/sys/kernel/random/boot_id") or "unknown"
+
+
+def _namespace() -> str:
+    try:
+        return os.readlink("/proc/self/ns/pid")  # noqa: PTH115
+    except OSError:
+        return "unknown"
+
+
+def _started(pid: int) -> int | None:
+    """Return when a process was started, in clock ticks after boot; None if it is gone or a zombie."""
+    fields = _text(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    return int(fields[19]) if len(fields) > 19 and fields[0] not in "ZX" else None
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text(errors="replace").strip()
+    except OSError:
+        return ""

@@ -1,0 +1,95 @@
+"""What no namespace covers is refused to a real guest; the kit's locks are out of its sight."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+from conftest import left_of, wait_until
+
+from kit.cli.options import default_store
+from kit.core.facts import facts_root, guest_file
+from kit.core.store import Store
+from kit.data.synth import ensure_smoke, load_smoke
+from kit.image.build import ensure_layout
+from kit.image.rootfs import ensure_rootfs
+
+pytestmark = [pytest.mark.container, pytest.mark.network]
+
+FIRST = "import os\nif os.environ['LOCAL_RANK'] != '0': raise SystemExit\n"
+ADDED = {
+    "vsock", "socket-families", "uevents", "file-watches", "kernel-interfaces", "other-abis",
+    "pseudo-terminals", "counters",
+}  # fmt: skip
+
+LOCKER = (
+    FIRST
+    + """
+import fcntl, time
+places = ["/", "/input", "/input/submission", "/workspace/data/fineweb10B", "/usr", "/usr/bin"]
+places += [os.path.join(f, n) for f in places[2:4] for n in os.listdir(f)]
+held, busy = [], []
+for place in places:
+    fd = os.open(place, os.O_RDONLY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        held.append(fd)
+    except BlockingIOError:
+        busy.append(place)
+print("locked", len(held), "busy", busy, flush=True)
+deadline = time.time() + 60
+while time.time() < deadline:
+    time.sleep(0.2)
+"""
+)
+
+
+def test_the_probe_asks_for_all_of_it_and_every_check_passes(evaluate):
+    run = evaluate(FIRST)
+    isolation = run.predicate["environment"]["isolation"]
+    checks = {c["id"]: c for c in isolation["checks"]}
+    assert isolation["level"] == "contained"
+    assert set(checks) >= ADDED and len(checks) == 20
+    assert [c for c in checks.values() if not c["passed"]] == []
+    assert "still shown: /proc/meminfo" in checks["counters"]["detail"]
+
+
+def test_a_guest_that_locks_all_that_it_sees_stops_nobody(evaluate, tmp_path):
+    runs = tmp_path / "runs"
+    found: list = []
+    thread = threading.Thread(target=lambda: found.append(evaluate(LOCKER, "--warmup-deadline", "40")))
+    thread.start()
+    try:
+        assert wait_until(lambda: any(b"locked" in p.read_bytes() for p in runs.glob("*/guest.log")), 90)
+        (log,) = runs.glob("*/guest.log")
+        assert log.read_text().startswith("locked ") and log.read_text().endswith("busy []\n")
+        store, root = Store(default_store()), facts_root()
+        data = ensure_smoke(load_smoke(root / "records"), store).folder
+        with pytest.raises(BlockingIOError):  # the guest does hold it
+            shard = os.open(next(data.iterdir()), os.O_RDONLY)
+            fcntl.flock(shard, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        os.close(shard)
+        ensure_rootfs(ensure_layout("cpu", root / "images", store, ()), store)
+        store.tidy()
+        with store.staging("smoke"), store.lock("containment"):
+            pass
+    finally:
+        thread.join()
+    (run,) = found
+    assert run.report["status"] == "timed_out" and left_of(run.report["run_id"]) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs a user without rights")
+def test_without_the_filter_the_probe_fails(tmp_path):
+    done = subprocess.run(
+        ["/usr/bin/python3", "-I", str(guest_file("isolation_v2.py")), "0"],
+        capture_output=True, text=True, check=True, timeout=60, cwd="/", user=65534, group=65534,
+    )  # fmt: skip
+    failed = {c["id"] for c in json.loads(done.stdout)["checks"] if not c["passed"]}
+    runs_32_bits = Path("/proc/sys/abi/vsyscall32").exists()
+    assert failed >= (ADDED if runs_32_bits else ADDED - {"other-abis"})

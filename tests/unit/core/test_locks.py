@@ -1,0 +1,231 @@
+"""Locks and leases: a dead owner loses them, a copy has none, another machine's are not judged."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from kit.core import locks
+from kit.core.locks import Claim, Process, Standing, acquire, claimed, lease_of, standing, this_process
+from kit.core.store import Store
+
+NAME = ".alive"
+
+
+@pytest.fixture
+def no_locks(monkeypatch):
+    """A file system without locks, as an NFS mount without a lock daemon."""
+
+    def flock(fd, operation):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+
+
+@pytest.fixture
+def owned(tmp_path):
+    """A folder, and the lease of a process on it that has let it go."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    lock = acquire(folder / NAME)
+    lock.note()
+    lease = lease_of(folder, lock)
+    lock.release()
+    return folder, lease
+
+
+def gone() -> Process:
+    """A process of this machine that has ended."""
+    with subprocess.Popen(["true"]) as child:
+        pid = child.pid
+    return replace(this_process(), pid=pid, started=1)
+
+
+def claim(folder, lease):
+    with claimed(folder, NAME, lease) as found:
+        return found
+
+
+def test_a_process_runs_until_it_ends_and_its_number_is_not_its_name():
+    me = this_process()
+    assert standing(me) is Standing.RUNNING
+    assert standing(replace(me, started=me.started + 1)) is Standing.ENDED
+    assert standing(gone()) is Standing.ENDED
+    assert standing(replace(me, boot="another")) is Standing.ENDED
+
+
+def test_a_process_that_its_parent_has_not_taken_leave_of_has_ended():
+    with subprocess.Popen(["sleep", "600"]) as child:
+        started = locks._started(child.pid)
+        its = replace(this_process(), pid=child.pid, started=started)
+        assert standing(its) is Standing.RUNNING
+        os.kill(child.pid, 9)
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        assert standing(its) is Standing.ENDED
+
+
+@pytest.mark.parametrize("field", ["host", "namespace"])
+def test_a_process_that_cannot_be_seen_from_here_is_not_judged(field):
+    assert standing(replace(this_process(), **{field: "another"})) is Standing.ELSEWHERE
+
+
+def test_machines_are_told_apart_by_machine_id_and_name(monkeypatch):
+    texts = {"/etc/machine-id": "1"}
+    monkeypatch.setattr(locks, "_text", lambda path: texts.get(path, ""))
+    first = locks._host.__wrapped__()
+    texts["/etc/machine-id"] = "2"
+    assert locks._host.__wrapped__() != first
+    del texts["/etc/machine-id"]
+    before = locks._host.__wrapped__()
+    texts["/proc/sys/kernel/random/boot_id"] = "next"
+    assert locks._host.__wrapped__() != before, "without a machine id, another boot may be another machine"
+    assert first != "1" and len(first) == 32
+
+
+@pytest.mark.parametrize("kernel", [True, False])
+def test_a_lock_is_held_by_one_and_free_after_its_release(tmp_path, request, kernel):
+    if not kernel:
+        request.getfixturevalue("no_locks")
+    path = tmp_path / "lock"
+    lock = acquire(path)
+    assert lock.by_kernel is kernel and acquire(path) is None
+    lock.release()
+    lock.release()
+    again = acquire(path)
+    assert again is not None
+    again.remove()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_file_that_is_a_link_is_not_opened(tmp_path):
+    (tmp_path / "lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="symbolic links"):
+        acquire(tmp_path / "lock")
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_without_kernel_locks_a_dead_process_keeps_nothing_and_another_machines_does(tmp_path, no_locks):
+    path = tmp_path / "lock"
+    flag = tmp_path / f"lock.{'0' * 16}"
+    flag.write_bytes(locks._spelled(gone()))
+    lock = acquire(path)
+    assert lock is not None and not flag.exists()
+    lock.release()
+    flag.write_bytes(locks._spelled(replace(this_process(), host="another")))
+    assert acquire(path) is None and flag.exists()
+
+
+def test_without_kernel_locks_a_mutex_of_another_machine_is_given_up_in_the_end(tmp_path, no_locks):
+    flag = tmp_path / f"lock.{'0' * 16}"
+    flag.write_bytes(locks._spelled(replace(this_process(), host="another")))
+    os.utime(flag, (0, 0))
+    acquire(tmp_path / "lock", wait=True).release()
+
+
+def test_without_kernel_locks_a_stores_lock_is_still_one(tmp_path):
+    code = (
+        "import errno, fcntl, os, sys, time\nfrom pathlib import Path\n"
+        "def flock(fd, operation): raise OSError(errno.ENOLCK, 'none')\n"
+        "fcntl.flock = flock\n"
+        "from kit.core.store import Store\n"
+        "counter = Path(sys.argv[1]) / 'counter'\n"
+        "for _ in range(20):\n"
+        "    with Store(Path(sys.argv[1])).lock('one'):\n"
+        "        seen = int(counter.read_text())\n"
+        "        time.sleep(0.002)\n"
+        "        counter.write_text(str(seen + 1))\n"
+    )
+    (tmp_path / "counter").write_text("0")
+    each = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)]) for _ in range(3)]
+    assert [p.wait() for p in each] == [0, 0, 0]
+    assert (tmp_path / "counter").read_text() == "60"
+    assert [p.name for p in (tmp_path / "locks").iterdir()] == ["one"]
+
+
+def test_a_store_works_where_there_are_no_locks(tmp_path, no_locks):
+    store = Store(tmp_path)
+    assert store.blob(store.put(b"x")).read_bytes() == b"x"
+    assert not locks.supported(tmp_path)
+
+
+def test_a_folder_whose_owner_let_it_go_can_be_taken_over_and_only_by_one(owned):
+    folder, lease = owned
+    with claimed(folder, NAME, lease) as first:
+        assert (first, claim(folder, lease)) == (Claim.MINE, Claim.RUNNING)
+    assert claim(folder, lease) is Claim.MINE
+
+
+def test_a_folder_that_was_renamed_is_still_the_one_of_the_lease(owned):
+    folder, lease = owned
+    assert claim(folder.rename(folder.with_name("renamed")), lease) is Claim.MINE
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_copy_is_not_the_folder_of_the_lease(owned, linked):
+    folder, lease = owned
+    copy = shutil.copytree(folder, folder.with_name("copy"))
+    if linked:
+        (copy / NAME).unlink()
+        os.link(folder / NAME, copy / NAME)
+    assert claim(copy, lease) is Claim.COPY
+
+
+@pytest.mark.parametrize("how", ["gone", "new", "link", "folder"])
+def test_a_lock_file_that_was_replaced_is_seen(owned, how):
+    folder, lease = owned
+    (folder / NAME).rename(folder / "kept")  # its inode stays in use, as under a process that holds it
+    match how:
+        case "new":
+            (folder / NAME).touch()
+        case "link":
+            (folder / NAME).symlink_to("kept")
+        case "folder":
+            (folder / NAME).mkdir()
+    assert claim(folder, lease) is Claim.REPLACED
+
+
+def test_a_folder_of_another_machine_is_left_alone_whoever_has_its_lock(owned):
+    folder, lease = owned
+    assert claim(folder, replace(lease, process=replace(lease.process, host="other"))) is Claim.ELSEWHERE
+
+
+def test_after_a_reboot_a_folder_may_have_another_device_number(owned):
+    folder, lease = owned
+    moved = replace(lease, device="1234567")
+    assert claim(folder, moved) is Claim.COPY
+    assert claim(folder, replace(moved, process=replace(lease.process, boot="before"))) is Claim.MINE
+
+
+def test_without_kernel_locks_a_folder_is_taken_over_once_its_process_has_ended(owned, no_locks):
+    folder, lease = owned
+    assert claim(folder, lease) is Claim.RUNNING
+    assert claim(folder, replace(lease, process=gone())) is Claim.MINE
+    inside = replace(lease.process, namespace="pid:[1]")
+    assert claim(folder, replace(lease, process=inside)) is Claim.ELSEWHERE
+
+
+def test_a_lock_file_names_its_owner_for_people(tmp_path, monkeypatch):
+    path = tmp_path / NAME
+    assert locks.standing_of(path) is Standing.ENDED
+    lock = acquire(path)
+    lock.note()
+    assert locks.noted(path) == this_process() and locks.standing_of(path) is Standing.RUNNING
+    lock.release()
+    assert locks.noted(path) is None and locks.standing_of(path) is Standing.ENDED
+    path.write_bytes(locks._spelled(replace(this_process(), host="another")))
+    assert locks.standing_of(path) is Standing.ELSEWHERE
+    path.write_bytes(locks._spelled(gone()))
+    assert locks.standing_of(path) is Standing.ENDED
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"pid": 1}', "\udcff"])
+def test_what_names_no_process_names_none(tmp_path, text):
+    (tmp_path / NAME).write_bytes(text.encode("utf-8", "surrogateescape"))
+    assert locks.noted(tmp_path / NAME) is None
