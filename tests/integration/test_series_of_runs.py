@@ -15,9 +15,12 @@ pytestmark = [pytest.mark.container, pytest.mark.network]
 QUICK = """\
 import os, time
 for step in range(0, 21):
-    if int(os.environ.get("RANK", "0")) == 0 and step % 10 == 0:
-        loss = 5.5 - step / 100
-        print(f"step:{step}/20 val_loss:{loss:.4f} train_time:{10 * step}ms step_avg:1.00ms", flush=True)
+    loss, took = 5.5 - step / 100, f"train_time:{10 * step}ms step_avg:10.00ms"
+    if int(os.environ.get("RANK", "0")) == 0:
+        if step:
+            print(f"step:{step}/20 train_loss:{loss:.4f} {took}", flush=True)
+        if step % 10 == 0:
+            print(f"step:{step}/20 val_loss:{loss:.4f} {took}", flush=True)
     time.sleep(0.01)
 """
 FAILS = "raise SystemExit(3)\n"
