@@ -45,6 +45,8 @@ class Machine:
     out: Path
     """Folder for runs and logs."""
     runtime: str = "runc"
+    image: str = "host"
+    """Era of the runs under the kit."""
     gpus: int = 1
     """Of each run; as many ranks."""
     visible: str | None = None
@@ -101,7 +103,8 @@ class Kitted:
 
 def under_the_kit(machine: Machine, record: int, *options: str, submission: Path | None = None) -> Kitted:
     """Run `speedrun eval` with this machine's own files."""
-    asked = [*KIT, "eval", "--record", str(record), "--image", "host", "--json", "--python", sys.executable]
+    asked = [*KIT, "eval", "--record", str(record), "--image", machine.image, "--json"]
+    asked += ["--python", sys.executable] if machine.image == "host" else []
     asked += ["--runtime", machine.runtime, "--gpus", str(machine.gpus), "--store", str(machine.store)]
     asked += ["--out", str(machine.out / "runs"), "--keys", str(machine.out / "keys")]
     asked += ["--accept-world-size"] if record in SCALES and machine.gpus != RECORD_GPUS else []
@@ -174,29 +177,36 @@ def under_torchrun(
         (folder / "tmp").mkdir()
         places["TMPDIR"] = folder / "tmp"
         given = {**machine.env(), **{k: str(v) for k, v in places.items()}, "DATA_PATH": ".", **(env or {})}
-        with (folder / "stderr").open("w+b") as errors:
-            began = time.monotonic()
-            process = subprocess.Popen(
-                argv, cwd=folder, env=given, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors
-            )
-            timer = threading.Timer(patience_s, _end, (process.pid,))
-            timer.start()
-            lines: list[tuple[float, str]] = []
-            ended = False
-            assert process.stdout
-            for raw in process.stdout:
-                lines.append((time.monotonic() - began, raw.decode(errors="replace").rstrip("\n")))
-                if enough(lines[-1][1]):
-                    ended = True
-                    break
-            wall_s = time.monotonic() - began
-            late = not timer.is_alive()
-            timer.cancel()
-            _end(process.pid)
-            process.stdout.close()
-            code = process.wait()
-            errors.seek(0)
-            text = errors.read().decode(errors="replace")
+        return read_until(argv, folder, given, enough, patience_s)
+
+
+def read_until(
+    argv: Sequence[str], folder: Path, env: dict[str, str], enough: Callable[[str], bool], patience_s: float
+) -> Bare:
+    """Run `argv` in `folder` until a line is `enough`, it ends, or patience does; then kill all of it."""
+    with (folder / "stderr").open("w+b") as errors:
+        began = time.monotonic()
+        process = subprocess.Popen(
+            argv, cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors
+        )
+        timer = threading.Timer(patience_s, _end, (process.pid,))
+        timer.start()
+        lines: list[tuple[float, str]] = []
+        ended = False
+        assert process.stdout
+        for raw in process.stdout:
+            lines.append((time.monotonic() - began, raw.decode(errors="replace").rstrip("\n")))
+            if enough(lines[-1][1]):
+                ended = True
+                break
+        wall_s = time.monotonic() - began
+        late = not timer.is_alive()
+        timer.cancel()
+        _end(process.pid)
+        process.stdout.close()
+        code = process.wait()
+        errors.seek(0)
+        text = errors.read().decode(errors="replace")
     return Bare(None if ended or late else code, wall_s, lines, text)
 
 

@@ -42,6 +42,7 @@ LIBRARY_FOLDERS = tuple(
 PROGRAM_FOLDERS = (
     "/usr/bin:/usr/local/bin:/usr/local/nvidia/bin:/bin:/usr/lib/wsl/lib:/run/current-system/sw/bin"
 )
+ELF = b"\x7fELF"
 CACHED = re.compile(r"^\s*(\S+) \(libc6,x86-64[^)]*\) => (\S+)$", re.MULTILINE)
 
 
@@ -128,16 +129,33 @@ def find_driver_files(
     cached = dict(reversed(CACHED.findall(cache())))  # the first entry of a name wins
     libraries = [_library(name, cached, folders, required=True) for name in REQUIRED]
     libraries += [_library(name, cached, folders, required=False) for name in OPTIONAL]
-    smi = shutil.which("nvidia-smi", path=programs)
-    if smi is None:
-        raise PrerequisiteError(
-            "nvidia-smi is not here, and upstream's scripts call it",
-            "install the driver's nvidia-utils-<version>",
-        )
+    smi = _nvidia_smi(programs)
     devices = [_device(dev, name) for name in CONTROL]
     devices += [_device(dev, name) for name in TOOLS if (dev / name).exists()]
     devices += [_device(dev, f"nvidia{minor}") for minor in minors]
-    return DriverFiles(tuple(lib for lib in libraries if lib), Path(smi).resolve(), tuple(devices))
+    return DriverFiles(tuple(lib for lib in libraries if lib), smi, tuple(devices))
+
+
+def _nvidia_smi(programs: str) -> Path:
+    """Return the program itself: a wrapper script of the machine's would start what a guest does not have."""
+    wrapper = None
+    for folder in programs.split(os.pathsep):
+        path = Path(folder) / "nvidia-smi"
+        if not (path.is_file() and os.access(path, os.X_OK)):
+            continue
+        with path.open("rb") as f:
+            if f.read(len(ELF)) == ELF:
+                return path.resolve()
+        wrapper = wrapper or path
+    if wrapper is not None:
+        raise PrerequisiteError(
+            f"{wrapper} is a script, and the program that it starts was not found in {programs}",
+            "link the driver's own nvidia-smi into /usr/local/bin",
+        )
+    raise PrerequisiteError(
+        "nvidia-smi is not here, and upstream's scripts call it",
+        "install the driver's nvidia-utils-<version>",
+    )
 
 
 def _library(

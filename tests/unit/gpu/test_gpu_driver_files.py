@@ -10,10 +10,16 @@ import pytest
 
 from kit.core.errors import PrerequisiteError
 from kit.gpu import driver
-from kit.gpu.driver import INSIDE, DriverFiles, environment, find_driver_files
+from kit.gpu.driver import ELF, INSIDE, DriverFiles, environment, find_driver_files
 
 LIBRARIES = ("libcuda.so", "libnvidia-ml.so", "libnvidia-ptxjitcompiler.so")
 DEVICES = ("nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", "nvidia0", "nvidia1")
+
+
+def program(path: Path, begins: bytes) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(begins)
+    path.chmod(0o755)
 
 
 @pytest.fixture
@@ -24,7 +30,7 @@ def tree(tmp_path):
     for name in LIBRARIES:
         (tmp_path / "lib" / f"{name}.550.54.15").touch()
         (tmp_path / "lib" / f"{name}.1").symlink_to(f"{name}.550.54.15")
-    (tmp_path / "bin" / "nvidia-smi").touch(mode=0o755)
+    program(tmp_path / "bin" / "nvidia-smi", ELF)
     for name in DEVICES:
         (tmp_path / "dev" / name).symlink_to("/dev/null")
     return tmp_path
@@ -132,3 +138,18 @@ def test_a_folder_whose_name_is_no_utf8_spoils_no_linker_cache(program, monkeypa
     assert driver.CACHED.findall(driver.linker_cache()) == [
         ("libx.so.1", os.fsdecode(b"/opt/caf\xe9/libx.so.1"))
     ]
+
+
+def test_a_wrapper_script_is_passed_over_for_the_program_that_it_starts(tree):
+    program(tree / "wrapper" / "nvidia-smi", b"#!/bin/sh\nexec /opt/driver/nvidia-smi\n")
+    files = find_driver_files(
+        (0,), tree / "dev", lambda: "", (tree / "lib",), f"{tree}/none:{tree}/wrapper:{tree}/bin"
+    )
+    assert files.smi == tree / "bin" / "nvidia-smi"
+
+
+def test_a_wrapper_script_alone_is_refused_by_its_path(tree):
+    program(tree / "bin" / "nvidia-smi", b"#!/bin/sh\n")
+    with pytest.raises(PrerequisiteError) as refused:
+        search(tree)
+    assert f"{tree}/bin/nvidia-smi is a script" in refused.value.message
