@@ -33,6 +33,8 @@ BESIDE = (
     SourceFile("a/b/c.py", b"import os as far\nfrom helper import o as near\n"),
 )
 START = (SourceFile("train_gpt2.py", HEAD.encode()), *BESIDE)
+GLOBALS, ARRAY = '"__glo" + "bals__"', '"__array" + "_interface__"'
+"""Names of attributes as no rule can read them."""
 
 
 def failed(code: str) -> dict[str, Finding]:
@@ -339,6 +341,23 @@ LISTED = (
     'import triton.language as tl; tl.inline_asm_elementwise("x")',
     'import triton.language as tl; tl.core.extern_elementwise("x")',
     "triton.runtime",
+    f"import functools; functools.wraps(f, assigned=({GLOBALS},), updated=())(b)",
+    f"from functools import wraps; w = wraps; w(f, ({GLOBALS},))(b)",
+    f"import functools; [functools.wraps][0](f, ({GLOBALS},))(b)",
+    f"import functools; functools.partial(functools.wraps, assigned=({GLOBALS},))(f)(b)",
+    f"k._key_to_attr = g; nn.ParameterDict.__getitem__(k, {GLOBALS})",
+    f"class P(nn.ParameterDict): pass\nP.__getitem__(k, {GLOBALS})",
+    f"type(nn.ParameterDict()).__getitem__(k, {GLOBALS})",
+    "nn.ModuleList.__setitem__(type(x), 0, g)",
+    f'from enum import Enum; Enum("E", {{{ARRAY}: 1}})',
+    f"argparse.Namespace(**{{{ARRAY}: 1}})",
+    f"p.set_defaults(**{{{ARRAY}: 1}})",
+    f"p.add_argument({ARRAY}, default=1)",
+    f'p.add_argument("--x", dest={ARRAY})',
+    "p.parse_args([], namespace=type(x))",
+    "x = '__globals__'",
+    '@torch.library.custom_op("a::b", mutates_args=())\ndef f(x: "inspect.stack()") -> Tensor: pass\n'
+    "class inspect:\n    stack = 1",
 )
 
 
