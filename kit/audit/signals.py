@@ -146,6 +146,8 @@ def _signals_of_node(
                 yield from _subscript(full, node)
         case ast.Constant(value=str() | bytes() as value):
             yield from _text(value)
+        case ast.Constant(value=int() as value) if value.bit_length() > 8 * MAX_TEXT:
+            yield SourceRule.BLOB, f"a number of {value.bit_length() // 8} bytes"
         case ast.JoinedStr(values=values):
             yield from _printed(values)
         case ast.List(elts=items) | ast.Tuple(elts=items) | ast.Set(elts=items) if len(items) > MAX_ITEMS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import replace
 
@@ -231,6 +232,11 @@ def test_a_hidden_second_validation_is_counted_as_data():
     assert tripped.outcome is Outcome.FAILED and "train_gpt2.py:10" in tripped.detail
 
 
+DIGITS = hashlib.shake_256(b"weights").hexdigest(30_000)
+PIECES = [DIGITS[n : n + 100] for n in range(0, len(DIGITS), 100)]
+"""30,000 bytes that nothing makes shorter, and the same in short pieces."""
+
+
 @pytest.mark.parametrize(
     ("code", "rule"),
     [
@@ -250,6 +256,12 @@ def test_a_hidden_second_validation_is_counted_as_data():
         ("files = 'data/fineweb10B/fineweb_val_*.bin'\n", None),
         ("files = 'data/fineweb10B/fineweb_val_000000.bin'\n", "source.data"),
         ("table = [" + "1," * 2000 + "]\n", "source.blob"),
+        (f"table = 0x{DIGITS[:20_000]}\n", "source.blob"),
+        ("table = [" + "".join(f"0x{d}," for d in PIECES) + "]\n", "source.blob"),
+        ("".join(f"t{n} = [0x{d}]\n" for n, d in enumerate(PIECES)), "source.blob"),
+        ("class Table:\n" + "".join(f"    k{d} = 1\n" for d in PIECES), "source.blob"),
+        ("def table(n):\n" + "".join(f"    if n < 1: return 0x{d}\n" for d in PIECES), "source.blob"),
+        ("def f(x):\n    return x + 1\n" * 5000, None),
         ("x = 3.2\nprint(f'step:1/1 val_loss:{3.2:.4f} train_time:{x}ms')\n", "source.claim"),
     ],
 )  # fmt: skip
