@@ -49,6 +49,8 @@ KNOWN_VARIABLES = {
     "PYTORCH_CUDA_ALLOC_CONF", "NANOGPT_TRAIN_FILES", "NANOGPT_VAL_FILES", "NANOGPT_VAL_TOKENS",
     "PYTORCH_ALLOC_CONF", "DISABLE_FP8", "OMP_NUM_THREADS", "TOKENIZERS_PARALLELISM", "GLOO_SOCKET_IFNAME",
 }  # fmt: skip
+DATA_VARIABLES = {"DATA_PATH", "NANOGPT_TRAIN_FILES", "NANOGPT_VAL_FILES", "NANOGPT_VAL_TOKENS"}
+"""Which say where the shards are and how much is scored: the host sets them."""
 DATA_TEXT = re.compile(r"\.bin\b|fineweb|data/|/workspace|/input|/tmp|/dev/shm|/proc|/sys\b|/etc\b|~")
 OFFICIAL = {"data/fineweb10B/fineweb_train_*.bin", "data/fineweb10B/fineweb_val_*.bin"}
 OFFICIAL_TOKENS = 10_485_760

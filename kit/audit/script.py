@@ -28,8 +28,15 @@ from kit.audit.variables import Module
 RUN_TOML = "run.toml"
 MAX_FILE = 64 << 10
 """Bytes of a file that is not Python; kernels in CUDA or C++ take a few thousand."""
-FOREIGN = sys.stdlib_module_names | {"numpy", "sitecustomize", "torch", "triton", "usercustomize"}
-"""Modules that are Python's, the image's or the interpreter's own."""
+FOREIGN = sys.stdlib_module_names | {
+    "_distutils_hack", "filelock", "fsspec", "functorch", "isympy", "jinja2", "markupsafe", "mpmath",
+    "networkx", "numpy", "nvidia", "pkg_resources", "setuptools", "sitecustomize", "sympy", "torch",
+    "torchgen", "triton", "typing_extensions", "usercustomize",
+}  # fmt: skip
+"""
+Modules that are Python's, the images' or the interpreter's own. A file of that name comes before them: torch
+would import it, and hand it functions of its own.
+"""
 
 
 @dataclass(frozen=True, slots=True)

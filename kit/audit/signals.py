@@ -25,6 +25,7 @@ from kit.audit.patterns import (
     COMPILE_OPTION,
     CONFIGS,
     DATA_TEXT,
+    DATA_VARIABLES,
     DYNAMIC,
     DYNAMIC_ATTRIBUTES,
     DYNAMIC_BUILTINS,
@@ -214,6 +215,8 @@ def _call(node: ast.Call, full: str, names: ImportedNames) -> Iterator[tuple[Sou
         yield SourceRule.PROCESS, f"{full}()"
     if full == "open":
         yield SourceRule.SURROUNDINGS, "open()"
+    if full == "os.environ.setdefault" and node.args:
+        yield from _set_variable(node.args[0])
     if full in ("os.environ.get", "os.getenv") and node.args:
         yield from _variable(node.args[0])
     if full.endswith(".next_batch") and "val" in full:
@@ -250,12 +253,20 @@ def _subscript(full: str, node: ast.Subscript) -> Iterator[tuple[SourceRule, str
         yield SourceRule.PATCH, f"{full}[] ="
     if full == "os.environ":
         yield from _variable(node.slice)
+        if stores:
+            yield from _set_variable(node.slice)
 
 
 def _variable(node: ast.expr) -> Iterator[tuple[SourceRule, str]]:
     name = node.value if isinstance(node, ast.Constant) else None
     if not isinstance(name, str) or name not in KNOWN_VARIABLES:
         yield SourceRule.SURROUNDINGS, f"os.environ[{name if isinstance(name, str) else '?'}]"
+
+
+def _set_variable(node: ast.expr) -> Iterator[tuple[SourceRule, str]]:
+    name = node.value if isinstance(node, ast.Constant) else None
+    if name in DATA_VARIABLES:
+        yield SourceRule.DATA, f"os.environ[{name}] ="
 
 
 def _text(value: str | bytes) -> Iterator[tuple[SourceRule, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from dataclasses import replace
 
@@ -14,7 +15,9 @@ from kit.audit.canary import CanaryStream, Rerun, StreamKind
 from kit.audit.finding import Finding, Outcome
 from kit.audit.held_out import RerunLosses
 from kit.audit.registry import CHECKS, check
+from kit.audit.script import FOREIGN
 from kit.audit.source import SourceFile
+from kit.core.facts import facts_root
 from kit.values.cadence import Cadence
 from kit.values.run_result import Point, RunStatus
 
@@ -254,6 +257,11 @@ PIECES = [DIGITS[n : n + 100] for n in range(0, len(DIGITS), 100)]
         ("from torch.hub import load_state_dict_from_url as get\nget('x')\n", "source.weights"),
         ("import sys\nsys._getframe(1)\n", "source.dynamic"),
         ("files = 'data/fineweb10B/fineweb_val_*.bin'\n", None),
+        ("import os\nos.environ['NANOGPT_VAL_TOKENS'] = '64'\n", "source.data"),
+        ("import os as o\ndel o.environ['NANOGPT_VAL_FILES']\n", "source.data"),
+        ("from os import environ as e\ne.setdefault('DATA_PATH', 'x')\n", "source.data"),
+        ("import os\nn = os.environ.get('NANOGPT_VAL_TOKENS')\n", None),
+        ("import os\nos.environ['OMP_NUM_THREADS'] = '1'\n", None),
         ("files = 'data/fineweb10B/fineweb_val_000000.bin'\n", "source.data"),
         ("table = [" + "1," * 2000 + "]\n", "source.blob"),
         (f"table = 0x{DIGITS[:20_000]}\n", "source.blob"),
@@ -281,6 +289,9 @@ def test_the_rules_see_through_other_names(code, rule):
         ("hidden__py", b"\n# vim: set fileencoding=rot13 :\nk = 1\n", "source.parse"),
         ("hidden__py", b"# coding: no-such\nx = 1\n", "source.parse"),
         ("plain__py", b"\xef\xbb\xbf# coding: utf-8\nx = 1\n", None),
+        ("sympy__py", b"", "source.patch"),
+        ("numpy__py", b"", "source.patch"),
+        ("triton_kernels__py", b"", None),
         ("kernel__cu", b"__global__ void f() {}", "source.allowed"),
         ("run__toml", b'args = ["--seed", "2"]', None),
     ],
@@ -288,3 +299,13 @@ def test_the_rules_see_through_other_names(code, rule):
 def test_files_beside_the_script_are_judged_too(name, data, rule):
     tripped = {f.id for f in added("", **{name: data}) if f.outcome is Outcome.FAILED}
     assert tripped == set(rule.split() if rule else ())
+
+
+def test_no_file_stands_in_for_a_module_of_an_image():
+    wheels = {
+        w["name"]
+        for lock in facts_root().glob("images/*/lock.json")
+        for w in json.loads(lock.read_text())["wheels"]
+    }
+    modules = {w.partition("-cu12")[0].partition("-")[0] if w.startswith("nvidia") else w for w in wheels}
+    assert {m.replace("-", "_") for m in modules} <= FOREIGN
