@@ -26,7 +26,7 @@ from kit.audit.allowlist import (
     ODD,
     READ_DUNDERS,
 )
-from kit.audit.indirect import PLAIN_CALLS, indirections, special_name
+from kit.audit.indirect import ARRAY, PLAIN_CALLS, indirections, special_name, tested_types
 from kit.audit.known import CLOCKS, KnownNames
 from kit.audit.names import BUILTIN_NAMES, OTHER, UNCLEAR, Meaning, Names, split_chain
 from kit.audit.patterns import KNOWN_VARIABLES, SETTINGS
@@ -84,6 +84,8 @@ class _Judge:
         self.decorators: set[int] = set()
         self.idle: set[int] = set()
         """Ids of dotted names that are whole statements: nothing is done with them."""
+        self.tested = set(module.annotations)
+        """Ids of expressions in whose place a class is only named or compared."""
         self.environment: set[int] = set()
         """Ids of expressions in whose place the variables of the environment may stand."""
         self.operators = {
@@ -110,6 +112,7 @@ class _Judge:
 
     def _note(self, node: ast.AST) -> None:
         """Note in which places names stand that are judged by their places."""
+        self.tested.update(map(id, tested_types(node)))
         match node:
             case ast.Attribute(value=ast.Name() | ast.Attribute() as value):
                 self.done.add(id(value))
@@ -295,6 +298,9 @@ class _Judge:
             if path == ENVIRONMENT:
                 if id(node) not in self.environment:
                     yield f"{path} as a value"
+            elif path == ARRAY:
+                if id(node) not in self.tested and not aliased:
+                    yield f"{path} other than in an annotation or a test"
             elif path in DECORATORS:
                 if id(node) not in self.decorating and not aliased:
                     yield f"{path} other than by a call that decorates"
@@ -329,7 +335,8 @@ class _Judge:
         """Judge a call that looks for an attribute by a text."""
         match name, node.args:
             case "type", [argument] if not isinstance(argument, ast.Starred) and not node.keywords:
-                return
+                if id(node) not in self.tested:
+                    yield "type() other than in a test"
             case (
                 ("getattr" | "hasattr" | "setattr" | "delattr"),
                 [of, ast.Constant(value=str(attribute)), *_],

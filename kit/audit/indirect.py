@@ -19,7 +19,14 @@ ONE_ARGUMENT = frozenset(
 )
 """With more than one they define, or copy, attributes by texts: `wraps(f, assigned=("__globals__",))`."""
 SAVES = "torch.save"
-PLAIN_CALLS = frozenset({"functools.wraps", SAVES})
+BUFFERS = frozenset({"numpy.frombuffer", "torch.asarray", "torch.frombuffer"})
+"""
+They look at the memory of any object: `np.frombuffer(np.array([None]), "i8")[0] = address` forges a Python
+object, and so reaches what no name says. They may look at what was read from an open file, and nothing else.
+"""
+ARRAY = "numpy.ndarray"
+"""Its constructor does the same, so it may stand in annotations and tests alone."""
+PLAIN_CALLS = frozenset({"functools.wraps", SAVES}) | BUFFERS
 """Functions that are judged by their arguments, so they may be called and no more."""
 SPECIAL = re.compile(r"__\w+__")
 MAIN = "__main__"
@@ -39,10 +46,36 @@ def indirections(node: ast.Call, paths: Collection[str], files: FileNames) -> It
             yield f"{path}() of more than a value and a file's name"
         elif path == SAVES and not files.is_harmless(node.args[1]):
             yield f"{path}() under a name that is not written out"
+        if path in BUFFERS and not _is_read(node.args[0] if node.args else None, files):
+            yield f"{path}() of other memory than what was read from a file"
         if path == "argparse.Namespace" and any(k.arg is None for k in node.keywords):
             yield f"{path}() of names that are not written out"
     if isinstance(node.func, ast.Attribute):
         yield from _arguments_of_a_parser(node.func.attr, node)
+
+
+def _is_read(node: ast.expr | None, files: FileNames) -> bool:
+    match node:
+        case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr="read"), keywords=[]):
+            return files.is_file(name)
+    return False
+
+
+def tested_types(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield the parts of a node where a class is only named or compared: annotations and tests."""
+    match node:
+        case ast.arg(annotation=ast.expr() as annotation) | ast.AnnAssign(annotation=annotation):
+            yield from ast.walk(annotation)
+        case ast.FunctionDef(returns=ast.expr() as annotation):
+            yield from ast.walk(annotation)
+        case ast.Call(func=ast.Name(id="isinstance" | "issubclass"), args=[_, classes]):
+            yield from ast.walk(classes)
+        case ast.Call(func=ast.Name(id="print" | "repr" | "str"), args=shown):
+            yield from shown
+        case ast.Compare(left=left, comparators=others):
+            yield from (left, *others)
+        case ast.Attribute(value=value) | ast.FormattedValue(value=value):
+            yield value
 
 
 def _arguments_of_a_parser(method: str, node: ast.Call) -> Iterator[str]:

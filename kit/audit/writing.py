@@ -1,5 +1,5 @@
 """
-Which files a script writes, by the ends of their names: one that can be imported is code. Runs nothing.
+What is known of the names of files that a script writes: one that can be imported is code. Runs nothing.
 
 The folder of a script is on Python's path, and the guest can write there. So what is written has to have a
 name that surely ends as those of logs and checkpoints do.
@@ -30,6 +30,8 @@ class FileNames:
         self.values: dict[str, list[ast.expr]] = {}
         self.unclear: set[str] = set()
         self.imported: set[str] = set()
+        self.opened: set[str] = set()
+        """Names of `with open(...) as name`."""
         plain: set[int] = set()
         for node in nodes:
             match node:
@@ -39,6 +41,12 @@ class FileNames:
                 ):
                     plain.add(id(target))
                     self.values.setdefault(target.id, []).append(value)
+                case ast.withitem(
+                    context_expr=ast.Call(func=ast.Name(id="open") | ast.Attribute(attr="open")),
+                    optional_vars=ast.Name() as target,
+                ):
+                    plain.add(id(target))
+                    self.opened.add(target.id)
                 case ast.Name(id=name, ctx=ast.Store()) if id(node) not in plain:
                     self.unclear.add(name)
                 case ast.arg(arg=name):
@@ -74,6 +82,12 @@ class FileNames:
                 return bool(values) and all(self.is_harmless(v, depth - 1) for v in values)
         return False
 
+    def is_file(self, name: str) -> bool:
+        """Tell whether a name is that of an open file and of nothing else."""
+        return name in self.opened and not (
+            name in self.values or name in self.unclear or name in self.imported
+        )
+
     def _is_plain(self, node: ast.expr, depth: int) -> bool:
         """Tell whether this is surely a text or a path of Python's own, not of a class of the script."""
         match node:
@@ -84,7 +98,7 @@ class FileNames:
             case ast.Call(func=ast.Name() | ast.Attribute() as func):
                 root, _ = split_chain(func)
                 name = root.id if isinstance(root, ast.Name) else ""
-                own = name in self.unclear or name in self.values
+                own = name in self.unclear or name in self.values or name in self.opened
                 return not own and ast.unparse(func) in PATHS and (name in self.imported or name == "str")
             case ast.Name(id=name):
                 values = self._values(name) if depth > 0 else []
@@ -92,8 +106,9 @@ class FileNames:
         return False
 
     def _values(self, name: str) -> list[ast.expr]:
-        known = name not in self.unclear and name not in self.imported
-        return self.values.get(name, []) if known else []
+        if name in self.unclear or name in self.imported or name in self.opened:
+            return []
+        return self.values.get(name, [])
 
 
 def _is_none(node: ast.expr) -> bool:

@@ -254,6 +254,12 @@ class Gains(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x * self.gains[0] + self.named["a"] if type(self).__name__ else x
 
+def shown(x: np.ndarray | None, y: "np.ndarray") -> np.ndarray:
+    if isinstance(x, np.ndarray) and type(x) is type(y):
+        print(type(x), f"{type(y)}", type(x).__name__)
+    z: np.ndarray = np.asarray([0.5])
+    return z
+
 torch.save({"phase": Phase("warm").value}, f"logs/{int(pick(Phase.COLD, [1.0]))}.pt")
 """,
     "a loop over numbers": """

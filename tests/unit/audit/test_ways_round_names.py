@@ -356,6 +356,18 @@ LISTED = (
     f'p.add_argument("--x", dest={ARRAY})',
     "p.parse_args([], namespace=type(x))",
     "x = '__globals__'",
+    "v = np.frombuffer(np.array([None]), dtype=np.int64); v[0] = id(f)",
+    "v = torch.frombuffer(np.array([None]), dtype=torch.int64)",
+    "v = torch.asarray(np.array([None]).data, dtype=torch.int64)",
+    "v = list(map(np.frombuffer, [np.array([None])]))",
+    "class R:\n    def read(self): return np.array([None])\nf = R(); np.frombuffer(f.read(), 'i8')",
+    "class R:\n    def read(self): return np.array([None])\nwith R() as f: np.frombuffer(f.read(), 'i8')",
+    "x = np.ndarray((1,), 'O', np.array([id(f)]))",
+    "A = np.ndarray; A((1,), 'O', np.array([id(f)]))",
+    "[np.ndarray][0]((1,), 'O', b'x')",
+    "class A(np.ndarray): pass",
+    "A = type(np.zeros(1)); A((1,), 'O', b'x')",
+    "def f(A): A((1,), 'O', b'x')\nf(type(np.zeros(1)))",
     '@torch.library.custom_op("a::b", mutates_args=())\ndef f(x: "inspect.stack()") -> Tensor: pass\n'
     "class inspect:\n    stack = 1",
 )
