@@ -282,6 +282,9 @@ def test_the_rules_see_through_other_names(code, rule):
     ("name", "data", "rule"),
     [
         ("run__toml", b'args = ["--val_max_steps", "1"]', "source.data"),
+        ("run__toml", b'args = ["--val_m", "1"]', "source.data"),
+        ("run__toml", b'args = ["--input_v=x"]', "source.data"),
+        ("run__toml", b'args = ["--val_loss_every", "128", "--warmup_iters", "9"]', None),
         ("run__toml", b"args = [", "source.parse"),
         ("weights__bin", b"\0" * 100, "source.blob source.allowed"),
         ("latin__py", b"x = '\xff'", "source.parse"),
