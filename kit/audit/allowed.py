@@ -293,6 +293,9 @@ class _Judge:
 
     def _value(self, node: ast.expr, meaning: Meaning) -> Iterator[str]:
         """Judge what a whole dotted name is used for."""
+        compiles = isinstance(node, ast.Attribute) and node.attr == "compile" and not meaning.paths
+        if compiles and id(node) not in self.called:
+            yield "compile as a value"
         aliased = id(node) in self.module.aliased
         for path in sorted(meaning.paths):
             if path == ENVIRONMENT:

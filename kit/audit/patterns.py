@@ -12,6 +12,20 @@ NETWORK = {
 PROCESS = {"concurrent", "multiprocessing", "pty", "sched", "signal"}
 NVIDIA_SMI = ("run", "check_output", "PIPE", "STDOUT", "DEVNULL")
 """What of `subprocess` the records use, for `nvidia-smi` alone."""
+NVIDIA_SMI_OPTIONS = frozenset(
+    {
+        "capture_output",
+        "check",
+        "encoding",
+        "errors",
+        "stderr",
+        "stdout",
+        "text",
+        "timeout",
+        "universal_newlines",
+    }
+)
+"""With which it may be called; others choose another program, or what it reads."""
 PROCESS_CALLS = re.compile(
     r"os\.(system|popen|fork|forkpty|exec\w*|spawn\w*|posix_spawn\w*|kill|killpg|_exit|abort|nice|setsid"
     r"|sched_\w+)|torch\.multiprocessing\..*|threading\.setprofile|atexit\.register"
@@ -67,7 +81,8 @@ SELECTION = {
     "topk", "where",
 }  # fmt: skip
 """What picks among numbers, or bounds them."""
-CRITERIA = {"cross_entropy", "nll_loss", "CrossEntropyLoss", "NLLLoss"}
+CRITERIA = {"cross_entropy": 2, "nll_loss": 2, "CrossEntropyLoss": 0, "NLLLoss": 0}
+"""With how many arguments they weigh every token alike."""
 CRITERION_OPTIONS = {"ignore_index", "label_smoothing", "reduction", "weight"}
 CLAIM = re.compile(r"val[_ ]loss|train_time|step_avg|tel:")
 FALSE_CLAIM = re.compile(r"(val_loss:|val loss |tel:)\s*[0-9.]|train_time:\s*[0-9]")

@@ -35,6 +35,7 @@ from kit.audit.patterns import (
     MAX_TEXT,
     NETWORK,
     NVIDIA_SMI,
+    NVIDIA_SMI_OPTIONS,
     OFFICIAL,
     OUTPUT,
     PROCESS,
@@ -156,7 +157,18 @@ def _signals_of_node(
         case ast.Dict(keys=items) if len(items) > MAX_ITEMS:
             yield SourceRule.BLOB, f"a literal of {len(items)} entries"
     yield from ((SourceRule.DATA, description) for description in settings(node))
-    yield from ((SourceRule.SELECTION, description) for description in selections_in(node, loss_nodes))
+    yield from ((SourceRule.SELECTION, description) for description in _selections(node, names, loss_nodes))
+
+
+def _selections(node: ast.AST, names: ImportedNames, loss_nodes: LossNodes) -> Iterator[str]:
+    """Yield what is done to losses, by whatever names functions go."""
+    called: set[str] = set()
+    handed: set[str] = set()
+    if isinstance(node, ast.Call):
+        called = {full.rpartition(".")[2] for full in full_names(node.func, names)}
+        if "partial" in called and node.args:
+            handed = {full.rpartition(".")[2] for full in full_names(node.args[0], names)}
+    return selections_in(node, loss_nodes, called, handed)
 
 
 def _module(name: str) -> Iterator[tuple[SourceRule, str]]:
@@ -226,7 +238,7 @@ def _call(node: ast.Call, full: str, names: ImportedNames) -> Iterator[tuple[Sou
 def _is_nvidia_smi(node: ast.Call) -> bool:
     match node.args:
         case [ast.List(elts=[ast.Constant(value="nvidia-smi")])]:
-            return not any(k.arg in ("env", "executable", "shell", "preexec_fn") for k in node.keywords)
+            return all(k.arg in NVIDIA_SMI_OPTIONS for k in node.keywords)
     return False
 
 

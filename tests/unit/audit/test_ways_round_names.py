@@ -189,6 +189,10 @@ FATAL = (
     "import ctypes",
     "from torch import from_file",
     "k.fn.__globals__",
+    "import subprocess; subprocess.run(['nvidia-smi'], **{'execu' + 'table': '/usr/bin/python3'})",
+    "import subprocess; subprocess.check_output(['nvidia-smi'], input=b'x')",
+    "import subprocess; subprocess.run(['nvidia-smi'], cwd='x')",
+    "from subprocess import run as r; r(['nvidia-smi'], *o)",
 )
 LISTED = (
     'from helper import o; o.popen("x")',
@@ -355,6 +359,8 @@ LISTED = (
     f"p.add_argument({ARRAY}, default=1)",
     f'p.add_argument("--x", dest={ARRAY})',
     "p.parse_args([], namespace=type(x))",
+    "m = Model(); c = m.compile; c(mode='x')",
+    "m = Model(); list(map(m.compile, ['x']))",
     "x = '__globals__'",
     "v = np.frombuffer(np.array([None]), dtype=np.int64); v[0] = id(f)",
     "v = torch.frombuffer(np.array([None]), dtype=torch.int64)",
