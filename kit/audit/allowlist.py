@@ -53,8 +53,8 @@ PLAIN_METHODS = _names(
     popitem real remove removeprefix removesuffix replace reverse rfind rindex rjust rpartition rsplit
     rstrip setdefault sort split splitlines start startswith step stop strip symmetric_difference title
     to_bytes from_bytes union update upper values zfill appendleft maxlen most_common move_to_end popleft
-    rotate subtract total _asdict _fields _replace args cache_clear close compile enter_context flush send
-    write
+    rotate setter subtract total _asdict _fields _replace args cache_clear close compile enter_context flush
+    send write
     """
 )
 """Of numbers, texts, collections, generators, contexts and files that are open."""

@@ -58,6 +58,8 @@ def _is_read(node: ast.expr | None, files: FileNames) -> bool:
     match node:
         case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr="read"), keywords=[]):
             return files.is_file(name)
+        case ast.List() | ast.ListComp() | ast.Tuple():
+            return True  # it has no memory that could be looked at, and is copied
     return False
 
 

@@ -224,6 +224,15 @@ class Setting:
     def __post_init__(self) -> None:
         assert 0 < self.betas[0] < 1, f"{self.betas[0]!r:>8}"
 
+class Level:
+    @property
+    def value(self) -> float:
+        return float(torch.asarray([0.5, self.low])[0])
+
+    @value.setter
+    def value(self, low: float) -> None:
+        self.low = low
+
 class Levels(dict):
     def __getitem__(self, key):
         return super().__getitem__(key.lower())
