@@ -98,8 +98,12 @@ class Trusted:
     """Id of the reader's own key."""
 
     def get(self, key_id: str) -> PublicKey | None:
-        """Return the key with this id, also if it is revoked."""
+        """Return the key with this id, also if it is revoked: ask `trusts` before anything rests on it."""
         return next((k for k in self.keys if k.key_id == key_id), None)
+
+    def trusts(self, key_id: str) -> bool:
+        """Tell whether the reader chose the key with this id, and nobody revoked it."""
+        return self.get(key_id) is not None and self.revocation(key_id) is None
 
     def revocation(self, key_id: str) -> Revocation | None:
         """Return why the key with this id is not trusted any more; None if nobody revoked it."""
