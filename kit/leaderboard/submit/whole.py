@@ -23,10 +23,11 @@ def check_series(
     """
     Yield what is wrong with series and their runs, among what could be opened.
 
-    `faulty` holds the places that already have a finding. A place is named relative to `root`.
+    `faulty` holds the places that already have a finding; of two series of one plan, one of them is never
+    taken for the original. A place is named relative to `root`.
     """
     by_plan: dict[str, SubmittedSeries] = {}
-    for submitted in series:
+    for submitted in sorted(series, key=lambda s: _place(root, s) in faulty):
         first = by_plan.setdefault(submitted.documents.plan_sha256, submitted)
         if first is not submitted:
             yield BoardFinding(

@@ -49,14 +49,13 @@ def board(tmp_path, press):
             lay_out(open_bundle(folder, self.trusted), entry or BoardEntry("an-agent"), self.root)
             return folder
 
-        def repeat(self, first, number, signer=other, **fields):
+        def repeat(self, first, number, signer=other, entry=None, **fields):
             found = open_bundle(first, self.trusted)
             named = Reproduces(found.predicate.run.id, found.key_id, sha256_file(found.path))
             script = (first / "submission" / "train_gpt2.py").read_bytes()
             extra = (("reproduces", named),)
-            return self.add(
-                number, entry=BoardEntry("rerun"), signer=signer, script=script, extra=extra, **fields
-            )
+            entry = entry or BoardEntry("rerun")
+            return self.add(number, entry=entry, signer=signer, script=script, extra=extra, **fields)
 
         def series(self, first, made, runs=None, entry=None, end=True):
             """Run a series of which `made` candidates were made, and submit it whole."""
@@ -201,6 +200,14 @@ def test_only_a_rerun_under_another_trusted_key_that_agrees_makes_reproduced(boa
     (group,) = board.rank().groups
     assert len(group.results[0].reproduced_by) == 1
     assert "reproduced: 1 of 1" in render(board.rank(), "Board", len(TASKS))
+
+
+@pytest.mark.parametrize("loss", [3.278, 3.2901])
+def test_a_rerun_that_was_retracted_is_evidence_for_and_against_nobody(board, loss):
+    gone = Retraction("2026-02-01", "another machine than it says")
+    board.repeat(board.add(1), 2, entry=BoardEntry("rerun", retracted=gone), final_loss=loss)
+    (group,) = board.rank().groups
+    assert group.results[0].reproduced_by == () and group.results[0].contradicted_by == ()
 
 
 def test_a_rerun_that_disagrees_is_shown_too(board):

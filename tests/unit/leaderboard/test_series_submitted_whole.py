@@ -257,6 +257,16 @@ def test_the_same_series_twice_is_a_duplicate(board, trusted):
     assert [f.rule for f in checked.findings] == [Breach.DUPLICATE]
 
 
+def test_a_faulty_copy_of_a_series_takes_no_series_place(board, trusted):
+    """It comes first by path; what is wrong with it is that its place is another."""
+    root, _, own = board(end=False, started=0)
+    copied = root / "submissions" / "01" / "a" / own.name
+    shutil.copytree(own, copied)
+    checked = check(root, trusted)
+    assert [s.where for s in checked.series] == [own]
+    assert {f.where for f in checked.findings} == {copied.relative_to(root).as_posix()}
+
+
 def test_files_that_have_no_place_in_a_series_are_named(board, trusted):
     root, _, own = board(end=False, started=0)
     (own / "notes.txt").write_text("x")
