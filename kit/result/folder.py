@@ -78,6 +78,8 @@ def subjects(folder: Path) -> Subjects:
 
 
 def _walk(submission: Path) -> Iterator[InputFile]:
+    if submission.is_symlink():
+        raise DigestMismatch(f"{submission} is a link, and not a folder")
     waiting, files, folders, size = [""], 0, 0, 0
     while waiting:
         prefix = waiting.pop()
