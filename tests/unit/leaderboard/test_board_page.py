@@ -14,6 +14,7 @@ from kit.audit.baseline import UNTIMED_OVERHEAD, UNTIMED_OVERHEAD_FIGURE, WARMUP
 from kit.benchmark.tasks import load_task, load_tasks
 from kit.cli import run as speedrun
 from kit.core.digest import sha256_file
+from kit.core.errors import IntegrityError
 from kit.core.facts import facts_root
 from kit.leaderboard.page.plots import PlotDot, PlotLine, dots_plot, lines_plot
 from kit.leaderboard.page.rank import rank
@@ -179,6 +180,22 @@ def test_what_was_not_accepted_is_listed_with_its_reasons_and_has_no_score(board
     assert [len(g.results) for g in found.groups] == [1]
     reasons = {r.where.split("/")[2]: " ".join(r.reasons) for r in found.refused}
     assert "smoke" in reasons["an-agent"] and "not trusted" in reasons["stranger"]
+
+
+@pytest.mark.parametrize("how", ["edited", "link"])
+def test_a_bundle_that_changed_since_it_was_checked_is_not_published(board, tmp_path, how):
+    board.add(1)
+    found = board.rank()
+    bundle = found.groups[0].results[0].submitted.where / "result.json"
+    bundle.unlink()
+    (tmp_path / "secret").write_text("123456")
+    if how == "edited":
+        bundle.write_text("123456")
+    else:
+        bundle.symlink_to(tmp_path / "secret")
+    with pytest.raises(IntegrityError, match=r"not a plain file|was changed after it was checked"):
+        write_site(found, tmp_path / "site", "Board", len(TASKS))
+    assert not (tmp_path / "site" / "bundles").exists()
 
 
 def test_a_retracted_run_stays_listed_without_a_score(board):

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from kit.cli import run as speedrun
-from kit.core.digest import sha256_file
+from kit.core.digest import canonical_json, sha256_file
 from kit.core.errors import DigestMismatch, PrerequisiteError
 from kit.leaderboard.submit.check import check
 from kit.leaderboard.submit.entry import BoardEntry, lay_out
@@ -297,6 +297,21 @@ def test_the_same_series_twice_is_a_duplicate(board, trusted):
     document = json.loads((own / "entry.json").read_bytes())
     (other / own.name / "entry.json").write_text(json.dumps(document | {"agent": "b"}))
     checked = check(root, trusted)
+    assert [f.rule for f in checked.findings] == [Breach.DUPLICATE]
+
+
+def test_the_same_series_in_the_envelope_of_the_other_version_is_a_duplicate(board, trusted):
+    """One signature fits into both; the file has another digest then."""
+    root, _, own = board(end=False, started=0)
+    copied = root / "submissions" / "03" / "b" / own.name
+    shutil.copytree(own, copied)
+    document = json.loads((own / "entry.json").read_bytes())
+    (copied / "entry.json").write_text(json.dumps(document | {"agent": "b"}))
+    plan = json.loads((own / "plan.json").read_bytes())
+    del plan["verificationMaterial"]["tlogEntries"], plan["dsseEnvelope"]["signatures"][0]["keyid"]
+    (copied / "plan.json").write_bytes(canonical_json(plan))
+    checked = check(root, trusted)
+    assert [s.where for s in checked.series] == [own]
     assert [f.rule for f in checked.findings] == [Breach.DUPLICATE]
 
 
