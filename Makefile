@@ -4,6 +4,7 @@ VENV    ?= .venv
 BIN     := $(VENV)/bin
 PROFILE ?= full
 ASSETS  := PYTHONPATH=tests/assets
+LOOPBACK := unshare --net sh -c 'ip link set lo up && exec "$$@"' sh
 RUNC    := apt-get install -y --no-install-recommends runc
 EVAL     = $(BIN)/speedrun eval --record $(RECORD) --profile $(PROFILE) \
   $(if $(SUBMISSION),--submission $(SUBMISSION)) $(if $(RUNTIME),--runtime $(RUNTIME)) \
@@ -59,10 +60,10 @@ report: need-BOARD setup ## a page of all submissions: BOARD=DIR [SITE=site]
 	@$(BIN)/speedrun report $(BOARD) $(if $(SITE),--out $(SITE))
 
 test: setup runtime unit ## every test; needs a container runtime and the package registries
-	@$(BIN)/python -m pytest tests/integration --numprocesses 2 --dist loadfile --durations 12 $(TESTFLAGS)
+	@$(BIN)/python -m pytest tests/integration --numprocesses 2 --dist loadfile --durations 10 $(TESTFLAGS)
 
-unit: setup ## the tests that need no container and no network
-	@$(BIN)/python -m pytest tests/unit --numprocesses auto $(TESTFLAGS)
+unit: setup ## the tests that need no container and no network; OFFLINE=1, as root, takes the network away
+	@$(if $(OFFLINE),$(LOOPBACK)) $(BIN)/python -m pytest tests/unit --numprocesses auto --durations 10 $(TESTFLAGS)
 
 coverage: setup ## the unit tests with branch coverage of kit/: its total, and the files below 85 %
 	@$(BIN)/python -m pytest tests/unit --numprocesses auto --cov --cov-report= $(TESTFLAGS)
@@ -80,7 +81,7 @@ bench: setup ## time what is claimed to be fast, side by side: [ERA=torch-2.5.1]
 	@$(BIN)/python benchmarks/images.py --era $(or $(ERA),torch-2.5.1) $(IMAGES)
 
 lint: setup ## format check, lint, types, import contract, docstrings
-	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports --no-cache && $(BIN)/interrogate -q kit
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/codespell && $(BIN)/mypy && $(BIN)/lint-imports --no-cache && $(BIN)/interrogate -q kit
 
 format: setup ## format the code
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .

@@ -58,7 +58,7 @@ class Chromium:
         try:
             self.call("Browser.close")
         finally:
-            self._process.wait(timeout=30)
+            self._process.wait(timeout=120)
             os.close(self._to)
             os.close(self._from)
             shutil.rmtree(self._home, ignore_errors=True)

@@ -55,7 +55,7 @@ def service(podman, loaded):
         yield process
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(timeout=30)
+        process.wait(timeout=120)
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_a_deadline_ends_podmans_guest(evaluated):
     run = evaluated(SLEEPER, "--warmup-deadline", "1")
     assert run.report["status"] == "timed_out"
     teardown = run.predicate["observations"]["teardown"]
-    assert teardown["remains"] == [] and teardown["kill_s"] < 2
+    assert teardown["remains"] == [] and teardown["kill_s"] < 20
     assert not [p for p in processes.pids() if "libpod-" in _groups(p) and processes.is_alive(p)]
 
 

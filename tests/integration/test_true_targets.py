@@ -1,7 +1,7 @@
 """
 The 19 true targets break no source rule, and upstream's logs no trace rule; runs like them keep their tiers.
 
-Skipped, visibly, unless `KIT_UPSTREAM_MIRROR` names a git directory of KellerJordan/modded-nanogpt.
+Left out unless `KIT_UPSTREAM_MIRROR` names a git directory of KellerJordan/modded-nanogpt.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from kit.values.profile import Profile
 from kit.values.run_result import Point
 
 MIRROR = os.environ.get("KIT_UPSTREAM_MIRROR", "")
-pytestmark = pytest.mark.skipif(not MIRROR, reason="KIT_UPSTREAM_MIRROR names no git directory of upstream")
+pytestmark = pytest.mark.upstream
 
 RECORDS = facts_root() / "records"
 LOGGED = [r for r in load_all(RECORDS) if r.log is not None]

@@ -1,7 +1,7 @@
 """
 Every figure about upstream, derived again from upstream itself.
 
-Skipped, visibly, unless `KIT_UPSTREAM_MIRROR` names a git directory of KellerJordan/modded-nanogpt.
+Left out unless `KIT_UPSTREAM_MIRROR` names a git directory of KellerJordan/modded-nanogpt.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from kit.values import logfile
 from kit.values.log import Grammar, Log, read_log
 
 MIRROR = os.environ.get("KIT_UPSTREAM_MIRROR", "")
-pytestmark = pytest.mark.skipif(not MIRROR, reason="KIT_UPSTREAM_MIRROR names no git directory of upstream")
+pytestmark = pytest.mark.upstream
 
 ROOT = facts_root()
 RECORDS = load_all(ROOT / "records")

@@ -30,7 +30,6 @@ from kit.core.store import Store
 
 ROOT = facts_root()
 MIRROR = os.environ.get("KIT_UPSTREAM_MIRROR", "")
-needs_mirror = pytest.mark.skipif(not MIRROR, reason="KIT_UPSTREAM_MIRROR names no git directory")
 EVERY_HINT = [pytest.param(task, level, id=f"{task:02d}-{level:d}") for task in TASKS for level in LEVELS]
 PSEUDOCODE, DESCRIPTION, PAPER = LEVELS
 
@@ -133,7 +132,7 @@ def test_a_review_of_another_form_is_refused(old: str, new: str) -> None:
     assert faults_of_review(4, GOOD_REVIEW.replace(old, new)) != []
 
 
-@needs_mirror
+@pytest.mark.upstream
 @pytest.mark.parametrize(("task", "level"), EVERY_HINT)
 def test_no_hint_copies_from_the_target_or_the_diff(
     scripts: dict[int, TaskScripts], task: int, level: HintLevel
@@ -141,7 +140,7 @@ def test_no_hint_copies_from_the_target_or_the_diff(
     assert lint(load_hint(ROOT, task, level), load_markers(ROOT), scripts[task]) == ()
 
 
-@needs_mirror
+@pytest.mark.upstream
 def test_the_evidence_of_a_marker_is_first_found_in_its_record(texts: dict[int, str]) -> None:
     for marker in load_markers(ROOT):
         for string in marker.evidence:
@@ -332,7 +331,7 @@ def test_the_summary_of_lint_keeps_apart_from_the_findings_when_both_streams_are
     assert capsys.readouterr().err.startswith("3 hints, 0 findings")
 
 
-@needs_mirror
+@pytest.mark.upstream
 def test_the_lint_command_reads_the_scripts_from_a_mirror(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -287,7 +287,7 @@ def test_a_lock_file_taken_from_a_run_that_goes_on_does_not_open_it(living, tmp_
 def test_a_run_of_a_killed_process_is_closed(living, tmp_path, reaped):
     pid = locks.noted(living.alive).pid
     processes.kill_all([pid])
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while leases.is_at_work(living.run_id) and time.monotonic() < until:
         time.sleep(0.01)
     assert close_lost(tmp_path / "live", tmp_path / "keys") == [living]

@@ -71,10 +71,10 @@ def test_a_socket_that_is_not_there_or_that_nobody_serves_is_a_missing_engine(tm
 
 
 def test_an_engine_that_says_nothing_is_given_up_in_time(fake):
-    fake.delay_s = 3.0
+    fake.delay_s = 30.0
     began = time.monotonic()
     assert not answers(fake.url, patience_s=0.3)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 20
     fake.delay_s = 0.0
 
 

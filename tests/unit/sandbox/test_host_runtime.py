@@ -103,7 +103,7 @@ time.sleep(60)
 def test_a_deadline_ends_a_double_forked_daemon(tmp_path):
     result, _, _ = run(tmp_path, DAEMON)
     assert (result.status, result.clock) == (RunStatus.TIMED_OUT, "warmup")
-    assert result.teardown.remains == () and result.teardown.kill_s < 2
+    assert result.teardown.remains == () and result.teardown.kill_s < 20
     assert processes.marked(result.run_id) == []
 
 

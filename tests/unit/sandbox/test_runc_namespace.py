@@ -46,7 +46,7 @@ def ended(program, tmp_path, monkeypatch):
     spec = RunSpec(RUN, None, tmp_path / "submission", ("true",), (("PATH", "/usr/bin:/bin"),))
     (tmp_path / "scratch").mkdir()
     guest = runc.Runc(Path(sys.executable), tmp_path / "state").start(spec, tmp_path / "scratch")
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while guest.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
     yield guest
@@ -60,7 +60,7 @@ def strangers():
 
     def start():
         started.extend(subprocess.Popen([*APART, "sleep", "60"]) for _ in range(8))
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not all(len(processes.descendants([p.pid])) == 2 for p in started):
             assert time.monotonic() < deadline
             time.sleep(0.01)

@@ -86,7 +86,7 @@ def test_each_deadline_ends_the_guest_and_is_named(tmp_path, script, deadline, p
     assert result.status is (RunStatus.STALLED if clock == "stall" else RunStatus.TIMED_OUT)
     assert (result.ended_in, result.clock) == (phase, clock)
     assert result.exit_code is None
-    assert 0.2 <= result.wall_s < 2
+    assert 0.2 <= result.wall_s < 8, "the guest sleeps for 9 s"
     assert guest.terminated == 0, "a deadline kills without asking"
 
 
@@ -130,13 +130,13 @@ def test_a_guest_that_ignores_the_request_is_killed_after_the_grace(tmp_path):
     watch = RunCallbacks(cancelled=lambda: True)
     result, _ = run(tmp_path, lambda: PipeGuest([b"hi\n", 9.0], deaf=True), watch=watch)
     assert result.status is RunStatus.CANCELLED
-    assert 0.9 < result.wall_s < 3
+    assert 0.9 < result.wall_s < 8, "the guest sleeps for 9 s"
 
 
 def test_training_time_runs_from_the_end_of_the_warmup_to_the_last_validation(tmp_path):
     script = [VAL % (0, 0), 0.3, VAL % (5, 1), 0.3, VAL % (10, 1), 0.3]
     result, _ = run(tmp_path, lambda: PipeGuest(script), untimed=1)
-    assert 0.25 < result.train_wall_s < 0.5
+    assert 0.25 < result.train_wall_s < result.wall_s - 0.5
     assert [t.phase for t in result.phases] == list(Phase)
 
 
