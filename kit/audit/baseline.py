@@ -129,9 +129,7 @@ def _untimed_overhead(candidate: RunTimings, baseline: RunTimings) -> Finding:
         f" {untimed_overhead:.1f} s are added to the time"
     )
     if candidate_s < -NEGATIVE_ROOM_S:
-        detail = (
-            f"the run claims {-candidate_s:.1f} s more than passed from its start to its last validation line"
-        )
+        detail = f"the run claims {-candidate_s:.1f} s more than passed up to its last validation line"
         return UNTIMED_OVERHEAD.failed(detail, **figures)
     claimed = candidate.claimed_s or 0.0
     if untimed_overhead > UNTIMED_OVERHEAD_ROOM_S and untimed_overhead > UNTIMED_OVERHEAD_SHARE * claimed:
