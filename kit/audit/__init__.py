@@ -1,1 +1,1 @@
-"""Audits: small pure functions that judge what a run left behind. They start nothing and read no file."""
+"""Audits: pure functions that check a run's claims and source. They start nothing and open no files."""

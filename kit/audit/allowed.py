@@ -1,9 +1,9 @@
 """
-What a script uses that is on no list of allowed names, as signals. Reads trees, runs nothing.
+Find the names that a script uses and that are not on the allowlist.
 
-Whatever is reached through an import, an attribute or a builtin has to be on `kit.audit.allowlist`. A module,
-or a builtin that reaches into others, is no value: it may be named and called, but not stored, passed or
-returned. An attribute of anything else is judged by its name alone.
+Every import, attribute and builtin must be on `kit.audit.allowlist`. A module may be named but not used as a
+value: not stored, passed or returned. The same holds for builtins such as `getattr`, which may only be
+called. An attribute of any other value is judged by its name alone.
 """
 
 from __future__ import annotations
@@ -38,20 +38,20 @@ NAMESPACES = frozenset(
     ".".join(parts[:n]) for parts in (name.split(".") for name in MODULES) for n in range(1, len(parts) + 1)
 )
 DECORATORS = frozenset({"torch.library.custom_op", "torch.library.triton_op"})
-"""They evaluate annotations, so they are allowed where those are at hand."""
+"""They evaluate annotations, so they are allowed only as decorators, where the annotations are visible."""
 ENVIRONMENT = "os.environ"
 OPERATOR_NAME = re.compile(r"([A-Za-z_]\w*)::([A-Za-z_]\w*)")
 OWN_OPERATORS = frozenset({"aten", "prim", "prims", "quantized", "profiler", "c10d", "inductor"})
-"""Operators that are torch's own."""
+"""Operator namespaces of torch."""
 FIELD = re.compile(r"\{[^{}]*[.\[]")
 ITSELF = frozenset({"cls", "ctx", "self"})
 CRITICAL = frozenset({"elapsed_time", "item", "tolist"})
-"""Methods that a claim's figures come from: an attribute of that name is a look worth."""
+"""Methods that produce printed values; assigning an attribute of that name is always reported."""
 
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """One use of something that is on no list."""
+    """One use of a name that is not on the allowlist."""
 
     description: str
     line: int
@@ -61,24 +61,24 @@ def uses(
     module: Module, names: Names, known: KnownNames, ignored: frozenset[int] = frozenset()
 ) -> Iterator[Use]:
     """
-    Yield what a module uses that is on no list.
+    Yield the names that a module uses and that are not on the allowlist.
 
-    `known` has what the script may use beside that, `ignored` the ids of nodes to pass over.
+    `known` holds further allowed names, `ignored` the ids of nodes to skip.
     """
     yield from _Judge(module, names, known).uses(ignored)
 
 
 class _Judge:
-    """Goes through one module; keeps which expressions are accounted for."""
+    """The check of one module; remembers the expressions that are already judged."""
 
     def __init__(self, module: Module, names: Names, known: KnownNames) -> None:
-        """Begin with nothing accounted for."""
+        """Start with no expression judged."""
         self.module, self.names = module, names
         self.files = FileNames(node for node, _ in module.visits)
         self.attributes = known.attributes - ODD
         self.clocks = CLOCKS if known.clock else frozenset()
         self.done: set[int] = set()
-        """Ids of names and dotted names that are judged with the expression around them."""
+        """Ids of names and dotted names that are judged with their parent expression."""
         self.called: set[int] = set()
         self.decorating: set[int] = set()
         self.decorators: set[int] = set()
@@ -87,7 +87,7 @@ class _Judge:
         self.tested = set(module.annotations)
         """Ids of expressions in whose place a class is only named or compared."""
         self.environment: set[int] = set()
-        """Ids of expressions in whose place the variables of the environment may stand."""
+        """Ids of expressions that may be `os.environ`: subscripted, or to the right of `in`."""
         self.operators = {
             f"torch.ops.{m[1]}.{m[2]}"
             for n, _ in module.visits
@@ -96,7 +96,7 @@ class _Judge:
             and (m := OPERATOR_NAME.fullmatch(n.value))
             if m[1] not in OWN_OPERATORS
         }
-        """Full names of operators that a text of the script declares."""
+        """Full names of operators that a string of the script declares."""
         self.modules = NAMESPACES | {name.rpartition(".")[0] for name in self.operators}
 
     def uses(self, ignored: frozenset[int]) -> Iterator[Use]:
@@ -167,7 +167,7 @@ class _Judge:
         return self.names.is_own(name) or name in NAMESPACES
 
     def _import_from(self, node: ast.ImportFrom) -> Iterator[str]:
-        # relative imports are spelled out where names are bound
+        # scopes.py resolves relative imports
         for a in node.names:
             if a.name == "*":
                 yield f"from {node.module} import *"
@@ -187,7 +187,7 @@ class _Judge:
         return path.removesuffix(".default") in self.operators
 
     def _chain(self, node: ast.Name | ast.Attribute, scope: Scope) -> Iterator[str]:
-        """Judge a name, or a whole dotted name, and what it is used for."""
+        """Judge a name or a whole dotted name, and its use."""
         root, attributes = split_chain(node)
         meaning = OTHER
         if isinstance(root, ast.Name):
@@ -213,21 +213,21 @@ class _Judge:
 
     def _name(self, node: ast.Name, meaning: Meaning, bare: bool) -> Iterator[str]:
         if UNCLEAR in meaning.paths:
-            yield f"the name {node.id}, which stands for too much"
+            yield f"the name {node.id}, which has too many possible meanings"
         if not meaning.builtin or node.id in BUILTINS:
             return
         bound = bool(meaning.variables)
         if node.id in CALLED_ONLY:
             if not bound and not (bare and id(node) in self.called):
-                yield f"{node.id} as a value"
+                yield f"{node.id} used as a value"
         elif node.id in FORBIDDEN or (node.id in BUILTIN_NAMES and not bound):
             if node.id not in READING_ATTRIBUTES:
                 yield node.id
         elif _is_dunder(node.id):
-            yield f"the name {node.id}"  # any other name that nothing binds is only an error
+            yield f"the name {node.id}"  # any other unbound name only raises NameError
 
     def _step(self, meaning: Meaning, attribute: str) -> Iterator[str]:
-        """Judge one attribute of something."""
+        """Judge one attribute of a value."""
         for path in sorted(meaning.paths):
             full = f"{path}.{attribute}"
             if self.names.is_own(path):
@@ -247,7 +247,7 @@ class _Judge:
             yield from self._attribute(attribute)
 
     def _is_own_state(self, attribute: str, meaning: Meaning) -> bool:
-        """Tell whether this is the `__dict__` of an object of a class of the script, or of its arguments."""
+        """Return whether this is the `__dict__` of an object of the script's class, or of its arguments."""
         return (
             attribute == "__dict__"
             and not meaning.paths
@@ -269,7 +269,7 @@ class _Judge:
         return True
 
     def _attribute(self, name: str) -> Iterator[str]:
-        """Judge an attribute of something of which only that is known."""
+        """Judge an attribute of a value of unknown type."""
         if name in READING_ATTRIBUTES:
             return
         if _is_dunder(name):
@@ -279,7 +279,7 @@ class _Judge:
             yield f"the attribute {name}"
 
     def _store(self, attribute: str, meaning: Meaning, root: ast.expr) -> Iterator[str]:
-        """Judge an attribute that is set."""
+        """Judge an assignment to an attribute."""
         for path in sorted(meaning.paths):
             if not SETTINGS.fullmatch(f"{path}.{attribute}"):
                 yield f"{path}.{attribute} ="
@@ -309,9 +309,9 @@ class _Judge:
                     yield f"{path} other than by a call that decorates"
             elif path in LITERAL_ARGUMENTS or path in CALLED_PATHS or path in PLAIN_CALLS:
                 if id(node) not in self.called and not aliased and id(node) not in self.decorators:
-                    yield f"{path} as a value"
+                    yield f"{path} used as a value"
             elif (path in self.modules or self.names.is_own(path)) and not aliased:
-                yield f"{path} as a value"
+                yield f"{path} used as a value"
 
     def _call(self, node: ast.Call, scope: Scope) -> Iterator[str]:
         root, attributes = split_chain(node.func)
@@ -330,12 +330,12 @@ class _Judge:
         match node.func:
             case ast.Attribute(value=ast.Constant(value=str(text)), attr="format"):
                 if FIELD.search(text):
-                    yield "format() that looks into its arguments"
+                    yield "format() with an attribute or index field"
             case ast.Call(func=ast.Name(id="type")):
                 yield "type()()"
 
     def _reflection(self, name: str, node: ast.Call, scope: Scope) -> Iterator[str]:
-        """Judge a call that looks for an attribute by a text."""
+        """Judge a call that names an attribute with a string."""
         match name, node.args:
             case "type", [argument] if not isinstance(argument, ast.Starred) and not node.keywords:
                 if id(node) not in self.tested:
@@ -351,10 +351,10 @@ class _Judge:
                 else:
                     yield from self._step(meaning, attribute)
             case _:
-                yield f"{name}() of what is not written out"
+                yield f"{name}() with a name that is not a literal"
 
     def _operator(self, node: ast.FunctionDef, scope: Scope) -> Iterator[str]:
-        """Judge the annotations of a function whose decorator evaluates them."""
+        """Judge annotations that a decorator evaluates."""
         for decorator in (d for d in node.decorator_list if isinstance(d, ast.Call)):
             if DECORATORS.isdisjoint(self._meaning(decorator.func, scope).paths):
                 continue
@@ -364,9 +364,9 @@ class _Judge:
                     if isinstance(part, ast.Name):
                         meaning = self.names.of_name(part.id, scope)
                         if any(v.kinds - {BindingKind.CLASS} for v in meaning.variables):
-                            yield f"the annotation {part.id} of an operator"
+                            yield f"the annotation {part.id} of a custom operator"
                     elif isinstance(part, ast.Call | ast.JoinedStr | ast.Lambda | ast.NamedExpr):
-                        yield "a computed annotation of an operator"
+                        yield "a computed annotation of a custom operator"
 
 
 def _evaluated(annotation: ast.expr | None) -> Iterator[ast.AST]:
@@ -386,13 +386,13 @@ def _is_super(node: ast.expr) -> bool:
 
 
 def _definition(name: str) -> Iterator[str]:
-    """Judge a name that is bound."""
+    """Judge the definition of a name."""
     if _is_dunder(name) and name not in DUNDERS:
         yield f"the name {name} ="
 
 
 def _environment(key: ast.expr | None) -> Iterator[str]:
-    """Judge which variable of the environment is asked for."""
+    """Judge a read of an environment variable."""
     name = key.value if isinstance(key, ast.Constant) else None
     if not isinstance(name, str) or name not in KNOWN_VARIABLES:
         yield f"{ENVIRONMENT}[{name if isinstance(name, str) else '?'}]"

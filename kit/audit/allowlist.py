@@ -1,7 +1,7 @@
 """
-What a submission may add to its start script without a reviewer's look, as names. Judges nothing.
+The allowlist: names that a submission may add without a review.
 
-Files, processes, networks, introspection, frames, imports by name and code objects are on no list here.
+It has no names for files, processes, networks, introspection, frames, dynamic imports or code objects.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ BUILTINS = _names(
     """
 )
 CALLED_ONLY = _names("delattr getattr hasattr setattr type")
-"""Builtins that are judged by their arguments, where they are called; as values they could do anything."""
+"""Builtins that may only be called, and are judged by their arguments."""
 FORBIDDEN = _names("__builtins__ __import__ breakpoint compile eval exec globals locals vars")
 DUNDERS = _names(
     """
@@ -57,7 +57,7 @@ PLAIN_METHODS = _names(
     send write
     """
 )
-"""Of numbers, texts, collections, generators, contexts and files that are open."""
+"""Methods of numbers, strings, collections, generators, contexts and open files."""
 OTHER_METHODS = _names(
     """
     AVG MAX MIN PREMUL_SUM PRODUCT SUM WORLD async_op bits elapsed_time is_completed max min
@@ -74,7 +74,7 @@ OTHER_METHODS = _names(
     seek read readinto readline readlines set set_shared_memory_config
     """
 )
-"""Of events, streams, works, masks, kernels, descriptors, threads and tables of tokens."""
+"""Attributes of events, streams, masks, kernels, descriptors, threads, regexes and tokenizers."""
 METHODS = (
     PLAIN_METHODS
     | OTHER_METHODS
@@ -84,11 +84,11 @@ METHODS = (
     | torch.MODULE_METHODS
     | torch.NUMPY_METHODS
 ) - {"from_numpy", "frombuffer", "as_tensor", "from_file"}
-"""Attributes that a value of unknown kind may be asked for."""
+"""Attributes that are allowed on a value of unknown type."""
 DATA_ATTRIBUTES = _names(
     "bias data grad lr_mul wd_mul max_norm requires_grad weight weight_decay training eps name scale step"
 )
-"""Of those, what is there to be set."""
+"""Attributes of these that a script may assign."""
 ODD = _names(
     """
     builtins os sys io subprocess pathlib ctypes socket importlib shutil posix inspect pickle marshal
@@ -101,7 +101,7 @@ ODD = _names(
     tofile dump dumps frombuffer readlink listdir scandir unlink rmtree symlink
     """
 )
-"""Attributes that a script does not make harmless by having one of its own with that name."""
+"""Attributes that stay reported even if the script defines one of the same name."""
 
 _BACKENDS = {
     "torch.backends": "",
@@ -212,7 +212,7 @@ _KIT = {
     "kernels": "get_kernel",
     "tiktoken": "get_encoding",
 }
-"""Modules that the images bring for later records."""
+"""Modules that the images contain for later records."""
 MODULES: dict[str, frozenset[str]] = {
     "torch": _names("save")
     | torch.FUNCTIONS
@@ -241,11 +241,11 @@ MODULES: dict[str, frozenset[str]] = {
         for name, text in group.items()
     },
 }
-"""Full names of modules, and of what each has that is allowed. The modules themselves are no values."""
+"""Allowed names by module. The modules may not be used as values."""
 CALLED_PATHS = frozenset({"subprocess.check_output", "subprocess.run", "torch.compile"})
-"""Functions that other rules judge by their arguments, so they may be called and no more."""
+"""Functions that may only be called; other rules judge their arguments."""
 LITERAL_ARGUMENTS = {
     "kernels.get_kernel": ("varunneal/flash-attention-3", "kernels-community/flash-attn3"),
     "tiktoken.get_encoding": ("gpt2",),
 }
-"""Functions that are allowed with these first arguments alone."""
+"""Functions that are allowed only with these first arguments."""

@@ -1,4 +1,4 @@
-"""Names of torch, triton and numpy that a submission may add without a reviewer's look. Judges nothing."""
+"""Allowlist, part 2: names of torch, triton and numpy that a submission may add without a review."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ FUNCTIONS = _names(
     view_as_real vsplit vstack where xlogy zero_ zeros zeros_like
     """
 )
-"""Functions of `torch` on tensors; most are methods as well, and most methods have an in-place form."""
+"""Functions of `torch` on tensors; most are also methods, and most methods have an in-place form."""
 TORCH = _names(
     """
     BFloat16Tensor BoolTensor ByteTensor DoubleTensor Event FloatTensor Future Generator HalfTensor
@@ -75,7 +75,7 @@ TORCH = _names(
     unravel_index use_deterministic_algorithms vmap while_loop
     """
 )
-"""What else `torch` itself has: types, modes, random numbers and kernels."""
+"""Other names of `torch`: types, modes, random numbers and kernels."""
 FOREACH = _names(
     """
     _foreach_abs _foreach_acos _foreach_add _foreach_addcdiv _foreach_addcmul _foreach_asin
@@ -183,7 +183,7 @@ TENSOR_METHODS = _names(
     untyped_storage values view view_as
     """
 )
-"""Methods and attributes of tensors that are no functions of `torch` as well."""
+"""Methods and attributes of tensors that are not functions of `torch`."""
 MODULE_METHODS = _names(
     """
     add_module add_param_group apply backward bfloat16 bias buffers children cpu cuda defaults double

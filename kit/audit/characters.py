@@ -1,8 +1,8 @@
 """
-Characters by which a text reads otherwise than it runs, as signals. Judges nothing.
+Find characters that make source code look different from what runs.
 
-That is what a reader cannot see (of no width, or a space that is none), what turns the order of what he
-sees, and letters of identifiers that look like others.
+These are invisible characters, unusual spaces, characters that change the text direction, and identifiers
+with look-alike letters.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ import unicodedata
 from collections.abc import Iterator
 
 INVISIBLE = frozenset({"Cf", "Co", "Cs", "Zl", "Zp"})
-"""Categories of characters without a look of their own: format, private use, surrogates, separators."""
+"""Categories of invisible characters: format, private use, surrogates, separators."""
 UNSEEN = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u2800\u3164\ufe00-\ufe0f\uffa0\ufff0-\ufff8"
     "\ufdd0-\ufdef\ufffe\uffff\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
-"""Fillers, selectors of variants and the like, which belong to other categories."""
+"""Invisible characters of other categories: fillers, variation selectors and the like."""
 TOKENS = re.compile(
     r"""(?s)[rRbBuUfF]{0,2}(?:\"{3}(?:\\.|[^\\])*?(?:\"{3}|\Z)|'{3}(?:\\.|[^\\])*?(?:'{3}|\Z)"""
     r"""|"(?:\\.|[^"\\\n])*(?:"|\n|\Z)|'(?:\\.|[^'\\\n])*(?:'|\n|\Z))|\#[^\n\r]*|(?P<word>\w+)"""
 )
-"""Texts, comments and words of Python, as far as it takes to tell them apart."""
+"""Strings, comments and words of Python."""
 SCRIPTS = ("LATIN ", "GREEK ", "COMBINING ", "SUBSCRIPT ", "DIGIT ")
 LONGEST = 60
-"""Characters of a line that are shown."""
+"""Characters of a line that a description shows."""
 
 
 def odd_characters(text: str, is_python: bool) -> Iterator[tuple[str, int]]:
-    """Yield what is odd about a text, and its line; the same oddity in the same line has the same words."""
+    """Yield each odd character with its line number; equal lines give equal texts."""
     if text.isascii() and not re.search(r"[\x00-\x08\x0b\x0e-\x1f\x7f]|\r(?!\n)", text):
         return
     for number, line in enumerate(text.split("\n"), 1):
@@ -52,7 +52,7 @@ def _is_hidden(character: str) -> bool:
 
 
 def _words(text: str) -> Iterator[tuple[str, int]]:
-    """Yield the identifiers that are not what they look like."""
+    """Yield the identifiers with misleading letters."""
     line, at = 1, 0
     for match in TOKENS.finditer(text):
         word = match["word"]
@@ -67,8 +67,8 @@ def _words(text: str) -> Iterator[tuple[str, int]]:
                 line,
             )
         elif not all(c.isascii() or unicodedata.name(c, "").startswith(SCRIPTS) for c in word):
-            yield f"the identifier {word[:LONGEST]!a}, whose letters may look like others", line
+            yield f"the identifier {word[:LONGEST]!a}, which has look-alike letters", line
 
 
 def _name(character: str) -> str:
-    return f"U+{ord(character):04X} {unicodedata.name(character, 'without a name')}"
+    return f"U+{ord(character):04X} {unicodedata.name(character, 'unnamed')}"

@@ -1,4 +1,4 @@
-"""A check as a value: its id, what a failure means, what it sees and what it cannot see. Runs nothing."""
+"""The definition of a check: its id, its severity, what it detects and what it cannot detect."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kit.audit.finding import Finding, Outcome, Severity
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One check. Its texts are what the documentation and the command line show."""
+    """One check. The documentation and the command line show its texts."""
 
     id: str
     severity: Severity
@@ -18,15 +18,15 @@ class Check:
     cannot_see: str
 
     def passed(self, detail: str, **figures: float) -> Finding:
-        """Return the finding of a check that found nothing wrong."""
+        """Return the finding that this check passed."""
         return self._finding(Outcome.PASSED, detail, figures)
 
     def failed(self, detail: str, **figures: float) -> Finding:
-        """Return the finding of a check that found something."""
+        """Return the finding that this check failed."""
         return self._finding(Outcome.FAILED, detail, figures)
 
     def skipped(self, detail: str, **figures: float) -> Finding:
-        """Return the finding of a check that could not judge; it earns no trust."""
+        """Return the finding that this check was skipped; a skipped check earns no tier."""
         return self._finding(Outcome.SKIPPED, detail, figures)
 
     def _finding(self, outcome: Outcome, detail: str, figures: dict[str, float]) -> Finding:

@@ -1,9 +1,9 @@
 """
-The guest's clock beside the host's, line by line: what `trace.clock` and `trace.pace` judge. Judges nothing.
+Compare the guest's clock with the host's, line by line, for `trace.clock` and `trace.pace`.
 
-Every script stops its clock for a validation: between the training line of a step and its validation line the
-host's clock may run on alone. Nowhere else: compiling within training counts, and so does what a script does
-between a validation line and the next training line.
+Every script stops its clock for a validation: between a step's training line and its validation line only the
+host's clock may run. All other time counts, including compilation during training and time between a
+validation line and the next training line.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from itertools import chain, pairwise
 from kit.values.run_result import Point
 
 SETTLED_S = 2.0
-"""Seconds at both ends of a run whose promptest line counts: stamps may come late, never early."""
+"""Seconds at both ends of a run in which the least delayed line counts: stamps are late, never early."""
 
 
 @dataclass(frozen=True, slots=True)
 class TimedLine:
-    """A line with both clocks, and how far they were apart when it came."""
+    """A line with both clocks and their difference on arrival."""
 
     host_s: float
-    """Seconds of the host since the guest's start."""
+    """Seconds on the host's clock since the guest's start."""
     claimed_s: float
-    """By the guest's own clock."""
+    """Seconds on the guest's clock."""
     trained_s: float
-    """The host's seconds since the first of these lines, less validations."""
+    """Seconds on the host's clock since the first of these lines, without validations."""
     lag_s: float
-    """How much of `trained_s` the guest's clock does not show."""
+    """Seconds of `trained_s` that the guest's clock misses."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One line that the guest timed and the host stamped. Seconds."""
+    """One line with the guest's time and the host's stamp, in seconds."""
 
     point: Point
     host_s: float
@@ -55,9 +55,9 @@ def leads(points: Iterable[Point]) -> Iterator[float]:
 
 def follow(points: Sequence[Point], untimed_steps: int, training_every: int = 1) -> list[TimedLine]:
     """
-    Return the lines after the untimed steps, and before them the line that ends these, if it is there.
+    Return the lines after the untimed steps, and the line that ends the untimed steps if it exists.
 
-    At that line the guest sets its clock to zero. Lines without both clocks are left out.
+    At that line the guest resets its clock. Lines without both clocks are left out.
     """
     both = readings(points)
     last_untimed: Reading | None = None
@@ -81,7 +81,7 @@ def follow(points: Sequence[Point], untimed_steps: int, training_every: int = 1)
 
 
 def settled_lag_s(lines: Sequence[TimedLine]) -> float:
-    """Return how much the guest's clock lost from the first lines to the last; late stamps do not count."""
+    """Return the seconds that the guest's clock lost over the run, without late stamps."""
     span = lines[-1].host_s - lines[0].host_s
     window = min(SETTLED_S, span / 4)
     first = min(line.lag_s for line in lines if line.host_s <= lines[0].host_s + window)
@@ -90,7 +90,7 @@ def settled_lag_s(lines: Sequence[TimedLine]) -> float:
 
 
 def _is_validation(before: Point, after: Point, training_every: int) -> bool:
-    """Tell whether the second line validates the first's step: there the guest's clock may stand still."""
+    """Return whether the second line validates the first line's step; there the guest's clock may stop."""
     if after.val_loss is None or before.val_loss is not None:
         return False
     return before.step <= after.step < before.step + training_every

@@ -1,5 +1,5 @@
 """
-Dotted names of a script as the fatal rules read them, with imported things spelled out. Judges nothing.
+Resolve dotted names to full names for the fatal rules.
 
 After `import torch.distributed as d`, `d.all_reduce` is `torch.distributed.all_reduce`.
 """
@@ -15,22 +15,22 @@ from kit.audit.patterns import MAX_PARTS, REACHED
 
 @dataclass(frozen=True, slots=True)
 class ImportedNames:
-    """Local names of imported things."""
+    """Local names of imported objects."""
 
     full: dict[str, str]
-    """What each stands for."""
+    """Full name by local name."""
     roots: frozenset[str]
-    """The first parts of those."""
+    """First parts of the full names."""
     meanings: Mapping[int, frozenset[str]]
-    """What names and dotted names may stand for as well, by the ids of their nodes."""
+    """Further full names of name and attribute nodes, by node id."""
 
 
 _CUT = "…"
-"""Stands for the first parts of a name that is too long; whatever they are, the name is no plain one."""
+"""Replaces the first parts of a name that is too long."""
 
 
 def imported_names(nodes: list[ast.AST], meanings: Mapping[int, frozenset[str]]) -> ImportedNames:
-    """Map local names to what they stand for: imports, and plain second names of imported things."""
+    """Map local names to full names: imports and simple aliases of them."""
     full: dict[str, str] = {}
     for node in nodes:
         match node:
@@ -51,10 +51,10 @@ def imported_names(nodes: list[ast.AST], meanings: Mapping[int, frozenset[str]])
 
 def dotted_name(node: ast.expr, names: ImportedNames) -> str:
     """
-    Return a dotted name with its first part spelled out; empty for anything else.
+    Return the full form of a dotted name; empty for any other expression.
 
-    What is reached through one module after another is spelled from the last of them. Of a longer name than
-    any that means something, the last parts; what it begins with is a node of its own.
+    A name that goes through several modules begins with the last of them. Of a name longer than `MAX_PARTS`
+    only the last parts are returned.
     """
     parts: list[str] = []
     while isinstance(node, ast.Attribute) and len(parts) < MAX_PARTS:
@@ -71,7 +71,7 @@ def dotted_name(node: ast.expr, names: ImportedNames) -> str:
 
 
 def full_names(node: ast.expr, names: ImportedNames) -> list[str]:
-    """Return every full name of a name or dotted name, the plain one first."""
+    """Return every full name of a name or dotted name, the direct one first."""
     plain = dotted_name(node, names)
     more = names.meanings.get(id(node))
     return [plain] if more is None else [plain, *sorted(more - {plain})]

@@ -1,4 +1,4 @@
-"""What a check found. Decides nothing about the result; `kit.result.appraisal.verdict` does."""
+"""The outcome of a check. `kit.result.appraisal.verdict` derives the verdict from all findings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Severity(StrEnum):
 
 
 class Outcome(StrEnum):
-    """What came of a check."""
+    """The outcome of a check."""
 
     PASSED = "passed"
     FAILED = "failed"
@@ -24,7 +24,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One check that ran, or that could not."""
+    """The outcome of one check, with its detail and figures."""
 
     id: str
     severity: Severity

@@ -1,9 +1,9 @@
 """
-`floor`: no honest loss is below the mean -log p of the scored stream. Knows that figure alone.
+`floor`: check that no loss is below the mean -log p of the scored stream.
 
-Gibbs: for tokens drawn independently of the parameters, no predictor that uses the past alone and sums to at
-most 1 has a lower expected loss than the language itself. The realised floor of this very stream is compared,
-so the only slack is what a lucky predictor can gain on it: `SLACK`.
+By Gibbs' inequality, no predictor that uses only the past and sums to at most 1 has a lower expected loss
+than the source of the tokens. The loss is compared with the realised floor of the same stream, so a lucky
+predictor can gain only `SLACK`.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ SLACK = 0.01
 
 FLOOR = Check(
     "floor", Severity.FATAL,
-    "in the smoke profile, a loss below the mean -log p of the very stream that was scored",
-    "a false loss at or above the floor; the full profile's data have no known floor (see `canary.*`)",
+    "in the smoke profile, a loss below the mean -log p of the scored stream",
+    "a false loss at or above the floor; the full profile's data has no known floor (see `canary.*`)",
 )  # fmt: skip
 
 
 def check(points: Sequence[Point], floor: float | None) -> Finding:
-    """Compare every claimed validation loss with the floor; skipped where the stream's floor is unknown."""
+    """Compare every claimed validation loss with the floor; skip the check if the floor is unknown."""
     if floor is None:
-        return FLOOR.skipped("the data's floor is not known")
+        return FLOOR.skipped("the floor of the data is unknown")
     losses = [p.val_loss for p in points if p.val_loss is not None and math.isfinite(p.val_loss)]
     if not losses:
-        return FLOOR.skipped("no loss was claimed", floor=floor)
+        return FLOOR.skipped("the run printed no loss", floor=floor)
     lowest = min(losses)
     figures = {"floor": floor, "lowest_val_loss": lowest, "slack": SLACK}
     if lowest < floor - SLACK:
         return FLOOR.failed(
-            f"a loss of {lowest:.4f} was claimed, but the stream's own floor is {floor:.4f}", **figures
+            f"the run claims a loss of {lowest:.4f}, below the stream's floor of {floor:.4f}", **figures
         )
-    return FLOOR.passed(f"the lowest claim is {lowest - floor:+.4f} nats from the floor", **figures)
+    return FLOOR.passed(f"the lowest claimed loss is {lowest - floor:+.4f} nats from the floor", **figures)

@@ -1,7 +1,7 @@
 """
-`held_out`: whether a script is better on the public validation text than on other text. Runs nothing.
+`held_out`: check whether a script does better on the public validation text than on other text.
 
-Texts differ in difficulty, so the start script runs on both, too: differences of differences count.
+Texts differ in difficulty. So the start script also runs on both, and the two differences are compared.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from kit.audit.check import Check
 from kit.audit.finding import Finding, Severity
 
 DEVIATIONS = 5
-"""The difference of differences that fails, in its standard deviations."""
+"""Standard deviations of the difference above which the check fails."""
 Z_80 = 0.84
 """An effect this many standard deviations above the threshold is detected four times out of five."""
 FULL_SD = 0.00282
@@ -22,16 +22,16 @@ SMOKE_SD = 0.002
 
 HELD_OUT = Check(
     "held_out", Severity.FATAL,
-    "weights, tables or choices that were fitted to the public validation text before the run, and cheats "
-    "that are limited to it",
-    "a printed constant, a look at the target, and fitting to whatever text is mounted: it counts only "
+    "weights, tables or choices fitted to the public validation text before the run, and cheats "
+    "that work only on it",
+    "a printed constant, a look at the target, fitting to whatever text is mounted; it counts only "
     "together with the canary",
 )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class RerunLosses:
-    """Last validation losses of the four runs, nats per token; None if a run did not get there."""
+    """Last validation losses of the four runs, nats per token; None if a run printed none."""
 
     candidate: float | None
     candidate_held_out: float | None
@@ -41,13 +41,13 @@ class RerunLosses:
 
 def judge(losses: RerunLosses, sd: float) -> Finding:
     """
-    Return whether the candidate loses more than the start script by going to the held-out text.
+    Check that the candidate loses no more than the start script on the held-out text.
 
     `sd`: the standard deviation of that difference for honest scripts, nats per token.
     """
     four = (losses.candidate, losses.candidate_held_out, losses.baseline, losses.baseline_held_out)
     if any(loss is None for loss in four):
-        return HELD_OUT.skipped("one of the four runs has no last loss")
+        return HELD_OUT.skipped("one of the four runs has no final loss")
     candidate, candidate_held_out, baseline, baseline_held_out = (
         float(loss) for loss in four if loss is not None
     )
@@ -61,7 +61,9 @@ def judge(losses: RerunLosses, sd: float) -> Finding:
         "threshold": DEVIATIONS * sd,
         "detectable": (DEVIATIONS + Z_80) * sd,
     }
-    detail = f"on held-out text it loses {difference:+.4f} nats more than the start script does"
+    detail = f"on held-out text the loss rises {difference:+.4f} nats more than the start script's"
     if difference > DEVIATIONS * sd:
-        return HELD_OUT.failed(f"{detail}; at most {figures['threshold']:.4f} are chance", **figures)
-    return HELD_OUT.passed(f"{detail}; at least {figures['detectable']:.4f} would be detected", **figures)
+        return HELD_OUT.failed(f"{detail}; the limit is {figures['threshold']:.4f}", **figures)
+    return HELD_OUT.passed(
+        f"{detail}; the smallest detectable effect is {figures['detectable']:.4f}", **figures
+    )

@@ -1,7 +1,7 @@
 """
-What a submission may use because it, or its start script, has names of its own. Judges nothing.
+Collect the names that a submission may use because it or its start script defines or uses them.
 
-A name on no list is no finding where the start script uses it, or where the script itself defines it.
+A name that is not on the allowlist is accepted if the start script uses it or the script defines it.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ from dataclasses import dataclass
 from kit.audit.variables import Module, Scope
 
 CLOCKS = frozenset({"time.perf_counter", "time.perf_counter_ns", "time.time"})
-"""Allowed to a script whose start script has one of them."""
+"""Clock functions; allowed if the start script uses one of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class KnownNames:
-    """What a submission may use because its start script does."""
+    """Names that a submission may use because its start script does."""
 
     attributes: frozenset[str] = frozenset()
     clock: bool = False
-    """Whether it reads the time."""
+    """Whether the start script reads a clock."""
 
 
 def defined_attributes(modules: tuple[Module, ...]) -> frozenset[str]:
-    """Return the attributes that a script gives to things of its own."""
+    """Return the attributes that a script defines."""
     return frozenset(name for m in modules for node, scope in m.visits for name in _defined(node, scope))
 
 
 def known_names(modules: tuple[Module, ...]) -> KnownNames:
-    """Return what a start script lets its submissions use."""
+    """Return the names of a start script that its submissions may use."""
     nodes = [node for m in modules for node, _ in m.visits]
     used = frozenset(n.attr for n in nodes if isinstance(n, ast.Attribute))
     imported = {f"{n.module}.{a.name}" for n in nodes if isinstance(n, ast.ImportFrom) for a in n.names}

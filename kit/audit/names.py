@@ -1,7 +1,7 @@
 """
-What the names and dotted names of a whole script stand for, across its files. Judges nothing.
+Resolve the names and dotted names of a script, across its files.
 
-Second names are followed through assignments and the script's own modules, until nothing new is found.
+Aliases are followed through assignments and through the script's modules until nothing changes.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from kit.audit.patterns import MAX_PARTS, REACHED
 from kit.audit.variables import Module, Scope, Variable, lookup
 
 ROUNDS = 6
-"""Second names of second names that are followed; of honest scripts, one is enough."""
+"""Rounds of following aliases of aliases; honest scripts need one."""
 MAX_MEANINGS = 8
-"""Things that one name may stand for; a name with more of them is listed as one that is not clear."""
+"""Meanings that one name may have; a name with more is reported as unclear."""
 UNCLEAR = "…"
 BUILTIN_NAMES = frozenset(dir(builtins))
 
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """What a name may stand for."""
+    """What a name may refer to."""
 
     paths: frozenset[str] = frozenset()
-    """Full names of imported things, and those of modules of the script itself."""
+    """Full names of imported objects and of the script's modules."""
     builtin: bool = False
-    """Whether it may be a builtin, or a name that a module has by itself, or none at all."""
+    """Whether it may be a builtin, a predefined module name such as `__name__`, or undefined."""
     other: bool = False
-    """Whether it may be a value of the script's own, about which only its attributes tell something."""
+    """Whether it may be any other value of the script; such values are judged by their attributes."""
     variables: tuple[Variable, ...] = ()
 
 
@@ -39,16 +39,16 @@ OTHER = Meaning(other=True)
 
 
 class Names:
-    """The names of a script that is made of these modules."""
+    """The names of a script that consists of these modules."""
 
     def __init__(self, modules: Iterable[Module]) -> None:
-        """Follow every second name."""
+        """Resolve every alias."""
         self.own: Mapping[str, Module] = {m.name: m for m in modules}
-        """The script's own modules, by the name under which they are imported."""
+        """The script's modules, by import name."""
         parts = [name.split(".") for name in self.own]
         self._packages = {".".join(p[:n]) for p in parts for n in range(1, len(p))}
         self._meanings: dict[tuple[int, str], Meaning] = {}
-        """By the id of the scope and the name, once every second name is followed."""
+        """A cache by scope id and name; valid once all aliases are resolved."""
         self._is_settled = False
         variables = [v for m in self.own.values() for v in _variables(m)]
         for variable in variables:
@@ -66,7 +66,7 @@ class Names:
         self._is_settled = True
 
     def _link(self, variable: Variable) -> None:
-        """Exchange what is imported from a module of the script for what that module has by the name."""
+        """Replace an import from a module of the script by that module's variable."""
         for path in sorted(variable.paths):
             module, _, name = path.rpartition(".")
             origin = None if self.is_own(path) else self.variable(module, name)
@@ -75,7 +75,7 @@ class Names:
                 variable.links.append(origin)
 
     def _follow(self, variable: Variable) -> bool:
-        """Look through the aliases of one variable and tell whether that changed what is known of it."""
+        """Follow the aliases of one variable and return whether its meanings changed."""
         before = (len(variable.paths), variable.other)
         for node, scope in variable.aliases:
             root, attributes = split_chain(node)
@@ -92,7 +92,7 @@ class Names:
         return (len(variable.paths), variable.other) != before
 
     def of_name(self, name: str, scope: Scope) -> Meaning:
-        """Return what a name may stand for in a scope."""
+        """Return what a name may refer to in a scope."""
         key = (id(scope), name)
         if key not in self._meanings or not self._is_settled:
             self._meanings[key] = self._look_up(name, scope)
@@ -108,7 +108,7 @@ class Names:
         return Meaning(frozenset(paths), builtin, other, tuple(variables))
 
     def of_chain(self, root: ast.expr, attributes: list[str], scope: Scope) -> Meaning:
-        """Return what `root.a.b` may stand for."""
+        """Return what `root.a.b` may refer to."""
         meaning = self.of_name(root.id, scope) if isinstance(root, ast.Name) else OTHER
         for attribute in attributes:
             if not meaning.paths:
@@ -117,7 +117,7 @@ class Names:
         return meaning
 
     def step(self, meaning: Meaning, attribute: str) -> Meaning:
-        """Return what an attribute of something may stand for."""
+        """Return what an attribute of a value may refer to."""
         paths: set[str] = set()
         other = meaning.other or meaning.builtin
         for path in meaning.paths:
@@ -131,17 +131,17 @@ class Names:
         return Meaning(frozenset(paths), other=other)
 
     def is_own(self, path: str) -> bool:
-        """Tell whether this is the name of a module or folder of the script itself."""
+        """Return whether this names a module or package of the script."""
         return path in self.own or path in self._packages
 
     def variable(self, path: str, name: str) -> Variable | None:
-        """Return what one of the script's own modules has by this name."""
+        """Return the variable of this name in a module of the script."""
         module = self.own.get(path)
         return None if module is None else module.scope.variables.get(name)
 
 
 def split_chain(node: ast.expr) -> tuple[ast.expr, list[str]]:
-    """Split `a.b.c` into what it begins with and the names of its attributes."""
+    """Split `a.b.c` into its root and its attribute names."""
     attributes: list[str] = []
     while isinstance(node, ast.Attribute):
         attributes.append(node.attr)
@@ -150,13 +150,13 @@ def split_chain(node: ast.expr) -> tuple[ast.expr, list[str]]:
 
 
 def _extended(path: str, attribute: str) -> str:
-    """Return the name of an attribute; a module that is reached through another goes by its own name."""
+    """Return the full name of an attribute; `torch.os` is spelled `os`."""
     if attribute in REACHED and path not in ("", UNCLEAR, attribute):
         return attribute
     return f"{path}.{attribute}" if path.count(".") < MAX_PARTS else path
 
 
 def _variables(module: Module) -> list[Variable]:
-    """Return every variable of a module, in the order in which their scopes begin."""
+    """Return every variable of a module, in the order of its scopes."""
     scopes = {id(scope): scope for _, scope in module.visits}
     return [v for scope in scopes.values() for v in scope.variables.values()]

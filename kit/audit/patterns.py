@@ -1,4 +1,4 @@
-"""The names and texts that the source rules look for, in their full spelling. Judges nothing."""
+"""The full names and the patterns that the source rules look for."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ CONFIGS = re.compile(r"torch\.(_inductor|_dynamo|_functorch)\b.*")
 ALLOWED_CONFIG = "torch._inductor.config.coordinate_descent_tuning"
 COMPILE_OPTION = "dynamic"
 SETTINGS = re.compile(r"torch\.(backends\..*|_inductor\..*|_dynamo\..*|_functorch\..*|compiler\..*)")
-"""Attributes of modules that are there to be set; the compiler's are judged by their own rule."""
+"""Module settings that a script may assign; `source.compiler` judges the compiler's."""
 OUTPUT = re.compile(r"sys\.(stdout|stderr|__stdout__|__stderr__)(\..*)?|os\.(write|dup2?|fdopen)")
 TIMER = re.compile(
     r"time\.\w+|torch\.cuda\.(synchronize|Event|Stream|stream).*|datetime\..*|.*\.elapsed_time"
@@ -73,7 +73,7 @@ VALIDATION = re.compile(
     r"|input_val_bin|eval_(tokens|steps|files)"
 )
 LOSSES = re.compile(r"loss|nll|cross_?entropy|log_?softmax|log_?prob|surprisal", re.IGNORECASE)
-"""Names that losses of single tokens go by."""
+"""Variable and function names that suggest a loss."""
 SELECTION = {
     "argsort", "clamp", "clamp_", "clamp_max", "clamp_max_", "clip", "clip_", "fmin", "index_select",
     "kthvalue", "masked_fill", "masked_fill_", "masked_select", "median", "min", "minimum", "mode", "msort",
@@ -89,6 +89,6 @@ FALSE_CLAIM = re.compile(r"(val_loss:|val loss |tel:)\s*[0-9.]|train_time:\s*[0-
 MAX_TEXT = 8192
 MAX_ITEMS = 1024
 MAX_PARTS = 32
-"""Of a dotted name that is spelled out: more than any that means something."""
+"""Parts of a dotted name that are kept; real names have fewer."""
 REACHED = {"builtins", "os", "subprocess", "sys", "time", "torch"}
-"""Modules that other modules hold as attributes: `torch.os.path.os.system` is `os.system`."""
+"""Modules that are also attributes of other modules: `torch.os.path.os.system` is `os.system`."""

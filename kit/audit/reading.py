@@ -1,9 +1,8 @@
 """
-Which files a script reads, as signals: its own, by any way other than importing them, above all.
+Find the file reads of a script, above all reads of its own files other than by import.
 
-A read is counted by what it names: the script itself, a file that is written out, or any other file. So a
-start script's loader of shards may be written anew, but not exchanged for one that reads `notes.txt`.
-Nothing is run.
+A read is counted by its target: the script itself, a file with a literal name, or any other file. So a start
+script's shard loader may be rewritten, but not replaced by one that reads `notes.txt`. The script is not run.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ READING_ATTRIBUTES = frozenset(
         "read_text",
     }
 )
-"""Attributes, and names, that stand for reading files whatever they are asked of."""
+"""Attributes and names that read files, on any object."""
 READERS = re.compile(
     r"numpy\.(fromfile|memmap|genfromtxt|loadtxt|fromregex|DataSource|lib\.format\..*)|torch\.from_file"
     r"|(io|codecs|tokenize|gzip|bz2|lzma|dbm|shelve|webbrowser|_io|_pyio)\.\w*(open|FileIO|OpenWrapper)\w*"
@@ -56,20 +55,20 @@ OWN_PATHS = frozenset({"__file__", "__loader__", "__spec__", "__cached__", "__pa
 WRITING = re.compile(r"[wax][bt]?")
 LOGGING_METHODS = frozenset({"save", "write"})
 ROUNDS = 3
-"""Functions of the script that its own text is followed through, one calling the other."""
+"""Nested function calls through which the script's source text is followed."""
 MAX_LOOKED_AT = 40
-"""Parts of a call in which the name of a file is looked for."""
+"""Parts of a call that are searched for a file name."""
 MAX_MODE = 3
-"""Longest mode of `open`; a longer text may be a file's name."""
+"""Characters of the longest mode of `open`; a longer string may be a file name."""
 OPTION = "fromfile_prefix_chars"
-"""By which a parser of arguments reads files."""
+"""The option that makes `argparse` read files."""
 LOOKING = re.compile(r"glob\.(glob|iglob)|os\.(listdir|scandir|walk|fwalk)")
 LOOKING_ATTRIBUTES = frozenset({"glob", "rglob", "iterdir", "iglob"})
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """One thing that a script does to learn what is in its files, or which there are."""
+    """One read or listing of files in a script."""
 
     description: str
     line: int
@@ -78,24 +77,24 @@ class Read:
 
 
 def reads(module: Module, names: Names) -> tuple[list[Read], frozenset[int]]:
-    """Return what a module of a script reads, and the ids of nodes that only copy its text into its log."""
+    """Return the reads of a module, and the ids of nodes that only copy its source into its log."""
     reader = _FileUse(module, names)
     return list(reader.reads()), frozenset(reader.copied)
 
 
 class _FileUse:
     def __init__(self, module: Module, names: Names) -> None:
-        """Begin with no text of the script itself at hand."""
+        """Start with no tainted names."""
         self.module, self.names = module, names
         self.calls: dict[int, ast.Call] = {}
-        """Calls, by the id of what is called."""
+        """Calls, by the id of the called expression."""
         self.inner: set[int] = set()
         """Ids of the first parts of dotted names."""
         self.copied: set[int] = set()
         self.open: dict[str, list[tuple[int, int]]] = {}
-        """First and last lines in which a name is that of a file of the script's own text, in order."""
+        """Per name, the line ranges in which it is an open source file of the script, in order."""
         self.logged: set[int] = set()
-        """Ids of values that are written to a log or a checkpoint."""
+        """Ids of values written to a log or a checkpoint."""
         self.named_calls: list[ast.Call] = []
         self.readers: set[int] = set()
         """Ids of variables that are functions which read files."""
@@ -116,13 +115,13 @@ class _FileUse:
                 continue
             line = getattr(node, "lineno", 0)
             if kind == "looks":
-                yield Read("looks for files", line, False)
+                yield Read("lists files", line, False)
             elif kind and isinstance(node, ast.expr):
                 yield Read(self._what(node, kind), line, kind == "reads")
             yield from self._node(node, scope)
 
     def _note(self, node: ast.AST) -> None:
-        """Note in which places names stand that are judged by their places."""
+        """Record the nodes whose context matters later."""
         match node:
             case ast.Call(func=func, args=args, keywords=keywords):
                 self.calls[id(func)] = node
@@ -138,7 +137,7 @@ class _FileUse:
                 self.inner.add(id(value))
 
     def _pass_on(self) -> None:
-        """Follow the script's own text into functions of its own that are called with it, and `print`."""
+        """Follow the script's source text into its functions and into `print`."""
         scopes = {id(node): scope for node, scope in self.module.visits if isinstance(node, ast.Call)}
         for _ in range(ROUNDS):
             for call in self.named_calls:
@@ -170,9 +169,9 @@ class _FileUse:
                 variables = self.names.of_name(name, scope).variables
                 own = self._is_open(node) or any(v.tainted for v in variables)
                 if own and id(node) not in self.logged:
-                    yield Read("uses the text of its own source", line, False)
+                    yield Read("uses the script's source text", line, False)
                 if any(id(v) in self.readers for v in variables) and not _in_generator(scope):
-                    yield Read("uses a function of its own that reads files", line, False)
+                    yield Read("uses a function of the script that reads files", line, False)
             case ast.ImportFrom(module=str(module), names=aliases):
                 if any(READERS.fullmatch(f"{module}.{a.name}") for a in aliases):
                     yield Read(f"from {module} import", line, True)
@@ -186,7 +185,7 @@ class _FileUse:
                 yield Read(OPTION, line, True)
 
     def _kind(self, node: ast.AST, scope: Scope) -> str:
-        """Tell whether a name `reads`, `writes` or `looks` for files; empty for any other."""
+        """Return `reads`, `writes` or `looks` for a name that does so with files, else an empty string."""
         if not isinstance(node, ast.Name | ast.Attribute) or not isinstance(node.ctx, ast.Load):
             return ""
         if id(node) in self.inner:
@@ -215,7 +214,7 @@ class _FileUse:
         return ""
 
     def _mode(self, node: ast.expr) -> str:
-        """Tell what a call of `open` does: it reads, unless its mode is written out and cannot."""
+        """Return `writes` if a call of `open` has a literal mode that cannot read, else `reads`."""
         call = self.calls.get(id(node))
         if call is None:
             return "reads"
@@ -237,13 +236,13 @@ class _FileUse:
         about = [*call.args, *(k.value for k in call.keywords)] if call else []
         parts = list(islice((p for a in [node, *about] for p in ast.walk(a)), MAX_LOOKED_AT))
         if any(_is_own_path(p) for p in parts):
-            return "reads its own source"
+            return "reads the script's source"
         texts = [p.value for p in parts if isinstance(p, ast.Constant) and isinstance(p.value, str | bytes)]
         named = [t for t in texts if len(t) > MAX_MODE]
         return f"reads {named[0]!r}"[:80] if named else "reads a file"
 
     def _note_reader(self, scope: Scope) -> None:
-        """Keep the function around a read, by the variable that holds it."""
+        """Record the variable of the function that contains a read."""
         at: Scope | None = scope
         while at is not None and at.kind is not ScopeKind.FUNCTION:
             at = at.parent
@@ -253,7 +252,7 @@ class _FileUse:
                 self.readers.add(id(variable))
 
     def _taint(self, node: ast.AST, scope: Scope) -> None:
-        """Follow the script's own text from where it is read into names."""
+        """Mark the names that receive the script's source text."""
         match node:
             case ast.With(items=items, body=body):
                 for item in items:
@@ -269,7 +268,7 @@ class _FileUse:
                     self._mark(target, scope)
 
     def _holds(self, node: ast.expr, scope: Scope) -> bool:
-        """Tell whether an expression has the script's own path or text in it."""
+        """Return whether an expression contains the script's path or source text."""
         return any(self._is_open(p) or _is_own_path(p) or self._is_tainted(p, scope) for p in ast.walk(node))
 
     def _is_tainted(self, node: ast.AST, scope: Scope) -> bool:
@@ -296,9 +295,9 @@ class _FileUse:
 
     def _copy(self, item: ast.withitem, body: list[ast.stmt], scope: Scope) -> None:
         """
-        Let a script append the text of one of its modules to its own, which it has already, for its log.
+        Exempt a script that appends a module's text to its source text for its log.
 
-        That is how upstream's scripts of several files begin; whatever else is done with it is counted.
+        Upstream's scripts of several files begin this way. Every other use of the text is counted.
         """
         names = [p.value for p in ast.walk(item.context_expr) if isinstance(p, ast.Constant)]
         own = [
@@ -324,7 +323,7 @@ def _file_of(call: ast.Call | None) -> ast.expr | None:
 
 
 def _in_generator(scope: Scope) -> bool:
-    """Tell whether this is within a function that yields, as a loader of shards does."""
+    """Return whether the scope is inside a generator, as in a shard loader."""
     at: Scope | None = scope
     while at is not None and at.kind is not ScopeKind.FUNCTION:
         at = at.parent

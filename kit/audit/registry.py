@@ -1,4 +1,4 @@
-"""Every check there is, with its texts, in the order in which a result lists them. Runs none."""
+"""The list of all checks, in the order in which a result lists them."""
 
 from __future__ import annotations
 

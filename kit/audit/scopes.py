@@ -1,8 +1,8 @@
 """
-Which names a script binds where, by Python's rules of scopes, and what each may stand for. Judges nothing.
+Bind the names of a module by Python's scope rules, and collect what each name may refer to.
 
-A module is walked once, without recursion. Every name keeps everything that is ever bound to it, whatever the
-order: a name that is imported once is an imported one wherever it can be read.
+A module is walked once, without recursion. A name keeps every value that is bound to it anywhere: a name that
+is imported once counts as imported wherever it can be read.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from kit.audit.variables import BindingKind, Module, Scope, ScopeKind, Variable,
 
 
 def read_module(name: str, is_package: bool, tree: ast.Module) -> Module:
-    """Walk a tree and bind its names."""
+    """Walk a syntax tree and bind its names."""
     return _Walk(name, is_package).module(tree)
 
 
 def relative(module: str | None, level: int, name: str, is_package: bool) -> str:
-    """Spell out the module of `from ... import`, as seen from the module `name`."""
+    """Return the absolute module of a relative `from ... import` in the module `name`."""
     if not level:
         return module or ""
     parts = name.split(".")
@@ -55,21 +55,21 @@ def _bind_function(arguments: ast.arguments, inner: Scope, variable: Variable) -
 
 
 class _Walk:
-    """The state of one walk: nodes that are left, and names to bind once every declaration is known."""
+    """The state of one walk: pending nodes, and names to bind after all declarations are known."""
 
     def __init__(self, name: str, is_package: bool) -> None:
-        """Begin with an empty module."""
+        """Start with an empty module."""
         self.name, self.is_package = name, is_package
         self.visits: list[Visit] = []
         self.aliased: set[int] = set()
         self.annotations: set[int] = set()
         self.bindings: list[tuple[Scope, str, _Binding]] = []
         self.bound: set[int] = set()
-        """Ids of targets whose binding is known already."""
+        """Ids of targets that are already bound."""
         self.stack: list[Visit] = []
 
     def module(self, tree: ast.Module) -> Module:
-        """Walk the tree and return what was bound."""
+        """Walk the tree and return the module with its bound names."""
         scope = Scope(ScopeKind.MODULE)
         self.stack = [(tree, scope)]
         while self.stack:
@@ -91,7 +91,7 @@ class _Walk:
         self.bindings.append((scope, name, partial(_bind_kind, kind)))
 
     def _children(self, node: ast.AST, scope: Scope) -> Iterator[Visit]:
-        """Yield a node's children with their scopes; how a name is used and what operators do is no child."""
+        """Yield a node's children with their scopes; contexts and operators are left out."""
         match node:
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.Lambda():
                 yield from self._function(node, scope)
@@ -208,7 +208,7 @@ def _home(scope: Scope, name: str) -> Scope:
 
 
 def _annotation(node: ast.AST) -> list[ast.expr]:
-    """Return the code of an annotation that is written as a text: libraries evaluate it."""
+    """Parse an annotation that is written as a string: libraries evaluate it."""
     text = getattr(node, "returns", None) or getattr(node, "annotation", None)
     if not (isinstance(text, ast.Constant) and isinstance(text.value, str)):
         return []

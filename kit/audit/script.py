@@ -1,7 +1,7 @@
 """
-A script of one or more files, read as a whole: its signals, and what cannot be read. Judges nothing.
+Read all files of a script and collect its signals and the errors of files that cannot be read.
 
-Names are followed from one module of the script into another, so its files cannot be judged one by one.
+Names are followed across the script's modules, so the files cannot be judged one by one.
 """
 
 from __future__ import annotations
@@ -51,23 +51,23 @@ class SourceFile:
 
 @dataclass(frozen=True, slots=True)
 class ReadScript:
-    """The files of a script, as far as they can be read."""
+    """The parsed files of a script, and the errors."""
 
     modules: tuple[tuple[str, Module], ...]
-    """Name of the file, and its nodes and names."""
+    """File name and parsed module."""
     signals: tuple[tuple[str, Signal], ...]
-    """Of files beside them, and of their text; each with the name of its file."""
+    """Signals of file names and raw text, each with its file name."""
     faults: tuple[str, ...]
-    """What cannot be read, and why."""
+    """Files that cannot be read, with the reason."""
 
     @property
     def names(self) -> tuple[Module, ...]:
-        """Return the names of every module."""
+        """Return the parsed modules."""
         return tuple(module for _, module in self.modules)
 
 
 def read_script(files: Sequence[SourceFile]) -> ReadScript:
-    """Read the files of a script; none of them is run."""
+    """Parse the files of a script."""
     modules: list[tuple[str, Module]] = []
     found: list[tuple[str, Signal]] = []
     faults: list[str] = []
@@ -84,9 +84,9 @@ def read_script(files: Sequence[SourceFile]) -> ReadScript:
 
 def signals_of(script: ReadScript, known: KnownNames) -> tuple[list[tuple[str, Signal]], list[str]]:
     """
-    Return every signal of a script with the name of its file, and what cannot be read.
+    Return every signal of a script with its file name, and the errors.
 
-    `known` is what its start script lets it use.
+    `known` holds the names that the start script already uses.
     """
     found = list(script.signals)
     faults = list(script.faults)
@@ -115,7 +115,7 @@ def _of_module(module: Module, names: Names, known: KnownNames) -> Iterator[Sign
 
 
 def _meanings(module: Module, names: Names) -> dict[int, frozenset[str]]:
-    """Return the full names of what names and dotted names may stand for, by the ids of their nodes."""
+    """Return the full names that name and attribute nodes may have, by node id."""
     called = {id(n.func) for n, _ in module.visits if isinstance(n, ast.Call)}
     inner = {id(n.value) for n, _ in module.visits if isinstance(n, ast.Attribute)}
     meanings: dict[int, frozenset[str]] = {}
@@ -135,25 +135,25 @@ def _meanings(module: Module, names: Names) -> dict[int, frozenset[str]]:
 
 
 def _module_name(file: str) -> tuple[str, bool]:
-    """Return the name by which a file is imported, and whether it stands for its folder."""
+    """Return a file's import name, and whether it is a package."""
     parts = file.removesuffix(".py").split("/")
     is_package = parts[-1] == "__init__"
     return ".".join(parts[:-1] if is_package else parts), is_package
 
 
 def _of_file(file: SourceFile) -> Iterator[Signal]:
-    """Yield what a file says by its name and its text alone."""
+    """Yield the signals of a file's name and raw text."""
     top = file.name.split("/")[0].split(".")[0]
     is_python = file.name.endswith(".py")
     if is_python and top in FOREIGN:
-        yield Signal(SourceRule.PATCH, f"{file.name}, which stands in for the module {top}", 0)
+        yield Signal(SourceRule.PATCH, f"{file.name} shadows the module {top}", 0)
     if file.name == RUN_TOML:
         yield from _arguments(file.data)
     elif not is_python:
         if len(file.data) > MAX_FILE or b"\0" in file.data or not _is_text(file.data):
-            text = f"{file.name}, {len(file.data)} bytes that are not text or too many"
+            text = f"{file.name} is binary or too large ({len(file.data)} bytes)"
             yield Signal(SourceRule.BLOB, text, 0)
-        yield Signal(SourceRule.ALLOWED, f"{file.name}, a file that no script may read", 0)
+        yield Signal(SourceRule.ALLOWED, f"{file.name} is neither Python nor run.toml", 0)
     if _is_text(file.data) and (is_python or b"\0" not in file.data):
         text = file.data.decode("utf-8-sig")
         for description, line in odd_characters(text, is_python):
@@ -161,15 +161,15 @@ def _of_file(file: SourceFile) -> Iterator[Signal]:
 
 
 def text_of(data: bytes) -> str:
-    """Decode a script; one that Python reads in another encoding is another script than what is seen here."""
+    """Decode a script. Raises `ValueError` if it declares an encoding other than UTF-8."""
     encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
     if encoding not in ("utf-8", "utf-8-sig"):
-        raise ValueError(f"it declares the encoding {encoding!r}")
+        raise ValueError(f"the declared encoding is {encoding!r}, not UTF-8")
     return data.decode(encoding)
 
 
 def _arguments(data: bytes) -> Iterator[Signal]:
-    """Read the script's arguments for other data and another validation."""
+    """Yield arguments that select other data or another validation."""
     args = [str(a) for a in tomllib.loads(data.decode("utf-8")).get("args", ())]
     for name, value in zip(args, (*args[1:], ""), strict=False):
         key = name.lstrip("-").replace("-", "_").lower().split("=")[0]

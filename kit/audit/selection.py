@@ -1,4 +1,4 @@
-"""How a script picks among its losses, bounds them or leaves some out, for the source rules."""
+"""Source rule `selection`: calls and indexes that select, clamp or drop losses."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from dataclasses import dataclass
 from kit.audit.patterns import CRITERIA, CRITERION_OPTIONS, LOSSES, SELECTION
 
 PLAIN = ("mean", "sum")
-"""Reductions that take every token."""
+"""Reductions that use every token."""
 
 
 @dataclass(frozen=True, slots=True)
 class LossNodes:
-    """Ids of the nodes of one tree in which something stands, at any depth; looked for once, not at each."""
+    """Ids of the nodes of one tree that contain a loss or a comparison, at any depth; computed once."""
 
     losses: frozenset[int]
     comparisons: frozenset[int]
 
 
 def find_loss_nodes(nodes: Sequence[ast.AST]) -> LossNodes:
-    """Look for names of losses and comparisons among a tree's nodes, each before those in it."""
+    """Find the nodes that contain losses or comparisons. `nodes` lists each node before its children."""
     losses: set[int] = set()
     comparisons: set[int] = set()
-    for node in reversed(nodes):  # what is in a node comes before it
+    for node in reversed(nodes):  # children first
         inside = [id(child) for child in ast.iter_child_nodes(node)]
         if _is_of_losses(node) or not losses.isdisjoint(inside):
             losses.add(id(node))
@@ -53,7 +53,7 @@ def selections_in(
         case ast.Subscript(slice=where) if (
             id(where) in loss_nodes.comparisons and id(node) in loss_nodes.losses
         ):
-            yield "losses picked by a comparison"
+            yield "losses selected by a comparison"
 
 
 def _options(name: str, args: list[ast.expr], keywords: list[ast.keyword]) -> Iterator[str]:

@@ -1,9 +1,9 @@
 """
-What a script does that the source rules look at, as countable signals of its syntax tree. Judges nothing.
+Signals: what the source rules count in a script's syntax tree.
 
-A signal names a rule and what was found, with imported names spelled out: after `import torch.distributed as
-d`, the call `d.all_reduce(x)` is one of `torch.distributed.all_reduce`. Positions are kept beside, so that
-moving a line or renaming a variable adds no signal. The script is never imported or run.
+A signal has a rule and a description with full names: after `import torch.distributed as d`, the call
+`d.all_reduce(x)` counts as `torch.distributed.all_reduce`. The line is not part of the description, so moving
+a line or renaming a variable adds no signal. The script is never imported or run.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ from kit.audit.validation import settings
 
 
 class SourceRule(StrEnum):
-    """What a signal is of; also the last part of the id of the check that judges it."""
+    """The rule that a signal belongs to; also the last part of the check's id."""
 
     DATA = "data"
     PATCH = "patch"
@@ -73,16 +73,16 @@ class SourceRule(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """One thing that a script does."""
+    """One use of something that a source rule counts."""
 
     rule: SourceRule
     description: str
-    """Spelled so that the same deed has the same text in both scripts."""
+    """The same use has the same text in both scripts."""
     line: int
 
 
 def parse(text: str) -> ast.Module:
-    """Return the tree of a script as Python 3.11 reads it. Raises what `ast.parse` does."""
+    """Parse a script as Python 3.11 does. Raises what `ast.parse` raises."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # upstream has `\s` in docstrings, which only warns
         return ast.parse(text, feature_version=(3, 11))
@@ -92,9 +92,9 @@ def signals(
     nodes: list[ast.AST], meanings: Mapping[int, frozenset[str]] = MappingProxyType({})
 ) -> Iterator[Signal]:
     """
-    Yield every signal of the nodes of one script, in which each comes before those in it.
+    Yield every signal of one script. `nodes` lists each node before its children.
 
-    `meanings` are full names that names and dotted names may have as well, by the ids of their nodes.
+    `meanings` maps ids of name and attribute nodes to further full names that they may have.
     """
     names = imported_names(nodes, meanings)
     loss_nodes = find_loss_nodes(nodes)
@@ -107,7 +107,7 @@ def signals(
 
 
 def _docstrings(nodes: list[ast.AST]) -> set[int]:
-    """Return the ids of constants that are prose: statements that consist of a string."""
+    """Return the ids of docstrings: statements that are only a constant."""
     return {id(n.value) for n in nodes if isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant)}
 
 
@@ -183,7 +183,7 @@ def _module(name: str) -> Iterator[tuple[SourceRule, str]]:
 
 @lru_cache(maxsize=1024)
 def _reach(full: str) -> tuple[tuple[SourceRule, str], ...]:
-    """Return what the mere use of a name says."""
+    """Return the signals of using a name."""
     return tuple(_reached(full))
 
 
@@ -232,7 +232,7 @@ def _call(node: ast.Call, full: str, names: ImportedNames) -> Iterator[tuple[Sou
     if full in ("os.environ.get", "os.getenv") and node.args:
         yield from _variable(node.args[0])
     if full.endswith(".next_batch") and "val" in full:
-        yield SourceRule.DATA, "a batch of validation data"
+        yield SourceRule.DATA, "next_batch() of validation data"
 
 
 def _is_nvidia_smi(node: ast.Call) -> bool:
@@ -245,7 +245,7 @@ def _is_nvidia_smi(node: ast.Call) -> bool:
 def _bound(
     node: ast.Attribute | ast.Name, full: str, names: ImportedNames
 ) -> Iterator[tuple[SourceRule, str]]:
-    """Yield what assigning to or deleting a name says."""
+    """Yield the signals of assigning to or deleting a name."""
     if isinstance(node, ast.Name):
         if node.id == "print":
             yield SourceRule.PATCH, "print"
@@ -290,11 +290,11 @@ def _text(value: str | bytes) -> Iterator[tuple[SourceRule, str]]:
         return
     text = value if isinstance(value, str) else value.decode("latin-1")
     if "\n" not in text.strip() and text not in OFFICIAL and DATA_TEXT.search(text):
-        yield SourceRule.DATA, f"the text {text!r}"
+        yield SourceRule.DATA, f"the string {text!r}"
     if FALSE_CLAIM.search(text):
-        yield SourceRule.CLAIM, f"a claim in the text {text[:80]!r}"
+        yield SourceRule.CLAIM, f"a literal loss or time in the string {text[:80]!r}"
     elif CLAIM.search(text):
-        yield SourceRule.LINES, "a claim's words"
+        yield SourceRule.LINES, "a string that names a loss or time"
 
 
 def _printed(values: list[ast.expr]) -> Iterator[tuple[SourceRule, str]]:
@@ -302,4 +302,4 @@ def _printed(values: list[ast.expr]) -> Iterator[tuple[SourceRule, str]]:
         text = before.value if isinstance(before, ast.Constant) else ""
         constant = isinstance(value, ast.FormattedValue) and isinstance(value.value, ast.Constant)
         if constant and isinstance(text, str) and re.search(r"(val_loss:|val loss |train_time:)$", text):
-            yield SourceRule.CLAIM, "a constant where a claim's figure belongs"
+            yield SourceRule.CLAIM, "a constant printed as a loss or time"

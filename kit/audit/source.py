@@ -1,8 +1,8 @@
 """
-`source.*`: what a submission adds to its start script, by the rules of the task. Reads trees, runs nothing.
+`source.*`: compare a submission's source with its start script. The source is parsed, never run.
 
-Every rule counts signals (`kit.audit.signals`) in both scripts; only what the submission has more of is held
-against it. So a start script that calls `nvidia-smi` may go on doing so, and moved code is no finding.
+Every rule counts signals (`kit.audit.signals`) in both scripts and reports only what the submission adds. A
+start script that calls `nvidia-smi` may still do so, and moved code is not reported.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ MAX_CONTENT = 24 << 10
 """Bytes by which it may outgrow it when both are compressed; 80 KiB of code come to that. Records add 1 K."""
 SHOWN = 4
 LISTED = 24
-"""Places that are shown of what a reviewer has to look at."""
+"""Places that `source.allowed` shows to a reviewer."""
 MAX_PLACE = 300
 MAX_DETAIL = 1900
-"""Characters of a finding's text, which a result has room for."""
+"""Characters of a finding's detail; the result schema allows no more than 2,000."""
 
-_ADAPTIVE = "code that hides what it does: names that are put together at run time, or logic of its own"
+_ADAPTIVE = "code that hides what it does, for example with names built at run time"
 
 
 def _check(name: str, severity: Severity, sees: str, cannot_see: str = _ADAPTIVE) -> Check:
@@ -40,30 +40,30 @@ F, W = Severity.FATAL, Severity.WARNING
 CHECKS = {
     SourceRule.DATA: _check(
         SourceRule.DATA, F,
-        "other data files or paths, another number of validation tokens, more batches of them",
-        "data that are read through the official names and then skipped, masked or reordered",
+        "other data files or paths, a different number of validation tokens or batches",
+        "official data that is read and then skipped, masked or reordered",
     ),
     SourceRule.PATCH: _check(
-        SourceRule.PATCH, F, "functions of imported modules, builtins or `print` that are replaced"
+        SourceRule.PATCH, F, "replaced functions of imported modules, replaced builtins, a replaced `print`"
     ),
     SourceRule.CLAIM: _check(
-        SourceRule.CLAIM, F, "lines that claim a loss or time written as a literal",
-        "a false figure that is computed, however simply",
+        SourceRule.CLAIM, F, "a loss or time that is printed as a literal",
+        "a false value that is computed",
     ),
     SourceRule.OUTPUT: _check(
-        SourceRule.OUTPUT, F, "writing to stdout or file descriptors other than by `print`"
+        SourceRule.OUTPUT, F, "writes to stdout or file descriptors without `print`"
     ),
-    SourceRule.NETWORK: _check(SourceRule.NETWORK, F, "imports of modules that talk to a network"),
+    SourceRule.NETWORK: _check(SourceRule.NETWORK, F, "imports of network modules"),
     SourceRule.PROCESS: _check(SourceRule.PROCESS, F,
-        "new processes, signals, exits past the interpreter, exit handlers"
+        "new processes, signals, `os._exit` and the like, exit handlers"
     ),
     SourceRule.DYNAMIC: _check(
-        SourceRule.DYNAMIC, F, "code made at run time, frames, interpreter internals, foreign functions"
+        SourceRule.DYNAMIC, F, "code generated at run time, frames, interpreter internals, foreign functions"
     ),
-    SourceRule.WEIGHTS: _check(SourceRule.WEIGHTS, F, "weights or tables that are loaded or unpacked"),
+    SourceRule.WEIGHTS: _check(SourceRule.WEIGHTS, F, "weights or tables that are loaded or decompressed"),
     SourceRule.COMPILER: _check(
         SourceRule.COMPILER, F,
-        "compiler options that the rules do not allow", "options that come with library calls"
+        "compiler options that the rules do not allow", "options that a library call sets"
     ),
     SourceRule.BLOB: _check(
         SourceRule.BLOB, F,
@@ -72,52 +72,53 @@ CHECKS = {
     ),
     SourceRule.LINES: _check(
         SourceRule.LINES, W,
-        "more places than before that print a claim's words", "a changed line that is printed as often"
+        "more statements that print a loss or time than the start script has",
+        "a changed statement that prints as often as before"
     ),
     SourceRule.TIMER: _check(
-        SourceRule.TIMER, W, "timers and device synchronisation called in more or fewer places",
-        "work that is moved out of the timed part",
+        SourceRule.TIMER, W, "more or fewer calls of timers or device synchronisation",
+        "work moved out of the timed part",
     ),
     SourceRule.SURROUNDINGS: _check(
         SourceRule.SURROUNDINGS, W,
-        "a look at the machine, other variables or files: how a script could tell a test apart",
-        "recognition by the data or by timing",
+        "reads of machine properties, environment variables or files, by which a script could detect a test",
+        "detection of a test by its data or by timing",
     ),
     SourceRule.SELECTION: _check(
         SourceRule.SELECTION, W,
-        "losses that are picked, bounded or weighted before their mean, which a canary may not see",
-        "the same by plain arithmetic, or under names that no loss goes by",
+        "losses that are selected, clamped or weighted before the mean; a canary may miss this",
+        "the same done with plain arithmetic, or with names that do not suggest a loss",
     ),
     SourceRule.FILES: _check(
         SourceRule.FILES, F,
-        "files that are read other than by the start script's own readers: texts of the submission above all",
-        "a reader of the start script that is given another path at run time",
+        "file reads that the start script does not have, for example of a text file in the submission",
+        "a reader from the start script that gets another path at run time",
     ),
     SourceRule.CHARACTERS: _check(
         SourceRule.CHARACTERS, F,
-        "characters that are invisible or turn the direction of text, letters that look like others",
-        "letters of one alphabet that a reader's font draws alike",
+        "invisible characters, characters that change the text direction, look-alike letters",
+        "letters of one alphabet that look alike in the reader's font",
     ),
     SourceRule.ALLOWED: _check(
         SourceRule.ALLOWED, W,
-        "modules, builtins and attributes that are on no list of allowed ones, for a reviewer to look at",
-        "what can be done with allowed names alone: logic of its own, such as false arithmetic on a loss",
+        "modules, builtins and attributes that are not on the allowlist; a reviewer must look at them",
+        "cheats that use allowed names alone, such as false arithmetic on a loss",
     ),
 }  # fmt: skip
 PARSE = _check(
-    "parse", F, "files that Python 3.11 cannot read, or reads in another encoding; an unreadable run.toml", ""
+    "parse", F, "files that Python 3.11 cannot parse or that are not UTF-8; an unreadable run.toml", ""
 )
-SIZE = _check("size", W, "a submission that outgrows its start script by more than 64 KiB", "what it is")
+SIZE = _check("size", W, "a submission more than 64 KiB larger than its start script", "what was added")
 
 
 def judge(submission: Sequence[SourceFile], baseline: Sequence[SourceFile] | None) -> tuple[Finding, ...]:
     """
-    Compare a submission with its start script; every check is skipped if that is not at hand (None).
+    Compare a submission with its start script. Without a start script (None) every check is skipped.
 
-    A file that cannot be read as Python fails `source.parse`, and what it does is not looked at.
+    A file that cannot be parsed fails `source.parse`; the other checks do not see its content.
     """
     if baseline is None:
-        return tuple(c.skipped("the start script is not at hand") for c in (PARSE, *CHECKS.values(), SIZE))
+        return tuple(c.skipped("the start script is not available") for c in (PARSE, *CHECKS.values(), SIZE))
     start = read_script(baseline)
     known = known_names(start.names)
     before, _ = signals_of(start, known)
@@ -125,12 +126,14 @@ def judge(submission: Sequence[SourceFile], baseline: Sequence[SourceFile] | Non
     added = _added(before, after)
     added += _content(submission, baseline)
     grown = sum(len(f.data) for f in submission) - sum(len(f.data) for f in baseline)
-    findings = [PARSE.failed("; ".join(faults[:SHOWN])) if faults else PARSE.passed("every file can be read")]
+    findings = [
+        PARSE.failed("; ".join(faults[:SHOWN])) if faults else PARSE.passed("all files can be parsed")
+    ]
     findings += [_finding(CHECKS[rule], [s for s in added if s[1].rule is rule]) for rule in CHECKS]
     if grown > MAX_ADDED:
-        findings.append(SIZE.failed(f"{grown} bytes more than the start script", added_bytes=grown))
+        findings.append(SIZE.failed(f"{grown} bytes larger than the start script", added_bytes=grown))
     else:
-        findings.append(SIZE.passed(f"{grown:+d} bytes against the start script", added_bytes=grown))
+        findings.append(SIZE.passed(f"{grown:+d} bytes compared with the start script", added_bytes=grown))
     return tuple(findings)
 
 
@@ -149,22 +152,31 @@ def _compressed(files: Sequence[SourceFile]) -> int:
 
 def _finding(check: Check, added: list[tuple[str, Signal]]) -> Finding:
     if not added:
-        return check.passed("the submission adds none")
+        return check.passed("nothing was added")
     shown = LISTED if check is CHECKS[SourceRule.ALLOWED] else SHOWN
     places: list[str] = []
     left = MAX_DETAIL
     for name, signal in added[:shown]:
-        place = f"{name}:{signal.line}: {ascii(signal.description)[1:-1][:MAX_PLACE]}"
+        place = _format_place(name, signal)
         left -= len(place) + 2
         if left < 0:
             break
         places.append(place)
     more = f"; and {len(added) - len(places)} more" if len(added) > len(places) else ""
-    return check.failed(f"adds {'; '.join(places)}{more}", added=len(added))
+    change = "changed" if check is CHECKS[SourceRule.TIMER] else "added"
+    return check.failed(f"{change}: {'; '.join(places)}{more}", added=len(added))
+
+
+def _format_place(name: str, signal: Signal) -> str:
+    """Format file, line and description; signals of a whole file have no line and may begin with its name."""
+    description = ascii(signal.description)[1:-1][:MAX_PLACE]
+    if signal.line:
+        return f"{name}:{signal.line}: {description}"
+    return description if description.startswith(f"{name} ") else f"{name}: {description}"
 
 
 def _added(before: list[tuple[str, Signal]], after: list[tuple[str, Signal]]) -> list[tuple[str, Signal]]:
-    """Return the signals that the submission has more of; timers also count where it has fewer."""
+    """Return the signals that the submission adds, and the timers that it removes."""
     had = Counter((s.rule, s.description) for _, s in before)
     have = Counter((s.rule, s.description) for _, s in after)
     surplus = have - had
@@ -175,8 +187,5 @@ def _added(before: list[tuple[str, Signal]], after: list[tuple[str, Signal]]) ->
             surplus[key] -= 1
             added.append((name, signal))
     lost = Counter({key: n for key, n in (had - have).items() if key[0] is SourceRule.TIMER})
-    added += [
-        ("the start script", Signal(rule, f"{n} fewer of {description}", 0))
-        for (rule, description), n in lost.items()
-    ]
+    added += [("removed", Signal(rule, f"{n} x {description}", 0)) for (rule, description), n in lost.items()]
     return sorted(added, key=lambda item: (item[0], item[1].line, item[1].description))

@@ -1,4 +1,4 @@
-"""How a script says which tokens it validates on, as the source rules read it. Judges nothing."""
+"""Find the settings in a script that select its validation tokens."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from kit.audit.patterns import OFFICIAL, OFFICIAL_TOKENS, VALIDATION
 
 
 def settings(node: ast.AST) -> Iterator[str]:
-    """Yield how the validation's size and files are set, wherever a name of theirs is given a value."""
+    """Yield every assignment of the validation's size or files."""
     pairs: list[tuple[str, ast.expr | None]] = []
     match node:
         case ast.Assign(targets=targets, value=value):
@@ -31,7 +31,7 @@ def settings(node: ast.AST) -> Iterator[str]:
 
 
 def _value(node: ast.expr) -> str:
-    """Format a value; empty if it is what the rules ask for: the official window, by whatever batch."""
+    """Format a value; empty for the official validation window, with any batch size."""
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.FloorDiv):
         by = node.left
         if (by.attr if isinstance(by, ast.Attribute) else getattr(by, "id", "")) == "val_tokens":

@@ -1,7 +1,7 @@
 """
-Variables, scopes and modules of a script as values, and which variables a name may be read from.
+Variables, scopes and modules of a script, and the lookup of names in them.
 
-`kit.audit.scopes` makes them from a tree.
+`kit.audit.scopes` creates them from a syntax tree.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ MAX_DEPTH = 50
 
 
 class ScopeKind(StrEnum):
-    """What a scope belongs to; a class's names are not seen from its functions."""
+    """The kind of a scope; functions do not see the names of their class."""
 
     MODULE = "module"
     FUNCTION = "function"
@@ -23,7 +23,7 @@ class ScopeKind(StrEnum):
 
 
 class BindingKind(StrEnum):
-    """What a name is bound to, other than to something that has a name already."""
+    """The kind of value that a name is bound to, if it is not an alias."""
 
     FUNCTION = "function"
     CLASS = "class"
@@ -36,21 +36,21 @@ class Variable:
     """One name in one scope."""
 
     paths: set[str] = field(default_factory=set)
-    """Full names of what it may stand for: imports, and second names of imported things."""
+    """Full names that it may refer to: imports and aliases of them."""
     aliases: list[tuple[ast.expr, Scope]] = field(default_factory=list)
     """Names and dotted names that are assigned to it."""
     links: list[Variable] = field(default_factory=list)
     """Variables of other modules of the script that it is imported from."""
     other: bool = False
-    """Whether it may be anything else."""
+    """Whether it may be any other value."""
     kinds: set[BindingKind] = field(default_factory=set)
-    """What else it may be, as far as it is plain."""
+    """The kinds of those other values, if known."""
     makers: list[tuple[ast.expr, Scope]] = field(default_factory=list)
-    """What is called for its values."""
+    """Functions whose calls give its values."""
     functions: list[tuple[ast.arguments, Scope]] = field(default_factory=list)
-    """Functions by its name: what they take, and the scopes of their bodies."""
+    """Functions of this name: their arguments and the scopes of their bodies."""
     tainted: bool = False
-    """Whether it may hold text of the script itself."""
+    """Whether it may hold the script's source text."""
 
 
 @dataclass(slots=True, eq=False)
@@ -60,7 +60,7 @@ class Scope:
     kind: ScopeKind
     parent: Scope | None = None
     name: str = ""
-    """Of the function."""
+    """Name of the function."""
     depth: int = 0
     variables: dict[str, Variable] = field(default_factory=dict)
     is_generator: bool = False
@@ -68,9 +68,9 @@ class Scope:
     nonlocals: set[str] = field(default_factory=set)
 
     def inner(self, kind: ScopeKind, name: str = "") -> Scope:
-        """Open a scope in this one. Raises `ValueError` where that is too deep for any honest script."""
+        """Open a nested scope. Raises `ValueError` beyond `MAX_DEPTH`."""
         if self.depth >= MAX_DEPTH:
-            raise ValueError(f"functions within functions, {MAX_DEPTH} deep")
+            raise ValueError(f"functions are nested more than {MAX_DEPTH} deep")
         return Scope(kind, self, name, self.depth + 1)
 
     @property
@@ -87,13 +87,13 @@ Visit = tuple[ast.AST, Scope]
 
 @dataclass(slots=True, eq=False)
 class Module:
-    """One file of a script, with the scope in which each of its nodes stands."""
+    """One file of a script, with the scope of each node."""
 
     name: str
-    """As it is imported: `triton_kernels`, `package.part`."""
+    """Import name: `triton_kernels`, `package.part`."""
     scope: Scope
     visits: list[Visit]
-    """Each node comes before those in it."""
+    """Each node comes before its children."""
     aliased: set[int]
     """Ids of expressions that are only given a second name."""
     annotations: set[int]
@@ -104,7 +104,7 @@ def lookup(name: str, scope: Scope) -> tuple[list[Variable], bool]:
     """
     Return the variables that a name may be read from, and whether it may also be a builtin.
 
-    A name of a function is bound there or nowhere; one of a class or module may still fall through.
+    A local name of a function is always found there; a name of a class or module may fall through.
     """
     variables: list[Variable] = []
     at = scope

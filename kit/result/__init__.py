@@ -1,5 +1,5 @@
 """
-Results as signed documents: their values, their bytes, their keys and their verification.
+Results as signed documents: values, bytes, keys and verification.
 
-This room does not know how a run was made, and starts nothing.
+This package does not depend on how a run was made.
 """

@@ -1,7 +1,7 @@
 """
-The claims and observations of a predicate, derived from a RunResult; a verifier derives them again.
+Derive the claims and observations of a predicate from a RunResult. A verifier derives them again.
 
-Whatever a guest printed, the parts fit the schema: a run must not end without a record because of it.
+The values always fit the schema, whatever the guest printed, so that every run ends with a record.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from kit.values.log import Grammar
 from kit.values.run_result import PhaseTime, Point, RunResult
 
 MAX_VAL_POINTS = 4096
-"""Validation points that a bundle holds; upstream's longest log has about 80."""
+"""Validation points that a bundle stores; upstream's longest log has about 80."""
 MAX_REMAINS = 64
 SAFE = 2**53 - 1
-"""The largest integer that every JSON reader understands."""
+"""The largest integer that every JSON parser reads exactly."""
 
 
 def claims_of(points: tuple[Point, ...], grammar: Grammar) -> Claims:
     """
-    Return what the guest claimed, from all its points in order.
+    Return the guest's claims, from all its points in order.
 
     The same points always give the same claims, so a verifier can repeat this from the stored log.
     """
@@ -47,12 +47,12 @@ def host_ms_of(points: tuple[Point, ...]) -> tuple[float | None, ...]:
 
 
 def count_training_lines(points: tuple[Point, ...]) -> int:
-    """Return how many of a run's lines are training lines."""
+    """Return the number of a run's training lines."""
     return sum(p.val_loss is None for p in points)
 
 
 def observations_of(result: RunResult) -> Observations:
-    """Return what the host saw of the run."""
+    """Return the host's observations of the run."""
     remains = tuple(prose(name) for name in result.teardown.remains[:MAX_REMAINS])
     return Observations(
         wall_s=result.wall_s,
@@ -67,7 +67,7 @@ def observations_of(result: RunResult) -> Observations:
 
 
 def _phases(result: RunResult) -> tuple[PhaseTime, ...]:
-    """Cut the phases at the end of the run: the last lines are read a little after it."""
+    """Cut the phases at the end of the run, since the last lines are read shortly after it."""
     left, cut = result.wall_s, []
     for time in result.phases:
         seconds = min(max(time.seconds, 0.0), left)

@@ -1,5 +1,5 @@
 """
-The bytes of a bundle: DSSE envelope in a Sigstore bundle v0.3, one spelling only. Knows no keys.
+Encode and decode a bundle: a DSSE envelope in a Sigstore bundle v0.3, in canonical JSON.
 
 See: https://github.com/secure-systems-lab/dsse/blob/master/protocol.md and sigstore/protobuf-specs.
 """
@@ -29,16 +29,16 @@ P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """What a bundle holds. `payload` is kept as the bytes that were signed and is never written anew."""
+    """The content of a bundle. `payload` keeps the signed bytes and is never encoded again."""
 
     payload: bytes
     payload_type: str
     signature: bytes
     """ECDSA over P-256, DER, low S."""
     hint: str
-    """Names the signer's key: sha256 of its SubjectPublicKeyInfo in DER."""
+    """Id of the signer's key: sha256 of its SubjectPublicKeyInfo in DER."""
     with_keyid: bool = True
-    """False for the shape that version 0.1 wrote."""
+    """False for the format of version 0.1."""
 
 
 def pae(payload_type: str, payload: bytes) -> bytes:
@@ -48,7 +48,7 @@ def pae(payload_type: str, payload: bytes) -> bytes:
 
 
 def dump(envelope: Envelope) -> bytes:
-    """Return the bundle's bytes: RFC 8785, no line end. Raises `SchemaError` beyond `MAX_BUNDLE`."""
+    """Encode a bundle: RFC 8785, without a final newline. Raises `SchemaError` beyond `MAX_BUNDLE`."""
     data = canonical_json(
         {
             "mediaType": MEDIA_TYPE,
@@ -63,16 +63,16 @@ def dump(envelope: Envelope) -> bytes:
         }
     )
     if len(data) > MAX_BUNDLE:
-        raise SchemaError(f"the bundle would have {len(data)} bytes, more than {MAX_BUNDLE}")
+        raise SchemaError(f"the bundle is too large: {len(data)} bytes, the maximum is {MAX_BUNDLE}")
     return data
 
 
 def parse_canonical(data: bytes, where: str) -> Any:
     """
-    Parse JSON that must be spelled as RFC 8785 spells it, so that one value has one sequence of bytes.
+    Parse JSON that must be in canonical form (RFC 8785), so that each value has one encoding.
 
-    That leaves no room for duplicate keys, white space, other escapes or a second document behind the first.
-    Raises `SchemaError` naming `where`.
+    This refuses duplicate keys, white space, other escapes and trailing data. Raises `SchemaError` naming
+    `where`.
     """
     document = parse_json(data, where, MAX_VALUES)
     if canonical_json(_doubles(document)) != data:
@@ -81,7 +81,7 @@ def parse_canonical(data: bytes, where: str) -> Any:
 
 
 def _doubles(value: Any) -> Any:
-    """Turn integers beyond 2**53 into doubles: RFC 8785 spells the double 1e20 with 21 digits."""
+    """Convert integers beyond 2**53 to doubles: RFC 8785 writes the double 1e20 with 21 digits."""
     if type(value) is int and abs(value) > 2**53 - 1:
         try:
             return float(value)
@@ -96,12 +96,12 @@ def _doubles(value: Any) -> Any:
 
 def envelope_of(document: Any) -> Envelope:
     """
-    Return the envelope of a parsed bundle, which must have this project's shape exactly.
+    Return the envelope of a parsed bundle, which must have exactly this project's format.
 
-    Exactly one signature, base64 with canonical padding bits, the signature in DER with low S. There are two
-    shapes: that of version 0.1, and the one with `keyid` and an empty `tlogEntries`, which other DSSE and
-    Sigstore readers ask for; no mixture. The signature is not verified, and the types are not compared.
-    Raises `SignatureError`.
+    It has one signature in DER with low S, and base64 with canonical padding bits. There are two formats:
+    that of version 0.1, and the later one with `keyid` and an empty `tlogEntries`, which other DSSE and
+    Sigstore readers require. Mixtures are refused. Neither signature nor types are verified here. Raises
+    `SignatureError`.
     """
     material, envelope = _keys(document, "bundle", "verificationMaterial", "dsseEnvelope", media=True)
     old = isinstance(material, dict) and "tlogEntries" not in material
@@ -122,7 +122,7 @@ def envelope_of(document: Any) -> Envelope:
     else:
         named, sig = _keys(signatures[0], "signatures[0]", "keyid", "sig")
         if _text(named, "signatures[0].keyid") != _text(hint, "publicKey.hint"):
-            raise SignatureError("signatures[0].keyid: expected the hint of the public key")
+            raise SignatureError("signatures[0].keyid: expected the same value as publicKey.hint")
     signature = _base64(sig, "signatures[0].sig")
     _low_s(signature)
     return Envelope(
@@ -135,7 +135,7 @@ def envelope_of(document: Any) -> Envelope:
 
 
 def low_s(signature: bytes) -> bytes:
-    """Return the one of (r, s) and (r, n - s) that has the lower s, in DER; both verify."""
+    """Return the signature with the lower of s and n - s, in DER; both are valid."""
     r, s = decode_dss_signature(signature)
     return encode_dss_signature(r, min(s, P256_ORDER - s))
 
@@ -144,7 +144,7 @@ def _low_s(signature: bytes) -> None:
     try:
         canonical = low_s(signature)
     except ValueError as e:
-        raise SignatureError("the signature is no DER sequence of two integers") from e
+        raise SignatureError("the signature is not a DER sequence of two integers") from e
     if canonical != signature:
         raise SignatureError("the signature is not in its canonical form (DER, low S)")
 
@@ -154,7 +154,7 @@ def _keys(value: Any, where: str, *names: str, media: bool = False) -> tuple[Any
     if not isinstance(value, dict) or set(value) != expected:
         raise SignatureError(f"{where}: expected an object with the keys {sorted(expected)}")
     if media and value["mediaType"] != MEDIA_TYPE:
-        raise SignatureError(f"mediaType is not {MEDIA_TYPE}")
+        raise SignatureError(f"mediaType: expected {MEDIA_TYPE}")
     return tuple(value[name] for name in names)
 
 
@@ -168,7 +168,7 @@ def _base64(value: Any, where: str) -> bytes:
     try:
         data = base64.b64decode(_text(value, where), validate=True)
     except (binascii.Error, ValueError) as e:
-        raise SignatureError(f"{where}: not base64") from e
+        raise SignatureError(f"{where}: invalid base64") from e
     if base64.b64encode(data).decode("ascii") != value:
-        raise SignatureError(f"{where}: base64 with other padding bits than zero")
+        raise SignatureError(f"{where}: base64 with nonzero padding bits")
     return data

@@ -1,11 +1,11 @@
 """
-The folder in which a result travels: names of its files, their digests, its bundle. Interprets none of them.
+The files of a run directory and their digests.
 
     result.json    the bundle
-    signer.pem     the signer's public key, so that a stranger can check the bytes before he trusts anyone
+    signer.pem     the signer's public key, so that anyone can check the bytes before trusting the key
     submission/    the submission's files
-    guest.log      the guest's output, raw
-    stamps         the host's stamp of each piece of it
+    guest.log      the guest's raw output
+    stamps         the host's stamp of each piece of output
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from kit.result.statement import LOG, STAMPS, SUBMISSION, Subjects
 BUNDLE = "result.json"
 SIGNER = "signer.pem"
 MAX_FILES = 1024
-"""Files of a submission, and as many folders."""
+"""Maximum number of files in a submission, and of directories."""
 MAX_BOUND = 1 << 30
 """Bytes of the largest file beside a bundle that is read, and of all files of a submission."""
 
 
 def locate(path: Path) -> Path:
     """
-    Return the bundle's path; `path` is the bundle or its folder.
+    Return the bundle's path; `path` is the bundle or its directory.
 
-    Raises `PrerequisiteError` if it is absent, or where this user may not look.
+    Raises `PrerequisiteError` if it is missing or not readable.
     """
     try:
         bundle = path / BUNDLE if path.is_dir() else path
@@ -43,17 +43,19 @@ def locate(path: Path) -> Path:
     except OSError as e:
         raise PrerequisiteError(f"cannot read {path}: {e.strerror}") from e
     if not there:
-        raise PrerequisiteError(f"{bundle} does not exist", "give a bundle, or the folder of a run")
+        raise PrerequisiteError(
+            f"bundle not found: {bundle}", "pass a result.json, or the directory of a run"
+        )
     return bundle
 
 
 def leave_key(folder: Path, signer: Signer) -> None:
-    """Write the signer's public key beside the bundle that is about to appear."""
+    """Write the signer's public key next to the future bundle."""
     write_atomic(folder / SIGNER, signer.public.pem)
 
 
 def signer_beside(bundle: Path, key_id: str) -> PublicKey | None:
-    """Return the public key beside a bundle if it has this id. That it is there earns no trust."""
+    """Return the public key next to a bundle if it has this id. It is not trusted for that."""
     path = bundle.parent / SIGNER
     if not path.is_file():
         return None
@@ -72,7 +74,7 @@ def submission_files(folder: Path) -> tuple[InputFile, ...]:
 
 
 def subjects(folder: Path) -> Subjects:
-    """Return the digests of the files beside a bundle. Raises `DigestMismatch` if one is absent or odd."""
+    """Return the digests of the files next to a bundle. Raises `DigestMismatch` if one is missing."""
     files = {f.name: f.sha256 for f in submission_files(folder)}
     return Subjects(submission=tree_digest(files), log=_digest(folder / LOG), stamps=_digest(folder / STAMPS))
 
@@ -85,11 +87,13 @@ def _walk(submission: Path) -> Iterator[InputFile]:
         prefix = waiting.pop()
         for entry in _entries(submission / prefix):
             if not entry.name.isprintable() or "\\" in entry.name:
-                raise DigestMismatch(f"{entry.path!a} has a name that `sha256sum` would not print as it is")
+                raise DigestMismatch(
+                    f"{entry.path!a}: the file name has a backslash or an unprintable character"
+                )
             inside = entry.is_dir(follow_symlinks=False)
             files, folders = files + (not inside), folders + inside
             if max(files, folders) > MAX_FILES:
-                raise DigestMismatch(f"{submission} holds more than {MAX_FILES} files")
+                raise DigestMismatch(f"{submission} has more than {MAX_FILES} files")
             if inside:
                 waiting.append(f"{prefix}{entry.name}/")
             else:
@@ -106,7 +110,7 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as scan:
             return list(itertools.islice(scan, 2 * MAX_FILES + 1))
     except OSError as e:
-        raise DigestMismatch(f"cannot read the folder {folder}: {e.strerror}") from e
+        raise DigestMismatch(f"cannot read the directory {folder}: {e.strerror}") from e
 
 
 def _digest(path: Path) -> Sha256:

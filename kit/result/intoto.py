@@ -1,4 +1,4 @@
-"""The in-toto Statement v1 (https://in-toto.io/Statement/v1) around what is signed. Knows no type."""
+"""The in-toto Statement v1 (https://in-toto.io/Statement/v1) of every signed document."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 
 
 def parse_typed(envelope: dsse.Envelope, *predicate_types: str) -> Any:
-    """Parse the payload of a verified envelope. Raises `SignatureError` for another type than is expected."""
+    """Parse the payload of a verified envelope. Raises `SignatureError` for an unexpected type."""
     if envelope.payload_type != dsse.PAYLOAD_TYPE:
-        raise SignatureError(f"the payload type is {envelope.payload_type[:80]!r}, not {dsse.PAYLOAD_TYPE}")
+        raise SignatureError(
+            f"the payload type is {envelope.payload_type[:80]!r}, expected {dsse.PAYLOAD_TYPE}"
+        )
     document = dsse.parse_canonical(envelope.payload, "payload")
     for key, expected in (("_type", (STATEMENT_TYPE,)), ("predicateType", predicate_types)):
         actual = document.get(key) if isinstance(document, dict) else None
         if actual not in expected:
-            raise SignatureError(f"{key} is {str(actual)[:80]!r}, not {' or '.join(expected)}")
+            raise SignatureError(f"{key} is {str(actual)[:80]!r}, expected {' or '.join(expected)}")
     return document
 
 

@@ -1,12 +1,12 @@
 """
-Keys: an own one made on first use, others' public ones as PEM files in a folder. Judges no results.
+The key directory: the user's signing key, trusted public keys and the list of revoked keys.
 
     <folder>/own.key      the private key, PKCS #8 PEM, mode 0600; the folder has mode 0700
     <folder>/<name>.pem   public keys that this user trusts; the own key is always trusted
     <folder>/revoked.json signed list of keys that are not trusted any more, see `Trusted`
     <folder>/.lock        locked while that list is renewed
 
-The private key is not encrypted: who can read this user's files can sign as this user.
+The private key is not encrypted: anyone who can read this user's files can sign as this user.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from kit.result.revocations import FILE, Revocation, read_revocations, revocatio
 OWN = "own.key"
 LOCK = ".lock"
 MAX_PEM = 8192
-"""Bytes of the largest key file that is read; a P-256 public key has 178."""
+"""Bytes that are read of a key file; a P-256 public key has 178."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +46,18 @@ class PublicKey:
     _key: ec.EllipticCurvePublicKey = field(repr=False, compare=False)
 
     def verify(self, signature: bytes, data: bytes) -> None:
-        """Check an ECDSA/SHA-256 signature, not its spelling (DER, low S). Raises `SignatureError`."""
+        """Verify an ECDSA/SHA-256 signature; `dsse` checks DER and low S. Raises `SignatureError`."""
         try:
             self._key.verify(signature, data, ec.ECDSA(hashes.SHA256()))
         except InvalidSignature as e:
-            raise SignatureError(f"the signature is not that of key {self.key_id}") from e
+            raise SignatureError(
+                f"invalid signature: it was not made by key {self.key_id[:12]} over these bytes"
+            ) from e
 
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """A private key. `throwaway` ones are kept nowhere: what they sign cannot be trusted later."""
+    """A private key. A `throwaway` key is not stored, so its signatures can never be trusted."""
 
     public: PublicKey
     throwaway: bool
@@ -63,12 +65,12 @@ class Signer:
 
     @property
     def key_id(self) -> Sha256:
-        """Return the public key's name."""
+        """Return the id of the public key."""
         return self.public.key_id
 
     def sign(self, data: bytes) -> bytes:
         """
-        Return the signature over `data`, DER with low S, the same each time (RFC 6979).
+        Return the deterministic signature over `data` (RFC 6979), DER with low S.
 
         Raises `PrerequisiteError` if this machine's OpenSSL is older than 3.2.
         """
@@ -76,13 +78,13 @@ class Signer:
             return low_s(self._key.sign(data, ec.ECDSA(hashes.SHA256(), deterministic_signing=True)))
         except UnsupportedAlgorithm as e:
             raise PrerequisiteError(
-                "this build of cryptography cannot make deterministic signatures",
-                "install the wheel of cryptography, which brings its own OpenSSL",
+                "this build of cryptography does not support deterministic signatures",
+                "install the cryptography wheel: pip install --only-binary=:all: cryptography",
             ) from e
 
 
 def seal(statement: bytes, signer: Signer) -> bytes:
-    """Return the bytes of the bundle in which `signer` states `statement`. What it says is not checked."""
+    """Sign a statement and return the bundle's bytes. The content is not checked."""
     signature = signer.sign(pae(PAYLOAD_TYPE, statement))
     return dump(Envelope(statement, PAYLOAD_TYPE, signature, signer.key_id))
 
@@ -90,10 +92,11 @@ def seal(statement: bytes, signer: Signer) -> bytes:
 @dataclass(frozen=True, slots=True)
 class Trusted:
     """
-    The public keys that a reader chose, and those that were revoked: a revoked key is not trusted.
+    The public keys that the reader trusts, and the revocations. A revoked key is not trusted.
 
-    A list of revoked keys counts if one of the reader's keys signed it that is not revoked itself. It may
-    revoke every key but the reader's own, which only the own key revokes. No list takes a revocation back.
+    A revocation list is valid if one of the reader's keys signed it and that key is not revoked. It may
+    revoke any key except the reader's own key, which only the own key may revoke. A revocation cannot be
+    undone.
     """
 
     keys: tuple[PublicKey, ...]
@@ -110,12 +113,12 @@ class Trusted:
         return self.get(key_id) is not None and self.revocation(key_id) is None
 
     def revocation(self, key_id: str) -> Revocation | None:
-        """Return why the key with this id is not trusted any more; None if nobody revoked it."""
+        """Return the revocation of the key with this id, or None."""
         return next((r for r in self.revoked if r.key_id == key_id), None)
 
     def with_revocations(self, path: Path) -> Trusted:
         """
-        Return the same keys with the revocations of a list added; unchanged if there is no such file.
+        Return the keys with the revocations of a list added; unchanged if the file does not exist.
 
         Raises `SignatureError` if the signer is not trusted or revoked, otherwise as `read_revocations`.
         """
@@ -129,7 +132,7 @@ class Trusted:
 
 
 def public_key(pem: bytes, where: str) -> PublicKey:
-    """Read a PEM public key. Raises `SignatureError` if it is anything but ECDSA P-256."""
+    """Parse a PEM public key. Raises `SignatureError` unless it is ECDSA P-256."""
     try:
         key = serialization.load_pem_public_key(pem)
     except (ValueError, UnsupportedAlgorithm) as e:
@@ -140,20 +143,22 @@ def public_key(pem: bytes, where: str) -> PublicKey:
 
 
 def read_public(path: Path) -> PublicKey:
-    """Read a PEM public key file. Raises `PrerequisiteError` if absent, `SignatureError` as `public_key`."""
-    return public_key(_read(path, "ask its owner for it, who prints it with: speedrun keys show"), str(path))
+    """Read a PEM public key file. Raises `PrerequisiteError` if missing, `SignatureError` as `public_key`."""
+    return public_key(
+        _read(path, "get it from the key's owner, who prints it with: speedrun keys show"), str(path)
+    )
 
 
 def throwaway() -> Signer:
-    """Return a new key that is written nowhere."""
+    """Create a key that is not stored."""
     return _signer(ec.generate_private_key(ec.SECP256R1()), throwaway=True)
 
 
 def load_or_create(folder: Path) -> Signer:
     """
-    Return the own key of a key folder, making both on first use.
+    Return the own key of a key directory; create both on first use.
 
-    Raises `SignatureError` if others could read or replace the key, or if it is no P-256 key.
+    Raises `SignatureError` if other users can read or replace the key, or if it is not a P-256 key.
     """
     path = folder / OWN
     if not path.exists():
@@ -162,9 +167,9 @@ def load_or_create(folder: Path) -> Signer:
 
 
 def load(folder: Path) -> Signer:
-    """Return the own key. Raises `PrerequisiteError` if absent, `SignatureError` as `load_or_create`."""
+    """Return the own key. Raises `PrerequisiteError` if missing, `SignatureError` as `load_or_create`."""
     path = folder / OWN
-    data = _read(path, "make a key with: speedrun keys generate")
+    data = _read(path, "create a key: speedrun keys generate")
     _require_private(folder, 0o700)
     _require_private(path, 0o600)
     try:
@@ -178,10 +183,10 @@ def load(folder: Path) -> Signer:
 
 def trusted(folder: Path) -> Trusted:
     """
-    Return the keys that a key folder trusts, the own one first; none if the folder does not exist.
+    Return the trusted keys of a key directory, the own key first; none if the directory does not exist.
 
-    Raises `SignatureError` if everybody may write the folder or one of its files, for a bad key file, and
-    for a list of revoked keys that none of these keys signed: who cannot read it must not trust.
+    Raises `SignatureError` if all users may write the directory or one of its files, for an invalid key file,
+    and for a revocation list that none of these keys signed.
     """
     found = tuple(entries(folder))
     own = next((key.key_id for path, key in found if path.name == OWN), None)
@@ -192,7 +197,7 @@ def trusted(folder: Path) -> Trusted:
 
 
 def entries(folder: Path) -> Iterator[tuple[Path, PublicKey]]:
-    """Yield each trusted key of a key folder with the file that it stands in. Raises as `trusted`."""
+    """Yield each trusted key of a key directory with its file. Raises as `trusted`."""
     if not folder.is_dir():
         return
     _not_for_all(folder)
@@ -204,13 +209,15 @@ def entries(folder: Path) -> Iterator[tuple[Path, PublicKey]]:
 
 
 def trust(folder: Path, pem: Path, name: str) -> Path:
-    """Add a public key to a key folder as `<name>.pem` and return that path. Raises `UsageError` if taken."""
+    """Add a public key to a key directory as `<name>.pem`. Raises `UsageError` if the name is taken."""
     if not name or not all(c.isalnum() or c in "-_." for c in name) or name.startswith("."):
-        raise UsageError(f"{name[:80]!r} is no name for a key", "use letters, digits, '-', '_' and '.'")
+        raise UsageError(f"{name[:80]!r} is not a valid key name", "use letters, digits, '-', '_' and '.'")
     key = read_public(pem)
     path = folder / f"{name}.pem"
     if path.exists() and read_public(path).key_id != key.key_id:
-        raise UsageError(f"{path} holds another key", "choose another --name, or remove that file first")
+        raise UsageError(
+            f"{path} already contains a different key", "choose another --name, or remove the file first"
+        )
     _folder(folder)
     write_atomic(path, key.pem)
     return path
@@ -218,10 +225,10 @@ def trust(folder: Path, pem: Path, name: str) -> Path:
 
 def revoke(folder: Path, revocation: Revocation) -> Path:
     """
-    Add a revocation to the list of a key folder, sign it with the own key and return the list's path.
+    Add a revocation to a key directory's list, sign the list with the own key and return its path.
 
-    Raises `UsageError` if the key is revoked already, or the own key is: a list of a revoked key counts for
-    nobody. Raises as `load` and `trusted` do.
+    Raises `UsageError` if the key is already revoked, or if the own key is: a revoked key cannot sign a list.
+    Raises as `load` and `trusted` do.
     """
     signer = load(folder)
     with _alone(folder):
@@ -262,7 +269,7 @@ def _create(folder: Path, path: Path) -> None:
                 f.write(pem)
                 f.flush()
                 os.fsync(f.fileno())
-            # A link, not a rename: of two first uses at once, the second must not replace the first's key.
+            # Link, do not rename: of two concurrent first uses, the second must not replace the first key.
             os.link(name, path)
         except FileExistsError:
             return
@@ -279,19 +286,19 @@ def _require_private(path: Path, mode: int) -> None:
     status = path.stat()
     if status.st_uid != os.geteuid():
         raise SignatureError(
-            f"{path} belongs to user {status.st_uid}", "use a key folder of your own: --keys DIR"
+            f"{path} belongs to user {status.st_uid}", "use your own key directory: --keys DIR"
         )
     if stat.S_IMODE(status.st_mode) & ~mode:
         raise SignatureError(
-            f"{path} is open to other users (mode {stat.S_IMODE(status.st_mode):04o})",
-            f"if nobody else has used it: chmod {mode:o} {path}",
+            f"{path} is accessible to other users (mode {stat.S_IMODE(status.st_mode):04o})",
+            f"if no other user has changed it: chmod {mode:o} {path}",
         )
 
 
 def _not_for_all(path: Path) -> None:
     if path.stat().st_mode & stat.S_IWOTH:
         raise SignatureError(
-            f"{path} can be written by every user", f"check its keys, then: chmod o-w {path}"
+            f"{path} is writable by all users", f"check the keys in it, then: chmod o-w {path}"
         )
 
 
@@ -300,7 +307,7 @@ def _read(path: Path, if_absent: str) -> bytes:
         with path.open("rb") as f:
             return f.read(MAX_PEM)
     except FileNotFoundError as e:
-        raise PrerequisiteError(f"{path} does not exist", if_absent) from e
+        raise PrerequisiteError(f"key file not found: {path}", if_absent) from e
     except OSError as e:
         raise PrerequisiteError(f"cannot read {path}: {e.strerror}") from e
 

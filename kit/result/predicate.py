@@ -1,8 +1,8 @@
 """
-The predicate: everything that one result says, as frozen values.
+The predicate: the whole content of one result, as frozen values.
 
-It holds what was measured and which checks ran. It holds no trust tier: readers compute that
-(`kit.result.appraisal.trust`). The bytes that get signed are made in `kit.result.statement`.
+It holds the measurements and the outcomes of the checks. It holds no trust tier: readers compute that with
+`kit.result.appraisal.trust`. `kit.result.statement` makes the bytes to sign.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from kit.values.software import Kit
 
 
 class Isolation(StrEnum):
-    """What stood between the guest and the machine."""
+    """The isolation between the guest and the machine."""
 
     CONTAINED = "contained"
     IN_POD = "in-pod"
@@ -33,14 +33,14 @@ class Isolation(StrEnum):
 
 
 class CompileCache(StrEnum):
-    """Whether compiled code of an earlier run was there when the guest started."""
+    """Whether the guest started with compiled code of an earlier run."""
 
     COLD = "cold"
     WARM = "warm"
 
 
 class Verdict(StrEnum):
-    """What the result comes to; `kit.result.appraisal.verdict` derives it from the rest."""
+    """The verdict; `kit.result.appraisal.verdict` derives it from the other fields."""
 
     REACHED = "reached"
     MISSED = "missed"
@@ -50,11 +50,11 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What was started under which limits, and how it ended."""
+    """The command, its limits, and how the run ended."""
 
     id: str
     nonce: str
-    """Hexadecimal. It proves freshness only to whoever issued it."""
+    """Hexadecimal. It proves freshness only to the person who issued it."""
     status: RunStatus
     reason: Prose
     ended_in: Phase | None
@@ -62,7 +62,7 @@ class Run:
     """Which clock ended it: a phase, `stall` or `total`."""
     exit_code: int | None
     started_at: str
-    """UTC, ISO 8601, the operator's wall clock."""
+    """UTC, ISO 8601, on the operator's wall clock."""
     argv: tuple[str, ...]
     entry: str
     """The file that torchrun starts."""
@@ -78,7 +78,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class TaskInfo:
-    """What was to be reached."""
+    """The task of the run."""
 
     id: str
     """The start record's name: `3`, `21c`, `smoke-1`."""
@@ -96,7 +96,7 @@ class TaskInfo:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """The image, as both kinds of engine name it."""
+    """The image, by both digests that engines use."""
 
     config_digest: Sha256
     manifest_digest: Sha256
@@ -104,19 +104,19 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class RuntimeInfo:
-    """What ran the guest, and which parts of the RunSpec it could not honour."""
+    """The runtime of the guest, and the limits that it could not enforce."""
 
     name: RuntimeName
     version: str
     contains: bool
     config_sha256: Sha256 | None
-    """Of the OCI runtime configuration, where there is one."""
+    """Digest of the OCI runtime configuration, if there is one."""
     not_enforced: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class IsolationCheck:
-    """One thing that the probe looked for from the inside."""
+    """One isolation check that the probe ran inside the container."""
 
     id: str
     passed: bool
@@ -125,7 +125,7 @@ class IsolationCheck:
 
 @dataclass(frozen=True, slots=True)
 class IsolationReport:
-    """What the probe found, in its own start before the guest's."""
+    """The isolation checks, run in a separate container before the guest's."""
 
     level: Isolation
     checks: tuple[IsolationCheck, ...]
@@ -133,11 +133,11 @@ class IsolationReport:
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """Where the guest ran."""
+    """The image, runtime and isolation of the guest."""
 
     era: str
     image: Image | None
-    """None means the machine's own files."""
+    """None for `--image host`: the machine's files."""
     fidelity: Pairs[Fidelity]
     runtime: RuntimeInfo
     isolation: IsolationReport
@@ -153,7 +153,7 @@ class Cpu:
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """One GPU that the guest was given."""
+    """One GPU of the guest."""
 
     index: int
     name: Prose
@@ -172,7 +172,7 @@ class Hardware:
     gpus: tuple[Gpu, ...]
     driver: str | None
     probe: Pairs[float] | None
-    """Figures of a short fixed workload, for comparing machines."""
+    """Results of a short fixed workload, to compare machines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,14 +192,14 @@ class Data:
     name: str
     kind: str
     pinned: bool
-    """Whether the files were compared with digests known before the run."""
+    """Whether the files were compared with digests that were known before the run."""
     files: tuple[InputFile, ...]
     val_tokens: int
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The kit's file that describes the record."""
+    """The record's TOML file."""
 
     name: str
     sha256: Sha256
@@ -207,20 +207,20 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """The text that the script was also validated on, which no file of the task holds."""
+    """The held-out text that the script was also validated on; no file of the task contains it."""
 
     file: InputFile
-    """The shard that stood in the validation shard's place."""
+    """The shard that replaced the validation shard."""
     seed: str
     windows: int
-    """Pieces that it is composed of."""
+    """Number of windows that the shard consists of."""
     sources: tuple[InputFile, ...]
-    """Files that the pieces were drawn from; empty for a fresh sample of the smoke language."""
+    """Files that the windows come from; empty for a fresh sample of the smoke language."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """Every byte that went in, by digest."""
+    """All input files, by digest."""
 
     submission: tuple[InputFile, ...]
     data: Data
@@ -234,19 +234,19 @@ class ValPoint:
 
     step: int
     val_loss: float | None
-    """Nats per token; None for NaN or infinity."""
+    """Nats per token; None for NaN and infinity."""
     train_time_ms: int | None
-    """The guest's own clock; None where the grammar has none."""
+    """Time on the guest's clock; None if the grammar has no clock."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What the guest said; `kit.result.derive.claims_of` derives it from the points of the log."""
+    """The guest's claims; `kit.result.derive.claims_of` derives them from the points of the log."""
 
     grammar: Grammar
-    """How the guest's lines were read."""
+    """The grammar that the guest's lines were parsed with."""
     steps: int | None
-    """Steps of the whole run as the last validation line announced them; None if none did."""
+    """Total steps, as the last validation line announced them; None if there is no such line."""
     final_step: int | None
     final_val_loss: float | None
     train_time_ms: int | None
@@ -257,26 +257,26 @@ class Claims:
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """How many lines of one kind the run owed, by its own last step, and how many it printed."""
+    """Lines of one kind: how many are expected up to the run's last step, and how many were printed."""
 
     expected: int | None
-    """None where the record says that its script prints none."""
+    """None if the record's script prints no such lines."""
     seen: int
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Which lines the claims had to be made in; the record's files say it, never the log."""
+    """The lines that a run must print, according to the record's files, never the log."""
 
     guest_clock: bool
-    """Whether the record's script prints a clock of its own; otherwise the host's is the time."""
+    """Whether the record's script prints a clock; otherwise the host's clock counts."""
     training_lines: Lines
     validation_lines: Lines
 
 
 @dataclass(frozen=True, slots=True)
 class Observations:
-    """What the host saw."""
+    """The host's observations of the run."""
 
     wall_s: float
     train_wall_s: float | None
@@ -286,12 +286,12 @@ class Observations:
     usage: Usage
     teardown: Teardown
     val_point_host_ms: tuple[float | None, ...]
-    """For each of the claimed validation points, when its line came; milliseconds since the guest's start."""
+    """Arrival of each claimed validation point's line; milliseconds since the guest's start."""
 
 
 @dataclass(frozen=True, slots=True)
 class AuditCheck:
-    """One check that ran, or that could not."""
+    """The outcome of one check."""
 
     id: str
     severity: Severity
@@ -302,16 +302,16 @@ class AuditCheck:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """All that the audits found. Deleting a check only lowers the tier that a reader computes."""
+    """The outcomes of all checks. A deleted check can only lower the tier that a reader computes."""
 
     checks: tuple[AuditCheck, ...]
     tier_rules: int
-    """Version of the rules by which a reader derives the tier: 1 in results of version 0.1."""
+    """Version of the rules for deriving the tier; 1 in results of version 0.1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """What the result comes to."""
+    """The verdict and the ranking."""
 
     verdict: Verdict
     ranked: bool
@@ -321,22 +321,22 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Reproduces:
-    """The result that this run repeats. Whether the two agree is computed by readers, who have both."""
+    """The result that this run repeats. Readers compute whether the two agree."""
 
     run_id: str
     key_id: Sha256
-    """Of the first result's signer."""
+    """Key id of the first result's signer."""
     bundle_sha256: Sha256
-    """Of the first result's `result.json`."""
+    """Digest of the first result's `result.json`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """The series that this run was reserved in, before any run of it started."""
+    """The series that this run belongs to; it was reserved before its first run."""
 
     id: str
     plan_sha256: Sha256
-    """Of the signed plan, which names every run."""
+    """Digest of the signed plan, which names every run."""
 
 
 @dataclass(frozen=True, slots=True)

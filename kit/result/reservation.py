@@ -1,9 +1,9 @@
 """
-The signed reservation: what a run or series will be, and the process that it belongs to. Ends nothing.
+The signed reservation of a run or series: its plan and the process that owns it.
 
-It is signed before anything starts, with the key of the user who makes the run. Whoever closes an interrupted
-run signs nothing but what he finds in his own reservation, and what he derives from the files that are there.
-It never leaves the machine: the folder of a finished run has none.
+The user's key signs it before the run starts. Whoever closes an interrupted run signs only the content of
+their own reservation and what they derive from the files of the run. A reservation never leaves the machine,
+and the directory of a finished run has none.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ class ReservationBody:
     """The predicate of a reservation."""
 
     id: str
-    """Of the run or series, which is the folder's name."""
+    """Id of the run or series; also the name of its directory."""
     lease: Lease
     planned: Annotated[Predicate | None, OPTIONAL] = None
-    """Of a run: the result if nothing more becomes known, with the status `lost`."""
+    """For a run: its result if it is lost, with the status `lost`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """A reservation whose signature was verified."""
+    """A reservation with a verified signature."""
 
     body: ReservationBody
     subject: Sha256
@@ -56,14 +56,14 @@ class Reservation:
 
     @property
     def planned(self) -> Predicate:
-        """The planned result of a run. Raises `SchemaError` for the reservation of a series."""
+        """Return the planned result of a run. Raises `SchemaError` for the reservation of a series."""
         if self.body.planned is None:
-            raise SchemaError("it is the reservation of a series, not of a run")
+            raise SchemaError("the reservation belongs to a series, not to a run")
         return self.body.planned
 
 
 def reserve_run(planned: Predicate, submission: Sha256, lease: Lease, signer: Signer) -> bytes:
-    """Return the signed reservation of a run. Raises `SchemaError` if its record could not be written."""
+    """Return the signed reservation of a run. Raises `SchemaError` if the planned result is invalid."""
     _require_lost(planned, submission)
     return _sealed(ReservationBody(planned.run.id, lease, planned), SUBMISSION, submission, signer)
 
@@ -75,10 +75,10 @@ def reserve_series(series_id: str, plan: bytes, lease: Lease, signer: Signer) ->
 
 def read_reservation(path: Path, own: PublicKey) -> Reservation:
     """
-    Verify a reservation with the reader's own key; a key that he merely trusts is not enough.
+    Verify a reservation with the reader's own key; other trusted keys are not accepted.
 
-    Whether its lease fits the folder is not checked here. Raises `PrerequisiteError` if it cannot be read,
-    `SignatureError` if another key signed it or none, `SchemaError`; the message begins with the path.
+    The lease is not compared with the directory here. Raises `PrerequisiteError` if the file cannot be read,
+    `SignatureError` for a missing or foreign signature, `SchemaError`; the message begins with the path.
     """
     with _named(path):
         return _verified(dsse.parse_canonical(read_file(path), WHAT), own)
@@ -86,9 +86,9 @@ def read_reservation(path: Path, own: PublicKey) -> Reservation:
 
 def is_unsigned_v1(path: Path) -> bool:
     """
-    Tell whether a file is of the form that version 0.1 wrote: an unsigned statement of its type.
+    Return whether a file is a reservation of version 0.1: an unsigned statement of its type.
 
-    Raises `PrerequisiteError` if it cannot be read, `SchemaError` if it is not JSON, naming the path.
+    Raises `PrerequisiteError` if it cannot be read, `SchemaError` if it is not JSON; both name the path.
     """
     with _named(path):
         document = parse_json(read_file(path), WHAT)
@@ -105,10 +105,12 @@ def _named(path: Path) -> Iterator[None]:
 
 def _verified(document: Any, own: PublicKey) -> Reservation:
     if isinstance(document, dict) and "predicateType" in document:
-        raise SignatureError("it is not signed")
+        raise SignatureError("the reservation is not signed")
     envelope = dsse.envelope_of(document)
     if envelope.hint != own.key_id:
-        raise SignatureError(f"it is signed by key {envelope.hint[:16]!a}, not by yours ({own.key_id[:16]})")
+        raise SignatureError(
+            f"the reservation is signed by key {envelope.hint[:12]!a}, not by your key {own.key_id[:12]}"
+        )
     own.verify(envelope.signature, dsse.pae(envelope.payload_type, envelope.payload))
     claimed = parse_typed(envelope, PREDICATE_TYPE)
     validate(SCHEMA, claimed, WHAT)
@@ -116,11 +118,13 @@ def _verified(document: Any, own: PublicKey) -> Reservation:
     (subject,) = claimed["subject"]
     found = Reservation(body, Sha256(subject["digest"]["sha256"]))
     if subject["name"] != (PLAN if body.planned is None else SUBMISSION):
-        raise SchemaError(f"its subject is {subject['name']}")
+        raise SchemaError(f"unexpected subject {subject['name']}")
     if body.planned is not None:
         _require_lost(body.planned, found.subject)
         if body.planned.run.id != body.id:
-            raise SchemaError(f"it plans run {body.planned.run.id} as {body.id}")
+            raise SchemaError(
+                f"the planned run id {body.planned.run.id} differs from the reservation's id {body.id}"
+            )
     return found
 
 
@@ -131,7 +135,7 @@ def _sealed(reserved: ReservationBody, name: str, subject: Sha256, signer: Signe
 
 
 def _require_lost(planned: Predicate, submission: Sha256) -> None:
-    """See that the planned result is a valid one, and says nothing but that the run was lost."""
+    """Check that the planned result is valid and has the status `lost`."""
     if planned.run.status is not RunStatus.LOST:
-        raise SchemaError(f"a reservation plans a lost run, not one that was {planned.run.status}")
+        raise SchemaError(f"the planned status is {planned.run.status}, expected lost")
     statement(planned, Subjects(submission, EMPTY, EMPTY))

@@ -1,8 +1,7 @@
 """
-A signed list of keys that are no longer trusted: its form, written and read. Knows no key directory.
+Write and read a signed list of revoked keys.
 
-A list is a Statement in the same envelope as a bundle. Who may revoke which key is decided in
-`kit.result.keys`.
+A list is a Statement in the same envelope as a bundle. `kit.result.keys` decides who may revoke which key.
 """
 
 from __future__ import annotations
@@ -30,14 +29,14 @@ MAX_REASON = 300
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
-    """One key that is no longer trusted. Its results are not trusted either, whatever date they bear."""
+    """One revoked key. Its results are not trusted either, whatever their date."""
 
     key_id: Sha256
     reason: str
     since: str | None
-    """Day, ISO 8601, from which others may have used the key; None if it is unknown."""
+    """Day (ISO 8601) since which others may have used the key; None if unknown."""
     on: str
-    """Day of the entry, ISO 8601, UTC."""
+    """Day of the entry (ISO 8601, UTC)."""
 
     def describe(self) -> str:
         """Return reason and date on one printable line."""
@@ -47,22 +46,22 @@ class Revocation:
 
 @dataclass(frozen=True, slots=True)
 class RevocationBody:
-    """The predicate."""
+    """The predicate of a revocation list."""
 
     revoked: tuple[Revocation, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class RevocationList:
-    """A list whose signature has been verified."""
+    """A revocation list with a verified signature."""
 
     signer: Sha256
     entries: tuple[Revocation, ...]
-    """Oldest first. Those after the signer's own revocation are left out: another may have added them."""
+    """Oldest first. Entries after the signer's own revocation are dropped: the thief may have added them."""
 
 
 class Verifier(Protocol):
-    """A public key."""
+    """A public key that verifies signatures."""
 
     @property
     def key_id(self) -> Sha256:
@@ -73,14 +72,17 @@ class Verifier(Protocol):
 
 
 def new_revocation(key_id: Sha256, reason: str, since: str | None, on: datetime.date) -> Revocation:
-    """Return an entry. Raises `UsageError` for a reason that is not one printable line, or for no date."""
+    """Return a new entry. Raises `UsageError` for an invalid reason or date."""
     if not reason or one_line(reason, MAX_REASON) != reason:
-        raise UsageError("the reason is not one printable line", f"use at most {MAX_REASON} characters")
+        raise UsageError("the reason must be one printable line", f"use at most {MAX_REASON} characters")
     if since is not None:
         try:
             since = datetime.date.fromisoformat(since).isoformat()
         except ValueError as e:
-            raise UsageError(f"{one_line(since, 40)!r} is not a date", "write it like 2026-11-28") from e
+            raise UsageError(
+                f"{one_line(since, 40)!r} is not a date",
+                "write the date as YYYY-MM-DD, for example 2026-11-28",
+            ) from e
     return Revocation(key_id, reason, since, on.isoformat())
 
 
@@ -94,16 +96,16 @@ def revocation_statement(entries: Sequence[Revocation]) -> bytes:
 
 def read_revocations(path: Path, find_key: Callable[[str], Verifier | None]) -> RevocationList:
     """
-    Verify the list in a file with the key that `find_key` returns for the id that it names.
+    Verify a list with the key that `find_key` returns for the key id in the list.
 
-    Raises `SignatureError` if there is no such key or the signature is not its, `SchemaError` for another
-    form, `PrerequisiteError` if the file cannot be read.
+    Raises `SignatureError` if there is no such key or the signature is invalid, `SchemaError` for an invalid
+    document, `PrerequisiteError` if the file cannot be read.
     """
     envelope = dsse.envelope_of(dsse.parse_canonical(_read(path), FILE))
     key = find_key(envelope.hint)
     if key is None:
         raise SignatureError(
-            f"{FILE} is signed by a key that is not trusted: {one_line(envelope.hint, 80)}",
+            f"{FILE} is signed by an untrusted key: {one_line(envelope.hint, 80)}",
             "remove the file, or trust the key: speedrun keys trust FILE",
         )
     key.verify(envelope.signature, dsse.pae(envelope.payload_type, envelope.payload))
@@ -113,7 +115,9 @@ def read_revocations(path: Path, find_key: Callable[[str], Verifier | None]) -> 
     named = [(s["name"], s["digest"]["sha256"]) for s in document["subject"]]
     ids = [entry.key_id for entry in body.revoked]
     if named != [(key_id, key_id) for key_id in ids] or len(set(ids)) != len(ids):
-        raise SchemaError(f"{FILE}: the subjects are not the revoked keys, each of them once")
+        raise SchemaError(
+            f"{FILE}: the subjects must be the revoked keys, in the same order and without duplicates"
+        )
     last = ids.index(key.key_id) + 1 if key.key_id in ids else len(ids)
     return RevocationList(key.key_id, body.revoked[:last])
 

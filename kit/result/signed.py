@@ -1,4 +1,4 @@
-"""How every signed document of the kit is read, and whose key it names. Looks at nothing that is in it."""
+"""Read signed documents and find the key that they name."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ def find_key(document: Path, hint: str, trusted: Trusted) -> tuple[PublicKey, bo
     """
     Return the key that a document names, and whether the reader trusts it.
 
-    He does not if it only lies beside, or was revoked. Raises `SignatureError` if it does not even lie there.
+    A revoked key, and a key that is known only from `signer.pem` next to the document, is not trusted. Raises
+    `SignatureError` if the key is in neither place.
     """
     key = trusted.get(hint)
     if key is not None:
@@ -42,6 +43,6 @@ def find_key(document: Path, hint: str, trusted: Trusted) -> tuple[PublicKey, bo
     if beside is not None:
         return beside, False
     raise SignatureError(
-        f"no key with the id {hint[:80]!r} is trusted, and {folder.SIGNER} beside the bundle is not it",
-        "ask the signer for the public key, then: speedrun keys trust FILE",
+        f"untrusted key {hint[:80]!r}, and {folder.SIGNER} next to the bundle is missing or another key",
+        "get the public key directly from the signer, then: speedrun keys trust FILE",
     )

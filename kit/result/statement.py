@@ -1,7 +1,7 @@
 """
-The in-toto Statement around a predicate: the bytes that get signed, and their way back into values.
+Encode a predicate as an in-toto Statement, the bytes to sign, and decode it again.
 
-Signs nothing, verifies nothing, reads no file.
+Signing and verification are in `kit.result.keys` and `kit.result.verify`.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ from kit.result.predicate import Predicate
 from kit.result.version1 import upgraded
 
 PREDICATE_TYPE = "urn:speedrun-kit:result:v2"
-"""A URN, because a name under somebody's domain would belong to whoever holds the domain.
+"""A URN, because a name under a domain belongs to the owner of the domain.
 
-cosign's `--type` takes it: whatever is no short name goes through Go's `url.ParseRequestURI`, which accepts
-opaque URIs (`cmd/cosign/cli/options/predicate.go`).
+cosign's `--type` accepts it: other than short names, cosign passes types to Go's `url.ParseRequestURI`, which
+accepts opaque URIs (`cmd/cosign/cli/options/predicate.go`).
 """
 PREDICATE_TYPE_V1 = "urn:speedrun-kit:result:v1"
-"""What version 0.1 wrote. It is read for ever, and never written; kits of 0.1 refuse the new type."""
+"""The type of version 0.1. It stays readable, and is no longer written."""
 SCHEMAS = {PREDICATE_TYPE: "result.v2", PREDICATE_TYPE_V1: "result.v1"}
-"""The predicate types that are read, and their schemas."""
+"""Schema by predicate type."""
 
 SUBMISSION = "submission"
-"""Name of the subject, and of the folder beside the bundle, that holds the submission's files."""
+"""Name of the subject and of the directory next to the bundle with the submission's files."""
 LOG = "guest.log"
-"""Name of the subject, and of the file beside the bundle, that holds the guest's output as it came."""
+"""Name of the subject and of the file next to the bundle with the guest's raw output."""
 STAMPS = "stamps"
-"""Name of the subject, and of the file beside the bundle, that holds the host's stamp of each line."""
+"""Name of the subject and of the file next to the bundle with the host's stamp of each line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Subjects:
-    """The small files that travel beside the bundle, by digest."""
+    """The digests of the files next to the bundle."""
 
     submission: Sha256
     """`kit.core.digest.tree_digest` of the submission's files."""
@@ -48,7 +48,7 @@ class Subjects:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """A predicate and what it is about."""
+    """A predicate and its subjects."""
 
     predicate: Predicate
     subjects: Subjects
@@ -58,8 +58,8 @@ def statement(predicate: Predicate, subjects: Subjects) -> bytes:
     """
     Return the bytes to sign: an in-toto Statement v1 in canonical JSON.
 
-    Raises `SchemaError` if it would not satisfy the schema, so that nothing is signed which no verifier
-    accepts. Prose is cut, not refused. Whether the values are true or consistent is not checked.
+    Raises `SchemaError` if the result violates the schema, because verifiers would refuse it. Long prose is
+    cut. Whether the values are true or consistent is not checked.
     """
     named = ((LOG, subjects.log), (STAMPS, subjects.stamps), (SUBMISSION, subjects.submission))
     document = wrap(PREDICATE_TYPE, named, encode(Predicate, predicate))
@@ -69,7 +69,7 @@ def statement(predicate: Predicate, subjects: Subjects) -> bytes:
 
 def parse(document: Any) -> Statement:
     """
-    Return the values of a parsed Statement, the inverse of `statement`; one of version 0.1 is completed.
+    Decode a parsed Statement, the inverse of `statement`; upgrade one of version 0.1.
 
     Raises `SchemaError` naming the JSON path. Bounds are not checked here; the schema has them.
     """
@@ -80,6 +80,6 @@ def parse(document: Any) -> Statement:
         if document["predicateType"] == PREDICATE_TYPE_V1:
             body = upgraded(body)
     except (KeyError, TypeError) as e:
-        raise SchemaError(f"$.subject: not the three files that a result is about: {e}") from e
+        raise SchemaError(f"$.subject: expected the subjects {LOG}, {STAMPS} and {SUBMISSION}: {e}") from e
     predicate: Predicate = decode(Predicate, body, "$.predicate")
     return Statement(predicate=predicate, subjects=subjects)

@@ -1,18 +1,18 @@
 """
-Verification of a bundle, in this order; the number of the step that refuses begins the message.
+Verify a bundle in eight steps. An error message begins with the number of the failed step.
 
-0. Size and spelling: a regular file of at most 4 MiB, JSON in canonical form (RFC 8785).
-1. Shape: Sigstore bundle v0.3 with one DSSE signature; strict base64; DER with low S.
-2. Key: the hint names a key that the reader trusts, or at least the one that lies beside the bundle.
+0. Size and encoding: a regular file of at most 4 MiB, JSON in canonical form (RFC 8785).
+1. Format: Sigstore bundle v0.3 with one DSSE signature; strict base64; DER with low S.
+2. Key: the hint names a trusted key, or at least the key in `signer.pem` next to the bundle.
 3. Signature: ECDSA P-256 with SHA-256 over DSSE's pre-authentication encoding.
 4. Types: payload type, Statement type and predicate type; the payload in canonical form.
 5. Schema: `result.v2.schema.json` or, for a result of version 0.1, `result.v1.schema.json`.
-6. Files: submission, log and stamps beside the bundle have the digests of the subjects.
-7. Consistency: what can be derived again is: claims and counts of lines from the log, the verdict, the sums.
+6. Files: submission, log and stamps next to the bundle match the digests of the subjects.
+7. Consistency: claims and line counts match the log; the verdict and the sums match the other fields.
 
-Nothing of the payload is parsed before step 3 has passed. Not checked: that the run happened, that the
-operator's clock is right, that the image, the data and the record's manifest are those of the benchmark, and
-that the files beside the bundle stay unchanged while they are read.
+The payload is not parsed before step 3 has passed. Not checked: that the run happened, that the operator's
+clock is right, that image, data and record manifest are those of the benchmark, and that the files next to
+the bundle do not change while they are read.
 """
 
 from __future__ import annotations
@@ -46,45 +46,45 @@ from kit.values.log import read_run
 from kit.values.run_result import Point, RunStatus
 
 STEPS = (
-    "size and spelling",
-    "shape",
+    "size and encoding",
+    "format",
     "key",
     "signature",
     "types",
     "schema",
-    "files beside the bundle",
+    "files next to the bundle",
     "consistency",
 )
-"""What each number checks."""
+"""Name of each step, by its number."""
 
 
 @dataclass(frozen=True, slots=True)
 class VerifiedBundle:
-    """A bundle whose bytes are what its signer signed."""
+    """A bundle with a valid signature."""
 
     path: Path
     statement: Statement
     document: Mapping[str, Any]
-    """The statement as it was signed; `statement` has one of version 0.1 in today's form."""
+    """The statement as signed; `statement` has the current form, also for version 0.1."""
     key_id: Sha256
     trusted: bool
-    """False if the key is only the one that lies beside the bundle, or was revoked."""
+    """False if the key was revoked, or is known only from `signer.pem` next to the bundle."""
     unchecked: tuple[int, ...]
-    """Steps that the reader left out on purpose."""
+    """Steps that were skipped on request."""
     revoked: Revocation | None = None
-    """Why the key is not trusted any more."""
+    """The revocation of the key, if there is one."""
 
     @property
     def predicate(self) -> Predicate:
-        """What the signer says."""
+        """Return the signed predicate."""
         return self.statement.predicate
 
 
 def open_bundle(path: Path, trusted: Trusted, bundle_only: bool = False) -> VerifiedBundle:
     """
-    Verify a bundle, given by its path or its folder, and return what it says.
+    Verify a bundle, given by its path or its directory, and return its content.
 
-    `bundle_only` leaves out step 6 and the part of step 7 that needs the files beside the bundle. Raises
+    `bundle_only` skips step 6 and the part of step 7 that needs the files next to the bundle. Raises
     `SignatureError`, `SchemaError` or `DigestMismatch` whose message begins with `step N:`,
     `PrerequisiteError` if there is no bundle.
     """
@@ -116,14 +116,14 @@ def open_bundle(path: Path, trusted: Trusted, bundle_only: bool = False) -> Veri
 
 
 def _require_one_form(envelope: dsse.Envelope, predicate_type: str) -> None:
-    """Version 0.1 wrote its predicate in its envelope, later ones write theirs: there is no third form."""
+    """Require the envelope of version 0.1 for its predicate, and the later envelope for later ones."""
     if envelope.with_keyid is (predicate_type == PREDICATE_TYPE_V1):
-        raise SignatureError(f"a predicate {predicate_type} does not belong into an envelope of this shape")
+        raise SignatureError(f"predicate type {predicate_type} is not allowed in this envelope format")
 
 
 @contextlib.contextmanager
 def _step(number: int) -> Iterator[None]:
-    """Put the number in front of what the block raises, and keep its kind."""
+    """Prefix the message of an error with the step number, and keep its type."""
     try:
         yield
     except (SignatureError, SchemaError, DigestMismatch) as e:
@@ -136,12 +136,15 @@ def _compare_files(where: Path, statement: Statement) -> None:
     files = folder.submission_files(where)
     if files != tuple(sorted(statement.predicate.inputs.submission, key=lambda f: f.name)):
         raise DigestMismatch(
-            f"the files in {where / SUBMISSION} are not the submission that ran", _files_hint(where)
+            f"the files in {where / SUBMISSION} differ from the submission that ran", _files_hint(where)
         )
     present = folder.subjects(where)
     for name, promised, actual in _pairs(statement.subjects, present):
         if promised != actual:
-            raise DigestMismatch(f"{where / name} has sha256 {actual}, not {promised}", _files_hint(where))
+            raise DigestMismatch(
+                f"checksum mismatch: {where / name} has sha256 {actual}, expected {promised}",
+                _files_hint(where),
+            )
 
 
 def _pairs(promised: Subjects, present: Subjects) -> Iterator[tuple[str, Sha256, Sha256]]:
@@ -151,7 +154,7 @@ def _pairs(promised: Subjects, present: Subjects) -> Iterator[tuple[str, Sha256,
 
 
 def _files_hint(where: Path) -> str:
-    return f"put the run's own files into {where}, or check the bundle alone with --bundle-only"
+    return f"restore the run's files in {where}, or pass --bundle-only to check the bundle alone"
 
 
 def _compare_statement(statement: Statement) -> None:
@@ -160,26 +163,27 @@ def _compare_statement(statement: Statement) -> None:
 
 
 def _compare_log(where: Path, statement: Statement) -> None:
-    """Derive the claims and their stamps again and compare; a lost run's files may be cut short."""
+    """Derive the claims and stamps again and compare them; skip lost runs, whose files may be incomplete."""
     predicate = statement.predicate
     if predicate.run.status is RunStatus.LOST:
         return
     points = read_run(where / LOG, where / STAMPS, predicate.claims.grammar)
     if derive.claims_of(points, predicate.claims.grammar) != predicate.claims:
-        raise SchemaError(f"the claims are not those that {LOG} holds")
+        raise SchemaError(f"the claims do not match {LOG}")
     if derive.host_ms_of(points) != predicate.observations.val_point_host_ms:
-        raise SchemaError(f"the host's stamps of the validation points are not those that {STAMPS} holds")
+        raise SchemaError(f"the host stamps of the validation points do not match {STAMPS}")
     if predicate.audit.tier_rules > FIRST_RULES:
         _compare_evidence(predicate, points)
     if (where / LOG).stat().st_size != predicate.observations.output_bytes:
-        raise SchemaError(f"{LOG} has not as many bytes as were counted")
+        raise SchemaError(f"the size of {LOG} differs from observations.output_bytes")
 
 
 def _compare_evidence(predicate: Predicate, points: tuple[Point, ...]) -> None:
-    """Count the lines of both kinds again; a result of version 0.1 does not say how many there were."""
+    """Count training and validation lines again and compare the numbers."""
     counted = (derive.count_training_lines(points), predicate.claims.val_points_printed)
     evidence = predicate.evidence
     if (evidence.training_lines.seen, evidence.validation_lines.seen) != counted:
         raise SchemaError(
-            f"{LOG} holds {counted[0]} training and {counted[1]} validation lines, not as stated"
+            f"{LOG} has {counted[0]} training and {counted[1]} validation lines; the result states "
+            f"{evidence.training_lines.seen} and {evidence.validation_lines.seen}"
         )

@@ -1,4 +1,4 @@
-"""Predicates of version 0.1 in today's form: what they do not say is filled with what was always so then."""
+"""Upgrade predicates of version 0.1: missing fields get the values that version 0.1 always used."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ NO_LINES = {"expected": None, "seen": 0}
 
 def upgraded(body: dict[str, Any]) -> dict[str, Any]:
     """
-    Return a v1 predicate, valid by its schema, as a v2 predicate; `body` is not changed.
+    Convert a valid v1 predicate to a v2 predicate; `body` is not changed.
 
-    Version 0.1 had the paper's tasks alone, one entry file, cold caches, no text held out from other shards,
-    and the first rules for tiers. Raises `KeyError` or `TypeError` for what the schema would refuse.
+    Version 0.1 had only the paper's tasks, one entry file, cold caches, no held-out text, and the first tier
+    rules. Raises `KeyError` or `TypeError` for a predicate that violates the schema.
     """
     run, task = dict(body["run"]), dict(body["task"])
     following = task.pop("next_record")

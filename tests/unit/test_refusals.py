@@ -103,9 +103,9 @@ REFUSALS = {
     "a log beyond the limit": (PrerequisiteError, "no log", lambda t: log.read_log(large(t / "x", 65 << 20))),
     "a folder for a log": (PrerequisiteError, "Is a directory", lambda t: log.read_log(t)),
     "a folder for a key": (PrerequisiteError, "Is a directory", lambda t: keys.read_public(t)),
-    "an absent key": (PrerequisiteError, "does not exist", lambda t: keys.read_public(t / "x")),
+    "an absent key": (PrerequisiteError, "key file not found", lambda t: keys.read_public(t / "x")),
     "a key that others may read": (
-        SignatureError, "open to other users",
+        SignatureError, "accessible to other users",
         lambda t: (keys.load_or_create(t / "k"), (t / "k" / "own.key").chmod(0o644), keys.load(t / "k")),
     ),
     "a pipe for a bundle": (

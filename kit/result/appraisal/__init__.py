@@ -1,1 +1,1 @@
-"""What a reader derives from a result: verdict, tier, counted time, agreement with another result."""
+"""Values that a reader derives from a result: verdict, tier, counted time, agreement with another result."""

@@ -1,7 +1,7 @@
 """
-Whether two results agree: the same work, done twice, with the same outcome. Pure; runs and verifies nothing.
+Compare two results of the same work and decide whether they agree.
 
-The reader computes it from both bundles; neither says it. The tolerances come from measured spread.
+The reader computes this from both bundles. The tolerances come from the measured spread of honest runs.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from kit.values.profile import Profile
 from kit.values.run_result import RunStatus
 
 LOSS_SD_FULL = 0.0017
-"""Nats per token: how final losses of one script differ from run to run upstream."""
+"""Nats per token: standard deviation of one script's final loss between upstream runs."""
 LOSS_SD_SMOKE = 0.0013
-"""How seeds 1 to 5 of the reference trainer differ; on one machine a rerun prints the same digits."""
+"""Nats per token: standard deviation over seeds 1 to 5 of the reference trainer."""
 TIME_SD_LEAST = 0.005
-"""Share of the time; three runs of a record may agree better than that by chance."""
+"""Share of the time; three runs of a record may agree better than this by chance."""
 SIGMAS = 3.0
 OF_THE_MACHINE = frozenset({"CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", *LINK_VARIABLES})
-"""Environment variables that name a machine's devices, or take links between them away."""
+"""Environment variables that select a machine's devices or disable links between them."""
 
 
 class Agreement(StrEnum):
-    """What comparing two results comes to."""
+    """The outcome of comparing two results."""
 
     REPRODUCED = "reproduced"
     NOT_REPRODUCED = "not reproduced"
@@ -40,32 +40,32 @@ class Agreement(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """How far a rerun may be from the first run: `SIGMAS` standard deviations of such a difference."""
+    """The allowed difference between two runs: `SIGMAS` standard deviations of the difference."""
 
     loss: float
-    """Nats per token, both ways."""
+    """Nats per token, in both directions."""
     time: float
-    """Share of the first run's time, upwards only: a faster rerun does not contradict."""
+    """Share of the first run's time; a faster rerun always agrees."""
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two results side by side. `None` where one of them has no such figure."""
+    """The comparison of two results. A field is `None` if one of them has no such value."""
 
     agreement: Agreement
     reasons: tuple[str, ...]
-    """Why not, or what was left out of the comparison; sentences for a person."""
+    """Differences and omitted comparisons, as sentences for a person."""
     loss_difference: float | None
     """Second minus first, nats per token."""
     curve_difference: float | None
-    """The largest difference at a step that both validated at; shown, not judged."""
+    """The largest difference at a common validation step; for information only."""
     time_ratio: float | None
-    """Second over first; with the untimed overhead where both measured it."""
+    """Second divided by first, with the untimed overhead if both measured it."""
     tolerance: Tolerance
 
 
 def tolerance(profile: Profile, record: Record) -> Tolerance:
-    """Return what two honest runs may differ by; times of the record are the paper's three runs."""
+    """Return the difference allowed between two honest runs, from the spread of the record's times."""
     loss = LOSS_SD_SMOKE if profile is Profile.SMOKE else LOSS_SD_FULL
     time = max((record.retimed_sd_ms or 0.0) / record.reference_ms, TIME_SD_LEAST)
     return Tolerance(SIGMAS * sqrt(2) * loss, SIGMAS * sqrt(2) * time)
@@ -75,9 +75,9 @@ def compare(first: Statement, second: Statement, allowed: Tolerance) -> Comparis
     """
     Compare a result with one that repeats it.
 
-    Not comparable: other inputs, environment or command, or one run was not contained, or cancelled or lost.
-    Otherwise reproduced, if verdict and final loss agree, and the time where it is judged: full runs on the
-    same models of GPU.
+    The results are not comparable if inputs, environment or commands differ, or if a run was not contained,
+    cancelled or lost. Otherwise they agree if verdict and final loss agree. The time is compared only for
+    full runs on the same GPU models.
     """
     a, b = first.predicate, second.predicate
     against = tuple(_comparison_blockers(first, second))
@@ -88,7 +88,7 @@ def compare(first: Statement, second: Statement, allowed: Tolerance) -> Comparis
     wrong = list(_contradictions(a, b, allowed))
     notes = [] if _are_times_comparable(a, b) else ["times are not compared: " + _why_not_times(a)]
     if _is_untimed_overhead_left_out(a, b):
-        notes.append("what they needed outside their own clocks is not compared: one did not measure it")
+        notes.append("untimed overhead is not compared: one of the two runs did not measure it")
     agreement = Agreement.NOT_REPRODUCED if wrong else Agreement.REPRODUCED
     return Comparison(agreement, (*wrong, *notes), loss, _curve(a, b), ratio, allowed)
 
@@ -98,14 +98,14 @@ def _comparison_blockers(first: Statement, second: Statement) -> Iterator[str]:
     if first.subjects.submission != second.subjects.submission:
         yield "the submissions differ"
     if (a.task.profile, a.task.id) != (b.task.profile, b.task.id):
-        yield "they are runs of different tasks"
+        yield "the tasks differ"
     if a.inputs.record_manifest != b.inputs.record_manifest or a.task != b.task:
-        yield "the facts about the record differ: other versions of the kit"
+        yield "the record's facts differ, perhaps because the kit versions differ"
     if a.environment.image is None or a.environment.image != b.environment.image:
-        yield "the images differ, or one ran on its machine's own files"
+        yield "the images differ, or a run used the machine's own files (--image host)"
     data = [sorted((f.name, f.sha256) for f in p.inputs.data.files) for p in (a, b)]
     if data[0] != data[1] or a.inputs.data.val_tokens != b.inputs.data.val_tokens:
-        yield "the data differ"
+        yield "the data files differ"
     if (a.run.argv, a.run.world_size, a.run.gpus) != (b.run.argv, b.run.world_size, b.run.gpus):
         yield "the commands differ"
     changed = sorted({name for name, _ in set(a.run.env) ^ set(b.run.env)} - OF_THE_MACHINE)
@@ -125,13 +125,13 @@ def _contradictions(a: Predicate, b: Predicate, allowed: Tolerance) -> Iterator[
     if a.score.verdict in (Verdict.FAILED, Verdict.REFUSED) and a.run.status is not b.run.status:
         yield f"the first run ended as {a.run.status}, the second as {b.run.status}"
     if a.claims.final_step != b.claims.final_step:
-        yield f"the last steps are {a.claims.final_step} and {b.claims.final_step}"
+        yield f"the last steps differ: {a.claims.final_step} and {b.claims.final_step}"
     loss = _difference(a.claims.final_val_loss, b.claims.final_val_loss)
     if loss is not None and abs(loss) > allowed.loss:
-        yield f"the losses differ by {abs(loss):.4f}, more than {allowed.loss:.4f}"
+        yield f"the losses differ by {abs(loss):.4f}; tolerance {allowed.loss:.4f}"
     ratio = _ratio(a, b)
     if _are_times_comparable(a, b) and ratio is not None and ratio > 1 + allowed.time:
-        yield f"it took {100 * (ratio - 1):.1f} % longer, more than {100 * allowed.time:.1f} %"
+        yield f"the second run is {100 * (ratio - 1):.1f} % slower; tolerance {100 * allowed.time:.1f} %"
 
 
 def _describe_verdict(p: Predicate) -> str:

@@ -1,9 +1,9 @@
 """
-The time that a run is scored by: its own clock's, and what it needed outside of that. Measures nothing.
+Compute the time that a run is scored by.
 
-Phases are declared by the guest, so work could hide where its own clock does not run. What it needs there
-beyond what the start script needs on the same machine is its untimed overhead, and belongs to its time. So
-does what the host's stamps prove beyond the guest's clock: one that is a little slow gains nothing.
+The guest declares the phases, so a script could hide work outside its own clock. Time spent there beyond the
+start script's on the same machine is the untimed overhead, and is added. So is any lag of the guest's clock
+that the host's stamps prove: a slow clock gains nothing.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from kit.result.predicate import AuditCheck, Outcome, Predicate
 
 @dataclass(frozen=True, slots=True)
 class CountedTime:
-    """Milliseconds."""
+    """The time that a run is scored by, in milliseconds."""
 
     claimed: float
-    """By the guest's own clock, and never less than the host's stamps prove; see `counted_time`."""
+    """Time on the guest's clock, corrected by the host's stamps; see `counted_time`."""
     untimed_overhead: float | None
-    """Beyond the start script's; None if it was not measured."""
+    """Time outside the clock beyond the start script's; None if it was not measured."""
 
     @property
     def total(self) -> float:
-        """What the run is scored by."""
+        """Return the sum, which the run is scored by."""
         return self.claimed + (self.untimed_overhead or 0.0)
 
 
 def counted_time(p: Predicate) -> CountedTime | None:
     """
-    Return a run's time, with the overhead that its audit measured; None if it has neither clock.
+    Return a run's time with its untimed overhead; None if neither clock gives a time.
 
-    Where the record's script has no clock, the host's counts: from the first timed step to the last
-    validation line if the rest was compared with the start script's, else from the guest's start. Lines that
-    a guest leaves out or prints late shorten nothing.
+    If the record's script has no clock, the host's clock counts: from the first timed step to the last
+    validation line if the remaining time was compared with the start script's, else from the guest's start.
+    So missing or late lines cannot shorten the time.
     """
     if p.audit.tier_rules == FIRST_RULES:
         return _by_first_rules(p)
@@ -51,7 +51,7 @@ def counted_time(p: Predicate) -> CountedTime | None:
 
 
 def compared_time(p: Predicate, start_outside_ms: float) -> CountedTime | None:
-    """Return a run's time with what it needs outside of it beyond the start script's `start_outside_ms`."""
+    """Return a run's time with its untimed overhead, given the start script's `start_outside_ms`."""
     timed, outside = _compared_ms(p), outside_ms(p)
     if timed is None or outside is None:
         return None
@@ -59,7 +59,7 @@ def compared_time(p: Predicate, start_outside_ms: float) -> CountedTime | None:
 
 
 def outside_ms(p: Predicate) -> float | None:
-    """Return the host's time to the last validation line that is outside the timed steps."""
+    """Return the host's time up to the last validation line, without the timed steps."""
     stamps = p.observations.val_point_host_ms
     last = stamps[-1] if stamps else None
     timed = _compared_ms(p)
@@ -67,7 +67,7 @@ def outside_ms(p: Predicate) -> float | None:
 
 
 def runs_start_script(p: Predicate) -> bool:
-    """Tell whether a run is of the start record's own script."""
+    """Return whether a run's submission is the start record's script."""
     files = {f.name: f.sha256 for f in p.inputs.submission}
     return tree_digest(files) == p.task.baseline_submission_sha256
 
@@ -86,7 +86,7 @@ def _by_first_rules(p: Predicate) -> CountedTime | None:
 
 
 def _timed_ms(p: Predicate, compared: bool) -> float | None:
-    """Return the guest's own time and its lag where the record's script has a clock, else the host's."""
+    """Return the guest's time with its lag if the record's script has a clock, else the host's time."""
     if p.evidence.guest_clock and p.claims.train_time_ms is not None:
         return p.claims.train_time_ms + _lag_ms(p)
     lines, wall = _judged(p, TRAINING_LINES.id), p.observations.train_wall_s

@@ -1,9 +1,9 @@
 """
-The trust tier that a reader derives from a verified bundle. No bundle carries one; nothing is verified here.
+Derive the trust tier of a verified bundle. A bundle does not contain its tier.
 
-A tier names the checks that must have passed. Which of them cannot apply is said by the bundle's `evidence`,
-which the kit fills from the record's file; a check that says so itself is skipped, and earns nothing. Results
-of version 0.1 are judged by the first rules, which only asked that some check of each family ran.
+Each tier requires certain checks to pass. The bundle's `evidence`, which the kit fills from the record's
+file, says which checks do not apply. A skipped check earns no tier. Results of version 0.1 are judged by the
+first rules, which only require that one check of each family ran.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from kit.result.predicate import AuditCheck, Isolation, Outcome, Predicate, Seve
 from kit.values.profile import Profile
 
 TIER_RULES = 2
-"""Version of the rules by which new results are judged; those of version 0.1 are judged by version 1."""
+"""Version of the tier rules for new results; results of version 0.1 use version 1."""
 FIRST_RULES = 1
 CANARY_TO_END = "canary.to_end"
-"""The canary that counts: the same script ran to its last step. Its shorter forms are screens."""
+"""The canary check that a tier requires: the rerun goes to its last step. Shorter reruns are screens."""
 SELECTION = "source.selection"
-"""Leaving a few losses out is what a canary is blind to; a script may do it in training alone, though."""
+"""A canary cannot detect a script that leaves out a few losses. This check does."""
 HELD_OUT = "held_out"
 ALLOWED = "source.allowed"
 FLOOR = "floor"
@@ -32,24 +32,24 @@ SOURCE_PASSED = (
     "source.characters",
 )  # fmt: skip
 SOURCE_JUDGED = ("source.lines", "source.timer", "source.surroundings", SELECTION, "source.size")
-"""Warnings: they must have looked, and may have found something for a reviewer."""
+"""Warnings: these checks must have run, but may have failed."""
 TIME_PASSED = (
     "evidence.last_step", "evidence.training_lines", "evidence.validation_lines", "evidence.times",
     "trace.clock", "trace.pace", "trace.monotone",
 )  # fmt: skip
-"""Without these, nothing proves the steps and the time of a run: it is not ranked either."""
+"""These prove the steps and the time of a run; without them it cannot be ranked."""
 SCREENED_PASSED = (*TIME_PASSED, "trace.first_loss", *SOURCE_PASSED)
 SCREENED_JUDGED = ("trace.cadence", "trace.shape", *SOURCE_JUDGED)
 CANARY_PASSED = (CANARY_TO_END, SELECTION, ALLOWED)
 HELD_OUT_PASSED = (HELD_OUT,)
 NEED_A_GUEST_CLOCK = ("trace.clock", "trace.pace")
-"""They compare two clocks. Where the record's script prints none, the host's is the time."""
+"""These compare two clocks. If the record's script prints no clock, the host's clock counts."""
 NEED_TRAINING_LINES = ("evidence.training_lines", "trace.pace")
-"""Where the record's script prints none, `EXCESS` must have passed in their place."""
+"""If the record's script prints no training lines, `EXCESS` must have passed instead."""
 
 
 class Tier(StrEnum):
-    """How much stands behind a claim, from least to most. `reproduced` needs a second bundle."""
+    """The trust in a result, from lowest to highest. `reproduced` needs a second bundle."""
 
     SELF_REPORTED = "self-reported"
     SCREENED = "screened"
@@ -59,7 +59,7 @@ class Tier(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TierAssessment:
-    """A tier, and what keeps the result from the next one."""
+    """A tier, and the reason why the result does not reach the next one."""
 
     tier: Tier
     missing: str
@@ -70,10 +70,11 @@ class TierAssessment:
 
 def assess_tier(predicate: Predicate, trusted: bool) -> TierAssessment:
     """
-    Return the tier of a verified result; `trusted` says whether its signer's key is the reader's choice.
+    Return the tier of a verified result. `trusted` says whether the reader trusts the signer's key.
 
-    It binds the guest, not the operator: whoever owns key and clock can make up a bundle of any tier. Only
-    another trusted key's reproduction is evidence against him.
+    A tier is evidence against a cheating guest, not against a cheating operator: the owner of key and clock
+    can forge a bundle of any tier. Only a reproduction under another trusted key is evidence against the
+    operator.
     """
     missing = _missing_for_any(predicate, trusted)
     if missing:
@@ -85,12 +86,12 @@ def assess_tier(predicate: Predicate, trusted: bool) -> TierAssessment:
             return _by_second_rules(predicate)
         case other:
             return TierAssessment(
-                Tier.SELF_REPORTED, f"version {other} of the tier rules is unknown to this version of the kit"
+                Tier.SELF_REPORTED, f"this version of the kit does not know tier rules version {other}"
             )
 
 
 def missing_evidence(predicate: Predicate) -> str:
-    """Return what keeps a result's steps and time from being proved, for a person; empty if nothing does."""
+    """Return, for a person, why a result's steps and time are not proved; empty if they are proved."""
     if predicate.audit.tier_rules == FIRST_RULES:
         return ""
     return ": ".join(_missing_lines(predicate) or _first_missing(predicate, TIME_PASSED))
@@ -131,7 +132,7 @@ def _missing_lines(predicate: Predicate) -> tuple[str, ...]:
 
 
 def _required(predicate: Predicate, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Leave out the checks that the record's own script makes impossible, and put others in their place."""
+    """Replace the checks that do not apply to the record's script."""
     excused: tuple[str, ...] = ()
     instead: tuple[str, ...] = ()
     if not predicate.evidence.guest_clock:
@@ -169,10 +170,10 @@ def _by_first_rules(predicate: Predicate) -> TierAssessment:
     if not any(_is_named(c, CANARY_TO_END) and c.outcome is Outcome.PASSED for c in checks):
         return TierAssessment(Tier.SCREENED, "no canary ran to the end and passed")
     if any(_is_named(c, SELECTION) and c.outcome is Outcome.FAILED for c in checks):
-        return TierAssessment(Tier.SCREENED, "the script picks among its losses, which a canary may not see")
+        return TierAssessment(Tier.SCREENED, "the script selects among its losses; a canary may miss this")
     if not any(_is_named(c, SELECTION) and c.outcome is Outcome.PASSED for c in checks):
         return TierAssessment(
-            Tier.SCREENED, f"{SELECTION}, which looks for what a canary may not see, did not run"
+            Tier.SCREENED, f"the check {SELECTION}, which covers what a canary may miss, did not run"
         )
     if not any(_is_named(c, HELD_OUT) and c.outcome is Outcome.PASSED for c in checks):
         return TierAssessment(Tier.CANARY, "no held-out window was tried and passed")

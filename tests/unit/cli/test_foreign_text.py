@@ -140,7 +140,7 @@ def test_trust_comes_before_anything_that_the_signer_wrote(stranger, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("  signed by ") and lines[0].endswith("(NOT TRUSTED)")
     assert lines[1].startswith("  tier          self-reported")
-    assert lines[2].startswith("  verified      size and spelling, ") and "files beside" in lines[2]
+    assert lines[2].startswith("  verified      size and encoding, ") and "files next to" in lines[2]
     first_claim = next(i for i, line in enumerate(lines) if line.startswith("?"))
     assert first_claim > 3
     for name in ("target", "machine", "GPUs", "kit", "command", "image", "ended", "isolation", "audit"):

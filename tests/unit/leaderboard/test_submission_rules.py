@@ -139,7 +139,7 @@ def test_a_faulty_folder_is_refused_with_its_reason_and_the_others_are_not(submi
     ("fields", "says"),
     [
         ({"profile": Profile.SMOKE}, "the smoke profile"),
-        ({"runtime": RuntimeName.HOST}, "the runtime host contains nothing"),
+        ({"runtime": RuntimeName.HOST}, "the runtime host provides no isolation"),
         ({"pinned": False}, "data: unpinned"),
     ],
 )

@@ -33,7 +33,7 @@ def test_a_stranger_computes_the_submissions_digest_with_coreutils(run_folder):
 @pytest.mark.parametrize("name", ["a\nb", "a\\b", "a\x1bb", b"a\xff".decode("utf-8", "surrogateescape")])
 def test_a_file_name_that_would_not_be_printed_as_it_is_is_refused(run_folder, name):
     (run_folder / "submission" / name).write_text("")
-    with pytest.raises(DigestMismatch, match="has a name"):
+    with pytest.raises(DigestMismatch, match="the file name has"):
         folder.submission_files(run_folder)
 
 
@@ -72,7 +72,7 @@ def test_folders_within_folders_without_end_are_refused(run_folder, monkeypatch)
 def test_an_absent_bundle_says_what_to_give(tmp_path):
     with pytest.raises(PrerequisiteError) as caught:
         folder.locate(tmp_path)
-    assert "folder of a run" in caught.value.hint
+    assert "directory of a run" in caught.value.hint
 
 
 def test_the_key_that_is_left_beside_a_bundle_is_found_by_its_id_only(tmp_path, make):

@@ -91,5 +91,5 @@ def test_lines_that_the_log_does_not_hold_are_refused(make, assets, run_folder, 
     )
     payload = statement.statement(lied, folder.subjects(run_folder))
     (run_folder / "result.json").write_bytes(make.signed(payload))
-    with pytest.raises(SchemaError, match=r"step 7: guest\.log holds 1 training and 3 validation lines"):
+    with pytest.raises(SchemaError, match=r"step 7: guest\.log has 1 training and 3 validation lines"):
         open_bundle(run_folder, trusted)

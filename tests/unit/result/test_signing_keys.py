@@ -60,7 +60,7 @@ def test_a_key_that_others_could_use_or_replace_is_refused_with_the_fix(folder, 
     keys.load_or_create(folder)
     path = folder if what == "folder" else folder / "own.key"
     path.chmod(mode(path) | bits)
-    with pytest.raises(SignatureError, match="open to other users") as caught:
+    with pytest.raises(SignatureError, match="accessible to other users") as caught:
         keys.load_or_create(folder)
     assert caught.value.hint.endswith(f"chmod {'700' if what == 'folder' else '600'} {path}")
 
@@ -139,14 +139,14 @@ def test_a_name_that_is_taken_by_another_key_is_not_overwritten(tmp_path, folder
         (tmp_path / f"{name}.pem").write_bytes(keys.throwaway().public.pem)
     keys.trust(folder, tmp_path / "one.pem", "them")
     keys.trust(folder, tmp_path / "one.pem", "them")
-    with pytest.raises(UsageError, match="another key"):
+    with pytest.raises(UsageError, match="a different key"):
         keys.trust(folder, tmp_path / "two.pem", "them")
 
 
 @pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "a b"])
 def test_a_name_cannot_leave_the_key_folder(tmp_path, folder, name):
     (tmp_path / "one.pem").write_bytes(keys.throwaway().public.pem)
-    with pytest.raises(UsageError, match="no name for a key"):
+    with pytest.raises(UsageError, match="not a valid key name"):
         keys.trust(folder, tmp_path / "one.pem", name)
 
 
@@ -156,7 +156,7 @@ def test_trust_that_everybody_may_edit_is_refused(tmp_path, folder, what):
     path = keys.trust(folder, tmp_path / "one.pem", "them")
     chosen = folder if what == "folder" else path
     chosen.chmod(mode(chosen) | 0o002)
-    with pytest.raises(SignatureError, match="every user"):
+    with pytest.raises(SignatureError, match="all users"):
         keys.trusted(folder)
 
 
@@ -169,7 +169,7 @@ def test_a_missing_key_says_how_to_make_one(folder):
 def test_a_missing_public_key_says_who_has_it(folder, tmp_path):
     with pytest.raises(PrerequisiteError) as caught:
         keys.trust(folder, tmp_path / "theirs.pem", "them")
-    assert "ask its owner" in caught.value.hint
+    assert "get it from the key's owner" in caught.value.hint
 
 
 def test_signatures_are_deterministic_low_and_true():
@@ -179,7 +179,7 @@ def test_signatures_are_deterministic_low_and_true():
     signature = signer.sign(b"data")
     assert signature == signer.sign(b"data") == low_s(signature)
     signer.public.verify(signature, b"data")
-    with pytest.raises(SignatureError, match="not that of key"):
+    with pytest.raises(SignatureError, match="invalid signature"):
         signer.public.verify(signature, b"other data")
 
 
@@ -192,9 +192,9 @@ class OlderOpenSSL:
 
 def test_a_build_that_cannot_sign_the_same_twice_signs_nothing():
     signer = replace(keys.throwaway(), _key=OlderOpenSSL())
-    with pytest.raises(PrerequisiteError, match="cannot make deterministic signatures") as caught:
+    with pytest.raises(PrerequisiteError, match="does not support deterministic signatures") as caught:
         signer.sign(b"data")
-    assert caught.value.hint.startswith("install the wheel of cryptography")
+    assert caught.value.hint.startswith("install the cryptography wheel")
 
 
 def test_throwaway_keys_are_marked_and_differ():

@@ -81,10 +81,10 @@ def test_an_unknown_key_or_a_guest_near_the_clock_is_self_reported(result):
 
 def test_what_is_missing_is_said_until_nothing_is(result):
     assert "no source check" in assess_tier(result(), trusted=True).missing
-    assert "picks among its losses" in assess_tier(result(PICKED, TRACE, CANARY), trusted=True).missing
+    assert "selects among its losses" in assess_tier(result(PICKED, TRACE, CANARY), trusted=True).missing
     for other in ((), (replace(SOURCE, outcome=Outcome.SKIPPED),)):
         unseen = assess_tier(result(check("source.timer"), TRACE, CANARY, *other), trusted=True)
-        assert unseen.missing.endswith("did not run") and "picks" not in unseen.missing
+        assert unseen.missing.endswith("did not run") and "selects" not in unseen.missing
     assert assess_tier(result(SOURCE, TRACE, CANARY, HELD_OUT), trusted=True).missing == ""
 
 
@@ -168,7 +168,7 @@ def test_where_no_training_lines_are_owed_the_overhead_must_have_been_measured(t
 def test_lines_that_were_not_counted_are_missing_whatever_the_check_says(today):
     found = today(*passed(*ALL))
     fewer = replace(found, evidence=replace(found.evidence, training_lines=Lines(20, 19)))
-    assert assess_tier(fewer, trusted=True).missing == "it printed 19 of 20 training lines"
+    assert assess_tier(fewer, trusted=True).missing == "the run printed 19 of 20 training lines"
 
 
 def test_a_full_run_has_no_floor_and_needs_none(today):
@@ -180,4 +180,4 @@ def test_a_full_run_has_no_floor_and_needs_none(today):
 
 def test_rules_that_the_reader_does_not_know_earn_nothing(result):
     found = assess_tier(result(*passed(*ALL), rules=3), trusted=True)
-    assert found.tier is Tier.SELF_REPORTED and "version 3 of the tier rules is unknown" in found.missing
+    assert found.tier is Tier.SELF_REPORTED and "does not know tier rules version 3" in found.missing

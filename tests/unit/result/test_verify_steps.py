@@ -349,19 +349,19 @@ def _edit(path):
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("predicate.inputs.submission.0.size", 1, "step 6: .* not the submission that ran"),
-        ("predicate.observations.val_point_host_ms.2", 9400.5, "step 7: the host's stamps"),
-        ("predicate.observations.val_point_host_ms", [], "step 7: there are not as many host stamps"),
-        ("predicate.observations.output_bytes", 5, "step 7: guest.log has not as many bytes"),
+        ("predicate.inputs.submission.0.size", 1, "step 6: .* differ from the submission that ran"),
+        ("predicate.observations.val_point_host_ms.2", 9400.5, "step 7: the host stamps"),
+        ("predicate.observations.val_point_host_ms", [], "step 7: the number of host stamps"),
+        ("predicate.observations.output_bytes", 5, "step 7: the size of guest.log differs"),
         ("predicate.observations.wall_s", 100, "step 7: the phases add up to"),
         ("predicate.observations.train_wall_s", 60, "step 7: the training took longer"),
-        ("predicate.claims.steps", 40, "step 7: the verdict is given as reached, but the rest says failed"),
-        ("predicate.claims.train_time_ms", 4000, "step 7: the final claims are not those of the last"),
-        ("predicate.claims.val_points_printed", 2, "step 7: it holds more validation points"),
-        ("predicate.run.status", "crashed", "step 7: the verdict is given as reached"),
-        ("predicate.run.exit_code", 1, "step 7: it is given as completed, but"),
-        ("predicate.audit.checks.0.outcome", "failed", "step 7: .* the rest says refused"),
-        ("predicate.score.ranked", True, "step 7: it is given as ranked, but the smoke profile"),
+        ("predicate.claims.steps", 40, "step 7: the verdict is reached, but the other fields give failed"),
+        ("predicate.claims.train_time_ms", 4000, "step 7: the final claims differ from the last"),
+        ("predicate.claims.val_points_printed", 2, "step 7: there are more validation points"),
+        ("predicate.run.status", "crashed", "step 7: the verdict is reached, but"),
+        ("predicate.run.exit_code", 1, "step 7: the status is completed, but"),
+        ("predicate.audit.checks.0.outcome", "failed", "step 7: .* the other fields give refused"),
+        ("predicate.score.ranked", True, "step 7: the result is marked as ranked, but the smoke profile"),
         ("predicate.score.unranked_because", [], "step 7: ranked and unranked_because"),
     ],
 )
@@ -396,7 +396,7 @@ def test_a_result_of_version_0_1_is_read_in_its_own_envelope_alone(put, trusted,
     """Each version wrote one shape: its predicate in its envelope. A mixture is nobody's."""
     old = dsse.envelope_of(dsse.parse_canonical((GOLDEN_RUN / "result.json").read_bytes(), "bundle"))
     assert not old.with_keyid
-    with pytest.raises(SignatureError, match=r"^step 4: .* envelope of this shape"):
+    with pytest.raises(SignatureError, match=r"^step 4: .* in this envelope format"):
         open_bundle(put(make.signed(old.payload)), trusted, bundle_only=True)
     verified = open_bundle(GOLDEN_RUN, trusted)
     assert verified.predicate.task.set == "paper-1" and verified.predicate.audit.tier_rules == 1
@@ -408,7 +408,7 @@ def test_a_result_of_today_in_the_old_envelope_is_refused(put, good, trusted, ma
         del document["verificationMaterial"]["tlogEntries"]
         del document["dsseEnvelope"]["signatures"][0]["keyid"]
 
-    with pytest.raises(SignatureError, match=r"^step 4: .* envelope of this shape"):
+    with pytest.raises(SignatureError, match=r"^step 4: .* in this envelope format"):
         open_bundle(put(make.edited(good, old)), trusted)
 
 
