@@ -1,1 +1,1 @@
-"""What the benchmark is: upstream records, tasks, hints, and the form of a submission."""
+"""The benchmark: upstream records, tasks, hints, and the format of a submission."""

@@ -1,4 +1,4 @@
-"""A submission: the folder that an agent hands in, read once and refused early. Runs and judges nothing."""
+"""Load a submission: the directory that an agent hands in."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ ENTRY = "train_gpt2.py"
 RUN_TOML = "run.toml"
 MAX_FILES = 64
 MAX_BYTES = 8 << 20
-"""Of all files together."""
+"""Total bytes of all files."""
 MAX_DEPTH = 4
 CACHE = "__pycache__"
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
-_RUN = 'run.toml holds one line, for example: args = ["--lr", "0.1"]'
-_RULES = f"a submission is {ENTRY}, plain files of plain names beside it, and {RUN_TOML}"
+_RUN = 'write one line into run.toml, for example: args = ["--lr", "0.1"]'
+_RULES = f"a submission has {ENTRY}, {RUN_TOML} if it takes arguments, and other regular files"
 
 
 @dataclass(frozen=True, slots=True)
 class SubmissionFile:
-    """One file, read into memory, so that what is judged is what is run."""
+    """One file in memory, so that the checked bytes are the bytes that run."""
 
     name: str
     """Relative POSIX path."""
@@ -37,20 +37,20 @@ class SubmissionFile:
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What was handed in, as it was at one moment."""
+    """The content of a submission at the time of loading."""
 
     entry: str
     args: tuple[str, ...]
     files: tuple[SubmissionFile, ...]
-    """Sorted by name; `run.toml` is one of them if it is there."""
+    """Sorted by name, including `run.toml` if it exists."""
 
     @property
     def digest(self) -> Sha256:
-        """Name the whole submission: see `kit.core.digest.tree_digest`."""
+        """Return the digest of the whole submission; see `kit.core.digest.tree_digest`."""
         return tree_digest({f.name: f.sha256 for f in self.files})
 
     def write(self, folder: Path) -> None:
-        """Write the files into an empty folder, read-only; it is what a guest gets to see."""
+        """Write the files into an empty directory, read-only, for the guest."""
         for file in self.files:
             path = folder / file.name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -63,16 +63,16 @@ def load_submission(folder: Path) -> Submission:
     """
     Read a submission into memory.
 
-    Refused are symbolic links, devices, pipes and sockets, names other than `[A-Za-z0-9_.-]` or hidden
-    ones, more than 64 files, 8 MiB or 4 levels, and a `run.toml` of another form. Python's caches
-    (`__pycache__`) are left out. What the script does is NOT checked. Raises `PrerequisiteError` if
-    the folder or its entry is absent, `UsageError` if it breaks a rule, `SchemaError` for `run.toml`.
+    Links, devices, pipes, sockets, hidden files and names other than `[A-Za-z0-9_.-]` are refused. So are
+    more than 64 files, 8 MiB or 4 levels, and an invalid `run.toml`. `__pycache__` is left out. The code is
+    not checked. Raises `PrerequisiteError` if the directory or its entry file is missing, `UsageError` if it
+    breaks a rule, `SchemaError` for `run.toml`.
     """
     if not folder.is_dir():
-        raise PrerequisiteError(f"{folder} is not a folder", _RULES)
+        raise PrerequisiteError(f"not a directory: {folder}", _RULES)
     names = _names(folder)
     if ENTRY not in names:
-        raise PrerequisiteError(f"{folder} has no {ENTRY}", _RULES)
+        raise PrerequisiteError(f"{ENTRY} not found in {folder}", _RULES)
     files: list[SubmissionFile] = []
     left = MAX_BYTES
     for name in names:
@@ -99,33 +99,35 @@ def _names(folder: Path) -> list[str]:
 
 
 def _is_folder(entry: os.DirEntry[str], name: str, folder: Path) -> bool:
-    """Tell folders that are to be read from files; refuse everything else."""
+    """Return whether an entry is a directory to read; refuse everything but files and directories."""
     if entry.name == CACHE and entry.is_dir(follow_symlinks=False):
         return False
     if not _NAME.fullmatch(entry.name):
-        raise UsageError(f"{name!r} in {folder} is not a plain name", "use letters, digits, _ . -")
+        raise UsageError(f"invalid file name {name!r} in {folder}", "use letters, digits, '_', '.' and '-'")
     if entry.is_dir(follow_symlinks=False):
         if name.count("/") + 1 >= MAX_DEPTH:
             raise UsageError(f"{name} in {folder} is more than {MAX_DEPTH} levels deep", _RULES)
         return True
     if not entry.is_file(follow_symlinks=False):
-        kind = "a symbolic link" if entry.is_symlink() else "not a plain file"
+        kind = "a symbolic link" if entry.is_symlink() else "not a regular file"
         raise UsageError(f"{name} in {folder} is {kind}", _RULES)
     return False
 
 
 def _read(path: Path, limit: int) -> bytes:
-    # The name may have become a link or a pipe since it was listed: do not follow, do not block.
+    # The file may have been replaced by a link or a pipe since it was listed: do not follow, do not block.
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as e:
         raise UsageError(f"cannot read {path}: {e.strerror}", _RULES) from e
     with os.fdopen(fd, "rb") as f:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise UsageError(f"{path} is not a plain file", _RULES)
+            raise UsageError(f"{path} is not a regular file", _RULES)
         data = f.read(limit + 1)
     if len(data) > limit:
-        raise UsageError(f"{path.parent} has more than {MAX_BYTES >> 20} MiB", "hand in code, not data")
+        raise UsageError(
+            f"the submission is larger than {MAX_BYTES >> 20} MiB (at {path})", "submit code, not data"
+        )
     return data
 
 

@@ -1,1 +1,1 @@
-"""The values that move between rooms: what may happen in a run, how it ended, what its log says."""
+"""Values that packages share: the specification of a run, its result and its log."""

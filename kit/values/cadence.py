@@ -1,4 +1,4 @@
-"""How often a script prints lines, and whether with a clock: facts of the record, not of a log."""
+"""The lines that a record's script prints, as the record's files state them."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Cadence:
-    """The lines that a run of a task owes."""
+    """The lines that a run of a task must print."""
 
     training_every: int | None
     """Steps between two training lines; None if the script prints none."""
     validation_every: int
     """Steps between two validation lines; the last step is validated in any case."""
     validates_start: bool
-    """Whether there is a validation line at step 0."""
+    """Whether the script prints a validation line at step 0."""
     guest_clock: bool
-    """Whether lines carry a clock of the guest's own; otherwise the host's is the time."""
+    """Whether lines show the guest's clock; otherwise the host's clock counts."""
 
     def training_lines(self, last_step: int) -> int | None:
-        """Return how many training lines a run to `last_step` owes."""
+        """Return the number of training lines of a run to `last_step`; None if the script prints none."""
         return None if self.training_every is None else max(0, last_step) // self.training_every
 
     def validation_lines(self, last_step: int) -> int:
-        """Return how many validation lines a run to `last_step` owes at this cadence."""
+        """Return the number of validation lines of a run to `last_step` at this cadence."""
         if last_step <= 0:
             return int(self.validates_start)
         between = (last_step - 1) // self.validation_every

@@ -1,4 +1,4 @@
-"""The clocks that a run is held to, as records and profiles state them. Watches no run."""
+"""The deadlines of a run, as records and profiles state them."""
 
 from __future__ import annotations
 

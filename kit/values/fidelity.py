@@ -1,4 +1,4 @@
-"""How near an image's component is to what a record ran, in one word. Judges no component."""
+"""Fidelity: how close an image's component is to the one that the record ran on."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from enum import StrEnum
 
 
 class Fidelity(StrEnum):
-    """How near a component is to the one that the record was set with."""
+    """How close a component's version is to the record's."""
 
     EXACT = "exact"
     NEAREST_STABLE = "nearest-stable"
-    """The record ran a nightly that is gone; this is the first release after it."""
+    """The record ran on a nightly build that no longer exists; this is the first release after it."""
     NEAREST = "nearest"
     UNKNOWN = "unknown"
-    """Upstream does not say what the record ran."""
+    """Upstream does not state the record's version."""

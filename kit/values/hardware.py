@@ -1,9 +1,9 @@
-"""The hardware of the records, and the settings that take links between GPUs away."""
+"""The hardware of the records, and the variables that disable links between GPUs."""
 
 from __future__ import annotations
 
 RECORD_GPUS = 8
-"""Every upstream record is timed on so many."""
+"""Number of GPUs that every upstream record is timed on."""
 RECORD_MODELS = ("NVIDIA H100 80GB HBM3", "NVIDIA H200")
 
 LINK_VARIABLES = (
@@ -14,7 +14,7 @@ LINK_VARIABLES = (
     "TORCH_SYMM_MEM_DISABLE_MULTICAST",
 )
 """
-Environment variables that reach a guest, and no others: each can only take a link away. See:
+The only environment variables that are passed to a guest; each can only disable a link. See:
 https://docs.nvidia.com/deeplearning/nccl/user-guide/docs/env.html
 """
 
@@ -23,5 +23,5 @@ LinkSettings = tuple[tuple[str, str], ...]
 
 
 def format_settings(settings: LinkSettings) -> str:
-    """Write settings as a shell would."""
+    """Format settings in shell syntax."""
     return " ".join(f"{name}={value}" for name, value in settings)

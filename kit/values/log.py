@@ -1,15 +1,15 @@
 """
-Claims: what a guest's printed lines say, under three grammars. Judges nothing and starts nothing.
+Parse claims from a guest's printed lines, under one of three grammars.
 
     step     records 4 and later, and every upstream step log
              step:S/N val_loss:X train_time:Tms step_avg:Ams
              step:S/N [train_loss:X ]train_time:Tms step_avg:Ams
-    llm.c    the log files that llm.c and records 1-3's scripts write
+    llm.c    the log files of llm.c and of records 1-3's scripts
              s:S tel:X     |     s:S trl:X[ lr:.. norm:..]
-    classic  what records 1-3's scripts print; no clock, and a val line does not name its step
+    classic  the output of records 1-3's scripts; no clock, and a val line does not state its step
              val loss X    |     step S/N | train loss X | ...
 
-Only a whole line of stdout can be a claim, and no language model reads one, ever.
+Only a whole line of stdout can be a claim. No language model reads claims.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ MAX_CLAIM = 256
 
 
 MAX_CLAIMS = 100_000
-"""Claims after which a guest is ended; upstream's longest runs print about 10,000."""
+"""Claims after which the kit kills a guest; upstream's longest runs print about 10,000."""
 MAX_STORED_CLAIMS = 110_000
-"""Claims that are read from one log; a guest may have printed some more while it was being ended."""
+"""Claims that are read from one log: a guest may print some more before it is killed."""
 
 
 class Grammar(StrEnum):
@@ -70,12 +70,11 @@ def parse_line(
     line: str, grammar: Grammar, last: Point | None = None, host_ns: int | None = None
 ) -> Point | None:
     """
-    Read one line, without its line end, as a claim; None if it is none.
+    Parse one line, without its line end, as a claim; return None for any other line.
 
-    `last` is the claim before it. Only `classic` uses it: a `val loss` line does not name its step,
-    which is that of the training line before it, or 0. `total_steps` is 0 where no line has said it yet.
-    A loss that is printed as `inf` becomes NaN. `host_ns` is the line's stamp. Whether steps or times rise is
-    not checked.
+    `last` is the previous claim. Only `classic` uses it: a `val loss` line has the step of the training line
+    before it, or 0. `total_steps` is 0 until a line states it. A loss printed as `inf` becomes NaN. `host_ns`
+    is the line's stamp. The order of steps and times is not checked.
     """
     if len(line) > MAX_CLAIM:
         return None
@@ -101,7 +100,7 @@ def parse_line(
 
 
 class ClaimReader:
-    """Reads claims from the pieces of a guest's output in the order of their arrival."""
+    """A parser of the pieces of a guest's output, in order of arrival."""
 
     def __init__(self, grammar: Grammar) -> None:
         self.grammar = grammar
@@ -111,7 +110,7 @@ class ClaimReader:
         self, piece: bytes, stream: OutputStream, whole: bool, host_ns: int | None = None
     ) -> Point | None:
         r"""
-        Return the claim in one stored piece, stamped; None for stderr, for a cut line, for other text.
+        Return the claim in one stored piece with its stamp; None for stderr, a partial line or other text.
 
         One `\n` at the end of the piece is its line end. `host_ns`: nanoseconds since the guest's start.
         """
@@ -126,7 +125,7 @@ class ClaimReader:
 
 def read_run(log: Path, stamps: Path, grammar: Grammar) -> tuple[Point, ...]:
     """
-    Re-derive a run's claims from its stored output, as they were read live.
+    Derive a run's claims again from its stored output.
 
     Raises as `read_pieces`, and `SchemaError` if there are more than `MAX_STORED_CLAIMS`.
     """
@@ -142,14 +141,15 @@ def _bounded(points: Iterable[Point | None], where: str) -> tuple[Point, ...]:
             found.append(point)
             if len(found) > MAX_STORED_CLAIMS:
                 raise SchemaError(
-                    f"{where}: more than {MAX_STORED_CLAIMS} claims", "no run of the kit has so many"
+                    f"{where}: more than {MAX_STORED_CLAIMS} claims",
+                    "the kit never writes so many; check that this is a run's log",
                 )
     return tuple(found)
 
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """What one log file says. `points` hold training lines, too; those have no `val_loss`."""
+    """The content of one log file. `points` include training lines, which have no `val_loss`."""
 
     grammar: Grammar | None
     """None if no line of the body is a claim."""
@@ -157,21 +157,21 @@ class Log:
     sources: tuple[logfile.EmbeddedSource, ...]
     environment: logfile.LogEnvironment | None
     other_lines: int
-    """Lines of the body that are not claims (nvidia-smi, peak memory, warnings)."""
+    """Number of other lines in the body (nvidia-smi, peak memory, warnings)."""
 
     @property
     def validations(self) -> tuple[Point, ...]:
-        """The validation claims, in order."""
+        """Return the validation claims, in order."""
         return tuple(p for p in self.points if p.val_loss is not None)
 
 
 def read_log(source: bytes | Path, grammar: Grammar | None = None) -> Log:
     """
-    Read an upstream log file, or any file of printed lines, after the fact.
+    Read an upstream log file, or any file of printed lines.
 
-    Only the body is read for claims, never the embedded source. Without `grammar` it is the one
-    under which the body has most claims. Points carry no stamps. Raises `PrerequisiteError` if
-    the file is absent or larger than `kit.values.output.MAX_LOG`.
+    Claims are read from the body only, never from the embedded source. Without `grammar`, the grammar with
+    the most claims is used. Points have no stamps. Raises `PrerequisiteError` if the file is missing or
+    larger than `kit.values.output.MAX_LOG`.
     """
     sections = logfile.split(source if isinstance(source, bytes) else read_log_bytes(source))
     lines = sections.body.split(b"\n")
@@ -183,7 +183,7 @@ def read_log(source: bytes | Path, grammar: Grammar | None = None) -> Log:
 
 def read_any(path: Path, grammar: Grammar | None = None) -> Log:
     """
-    Read a log file; a kit run's `guest.log` by the stamps that lie beside it.
+    Read a log file; if it is a run's `guest.log`, use the stamps next to it.
 
     Raises as `read_log` and `read_run` do.
     """
@@ -203,7 +203,7 @@ def _best(
         if len(claims := read(candidate)) > len(points):
             best, points = candidate, claims
         if points and 2 * len(points) >= lines:
-            break  # no line is a claim under two grammars, so no other can have more
+            break  # no line matches two grammars, so no other grammar can have more
     return best, points
 
 

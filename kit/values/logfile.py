@@ -1,14 +1,14 @@
 """
-The sections of an upstream log file: embedded source, environment, printed lines. Reads no numbers.
+Split an upstream log file into embedded source, environment and printed lines.
 
-Upstream's scripts write their own source into their log, so the file contains text such as `val_loss:`
-that no run printed. Shapes found in all 1,110 readable logs (`=` lines have exactly 100 characters):
+Upstream's scripts write their source into their log, so the file contains text such as `val_loss:` that no
+run printed. All 1,110 readable logs have one of these formats (`=` lines have exactly 100 characters):
 
     [=] source = environment = lines          953 logs, 30 of them with the leading `=`
     [=] source = environment = empty = lines  165 logs, 10 of them with the leading `=`; see below
     lines                                     2 logs, of llm.c's form
 
-From record 61 on, further files follow the main script, each after `-` x 40, `# NAME`, `-` x 40.
+From record 61 on, more files follow the main script, each after `-` x 40, `# NAME`, `-` x 40.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import re
 from dataclasses import dataclass
 
 MAIN = "train_gpt2.py"
-"""What the kit calls the script; the logs do not say its name."""
+"""The kit's name for the script; the logs do not state its name."""
 
 _FILE_MARK = re.compile(rb"^-{40}\n# ([A-Za-z0-9_]{1,60}\.py)\n-{40}\n", re.MULTILINE)
 _PYTHON = re.compile(r"^Running Python ([0-9][^\s]{0,40})", re.MULTILINE | re.IGNORECASE)
@@ -35,12 +35,12 @@ class EmbeddedSource:
 
     name: str
     data: bytes
-    """As it stands in the log; upstream may have added one line end when it wrote it there."""
+    """Bytes from the log; upstream may have added one line end."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogEnvironment:
-    """What the log says about where it ran. None means that it does not say."""
+    """The environment that the log states; a field is None if the log does not state it."""
 
     python: str | None
     torch: str | None
@@ -49,12 +49,12 @@ class LogEnvironment:
     triton: str | None
     driver: str | None
     gpus: tuple[str, ...]
-    """Model names as nvidia-smi prints them (it cuts long ones), one per GPU."""
+    """Model names as printed by nvidia-smi, which truncates them; one per GPU."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sections:
-    """An upstream log file, cut. `body` is the only part in which lines may be read as claims."""
+    """The sections of an upstream log file. Only `body` may contain claims."""
 
     sources: tuple[EmbeddedSource, ...]
     environment: LogEnvironment | None
@@ -63,10 +63,10 @@ class Sections:
 
 def split(data: bytes) -> Sections:
     """
-    Cut a log file into its sections; a file without separators is all body.
+    Split a log file into its sections; a file without separators is all body.
 
-    Nothing about the lines of the body is checked. A file with one separator only has no body:
-    what follows its source is environment, since no run reached its first line.
+    The lines of the body are not checked. A file with only one separator has no body: the part after the
+    source is the environment of a run that never printed a line.
     """
     parts = _parts(data)
     if len(parts) == 1:

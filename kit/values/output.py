@@ -1,16 +1,16 @@
 """
-What a guest printed, as it is stored: the raw bytes in one file, a stamp for each piece of them in another.
+The stored output of a guest: raw bytes in one file, a stamp for each piece of output in another.
 
-A stamp is a JSON array on its own line, in the order of arrival:
+A stamp is one line with a JSON array, in order of arrival:
 
     [t_ns, "o" | "e", bytes, whole]
 
     t_ns     host monotonic nanoseconds since the guest's start
     o, e     stdout, stderr
-    bytes    the piece's length in the file of raw bytes, newline included
+    bytes    length of the piece in the raw file, newline included
     whole    1 if the piece is a whole line, else 0
 
-This module states the format and reads the two files; `kit.sandbox.stamp` writes them.
+This module defines the format and reads both files; `kit.sandbox.stamp` writes them.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from kit.core.errors import IntegrityError, PrerequisiteError, SchemaError
 from kit.values.run_result import OutputStream
 
 MAX_LOG = 64 << 20
-"""Bytes of the largest log file that is read; upstream's largest has 1.6 MB."""
+"""Bytes of the largest accepted log file; upstream's largest has 1.6 MB."""
 MAX_PIECES = 2_200_000
-"""Stamps of one run that are read; `kit.sandbox.stamp` writes far fewer."""
+"""Maximum stamps of one run; `kit.sandbox.stamp` writes far fewer."""
 MAX_STAMP = 64
-"""Bytes of the longest stamp, with room."""
+"""Maximum bytes of a stamp."""
 TAIL = 300
 """Bytes of a guest's last output that an error quotes."""
 
@@ -40,13 +40,13 @@ _STAMP = re.compile(rb'\[([0-9]{1,18}),"([oe])",([1-9][0-9]{0,9}),([01])\]\n?')
 
 
 def format_stamp(host_ns: int, stream: OutputStream, size: int, whole: bool) -> str:
-    """Return the stamp of a piece of `size` bytes, as a line."""
+    """Format the stamp of a piece of `size` bytes as one line."""
     return f'[{host_ns},"{_LETTERS[stream]}",{size},{int(whole)}]\n'
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """What arrived at one moment: a whole line with its end, or a part of one."""
+    """One piece of output: a whole line with its end, or a part of one."""
 
     host_ns: int
     """Host monotonic nanoseconds since the guest's start."""
@@ -57,22 +57,22 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class StoredOutput:
-    """The two files of one guest's output. They are read when asked for, each time anew."""
+    """The two files of a guest's output. Every call reads them again."""
 
     log: Path
     """The raw bytes of both streams."""
     stamps: Path
 
     def pieces(self) -> Iterator[Piece]:
-        """Give the output piece by piece; raises as `read_pieces`."""
+        """Yield the output piece by piece; raises as `read_pieces`."""
         return read_pieces(self.log, self.stamps)
 
     def stdout(self) -> bytes:
-        """Return all that came on stdout; raises as `read_pieces`."""
+        """Return all of stdout; raises as `read_pieces`."""
         return self._stream(OutputStream.STDOUT)
 
     def stderr_tail(self) -> str:
-        """Return the last `TAIL` bytes that came on stderr, for a person; raises as `read_pieces`."""
+        """Return the last `TAIL` bytes of stderr, for a person; raises as `read_pieces`."""
         return self._stream(OutputStream.STDERR)[-TAIL:].decode(errors="replace")
 
     def tail(self) -> str:
@@ -85,11 +85,11 @@ class StoredOutput:
 
 def read_pieces(log: Path, stamps: Path) -> Iterator[Piece]:
     """
-    Give a run's stored output piece by piece, in the order of arrival; neither file is held in memory.
+    Yield a run's stored output piece by piece, in order of arrival, without loading a whole file.
 
-    Raises, also after the last piece, `IntegrityError` if the two files do not fit together, `SchemaError`
-    if a stamp is malformed or there are more than `MAX_PIECES`, `PrerequisiteError` if a file is absent or
-    above `MAX_LOG`.
+    Raises, also after the last piece, `IntegrityError` if the two files do not match, `SchemaError` if a
+    stamp is malformed or there are more than `MAX_PIECES`, `PrerequisiteError` if a file is missing or above
+    `MAX_LOG`.
     """
     for host_ns, stream, data, whole in _stored(log, stamps):
         yield Piece(host_ns, _STREAMS[stream], data, whole == b"1")
@@ -97,7 +97,7 @@ def read_pieces(log: Path, stamps: Path) -> Iterator[Piece]:
 
 def read_lines(log: Path, stamps: Path, longest: int) -> Iterator[tuple[int, bytes]]:
     """
-    Give the whole lines of stdout of at most `longest` bytes, each behind its stamp in host nanoseconds.
+    Yield the whole stdout lines of at most `longest` bytes, each with its stamp in host nanoseconds.
 
     Raises as `read_pieces` does.
     """
@@ -107,7 +107,7 @@ def read_lines(log: Path, stamps: Path, longest: int) -> Iterator[tuple[int, byt
 
 
 def _stored(log: Path, stamps: Path) -> Iterator[tuple[int, bytes, bytes, bytes]]:
-    """Give (nanoseconds, letter, bytes, whole) of each piece."""
+    """Yield (nanoseconds, letter, bytes, whole) for each piece."""
     with _opened(log) as f:
         done = 0
         for host_ns, stream, size, whole in _stamps(stamps):
@@ -123,7 +123,8 @@ def _stored(log: Path, stamps: Path) -> Iterator[tuple[int, bytes, bytes, bytes]
     actual = len(read_log_bytes(log))
     if actual != done:
         raise IntegrityError(
-            f"{stamps} stamps {done} bytes, but {log} has {actual}", "one of the two was changed"
+            f"size mismatch: {stamps} covers {done} bytes, but {log} has {actual}",
+            "restore the original files of the run",
         )
 
 
@@ -134,7 +135,7 @@ def _stamps(stamps: Path) -> Iterator[tuple[bytes, bytes, bytes, bytes]]:
             number, done = number + 1, done + len(line)
             match = _STAMP.fullmatch(line)
             if match is None:
-                raise SchemaError(f"{stamps}:{number}: not a stamp")
+                raise SchemaError(f"{stamps}:{number}: invalid stamp")
             if number > MAX_PIECES or done > MAX_LOG:
                 raise SchemaError(f"{stamps} has more than {MAX_PIECES} stamps")
             yield match[1], match[2], match[3], match[4]
@@ -146,20 +147,20 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
         with path.open("rb", buffering=1 << 18) as f:
             yield f
     except FileNotFoundError as e:
-        raise PrerequisiteError(f"{path} does not exist") from e
+        raise PrerequisiteError(f"file not found: {path}") from e
     except OSError as e:
         raise PrerequisiteError(f"cannot read {path}: {e.strerror}") from e
 
 
 def read_log_bytes(path: Path) -> bytes:
-    """Read a log file or its stamps. Raises `PrerequisiteError` if it is absent or above `MAX_LOG`."""
+    """Read a log file or its stamps. Raises `PrerequisiteError` if it is missing or above `MAX_LOG`."""
     try:
         with path.open("rb") as f:
-            data = f.read(MAX_LOG + 1)  # what a device or a pipe says of its size is nothing
+            data = f.read(MAX_LOG + 1)  # devices and pipes report no size
     except FileNotFoundError as e:
-        raise PrerequisiteError(f"{path} does not exist") from e
+        raise PrerequisiteError(f"file not found: {path}") from e
     except OSError as e:
         raise PrerequisiteError(f"cannot read {path}: {e.strerror}") from e
     if len(data) > MAX_LOG:
-        raise PrerequisiteError(f"{path} has more than {MAX_LOG} bytes: that is no log of this project")
+        raise PrerequisiteError(f"{path} is larger than {MAX_LOG} bytes, the largest accepted log")
     return data

@@ -1,4 +1,4 @@
-"""Which task a run does: the benchmark's own, or its small stand-in."""
+"""The profile of a run: the full task or the small smoke task."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Profile(StrEnum):
-    """How much of the real task was run."""
+    """The size of the task."""
 
     FULL = "full"
     SMOKE = "smoke"

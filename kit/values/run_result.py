@@ -1,4 +1,4 @@
-"""RunResult: what came of one guest, as the host observed it. What the guest said is kept apart."""
+"""RunResult: the outcome of one guest, as observed by the host. The guest's claims are kept separately."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from kit.values.run_spec import Phase, RuntimeName
 
 
 class RunStatus(StrEnum):
-    """How a run ended. Each of these is a result with a bundle; none is an exception."""
+    """How a run ended. Every status gives a result with a bundle; none is an exception."""
 
     COMPLETED = "completed"
-    """The guest exited with 0 by itself."""
+    """The guest exited with code 0."""
     CRASHED = "crashed"
-    """The guest exited otherwise, by itself."""
+    """The guest exited with another code or by a signal that the kit did not send."""
     TIMED_OUT = "timed_out"
-    """A phase deadline or the total ended it; `RunResult.ended_in` and `clock` say which."""
+    """A deadline was reached; `RunResult.ended_in` and `clock` say which."""
     STALLED = "stalled"
-    """No new step for longer than the stall clock allows."""
+    """The guest printed no new step within the stall deadline."""
     OUT_OF_MEMORY = "out_of_memory"
-    """The kernel killed for memory and the run failed."""
+    """The kernel killed a process for memory and the run failed."""
     OUTPUT_LIMIT = "output_limit"
-    """It printed more than its limit."""
+    """The guest printed more than its output limit."""
     CANCELLED = "cancelled"
     """The operator stopped it."""
     LOST = "lost"
-    """The kit or the engine died; what is known is recorded."""
+    """The kit or the engine died before the run finished."""
 
 
 class OutputStream(StrEnum):
-    """Where a line came from."""
+    """The stream of a line."""
 
     STDOUT = "stdout"
     STDERR = "stderr"
@@ -44,16 +44,16 @@ class Point:
     step: int
     total_steps: int
     val_loss: float | None
-    """Nats per token; None on a training line. Finite or NaN as printed."""
+    """Nats per token; None on a training line. Finite or NaN, as printed."""
     train_time_ms: int | None
-    """The guest's own clock; None where the grammar has none."""
+    """Time on the guest's clock; None if the grammar has no clock."""
     host_ns: int | None = None
     """Host monotonic nanoseconds since the guest's start; None when read from a file without stamps."""
 
 
 @dataclass(frozen=True, slots=True)
 class PhaseTime:
-    """How long a phase took on the host's clock; phases that were not reached are absent."""
+    """The duration of a phase on the host's clock. Phases that were not reached are left out."""
 
     phase: Phase
     seconds: float
@@ -62,7 +62,7 @@ class PhaseTime:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What the kernel counted. None means that this runtime could not count it."""
+    """Resource usage from the kernel. A field is None if the runtime cannot measure it."""
 
     peak_memory: int | None = None
     """Bytes."""
@@ -71,16 +71,16 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Enforcement:
-    """What a started guest is really held to."""
+    """The limits that are enforced on a started guest."""
 
     runtime: RuntimeName
     version: str
     contains: bool
-    """Whether the guest is kept from the host. Ranking refuses results where this is false."""
+    """Whether the guest is isolated from the host. Other results cannot be ranked."""
     config_sha256: Sha256 | None
-    """Digest of the engine's own configuration of this guest, where it has one."""
+    """Digest of the engine's configuration of this guest, if there is one."""
     not_enforced: tuple[str, ...]
-    """Names of limits that this machine does not let the runtime enforce."""
+    """Names of limits that the runtime cannot enforce on this machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +88,14 @@ class Teardown:
     """Proof that the guest is gone."""
 
     kill_s: float
-    """Seconds from the decision to end it (or its own exit) to nothing left."""
+    """Seconds from the kill decision, or from the guest's exit, until nothing is left."""
     remains: tuple[str, ...]
-    """What was still there when the kit gave up looking; empty is the promise."""
+    """Processes, containers or GPU memory left behind after exit; normally empty."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """One ended run."""
+    """One finished run."""
 
     run_id: str
     status: RunStatus
@@ -103,15 +103,15 @@ class RunResult:
     """One sentence for a person."""
     ended_in: Phase | None
     clock: str | None
-    """Which clock ended it: a phase, `stall` or `total`; None if it ended by itself."""
+    """The deadline that ended the run: a phase, `stall` or `total`; None if it exited by itself."""
     exit_code: int | None
-    """As a shell would see it (128 + signal); None if unknown."""
+    """Exit code as in a shell (128 + signal); None if unknown."""
     started_at: str
     """UTC wall-clock time, ISO 8601."""
     wall_s: float
-    """Start of the guest to its end, host monotonic clock."""
+    """From the guest's start to its end, on the host's monotonic clock."""
     train_wall_s: float | None
-    """End of warm-up to the last validation claim, host monotonic clock."""
+    """From the end of the warm-up to the last validation claim, on the host's monotonic clock."""
     phases: tuple[PhaseTime, ...]
     points: tuple[Point, ...]
     """Its validation claims, in order of arrival."""

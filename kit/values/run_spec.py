@@ -1,8 +1,8 @@
 """
-RunSpec: everything that one guest may do, decided before it starts. Starts nothing, reads no clock.
+RunSpec: the command, mounts, limits and deadlines of one guest, fixed before it starts.
 
-A runtime turns a RunSpec into a started guest; a field that it cannot honour is an error or is recorded
-as not enforced, never dropped in silence. `run` knows no records: `evaluate` fills these values.
+A runtime starts a guest from a RunSpec. A field that it cannot apply is an error or is recorded as not
+enforced. `kit.evaluate` fills in the values.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ GIB = 1 << 30
 MIB = 1 << 20
 
 WORKSPACE = PurePosixPath("/workspace")
-"""Where the guest works: a sized tmpfs that holds a copy of the submission."""
+"""Working directory of the guest: a tmpfs of limited size with a copy of the submission."""
 SUBMISSION = PurePosixPath("/input/submission")
 """Where the submission is mounted, read-only."""
 
 
 class RuntimeName(StrEnum):
-    """What runs guests. `host` contains nothing."""
+    """The runtime that runs a guest. `host` provides no isolation."""
 
     RUNC = "runc"
     DOCKER = "docker"
@@ -32,12 +32,12 @@ class RuntimeName(StrEnum):
 
 
 class Phase(StrEnum):
-    """The part of a run that a clock belongs to."""
+    """A phase of a run; each has a deadline."""
 
     START = "start"
     """From the start of the guest to its first line."""
     WARMUP = "warmup"
-    """To the first claim whose step exceeds the untimed steps; compiling happens here."""
+    """To the first claim after the untimed steps; compilation happens here."""
     TRAINING = "training"
     """To the last validation claim."""
     TEARDOWN = "teardown"
@@ -46,7 +46,7 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the guest may use. Sizes are bytes."""
+    """Resource limits of the guest. Sizes are bytes."""
 
     memory: int
     pids: int = 4096
@@ -54,15 +54,15 @@ class Limits:
     workspace: int = 4 * GIB
     tmp: int = 16 * GIB
     output: int = 64 * MIB
-    """Of stdout and stderr together; the guest is killed when it is exceeded."""
+    """Total of stdout and stderr; the kit kills the guest when it is exceeded."""
     line: int = 64 * 1024
-    """A longer line is cut into pieces of this size, none of which can be a claim."""
+    """A longer line is split into pieces of this size, which cannot be claims."""
     open_files: int = 65536
 
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A host path that the guest may read, never write."""
+    """A host path that is mounted read-only."""
 
     source: Path
     target: PurePosixPath
@@ -70,7 +70,7 @@ class Mount:
 
 @dataclass(frozen=True, slots=True)
 class ImageRef:
-    """The image that must be running, by digest. `era` is a label and decides nothing."""
+    """The required image, by digest. `era` is only a label."""
 
     era: str
     config_digest: Sha256
@@ -81,32 +81,32 @@ class ImageRef:
 
 @dataclass(frozen=True, slots=True)
 class GpuDevice:
-    """A GPU that a guest gets, by the names that engines know it by."""
+    """A GPU for the guest, by the names that engines use."""
 
     uuid: str
     minor: int
-    """It is /dev/nvidia<minor> on the host."""
+    """Number N of /dev/nvidiaN on the host."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunSpec:
-    """One guest."""
+    """The specification of one guest."""
 
     run_id: str
     image: ImageRef | None
-    """None means the machine's own files (`--image host`)."""
+    """None for `--image host`: the machine's files."""
     submission: Path
-    """A folder that the kit made, holding exactly the submission's files; mounted at `SUBMISSION`."""
+    """A directory with exactly the submission's files; mounted at `SUBMISSION`."""
     argv: tuple[str, ...]
-    """Started in `WORKSPACE` after the submission was copied there."""
+    """Command; started in `WORKSPACE` after the submission is copied there."""
     env: tuple[tuple[str, str], ...]
     folders: tuple[str, ...] = ()
-    """Folders made inside the workspace first, relative to it."""
+    """Directories to create in the workspace first; relative paths."""
     mounts: tuple[Mount, ...] = ()
     limits: Limits = field(default_factory=lambda: Limits(memory=8 * GIB))
     deadlines: Deadlines = field(default_factory=Deadlines)
     untimed_steps: int = 10
     gpus: int = 0
     gpu_devices: tuple[GpuDevice, ...] = ()
-    """Which ones, in the order of the ranks; as many as `gpus`."""
+    """The GPUs in rank order; `gpus` is their number."""
     world_size: int = 1

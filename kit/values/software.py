@@ -1,4 +1,4 @@
-"""The software that makes a result."""
+"""The kit's version, as a result states it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Kit:
-    """The software that made the result."""
+    """The kit that made the result."""
 
     version: str
     commit: str | None
-    """40 hexadecimal digits if it ran from a checkout."""
+    """40 hexadecimal digits if the kit ran from a checkout."""

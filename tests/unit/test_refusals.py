@@ -90,7 +90,7 @@ REFUSALS = {
         lambda t: read_json(large(t / "x", 65 << 20)),
     ),
     "a device for a document": (SchemaError, "larger than", lambda t: read_json(Path("/dev/zero"))),
-    "a device for a log": (PrerequisiteError, "has more than", lambda t: log.read_log(Path("/dev/zero"))),
+    "a device for a log": (PrerequisiteError, "is larger than", lambda t: log.read_log(Path("/dev/zero"))),
     "a lock that is too large": (
         SchemaError, "larger than", lambda t: promised(t, b"", b" " * MAX_DOCUMENT),
     ),
@@ -100,7 +100,9 @@ REFUSALS = {
         SchemaError, "number too long",
         lambda t: validate("run.v1", parse_toml(b"args = 0x" + b"f" * 9000, "x"), "x"),
     ),
-    "a log beyond the limit": (PrerequisiteError, "no log", lambda t: log.read_log(large(t / "x", 65 << 20))),
+    "a log beyond the limit": (
+        PrerequisiteError, "the largest accepted log", lambda t: log.read_log(large(t / "x", 65 << 20)),
+    ),
     "a folder for a log": (PrerequisiteError, "Is a directory", lambda t: log.read_log(t)),
     "a folder for a key": (PrerequisiteError, "Is a directory", lambda t: keys.read_public(t)),
     "an absent key": (PrerequisiteError, "key file not found", lambda t: keys.read_public(t / "x")),
@@ -147,7 +149,7 @@ REFUSALS = {
         lambda t: asked(FolderFetcher(t / "none")),
     ),
     "a git directory that is none": (
-        PrerequisiteError, "not in that git",
+        PrerequisiteError, "not found in mirror",
         lambda t: asked(MirrorFile(t, "0" * 40, "x")),
     ),
     "a table beyond the limit": (PrerequisiteError, "MiB", lambda t: read_table(large(t / "x", 65 << 20))),

@@ -1,7 +1,7 @@
 """
-The hints: 19 tasks, three levels each, read from `hints/`.
+Read the hints from `hints/`: 19 tasks with three levels each.
 
-Checks no text (that is `kit.benchmark.hints.lint`), fetches no script, prints nothing.
+`kit.benchmark.hints.lint` checks their text.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PAPER_HEADINGS = ("Abstract", "Motivation", "Method", "Training details", "Expec
 
 
 class HintLevel(IntEnum):
-    """How much a hint gives away, and in which form; 0 is a task without hints."""
+    """The level of a hint: its detail and form; 0 is a task without hints."""
 
     NONE = 0
     PSEUDOCODE = 1
@@ -43,7 +43,7 @@ LEVELS = (HintLevel.PSEUDOCODE, HintLevel.DESCRIPTION, HintLevel.PAPER)
 
 @dataclass(frozen=True, slots=True)
 class HintForm:
-    """What one level's file must look like: name, second-level headings in order, length in characters."""
+    """The format of one level's file: name, second-level headings in order, length in characters."""
 
     file: str
     headings: tuple[str, ...]
@@ -55,7 +55,7 @@ def hint_form(level: HintLevel) -> HintForm:
     """Return the form of one level. Raises `UsageError` for level 0, which has no file."""
     match level:
         case HintLevel.NONE:
-            raise UsageError("level 0 means: no hint", "ask for level 1, 2 or 3")
+            raise UsageError("hint level 0 means no hint", "choose level 1, 2 or 3")
         case HintLevel.PSEUDOCODE:
             return HintForm("1-pseudocode.md", PSEUDOCODE_HEADINGS, 1200, 9000)
         case HintLevel.DESCRIPTION:
@@ -77,7 +77,7 @@ class Hint:
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """Words that give away the change of `record`, and strings that its script has and no earlier one."""
+    """Words that reveal the change of `record`, and strings that first occur in its script."""
 
     record: int
     words: tuple[str, ...]
@@ -88,7 +88,7 @@ def target_of(task: int) -> int:
     """Return the target record of a task. Raises `UsageError` if there is no such task."""
     if task not in TASKS:
         hint = "tasks are named by their start record: 1-5 and 7-20 (6 -> 7 changes only the torch version)"
-        raise UsageError(f"there is no task {task}", hint)
+        raise UsageError(f"task {task} does not exist", hint)
     return task + 1
 
 
@@ -96,15 +96,15 @@ def load_hint(root: Path, task: int, level: HintLevel) -> Hint:
     """
     Read `hints/NN/` below `root` (see `kit.core.facts.facts_root`).
 
-    The form is not checked: see `lint`. Raises `UsageError` for an unknown task or level 0, and
-    `PrerequisiteError` when the level has no file: an absent hint never reads as an empty one.
+    `lint` checks the format. Raises `UsageError` for an unknown task or level 0, and `PrerequisiteError` if
+    the level has no file.
     """
     target_of(task)
     path = root / "hints" / f"{task:02d}" / hint_form(level).file
     try:
         return Hint(task, level, path.read_text(encoding="utf-8"))
     except FileNotFoundError as e:
-        raise PrerequisiteError(f"task {task} has no hint of level {int(level)}: {path} is absent") from e
+        raise PrerequisiteError(f"task {task} has no hint of level {int(level)}: {path} not found") from e
     except UnicodeDecodeError as e:
         raise SchemaError(f"{path}: not UTF-8") from e
 

@@ -1,7 +1,7 @@
 """
-The house style of hints as checks on text: form, symbols, numbers, copied code, later records.
+Check the style of hints: format, symbols, numbers, copied code, later records.
 
-Pure functions of values. Says nothing about whether a hint is complete or true: people do, in `review.md`.
+People check whether a hint is complete and true, and record it in `review.md`.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from functools import cached_property
 from kit.benchmark.hints import Hint, HintLevel, Marker, hint_form, target_of, title_of
 
 SHARED_RUN = 60
-"""Normalised characters in a row that a hint may not share with the target script or the diff."""
+"""Consecutive normalised characters that a hint must not share with the target script or the diff."""
 
 COPIED_LINE = 16
-"""Characters without spaces from which a script's line counts as copied."""
+"""Shortest script line that counts as copied, in characters without spaces."""
 
 SYMBOLS = frozenset("ABDGHLMNPSTUVWXYabcdefghijkmnopqrstuvwxyz") | {
     *("alpha", "beta", "epsilon", "eta", "theta", "lambda", "mu", "sigma", "tau", "phi", "ell", "Delta"),
 }
-"""What mathematics in hints may use; `docs/reference/hint-style.md` says what each stands for."""
+"""Symbols that formulas in hints may use; `docs/reference/hint-style.md` defines them."""
 
 SPELLINGS = {"optimizer": "optimiser", "normalization": "normalisation", "initialization": "initialisation"}
 
@@ -38,20 +38,20 @@ class TaskScripts:
 
     @cached_property
     def texts(self) -> tuple[str, str]:
-        """The target script and the diff's lines, without the diff's own markers."""
+        """Return the target script and the diff's lines, without diff markers."""
         diff = list(difflib.unified_diff(self.start.splitlines(), self.target.splitlines(), lineterm=""))[2:]
         return self.target, "\n".join(line[1:] for line in diff if not line.startswith("@@"))
 
     @cached_property
     def runs(self) -> tuple[frozenset[str], ...]:
-        """Every run of `SHARED_RUN` characters of the texts, under each of the two normalisations."""
+        """Return every run of `SHARED_RUN` characters of the texts, for each of the two normalisations."""
         return tuple(
             frozenset(r for t in self.texts for r in _runs(t, keep)) for keep in (str.isalnum, _is_inked)
         )
 
 
 class HintRule(StrEnum):
-    """The name of what a finding breaks; the style page explains each."""
+    """The rule that a finding breaks; the style page explains each."""
 
     TITLE = "title"
     HEADINGS = "headings"
@@ -70,7 +70,7 @@ class HintRule(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class HintFinding:
-    """One breach of the style in one hint; `line` counts from 1, 0 stands for the whole file."""
+    """One style violation in a hint; `line` counts from 1, and 0 means the whole file."""
 
     task: int
     level: HintLevel
@@ -83,10 +83,9 @@ def lint(
     hint: Hint, markers: tuple[Marker, ...], scripts: TaskScripts | None = None
 ) -> tuple[HintFinding, ...]:
     """
-    Return every breach of the house style that can be found by reading alone, in order of lines.
+    Return every style violation of a hint, in order of lines.
 
-    Without `scripts` nothing is said about overlap and names. Whether a hint is complete and true is NOT
-    checked by any rule: that is what `review.md` records.
+    Without `scripts`, overlap and names are not checked. No rule checks whether a hint is complete and true.
     """
     findings = [*_form(hint), *_prose(hint), *_later(hint, markers)]
     if scripts is not None:
@@ -106,16 +105,22 @@ def _form(hint: Hint) -> Iterator[HintFinding]:
         )
     headings = tuple(t[3:] for _, t, fenced in _lines(hint.text) if t.startswith("## ") and not fenced)
     if headings != form.headings:
-        yield _finder(hint, HintRule.HEADINGS, 0, f"has {list(headings)}, wants {list(form.headings)}")
+        yield _finder(
+            hint, HintRule.HEADINGS, 0, f"the headings are {list(headings)}, expected {list(form.headings)}"
+        )
     sections = re.split(r"^## .*$", hint.text, flags=re.MULTILINE)[1:]
     if any(not s.strip() for s in sections):
         yield _finder(hint, HintRule.HEADINGS, 0, "a section is empty: write 'No change.'")
     if not form.shortest <= len(hint.text) <= form.longest:
         bounds = f"{form.shortest}..{form.longest}"
-        yield _finder(hint, HintRule.LENGTH, 0, f"{len(hint.text)} characters, wants {bounds}")
+        yield _finder(
+            hint, HintRule.LENGTH, 0, f"the hint has {len(hint.text)} characters, expected {bounds}"
+        )
     fences = hint.text.count("\n```")
     if fences % 2 or (hint.level is HintLevel.PSEUDOCODE) != (fences > 0):
-        yield _finder(hint, HintRule.FENCE, 0, "level 1 has fenced pseudocode, levels 2 and 3 have none")
+        yield _finder(
+            hint, HintRule.FENCE, 0, "level 1 needs fenced pseudocode; levels 2 and 3 must not have fences"
+        )
     if hint.level is HintLevel.PAPER and hint.text.count("$$") < 2:
         yield _finder(hint, HintRule.EQUATION, 0, "level 3 needs at least one $$ equation $$")
 
@@ -137,7 +142,9 @@ _GREEK = (
 def _prose(hint: Hint) -> Iterator[HintFinding]:
     for number, text, fenced in _lines(hint.text):
         if (code := _CODE.search(text)) or (fenced and (code := _ASSIGNMENT.match(text))):
-            yield _finder(hint, HintRule.CODE, number, f"{code.group().strip()!r} is Python; assign with <-")
+            yield _finder(
+                hint, HintRule.CODE, number, f"{code.group().strip()!r} is Python; use <- for assignment"
+            )
     for number, plain in enumerate(_plain(hint.text).splitlines(), start=1):
         for long in _NUMBER.findall(plain):
             if not _YEAR.fullmatch(long):
@@ -151,7 +158,7 @@ def _prose(hint: Hint) -> Iterator[HintFinding]:
         used |= set(re.findall(r"[A-Za-z]", re.sub(r"\\[A-Za-z]+", " ", body)))
         if strange := sorted(used - SYMBOLS):
             line = hint.text.count("\n", 0, formula.start()) + 1
-            yield _finder(hint, HintRule.SYMBOL, line, f"{', '.join(strange)} not in the table of symbols")
+            yield _finder(hint, HintRule.SYMBOL, line, f"not in the table of symbols: {', '.join(strange)}")
 
 
 def _later(hint: Hint, markers: tuple[Marker, ...]) -> Iterator[HintFinding]:
@@ -162,15 +169,15 @@ def _later(hint: Hint, markers: tuple[Marker, ...]) -> Iterator[HintFinding]:
             if marker.record > target:
                 for word in marker.words:
                     if _mentions(plain, word):
-                        message = f"{word!r} belongs to record {marker.record}"
+                        message = f"{word!r} reveals the later record {marker.record}"
                         yield _finder(hint, HintRule.LATER, number, message)
         for mentioned in re.findall(r"records? #?(\d+)", plain):
             if int(mentioned) > target:
-                yield _finder(hint, HintRule.LATER, number, f"names record {mentioned}")
+                yield _finder(hint, HintRule.LATER, number, f"mentions the later record {mentioned}")
 
 
 def mentions(text: str, word: str) -> bool:
-    """Tell whether `text` holds `word` from a word's start; case, hyphens and digit groups do not count."""
+    """Return whether a word of `text` starts with `word`, ignoring case, hyphens and digit groups."""
     return _mentions(_fold(text), word)
 
 
@@ -201,14 +208,16 @@ def _overlap(hint: Hint, scripts: TaskScripts) -> Iterator[HintFinding]:
         for line, run in zip(lines, _runs(text, keep), strict=False):
             if run in known and line not in reported:
                 reported.add(line)
-                yield _finder(hint, HintRule.OVERLAP, line, f"shares with the target or diff: {run}")
+                yield _finder(
+                    hint, HintRule.OVERLAP, line, f"text shared with the target script or the diff: {run}"
+                )
 
 
 def _copied(hint: Hint, scripts: TaskScripts) -> Iterator[HintFinding]:
     known = {flat for t in scripts.texts for s in t.splitlines() if len(flat := _squeeze(s)) >= COPIED_LINE}
     for number, text, _ in _lines(hint.text):
         if _squeeze(text) in known:
-            yield _finder(hint, HintRule.COPIED, number, "is a line of the target or diff")
+            yield _finder(hint, HintRule.COPIED, number, "line copied from the target script or the diff")
 
 
 def _squeeze(line: str) -> str:
@@ -219,12 +228,12 @@ def _names(hint: Hint, scripts: TaskScripts) -> Iterator[HintFinding]:
     for number, text, fenced in _lines(hint.text):
         for name in [] if fenced else re.findall(r"`([A-Za-z_][\w.]*)`", text):
             if not name.startswith("torch.") and name.rpartition(".")[2] not in scripts.start:
-                message = f"`{name}` is not in the start script; new parts are *named in italics*"
+                message = f"`{name}` is not in the start script; write new names in *italics*"
                 yield _finder(hint, HintRule.NAME, number, message)
 
 
 def _lines(text: str) -> Iterator[tuple[int, str, bool]]:
-    """Yield line number, line, and whether it stands inside a fence."""
+    """Yield line number, line, and whether the line is inside a fence."""
     fenced = False
     for number, line in enumerate(text.splitlines(), start=1):
         if line.startswith("```"):
@@ -234,7 +243,7 @@ def _lines(text: str) -> Iterator[tuple[int, str, bool]]:
 
 
 def _plain(text: str) -> str:
-    """Blank fences, inline code and mathematics, also of several lines; every other line keeps its number."""
+    """Blank out fences, inline code and formulas; line numbers stay the same."""
     prose = re.sub(r"`[^`\n]*`", " ", _blank_fences(text))
     return _MATH.sub(lambda formula: " " + "\n" * formula.group().count("\n"), prose)
 

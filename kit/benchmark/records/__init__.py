@@ -1,4 +1,4 @@
-"""Records: facts about the 21 upstream speedrun records, and their scripts. Runs nothing, judges nothing."""
+"""Facts about the upstream speedrun records, and their scripts."""
 
 from __future__ import annotations
 

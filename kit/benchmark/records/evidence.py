@@ -1,4 +1,4 @@
-"""The lines that the scripts of records print, from `records/evidence.toml`."""
+"""Read from `records/evidence.toml` which lines the records' scripts print."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ FILE = "evidence.toml"
 
 
 def cadence_of(records: Path, name: str) -> Cadence:
-    """Return the cadence of a record's script. Raises `SchemaError` if the file does not say it."""
+    """Return the cadence of a record's script. Raises `SchemaError` if the file has no entry for it."""
     own = records / FILE
-    # a capsule carries its record alone: what its script prints is this kit's to say, not the packer's
+    # a capsule contains only its record's file: trust this kit for the printed lines, not the packer
     document = read_toml(own if own.is_file() else facts_root() / "records" / FILE, "evidence.v1")
     for script in document["scripts"]:
         if name in script["records"]:
             return _cadence(script)
-    raise SchemaError(f"{records / FILE}: nothing about record {name}", "add its script's lines to the file")
+    raise SchemaError(
+        f"{records / FILE}: no entry for record {name}", "add the record to a [[scripts]] table of that file"
+    )
 
 
 def smoke_cadence(records: Path) -> Cadence:

@@ -1,4 +1,4 @@
-"""The facts of one record, read from `records/NN.toml` as `record.v1` or `record.v2`. Fetches nothing."""
+"""Read the facts of a record from `records/NN.toml` (`record.v1` or `record.v2`)."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ from kit.values.fidelity import Fidelity
 from kit.values.task_id import TASK_ID, file_label, leading_number
 
 TARGET_VAL_LOSS = 3.28
-"""Nats per token that every record had to reach on average; single pinned runs end just above it."""
+"""Nats per token that every record had to reach on average; some single runs end just above it."""
 
 UPSTREAM = "KellerJordan/modded-nanogpt"
 
 
 class ScriptSource(StrEnum):
-    """Where a record's script is kept upstream."""
+    """The upstream source of a record's script."""
 
     LOG = "log"
     """Embedded in the pinned log."""
     FILE = "file"
-    """A file of one commit; its arguments stood in run.sh."""
+    """A file of one commit; its arguments are from run.sh."""
 
 
 class WorldSize(StrEnum):
-    """What a script does with another number of GPUs than 8."""
+    """The behaviour of a script with a number of GPUs other than 8."""
 
     EXACTLY_8 = "exactly-8"
-    """It stops: the total batch is asserted."""
+    """It stops, because it asserts the total batch size."""
     BATCH_SCALES = "batch-scales"
-    """It runs, with a batch that is smaller in silence: not the record any more."""
+    """It silently uses a smaller batch, which is a different task."""
     ACCUMULATES = "accumulates"
-    """Any divisor of 8 takes the same steps by gradient accumulation."""
+    """Any divisor of 8 gives the same steps, by gradient accumulation."""
     SPLITS = "splits"
-    """Any divisor of 8 takes the same steps: one batch of fixed size is split over the ranks."""
+    """Any divisor of 8 gives the same steps: a batch of fixed size is split over the ranks."""
 
     def keeps_the_record(self, gpus: int) -> bool:
-        """Tell whether a run on `gpus` GPUs takes the record's own optimisation steps."""
+        """Return whether a run on `gpus` GPUs takes the record's optimisation steps."""
         match self:
             case WorldSize.EXACTLY_8 | WorldSize.BATCH_SCALES:
                 return gpus == 8
@@ -53,7 +53,7 @@ class WorldSize(StrEnum):
 
 
 class LineEdit(StrEnum):
-    """What an edit does with whole lines."""
+    """The kind of change to whole lines."""
 
     COMMENT = "comment"
     UNCOMMENT = "uncomment"
@@ -71,11 +71,11 @@ class UpstreamFile:
 
 @dataclass(frozen=True, slots=True)
 class PinnedLog:
-    """What the log that upstream pinned for the record ends with."""
+    """The log that upstream published for the record, with its final values."""
 
     file: UpstreamFile
     grammar: str
-    """A value of `kit.values.log.Grammar`; of the file, which may differ from the script's stdout."""
+    """Grammar of the file, a value of `kit.values.log.Grammar`; the script's stdout may differ."""
     final_step: int
     final_val_loss: float
     train_time_ms: int | None
@@ -83,7 +83,7 @@ class PinnedLog:
 
 @dataclass(frozen=True, slots=True)
 class ScriptFile:
-    """One file that the script consists of, after the edits."""
+    """One file of the script, after the edits."""
 
     name: str
     sha256: Sha256
@@ -91,7 +91,7 @@ class ScriptFile:
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """Lines that are commented out or in, because the script as published cannot run in an image."""
+    """Lines to comment out or in, because the published script cannot run in an image."""
 
     file: str
     change: LineEdit
@@ -102,11 +102,11 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A record's script: where it is, and what it must be."""
+    """A record's script: its source, digests and edits."""
 
     source: ScriptSource
     origins: tuple[UpstreamFile, ...]
-    """What is fetched: the pinned log, or one upstream file for each of `files`."""
+    """Files to fetch: the published log, or one upstream file for each of `files`."""
     args_commit: str | None
     entry: str
     args: tuple[str, ...]
@@ -117,7 +117,7 @@ class Script:
 
 @dataclass(frozen=True, slots=True)
 class SameNodeRuns:
-    """Runs of the script in the record's own directory, which share a machine."""
+    """Statistics of the runs in the record's upstream directory, all on one machine."""
 
     runs: int
     mean_ms: float
@@ -133,27 +133,27 @@ class Record:
     name: str
     """`3`, `21c`."""
     target: str | None
-    """The name of the record that the task of this one aims at."""
+    """Name of the record that this record's task aims at."""
     no_task: str | None
-    """Why no task starts here; None if one does."""
+    """Reason why no task starts at this record; None if one does."""
     date: str
     title: str
     contributors: tuple[str, ...]
     official_s: float
     retimed_ms: int | None
-    """Mean of the paper's three runs on its own machines; None for later records."""
+    """Mean of the paper's three runs; None for later records."""
     retimed_sd_ms: float | None
     same_node: SameNodeRuns | None
     log: PinnedLog | None
     script: Script
     era: str
     torch: str | None
-    """As the log says; None where it does not."""
+    """Version from the log; None if the log does not state it."""
     python: str | None
     torch_fidelity: Fidelity
     python_fidelity: Fidelity
     grammar: str
-    """How the script prints its claims on stdout: a value of `kit.values.log.Grammar`."""
+    """Grammar of the script's stdout: a value of `kit.values.log.Grammar`."""
     steps: int
     untimed_steps: int
     world_size: WorldSize
@@ -165,26 +165,26 @@ class Record:
     """The lines that the script prints."""
     deadlines: Deadlines
     manifest_sha256: Sha256
-    """Of the TOML file's bytes."""
+    """Digest of the TOML file."""
 
     @property
     def number(self) -> int:
-        """The number in its name, for sorting and for file names."""
+        """Return the number in the name, for sorting and file names."""
         return leading_number(self.name)
 
     @property
     def reference_ms(self) -> float:
-        """The time that the scale of a score is taken from: re-timed, else official."""
+        """Return the reference time for scores: re-timed if available, else official."""
         return 1000 * self.official_s if self.retimed_ms is None else float(self.retimed_ms)
 
     @property
     def manifest(self) -> str:
-        """The path of its file, relative to the facts."""
+        """Return the path of its file, relative to the facts directory."""
         return f"records/{file_label(self.name)}.toml"
 
     @property
     def target_val_loss(self) -> float:
-        """Nats per token that a run must reach."""
+        """Return the loss that a run must reach, in nats per token."""
         return TARGET_VAL_LOSS
 
 
@@ -202,21 +202,22 @@ def load(records: Path, name: str | int) -> Record:
     """
     Read the record called `name` from the directory `records`.
 
-    Raises `UsageError` listing the known ones if there is none, `SchemaError` if the file is not of the
-    form `record.v1` or `record.v2`, or its name is not its file's. Nothing is compared with upstream here.
+    Raises `UsageError` with the known records if there is none of this name, `SchemaError` if the file is
+    neither `record.v1` nor `record.v2` or contains another name. The files are not compared with upstream
+    here.
     """
     path = records / f"{file_label(str(name))}.toml"
     if not TASK_ID.fullmatch(str(name)) or not path.is_file():
         names = ", ".join(known(records)) or "none"
         raise UsageError(
-            f"there is no record {name} in {records} (known: {names})", "list them: speedrun record list"
+            f"record {name} not found in {records} (known: {names})", "list the records: speedrun record list"
         )
     document = read_toml(path)
     form = document.get("schema")
     validate(form if form in FORMS else FORMS[0], document, str(path))
     own = str(document.get("id", document.get("number")))
     if own != str(name):
-        raise SchemaError(f"{path}: it is about record {own}")
+        raise SchemaError(f"{path}: the file describes record {own}, not {name}")
     cadence = Cadence(**{"training_every": None, **document["evidence"]}) if form == FORMS[1] else None
     return _record(document, cadence or cadence_of(records, own), sha256_bytes(path.read_bytes()), str(path))
 
@@ -285,9 +286,9 @@ def _script(d: dict[str, Any], log: PinnedLog | None, where: str) -> Script:
         case ScriptSource.LOG if log is not None:
             origins: tuple[UpstreamFile, ...] = (log.file,)
         case ScriptSource.LOG:
-            raise SchemaError(f"{where}: the script is said to be in the log, but there is no [log]")
+            raise SchemaError(f"{where}: script.source is log, but there is no [log] table")
         case ScriptSource.FILE:
-            # record.v1 has one file, and its origin in the table itself
+            # record.v1 has one file, with its origin in the same table
             tables = [d] if "path" in d else [f["origin"] for f in d["files"] if "origin" in f]
             if len(tables) != len(d["files"]):
                 raise SchemaError(f"{where}: a file of the script has no origin")

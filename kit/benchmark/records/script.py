@@ -1,4 +1,4 @@
-"""A record's script: fetched, cut out of its log, edited, checked, laid out as a submission. Runs nothing."""
+"""Fetch a record's script, extract and edit it, check its digest and lay it out as a submission."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ RUN_TOML = "run.toml"
 
 
 Sources = Callable[[UpstreamFile], Sequence[Fetcher]]
-"""Where an upstream file is looked for, beside the store."""
+"""Returns the sources of an upstream file, in addition to the store."""
 
 
 def sources(mirror: Path | None = None) -> Sources:
-    """Return where upstream's files are looked for: in `mirror` alone if it is given, else over https."""
+    """Return the sources of upstream files: only `mirror` if it is given, else https."""
 
     def of(file: UpstreamFile) -> Sequence[Fetcher]:
         if mirror is not None:
@@ -35,7 +35,7 @@ def sources(mirror: Path | None = None) -> Sources:
 
 
 def nowhere(file: UpstreamFile) -> Sequence[Fetcher]:
-    """Look for a file in the store alone."""
+    """Return no sources: use only the store."""
     return ()
 
 
@@ -43,9 +43,9 @@ def fetch_script(record: Record, store: Store, sources: Sources, progress: Progr
     """
     Return a directory of the store that holds the record's script as a submission.
 
-    It has the entry file, further files if the script has any, and `run.toml` with the arguments.
-    Raises as `Store.ensure` does if a file cannot be fetched, `DigestMismatch` if what was cut out of it
-    is not what the record promises. The directory is made once and compared each time.
+    It contains the script's files and `run.toml` with the arguments. Raises as `Store.ensure` does if a file
+    cannot be fetched, `DigestMismatch` if a file does not match the record's digest. The directory is created
+    once and checked each time.
     """
     raw = [_fetch(origin, store, sources, progress) for origin in record.script.origins]
     files = dict(script_files(record.script, raw))
@@ -67,9 +67,9 @@ def _fetch(origin: UpstreamFile, store: Store, sources: Sources, progress: Progr
 
 def script_files(script: Script, raw: Sequence[bytes]) -> tuple[tuple[str, bytes], ...]:
     """
-    Cut a script's files out of the bytes of its origins, edit them and compare each with its digest.
+    Extract a script's files from the fetched bytes, edit them and check their digests.
 
-    Raises `DigestMismatch` naming the file, `IntegrityError` if an edit's line is not there.
+    Raises `DigestMismatch` naming the file, `IntegrityError` if an edit does not apply.
     """
     match script.source:
         case ScriptSource.FILE:
@@ -79,7 +79,7 @@ def script_files(script: Script, raw: Sequence[bytes]) -> tuple[tuple[str, bytes
     if [name for name, _ in files] != [f.name for f in script.files]:
         names = ", ".join(name for name, _ in files) or "nothing"
         raise IntegrityError(
-            f"{script.origins[0].path} holds {names}, expected {', '.join(f.name for f in script.files)}"
+            f"{script.origins[0].path} contains {names}, expected {', '.join(f.name for f in script.files)}"
         )
     edited: list[tuple[str, bytes]] = []
     for (name, data), promised in zip(files, script.files, strict=True):
@@ -88,42 +88,43 @@ def script_files(script: Script, raw: Sequence[bytes]) -> tuple[tuple[str, bytes
                 data = apply_edit(data, edit)
         if (digest := sha256_bytes(data)) != promised.sha256:
             raise DigestMismatch(
-                f"{name} of {script.origins[0].path} has sha256 {digest}, expected {promised.sha256}"
+                f"checksum mismatch: {name} of {script.origins[0].path} has sha256 {digest}, "
+                f"expected {promised.sha256}"
             )
         edited.append((name, data))
     return tuple(edited)
 
 
 def _files_in_log(script: Script, raw: bytes) -> list[tuple[str, bytes]]:
-    """Return the sources of a log; the first is the entry file, whatever the reader of logs calls it."""
+    """Return the sources in a log; the first one is the entry file."""
     embedded = logfile.split(raw).sources
     return [(script.entry if i == 0 else s.name, s.data) for i, s in enumerate(embedded)]
 
 
 def apply_edit(data: bytes, edit: Edit) -> bytes:
     """
-    Comment whole lines out or in, keeping their indentation and every line number.
+    Comment whole lines out or in, and keep indentation and line numbers.
 
-    Raises `IntegrityError` if a line does not exist or is not a comment that could be opened.
+    Raises `IntegrityError` if a line does not exist or the change does not apply to it.
     """
     lines = data.split(b"\n")
     for number in edit.lines:
         match = re.fullmatch(rb"([ \t]*)(# ?)?(.*)", lines[number - 1]) if number <= len(lines) else None
         if match is None or not match[3] or (match[2] is None) is (edit.change is LineEdit.UNCOMMENT):
-            raise IntegrityError(f"{edit.file}: line {number} cannot be changed ({edit.change})")
+            raise IntegrityError(f"{edit.file}: cannot {edit.change} line {number}")
         mark = b"# " if edit.change is LineEdit.COMMENT else b""
         lines[number - 1] = match[1] + mark + match[3]
     return b"\n".join(lines)
 
 
 def own_digest(record: Record) -> Sha256:
-    """Return the tree digest of the record's own submission, without fetching it."""
+    """Return the tree digest of the record's script as a submission, without fetching it."""
     files = {f.name: f.sha256 for f in record.script.files}
     return tree_digest({**files, RUN_TOML: sha256_bytes(run_toml(record.script.args))})
 
 
 def run_toml(args: tuple[str, ...]) -> bytes:
-    """Return the `run.toml` that gives a script its arguments."""
+    """Return a `run.toml` with a script's arguments."""
     lines = [f"args = {json.dumps(list(args))}" if len(args) < 4 else _long(args)]
     return "\n".join([*lines, ""]).encode()
 

@@ -1,4 +1,4 @@
-"""Brings files of upstream commits: from a local git directory or over https. Knows no records."""
+"""Fetch files of upstream commits from a local git directory or over https."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class MirrorFile:
         self.source = f"mirror {git_dir}"
 
     def fetch(self, artifact: Artifact, sink: BinaryIO, offset: int, progress: Progress) -> None:
-        """See `Fetcher.fetch`. The blob is read as it is: no filter, no conversion, no hook runs."""
-        # safe.directory: a mirror that another user keeps is only read, and nothing in it is run. So no
-        # object that it lacks may be fetched: its own settings would say from where, and by which command.
+        """See `Fetcher.fetch`. The raw blob is read: no filter, conversion or hook runs."""
+        # safe.directory: allow a mirror of another user, because it is only read. Missing objects must not be
+        # fetched: the mirror's settings would choose the source and the command.
         argv = ["git", "-c", "safe.directory=*", "-C", str(self.git_dir), "cat-file", "blob", self.name]
         alone = {**os.environ, "GIT_ALLOW_PROTOCOL": "", "GIT_NO_LAZY_FETCH": "1"}
         try:
@@ -37,25 +37,25 @@ class MirrorFile:
                 ) as git,
             ):
                 with cast("IO[bytes]", git.stdout) as out:
-                    data = out.read(artifact.size + 1)  # one more is enough to be another file
+                    data = out.read(artifact.size + 1)  # one extra byte shows that the size differs
                 failed = git.wait() != 0 and len(data) <= artifact.size
                 words.seek(0)
                 message = words.read(4096).decode("utf-8", "replace")
                 error_lines = message.strip().splitlines() or ["git failed"]
         except FileNotFoundError as e:
-            raise PrerequisiteError("git is not installed", "install git, or leave --mirror out") from e
+            raise PrerequisiteError("git is not installed", "install git, or omit --mirror") from e
         except OSError as e:
-            again = "install git again, or leave --mirror out"
+            again = "reinstall git, or omit --mirror"
             raise PrerequisiteError(f"cannot start git: {e.strerror}", again) from e
         if failed:
-            raise PrerequisiteError(f"{self.name} is not in that git directory ({error_lines[-1][:200]})")
+            raise PrerequisiteError(f"{self.name} not found in {self.source}: {error_lines[-1][:200]}")
         sink.truncate(0)
         sink.write(data)
         progress(artifact.name, len(data), artifact.size)
 
 
 class HttpsFile:
-    """A `kit.core.store.Fetcher` of one file of one commit over http; a broken transfer is resumed."""
+    """A `kit.core.store.Fetcher` of one file of one commit over https; it resumes broken transfers."""
 
     def __init__(self, commit: str, path: str, base: str = RAW) -> None:
         self.url = f"{base}/{commit}/{path}"

@@ -1,4 +1,4 @@
-"""Tasks: a start record to improve on and a target record to reach. Runs nothing, judges nothing."""
+"""Tasks: a start record to improve and a target record to reach."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes a task as a folder to hand to an agent. Fetches nothing, and leaves out all of the target record."""
+"""Export a task as a directory for an agent, without anything of the target record."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kit.core.files import disk_errors
 
 @dataclass(frozen=True, slots=True)
 class TaskHandout:
-    """What was written."""
+    """The exported directory."""
 
     folder: Path
     task: int
@@ -27,16 +27,16 @@ class TaskHandout:
 
 def export(root: Path, task: int, levels: tuple[HintLevel, ...], script: Path, out: Path) -> TaskHandout:
     """
-    Write `TASK.md`, the start record's script, `run.toml` and the chosen hints into the new folder `out`.
+    Write `TASK.md`, the start record's script, `run.toml` and the chosen hints into the directory `out`.
 
-    `script` is the folder that `records.fetch_script` returned for the task's start record; it is not
-    compared with the record again. `out` must not exist or be empty; it appears whole or not at all.
-    Raises `UsageError` for an unknown task or a folder in use, `PrerequisiteError` for an absent hint.
+    `script` is the directory that `records.fetch_script` returned for the start record; it is not checked
+    again. `out` must be missing or empty, and is created atomically. Raises `UsageError` for an unknown task
+    or a directory in use, `PrerequisiteError` for a missing hint.
     """
     start = load_task(root, task).start
     hints = chosen_hints(root, task, levels)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"{out} exists and is not an empty folder", "choose another --out")
+        raise UsageError(f"{out} exists and is not an empty directory", "choose another --out")
     submission = load_submission(script)
     with disk_errors(out):
         out.absolute().parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The text that an agent reads: goal, rules, environment, judgement. Names nothing of the target record."""
+"""Write `TASK.md`, the text for the agent: goal, rules, environment, judgement; nothing about the target."""
 
 from __future__ import annotations
 
@@ -12,49 +12,49 @@ _GOAL = """\
 {title}.
 
 It trains a language model of GPT-2 size on FineWeb until the validation loss is at most {target} nats per
-token, on one machine with 8 NVIDIA H100 GPUs. Change it so that it gets there in less time. The fewer
+token, on one machine with 8 NVIDIA H100 GPUs. Change it so that it reaches this loss in less time. The fewer
 milliseconds of training, the better.
 
-It runs like this, in this folder:
+Run it in this folder with:
 
     torchrun --nproc_per_node=8 train_gpt2.py{args}
 
-What you hand in is this folder with your changes: `train_gpt2.py`, further plain files if you need them, and
-`run.toml` with the script's arguments (`args = []`).
+Hand in this folder with your changes: `train_gpt2.py`, other regular files if you need them, and `run.toml`
+with the script's arguments (`args = []`).
 """
 
 _RULES = """\
 ## Rules
 
-1. **The data are given.** Read only `data/fineweb10B/fineweb_train_*.bin` for training and
-   `data/fineweb10B/fineweb_val_*.bin` for validation, tokens in the order of the shards. How many tokens a
-   step takes, how long the sequences are and what attends to what is yours to choose.
-2. **Validation stays as it is.** {validation}
-   No position may see its own target or later tokens, and no weight may be fitted to validation tokens.
-3. **The loss is a real one**: the mean cross entropy, in nats per token, of a probability distribution over
-   the vocabulary. The sum is taken in float32.
-4. **The lines stay as they are.** Keep the statements that print losses{clock} and what they are given:
-   they are read by a fixed pattern, whole lines of stdout only. Print nothing else that looks like them.
-5. **No hunt for compiler switches.** `dynamic=` and `coordinate_descent_tuning` may be set; add no other
-   option of `torch.compile`, and no other setting of `torch._inductor` or `torch._dynamo`.
-6. **Nothing from outside.** There is no network, no other machine, no earlier checkpoint; nothing is kept
-   from one run to the next, compiled kernels included.
-7. **It is code, not data.** At most 64 files and 8 MiB, names of letters, digits, `_`, `.` and `-`, no links.
-   Save no checkpoint.
-8. **Leave the machine alone.** Do not touch clocks, timers, processes or files that are not yours.
+1. **The data is fixed.** Read only `data/fineweb10B/fineweb_train_*.bin` for training and
+   `data/fineweb10B/fineweb_val_*.bin` for validation, tokens in the order of the shards. You may
+   choose the number of tokens in a step, the sequence length and the attention pattern.
+2. **Keep the validation.** {validation}
+   No position may see its target or later tokens, and no weight may be fitted to validation tokens.
+3. **The loss must be real**: the mean cross entropy, in nats per token, of a probability distribution over
+   the vocabulary. Compute the sum in float32.
+4. **Keep the printed lines**: the statements that print losses{clock}, and their arguments. The
+   kit parses whole lines of stdout with a fixed pattern. Print nothing else that matches it.
+5. **Do not tune the compiler.** You may set `dynamic=` and `coordinate_descent_tuning`. Add no other option
+   of `torch.compile`, and no other setting of `torch._inductor` or `torch._dynamo`.
+6. **No outside resources.** There is no network, no other machine and no earlier checkpoint. Nothing is kept
+   between runs, including compiled kernels.
+7. **Submit code, not data.** At most 64 files and 8 MiB; file names of letters, digits, `_`, `.` and `-`; no
+   links. Save no checkpoint.
+8. **Do not touch the machine.** Do not change clocks, timers, or processes and files that are not yours.
 """
 
 _ENVIRONMENT = """\
 ## Environment
 
-* PyTorch {era}, Python 3.11, CUDA as that PyTorch brings it, Debian 12; gcc and g++ for kernels that are
-  compiled at run time. There are no packages beside PyTorch's own and numpy.
-* 8 GPUs, one process each, started by `torchrun`. The working folder is writable memory and starts with
-  your files; everything else can be read only. The process is an unprivileged user without a network.
-* {shards} training shards of 100,000,000 tokens and one validation shard. A shard is 256 int32 (20240520, 1,
-  number of tokens, zeros) and then uint16 tokens of GPT-2's tokenizer.
-* A run may take {total} minutes in all. Of these, {warmup} minutes are for the start of training, compiling
-  included: up to the first line after step {untimed}.
+* PyTorch {era}, Python 3.11, the CUDA of that PyTorch, Debian 12; gcc and g++ for kernels that are compiled
+  at run time. No other packages than numpy and those that PyTorch depends on.
+* 8 GPUs, one process each, started by `torchrun`. The working folder is in memory, writable, and starts
+  with your files; everything else is read-only. The processes run as an unprivileged user without a network.
+* {shards} training shards of 100,000,000 tokens and one validation shard. A shard has a header of 256
+  int32 (20240520, 1, number of tokens, zeros), then uint16 tokens of GPT-2's tokenizer.
+* The time limit of a run is {total} minutes. The first line after step {untimed} must appear within {warmup}
+  minutes, including compilation.
 """
 
 _JUDGEMENT = """\
@@ -62,20 +62,19 @@ _JUDGEMENT = """\
 
 * A run counts if its last validation loss is at most {target}.
 * {time}
-* The score is the share of a gap that you close: 0 is this script's own time, 1 is what people then reached,
-  and more than 1 is possible. This script, and theirs, are timed on the same machine as yours.
-* Every run that is started counts. A run that crashes, ends late or misses the loss scores 0. One run within
+* The score is the share of a gap that you close: 0 is this script's time, 1 is the time of the next record,
+  and more than 1 is possible. Both scripts are timed on the same machine as yours.
+* Every run that is started counts. A run that crashes, times out or misses the loss scores 0. One run within
   the noise of the machine proves nothing; several do.
-* Your code is compared with this script, its printed times with the host's clock, and it may be run again
-  with other validation data, on which a loss that is not real shows. Results are signed and can be rerun by
-  others.
-* Try it out before you hand it in: `speedrun eval --record {number} --submission THIS_FOLDER`, and with
+* The kit compares your code with this script, and its printed times with the host's clock. It may run your
+  code again on other validation data to detect a false loss. Results are signed, and others can rerun them.
+* Test it before you hand it in: `speedrun eval --record {number} --submission THIS_FOLDER`, and with
   `--profile smoke` on any machine, without a GPU.
 """
 
 
 def handout(start: Record, hints: tuple[Hint, ...]) -> str:
-    """Return `TASK.md` for the task that starts at record `start`, with the given hints at hand."""
+    """Return `TASK.md` for the task that starts at record `start`, with the given hints."""
     classic = start.grammar == "classic"
     fields = {
         "number": start.number,
@@ -100,26 +99,26 @@ def _validation(start: Record) -> str:
     if start.number <= 3:
         return (
             f"The script averages 20 batches of the validation shard, {start.val_tokens:,} tokens on\n"
-            "   the ranks that it asks. Keep `--val_max_steps`, and batch size and sequence length\n"
-            "   there, or take the first 10,485,760 tokens on all ranks."
+            "   the ranks that validate. Keep `--val_max_steps` and the batch size and sequence length\n"
+            "   of the validation, or use the first 10,485,760 tokens on all ranks."
         )
     return (
-        f"It takes the first {start.val_tokens:,} tokens of the validation shard, all\n"
-        "   of them, at least as often as now and once after the last step."
+        f"It uses all of the first {start.val_tokens:,} tokens of the validation shard,\n"
+        "   at least as often as now and once after the last step."
     )
 
 
 def _time(start: Record) -> str:
     if start.untimed_steps == 0:
-        return "Time is that of the host's clock, from the first step's line to the last validation line."
+        return "The time is the host's, from the first step's line to the last validation line."
     return (
-        f"Time is the script's own `train_time`, which begins after step {start.untimed_steps}, if the\n"
-        "  host's clock agrees. What you need beyond this script's own time outside that window is added."
+        f"The time is the script's `train_time`, which starts after step {start.untimed_steps}, if the\n"
+        "  host's clock agrees. Time outside that window is added if it exceeds this script's."
     )
 
 
 def _hints(hints: tuple[Hint, ...]) -> str:
     if not hints:
-        return "## Hints\n\nThere are none.\n"
+        return "## Hints\n\nThis task has no hints.\n"
     lines = "\n".join(f"* `hints/{hint_form(h.level).file}`" for h in hints)
-    return f"## Hints\n\nOther people found a faster way. What they did is described in:\n\n{lines}\n"
+    return f"## Hints\n\nOther people found a faster way. These files describe it:\n\n{lines}\n"

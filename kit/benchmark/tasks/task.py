@@ -1,4 +1,4 @@
-"""A task as a value: two neighbouring records and the hints between them. Writes nothing."""
+"""A task: two neighbouring records and the hints for the change between them."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from kit.core.errors import PrerequisiteError
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """From `start` to the time of `target`; named by the number of `start`."""
+    """Improve `start` to the time of `target`; named by the number of `start`."""
 
     start: Record
     target: Record
 
     @property
     def number(self) -> int:
-        """The task's name."""
+        """Return the task's number, which is the start record's."""
         return self.start.number
 
     @property
     def gap_ms(self) -> float:
-        """What there is to gain on the paper's machines, in milliseconds; the whole of FSR's scale."""
+        """Return the time between both records on the paper's machines in milliseconds; FSR 1 is this gap."""
         return self.start.reference_ms - self.target.reference_ms
 
     @property
     def noise(self) -> float:
         """
-        Standard error of one run's FSR from timing alone, on the paper's machines.
+        Return the standard error of one run's FSR from timing alone, on the paper's machines.
 
-        From the sd of three runs of each record: above 0.35 one run says little.
+        It comes from the standard deviation of three runs per record. Above 0.35 a single run shows little.
         """
         deviations = [record.retimed_sd_ms or 0.0 for record in (self.start, self.target)]
         return float(sum(sd**2 for sd in deviations) ** 0.5 / self.gap_ms)
@@ -42,7 +42,7 @@ def load_task(root: Path, number: int) -> Task:
     """
     Read task `number` below `root` (see `kit.core.facts.facts_root`).
 
-    Raises `UsageError` saying which tasks there are if there is no such task, and as `records.load` does.
+    Raises `UsageError` with the known tasks if there is no such task, and as `records.load` does.
     """
     target = target_of(number)
     return Task(load(root / "records", number), load(root / "records", target))
@@ -54,7 +54,7 @@ def load_tasks(root: Path) -> tuple[Task, ...]:
 
 
 def hints_of(root: Path, number: int) -> tuple[HintLevel, ...]:
-    """Return the levels that task `number` has a hint file for."""
+    """Return the hint levels of task `number`."""
     levels: list[HintLevel] = []
     for level in LEVELS:
         try:
@@ -67,9 +67,9 @@ def hints_of(root: Path, number: int) -> tuple[HintLevel, ...]:
 
 def chosen_hints(root: Path, number: int, levels: tuple[HintLevel, ...]) -> tuple[Hint, ...]:
     """
-    Return the hints of the given levels, in order and once each; level 0 adds none.
+    Return the hints of the given levels, sorted and without duplicates; level 0 adds none.
 
-    Raises `PrerequisiteError` for a level that has no file: an absent hint never reads as an empty one.
+    Raises `PrerequisiteError` for a level without a file.
     """
     chosen = sorted(set(levels) - {HintLevel.NONE})
     return tuple(load_hint(root, number, level) for level in chosen)

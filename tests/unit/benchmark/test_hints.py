@@ -257,7 +257,7 @@ def test_words_are_found_across_case_hyphens_and_digit_groups_but_not_inside_lon
 
 @pytest.mark.parametrize("task", [0, 6, 21])
 def test_a_task_that_does_not_exist_is_an_error(task: int) -> None:
-    with pytest.raises(UsageError, match=f"no task {task}"):
+    with pytest.raises(UsageError, match=f"task {task} does not exist"):
         load_hint(ROOT, task, PAPER)
 
 

@@ -139,5 +139,5 @@ def test_other_bytes_than_promised_are_refused(write, upstream, tmp_path):
 def test_a_file_without_an_origin_and_another_name_than_the_files_are_refused(write):
     with pytest.raises(SchemaError, match="no origin"):
         load(write(origin=False), "85c")
-    with pytest.raises(SchemaError, match="it is about record 85c"):
+    with pytest.raises(SchemaError, match="the file describes record 85c"):
         load(write(file="84"), "84")

@@ -108,7 +108,7 @@ def test_a_mirror_without_the_file_or_without_git_is_named(
 ) -> None:
     folder, commit = upstream
     for place, path in ((folder, "logs/other.txt"), (tmp_path, PATH)):
-        with pytest.raises(PrerequisiteError, match="not in that git directory"):
+        with pytest.raises(PrerequisiteError, match="not found in mirror"):
             fetch_script(record_of(commit), Store(tmp_path / "store"), only(MirrorFile(place, commit, path)))
 
 
@@ -125,7 +125,7 @@ def test_a_mirror_that_says_where_to_fetch_what_it_lacks_runs_nothing(
         ("remote.origin.uploadpack", f"touch {witness}; git-upload-pack"),
     ):
         git(mirror, "config", name, value)
-    with pytest.raises(PrerequisiteError, match="not in that git directory"):
+    with pytest.raises(PrerequisiteError, match="not found in mirror"):
         fetch_script(
             record_of(upstream[1]), Store(tmp_path / "store"), only(MirrorFile(mirror, upstream[1], PATH))
         )
@@ -272,8 +272,8 @@ def test_no_network_is_a_network_error_with_a_way_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("git", "said", "hint"),
     [
-        (None, "git is not installed", "install git, or leave --mirror out"),
-        (b"no program", "cannot start git: Exec format error", "install git again, or leave --mirror out"),
+        (None, "git is not installed", "install git, or omit --mirror"),
+        (b"no program", "cannot start git: Exec format error", "reinstall git, or omit --mirror"),
     ],
 )
 def test_a_git_that_is_absent_or_broken_is_named(tmp_path, monkeypatch, git, said, hint):

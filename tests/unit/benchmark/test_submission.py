@@ -140,7 +140,7 @@ def test_a_written_submission_never_overwrites(folder: Path) -> None:
     [
         (lambda path: path.symlink_to("/etc/passwd"), "cannot read .*train_gpt2.py: Too many levels"),
         (lambda path: None, "cannot read .*train_gpt2.py: No such file"),
-        (os.mkfifo, "train_gpt2.py is not a plain file"),
+        (os.mkfifo, "train_gpt2.py is not a regular file"),
     ],
     ids=["a link", "nothing", "a pipe"],
 )
@@ -157,4 +157,4 @@ def test_a_file_that_becomes_another_thing_after_it_was_listed_is_refused(folder
     monkeypatch.setattr("kit.benchmark.submission.sha256_bytes", swapped)
     with pytest.raises(UsageError, match=said) as e:
         load_submission(folder)
-    assert e.value.hint.startswith("a submission is train_gpt2.py, plain files")
+    assert e.value.hint.startswith("a submission has train_gpt2.py")

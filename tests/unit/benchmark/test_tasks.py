@@ -114,7 +114,7 @@ def test_a_folder_in_use_is_left_alone(script: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     (out / "mine.txt").write_text("keep")
-    with pytest.raises(UsageError, match="not an empty folder"):
+    with pytest.raises(UsageError, match="not an empty directory"):
         export(ROOT, 4, (), script, out)
     assert [p.name for p in out.iterdir()] == ["mine.txt"]
 

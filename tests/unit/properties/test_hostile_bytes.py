@@ -112,7 +112,7 @@ def test_a_runs_log_and_its_stamps(folder, log, stamps):
 def test_a_line_that_is_no_stamp_is_named(tmp_path, line):
     (tmp_path / "guest.log").write_bytes(b"x")
     (tmp_path / "stamps").write_bytes(b'[1,"o",1,1]\n' + line + b"\n")
-    with pytest.raises(IntegrityError, match="stamps:2: not a stamp"):
+    with pytest.raises(IntegrityError, match="stamps:2: invalid stamp"):
         list(read_pieces(tmp_path / "guest.log", tmp_path / "stamps"))
 
 

@@ -28,7 +28,7 @@ def test_every_record_has_a_cadence_and_records_1_to_3_have_no_clock():
     found = {r.number: cadence_of(RECORDS, r.name) for r in load_all(RECORDS)}
     assert [n for n, c in found.items() if not c.guest_clock] == [1, 2, 3]
     assert {c.training_every for c in found.values()} == {1} and smoke_cadence(RECORDS).validation_every == 40
-    with pytest.raises(SchemaError, match="nothing about record 99"):
+    with pytest.raises(SchemaError, match="no entry for record 99"):
         cadence_of(RECORDS, "99")
 
 
