@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from packaging.utils import parse_wheel_filename
 
 from kit.capsule import bag
 from kit.capsule.derived import CONFIG, CapsuleFacts, capsule_spec
@@ -27,9 +28,6 @@ from kit.values.profile import Profile
 from kit.values.task_id import file_label
 
 ERA_FILES = ("digest", "image.toml", "lock.json")
-_WHEEL = re.compile(
-    bag.KIT + r"/[A-Za-z0-9_.]+-[A-Za-z0-9_.+]+(-[0-9][A-Za-z0-9_]*)?(-[A-Za-z0-9_.]+){3}\.whl"
-)
 _AGAIN = "get the capsule again, from its packer"
 
 
@@ -108,13 +106,22 @@ def classify(
     for path, sha256 in listed.items():
         if path in named and sha256 != named[path]:
             raise DigestMismatch(f"{path} has sha256 {sha256}, but the result names {named[path]}", _AGAIN)
-        if path not in named and path not in packers and not _WHEEL.fullmatch(path):
+        if path not in named and path not in packers and _wheel_project(path) is None:
             raise IntegrityError(f"{path}: unexpected file: no capsule of this run has this path", _AGAIN)
         words[path] = Word.RESULT if path in named else Word.PACKER
     wheels = wheels_of(listed)
-    if wheels and sum(name.startswith(f"{KIT_PROJECT}-") for name in wheels) != 1:
+    if wheels and [_wheel_project(f"{bag.KIT}/{name}") for name in wheels].count(KIT_PROJECT) != 1:
         raise IntegrityError(f"{bag.KIT}: expected one wheel of {KIT_PROJECT}", _AGAIN)
     return words
+
+
+def _wheel_project(path: str) -> str | None:
+    """Return the project of a wheel among the kit's, None for another path."""
+    folder, _, name = path.rpartition("/")
+    try:
+        return parse_wheel_filename(name)[0] if folder == bag.KIT else None
+    except ValueError:
+        return None
 
 
 def wheels_of(listed: Iterable[str]) -> tuple[str, ...]:

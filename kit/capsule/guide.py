@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shlex
 
+from packaging.utils import parse_wheel_filename
+
 from kit.capsule.statement import Packer
 from kit.core.errors import SchemaError
 from kit.core.text import is_printable, printable
@@ -15,10 +17,9 @@ from kit.values.run_spec import SUBMISSION, WORKSPACE, RunSpec
 
 OPEN_FILES = 4096
 """Of a rerun by hand, and processes: what any machine grants. Podman would ask for more than some do."""
-KIT_PROJECT = "speedrun_kit"
-"""As it stands in the name of the kit's wheel."""
-EXTRAS = {"docker": "docker", "nvidia_ml_py": "gpu"}
-"""Projects whose wheel is only packed for an extra of the kit, and the extra."""
+KIT_PROJECT = "speedrun-kit"
+EXTRAS = {"docker": "docker", "nvidia-ml-py": "gpu"}
+"""Projects whose wheel is packed only for an extra of the kit, and the extra."""
 
 _HEAD = """\
 # {run_id}: {title}
@@ -307,7 +308,7 @@ def _quote(word: str) -> str:
 
 
 def _kit(p: Predicate, packer: Packer, wheels: tuple[str, ...]) -> str:
-    projects = {name.split("-", 1)[0].lower() for name in wheels}
+    projects = {parse_wheel_filename(name)[0] for name in wheels}
     extras = ",".join(sorted(extra for project, extra in EXTRAS.items() if project in projects))
     ran, ran_commit = _kits(p)
     return _KIT.format(

@@ -14,9 +14,13 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from packaging.utils import canonicalize_name
+
 from kit.capsule.guide import EXTRAS
+from kit.core.download import repeated
 from kit.core.errors import PrerequisiteError
 from kit.core.facts import PACKAGE
+from kit.core.store import Progress, no_progress
 
 PROJECT = "speedrun-kit"
 EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -26,7 +30,7 @@ _ABOUT_THIS_PLACE = ("INSTALLER", "REQUESTED", "RECORD", "direct_url.json", "uv_
 
 
 @contextlib.contextmanager
-def kit_wheels() -> Iterator[tuple[Path, ...]]:
+def kit_wheels(progress: Progress = no_progress) -> Iterator[tuple[Path, ...]]:
     """
     Give the wheels of the running kit and its dependencies, in the versions that are installed here.
 
@@ -40,7 +44,8 @@ def kit_wheels() -> Iterator[tuple[Path, ...]]:
         own, every = folder / "own", folder / "every"
         own.mkdir()
         wheel = build_wheel(PACKAGE.parent, own) if _is_checkout() else repack_installed(PROJECT, own)
-        _download(wheel, folder / "constraints.txt", every)
+        with repeated(progress, "download the wheels of speedrun-kit"):
+            _download(wheel, folder / "constraints.txt", every)
         yield tuple(sorted(every.glob("*.whl")))
 
 
@@ -110,7 +115,7 @@ def _download(wheel: Path, constraints: Path, folder: Path) -> None:
     versions = {d.metadata["Name"]: d.version for d in importlib.metadata.distributions()}
     lines = [f"{name}=={version}\n" for name, version in sorted(versions.items()) if name != PROJECT]
     constraints.write_text("".join(lines), encoding="utf-8")
-    known = {name.replace("-", "_").lower() for name in versions}
+    known = {canonicalize_name(name) for name in versions}
     extras = ",".join(sorted(extra for project, extra in EXTRAS.items() if project in known))
     requirement = f"{PROJECT}[{extras}] @ {wheel.as_uri()}" if extras else str(wheel)
     _pip(

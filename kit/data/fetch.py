@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kit.core.digest import tree_digest
+from kit.core.download import repeated
 from kit.core.errors import IntegrityError, PrerequisiteError
 from kit.core.files import write_atomic
 from kit.core.store import Artifact, Fetcher, FolderFetcher, Progress, Store, no_progress
@@ -114,7 +115,8 @@ def _stated(
     if mirror is not None:
         new = _folder_statement(dataset, missing, mirror, store, progress)
     else:
-        new = Hub(endpoint).state(dataset, missing, known.revision if known else None)
+        with repeated(progress, f"look up {dataset.name} on the Hub"):
+            new = Hub(endpoint).state(dataset, missing, known.revision if known else None)
     statement = new if known is None else _merged(known, new)
     write_atomic(_statement_path(dataset, store), statement.to_json())
     return statement

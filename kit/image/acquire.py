@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 
-from kit.core.digest import sha256_file
-from kit.core.errors import DigestMismatch, PrerequisiteError
+from kit.core.errors import PrerequisiteError
 from kit.core.store import Artifact, Fetcher, Progress, Store, no_progress
 from kit.image.fetch import PipFetcher
 from kit.image.lock import Deb, Lock, Wheel
-from kit.image.meter import ByteMeter, cores
+from kit.image.meter import ByteMeter
 
 DOWNLOADS = 4
 
@@ -63,18 +62,3 @@ def _outcome(pool: ThreadPoolExecutor, meter: ByteMeter, futures: list[Future[st
             "put them into a folder and pass it as --mirror DIR",
             sorted(absent),
         )
-
-
-def recheck(lock: Lock, store: Store, progress: Progress = no_progress) -> None:
-    """Hash every artifact in the store again. Raises `DigestMismatch` naming the first bad file."""
-    meter = ByteMeter("hash artifacts", lock.size, progress)
-
-    def check(artifact: Artifact) -> None:
-        path = store.blob(artifact.sha256)
-        if sha256_file(path) != artifact.sha256:
-            raise DigestMismatch(f"{path} ({artifact.name}) has been changed", f"rm {path}, and run it again")
-        meter.part(artifact.name, artifact.size, artifact.size)
-
-    with ThreadPoolExecutor(cores()) as pool:
-        for _ in pool.map(check, sorted(lock.artifacts, key=lambda a: (-a.size, a.name))):
-            pass

@@ -12,12 +12,12 @@ from pathlib import Path
 from kit.core.errors import PrerequisiteError, UsageError
 from kit.core.files import disk_errors
 from kit.core.store import Progress, Store, no_progress
-from kit.image.acquire import recheck
 from kit.image.digest import ImageIdentity
 from kit.image.layer import LayerFile, LayerPlan, plan_layers, write_layer
 from kit.image.lock import Lock, read_lock
 from kit.image.meter import ByteMeter, cores
 from kit.image.oci import ImageDocuments, blob_path, describe, write_layout
+from kit.image.recheck import recheck
 from kit.image.spec import EraSpec, read_spec
 from kit.image.tarball import tar_size
 

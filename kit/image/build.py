@@ -12,12 +12,13 @@ from kit.core.digest import Sha256, sha256_file
 from kit.core.errors import DigestMismatch, KitError, PrerequisiteError, StaleLock
 from kit.core.files import place
 from kit.core.store import Artifact, Fetcher, FolderFetcher, Progress, Store, no_progress
-from kit.image.acquire import fetch, recheck
+from kit.image.acquire import fetch
 from kit.image.assemble import ROOM, BuiltImage, assembled
 from kit.image.diff import ImageChange, compare_layers
 from kit.image.digest import ImageIdentity, digest_path, read_identity, write_identity
 from kit.image.lock import read_lock
 from kit.image.oci import Descriptor, blob_path, read_manifest, write_layout
+from kit.image.recheck import recheck
 from kit.image.spec import Component, EraSpec, read_spec
 
 

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
+from packaging.utils import canonicalize_name
+
 from kit.core.digest import Sha256, is_sha256
 from kit.core.errors import IntegrityError, PrerequisiteError, SchemaError, UsageError
 from kit.core.schema import MAX_DOCUMENT, parse_json, read_bounded
 from kit.core.store import Store
 from kit.image.bounded import UNREADABLE, BoundedFile
 from kit.image.digest import read_identity
-from kit.image.index import canonical
 from kit.image.lock import read_lock
 from kit.image.oci import blob_path, read_document, read_manifest
 from kit.image.spec import eras, read_spec
@@ -136,7 +137,7 @@ def _installed_packages(layer: Path) -> Iterator[tuple[str, str, str]]:
         entries = tar_members(layer, f)
         for path in entries:
             if (info := _DIST_INFO.fullmatch(path)) is not None:
-                yield "wheel", canonical(info[1]), info[2]
+                yield "wheel", canonicalize_name(info[1]), info[2]
         if (status := entries.get(_STATUS)) is not None:
             if status.size > MAX_DOCUMENT:
                 raise IntegrityError(f"{layer}: {_STATUS} is larger than {MAX_DOCUMENT} bytes")

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote, urlsplit
 
-from kit.core.download import download
+from packaging.utils import parse_wheel_filename
+
+from kit.core.download import download, repeated
 from kit.core.errors import NetworkError, PrerequisiteError
 from kit.core.store import Artifact, Fetcher, FolderFetcher, Progress, copy_stream
 from kit.image import index
@@ -64,7 +66,8 @@ class PipFetcher:
         """See `Fetcher.fetch`."""
         if not isinstance(artifact, Wheel):
             raise PrerequisiteError("not a wheel")
-        url = self._offer(artifact).url
+        with repeated(progress, artifact.name, offset, artifact.size):  # pip may take a minute to answer
+            url = self._offer(artifact).url
         if urlsplit(url).scheme == "file":
             _copy(Path(urllib.request.url2pathname(urlsplit(url).path)), artifact, sink, progress)
         elif urlsplit(url).scheme in ("https", "http"):
@@ -91,7 +94,11 @@ class PipFetcher:
             return  # one that is missing spoils the answer for all: each is asked for alone
 
     def _ask_for(self, wheel: Wheel) -> None:
-        platforms = tuple(wheel.name.removesuffix(".whl").rsplit("-", 1)[-1].split("."))
+        try:
+            *_, tags = parse_wheel_filename(wheel.name)
+        except ValueError as e:
+            raise PrerequisiteError(f"{wheel.name} is not a valid wheel file name") from e
+        platforms = tuple(sorted({tag.platform for tag in tags}))
         pip_platforms = index.PLATFORMS if platforms == ("any",) else platforms
         self._remember(
             index.offers(
@@ -147,7 +154,8 @@ class AptFetcher:
         if not isinstance(artifact, Deb):
             raise PrerequisiteError("not a deb")
         with self._lock:
-            path = self._opened().download(artifact.package, artifact.version)
+            with repeated(progress, artifact.name, offset, artifact.size):
+                path = self._opened().download(artifact.package, artifact.version)
             _copy(path, artifact, sink, progress)
             path.unlink()
 

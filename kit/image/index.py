@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import importlib.util
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +12,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
+from packaging.utils import canonicalize_name
 
 from kit.core.errors import PrerequisiteError
 
@@ -42,11 +43,6 @@ class IndexWheel:
     def file(self) -> str:
         """The wheel's file name."""
         return unquote(urlsplit(self.url).path.rsplit("/", 1)[-1])
-
-
-def canonical(name: str) -> str:
-    """Return the one spelling of a project's name."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def offers(
@@ -86,7 +82,10 @@ def _offer(item: dict[str, dict[str, object]]) -> IndexWheel:
     digest = archive.get("hashes", {}).get("sha256", "") if isinstance(archive, dict) else ""
     metadata = item["metadata"]
     return IndexWheel(
-        canonical(str(metadata["name"])), str(metadata["version"]), str(item["download_info"]["url"]), digest
+        canonicalize_name(str(metadata["name"])),
+        str(metadata["version"]),
+        str(item["download_info"]["url"]),
+        digest,
     )
 
 

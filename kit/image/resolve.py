@@ -6,14 +6,16 @@ import dataclasses
 import hashlib
 import platform
 import re
-import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
 from kit.core.digest import Sha256, is_sha256
-from kit.core.download import BROKEN
+from kit.core.download import content_length, repeated
 from kit.core.errors import NetworkError, PrerequisiteError
 from kit.core.store import Fetcher, Progress, Store
 from kit.image import index
@@ -30,8 +32,12 @@ def resolve(spec: EraSpec, store: Store, fetchers: Sequence[Fetcher], progress: 
 
     Raises `PrerequisiteError` if a tool or a wheel is missing, `NetworkError` if a source did not answer.
     """
-    wheels = tuple(_wheel(offer, spec) for offer in _offers(spec))
-    with PrivateApt(spec.suite, mirror_of(spec.suite)) as apt:
+    with repeated(progress, f"resolve the wheels of {spec.era}"):
+        wheels = tuple(_wheel(offer, spec) for offer in _offers(spec))
+    with (
+        repeated(progress, f"resolve the debs of {spec.era}"),
+        PrivateApt(spec.suite, mirror_of(spec.suite)) as apt,
+    ):
         offers = apt.closure(spec.packages)
     debs = []
     for done, offer in enumerate(offers):
@@ -60,7 +66,7 @@ def _offers(spec: EraSpec) -> tuple[index.IndexWheel, ...]:
             raise
         urls = dict(spec.urls)
         direct = tuple(
-            f"{name} @ {urls[name]}" if (name := index.canonical(r.split("==")[0])) in urls else r
+            f"{name} @ {urls[name]}" if (name := canonicalize_name(Requirement(r).name)) in urls else r
             for r in spec.requirements
         )
         return index.offers(direct, spec.python, closure=True)
@@ -81,18 +87,12 @@ def _size(url: str) -> int:
     parts = urlsplit(url)
     if parts.scheme == "file":
         return Path(urllib.request.url2pathname(parts.path)).stat().st_size
-    request = urllib.request.Request(url, method="HEAD")  # noqa: S310 pip named the address
-    try:
-        with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310
-            size = response.headers.get("Content-Length")
-    except BROKEN as e:
-        if isinstance(e, urllib.error.HTTPError):
-            e.close()
-        raise NetworkError(
-            f"{parts.hostname} did not say how large {parts.path} is: {e}", "run it again"
-        ) from e
+    size = content_length(url, parts.path)
     if size is None or not re.fullmatch(r"[0-9]{1,15}", size):
-        raise NetworkError(f"{parts.hostname} does not say how large {parts.path} is", "use another index")
+        raise NetworkError(
+            f"cannot get the size of {parts.path}: {parts.hostname} sent no valid Content-Length",
+            "use another index",
+        )
     return int(size)
 
 

@@ -19,10 +19,10 @@ from pathlib import Path
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
 from installer.records import InvalidRecordEntry, parse_record_file
+from installer.utils import canonicalize_name
 
 from kit.core.errors import IntegrityError
 from kit.image.entry import MAX_FILE, ArchiveEntry, EntryKind, InlineBytes, literal, plain_path, refusal
-from kit.image.index import canonical
 from kit.image.inflate import ZipMember, packed_members
 from kit.image.lock import Wheel
 
@@ -162,7 +162,7 @@ def _info_folder(wheel: Wheel, members: dict[str, ZipInfo]) -> str:
     if len(folders) == 1:
         name = folders.pop()
         project, _, version = name.removesuffix(".dist-info").partition("-")
-        if (canonical(project), version) == (wheel.project, wheel.version):
+        if (canonicalize_name(project), version) == (wheel.project, wheel.version):
             return name
         raise IntegrityError(
             f"{wheel.name}: says that it is {project} {version},"

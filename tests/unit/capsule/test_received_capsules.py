@@ -367,7 +367,7 @@ def test_wheels_of_a_trusted_packer_stay_and_are_explained(received, workshop, w
 
 
 def test_wheels_without_the_kit_are_refused(workshop, wheels):
-    with pytest.raises(IntegrityError, match="expected one wheel of speedrun_kit"):
+    with pytest.raises(IntegrityError, match="expected one wheel of speedrun-kit"):
         workshop.pack(workshop.base / "no-kit.tar", wheels=wheels[:1])
 
 

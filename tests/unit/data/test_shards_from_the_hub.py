@@ -20,6 +20,7 @@ import pytest
 from kit.benchmark.records import load
 from kit.cli import run
 from kit.core.digest import sha256_bytes
+from kit.core.download import ATTEMPTS
 from kit.core.errors import (
     DigestMismatch,
     IntegrityError,
@@ -227,7 +228,7 @@ def test_a_cut_transfer_is_resumed_where_it_broke(dataset: DataSet, store: Store
 def test_a_transfer_that_breaks_for_good_is_resumed_by_the_next_command(
     dataset: DataSet, store: Store, hub: Served
 ) -> None:
-    hub.handler.faults[:] = ["", "cut", "503", "503"]
+    hub.handler.faults[:] = ["", "cut", *ATTEMPTS * ["503"]]
     with pytest.raises(NetworkError, match=NAMES[1]):
         bring(dataset, store, hub)
     hub.handler.asked.clear()
@@ -245,7 +246,7 @@ def test_a_flipped_byte_is_refused_and_dropped(dataset: DataSet, store: Store, h
 
 def test_a_shard_that_the_hub_does_not_serve_is_named(dataset: DataSet, store: Store, hub: Served) -> None:
     hub.handler.faults[:] = ["404"]
-    with pytest.raises(PrerequisiteError, match="answers 404"):
+    with pytest.raises(PrerequisiteError, match="HTTP status 404"):
         bring(dataset, store, hub)
 
 

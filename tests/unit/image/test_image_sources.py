@@ -166,11 +166,21 @@ def answering(status, headers):
 @pytest.mark.parametrize(
     ("status", "headers", "said", "hint"),
     [
-        (503, {}, "did not say how large /x.whl is: .*503", "run it again"),
-        (0, {}, "did not say how large /x.whl is: what is a status line", "run it again"),
-        (200, {}, "does not say how large /x.whl is", "use another index"),
-        (200, {"Content-Length": "much"}, "does not say how large /x.whl is", "use another index"),
-        (200, {"Content-Length": "-7"}, "does not say how large /x.whl is", "use another index"),
+        (
+            503,
+            {},
+            "cannot get the size of /x.whl: .*HTTP status 503",
+            "check the network, then run the command again",
+        ),
+        (
+            0,
+            {},
+            "cannot get the size of /x.whl: .*what is a status line",
+            "check the network, then run the command again",
+        ),
+        (200, {}, "/x.whl: .* sent no valid Content-Length", "use another index"),
+        (200, {"Content-Length": "much"}, "/x.whl: .* sent no valid Content-Length", "use another index"),
+        (200, {"Content-Length": "-7"}, "/x.whl: .* sent no valid Content-Length", "use another index"),
     ],
 )
 def test_an_index_that_does_not_say_how_large_a_wheel_is_is_named(
