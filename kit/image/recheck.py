@@ -1,4 +1,4 @@
-"""Hash the artifacts of a lock again. Without downloads: the assembler imports it (see flake.nix)."""
+"""Hash the artifacts of a lock again. Imports no download code: flake.nix runs the assembler without it."""
 
 from __future__ import annotations
 

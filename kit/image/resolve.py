@@ -1,4 +1,4 @@
-"""The image room's resolver: from an EraSpec to its lock, through pip, uv and apt. Builds nothing."""
+"""Resolve an EraSpec to a lock with pip, uv and apt."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from kit.image.spec import EraSpec
 
 def resolve(spec: EraSpec, store: Store, fetchers: Sequence[Fetcher], progress: Progress) -> Lock:
     """
-    Return the lock that `spec` resolves to today; it is not written.
+    Resolve `spec` to a lock as of today, without writing it.
 
-    The debs are brought into the store: their sha1 is in no index, so they must be hashed.
+    The debs are downloaded into the store: no index has their sha1, so they must be hashed.
 
-    Raises `PrerequisiteError` if a tool or a wheel is missing, `NetworkError` if a source did not answer.
+    Raises `PrerequisiteError` if a tool or a wheel is missing, `NetworkError` if a source does not answer.
     """
     with repeated(progress, f"resolve the wheels of {spec.era}"):
         wheels = tuple(_wheel(offer, spec) for offer in _offers(spec))
@@ -55,8 +55,8 @@ def _offers(spec: EraSpec) -> tuple[index.IndexWheel, ...]:
     here = (platform.system(), platform.machine(), ".".join(platform.python_version_tuple()[:2]))
     if here != ("Linux", "x86_64", spec.python):
         raise PrerequisiteError(
-            f"era {spec.era} is resolved by pip, which judges dependencies by the Python that runs it:"
-            f" that must be {spec.python} on x86-64 Linux, and is {here[2]} on {here[0]} {here[1]}",
+            f"cannot resolve era {spec.era}: pip must run in Python {spec.python} on x86-64 Linux,"
+            f" but this is Python {here[2]} on {here[0]} {here[1]}",
             f"run this command with python{spec.python} on x86-64 Linux",
         )
     try:
@@ -75,7 +75,8 @@ def _offers(spec: EraSpec) -> tuple[index.IndexWheel, ...]:
 def _wheel(offer: index.IndexWheel, spec: EraSpec) -> Wheel:
     if not is_sha256(offer.sha256):
         raise PrerequisiteError(
-            f"the Python index gives no sha256 for {offer.file}", "use an index that does"
+            f"the Python index has no sha256 for {offer.file}",
+            "configure pip for an index that publishes sha256 digests",
         )
     sha256 = Sha256(offer.sha256)
     return Wheel(
@@ -91,7 +92,7 @@ def _size(url: str) -> int:
     if size is None or not re.fullmatch(r"[0-9]{1,15}", size):
         raise NetworkError(
             f"cannot get the size of {parts.path}: {parts.hostname} sent no valid Content-Length",
-            "use another index",
+            "configure pip for another index",
         )
     return int(size)
 
