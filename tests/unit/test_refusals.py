@@ -121,11 +121,11 @@ REFUSALS = {
         lambda t: (shard.write_shard(t / "s", [1]), shard.read_tokens(t / "s", 0, 9)),
     ),
     "a shard of another size": (
-        SchemaError, "does not have",
+        SchemaError, "does not match a shard of",
         lambda t: load_dataset(with_dataset(t, "200_001_024", "200_001_025")),
     ),
     "no shards": (
-        PrerequisiteError, "is not a folder",
+        PrerequisiteError, "is not a directory",
         lambda t: fetch(load_dataset(RECORDS), ("x",), lost_store(t), mirror=t / "none"),
     ),
     "no tokens": (

@@ -274,7 +274,7 @@ def test_what_the_hub_does_not_have_is_named(dataset: DataSet, hub: Served, prob
             asked = dataclasses.replace(dataset, size=5)
     with pytest.raises(IntegrityError if problem == "size" else PrerequisiteError) as refusal:
         Hub(hub.url).state(asked, names, revision)
-    hint = "check --endpoint, and the --revision that was given to: speedrun data lock"
+    hint = "check --endpoint, and --revision of speedrun data lock"
     assert problem == "size" or refusal.value.hint == hint
 
 
@@ -337,7 +337,7 @@ def test_a_lock_of_another_data_set_file_is_stale(dataset: DataSet, facts: Path,
 def test_a_lock_needs_the_hubs_word(dataset: DataSet, store: Store, tmp_path: Path) -> None:
     fetch(dataset, NAMES, store, mirror=folder_of_shards(tmp_path))
     shutil.copy(store.room("data") / "fineweb10B.stated.json", lock_path(dataset))
-    with pytest.raises(SchemaError, match="Hub's word"):
+    with pytest.raises(SchemaError, match="digests and a revision from the Hub"):
         load_lock(dataset)
 
 
@@ -372,7 +372,7 @@ def test_a_folder_without_a_shard_or_with_a_wrong_one_is_refused(
 def test_shards_that_are_not_here_are_named_with_the_command(
     dataset: DataSet, store: Store, hub: Served
 ) -> None:
-    for expected in ("no shard of", "2 of 3 shards|nothing says"):
+    for expected in ("no shard of", "2 of 3 shards|no digest is known"):
         with pytest.raises(PrerequisiteError, match=expected) as refusal:
             find(dataset, NAMES, store)
         assert "speedrun data fetch" in refusal.value.hint
