@@ -99,7 +99,7 @@ def test_shards_that_hold_too_few_tokens_are_refused(sources, tmp_path):
         held_out.compose("x", sources[:1], SHARD)
     bare = tmp_path / "bare.bin"
     write_shard(bare, [1] * 500)
-    with pytest.raises(IntegrityError, match="hold 0 tokens"):
+    with pytest.raises(IntegrityError, match="have 0 tokens"):
         held_out.compose("x", [bare], 100)
 
 

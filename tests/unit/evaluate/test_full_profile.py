@@ -145,7 +145,7 @@ def test_missing_shards_are_refused_with_the_command_that_brings_them(request_fu
 
 
 def test_a_shard_too_few_is_refused_with_the_record_in_the_command(request_full, places, shards):
-    with pytest.raises(PrerequisiteError, match="shard") as refused:
+    with pytest.raises(PrerequisiteError, match="no digest is known for") as refused:
         ready_of(replace(request_full, record=3), places)
     assert refused.value.hint == "speedrun data fetch --record 3"
 
