@@ -1,1 +1,1 @@
-"""One archive with all that an offline rerun needs: its writer and its strict reader. Runs nothing."""
+"""Write and read capsules: archives with everything that an offline rerun needs."""

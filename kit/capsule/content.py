@@ -1,4 +1,4 @@
-"""What an unpacked capsule holds, checked against the signed bundle in it. Unpacks and runs nothing."""
+"""Check the content of an unpacked capsule against the signed bundle in it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from packaging.utils import parse_wheel_filename
 
 from kit.capsule import bag
 from kit.capsule.derived import CONFIG, CapsuleFacts, capsule_spec
@@ -39,16 +41,16 @@ _AGAIN = "get the capsule again, from its packer"
 
 @dataclass(frozen=True, slots=True)
 class Capsule:
-    """An unpacked capsule whose parts belong together."""
+    """An unpacked capsule whose files match its bundle."""
 
     root: Path
     bundle: VerifiedBundle
     """The bundle in it."""
     facts: CapsuleFacts
     listed: Mapping[str, Sha256]
-    """Every file of the payload by path, in order."""
+    """sha256 of every payload file by path, in order."""
     words: Mapping[str, Word]
-    """Whose word each of them is."""
+    """For each file, whether the result or only the packer vouches for it."""
 
     @property
     def image(self) -> Path:
@@ -57,7 +59,7 @@ class Capsule:
 
     @property
     def images(self) -> Path:
-        """A folder of eras that has the run's: image.toml, lock.json, digest."""
+        """A directory of eras with the run's era: image.toml, lock.json, digest."""
         return self.root / bag.IMAGES
 
     @property
@@ -69,7 +71,7 @@ class Capsule:
 
 def open_capsule(root: Path, trusted: Trusted) -> Capsule:
     """
-    Verify the bundle of an unpacked capsule, and that the files in it are those of a capsule of this run.
+    Verify the bundle of an unpacked capsule, and check that the other files belong to this bundle.
 
     Files were compared with the manifest when it was unpacked (`kit.capsule.unpack`); only those beside the
     bundle are hashed again. What the packer signed is not looked at: nothing here rests on it. The folder may
@@ -85,7 +87,7 @@ def open_capsule(root: Path, trusted: Trusted) -> Capsule:
     shards = {f"{bag.SHARDS}/{f.name}": f.sha256 for f in p.inputs.data.files}
     packed = {path: digest for path, digest in listed.items() if path.startswith(f"{bag.SHARDS}/")}
     if packed and packed != shards:
-        raise DigestMismatch("the data in the capsule are not the bundle's")
+        raise DigestMismatch("digest mismatch: the data in the capsule differ from those of the bundle")
     words = classify(bundle, _signer(root, bundle), (manifest, config, *layers), listed)
     _require_description(root, p, layers)
     spec = capsule_spec(p, root / bag.RECORDS)
@@ -114,10 +116,10 @@ def classify(
     bundle: VerifiedBundle, key: PublicKey, blobs: Iterable[Descriptor], listed: Mapping[str, Sha256]
 ) -> dict[str, Word]:
     """
-    Return whose word each file of a payload is, in order; `blobs` are the image's, `listed` all files.
+    Return who vouches for each payload file, in order; `blobs` are the image's, `listed` all files.
 
-    Raises `DigestMismatch` if a file is missing or not the one that the bundle names, and `IntegrityError`
-    for a path that no capsule of this run has.
+    Raises `DigestMismatch` if a file is missing or differs from the bundle, and `IntegrityError` for an
+    unexpected path.
     """
     named = dict(_named(bundle, key, blobs))
     shards = {f"{bag.SHARDS}/{f.name}": f.sha256 for f in bundle.predicate.inputs.data.files}
@@ -126,18 +128,29 @@ def classify(
     packers = _packers(bundle.predicate)
     for path in (*named, *packers):
         if path not in listed:
-            raise DigestMismatch(f"the capsule has no {path}", _AGAIN)
+            raise DigestMismatch(f"{path} is missing from the capsule", _AGAIN)
     words = {}
     for path, sha256 in listed.items():
         if path in named and sha256 != named[path]:
-            raise DigestMismatch(f"{path} has sha256 {sha256}, but the result names {named[path]}", _AGAIN)
-        if path not in named and path not in packers and not _WHEEL.fullmatch(path):
-            raise IntegrityError(f"{path}: unexpected file: no capsule of this run has this path", _AGAIN)
+            raise DigestMismatch(
+                f"checksum mismatch: {path} has sha256 {sha256}, but the result names {named[path]}", _AGAIN
+            )
+        if path not in named and path not in packers and _wheel_project(path) is None:
+            raise IntegrityError(f"unexpected file in the capsule: {path}", _AGAIN)
         words[path] = Word.RESULT if path in named else Word.PACKER
     wheels = wheels_of(listed)
-    if wheels and sum(name.startswith(f"{KIT_PROJECT}-") for name in wheels) != 1:
-        raise IntegrityError(f"{bag.KIT}: expected one wheel of {KIT_PROJECT}", _AGAIN)
+    if wheels and [_wheel_project(f"{bag.KIT}/{name}") for name in wheels].count(KIT_PROJECT) != 1:
+        raise IntegrityError(f"{bag.KIT}: expected exactly one wheel of {KIT_PROJECT}", _AGAIN)
     return words
+
+
+def _wheel_project(path: str) -> str | None:
+    """Return the project of a wheel in `bag.KIT`; None for another path."""
+    folder, _, name = path.rpartition("/")
+    try:
+        return parse_wheel_filename(name)[0] if folder == bag.KIT else None
+    except ValueError:
+        return None
 
 
 def wheels_of(listed: Iterable[str]) -> tuple[str, ...]:
@@ -148,7 +161,7 @@ def wheels_of(listed: Iterable[str]) -> tuple[str, ...]:
 def _named(
     bundle: VerifiedBundle, key: PublicKey, blobs: Iterable[Descriptor]
 ) -> Iterable[tuple[str, Sha256]]:
-    """Yield the files that the bundle names by digest; its key's file has one spelling."""
+    """Yield the files that the bundle names by digest; the key's file must be in canonical form."""
     p, subjects = bundle.predicate, bundle.statement.subjects
     yield f"{bag.RUN}/{folder.BUNDLE}", sha256_file(bundle.path)
     yield f"{bag.RUN}/{folder.SIGNER}", sha256_bytes(key.pem)
@@ -173,9 +186,9 @@ def _signer(root: Path, bundle: VerifiedBundle) -> PublicKey:
     try:
         key = read_public(path)
     except PrerequisiteError as e:
-        raise DigestMismatch(f"the capsule has no {bag.RUN}/{folder.SIGNER}", _AGAIN) from e
+        raise DigestMismatch(f"{bag.RUN}/{folder.SIGNER} is missing from the capsule", _AGAIN) from e
     if key.key_id != bundle.key_id:
-        raise DigestMismatch(f"{bag.RUN}/{folder.SIGNER} is not the key that signed the result", _AGAIN)
+        raise DigestMismatch(f"key mismatch: {bag.RUN}/{folder.SIGNER} did not sign the result", _AGAIN)
     return key
 
 
@@ -184,26 +197,30 @@ def _image(
 ) -> tuple[Descriptor, Descriptor, tuple[Descriptor, ...]]:
     image = p.environment.image
     if image is None:
-        raise DigestMismatch("the bundle names no image, so this cannot be its capsule")
+        raise DigestMismatch("the bundle names no image: a capsule must contain an image")
     try:
         config, layers = read_manifest(root / bag.IMAGE, image.manifest_digest)
     except FileNotFoundError as e:
-        raise DigestMismatch(f"the capsule has not the bundle's image {image.manifest_digest}") from e
+        raise DigestMismatch(
+            f"image {image.manifest_digest} of the bundle is missing from the capsule"
+        ) from e
     if config.digest != image.config_digest:
-        raise DigestMismatch(f"the image's config is {config.digest}, not {image.config_digest}")
+        raise DigestMismatch(
+            f"digest mismatch: the image's config is {config.digest}, expected {image.config_digest}"
+        )
     for blob in (config, *layers):
         if listed.get(f"{bag.IMAGE}/blobs/sha256/{blob.digest}") != blob.digest:
-            raise DigestMismatch(f"the capsule lacks the image's blob {blob.digest}")
+            raise DigestMismatch(f"image blob {blob.digest} is missing from the capsule")
     size = blob_path(root / bag.IMAGE, image.manifest_digest).stat().st_size
     return Descriptor(image.manifest_digest, size), config, layers
 
 
 def _require_description(root: Path, p: Predicate, layers: tuple[Descriptor, ...]) -> None:
     """
-    Check that image.toml and digest are those of the result's image.
+    Check that image.toml and digest describe the result's image.
 
-    With that, its environment and time are the image's own. Not bound: the fidelity that image.toml states,
-    and which packages it and lock.json name; a build from others has another digest.
+    This binds environment and file times. It does not bind the fidelity that image.toml states, nor the
+    packages that it and lock.json name; an image built from other packages has another digest.
     """
     era, image = p.environment.era, p.environment.image
     where = f"{bag.IMAGES}/{era}"
@@ -217,14 +234,18 @@ def _require_description(root: Path, p: Predicate, layers: tuple[Descriptor, ...
         kind = type(e) if isinstance(e, IntegrityError) else SchemaError
         raise kind(f"{where}: {e.message.replace(f'{root}/', '')}", _AGAIN) from e
     if data != rendered:
-        raise SchemaError(f"{where}/digest has more in it than digests", _AGAIN)
+        raise SchemaError(f"{where}/digest is not in canonical form", _AGAIN)
     if identity.diff_ids != tuple(layer.digest for layer in layers):
-        raise DigestMismatch(f"{where}/digest names other layers than the result's image has", _AGAIN)
+        raise DigestMismatch(
+            f"digest mismatch: {where}/digest lists other layers than the result's image", _AGAIN
+        )
     titled = zip(identity.layers, layers, strict=True)
     files = [LayerFile(title, Path(), digest, layer.size) for (title, digest), layer in titled]
     described = describe(spec, files)
     promised = (identity.config, identity.manifest)
     if image is None or promised != (image.config_digest, image.manifest_digest):
-        raise DigestMismatch(f"{where}/digest names another image than the result", _AGAIN)
+        raise DigestMismatch(f"digest mismatch: {where}/digest names another image than the result", _AGAIN)
     if (described.config_digest, described.manifest_digest) != promised:
-        raise DigestMismatch(f"{where}/image.toml describes another image than the result's", _AGAIN)
+        raise DigestMismatch(
+            f"digest mismatch: {where}/image.toml describes another image than the result's", _AGAIN
+        )

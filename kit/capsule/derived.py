@@ -1,4 +1,4 @@
-"""Files of a capsule that follow from the verified bundle in it: pack writes them, unpack compares them."""
+"""Derive files of a capsule from its verified bundle: pack writes them, unpack compares them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CONFIG = f"{bag.RUNC}/config.json"
 
 @dataclass(frozen=True, slots=True)
 class CapsuleFacts:
-    """What those files follow from; all of it is bound by the bundle."""
+    """The input of the derived files; the bundle binds all of it."""
 
     predicate: Predicate
     key_id: str
@@ -37,13 +37,15 @@ class CapsuleFacts:
 
 def capsule_spec(p: Predicate, where: Path) -> RunSpec:
     """
-    Return the run's RunSpec with paths relative to a folder beside the unpacked capsule.
+    Return the run's RunSpec with paths relative to a directory next to the unpacked capsule.
 
-    `where` is a folder with the record's file, which must be the bundle's.
+    `where` is a directory with the record's file, which must match the bundle.
     """
     record = records.load(where, p.task.id)
     if record.manifest_sha256 != p.inputs.record_manifest.sha256:
-        raise DigestMismatch(f"{p.inputs.record_manifest.name} is another version than the run's")
+        raise DigestMismatch(
+            f"digest mismatch: {p.inputs.record_manifest.name} differs from the version of the run"
+        )
     capsule = Path("..") / bag.TOP
     return RunSpec(
         run_id=p.run.id,
@@ -63,7 +65,7 @@ def capsule_spec(p: Predicate, where: Path) -> RunSpec:
 def run_md(
     facts: CapsuleFacts, packer: Packer | None, wheels: Iterable[str], unpacked: bool = False
 ) -> bytes:
-    """Return RUN.md, as `kit.capsule.guide.guide` says."""
+    """Return RUN.md; see `kit.capsule.guide.guide`."""
     layers = tuple(layer.digest for layer in facts.layers)
     named = tuple(sorted(wheels))
     return guide(facts.predicate, facts.key_id, facts.spec, layers, facts.with_data, packer, named, unpacked)

@@ -1,4 +1,4 @@
-"""In which way a received file differs from the one that this kit makes, in words. Trusts neither."""
+"""Describe how a received file differs from the file that this kit makes."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ from kit.core.errors import SchemaError
 from kit.core.schema import parse_json
 
 MAX_TOLD = 12
-"""Differences of one file that are told."""
+"""Number of differences that are listed for one file."""
 
 
 def differences(received: bytes, made: bytes, is_config: bool) -> tuple[str, ...]:
-    """Say how `received` differs from `made`; `is_config` if both should be config.json of a container."""
+    """Describe how `received` differs from `made`; `is_config` for a container's config.json."""
     if is_config:
         try:
             found = list(_config(parse_json(received, "it"), parse_json(made, "made")))
         except SchemaError:
             found = ["is not valid JSON"]
         except (AttributeError, KeyError, TypeError):
-            found = ["does not have the form of a container configuration"]
-        found = found or ["is spelled differently"]
+            found = ["is not a container configuration"]
+        found = found or ["has the same content in another JSON encoding"]
     else:
         found = list(_lines(received, made))
-    more = [f"and {len(found) - MAX_TOLD} more differences"] if len(found) > MAX_TOLD else []
+    left = len(found) - MAX_TOLD
+    more = [f"and {left} more difference{'s' if left > 1 else ''}"] if left > 0 else []
     return (*found[:MAX_TOLD], *more)
 
 
@@ -34,7 +35,7 @@ def _lines(received: bytes, made: bytes) -> Iterator[str]:
         if own != line:
             yield f"line {number} is {_short(line.decode('utf-8', 'replace'))}"
             return
-    yield f"has {len(theirs)} lines instead of {len(mine)}"
+    yield f"has {len(theirs)} lines, expected {len(mine)}"
 
 
 def _config(received: dict[str, Any], made: dict[str, Any]) -> Iterator[str]:
@@ -44,12 +45,12 @@ def _config(received: dict[str, Any], made: dict[str, Any]) -> Iterator[str]:
     named = ("process", "mounts", "linux")
     for key in sorted({*received, *made}.difference(named)):
         if received.get(key) != made.get(key):
-            yield f"{_short(key)} is {_short(received.get(key))} instead of {_short(made.get(key))}"
+            yield f"{_short(key)} is {_short(received.get(key))}, expected {_short(made.get(key))}"
 
 
 def _process(received: dict[str, Any], made: dict[str, Any]) -> Iterator[str]:
     if received.get("user") != made["user"]:
-        yield f"runs as user {_short(received.get('user'))} instead of uid {made['user']['uid']}"
+        yield f"runs as user {_short(received.get('user'))}, expected uid {made['user']['uid']}"
     if received.get("noNewPrivileges") is not True:
         yield "lets processes gain privileges (noNewPrivileges is not set)"
     kept = received.get("capabilities")
@@ -58,7 +59,7 @@ def _process(received: dict[str, Any], made: dict[str, Any]) -> Iterator[str]:
     named = ("user", "noNewPrivileges", "capabilities")
     for key in sorted({*received, *made}.difference(named)):
         if received.get(key) != made.get(key):
-            yield f"process.{_short(key)} is {_short(received.get(key))} instead of {_short(made.get(key))}"
+            yield f"process.{_short(key)} is {_short(received.get(key))}, expected {_short(made.get(key))}"
 
 
 def _mounts(received: list[Any], made: list[Any]) -> Iterator[str]:
@@ -69,14 +70,14 @@ def _mounts(received: list[Any], made: list[Any]) -> Iterator[str]:
             yield f"mounts {at}, {_short(options)}"
     for mount in made:
         if mount not in received:
-            yield f"does not mount {mount['destination']} as this kit does"
+            yield f"lacks the expected mount of {mount['destination']}"
 
 
 def _linux(received: dict[str, Any], made: dict[str, Any]) -> Iterator[str]:
     if "seccomp" not in received:
         yield "has no seccomp filter: all system calls are allowed"
     elif received["seccomp"] != made["seccomp"]:
-        yield "has another seccomp filter"
+        yield "has a different seccomp filter"
     inside = [n.get("type") for n in received.get("namespaces", ())]
     for namespace in made["namespaces"]:
         if namespace["type"] not in inside:
@@ -84,7 +85,7 @@ def _linux(received: dict[str, Any], made: dict[str, Any]) -> Iterator[str]:
     named = ("seccomp",)
     for key in sorted({*received, *made}.difference(named)):
         if received.get(key) != made.get(key):
-            yield f"linux.{_short(key)} is {_short(received.get(key))} instead of {_short(made.get(key))}"
+            yield f"linux.{_short(key)} is {_short(received.get(key))}, expected {_short(made.get(key))}"
 
 
 def _short(value: object) -> str:

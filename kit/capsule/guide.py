@@ -1,8 +1,10 @@
-"""RUN.md: how to check and rerun a capsule without this kit. Runs none of it."""
+"""Write RUN.md: how to check and rerun a capsule without this kit."""
 
 from __future__ import annotations
 
 import shlex
+
+from packaging.utils import parse_wheel_filename
 
 from kit.capsule.statement import Packer
 from kit.core.errors import SchemaError
@@ -14,44 +16,45 @@ from kit.values.profile import Profile
 from kit.values.run_spec import SUBMISSION, WORKSPACE, RunSpec
 
 OPEN_FILES = 4096
-"""Of a rerun by hand, and processes: what any machine grants. Podman would ask for more than some do."""
-KIT_PROJECT = "speedrun_kit"
-"""As it stands in the name of the kit's wheel."""
-EXTRAS = {"docker": "docker", "nvidia_ml_py": "gpu"}
-"""Projects whose wheel is only packed for an extra of the kit, and the extra."""
+"""Limit of open files and of processes in a rerun by hand. Some machines do not grant Podman's default."""
+KIT_PROJECT = "speedrun-kit"
+EXTRAS = {"docker": "docker", "nvidia-ml-py": "gpu"}
+"""Projects whose wheel is packed only for an extra of the kit, and the extra."""
 
 _HEAD = """\
 # {run_id}: {title}
 
-This capsule has everything that a rerun of this result needs, without a network. Target: validation loss
-<= {target:g}; claimed: {claimed}. The folder `capsule/` is a BagIt bag (RFC 8493); below `data/` are
+This capsule has everything that an offline rerun of this result needs. Target: validation loss
+<= {target:g}; claimed: {claimed}. The directory `capsule/` is a BagIt bag (RFC 8493). `data/` contains:
 
-| folder | what | whose word |
+| directory | content | vouched for by |
 |---|---|---|
-| `run/` | the signed bundle `result.json`, `signer.pem`, the submission, the guest's output and its stamps \
-| the result's |
+| `run/` | the signed bundle `result.json`, `signer.pem`, the submission, the guest's output with timestamps \
+| the result |
 | `image/` | the image: an OCI layout whose layers are plain tar files, with Docker's `manifest.json` \
-| the result's; the three small files beside `blobs/`: the packer's |
-| `images/{era}/` | what the image was built from: every package by sha256, and the digest that it must have \
-| the packer's |
-| `records/` | facts about the record; of smoke runs `smoke.toml` too, which is the packer's | the result's |
-| `runc/` | the configuration of a contained rerun (no GPU) | the packer's |
-| `shards/` | the data{data} | the result's |
+| the result; the packer for the three small files next to `blobs/` |
+| `images/{era}/` | the sources of the image: every package by sha256, and the expected image digest \
+| the packer |
+| `records/` | facts about the record; in smoke runs also `smoke.toml` \
+| the result; the packer for `smoke.toml` |
+| `runc/` | the configuration of a rerun with runc (no GPU) | the packer |
+| `shards/` | the data{data} | the result |
 {kit_row}
-The result's word is what `result.json` names by sha256. {author}
+The signed `result.json` names the files of the result by sha256. {author}
 
-With the kit: `speedrun reproduce {argument} --offline`. Without it, with tar, sha256sum, openssl and what
-every shell has beside it (sed, grep, cut, cat, wc, base64, find, sort, xargs):
+With the kit: `speedrun reproduce {argument} --offline`. Without the kit, follow the steps below. They use
+tar, sha256sum, openssl and common tools (sed, grep, cut, cat, wc, base64, find, sort, xargs).
 """
 _UNPACKED = """\
 `speedrun unpack` made this text, `runc/` and the
-three small files in `image/` from it; what it received in their places, and may differ, is in `received/`."""
+three small files in `image/` from it. The files that it received instead are in `received/`; do not use
+them."""
 _KIT_ROW = """\
-| `kit/` | wheels of the kit and of what it needs | the packer's |
+| `kit/` | wheels of the kit and its dependencies | the packer |
 """
 
 _BYTES = """\
-In an empty folder, with `CAPSULE` naming {source}. It ends with
+Run this in an empty directory, with `CAPSULE` set to the path of {source}. It prints
 `bytes: OK`.
 
 ```sh
@@ -65,8 +68,8 @@ cd ..
 """
 
 _SIGNATURE = """\
-Prints `Verified OK`. The key in `signer.pem` proves who signed only if you have it, or its digest
-`{key_id}`, from its owner.
+This prints `Verified OK`. The key in `signer.pem` proves who signed only if its owner gave you the key, or
+its digest `{key_id}`, directly.
 
 ```sh
 dsse() {{
@@ -78,7 +81,7 @@ dsse() {{
 dsse capsule/data/run/result.json payload capsule/data/run/signer.pem
 ```
 
-From here on `payload.json` is what was signed. Is it about these files? Prints `OK` for each of three.
+Now `payload.json` is the signed content. Check that it names these files. This prints `OK` three times.
 
 ```sh
 signed() {{
@@ -93,7 +96,7 @@ signed submission "$(cd capsule/data/run/submission && find . -type f | sed 's|^
 """
 
 _IMAGE = """\
-The bundle names it by its digests, and the file of each digest has it. Prints `OK` for config and manifest.
+The bundle names the image by digest. This prints `OK` for config and manifest.
 
 ```sh
 for digest in {config} \\
@@ -105,8 +108,8 @@ done
 """
 
 _PACKER = """\
-Prints `packer: OK` if the key in `packer.pem` signed the list of all files and this text. It proves who
-packed them only if you have the key, or its digest `{key_id}`, from its owner.
+This prints `packer: OK` if the key in `packer.pem` signed the list of all files and this text. It proves who
+packed them only if the owner gave you the key, or its digest `{key_id}`, directly.
 
 ```sh
 same() {{
@@ -119,7 +122,7 @@ dsse capsule/capsule.json packed capsule/packer.pem | grep -q 'Verified OK' &&
 """
 
 _LOAD = """\
-With Docker, load the image and run it; with Podman, write `podman` for `docker`:
+Load the image into Docker and run it. With Podman, replace `docker` with `podman`:
 
 ```sh load
 tar -C capsule/data/image -cf - . | docker load
@@ -144,7 +147,7 @@ docker run --rm --network none --hostname localhost --read-only --cap-drop ALL \
 """
 
 _RUNC = """\
-Or with runc alone, as root:
+Or use only runc, as root:
 
 ```sh runc
 mkdir -p box/rootfs
@@ -157,8 +160,8 @@ runc run --bundle box {run_id}
 """
 
 _COMPARE = """\
-The first run said this. Losses of the same image on the same kind of machine agree to the last digit or
-nearly so; times do not.
+This prints the losses of the first run. On the same kind of machine, losses agree to the last digit or nearly
+so. Times differ.
 
 ```sh said
 grep 'val.loss' capsule/data/run/guest.log
@@ -166,10 +169,10 @@ grep 'val.loss' capsule/data/run/guest.log
 """
 
 _KIT = """\
-`kit/` holds speedrun-kit {version} ({commit}), which packed this capsule, and all that it needs, as wheels
-for CPython {python} on x86-64 Linux. The run was made by version {ran} ({ran_commit}). The wheels are the
-packer's word, and install programs that run without a container: use them if you trust the packer's key. No
-network is used.
+`kit/` has wheels of speedrun-kit {version} ({commit}), which packed this capsule, and of its dependencies,
+for CPython {python} on x86-64 Linux. Version {ran} ({ran_commit}) made the run. Only the packer vouches for
+the wheels, and their programs run outside a container: install them only if you trust the packer's key. This
+uses no network.
 
 ```sh kit
 python{python} -m venv speedrun-venv
@@ -180,7 +183,7 @@ speedrun-venv/bin/speedrun reproduce "$CAPSULE" --offline
 
 
 def title(p: Predicate) -> str:
-    """Say in one line what kind of run of which task this is, and its verdict."""
+    """Return one line with the kind of run, the task and the verdict."""
     match p.task.profile:
         case Profile.SMOKE:
             kind = "smoke run (toy task, never ranked)"
@@ -202,10 +205,10 @@ def guide(
     """
     Return RUN.md.
 
-    `spec` is the run's as its configuration has it; `layers` are digests, lowest first; `wheels` are names of
-    files in `data/kit/`. `unpacked` is for a folder in which `speedrun unpack` put files of its own in the
-    place of the packer's: what he signed is no longer all there. Raises `SchemaError` for arguments that a
-    text of one line cannot hold.
+    `spec` is the RunSpec of the run; `layers` are digests, lowest first; `wheels` are names of files in
+    `data/kit/`. `unpacked` is for a directory in which `speedrun unpack` replaced files of the packer, so
+    the packer's signature cannot be checked there. Raises `SchemaError` for values that do not fit on one
+    line.
     """
     p = predicate
     _require_plain(p, spec)
@@ -218,7 +221,7 @@ def guide(
         claimed=loss,
         era=p.environment.era,
         data="" if with_data else " (not packed)",
-        author=_UNPACKED if unpacked else "This text is the packer's word.",
+        author=_UNPACKED if unpacked else "Only the packer vouches for this text.",
         kit_row=_KIT_ROW if wheels else "",
         argument="FOLDER" if unpacked else "FILE",
     )
@@ -237,13 +240,13 @@ def guide(
 
 
 def _require_plain(p: Predicate, spec: RunSpec) -> None:
-    """Refuse what would end a line or a block of RUN.md, or show something else than it is."""
+    """Refuse text that would break a line or a block of RUN.md, or that is unprintable."""
     named = [f"{name}={value}" for name, value in spec.env]
     data = [p.inputs.data.name, *(f.name for f in p.inputs.data.files)]
     for text in (*spec.argv, *spec.folders, *named, *data, p.environment.era, *_kits(p)):
         if not text.isprintable() or "`" in text:
             raise SchemaError(
-                f"RUN.md cannot hold {text[:80]!a}, which the result has in its command or names"
+                f"cannot write RUN.md: unprintable text or a backtick in the command or a name: {text[:80]!a}"
             )
 
 
@@ -253,7 +256,7 @@ def _kits(p: Predicate) -> tuple[str, str]:
 
 def _bytes(unpacked: bool) -> str:
     if unpacked:
-        return _BYTES.format(source="the folder that holds this file", bring='ln -s "$CAPSULE" capsule')
+        return _BYTES.format(source="the directory with this file", bring='ln -s "$CAPSULE" capsule')
     return _BYTES.format(source="this archive", bring='tar -xf "$CAPSULE"')
 
 
@@ -269,8 +272,8 @@ def _data(p: Predicate, with_data: bool) -> str:
         return '```sh data\nSHARDS="$PWD/capsule/data/shards"\n```\n\n'
     rows = "".join(f"{f.sha256}  {printable(f.name)}\n" for f in p.inputs.data.files)
     return (
-        f"The data (`{p.inputs.data.name}`) were not packed. Put these files into one folder, check them\n"
-        f"with `sha256sum --check`, and let `SHARDS` name that folder:\n\n```\n{rows}```\n\n"
+        f"The data (`{p.inputs.data.name}`) were not packed. Put these files into one directory, check them\n"
+        f"with `sha256sum --check`, and set `SHARDS` to the path of that directory:\n\n```\n{rows}```\n\n"
     )
 
 
@@ -296,7 +299,7 @@ def _docker(p: Predicate, spec: RunSpec) -> str:
 
 
 def _quote(word: str) -> str:
-    """Quote one word for a shell, on one printable line: what would not be seen as it is, by its bytes."""
+    """Quote one word for a shell on one printable line; escape unprintable characters as bytes."""
     if is_printable(word):
         return shlex.quote(word)
     text = "".join(
@@ -307,7 +310,7 @@ def _quote(word: str) -> str:
 
 
 def _kit(p: Predicate, packer: Packer, wheels: tuple[str, ...]) -> str:
-    projects = {name.split("-", 1)[0].lower() for name in wheels}
+    projects = {parse_wheel_filename(name)[0] for name in wheels}
     extras = ",".join(sorted(extra for project, extra in EXTRAS.items() if project in projects))
     ran, ran_commit = _kits(p)
     return _KIT.format(

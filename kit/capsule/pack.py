@@ -1,4 +1,4 @@
-"""Packing: what a verified run needs for an offline rerun, gathered into one archive. Runs nothing."""
+"""Pack a verified run as a capsule."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ class PackedCapsule:
     file: Path
     size: int
     sha256_of_manifest: Sha256
-    """Of the bag's payload manifest: it names all content."""
+    """sha256 of the payload manifest, which names all files."""
     with_data: bool
     trusted: bool
     """Whether the packer trusts the bundle's key."""
     key_id: Sha256
-    """Of the packer, who signed the manifest."""
+    """Key id of the packer, who signed the manifest."""
 
 
 def pack(
@@ -54,16 +54,16 @@ def pack(
     wheels: Sequence[Path] = (),
 ) -> PackedCapsule:
     """
-    Write the capsule of a run to `file`, which must not exist, signed with the own key of `places`.
+    Write the capsule of a run to `file`, which must not exist; sign it with the user's key.
 
-    The bundle is verified first, then the image is made or taken from the store and compared with the
-    bundle's. Synthetic data are always packed; `wheels` are those of the kit, from `kit.capsule.wheels`.
-    Raises `UsageError` for a run on the machine's own files, `DigestMismatch` if this kit's image, record or
-    data are not the run's, `PrerequisiteError` if the data are not in the store, and as `open_bundle` and
-    `ensure_layout` do.
+    The bundle is verified first. The image is built or taken from the store, and compared with the bundle.
+    Synthetic data are always packed; `wheels` are those of the kit, from `kit.capsule.wheels`. Raises
+    `UsageError` for a run without an image, `DigestMismatch` if this kit's image, record or data differ from
+    the run's, `PrerequisiteError` if the data are not in the store, and as `open_bundle` and `ensure_layout`
+    do.
     """
     if file.exists():
-        raise UsageError(f"{file} exists", "choose another file")
+        raise UsageError(f"{file} already exists", "choose another path with --out")
     verified = open_bundle(bundle, trusted)
     p = verified.predicate
     layout = _image(p, places)
@@ -104,7 +104,7 @@ def _tags(
     wheels: list[str],
     places: Places,
 ) -> dict[str, bytes]:
-    """Return the tag files, signed. Every path is one that `unpack` accepts."""
+    """Return the signed tag files; refuse paths that `unpack` does not accept."""
     p = bundle.predicate
     signer = load_or_create(places.keys)
     listed = {path: parts[path].sha256 for path in sorted(parts)}
@@ -143,14 +143,14 @@ def _image(p: Predicate, places: Places) -> Layout:
     image = p.environment.image
     if image is None:
         raise UsageError(
-            f"run {p.run.id} ran on its machine's own files: there is no image to pack",
-            "run it in an image: speedrun eval without --image host",
+            f"cannot pack run {p.run.id}: it ran with --image host, so it has no image",
+            "run it again without --image host: speedrun eval",
         )
     layout = ensure_layout(p.environment.era, places.images, places.store, places.fetchers, places.progress)
     if (layout.config_digest, layout.manifest_digest) != (image.config_digest, image.manifest_digest):
         raise DigestMismatch(
-            f"the run's image is {image.manifest_digest}, but this kit's {layout.era} is"
-            f" {layout.manifest_digest}",
+            f"digest mismatch: the run's image is {image.manifest_digest},"
+            f" but image {layout.era} of this kit is {layout.manifest_digest}",
             _with_its_kit(p),
         )
     return layout
@@ -188,7 +188,9 @@ def _run(bundle: VerifiedBundle, key: PublicKey) -> Iterator[tuple[str, PayloadP
 
 def _with_its_kit(p: Predicate) -> str:
     kit = p.run.kit
-    return f"pack it with the kit that ran it: version {kit.version}, commit {kit.commit or 'unknown'}"
+    return (
+        f"pack it with the version that ran it: speedrun-kit {kit.version}, commit {kit.commit or 'unknown'}"
+    )
 
 
 def _shards(p: Predicate, data: TaskData, places: Places) -> Iterator[tuple[str, PayloadPart]]:
@@ -196,7 +198,7 @@ def _shards(p: Predicate, data: TaskData, places: Places) -> Iterator[tuple[str,
     for file, source in zip(files, data.locate(files, places), strict=True):
         if not source.is_file() or source.stat().st_size != file.size:
             raise PrerequisiteError(
-                f"{file.name} (sha256 {file.sha256}) is not in the store",
+                f"{file.name} (sha256 {file.sha256[:12]}…) is not in the store",
                 f"speedrun data fetch --record {p.task.id}, or leave out --with-data",
             )
         yield f"{bag.SHARDS}/{file.name}", part_of_file(source, file.sha256)

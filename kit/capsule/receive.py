@@ -1,9 +1,9 @@
 """
-A capsule from anybody: unpacked, judged, and left with nothing under a name that people use but what is safe.
+Unpack and verify an untrusted capsule, and replace files that are not safe to use.
 
-RUN.md, config.json and the image's indices are not believed: this kit makes its own from the verified bundle
-and compares. Where they differ, its own take their places, and the received ones lie in `received/`. Capsules
-of version 0.1 are unsigned, so what their bundle does not name must be what 0.1 packed, byte for byte.
+This kit makes RUN.md, config.json and the image's indices from the verified bundle and compares. If they
+differ, its files replace the received ones, which move to `received/`. Capsules of version 0.1 are unsigned,
+so each file that their bundle does not name must equal the file that 0.1 packed.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ from kit.result.statement import PREDICATE_TYPE_V1
 from kit.values.software import Kit
 
 RECEIVED = "received"
-"""Folder of what was received and has been replaced. Nothing in it should be followed or run."""
-_AGAIN = "get the capsule again, from its packer"
+"""Directory of received files that were replaced. Do not follow or run them."""
+_AGAIN = "get the capsule again from the person who packed it"
 MAX_COMPARED = 1 << 20
-"""Bytes of the largest file whose differences are told."""
+"""Size limit in bytes of files whose differences are listed."""
 
 
 class Voucher(StrEnum):
-    """Who vouches for a file, as its reader finds."""
+    """Who vouches for a received file."""
 
     RESULT = "result"
     """The signed result names its sha256."""
     KIT = "kit"
-    """It is what this kit makes or has itself, byte for byte."""
+    """It equals a file that this kit makes or has."""
     PACKER = "packer"
-    """Nobody but the packer."""
+    """Only the packer vouches for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class OwnFacts:
-    """What this kit has itself."""
+    """Facts of this kit, to compare a capsule with."""
 
     records: Path
     images: Path
@@ -55,7 +55,7 @@ class OwnFacts:
 
 @dataclass(frozen=True, slots=True)
 class ReplacedFile:
-    """A received file in whose place this kit has put its own."""
+    """A received file that this kit replaced."""
 
     path: str
     differences: tuple[str, ...]
@@ -63,23 +63,23 @@ class ReplacedFile:
 
 @dataclass(frozen=True, slots=True)
 class ReceivedCapsule:
-    """An unpacked capsule and what it is worth."""
+    """An unpacked capsule, and who vouches for its files."""
 
     capsule: Capsule
     signed: SignedCapsule | None
     """None for a capsule of version 0.1."""
     vouchers: Mapping[str, Voucher]
-    """Of RUN.md and every file of the payload, as they were received."""
+    """For RUN.md and every payload file, as received."""
     replaced: tuple[ReplacedFile, ...]
     set_aside: tuple[str, ...]
-    """Wheels of a packer who is not trusted."""
+    """Wheels of an untrusted packer, which were moved to `received/`."""
 
     @property
     def accepted(self) -> bool:
         """
-        Tell whether a trusted key signed the result, and whatever rests on the packer's word alone.
+        Tell whether trusted keys signed the result and all files that only the packer vouches for.
 
-        Of a capsule of version 0.1, that is the packages of its image.toml and lock.json; a build from others
+        In a capsule of version 0.1, those are image.toml and lock.json; an image built from other packages
         has another digest.
         """
         unsigned = self.signed is not None and not self.signed.trusted
@@ -95,12 +95,12 @@ def receive(
     progress: Progress = no_progress,
 ) -> ReceivedCapsule:
     """
-    Unpack a capsule into the new folder `folder`, verify all of it, and say whose word each part is.
+    Unpack a capsule into the new directory `folder`, verify it, and return who vouches for each file.
 
-    Raises as `unpack` and `open_capsule`; `SignatureError`, `SchemaError` or `DigestMismatch` if the packer's
-    signature is missing, wrong or about other files; `DigestMismatch` naming RUN.md, config.json or an index
-    that is not what this kit makes, unless a trusted packer signed it or says that another kit made it. Then
-    nothing is left.
+    Raises as `unpack` and `open_capsule` do; `SignatureError`, `SchemaError` or `DigestMismatch` if the
+    packer's signature is missing, invalid or for other files; `DigestMismatch` naming RUN.md, config.json or
+    an index that differs from this kit's, unless a trusted packer signed it or names another kit. On an error
+    `folder` does not exist.
     """
     judged: list[ReceivedCapsule] = []
     unpack(file, folder, max_bytes, progress, lambda root: judged.append(_judge(root, trusted, own)))
@@ -123,7 +123,7 @@ def _judge(root: Path, trusted: Trusted, own: OwnFacts) -> ReceivedCapsule:
     other = tuple(path for path, data in made.items() if received[path] != sha256_bytes(data))
     replaced = tuple(ReplacedFile(path, _differences(root / path, made[path])) for path in other)
     if signed is not None and not signed.trusted and signed.claims.packer.kit == own.kit:
-        _refuse(replaced, "and its packer's key is not trusted")
+        _refuse(replaced, "and the packer's key is untrusted")
     same = {path for path, equal in _compare_own(capsule, own).items() if equal}
     same |= set(made).difference(other if signed is not None else ())
     vouchers = {path: _voucher(path, capsule.words, same) for path in received}
@@ -138,7 +138,7 @@ def _require_info(tags: Mapping[str, bytes], capsule: Capsule) -> None:
     run, data = capsule.facts.predicate.run, tags[bag.INFO]
     version = bag.info_version(data, bag.INFO)
     if bag.info(bag.parse_oxum(data, bag.INFO), run.id, run.started_at[:10], version) != data:
-        raise IntegrityError(f"{bag.INFO} is not that of a capsule of run {run.id}")
+        raise IntegrityError(f"{bag.INFO} does not match run {run.id}")
 
 
 def _signed(tags: Mapping[str, bytes], trusted: Trusted, capsule: Capsule) -> SignedCapsule | None:
@@ -146,7 +146,7 @@ def _signed(tags: Mapping[str, bytes], trusted: Trusted, capsule: Capsule) -> Si
     if bag.STATEMENT not in tags:
         if bundle.document["predicateType"] != PREDICATE_TYPE_V1:
             raise SignatureError(
-                f"{bag.STATEMENT} is missing: only version 0.1 left it out, and this result is newer",
+                f"{bag.STATEMENT} is missing: a capsule of this result must be signed by its packer",
                 _AGAIN,
             )
         return None
@@ -154,22 +154,20 @@ def _signed(tags: Mapping[str, bytes], trusted: Trusted, capsule: Capsule) -> Si
     p, claims = bundle.predicate, signed.claims
     digest = sha256_file(bundle.path)
     if claims.run != PackedRun(p.run.id, digest, p.task.id, p.task.profile, p.score.verdict):
-        raise DigestMismatch(f"{bag.STATEMENT}: it is about another run than the bundle in {bag.RUN}")
+        raise DigestMismatch(f"{bag.STATEMENT} names another run than the bundle in {bag.RUN}")
     if claims.parts != parts_of(capsule.words):
-        raise SchemaError(
-            f"{bag.STATEMENT}: its parts are not the files in the capsule, or not their right owners"
-        )
+        raise SchemaError(f"{bag.STATEMENT} lists other files, or other vouchers, than this capsule has")
     return signed
 
 
 def parts_of(words: Mapping[str, Word]) -> tuple[CapsulePart, ...]:
-    """Return the parts that a packer's statement lists for a payload with these words."""
+    """Return the parts that a packer's statement must list for this payload."""
     every = {bag.RUN_MD: Word.PACKER, **words}
     return tuple(CapsulePart(path, every[path]) for path in sorted(every))
 
 
 def _made(capsule: Capsule, signed: SignedCapsule | None) -> dict[str, bytes]:
-    """Return the files that follow from the bundle; those of version 0.1 have no RUN.md to compare with."""
+    """Return the derived files; a RUN.md of version 0.1 is compared in `_require_version_1`."""
     packer = None if signed is None else signed.claims.packer
     text = run_md(capsule.facts, packer, wheels_of(capsule.listed), unpacked=signed is None)
     return {bag.RUN_MD: text, **payload_files(capsule.facts)}
@@ -177,10 +175,10 @@ def _made(capsule: Capsule, signed: SignedCapsule | None) -> dict[str, bytes]:
 
 def _require_version_1(tags: Mapping[str, bytes], capsule: Capsule, own: OwnFacts) -> None:
     """
-    Refuse an unsigned file that is not what version 0.1 packed, as far as this kit knows that.
+    Refuse unsigned files that differ from those that version 0.1 packed.
 
-    Eras and records of 0.1 never change, so where this kit has a file of that name, it must be the same. What
-    is left are image.toml, lock.json and digest of an era that this kit does not have.
+    Eras and records of 0.1 never change, so files that this kit also has must be equal. Only image.toml,
+    lock.json and digest of an era that this kit does not have are not compared.
     """
     facts, changed = capsule.facts, []
     text = run_md_of_version_1(facts)
@@ -195,33 +193,32 @@ def _require_version_1(tags: Mapping[str, bytes], capsule: Capsule, own: OwnFact
             fits = capsule.listed[path] == sha256_bytes(data)
         if not fits:
             changed.append(ReplacedFile(path, _differences(place, data)))
-    _refuse(tuple(changed), "and nobody has signed it (version 0.1 packed no signature)")
+    _refuse(tuple(changed), "and it is unsigned (version 0.1 packed no signature)")
     if wheels_of(capsule.listed):
-        raise IntegrityError(f"{bag.KIT}: unexpected files: version 0.1 packed no wheels")
+        raise IntegrityError(f"unexpected files in {bag.KIT}: version 0.1 packed no wheels")
     for path, same in _compare_own(capsule, own).items():
         if not same and capsule.words[path] is Word.PACKER:
-            raise DigestMismatch(f"{path} is not this kit's, and nobody has signed it", _AGAIN)
+            raise DigestMismatch(f"{path} differs from this kit's file, and it is unsigned", _AGAIN)
 
 
 def _refuse(files: tuple[ReplacedFile, ...], why: str) -> None:
     if files:
-        told = "\n".join(f"  {f.path} {text}" for f in files for text in f.differences)
+        details = [f"{f.path} {text}" for f in files for text in f.differences]
         names = ", ".join(f.path for f in files)
         raise DigestMismatch(
-            f"{names}: not what speedrun-kit packs for this result, {why}\n{told}",
-            _AGAIN,
+            f"{names}: differs from what speedrun-kit packs for this result, {why}", _AGAIN, details
         )
 
 
 def _differences(place: Path, made: bytes) -> tuple[str, ...]:
     size = place.stat().st_size
     if size > MAX_COMPARED:
-        return (f"has {size} bytes instead of {len(made)}",)
+        return (f"has {size} bytes, expected {len(made)}",)
     return differences(place.read_bytes(), made, is_config=place.name == "config.json")
 
 
 def _compare_own(capsule: Capsule, own: OwnFacts) -> dict[str, bool]:
-    """Return, for each file that this kit has too, whether it has the same bytes."""
+    """Return, for each file that this kit also has, whether the bytes are equal."""
     homes = {bag.IMAGES: own.images, bag.RECORDS: own.records}
     same = {}
     for path, sha256 in capsule.listed.items():
@@ -245,7 +242,7 @@ def _remake(
     aside: tuple[str, ...],
     own: OwnFacts,
 ) -> None:
-    """Put own files in the places of received ones, which move to `received/`, and make the bag anew."""
+    """Replace received files, which move to `received/`, and write the bag's tag files again."""
     root, facts = capsule.root, capsule.facts
     listed: dict[str, Sha256] = {
         p: d for p, d in capsule.listed.items() if p.removeprefix(f"{bag.KIT}/") not in aside

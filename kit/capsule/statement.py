@@ -1,8 +1,8 @@
 """
-`capsule.json`: what the packer signs about a capsule, as an in-toto Statement in a DSSE envelope.
+Sign and verify `capsule.json`: the packer's in-toto Statement in a DSSE envelope.
 
 Its subjects are the payload manifest, which names every file by sha256, and the other tag files. Its
-predicate says whose word each file is; a reader works that out again (`kit.capsule.content`) and compares.
+predicate states who vouches for each file; a reader derives that again (`kit.capsule.content`) and compares.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Word(StrEnum):
     RESULT = "result"
     """The signed result names its sha256."""
     PACKER = "packer"
-    """Nobody but the packer."""
+    """Only the packer vouches for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class PackedRun:
 
     id: str
     bundle_sha256: Sha256
-    """Of `data/run/result.json`."""
+    """sha256 of `data/run/result.json`."""
     task: str
     profile: Profile
     verdict: Verdict
@@ -51,17 +51,17 @@ class PackedRun:
 
 @dataclass(frozen=True, slots=True)
 class Packer:
-    """Who packed a capsule, with what."""
+    """The packer of a capsule: key, kit and Python."""
 
     key_id: Sha256
     kit: Kit
     python: str
-    """CPython that wheels in `data/kit/` are for, for example `3.11`."""
+    """CPython version of the wheels in `data/kit/`, for example `3.11`."""
 
 
 @dataclass(frozen=True, slots=True)
 class CapsulePart:
-    """One file."""
+    """One file of a capsule."""
 
     path: str
     word: Word
@@ -69,7 +69,7 @@ class CapsulePart:
 
 @dataclass(frozen=True, slots=True)
 class CapsuleClaims:
-    """What a packer says."""
+    """The packer's claims about a capsule."""
 
     run: PackedRun
     packer: Packer
@@ -79,7 +79,7 @@ class CapsuleClaims:
 
 @dataclass(frozen=True, slots=True)
 class SignedCapsule:
-    """What a packer says, under a signature that was verified."""
+    """The packer's claims, with a verified signature."""
 
     claims: CapsuleClaims
     trusted: bool
@@ -89,7 +89,7 @@ class SignedCapsule:
 
 
 def sign_capsule(claims: CapsuleClaims, tags: Mapping[str, bytes], signer: Signer) -> dict[str, bytes]:
-    """Return the files `bag.SIGNED` for these tag files. Raises `SchemaError` for claims of another form."""
+    """Sign the tag files; return the files `bag.SIGNED`. Raises `SchemaError` for malformed claims."""
     subjects = [(name, sha256_bytes(tags[name])) for name in SUBJECTS]
     document = intoto.wrap(PREDICATE_TYPE, subjects, encode(CapsuleClaims, claims))
     validate(SCHEMA, document, bag.STATEMENT)
@@ -98,10 +98,10 @@ def sign_capsule(claims: CapsuleClaims, tags: Mapping[str, bytes], signer: Signe
 
 def read_signed(tags: Mapping[str, bytes], trusted: Trusted) -> SignedCapsule:
     """
-    Verify `capsule.json` against the tag files of its capsule and return what it says.
+    Verify `capsule.json` against the tag files of its capsule and return its claims.
 
-    Raises `SignatureError` for a bad signature, key or envelope, `SchemaError` for another form,
-    `DigestMismatch` if a tag file is not the one that was signed. All name `capsule.json`.
+    Raises `SignatureError` for an invalid signature, key or envelope, `SchemaError` for a malformed document,
+    `DigestMismatch` if a tag file differs from the signed one. All name `capsule.json`.
     """
     try:
         return _read_signed(tags, trusted)
@@ -112,17 +112,20 @@ def read_signed(tags: Mapping[str, bytes], trusted: Trusted) -> SignedCapsule:
 def _read_signed(tags: Mapping[str, bytes], trusted: Trusted) -> SignedCapsule:
     envelope = dsse.envelope_of(dsse.parse_canonical(tags[bag.STATEMENT], "envelope"))
     if not envelope.with_keyid:
-        raise SignatureError("the envelope has no keyid")
+        raise SignatureError("keyid is missing from the envelope")
     key = _key(envelope.hint, tags[bag.PACKER])
     key.verify(envelope.signature, dsse.pae(envelope.payload_type, envelope.payload))
     document = intoto.parse_typed(envelope, PREDICATE_TYPE)
     validate(SCHEMA, document, "payload")
     named = [(s["name"], s["digest"]["sha256"]) for s in document["subject"]]
     if [name for name, _ in named] != list(SUBJECTS):
-        raise SignatureError(f"the subjects are not {', '.join(SUBJECTS)}")
+        raise SignatureError(f"unexpected subjects, expected {', '.join(SUBJECTS)}")
     for name, sha256 in named:
         if sha256_bytes(tags[name]) != sha256:
-            raise DigestMismatch(f"{name} is not the file that the packer signed", "get the capsule again")
+            raise DigestMismatch(
+                f"checksum mismatch: {name} differs from the file that the packer signed",
+                "get the capsule again from the person who packed it",
+            )
     claims: CapsuleClaims = decode(CapsuleClaims, document["predicate"], "$.predicate")
     if claims.packer.key_id != key.key_id:
         raise SignatureError(f"names the packer's key {claims.packer.key_id}, but {key.key_id} signed it")
@@ -132,5 +135,5 @@ def _read_signed(tags: Mapping[str, bytes], trusted: Trusted) -> SignedCapsule:
 def _key(hint: str, pem: bytes) -> PublicKey:
     key = public_key(pem, bag.PACKER)
     if key.key_id != hint or key.pem != pem:
-        raise SignatureError(f"{bag.PACKER} is not the key {hint[:80]!r} that signed it, in its one spelling")
+        raise SignatureError(f"{bag.PACKER} is not key {hint[:80]!r} in canonical form")
     return key

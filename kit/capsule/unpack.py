@@ -1,10 +1,9 @@
 """
-Reading a capsule's archive that anybody may have made: all of it, into a new folder, or nothing.
+Unpack an untrusted capsule archive completely into a new directory, or not at all.
 
-Nothing of the archive is believed. The reader knows which member must come next, spells its header as the
-writer would, and compares; so links, devices, other owners, absolute paths, `..`, a name that comes twice and
-anything else that a tar can hold differ already in their header. Sizes are bounded before they are used. What
-the payload says is not judged here.
+The reader knows the next member, makes its header as the writer does, and compares. So links, devices, other
+owners, absolute paths, `..`, duplicate names and every other feature of tar are refused by their header.
+Sizes are bounded before use. The content of the payload is checked elsewhere.
 """
 
 from __future__ import annotations
@@ -28,9 +27,9 @@ from kit.image.entry import ArchiveEntry, EntryKind
 from kit.image.tarball import BLOCK, header
 
 MAX_BYTES = 64 << 30
-"""Of the payload, unless the reader allows more."""
+"""Default limit of the payload, in bytes."""
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
-"""How gzip, bzip2, xz and Zstandard begin."""
+"""First bytes of gzip, bzip2, xz and Zstandard files."""
 _OCTAL = re.compile(rb"[0-7]{11}")
 _KINDS = {
     b"1": "a hard link", b"2": "a symbolic link", b"3": "a device", b"4": "a device", b"6": "a pipe",
@@ -46,15 +45,15 @@ def unpack(
     examine: Callable[[Path], None] = lambda _: None,
 ) -> Path:
     """
-    Unpack a capsule so that it becomes `folder`, which must not exist; return `folder`.
+    Unpack a capsule to `folder`, which must not exist; return `folder`.
 
-    Every byte is compared with the manifests as it is written. Before the result has its name, `examine`
-    judges it in a hidden folder; what it raises is raised. Raises `IntegrityError` (`DigestMismatch`
-    where a digest differs) naming the member, `UsageError` if `folder` is there, `RunError` if the payload
-    is larger than `max_bytes` or than the disk has room. Then nothing is left.
+    Every file is compared with the manifests while it is written. Then `examine` checks the hidden directory
+    before it is renamed to `folder`; its errors are raised. Raises `IntegrityError` (`DigestMismatch` if a
+    digest differs) naming the member, `UsageError` if `folder` exists, `RunError` if the payload is larger
+    than `max_bytes` or than the free disk space. On an error `folder` does not exist.
     """
     if os.path.lexists(folder):
-        raise UsageError(f"{folder} exists", "choose another folder")
+        raise UsageError(f"{folder} already exists", "choose another directory")
     with disk_errors(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         staged = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
@@ -72,7 +71,7 @@ def unpack(
 
 def _opened(file: Path) -> BinaryIO:
     try:
-        # a pipe must not keep the reader waiting for its other end
+        # O_NONBLOCK: opening a pipe must not wait for a writer
         source = os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
     except OSError as e:
         raise PrerequisiteError(f"cannot read {file}: {e.strerror}") from e
@@ -92,18 +91,20 @@ class _Reader:
         self._progress = progress
         self._epoch = 0
         self._left = 0
-        """Bytes of payload that may still come."""
+        """Remaining bytes of payload."""
 
     def into(self, root: Path) -> None:
-        """Unpack into the empty folder `root`, which takes the place of the archive's top folder."""
+        """Unpack into the empty directory `root`, which stands for the archive's top directory."""
         self._epoch = self._first_epoch()
         tags = {name: self._tag(name) for name in bag.TAG_FILES}
         if bag.is_signed(tags[bag.TAG_MANIFEST]):
             tags |= {name: self._tag(name) for name in bag.SIGNED}
         if tags[bag.BAGIT] != bag.BAGIT_TXT:
-            raise IntegrityError(f"{self._name}: {bag.BAGIT} is not that of BagIt 1.0")
+            raise IntegrityError(f"{self._name}: {bag.BAGIT} does not declare BagIt 1.0")
         if tags[bag.TAG_MANIFEST] != bag.tag_manifest(tags):
-            raise DigestMismatch(f"{self._name}: {bag.TAG_MANIFEST} does not fit the files that it lists")
+            raise DigestMismatch(
+                f"{self._name}: checksum mismatch between {bag.TAG_MANIFEST} and the files that it lists"
+            )
         payload = bag.parse_manifest(tags[bag.MANIFEST], bag.MANIFEST)
         oxum = self._bounds(tags[bag.INFO], payload, root)
         for name, data in tags.items():
@@ -116,57 +117,65 @@ class _Reader:
                 self._file(root / path, path, payload[path], oxum.size)
         if self._left:
             raise IntegrityError(
-                f"{self._name}: the payload has {self._left} bytes less than {bag.INFO} says"
+                f"{self._name}: the payload is {self._left} bytes smaller than {bag.INFO} states"
             )
         self._end()
 
     def _bounds(self, info: bytes, payload: dict[str, Sha256], root: Path) -> bag.Oxum:
         oxum = bag.parse_oxum(info, bag.INFO)
         if oxum.files != len(payload):
-            raise IntegrityError(f"{self._name}: {bag.INFO} counts {oxum.files} files, not {len(payload)}")
+            raise IntegrityError(
+                f"{self._name}: {bag.INFO} states {oxum.files} files, but the manifest lists {len(payload)}"
+            )
         if oxum.size > self._max:
             raise RunError(
-                f"{self._name} holds {oxum.size} bytes, more than the limit of {self._max}",
-                "if you expect that much: speedrun unpack FILE --max-bytes N; reproduce takes its folder",
+                f"{self._name} unpacks to {oxum.size} bytes, more than the limit of {self._max}",
+                "raise the limit with: speedrun unpack FILE --max-bytes N; reproduce accepts its directory",
             )
         free = shutil.disk_usage(root).free
         if oxum.size > free:
-            raise RunError(f"{self._name} needs {oxum.size} bytes; {free} are free", "free space")
+            raise RunError(
+                f"no space left: {self._name} needs {oxum.size} bytes, {free} are free", "free disk space"
+            )
         self._left = oxum.size
         return oxum
 
     def _first_epoch(self) -> int:
         block = self._source.read(BLOCK)
         if block.startswith(_COMPRESSED):
-            raise IntegrityError(f"{self._name} is compressed", "decompress it first, then give the .tar")
+            raise IntegrityError(f"{self._name} is compressed", "decompress it, then pass the .tar file")
         if len(block) != BLOCK:
-            raise IntegrityError(f"{self._name}: ends too early", "get the file again")
+            raise IntegrityError(f"{self._name} is truncated", "download the file again")
         if not _OCTAL.fullmatch(block[136:147]):
-            raise IntegrityError(f"{self._name}: not a capsule")
+            raise IntegrityError(f"{self._name} is not a capsule")
         epoch = int(block[136:147], 8)
         if block != header(ArchiveEntry(bag.TOP, EntryKind.FOLDER, 0o755, ""), epoch):
             raise IntegrityError(
-                f"{self._name}: begins with {_member_name(block)}, not with the folder {bag.TOP}/"
+                f"{self._name}: first member is {_member_name(block)}, expected directory {bag.TOP}/"
             )
         return epoch
 
     def _header(self, path: str, kind: EntryKind) -> int:
-        """Read the header that must come next and return the size that it states."""
+        """Read the next header, compare it with the expected one, and return its size."""
         full = f"{bag.TOP}/{path}"
         mode = 0o755 if kind is EntryKind.FOLDER else 0o644
         expected = header(ArchiveEntry(full, kind, mode, ""), self._epoch)
         block = self._read(len(expected))
         tail = block[-BLOCK:]
-        # Digits alone: `int` also takes a sign, and a negative size would be below every bound.
+        # Only digits: `int` also accepts a sign, and a negative size is below every limit.
         size = int(tail[124:135], 8) if _OCTAL.fullmatch(tail[124:135]) else 0
         if block != header(ArchiveEntry(full, kind, mode, "", size), self._epoch):
-            raise IntegrityError(f"{self._name}: {_member_name(block)} where {path} must come")
+            raise IntegrityError(
+                f"{self._name}: invalid header of member {_member_name(block)}, expected {full}"
+            )
         return size
 
     def _tag(self, name: str) -> bytes:
         size = self._header(name, EntryKind.FILE)
         if size > bag.largest(name):
-            raise IntegrityError(f"{self._name}: {name} has {size} bytes, more than {bag.largest(name)}")
+            raise IntegrityError(
+                f"{self._name}: {name} has {size} bytes, more than the limit of {bag.largest(name)}"
+            )
         data = self._read(size)
         self._padding(size)
         return data
@@ -174,7 +183,7 @@ class _Reader:
     def _file(self, place: Path, path: str, sha256: Sha256, total: int) -> None:
         size = self._header(path, EntryKind.FILE)
         if size > self._left:
-            raise IntegrityError(f"{self._name}: {path} exceeds the size that {bag.INFO} states")
+            raise IntegrityError(f"{self._name}: the payload is larger than {bag.INFO} states, at {path}")
         self._left -= size
         hasher = hashlib.sha256()
         with place.open("xb") as sink:
@@ -185,7 +194,9 @@ class _Reader:
             os.fsync(sink.fileno())
         self._padding(size)
         if hasher.hexdigest() != sha256:
-            raise DigestMismatch(f"{self._name}: {path} has sha256 {hasher.hexdigest()}, expected {sha256}")
+            raise DigestMismatch(
+                f"{self._name}: checksum mismatch: {path} has sha256 {hasher.hexdigest()}, expected {sha256}"
+            )
         place.chmod(0o444)
         self._progress(f"unpack {self._name}", total - self._left, total)
 
@@ -197,22 +208,22 @@ class _Reader:
 
     def _padding(self, size: int) -> None:
         if any(self._read(-size % BLOCK)):
-            raise IntegrityError(f"{self._name}: bytes are hidden behind a file")
+            raise IntegrityError(f"{self._name}: padding after a file is not zero")
 
     def _end(self) -> None:
         if any(self._read(2 * BLOCK)) or self._source.read(1):
-            raise IntegrityError(f"{self._name}: more follows than the manifest lists")
+            raise IntegrityError(f"{self._name}: unexpected data after the last member")
 
     def _read(self, size: int) -> bytes:
         data = self._source.read(size)
         if len(data) != size:
-            raise IntegrityError(f"{self._name}: ends too early", "get the file again")
+            raise IntegrityError(f"{self._name} is truncated", "download the file again")
         return data
 
 
 def _member_name(block: bytes) -> str:
-    """Name a header's member for a person."""
+    """Return the name and kind of a header's member, printable."""
     name = block[:100].split(b"\0", 1)[0].decode("ascii", "replace")
-    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name) or "nothing"
+    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name) or "(no name)"
     kind = _KINDS.get(block[156:157])
     return f"{shown!r} ({kind})" if kind else repr(shown)

@@ -1,4 +1,4 @@
-"""The running kit as wheels, with all that it needs, so that it can be installed without a network."""
+"""Collect wheels of the running kit and its dependencies, to install it without a network."""
 
 from __future__ import annotations
 
@@ -14,33 +14,38 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from packaging.utils import canonicalize_name
+
 from kit.capsule.guide import EXTRAS
+from kit.core.download import repeated
 from kit.core.errors import PrerequisiteError
 from kit.core.facts import PACKAGE
+from kit.core.store import Progress, no_progress
 
 PROJECT = "speedrun-kit"
 EPOCH = (1980, 1, 1, 0, 0, 0)
-"""Time of every file in a wheel that is made here; zip knows no earlier one."""
+"""Time of every file in a wheel that is made here: the earliest that zip supports."""
 _ABOUT_THIS_PLACE = ("INSTALLER", "REQUESTED", "RECORD", "direct_url.json", "uv_cache.json")
-"""Files of a dist-info that an installer adds."""
+"""Files that an installer adds to .dist-info."""
 
 
 @contextlib.contextmanager
-def kit_wheels() -> Iterator[tuple[Path, ...]]:
+def kit_wheels(progress: Progress = no_progress) -> Iterator[tuple[Path, ...]]:
     """
-    Give the wheels of the running kit and its dependencies, in the versions that are installed here.
+    Provide the wheels of the running kit and its dependencies, in the installed versions.
 
-    Dependencies come from wherever this machine's pip takes them; those of the extras `docker` and `gpu` too
-    where they are installed. Raises `PrerequisiteError` with pip's last words if one is not found.
+    Dependencies come from the index of this machine's pip; those of the extras `docker` and `gpu` are
+    included if they are installed. Raises `PrerequisiteError` with pip's error if one is not found.
     """
     if importlib.util.find_spec("pip") is None:
-        raise PrerequisiteError("this Python has no pip", f"{sys.executable} -m ensurepip")
+        raise PrerequisiteError("pip is not installed in this Python", f"{sys.executable} -m ensurepip")
     with tempfile.TemporaryDirectory(prefix="speedrun-wheels-") as name:
         folder = Path(name)
         own, every = folder / "own", folder / "every"
         own.mkdir()
         wheel = build_wheel(PACKAGE.parent, own) if _is_checkout() else repack_installed(PROJECT, own)
-        _download(wheel, folder / "constraints.txt", every)
+        with repeated(progress, "download the wheels of speedrun-kit"):
+            _download(wheel, folder / "constraints.txt", every)
         yield tuple(sorted(every.glob("*.whl")))
 
 
@@ -49,7 +54,7 @@ def _is_checkout() -> bool:
 
 
 def build_wheel(source: Path, folder: Path) -> Path:
-    """Build the wheel of a source tree into a folder. Raises `PrerequisiteError` with pip's last words."""
+    """Build the wheel of a source tree into a directory. Raises `PrerequisiteError` with pip's error."""
     _pip("wheel", "--no-deps", "--wheel-dir", str(folder), str(source))
     (wheel,) = folder.glob("*.whl")
     return wheel
@@ -57,15 +62,17 @@ def build_wheel(source: Path, folder: Path) -> Path:
 
 def repack_installed(project: str, folder: Path) -> Path:
     """
-    Write the wheel of an installed project into a folder, from its files as they are here.
+    Write the wheel of an installed project into a directory, from its installed files.
 
-    Raises `PrerequisiteError` if the project is not installed from a wheel, or a file of it is gone or
+    Raises `PrerequisiteError` if the project was not installed from a wheel, or if a file is missing or
     changed.
     """
     try:
         distribution = importlib.metadata.distribution(project)
     except importlib.metadata.PackageNotFoundError as e:
-        raise PrerequisiteError(f"{project} is not installed in this Python", "run speedrun from it") from e
+        raise PrerequisiteError(
+            f"{project} is not installed in this Python", "run the speedrun command of an installation"
+        ) from e
     info = f"{project.replace('-', '_')}-{distribution.version}.dist-info"
     contents: dict[str, bytes] = {}
     for file in distribution.files or ():
@@ -76,7 +83,9 @@ def repack_installed(project: str, folder: Path) -> Path:
         contents[str(path)] = _installed_bytes(distribution, file, project)
     metadata = contents.get(f"{info}/WHEEL")
     if metadata is None or f"{info}/METADATA" not in contents:
-        raise PrerequisiteError(f"{project} is not installed from a wheel", "install it with pip")
+        raise PrerequisiteError(
+            f"{project} was not installed from a wheel", f"pip install --force-reinstall {project}"
+        )
     tags = [line.split(": ", 1)[1] for line in metadata.decode().splitlines() if line.startswith("Tag: ")]
     rows = [f"{name},sha256={_urlsafe(data)},{len(data)}" for name, data in sorted(contents.items())]
     contents[f"{info}/RECORD"] = "".join(f"{row}\n" for row in (*rows, f"{info}/RECORD,,")).encode()
@@ -95,9 +104,14 @@ def _installed_bytes(
     try:
         data = Path(str(distribution.locate_file(file))).read_bytes()
     except OSError as e:
-        raise PrerequisiteError(f"cannot read {file} of {project}: {e.strerror}", "install it again") from e
+        raise PrerequisiteError(
+            f"cannot read {file} of {project}: {e.strerror}", f"reinstall {project} with pip"
+        ) from e
     if file.hash is not None and (file.hash.mode, file.hash.value) != ("sha256", _urlsafe(data)):
-        raise PrerequisiteError(f"{file} of {project} was changed after it was installed", "install it again")
+        raise PrerequisiteError(
+            f"checksum mismatch: {file} of {project} was changed after installation",
+            f"reinstall {project} with pip",
+        )
     return data
 
 
@@ -106,11 +120,11 @@ def _urlsafe(data: bytes) -> str:
 
 
 def _download(wheel: Path, constraints: Path, folder: Path) -> None:
-    """Let pip put the wheel and its dependencies into a folder, in the versions that are installed here."""
+    """Download the wheel's dependencies with pip, in the installed versions, into a directory."""
     versions = {d.metadata["Name"]: d.version for d in importlib.metadata.distributions()}
     lines = [f"{name}=={version}\n" for name, version in sorted(versions.items()) if name != PROJECT]
     constraints.write_text("".join(lines), encoding="utf-8")
-    known = {name.replace("-", "_").lower() for name in versions}
+    known = {canonicalize_name(name) for name in versions}
     extras = ",".join(sorted(extra for project, extra in EXTRAS.items() if project in known))
     requirement = f"{PROJECT}[{extras}] @ {wheel.as_uri()}" if extras else str(wheel)
     _pip(
@@ -125,8 +139,9 @@ def _pip(command: str, *arguments: str) -> None:
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR:")] or [
-            "ERROR: no reason"
+            "ERROR: no error message"
         ]
         raise PrerequisiteError(
-            f"pip {command}: {errors[-1].removeprefix('ERROR: ')[:300]}", "check pip's configured index"
+            f"pip {command} failed: {errors[-1].removeprefix('ERROR: ')[:300]}",
+            "check the index that pip is configured for: pip config list",
         )

@@ -1,4 +1,4 @@
-"""Writing a capsule: from sources with known digests to one deterministic tar. Chooses no content."""
+"""Write a capsule as a deterministic tar from sources with known digests."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ class PayloadPart:
     source: Source
     size: int
     sha256: Sha256
-    """What its bytes must have when they are written."""
+    """Expected digest, checked while writing."""
 
 
 def part_of_bytes(data: bytes) -> PayloadPart:
-    """Return a part that is at hand."""
+    """Return a part with these bytes."""
     return PayloadPart(InlineBytes(data), len(data), sha256_bytes(data))
 
 
 def part_of_file(path: Path, sha256: Sha256 | None = None) -> PayloadPart:
-    """Return a part that is a file; it is hashed now unless its digest is known."""
+    """Return a part from a file; hash the file unless its digest is given."""
     size = path.stat().st_size
     return PayloadPart(Extent(path, 0, size), size, sha256 or sha256_file(path))
 
@@ -50,8 +50,8 @@ def write_capsule(
     """
     Write the archive and return its size.
 
-    `tags` are RUN.md, bag-info.txt and `bag.SIGNED`; the others are made here. Raises `DigestMismatch` if a
-    source has not, or no longer, the bytes of its digest: what was written by then must be thrown away.
+    `tags` are RUN.md, bag-info.txt and `bag.SIGNED`; this function makes the others. Raises `DigestMismatch`
+    if a source does not have its digest: then discard the incomplete archive.
     """
     payload = {path: part.sha256 for path, part in parts.items()}
     listed = {**tags, bag.BAGIT: bag.BAGIT_TXT, bag.MANIFEST: bag.manifest(payload)}
@@ -70,7 +70,10 @@ def write_capsule(
             done += len(chunk)
             progress(label, min(done, total), total)
         if (hasher.hexdigest(), written) != (sha256, entry.size):
-            raise DigestMismatch(f"{entry.path} is not, or no longer, of sha256 {sha256}", "pack it again")
+            raise DigestMismatch(
+                f"checksum mismatch: {entry.path} changed while it was packed, expected sha256 {sha256}",
+                "pack the run again",
+            )
         sink.write(bytes(-entry.size % BLOCK))
     sink.write(bytes(2 * BLOCK))
     return sink.tell()

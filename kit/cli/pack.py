@@ -53,8 +53,9 @@ def command(
     """
     if file is None:
         file = Path(f"{locate(bundle).resolve().parent.name}.capsule.tar")
-    with kit_wheels() if with_kit else contextlib.nullcontext(()) as wheels:
-        packed = pack(bundle, file, trusted(keys), places(store, mirror, keys), with_data, wheels)
+    here = places(store, mirror, keys)
+    with kit_wheels(here.progress) if with_kit else contextlib.nullcontext(()) as wheels:
+        packed = pack(bundle, file, trusted(keys), here, with_data, wheels)
     if not packed.trusted:
         note("the bundle is signed by a key that you do not trust")
     note(f"{megabytes(packed.size)}, the data {'included' if packed.with_data else 'left out (--with-data)'}")

@@ -1,1 +1,1 @@
-"""Training data: the shard format, the smoke language, and FineWeb. Starts nothing and knows no records."""
+"""Training data: the shard format, the smoke language, canary streams, and FineWeb."""

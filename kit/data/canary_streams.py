@@ -1,11 +1,11 @@
 """
-Canary streams: tokens that the kit draws itself and whose probability it knows. Judges no script.
+Draw canary streams: validation tokens whose probability the kit knows.
 
-    uniform   every token of the vocabulary equally often; floor ln V
-    ngram     a Markov language of `kit.data.markov` that no training data come from
-    model     samples of a trained GPT, which a guest drew (`kit/guest/sample_reference.py`)
+    uniform   all tokens of the vocabulary are equally likely; the floor is ln V
+    ngram     a Markov language of `kit.data.markov` that is not used for training data
+    model     samples of a trained GPT, drawn by a guest (`kit/guest/sample_reference.py`)
 
-Only the tokens that are scored are drawn; a shard is filled up by repeating them.
+Only the scored tokens are drawn; they are repeated to fill a shard.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from kit.data.shard import BOS
 
 VOCABULARY = BOS + 1
 FOLLOW_BITS, FAMILY_BITS = 10, 6
-"""Make the language's entropy rate about 4.3 nats: a stream must be harder than the loss that it tests."""
+"""With these, the entropy rate is about 4.3 nats: it must be above the loss that the stream tests."""
 MAX_PIECE = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
 class TokenStream:
-    """A drawn stream. Its first token is BOS and is not scored; nats per token over the rest."""
+    """A drawn stream. Its first token, BOS, is not scored. Floor and standard error are nats per token."""
 
     tokens: array[int]
     floor: float
@@ -40,12 +40,12 @@ class TokenStream:
 
     @property
     def scored(self) -> int:
-        """How many tokens are scored."""
+        """Number of scored tokens."""
         return len(self.tokens) - 1
 
 
 def vocabulary(rows: int) -> tuple[int, ...]:
-    """Return the token ids of a model with so many rows; below GPT-2's, the last row stands for BOS."""
+    """Return the token ids of a model with `rows` output rows; in a small model, the last row is BOS."""
     if rows > BOS:
         return tuple(range(VOCABULARY))
     return (*range(rows - 1), BOS)
@@ -64,7 +64,7 @@ def draw_uniform(seed: str, ids: Sequence[int], count: int) -> TokenStream:
 
 
 def draw_ngram(seed: str, ids: Sequence[int], count: int) -> TokenStream:
-    """Draw BOS and `count` tokens of a language that follows from `seed`; its words are drawn from `ids`."""
+    """Draw BOS and `count` tokens of a language derived from `seed`, with words from `ids`."""
     words = min(255, len(ids) - 1)
     language = Language(LanguageSpec(seed, words, follow_bits=FOLLOW_BITS, family_bits=FAMILY_BITS))
     tokens = language.sample(f"canary/{seed}", count + 1)
@@ -77,9 +77,9 @@ def read_samples(lines: Iterable[bytes], count: int) -> TokenStream:
     """
     Read the samples that a guest printed: `sample I BASE64` lines and one `sampled N SUM SQUARES` line.
 
-    A piece is little-endian uint16 tokens from position I on; SUM and SQUARES are of -log p over the N drawn
-    tokens. Raises `IntegrityError` if pieces are missing, the stream is not of `count` scored tokens, or a
-    sum is no finite number.
+    A piece has little-endian uint16 tokens from position I on; SUM and SQUARES are sums of -log p over the N
+    drawn tokens. Raises `IntegrityError` if pieces are missing, the number of scored tokens is not `count`,
+    or a sum is not a finite number.
     """
     tokens = array("H")
     summary: tuple[float, float] | None = None
@@ -90,7 +90,7 @@ def read_samples(lines: Iterable[bytes], count: int) -> TokenStream:
             case [b"sampled", _, cost, square]:
                 summary = _sum(cost), _sum(square)
     if summary is None or len(tokens) != count + 1 or tokens[0] != BOS:
-        raise IntegrityError(f"the sampler printed {len(tokens)} tokens of {count + 1}, or no summary")
+        raise IntegrityError(f"the sampler printed {len(tokens)} of {count + 1} tokens, or no summary line")
     total, squares = summary
     mean = total / count
     variance = max(squares / count - mean * mean, 0.0)
@@ -98,9 +98,9 @@ def read_samples(lines: Iterable[bytes], count: int) -> TokenStream:
 
 
 def fill_shard(drawn: TokenStream, tokens: int) -> array[int]:
-    """Return a shard's worth of tokens: the stream over and over. What is scored stands first."""
+    """Return `tokens` tokens for a shard: the stream, repeated. The scored tokens come first."""
     if tokens < len(drawn.tokens):
-        raise UsageError(f"a shard of {tokens} tokens cannot hold a stream of {len(drawn.tokens)}")
+        raise UsageError(f"a stream of {len(drawn.tokens)} tokens does not fit into a shard of {tokens}")
     return (drawn.tokens * (tokens // len(drawn.tokens) + 1))[:tokens]
 
 
@@ -110,7 +110,7 @@ def _sum(text: bytes) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise IntegrityError(f"the sampler printed a sum that is no number: {text[:40]!r}")
+        raise IntegrityError(f"the sampler printed an invalid sum: {text[:40]!r}")
     return value
 
 
@@ -118,7 +118,7 @@ def _piece(piece: bytes) -> array[int]:
     try:
         data = base64.b64decode(piece, validate=True)
     except binascii.Error as e:
-        raise IntegrityError("the sampler printed something that is not base64") from e
+        raise IntegrityError("the sampler printed invalid base64") from e
     return _little(data)
 
 

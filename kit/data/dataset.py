@@ -1,4 +1,4 @@
-"""The facts of a sharded data set: names, sizes, and who stated which digests. Opens no shard."""
+"""Describe a sharded data set: names, sizes, digests, and the source of the digests."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from kit.data.shard import HEADER_BYTES, TOKEN_BYTES
 
 FINEWEB = "fineweb10B"
 HELD_OUT_SHARDS = 2
-"""One shard holds a little less than a shard's worth of whole documents."""
+"""One shard is not enough: its whole documents have slightly fewer tokens than a shard."""
 
 
 class StatedBy(StrEnum):
-    """Whose word a shard's digest is."""
+    """The source of a shard's digest."""
 
     HUB = "hub"
-    """The Hub's, for one revision."""
+    """The Hub states it for one revision."""
     FOLDER = "folder"
-    """Only of the files that someone had: it says that they did not change since."""
+    """Computed from local files: it shows only that they have not changed since."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +34,15 @@ class DataSet:
     name: str
     repo: str
     folder: str
-    """Where scripts look for it, below their working folder."""
+    """Where scripts look for it, below their working directory."""
     val_name: str
     train_prefix: str
     train_first: int
     train_last: int
     tokens: int
-    """Of one shard."""
+    """Tokens of one shard."""
     size: int
-    """Of one shard, in bytes."""
+    """Bytes of one shard."""
     sha256: Sha256
     """Of the TOML file's bytes."""
     path: Path
@@ -51,19 +51,19 @@ class DataSet:
         """
         Return the names of the validation shard and of the first `train` training shards, in that order.
 
-        Raises `UsageError` if there are not so many.
+        Raises `UsageError` if there are fewer.
         """
         most = self.train_last - self.train_first + 1
         if not 0 <= train <= most:
-            raise UsageError(f"{self.name} has {most} training shards, not {train}")
+            raise UsageError(f"{self.name} has {most} training shards, but {train} are required")
         numbers = range(self.train_first, self.train_first + train)
         return (self.val_name, *(self._train_name(n) for n in numbers))
 
     def held_out(self, train: int) -> tuple[str, ...]:
         """
-        Return the names of the shards that held-out text is drawn from, for a record that reads `train`.
+        Return the names of the shards for held-out text, for a record that reads `train` training shards.
 
-        They are the last ones, the same for every record; none if the record reads one of them.
+        They are the last shards, the same for every record; empty if the record reads one of them.
         """
         first = self.train_last - HELD_OUT_SHARDS + 1
         if self.train_first + train > first:
@@ -76,7 +76,7 @@ class DataSet:
 
 @dataclass(frozen=True, slots=True)
 class ShardDigests:
-    """Which bytes the shards are, and who says so."""
+    """The expected digests of the shards, and their source."""
 
     repo: str
     revision: str | None
@@ -86,11 +86,11 @@ class ShardDigests:
     """Sorted by name."""
 
     def artifact(self, name: str) -> Artifact | None:
-        """Return what is stated of one shard, or None."""
+        """Return the expected size and digest of one shard, or None."""
         return next((a for a in self.files if a.name == name), None)
 
     def to_json(self) -> bytes:
-        """Return the document of schema `dataset-lock.v1`, in canonical form with a line end."""
+        """Return the document of schema `dataset-lock.v1`, in canonical form with a trailing newline."""
         return (
             canonical_json(
                 {
@@ -112,7 +112,7 @@ def load_dataset(records: Path, name: str = FINEWEB) -> DataSet:
     d = read_toml(path, "dataset.v1")
     train, shard = d["train"], d["shard"]
     if shard["size"] != HEADER_BYTES + TOKEN_BYTES * shard["tokens"] or train["last"] < train["first"]:
-        raise SchemaError(f"{path}: a shard of {shard['tokens']} tokens does not have {shard['size']} bytes")
+        raise SchemaError(f"{path}: size {shard['size']} does not match a shard of {shard['tokens']} tokens")
     return DataSet(
         name=d["name"],
         repo=d["repo"],
@@ -129,16 +129,16 @@ def load_dataset(records: Path, name: str = FINEWEB) -> DataSet:
 
 
 def lock_path(dataset: DataSet) -> Path:
-    """Return where the data set's lock is or would be: beside its TOML file."""
+    """Return the path of the data set's lock, next to its TOML file; it need not exist."""
     return dataset.path.with_suffix(".lock.json")
 
 
 def load_lock(dataset: DataSet) -> ShardDigests | None:
     """
-    Read the lock that is part of the facts; None if there is none, and then full runs are unpinned.
+    Read the committed lock; None if there is none, and then full runs are unpinned.
 
-    Raises `StaleLock` if it was made from another version of the TOML file, `SchemaError` if it is not
-    the Hub's statement: only that can be checked by somebody else.
+    Raises `StaleLock` if it was made from another version of the TOML file, `SchemaError` if its digests are
+    not from the Hub: only those can be checked by others.
     """
     path = lock_path(dataset)
     if not path.exists():
@@ -146,20 +146,20 @@ def load_lock(dataset: DataSet) -> ShardDigests | None:
     statement = read_statement(path, dataset)
     if statement.stated_by is not StatedBy.HUB or statement.revision is None:
         raise SchemaError(
-            f"{path}: a lock needs the Hub's word and its revision", "make it with: speedrun data lock"
+            f"{path}: a lock must have digests and a revision from the Hub", "speedrun data lock"
         )
     return statement
 
 
 def read_statement(path: Path, dataset: DataSet) -> ShardDigests:
-    """Read a statement. Raises `StaleLock` if it is about another version of the data set."""
+    """Read a file of digests. Raises `StaleLock` if it was made for another version of the data set."""
     try:
         d: dict[str, Any] = read_json(path, "dataset-lock.v1")
     except PrerequisiteError as e:
-        raise PrerequisiteError(e.message, "speedrun data fetch") from e
+        raise PrerequisiteError(e.message, "speedrun data fetch --record N") from e
     if d["dataset_sha256"] != dataset.sha256:
         raise StaleLock(
-            f"{path} was made from another version of {dataset.path}", "renew it with: speedrun data lock"
+            f"{path} is stale: it was made from another version of {dataset.path}", "speedrun data lock"
         )
     files = (Artifact(name, f["size"], Sha256(f["sha256"])) for name, f in d["files"].items())
     return ShardDigests(

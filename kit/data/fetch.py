@@ -1,4 +1,4 @@
-"""Brings shards into the store and lays them out as a folder that a guest can read. Judges no token."""
+"""Download shards into the store, and link them into a directory for the guest."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kit.core.digest import tree_digest
+from kit.core.download import repeated
 from kit.core.errors import IntegrityError, PrerequisiteError
 from kit.core.files import write_atomic
 from kit.core.store import Artifact, Fetcher, FolderFetcher, Progress, Store, no_progress
@@ -19,7 +20,7 @@ from kit.data.shard import read_header
 
 @dataclass(frozen=True, slots=True)
 class Shards:
-    """Shards in one folder of the store, each a hard link to its blob."""
+    """Shards in one directory of the store, each a hard link to its blob."""
 
     folder: Path
     files: tuple[Artifact, ...]
@@ -28,7 +29,7 @@ class Shards:
     revision: str | None
     stated_by: StatedBy
     pinned: bool
-    """The digests are those of a lock that is part of the facts. If not, a full run says so."""
+    """The digests come from a committed lock. Otherwise a full run reports unpinned data."""
 
 
 def fetch(
@@ -41,12 +42,11 @@ def fetch(
     progress: Progress = no_progress,
 ) -> Shards:
     """
-    Bring the named shards into the store.
+    Download the named shards into the store.
 
-    Expected digests are the lock's if there is one, else what `mirror` holds if it is given, else what the
-    Hub states for its newest revision; the latter two are kept in the store, and the result is not pinned.
-    Shards that are here are not asked for. Raises as `Hub.state` and `Store.ensure` do; what was
-    complete before an error is kept.
+    Expected digests come from the lock if there is one, else from the files in `mirror` if given, else from
+    the Hub's newest revision; the latter two are kept in the store, and the result is not pinned. Shards in
+    the store are not downloaded. Raises as `Hub.state` and `Store.ensure` do; complete shards are kept.
     """
     lock = load_lock(dataset)
     statement = lock or _stated(dataset, names, store, mirror, endpoint, progress)
@@ -66,26 +66,28 @@ def fetch(
 
 def find(dataset: DataSet, names: Sequence[str], store: Store) -> Shards:
     """
-    Return the named shards as they are in the store; fetches nothing.
+    Return the named shards in the store, without downloading.
 
-    Raises `PrerequisiteError` with the command that brings them. Their bytes are not read: see `verify`.
+    Raises `PrerequisiteError` with the command that downloads them. Their bytes are not read: see `verify`.
     """
     statement = find_statement(dataset, store)
     if statement is None:
-        raise PrerequisiteError(f"no shard of {dataset.name} is here", "speedrun data fetch --record N")
+        raise PrerequisiteError(
+            f"no shard of {dataset.name} is in the store", "speedrun data fetch --record N"
+        )
     artifacts = _select_artifacts(dataset, names, statement)
     absent = [a.name for a in artifacts if not store.has(a)]
     if absent:
         some = ", ".join(absent[:3]) + (" …" if len(absent) > 3 else "")
         raise PrerequisiteError(
-            f"{len(absent)} of {len(artifacts)} shards of {dataset.name} are not here ({some})",
+            f"{len(absent)} of {len(artifacts)} shards of {dataset.name} are missing from the store ({some})",
             "speedrun data fetch --record N",
         )
     return _lay_out(artifacts, statement, store, Memo(store), pinned=load_lock(dataset) is not None)
 
 
 def find_statement(dataset: DataSet, store: Store) -> ShardDigests | None:
-    """Return what is stated of the shards so far: by the lock, or by an earlier `fetch`; None if nothing."""
+    """Return the expected digests from the lock or from an earlier `fetch`; None if there are none."""
     return load_lock(dataset) or _known(dataset, store)
 
 
@@ -106,7 +108,7 @@ def _stated(
     endpoint: str | None,
     progress: Progress,
 ) -> ShardDigests:
-    """Find out which bytes are expected where no lock says so, and remember it."""
+    """Return the expected digests from mirror or Hub if there is no lock, and save them in the store."""
     known = _known(dataset, store)
     missing = [n for n in names if known is None or known.artifact(n) is None]
     if known is not None and not missing:
@@ -114,7 +116,8 @@ def _stated(
     if mirror is not None:
         new = _folder_statement(dataset, missing, mirror, store, progress)
     else:
-        new = Hub(endpoint).state(dataset, missing, known.revision if known else None)
+        with repeated(progress, f"look up {dataset.name} on the Hub"):
+            new = Hub(endpoint).state(dataset, missing, known.revision if known else None)
     statement = new if known is None else _merged(known, new)
     write_atomic(_statement_path(dataset, store), statement.to_json())
     return statement
@@ -131,7 +134,7 @@ def _folder_statement(
     dataset: DataSet, names: Sequence[str], mirror: Path, store: Store, progress: Progress
 ) -> ShardDigests:
     if not mirror.is_dir():
-        raise PrerequisiteError(f"{mirror} is not a folder")
+        raise PrerequisiteError(f"{mirror} is not a directory")
     places = {p.name: p for p in sorted(mirror.rglob("*.bin")) if p.is_file()}
     memo = Memo(store)
     files: list[Artifact] = []
@@ -139,7 +142,7 @@ def _folder_statement(
         progress(f"reading {mirror}", n * dataset.size, len(names) * dataset.size)
         if name not in places:
             raise PrerequisiteError(
-                f"{name} is not in {mirror}", f"download it from the data set {dataset.repo}"
+                f"{name} not found in {mirror}", f"download it from the data set {dataset.repo}"
             )
         _check(places[name], dataset)
         files.append(Artifact(name, dataset.size, memo.sha256(places[name])[0]))
@@ -164,9 +167,9 @@ def _select_artifacts(
     by_name = {a.name: a for a in statement.files}
     unknown = [n for n in names if n not in by_name]
     if unknown:
+        more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
         raise PrerequisiteError(
-            f"nothing says which bytes {unknown[0]} has ({len(unknown)} shards)",
-            "speedrun data fetch --record N",
+            f"no digest is known for {unknown[0]}{more}", "speedrun data fetch --record N"
         )
     return tuple(by_name[n] for n in sorted(names))
 
@@ -184,7 +187,7 @@ def _lay_out(
     folder = store.room("data") / f"shards-{digest[:16]}"
     if not _is_laid_out(folder, artifacts, store):
         with store.lock(f"data-{digest[:16]}"):
-            # another process may have done it meanwhile, and have a guest that reads this very folder
+            # another process may have made it meanwhile, and its guest may be reading it
             if not _is_laid_out(folder, artifacts, store):
                 _replace(folder, artifacts, store, memo)
     memo.save()

@@ -1,11 +1,11 @@
 """
-Held-out text: a validation shard of text that no file of the task holds. Mounts nothing, judges no script.
+Compose held-out text: a validation shard of text that is in no file of the task.
 
     smoke   a fresh sample of the smoke language
-    full    windows of shards that the record does not read, in an order that follows from the seed
+    full    windows of shards that the record does not read, in an order derived from the seed
 
-Everything follows from the seed and the sources, so a reader of a result can compose the same shard and
-compare its sha256 with `inputs.held_out`.
+The seed and the sources determine the shard, so a reader of a result can compose it again and compare its
+sha256 with `inputs.held_out`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class HeldOutText:
 
     tokens: array[int]
     windows: int
-    """Pieces that it is composed of."""
+    """Number of windows that it is composed of."""
 
 
 def sample(seed: str, language: LanguageSpec, tokens: int) -> HeldOutText:
@@ -44,10 +44,10 @@ def sample(seed: str, language: LanguageSpec, tokens: int) -> HeldOutText:
 
 def compose(seed: str, sources: Sequence[Path], tokens: int) -> HeldOutText:
     """
-    Compose `tokens` tokens of whole documents of the shards `sources`; only the last document is cut short.
+    Compose `tokens` tokens of whole documents of the shards `sources`; only the last document is truncated.
 
-    Each shard is cut every `WINDOW` tokens, from an offset on that follows from the seed, and the windows are
-    shuffled. Windows do not overlap, begin with BOS and end before one. The order of `sources` counts.
+    Each shard is cut every `WINDOW` tokens from an offset derived from the seed, and the windows are
+    shuffled. Windows do not overlap, begin with BOS and end before one. The order of `sources` matters.
     Raises `IntegrityError` if the shards hold too few tokens, and as `read_header` does.
     """
     windows = [
@@ -65,7 +65,7 @@ def compose(seed: str, sources: Sequence[Path], tokens: int) -> HeldOutText:
         used += 1
     if len(composed) < tokens:
         raise IntegrityError(
-            f"{len(sources)} shards hold {len(composed)} tokens of whole documents, and {tokens} are needed"
+            f"the source shards have {len(composed)} tokens of whole documents, but {tokens} are required"
         )
     del composed[tokens:]
     if sys.byteorder == "big":
@@ -74,7 +74,7 @@ def compose(seed: str, sources: Sequence[Path], tokens: int) -> HeldOutText:
 
 
 def _windows(path: Path, offset: int) -> Iterator[tuple[int, int]]:
-    """Give the windows of a shard as byte ranges; what lies before the first cut is part of none."""
+    """Yield the windows of a shard as byte ranges; text before the first cut is in no window."""
     size = read_header(path).size
     with path.open("rb") as f, mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as data:
         begin = -1
@@ -93,7 +93,7 @@ def _windows(path: Path, offset: int) -> Iterator[tuple[int, int]]:
 
 
 def _document(data: mmap.mmap, position: int) -> int:
-    """Return where the first document at or after `position` begins, in bytes; -1 if none does."""
+    """Return the byte offset of the first document at or after `position`, or -1."""
     found = data.find(BOS_BYTES, position)
     while found >= 0 and found % TOKEN_BYTES:
         found = data.find(BOS_BYTES, found + 1)
@@ -101,7 +101,7 @@ def _document(data: mmap.mmap, position: int) -> int:
 
 
 def _offset(label: str) -> int:
-    """Return a number below `WINDOW`, a power of two: every one is equally likely."""
+    """Return a uniform number below `WINDOW`, which is a power of two."""
     return int.from_bytes(_digest(label, 8), "big") % WINDOW
 
 

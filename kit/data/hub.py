@@ -1,4 +1,4 @@
-"""Asks the Hugging Face Hub what a data set's files are, and brings them. Checks no byte: the store does."""
+"""Look up and download the files of a data set on the Hugging Face Hub. The store checks the digests."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from kit.core.store import Artifact, Progress
 from kit.data.dataset import DataSet, ShardDigests, StatedBy
 
 EXTRA = "pip install 'speedrun-kit[hub]'"
-_ELSEWHERE = "check --endpoint, and the --revision that was given to: speedrun data lock"
-_OFFLINE = "check the network or --endpoint; with the shards at hand, use: speedrun data fetch --mirror DIR"
+_ELSEWHERE = "check --endpoint, and --revision of speedrun data lock"
+_OFFLINE = "check the network and --endpoint, or use local files: speedrun data fetch --mirror DIR"
 
 
 class Hub:
     """
     The Hub at `endpoint`, or the one that `huggingface_hub` is configured for.
 
-    No token is ever sent: the data are public, and an endpoint may be anybody's.
+    No token is sent: the data are public, and the endpoint may be untrusted.
     """
 
     def __init__(self, endpoint: str | None = None) -> None:
@@ -34,12 +34,12 @@ class Hub:
 
     def state(self, dataset: DataSet, names: Sequence[str], revision: str | None = None) -> ShardDigests:
         """
-        Return the sizes and sha256s that the Hub states for `names` at `revision` (its newest if None).
+        Return the sizes and sha256s of `names` on the Hub at `revision` (the newest if None).
 
-        Raises `PrerequisiteError` if repository, revision or a file is not there, `IntegrityError` if the
-        Hub states no sha256 or another size than the data set's, `NetworkError` if it does not answer.
+        Raises `PrerequisiteError` if the repository, the revision or a file is missing, `IntegrityError` if
+        the Hub has no sha256 or a wrong size for a file, `NetworkError` if it does not answer.
         """
-        # HTTPError is the base of the transport's errors; which transport it is depends on the version.
+        # HTTPError is the transport's base error; the transport depends on the library's version.
         from huggingface_hub.errors import (  # type: ignore[attr-defined]
             HfHubHTTPError,
             HTTPError,
@@ -52,35 +52,44 @@ class Hub:
             infos = self._api.get_paths_info(dataset.repo, list(names), revision=commit, repo_type="dataset")
         except (RepositoryNotFoundError, RevisionNotFoundError) as e:
             where = f" at revision {revision}" if revision else ""
-            raise PrerequisiteError(f"the Hub has no data set {dataset.repo}{where}", _ELSEWHERE) from e
+            raise PrerequisiteError(f"data set {dataset.repo}{where} not found on the Hub", _ELSEWHERE) from e
         except HfHubHTTPError as e:
             raise NetworkError(
-                f"the Hub answers {e.response.status_code}", "run the command again later"
+                f"cannot look up {dataset.repo} on the Hub: HTTP status {e.response.status_code}",
+                "run the command again later",
             ) from e
         except (HTTPError, OSError) as e:
-            raise NetworkError(f"the Hub does not answer ({e})", _OFFLINE) from e
-        except (AttributeError, KeyError, TypeError, ValueError) as e:  # the page of somebody between
-            raise NetworkError("what answers does not speak as the Hub does", _OFFLINE) from e
+            raise NetworkError(f"cannot reach the Hub: {e}", _OFFLINE) from e
+        except (
+            AttributeError,
+            KeyError,
+            TypeError,
+            ValueError,
+        ) as e:  # for example the login page of a proxy
+            raise NetworkError("the endpoint answered, but not as the Hub does", _OFFLINE) from e
         repo_files = {i.path: i for i in infos if isinstance(i, self._lib.RepoFile)}
         files = []
         for name in sorted(names):
             if name not in repo_files:
-                raise PrerequisiteError(f"{dataset.repo} has no file {name} at revision {commit}", _ELSEWHERE)
+                raise PrerequisiteError(
+                    f"file {name} not found in {dataset.repo} at revision {commit}", _ELSEWHERE
+                )
             lfs, size = repo_files[name].lfs, repo_files[name].size
             stated = lfs is not None and is_sha256(lfs.sha256)
             if lfs is None or not stated or size != dataset.size:
                 raise IntegrityError(
-                    f"the Hub states {size} bytes and {'a' if stated else 'no'} sha256 for {name}"
+                    f"the Hub reports {size} bytes and {'a' if stated else 'no'} sha256 for {name},"
+                    f" expected {dataset.size} bytes and a sha256"
                 )
             files.append(Artifact(name, size, Sha256(lfs.sha256)))
         return ShardDigests(dataset.repo, commit, StatedBy.HUB, dataset.sha256, tuple(files))
 
     def fetcher(self, repo: str, revision: str) -> HubFetcher:
-        """Return the source of one revision's files."""
+        """Return a fetcher for the files of one revision."""
         return HubFetcher(self, repo, revision)
 
     def url(self, repo: str, revision: str, name: str) -> str:
-        """Return where one file of one revision is."""
+        """Return the URL of one file of one revision."""
         return self._lib.hf_hub_url(
             repo, name, repo_type="dataset", revision=revision, endpoint=self._endpoint
         )
@@ -90,7 +99,7 @@ class HubFetcher:
     """
     A `kit.core.store.Fetcher` of one revision.
 
-    The transfer is the kit's own: `huggingface_hub` starts anew in each process, and a shard has 200 MB.
+    It uses `kit.core.download`: `huggingface_hub` does not resume in a new process, and a shard has 200 MB.
     """
 
     def __init__(self, hub: Hub, repo: str, revision: str) -> None:

@@ -1,5 +1,5 @@
 """
-Synthetic languages whose every probability is an integer over 4096. Draws and scores tokens; reads no file.
+Draw and score tokens of synthetic languages, whose probabilities are integers over 4096.
 
 A language has a few hundred words, which are token ids from 0 on, and BOS (50256), which opens each
 document. Each word is of one kind, each kind of one family. The next word depends on the kind of the last
@@ -27,14 +27,14 @@ TOTAL = 4096
 
 @dataclass(frozen=True, slots=True)
 class LanguageSpec:
-    """What a language follows from. `words` do not count BOS."""
+    """The parameters that determine a language. `words` does not count BOS."""
 
     seed: str
     words: int = 255
     kinds: int = 32
     families: int = 8
     bos_weight: int = 16
-    """Of TOTAL: a document has TOTAL / bos_weight words on average."""
+    """Weight of BOS, out of TOTAL: a document has TOTAL / bos_weight words on average."""
     follow_bits: int = 16
     """A word's weight after a kind is 2**e, with e drawn evenly from 0..follow_bits-1."""
     family_bits: int = 12
@@ -45,14 +45,15 @@ class Language:
     """A language made from its spec; immutable."""
 
     def __init__(self, spec: LanguageSpec) -> None:
-        """Derive all weights. Raises `UsageError` for a spec that no language can have."""
+        """Derive all weights. Raises `UsageError` for an invalid spec."""
         if not (1 < spec.kinds <= spec.words <= 255 and 0 < spec.families <= spec.kinds):
             raise UsageError(
-                f"no language has {spec.words} words, {spec.kinds} kinds, {spec.families} families"
+                f"invalid language: {spec.words} words, {spec.kinds} kinds, {spec.families} families",
+                "use 1 < kinds <= words <= 255 and 0 < families <= kinds",
             )
         if not 0 < spec.bos_weight <= TOTAL - 2 * spec.words:
             raise UsageError(
-                f"no language has a BOS weight of {spec.bos_weight}", f"1..{TOTAL - 2 * spec.words}"
+                f"invalid language: BOS weight {spec.bos_weight}", f"use 1..{TOTAL - 2 * spec.words}"
             )
         self.spec = spec
         self.bos = spec.words
@@ -66,14 +67,14 @@ class Language:
         """Context -> symbol -> weight; a context is kind of the last * (families + 1) + family before."""
 
     def context(self, before: int, last: int) -> int:
-        """Return the context after symbols `before`, `last`. After BOS, `before` makes no difference."""
+        """Return the context after symbols `before`, `last`. After BOS, `before` does not matter."""
         return self._context(self.kind[last], self.family[before])
 
     def _context(self, kind: int, family: int) -> int:
         return kind * (self.spec.families + 1) + (family if kind < self.spec.kinds else 0)
 
     def _draws(self, label: str, count: int) -> array[int]:
-        """Return `count` evenly distributed 16-bit numbers named by the seed and a label."""
+        """Return `count` uniform 16-bit numbers derived from the seed and a label."""
         name = f"speedrun-kit/markov/1/{self.spec.seed}/{label}".encode()
         draws = array("H")
         draws.frombytes(hashlib.shake_256(name).digest(2 * count))
@@ -94,7 +95,7 @@ class Language:
                 raw = [a * b for a, b in zip(follow, scale, strict=True)]
                 rows.append((*apportion(raw, TOTAL - spec.bos_weight), spec.bos_weight))
         opening = [1 << draw % spec.follow_bits for draw in self._draws("follow/bos", spec.words)]
-        rows.append((*apportion(opening, TOTAL), 0))  # no document is empty
+        rows.append((*apportion(opening, TOTAL), 0))  # a document is never empty
         return tuple(rows)
 
     def sample(self, label: str, count: int) -> array[int]:
@@ -104,7 +105,7 @@ class Language:
         The same label gives the same tokens; different labels give independent streams.
         """
         if count < 1:
-            raise UsageError(f"cannot draw {count} tokens", "draw at least one")
+            raise UsageError(f"cannot draw {count} tokens", "draw at least 1 token")
         families = range(self.spec.families + 1)
         tables = [b"".join(bytes([s]) * w for s, w in enumerate(row)) for row in self.weights]
         after = [[tables[self._context(self.kind[s], f)] for f in families] for s in range(self.bos + 1)]
@@ -123,22 +124,24 @@ class Language:
         """
         Return the mean of -log p(token | all before it), in nats, over `count` tokens from `start + 1` on.
 
-        That is the window a model scores when it reads inputs from position `start`. The stream must be
-        this language's: it opens with BOS, and its ids are words. Raises `UsageError` otherwise.
+        That is the window that a model scores when it reads inputs from position `start`. The stream must
+        begin with BOS and contain only words of this language. Raises `UsageError` otherwise.
         """
         if start < 0 or count < 1 or start + count >= len(tokens):
-            raise UsageError(f"{len(tokens)} tokens hold no scored window of {count} from {start} on")
+            raise UsageError(
+                f"a window of {count} tokens from {start} on does not fit into {len(tokens)} tokens"
+            )
         if tokens[0] != BOS:
-            raise UsageError("the stream does not open with BOS", "score it from its first token on")
+            raise UsageError("the stream does not begin with BOS", "score it from its first token on")
         first = max(start - 1, 0)
         symbols = [self._symbol(token) for token in tokens[first : start + count + 1]]
         if start == 0:
-            symbols.insert(0, self.bos)  # what stands before BOS makes no difference
+            symbols.insert(0, self.bos)  # the symbol before BOS does not matter
         weight_counts: Counter[int] = Counter()
         for before, last, symbol in zip(symbols, symbols[1:], symbols[2:], strict=False):
             weight_counts[self.weights[self.context(before, last)][symbol]] += 1
         if 0 in weight_counts:
-            raise UsageError("the stream holds a token that this language gives no probability")
+            raise UsageError("the stream contains a token with probability 0 in this language")
         return mean_log(weight_counts)
 
     def _symbol(self, token: int) -> int:
@@ -146,11 +149,11 @@ class Language:
             return self.bos
         if token < self.spec.words:
             return token
-        raise UsageError(f"token {token} is no word of this language")
+        raise UsageError(f"token {token} is not a word of this language")
 
     def entropy_rate(self) -> float:
         """
-        Return the entropy rate in nats per token: what `mean_nats` tends to for a long stream.
+        Return the entropy rate in nats per token: the limit of `mean_nats` for long streams.
 
         (kind of the last symbol, family of the one before) is itself a Markov chain, because a family is a
         function of a kind; its stationary distribution is found by iteration, to about 1e-12.
@@ -194,7 +197,7 @@ def mean_log(weight_counts: Counter[int]) -> Decimal:
 
 def apportion(weights: list[int], total: int) -> list[int]:
     """
-    Return integers that sum to `total`, each at least 1, in proportion to `weights` as nearly as can be.
+    Return integers that sum to `total`, each at least 1, as close as possible in proportion to `weights`.
 
     Largest remainders are rounded up, the first of equal ones first.
     """

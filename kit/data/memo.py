@@ -1,4 +1,4 @@
-"""Remembers the sha256 of files that did not change since they were hashed. Decides nothing about them."""
+"""Cache the sha256 of files that have not changed since they were hashed."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from kit.core.schema import parse_json
 from kit.core.store import Store
 
 KEPT = 4096
-"""Entries; the oldest go first."""
+"""Number of entries; the oldest are dropped first."""
 SETTLE_S = 0.05
-"""Longer than a tick of the clock that file systems stamp with: two changes within one look like one."""
+"""Longer than a tick of the file system's clock: two changes within one tick look like one."""
 
 
 def identity(path: Path) -> str:
     """
-    Name a file as it is now: device, inode, size, mtime and ctime in nanoseconds.
+    Identify a file's current state: device, inode, size, mtime and ctime in nanoseconds.
 
-    Any write or rename through the kernel changes the ctime, which no program can set back; one that
-    sets the machine's clock back, as root, could.
+    Any write or rename changes the ctime, which a program cannot set; only root can, by setting the
+    machine's clock back.
     """
     s = path.stat()
     return f"{s.st_dev}:{s.st_ino}:{s.st_size}:{s.st_mtime_ns}:{s.st_ctime_ns}"
 
 
 class Memo:
-    """The memo of one store. Threads may share it; processes merge what they learn when they save."""
+    """The digest cache of one store. Threads may share it; processes merge their entries in `save`."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -42,7 +42,7 @@ class Memo:
         self._lock = threading.Lock()
 
     def sha256(self, path: Path, anew: bool = False) -> tuple[Sha256, bool]:
-        """Return a file's sha256, and whether it had to be hashed for that; `anew` hashes it in any case."""
+        """Return a file's sha256, and whether it was hashed now; `anew` ignores the cache."""
         before = identity(path)
         known = None if anew else self._recall(before)
         if known is not None:
@@ -54,13 +54,13 @@ class Memo:
         return digest, True
 
     def learn(self, path: Path, expected: str, digest: Sha256) -> None:
-        """Remember `digest` for the file, if it is still the one named `expected`."""
+        """Store `digest` for the file if its identity is still `expected`."""
         if identity(path) == expected:
             with self._lock:
                 self._new[expected] = digest
 
     def link(self, path: Path, new: Path) -> None:
-        """Hard-link a file. That changes its ctime, so what is known of it is carried over."""
+        """Hard-link a file, and keep its cache entry: a link changes the ctime."""
         known = self._recall(identity(path))
         os.link(path, new)
         if known is not None:
@@ -72,9 +72,9 @@ class Memo:
 
     def save(self) -> None:
         """
-        Write what was learnt, keeping what other processes wrote meanwhile.
+        Write the new entries, and keep those that other processes wrote.
 
-        Returns after a tick of the clock: a change from then on gives a file another identity.
+        Returns after a tick of the file system's clock, so a later change gives a file another identity.
         """
         with self._lock:
             new, self._new = self._new, {}

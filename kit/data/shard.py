@@ -1,5 +1,5 @@
 """
-The FineWeb shard format: a header of 256 int32 and then uint16 tokens, all little-endian. Knows no data set.
+Read and write FineWeb shards: a header of 256 int32, then uint16 tokens, all little-endian.
 
     bytes 0..1023   256 int32: [0] magic 20240520, [1] version 1, [2] number of tokens, the rest 0
     bytes 1024..    one uint16 for each token
@@ -24,14 +24,14 @@ VERSION = 1
 HEADER_BYTES = 1024
 TOKEN_BYTES = 2
 BOS = 50256
-"""GPT-2's end-of-text token, which opens every document."""
+"""GPT-2's end-of-text token; every document begins with it."""
 
-_FIX = "fetch or generate the shard again; a FineWeb shard is 1024 bytes of header and 2 bytes a token"
+_FIX = "fetch or generate the shard again; a FineWeb shard has a 1024-byte header and 2 bytes per token"
 
 
 @dataclass(frozen=True, slots=True)
 class ShardHeader:
-    """What a shard says about itself."""
+    """The header of a shard."""
 
     tokens: int
 
@@ -44,7 +44,7 @@ class ShardHeader:
 def pack_header(tokens: int) -> bytes:
     """Return the 1024 header bytes of a shard of `tokens` tokens. Raises `UsageError` beyond int32."""
     if not 0 <= tokens < 1 << 31:
-        raise UsageError(f"a shard cannot hold {tokens} tokens", "write several shards")
+        raise UsageError(f"{tokens} tokens do not fit into a shard", "write several shards")
     return struct.pack("<3i", MAGIC, VERSION, tokens).ljust(HEADER_BYTES, b"\0")
 
 
@@ -53,7 +53,7 @@ def read_header(path: Path) -> ShardHeader:
     Read a shard's header and check it against the size of the file.
 
     The tokens themselves and the 253 unused header fields are NOT checked. Raises `PrerequisiteError` if
-    the file is not there, `IntegrityError` naming path and fault for a wrong magic, version or size.
+    the file is missing, `IntegrityError` naming path and fault for a wrong magic, version or size.
     """
     try:
         with path.open("rb") as f:
@@ -76,7 +76,7 @@ def read_header(path: Path) -> ShardHeader:
 
 def write_shard(path: Path, tokens: Sequence[int]) -> ShardHeader:
     """
-    Write `tokens` as a shard, atomically, readable by every uid and writable by none.
+    Write `tokens` as a shard atomically, readable by every uid and read-only.
 
     Raises `UsageError` if a token is not a uint16.
     """
@@ -110,7 +110,7 @@ def read_tokens(path: Path, start: int = 0, count: int | None = None) -> array[i
 
 
 def _little(tokens: array[int]) -> array[int]:
-    """Convert between the machine's byte order and the file's."""
+    """Convert tokens between the machine's byte order and the file's."""
     if sys.byteorder == "little":
         return tokens
     swapped = array("H", tokens)

@@ -1,8 +1,8 @@
 """
-The smoke profile's data: the pins of `records/smoke.toml`, and the shards made from them. Runs no guest.
+Make the smoke profile's data: shards that must match the digests in `records/smoke.toml`.
 
 The shards are drawn from a language of `kit.data.markov`, so the kit knows the probability of every token.
-The mean -log p of the scored validation window is the floor: no honest loss is below it.
+The mean -log p of the scored validation window is the floor: an honest loss is not below it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from kit.values.deadlines import Deadlines
 
 ROOM = "smoke"
 PLACES = Decimal("0.000001")
-"""Floors are pinned to this, rounded half to even."""
+"""Precision of pinned floors, rounded half to even."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class DataFile:
 
 @dataclass(frozen=True, slots=True)
 class ShardPin:
-    """A shard: its file, and the stream it is drawn from."""
+    """A shard: its file, and the stream that its tokens are drawn from."""
 
     file: DataFile
     stream: str
@@ -46,15 +46,15 @@ class ShardPin:
 
 @dataclass(frozen=True, slots=True)
 class SmokeGuest:
-    """How the reference trainer is run in the smoke profile."""
+    """Settings of the reference trainer in the smoke profile."""
 
     args: tuple[str, ...]
-    """Arguments of `train_reference.py`, and of it alone."""
+    """Arguments of `train_reference.py`; other scripts do not get them."""
     env: tuple[tuple[str, str], ...]
     world_size: int
     untimed_steps: int
     vocabulary: int
-    """Rows of its output layer: its loss at step 0 is near ln(vocabulary)."""
+    """Rows of the output layer: the loss at step 0 is near ln(vocabulary)."""
     memory: int
     """Bytes that the whole guest may use."""
 
@@ -93,10 +93,10 @@ class SmokeData:
 
 def load_smoke(records: Path) -> SmokeSpec:
     """
-    Read `smoke.toml` in the folder `records`.
+    Read `smoke.toml` in the directory `records`.
 
-    That the pins are what the language gives is NOT checked here: `ensure_smoke` checks the bytes, and a
-    test derives floor and entropy rate again. Raises `PrerequisiteError` or `SchemaError`.
+    Does not check that the pins match the language: `ensure_smoke` checks the bytes, and a test derives floor
+    and entropy rate again. Raises `PrerequisiteError` or `SchemaError`.
     """
     path = records / "smoke.toml"
     document = read_toml(path, "smoke.v1")
@@ -120,9 +120,9 @@ def load_smoke(records: Path) -> SmokeSpec:
         deadlines=Deadlines(**{clock: float(s) for clock, s in document["deadlines"].items()}),
     )
     if not spec.floor < spec.target:
-        raise SchemaError(f"{path}: target {spec.target} is not above the floor {spec.floor}")
+        raise SchemaError(f"{path}: target {spec.target} must be above the floor {spec.floor}")
     if spec.val_tokens >= spec.val.tokens:
-        raise SchemaError(f"{path}: {spec.val.tokens} tokens hold no scored window of {spec.val_tokens}")
+        raise SchemaError(f"{path}: {spec.val_tokens} scored tokens do not fit into {spec.val.tokens} tokens")
     return spec
 
 
@@ -133,10 +133,10 @@ def _pin(entry: dict[str, Any]) -> ShardPin:
 
 def ensure_smoke(spec: SmokeSpec, store: Store, progress: Progress = no_progress) -> SmokeData:
     """
-    Return the smoke data, making it on first use; safe for several processes at once.
+    Return the smoke data; make it on first use. Several processes may call it at once.
 
-    The bytes are hashed on every call, so what is mounted is what is pinned. Raises `DigestMismatch` if
-    the folder or the language gives other bytes, `RunError` if the disk is full.
+    The bytes are hashed on every call, so the mounted data match the pins. Raises `DigestMismatch` if the
+    files or the newly made bytes differ, `RunError` if the disk is full.
     """
     files = tuple(pin.file for pin in spec.shards)
     key = tree_digest({file.name: file.sha256 for file in files})
@@ -145,7 +145,7 @@ def ensure_smoke(spec: SmokeSpec, store: Store, progress: Progress = no_progress
         with store.lock(f"{ROOM}-{key}"):
             if not folder.is_dir():
                 _make(spec, store, folder, progress)
-    _check(folder, files, f"delete {folder} and run the command again")
+    _check(folder, files, f"rm -r {folder}, then run the command again")
     return SmokeData(folder, files, spec.val_tokens, spec.floor, spec.target)
 
 
@@ -154,14 +154,14 @@ def _make(spec: SmokeSpec, store: Store, folder: Path, progress: Progress) -> No
     with store.staging(ROOM) as staged:
         for pin in write_smoke(spec, staged):
             done += pin.file.size
-            progress("smoke data", done, total)
-        hint = "the pins are not the language's: see speedrun data synth --derive"
+            progress("make smoke data", done, total)
+        hint = "records/smoke.toml does not match its language; compare with: speedrun data synth --derive"
         _check(staged, tuple(pin.file for pin in spec.shards), hint)
         staged.rename(folder)
 
 
 def write_smoke(spec: SmokeSpec, folder: Path) -> Iterator[ShardPin]:
-    """Write the shards into `folder`, yielding the pin of each when it is there. Digests are not checked."""
+    """Write the shards into `folder`; yield the pin of each written shard. Digests are not checked."""
     language = Language(spec.language)
     for pin in spec.shards:
         write_shard(folder / pin.file.name, language.sample(pin.stream, pin.tokens))
@@ -171,21 +171,23 @@ def write_smoke(spec: SmokeSpec, folder: Path) -> Iterator[ShardPin]:
 def _check(folder: Path, files: tuple[DataFile, ...], hint: str) -> None:
     for file in files:
         path = folder / file.name
-        actual = sha256_file(path) if path.is_file() else "nothing"
+        actual = sha256_file(path) if path.is_file() else "none (file not found)"
         if actual != file.sha256:
-            raise DigestMismatch(f"{path} has sha256 {actual}, expected {file.sha256}", hint)
+            raise DigestMismatch(
+                f"checksum mismatch: {path} has sha256 {actual}, expected {file.sha256}", hint
+            )
 
 
 @dataclass(frozen=True, slots=True)
 class DerivedPins:
-    """What the pins of `records/smoke.toml` must be, derived from its language alone."""
+    """The correct pins of `records/smoke.toml`, derived from its language."""
 
     files: tuple[DataFile, ...]
     floor: Decimal
     entropy_rate: Decimal
 
     def differences(self, spec: SmokeSpec) -> tuple[str, ...]:
-        """Return the names of the pins that are not as derived, sorted."""
+        """Return the names of the pins that differ from the derived ones, sorted."""
         pinned = {pin.file.name: pin.file for pin in spec.shards}
         wrong = [f.name for f in self.files if pinned[f.name] != f]
         wrong += ["floor"] if float(self.floor) != spec.floor else []
@@ -194,7 +196,7 @@ class DerivedPins:
 
 
 def derive(spec: SmokeSpec, folder: Path) -> DerivedPins:
-    """Make the shards in `folder`, trusting no pin, and return what should be pinned."""
+    """Make the shards in `folder` without using the pins, and return the correct pins."""
     names = [pin.file.name for pin in write_smoke(spec, folder)]
     files = tuple(DataFile(n, (folder / n).stat().st_size, sha256_file(folder / n)) for n in names)
     language = Language(spec.language)

@@ -1,4 +1,4 @@
-"""Reads shards and compares them with what is stated of them. Changes none of them."""
+"""Check shards against their expected digests."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ WORKERS = 4
 
 @dataclass(frozen=True, slots=True)
 class ShardCheck:
-    """What was found about one shard."""
+    """The result of checking one shard."""
 
     name: str
     fault: str | None
-    """One sentence; None if header, count, size and sha256 are as stated."""
+    """One sentence; None if header, token count, size and sha256 are correct."""
     hashed: bool
-    """False if the memo knew the digest of the unchanged file."""
+    """False if the digest came from the cache."""
 
 
 def verify(
@@ -38,10 +38,9 @@ def verify(
     progress: Progress = no_progress,
 ) -> tuple[ShardCheck, ...]:
     """
-    Check every shard: header, token count, size, sha256. Sorted by name; a fault is a value, not an error.
+    Check every shard: header, token count, size, sha256. Results are sorted by name.
 
-    An unchanged file is hashed once (see `memo`), unless `rehash`. Tokens are not looked at one by one:
-    the digest covers them.
+    A fault is a value, not an error. An unchanged file is hashed once (see `memo`), unless `rehash`.
     """
     memo = Memo(store)
     done = 0
@@ -55,13 +54,13 @@ def verify(
         for checked in pool.map(check_shard, shards.files):
             checks.append(checked)
             done += dataset.size
-            progress(f"verifying {dataset.name}", done, total)
+            progress(f"verify {dataset.name}", done, total)
     memo.save()
     return tuple(checks)
 
 
 def drop_faulty(shards: Shards, checked: tuple[ShardCheck, ...], store: Store) -> None:
-    """Remove the blobs of faulty shards and their links, so that `fetch` brings them again."""
+    """Remove the blobs of faulty shards and their links, so that `fetch` downloads them again."""
     faulty = {c.name for c in checked if c.fault}
     for artifact in shards.files:
         if artifact.name in faulty:
@@ -74,11 +73,17 @@ def _check(path: Path, artifact: Artifact, dataset: DataSet, memo: Memo, rehash:
     try:
         tokens = read_header(path).tokens
         if tokens != dataset.tokens:
-            return ShardCheck(artifact.name, f"it has {tokens} tokens, expected {dataset.tokens}", hashed)
+            return ShardCheck(
+                artifact.name, f"wrong size: {tokens} tokens, expected {dataset.tokens}", hashed
+            )
         digest, hashed = memo.sha256(path, anew=rehash)
     except KitError as e:
         return ShardCheck(artifact.name, e.message, hashed)
     except OSError as e:
-        return ShardCheck(artifact.name, f"it cannot be read: {e.strerror}", hashed)
-    fault = None if digest == artifact.sha256 else f"it has sha256 {digest}, expected {artifact.sha256}"
+        return ShardCheck(artifact.name, f"cannot read: {e.strerror}", hashed)
+    fault = (
+        None
+        if digest == artifact.sha256
+        else f"checksum mismatch: sha256 is {digest}, expected {artifact.sha256}"
+    )
     return ShardCheck(artifact.name, fault, hashed)

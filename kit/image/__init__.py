@@ -1,1 +1,1 @@
-"""The image room: from image.toml to a lock, from a lock to the same bytes anywhere. Starts no guest."""
+"""Turn image.toml into a lock, and a lock into the same image bytes on every machine."""

@@ -1,25 +1,24 @@
-"""The image room's shopping: brings a lock's artifacts into the store, several at a time. Builds nothing."""
+"""Download a lock's artifacts into the store, several at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 
-from kit.core.digest import sha256_file
-from kit.core.errors import DigestMismatch, PrerequisiteError
+from kit.core.errors import PrerequisiteError
 from kit.core.store import Artifact, Fetcher, Progress, Store, no_progress
 from kit.image.fetch import PipFetcher
 from kit.image.lock import Deb, Lock, Wheel
-from kit.image.meter import ByteMeter, cores
+from kit.image.meter import ByteMeter
 
 DOWNLOADS = 4
 
 
 def fetch(lock: Lock, store: Store, fetchers: Sequence[Fetcher], progress: Progress = no_progress) -> int:
     """
-    Bring every artifact of `lock` into the store, a few at a time; return the bytes that were missing.
+    Download every missing artifact of `lock` into the store; return the number of bytes downloaded.
 
-    Raises what `Store.ensure` raises; if several are not to be had, one `PrerequisiteError` lists them.
+    Raises as `Store.ensure` does; one `PrerequisiteError` lists all artifacts that no source has.
     """
     missing = [a for a in lock.artifacts if not store.has(a)]
     for fetcher in fetchers:
@@ -28,14 +27,14 @@ def fetch(lock: Lock, store: Store, fetchers: Sequence[Fetcher], progress: Progr
     total = sum(a.size for a in missing)
     meter = ByteMeter(f"fetch {lock.era}", total, progress)
     with ThreadPoolExecutor(DOWNLOADS) as pool:
-        # The largest first, so that the last to finish is a small one.
+        # Largest first, so that no large download starts last.
         ordered = sorted(missing, key=lambda a: (-a.size, a.name))
         _outcome(pool, meter, [pool.submit(_fetch_one, a, store, fetchers, meter) for a in ordered])
     return total
 
 
 def _fetch_one(artifact: Artifact, store: Store, fetchers: Sequence[Fetcher], meter: ByteMeter) -> str | None:
-    """Fetch one artifact; return how to name it if no source has it."""
+    """Fetch one artifact; return a line that names it and its sources if no source has it."""
     try:
         store.ensure(artifact, fetchers, meter.part)
     except PrerequisiteError as e:
@@ -59,22 +58,7 @@ def _outcome(pool: ThreadPoolExecutor, meter: ByteMeter, futures: list[Future[st
     absent = [text for f in futures if (text := f.result()) is not None]
     if absent:
         raise PrerequisiteError(
-            f"{len(absent)} of the files are not to be had:",
-            "put them into a folder and pass it as --mirror DIR",
+            f"{len(absent)} {'file was' if len(absent) == 1 else 'files were'} not found in any source:",
+            "put them into a directory, then pass it with --mirror DIR",
             sorted(absent),
         )
-
-
-def recheck(lock: Lock, store: Store, progress: Progress = no_progress) -> None:
-    """Hash every artifact in the store again. Raises `DigestMismatch` naming the first bad file."""
-    meter = ByteMeter("hash artifacts", lock.size, progress)
-
-    def check(artifact: Artifact) -> None:
-        path = store.blob(artifact.sha256)
-        if sha256_file(path) != artifact.sha256:
-            raise DigestMismatch(f"{path} ({artifact.name}) has been changed", f"rm {path}, and run it again")
-        meter.part(artifact.name, artifact.size, artifact.size)
-
-    with ThreadPoolExecutor(cores()) as pool:
-        for _ in pool.map(check, sorted(lock.artifacts, key=lambda a: (-a.size, a.name))):
-            pass

@@ -1,4 +1,4 @@
-"""The image room's own apt: private lists, empty status, the machine's mirror. Installs nothing."""
+"""Look up and download Debian packages with apt, from private package lists. Installs nothing."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from kit.core.errors import NetworkError, PrerequisiteError
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 COMPONENT = "main"
 ARCHITECTURE = "amd64"
-DEBIAN = "run it on Debian, or in a container of it"
-SOURCES = "check the machine's apt sources"
+DEBIAN = "run the command on Debian, or in a Debian container"
+SOURCES = "check this machine's apt sources, then run the command again"
 
 _CONF = """\
 #clear APT::Update::Pre-Invoke;
@@ -44,7 +44,7 @@ Debug::NoLocking "true";
 
 @dataclass(frozen=True, slots=True)
 class AptPackage:
-    """A package that apt would install: what the index says of it."""
+    """A package that apt would install, as the index describes it."""
 
     package: str
     version: str
@@ -61,7 +61,7 @@ def mirror_of(suite: str) -> str:
     there is no apt or no such source.
     """
     if shutil.which("apt-get") is None:
-        raise PrerequisiteError("there is no apt here", DEBIAN)
+        raise PrerequisiteError("apt-get is not installed", DEBIAN)
     fields = "$(CREATED_BY) $(REPO_URI) $(RELEASE) $(COMPONENT)"
     targets = [line.split(" ") for line in _run(["apt-get", "indextargets", "--format", fields]).splitlines()]
     indexes = [t for t in targets if len(t) == 4 and t[0] == "Packages" and t[3] == COMPONENT]
@@ -71,11 +71,11 @@ def mirror_of(suite: str) -> str:
     for _, uri, _, _ in indexes:
         if urlsplit(uri).path.rstrip("/").endswith("/debian"):
             return uri
-    raise PrerequisiteError(f"apt has no source of Debian {suite} here", DEBIAN)
+    raise PrerequisiteError(f"apt has no source for Debian {suite}", DEBIAN)
 
 
 class PrivateApt:
-    """An apt with its own lists of one suite, alone, and an empty dpkg status; a context manager."""
+    """An apt with private lists of one suite and an empty dpkg status; a context manager."""
 
     def __init__(self, suite: str, mirror: str) -> None:
         self.suite = suite
@@ -113,16 +113,16 @@ class PrivateApt:
 
     def closure(self, packages: tuple[str, ...]) -> tuple[AptPackage, ...]:
         """
-        Return what installing `packages` into an empty system takes, without recommendations.
+        Return `packages` and their dependencies for an empty system, without recommended packages.
 
-        Raises `NetworkError` with apt's own words if it cannot be resolved.
+        Raises `NetworkError` with apt's error if they cannot be resolved.
         """
         printed = self._apt("install", "--print-uris", "--yes", "-qq", *packages)
         return tuple(self._offer(line) for line in printed.splitlines() if line.startswith("'"))
 
     def download(self, package: str, version: str) -> Path:
         """
-        Download one package at exactly this version and return the file, which `close` removes.
+        Download one package in exactly this version; return the file, which `close` removes.
 
         Raises `PrerequisiteError` if the suite offers another version now, or the transfer failed.
         """
@@ -134,7 +134,7 @@ class PrivateApt:
             raise PrerequisiteError(e.message) from e
         deb = next(folder.glob("*.deb"), None)
         if deb is None:
-            raise PrerequisiteError(f"apt downloaded no {package} {version}")
+            raise PrerequisiteError(f"apt did not download {package} {version}")
         return deb
 
     def _offer(self, line: str) -> AptPackage:
@@ -143,15 +143,15 @@ class PrivateApt:
             uri = uri.strip("'")
             package, version, _ = file.removesuffix(".deb").split("_")
             if not uri.startswith(self.mirror) or not digest.startswith("SHA256:"):
-                raise ValueError("not of this mirror, or without its digest")
+                raise ValueError("another mirror, or no SHA256")
             pool = unquote(uri.removeprefix(self.mirror))
             return AptPackage(package, unquote(version), pool, int(size), digest.removeprefix("SHA256:"))
         except ValueError as e:
-            raise NetworkError(f"apt printed what cannot be read: {line[:200]}", SOURCES) from e
+            raise NetworkError(f"cannot parse the output of apt: {line[:200]}", SOURCES) from e
 
     def _folder(self) -> Path:
         if self._root is None:
-            raise NetworkError("the private apt is closed")
+            raise NetworkError("the private apt lists were removed")
         return self._root
 
     def _apt(self, *arguments: str, cwd: Path | None = None) -> str:
@@ -162,6 +162,8 @@ def _run(argv: list[str], cwd: Path | None = None) -> str:
     """Run apt with messages in English; raise `NetworkError` with its first error."""
     done = subprocess.run(["env", "LC_ALL=C", *argv], cwd=cwd, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        words = [line for line in done.stderr.splitlines() if line.startswith("E:")] or ["E: it said nothing"]
+        words = [line for line in done.stderr.splitlines() if line.startswith("E:")] or [
+            "E: no error message"
+        ]
         raise NetworkError(f"{argv[0]} failed: {words[0].removeprefix('E: ')}", SOURCES)
     return done.stdout

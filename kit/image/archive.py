@@ -1,4 +1,4 @@
-"""The image room's archives: an image as one tar that Docker, Podman and OCI tools load. Asks no engine."""
+"""Export an image as one tar that Docker, Podman and OCI tools can load."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ NOTHING: frozenset[Sha256] = frozenset()
 
 
 def size(layout: Layout, without: frozenset[Sha256] = NOTHING) -> int:
-    """Return the bytes that `pieces` will yield."""
+    """Return the number of bytes that `pieces` yields."""
     return tar_size(_entries(layout, without))
 
 
 def pieces(layout: Layout, without: frozenset[Sha256] = NOTHING) -> Iterator[bytes]:
     """
-    Yield the archive: an OCI layout with a manifest.json for Docker, both naming the same blobs.
+    Yield the archive: an OCI layout with Docker's manifest.json; both name the same blobs.
 
     `without` names layers whose bytes are left out: Docker's classic store needs none that it has as a
     prefix of another image. The same layout gives the same bytes. The blobs are not hashed again: whoever
@@ -37,14 +37,17 @@ def pieces(layout: Layout, without: frozenset[Sha256] = NOTHING) -> Iterator[byt
 
 def export(layout: Layout, file: Path, progress: Progress = no_progress) -> Sha256:
     """
-    Write the whole archive to `file`, which appears when it is complete, and return its sha256.
+    Write the archive to `file` atomically; return its sha256.
 
-    Raises `UsageError` if `file` is something else than a file, `RunError` if the disk is full.
+    Raises `UsageError` if `file` exists and is not a file, `RunError` if the disk is full.
     """
     if file.exists() and not file.is_file():
-        raise UsageError(f"{file} is not a file", "choose another --out")
+        raise UsageError(f"cannot write {file}: it is not a regular file", "choose another path with --out")
     if not file.parent.is_dir():
-        raise UsageError(f"there is no folder {file.parent}", "make it, or choose another --out")
+        raise UsageError(
+            f"cannot write {file}: directory {file.parent} does not exist",
+            "create the directory, or choose another path with --out",
+        )
     digest, done, total = hashlib.sha256(), 0, size(layout)
     with disk_errors(file), tempfile.TemporaryDirectory(prefix=f".{file.name}.", dir=file.parent) as name:
         temporary = Path(name) / "archive"

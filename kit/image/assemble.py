@@ -1,4 +1,4 @@
-"""The image room's assembly line: files in, layers and documents out, on every core. Fetches nothing."""
+"""Assemble layers and OCI documents from files in the store, on all cores. Downloads nothing."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pathlib import Path
 from kit.core.errors import PrerequisiteError, UsageError
 from kit.core.files import disk_errors
 from kit.core.store import Progress, Store, no_progress
-from kit.image.acquire import recheck
 from kit.image.digest import ImageIdentity
 from kit.image.layer import LayerFile, LayerPlan, plan_layers, write_layer
 from kit.image.lock import Lock, read_lock
 from kit.image.meter import ByteMeter, cores
 from kit.image.oci import ImageDocuments, blob_path, describe, write_layout
+from kit.image.recheck import recheck
 from kit.image.spec import EraSpec, read_spec
 from kit.image.tarball import tar_size
 
@@ -26,7 +26,7 @@ ROOM = "layouts"
 
 @dataclass(frozen=True, slots=True)
 class BuiltImage:
-    """An image that was assembled into a folder, whatever was promised of it."""
+    """An image that was assembled into a directory; it is not compared with the expected digests."""
 
     identity: ImageIdentity
     layers: tuple[LayerFile, ...]
@@ -37,7 +37,7 @@ class BuiltImage:
 def assembled(
     spec: EraSpec, lock: Lock, artifacts: Store, scratch: Store, progress: Progress
 ) -> Iterator[BuiltImage]:
-    """Assemble an image in a staging folder of `scratch`; layers that are not moved out go with it."""
+    """Assemble an image in a staging directory of `scratch`, which is removed with all layers left in it."""
     with scratch.staging(ROOM) as folder:
         yield _assembled(spec, lock, artifacts, folder, progress)
 
@@ -46,22 +46,25 @@ def assemble(
     era: str, images: Path, artifacts: Store, folder: Path, progress: Progress = no_progress
 ) -> ImageIdentity:
     """
-    Assemble an era into a new OCI layout at `folder`, for builders that bring the files themselves.
+    Assemble an era into a new OCI layout at `folder`, for builders that provide the files themselves.
 
-    Every artifact is hashed; the outcome is not compared with images/<era>/digest. Raises `UsageError`
+    Every artifact is hashed; the result is not compared with images/<era>/digest. Raises `UsageError`
     if `folder` exists, `PrerequisiteError` if an artifact is missing, and what `plan_layers` raises.
     """
     spec = read_spec(images, era)
     lock = read_lock(spec)
     absent = sorted(a.name for a in lock.artifacts if not artifacts.has(a))
     if absent:
-        raise PrerequisiteError(f"{len(absent)} files are missing: {', '.join(absent)}", "bring them")
+        files = "1 file is" if len(absent) == 1 else f"{len(absent)} files are"
+        raise PrerequisiteError(
+            f"{files} missing from the store: {', '.join(absent)}", f"speedrun image fetch {era}"
+        )
     recheck(lock, artifacts, progress)
     with disk_errors(folder):
         try:
             folder.mkdir(parents=True)
         except FileExistsError as e:
-            raise UsageError(f"{folder} is there already", "choose another folder") from e
+            raise UsageError(f"{folder} already exists", "choose another directory") from e
         scratch = folder / "scratch"
         scratch.mkdir()
         built = _assembled(spec, lock, artifacts, scratch, progress)
@@ -93,7 +96,7 @@ def _write(
     plans: Sequence[LayerPlan], spec: EraSpec, folder: Path, progress: Progress
 ) -> tuple[LayerFile, ...]:
     """
-    Write the layers, one to a core: inflating, hashing and writing leave the interpreter's lock.
+    Write the layers in parallel threads: inflating, hashing and writing release the GIL.
 
     The largest come first, so that the cores end together.
     """

@@ -1,4 +1,4 @@
-"""The image room's own files: what packages' scripts would have made. Runs nothing."""
+"""Files that the kit adds to an image in place of the packages' install scripts, which never run."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ _SITECUSTOMIZE = guest_file("site/sitecustomize.py")
 
 
 def base_entries(python: str) -> list[ArchiveEntry]:
-    """Return the files and links that the kit adds; they replace a package's at the same path."""
+    """Return the files and links that the kit adds; each replaces a package's entry at the same path."""
     plain = ("data", "dev", "etc", "input", "proc", "root", "run", "sys")
     entries = [folder(path, ORIGIN) for path in plain]
-    # Runtimes give a tmpfs the mode of the folder that it covers.
+    # Runtimes give a tmpfs the mode of the directory that it covers.
     entries += [folder(path, ORIGIN, 0o1777) for path in ("tmp", "var/tmp", "workspace")]
     entries += [
         link(name, f"usr/{name}", ORIGIN) for name in sorted(MERGED & {"bin", "sbin", "lib", "lib64"})
@@ -70,7 +70,7 @@ def base_entries(python: str) -> list[ArchiveEntry]:
 
 
 def package_list(controls: list[str]) -> ArchiveEntry:
-    """Return dpkg's status file for packages that were unpacked but whose scripts never ran."""
+    """Return dpkg's status file for packages that were unpacked without running their scripts."""
     stanzas = []
     for control in sorted(controls):
         head, _, rest = control.partition("\n")

@@ -1,4 +1,4 @@
-"""The image room's care with tars that others wrote: what a header states is not believed. Opens no tar."""
+"""Read an untrusted tar within the size of its file, whatever its headers state."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from typing import IO
 
 UNREADABLE = (tarfile.TarError, ValueError, OverflowError, RecursionError)
 """
-What tarfile raises for headers that state what cannot be: sizes below zero, or beyond any file; and for
-extended headers of which each is about the next one.
+What tarfile raises for invalid headers: negative or too large sizes, and endless chains of extended headers.
 """
 
 
 class BoundedFile:
-    """A file of which no more is read than it has, whatever a header in it states."""
+    """A file whose reads are limited to its real size."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -22,6 +21,6 @@ class BoundedFile:
         self.seek, self.tell, self.close = file.seek, file.tell, file.close
 
     def read(self, size: int = -1) -> bytes:
-        """Read on from where the file is."""
+        """Read up to `size` bytes from the current position."""
         left = max(self._size - self._file.tell(), 0)
         return self._file.read(left if size < 0 else min(size, left))

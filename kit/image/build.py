@@ -1,4 +1,4 @@
-"""The image room's front door: from a lock to the promised layout, or none. Starts no guest."""
+"""Build, verify and look up the image of an era; its digests must match images/<era>/digest."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from kit.core.digest import Sha256, sha256_file
 from kit.core.errors import DigestMismatch, KitError, PrerequisiteError, StaleLock
 from kit.core.files import place
 from kit.core.store import Artifact, Fetcher, FolderFetcher, Progress, Store, no_progress
-from kit.image.acquire import fetch, recheck
+from kit.image.acquire import fetch
 from kit.image.assemble import ROOM, BuiltImage, assembled
 from kit.image.diff import ImageChange, compare_layers
 from kit.image.digest import ImageIdentity, digest_path, read_identity, write_identity
 from kit.image.lock import read_lock
 from kit.image.oci import Descriptor, blob_path, read_manifest, write_layout
+from kit.image.recheck import recheck
 from kit.image.spec import Component, EraSpec, read_spec
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """An era's image in the store, as an OCI layout. Its identity is that of images/<era>/digest."""
+    """An era's image in the store, as an OCI layout that matches images/<era>/digest."""
 
     era: str
     path: Path
@@ -36,7 +37,7 @@ class Layout:
     epoch: int
 
     def document(self) -> dict[str, object]:
-        """Return what a script wants to know, as JSON."""
+        """Return the fields that scripts need, as JSON."""
         return {
             "era": self.era,
             "path": str(self.path),
@@ -51,7 +52,7 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class EraSurvey:
-    """How far an era is on this machine."""
+    """The state of an era on this machine: lock, downloads, image."""
 
     era: str
     summary: str
@@ -61,7 +62,7 @@ class EraSurvey:
     """Bytes of them that are in the store."""
     built: bool
     state: str
-    """`ok`, or what is wrong with lock or digest."""
+    """`ok`, or the problem of lock.json or digest: `stale`, `missing` or `bad`."""
 
     def document(self) -> dict[str, object]:
         """Return it as JSON."""
@@ -77,16 +78,16 @@ class EraSurvey:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedImage:
-    """What an era's lock built into, beside what was promised."""
+    """The image that was built from an era's lock, and the expected one."""
 
     promised: ImageIdentity
     built: ImageIdentity
     entries: tuple[ImageChange, ...]
-    """Of the layers that differ, where the store has the promised ones to compare with."""
+    """Of the layers that differ, if the store has the expected ones to compare with."""
 
     @property
     def differences(self) -> tuple[str, ...]:
-        """A sentence for each digest that differs; empty if the image is the promised one."""
+        """A sentence for each digest that differs; empty if the image matches."""
         return self.promised.differences(self.built)
 
 
@@ -94,12 +95,12 @@ def ensure_layout(
     era: str, images: Path, store: Store, fetchers: Sequence[Fetcher], progress: Progress = no_progress
 ) -> Layout:
     """
-    Return the era's image, fetching and assembling what the store does not hold.
+    Return the era's image; download and assemble what is missing from the store.
 
-    A layout that is in the store is trusted by name and size; its bytes were hashed when it came in.
-    Raises `StaleLock`, `DigestMismatch` if a file or the result is not the promised one,
-    `PrerequisiteError` for an unknown era or a file that is not to be had, `NetworkError`, and
-    `RunError` if the disk is full. In each case the store holds what it held before, or more.
+    A layout in the store is checked by name and size; its bytes were hashed when it was built.
+    Raises `StaleLock`, `DigestMismatch` if the digest of a file or of the image differs,
+    `PrerequisiteError` for an unknown era or a file that no source has, `NetworkError`, and
+    `RunError` if the disk is full. In each case the store keeps what it had.
     """
     spec = read_spec(images, era)
     lock = read_lock(spec)
@@ -119,10 +120,10 @@ def ensure_layout(
 
 def adopt(era: str, images: Path, store: Store, folder: Path, progress: Progress = no_progress) -> Layout:
     """
-    Return the era's image, taken into the store from a layout in `folder` that anybody may have made.
+    Copy the era's image from an untrusted OCI layout in `folder` into the store, and return it.
 
-    Every byte is compared with images/<era>/digest on its way. Raises `DigestMismatch` if it is another
-    image, and as `ensure_layout` does; nothing is fetched.
+    Every byte is checked against images/<era>/digest. Raises `DigestMismatch` if it is another image, and
+    otherwise as `ensure_layout` does; nothing is downloaded.
     """
     spec = read_spec(images, era)
     identity = read_identity(spec, read_lock(spec))
@@ -133,9 +134,13 @@ def adopt(era: str, images: Path, store: Store, folder: Path, progress: Progress
         try:
             config, layers = read_manifest(folder, identity.manifest)
         except FileNotFoundError as e:
-            raise DigestMismatch(f"{folder} does not hold the image {identity.manifest} of era {era}") from e
+            raise DigestMismatch(
+                f"{folder} does not contain image {identity.manifest[:12]}… of era {era}"
+            ) from e
         if (config.digest, tuple(x.digest for x in layers)) != (identity.config, identity.diff_ids):
-            raise DigestMismatch(f"the manifest in {folder} names other layers than {digest_path(spec)}")
+            raise DigestMismatch(
+                f"digest mismatch: the manifest in {folder} lists other layers than {digest_path(spec)}"
+            )
         size = blob_path(folder, identity.manifest).stat().st_size
         sources = (FolderFetcher(folder / "blobs" / "sha256"),)
         for blob in (*layers, config, Descriptor(identity.manifest, size)):
@@ -146,7 +151,7 @@ def adopt(era: str, images: Path, store: Store, folder: Path, progress: Progress
 def accept(
     era: str, images: Path, store: Store, fetchers: Sequence[Fetcher], progress: Progress = no_progress
 ) -> Layout:
-    """Build an era from its lock and write the outcome to images/<era>/digest: a new promise."""
+    """Build an era from its lock and write its digests to images/<era>/digest."""
     spec = read_spec(images, era)
     lock = read_lock(spec)
     fetch(lock, store, fetchers, progress)
@@ -161,11 +166,10 @@ def verify(
     era: str, images: Path, store: Store, fetchers: Sequence[Fetcher], progress: Progress = no_progress
 ) -> VerifiedImage:
     """
-    Build an era anew from its artifacts in a fresh folder, and compare it with what was promised.
+    Build an era again in an empty directory, and compare it with images/<era>/digest.
 
-    Nothing that an earlier build made is read, unless it is to explain a difference; artifacts in the
-    store are hashed again before use. Raises as `ensure_layout`, except that a result which differs is
-    returned.
+    Earlier builds are read only to explain a difference; artifacts in the store are hashed again before
+    use. Raises as `ensure_layout` does, but returns an image whose digests differ.
     """
     spec = read_spec(images, era)
     lock = read_lock(spec)
@@ -177,7 +181,7 @@ def verify(
 
 
 def _explain_differences(promised: ImageIdentity, built: BuiltImage, store: Store) -> tuple[ImageChange, ...]:
-    """Compare the layers that differ with the promised ones, where the store has them whole."""
+    """Compare the layers that differ with the expected ones, if the store has those."""
     changes: list[ImageChange] = []
     for (title, digest), layer in zip(promised.layers, built.layers, strict=False):
         blob = store.blob(digest)
@@ -187,7 +191,7 @@ def _explain_differences(promised: ImageIdentity, built: BuiltImage, store: Stor
 
 
 def survey(era: str, images: Path, store: Store) -> EraSurvey:
-    """Return how far an era is in `store`, without changing anything. Raises for a broken image.toml only."""
+    """Return the state of an era in `store` without changing it. Raises only for a broken image.toml."""
     spec = read_spec(images, era)
     try:
         lock = read_lock(spec)
@@ -209,14 +213,14 @@ def _refuse_mismatch(spec: EraSpec, promised: ImageIdentity, built: ImageIdentit
     differences = promised.differences(built)
     if differences:
         raise DigestMismatch(
-            f"era {spec.era} did not build into what {digest_path(spec)} promises:",
-            f"if the change is meant: speedrun image build {spec.era} --accept",
+            f"digest mismatch: the image of era {spec.era} differs from {digest_path(spec)}:",
+            f"if you changed the era on purpose: speedrun image build {spec.era} --accept",
             differences,
         )
 
 
 def _adopt(spec: EraSpec, built: BuiltImage, store: Store) -> Layout:
-    """Move layers and documents into the store, with a layout of hard links; the caller holds its lock."""
+    """Move layers and documents into the store and link a layout to them; the caller holds the lock."""
     for layer in built.layers:
         if not store.has(Artifact(layer.title, layer.size, layer.digest)):
             place(layer.path, store.blob(layer.digest))
@@ -226,19 +230,21 @@ def _adopt(spec: EraSpec, built: BuiltImage, store: Store) -> Layout:
 
 
 def _lay_out(spec: EraSpec, identity: ImageIdentity, store: Store) -> Layout:
-    """Make a layout of hard links to blobs that the store has; the caller holds its lock."""
+    """Make a layout of hard links to blobs in the store; the caller holds the lock."""
     with store.staging(ROOM) as folder:
         write_layout(folder, spec.era, identity.manifest, store.blob(identity.manifest).stat().st_size)
         for digest in {identity.config, identity.manifest, *identity.diff_ids}:
             _link(store.blob(digest), blob_path(folder, digest))
         final = store.room(ROOM) / identity.manifest
         if _find_layout(spec, identity, store) is None:
-            shutil.rmtree(final, ignore_errors=True)  # it lost a blob
+            shutil.rmtree(final, ignore_errors=True)  # a blob of it is missing
             folder.rename(final)
     layout = _find_layout(spec, identity, store)
     if layout is None:
-        blob = store.blob(identity.manifest)  # all others were made here, or have their sizes
-        raise DigestMismatch(f"{blob} has been changed", f"rm {blob}, and run it again")
+        blob = store.blob(identity.manifest)  # the other blobs were just written, or have the right size
+        raise DigestMismatch(
+            f"checksum mismatch: {blob} was changed", f"rm {blob}, then run the command again"
+        )
     return layout
 
 
@@ -250,7 +256,7 @@ def _link(blob: Path, name: Path) -> None:
 
 
 def _find_layout(spec: EraSpec, identity: ImageIdentity, store: Store) -> Layout | None:
-    """Return the layout if the store has all of it, by name and size."""
+    """Return the layout if the store has every blob with the right name and size."""
     path = store.root / ROOM / identity.manifest
     try:
         config, layers = read_manifest(path, identity.manifest)

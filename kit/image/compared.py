@@ -1,4 +1,4 @@
-"""The images that are compared: their digests, layers and packages, read from an era or an OCI layout."""
+"""Read an image for a comparison: digests, layers and packages, from an era or an OCI layout."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
+from packaging.utils import canonicalize_name
+
 from kit.core.digest import Sha256, is_sha256
 from kit.core.errors import IntegrityError, PrerequisiteError, SchemaError, UsageError
 from kit.core.schema import MAX_DOCUMENT, parse_json, read_bounded
 from kit.core.store import Store
 from kit.image.bounded import UNREADABLE, BoundedFile
 from kit.image.digest import read_identity
-from kit.image.index import canonical
 from kit.image.lock import read_lock
 from kit.image.oci import blob_path, read_document, read_manifest
 from kit.image.spec import eras, read_spec
@@ -27,7 +28,7 @@ _DIST_INFO = re.compile(r".*/dist-packages/([^/]+)-([^/-]+)\.dist-info/RECORD")
 
 @dataclass(frozen=True, slots=True)
 class ComparedLayer:
-    """A layer of one of the two images; `path` is None where its bytes are not on this disk."""
+    """A layer of one of the two images; `path` is None if the layer is not on this disk."""
 
     title: str
     digest: Sha256
@@ -48,9 +49,9 @@ class ComparedImage:
 
 def read_image(name: str, images: Path, store: Store) -> ComparedImage:
     """
-    Return an image by the name of its era, or by the folder of its OCI layout.
+    Read an image by the name of its era, or by the directory of its OCI layout.
 
-    Raises `UsageError` for what is neither, `PrerequisiteError` if the era has no lock or digest, and
+    Raises `UsageError` if `name` is neither, `PrerequisiteError` if the era has no lock or digest, and
     `SchemaError` or `DigestMismatch` for a broken layout. A layer's bytes are not hashed.
     """
     if name in eras(images):
@@ -59,21 +60,21 @@ def read_image(name: str, images: Path, store: Store) -> ComparedImage:
     if (folder / "oci-layout").is_file():
         return _read_layout(name, folder)
     raise UsageError(
-        f"{name!r} is neither an era nor the folder of an OCI layout",
+        f"{name!r} is neither an era nor a directory with an OCI layout",
         f"the known eras are: {', '.join(eras(images)) or 'none'}",
     )
 
 
 def tar_members(path: Path, file: IO[bytes]) -> dict[str, tarfile.TarInfo]:
-    """Return an uncompressed layer's members by name. Raises `IntegrityError` for a file that is no tar."""
+    """Return an uncompressed layer's members by name. Raises `IntegrityError` if the file is not a tar."""
     try:
         with tarfile.open(fileobj=cast(IO[bytes], BoundedFile(file)), mode="r:") as tar:
             members = list(tar)
         if any(member.size < 0 for member in members):
-            raise ValueError("a size below zero")
+            raise ValueError("negative size")
     except (*UNREADABLE, OSError) as e:
-        hint = f"layers must not be compressed; if it is the kit's own: rm {path}, and build it again"
-        raise IntegrityError(f"{path}: is no tar: {e}", hint) from e
+        hint = f"give an image with uncompressed layers; if the kit built it: rm {path}, then build it again"
+        raise IntegrityError(f"cannot read layer {path}: not a tar: {e}", hint) from e
     return {member.name: member for member in members}
 
 
@@ -96,7 +97,9 @@ def _read_layout(name: str, folder: Path) -> ComparedImage:
         config, descriptors = read_manifest(folder, manifest)
         document = parse_json(read_document(folder, config.digest), str(blob_path(folder, config.digest)))
     except FileNotFoundError as e:
-        raise PrerequisiteError(f"{e.filename} is not there", "this is not a whole OCI layout") from e
+        raise PrerequisiteError(
+            f"{e.filename} not found: the OCI layout in {folder} is incomplete", "copy the whole layout again"
+        ) from e
     titles = _titles(document, len(descriptors))
     layers = tuple(
         ComparedLayer(title, d.digest, path if (path := blob_path(folder, d.digest)).is_file() else None)
@@ -107,21 +110,24 @@ def _read_layout(name: str, folder: Path) -> ComparedImage:
 
 
 def _only_manifest(path: Path) -> Sha256:
-    """Return the digest of the one manifest that a layout's index names, in the form of a digest."""
+    """Return the digest of the one manifest that a layout's index lists."""
     index = parse_json(read_bounded(path), str(path))
     try:
         digests = [Sha256(str(m["digest"]).removeprefix("sha256:")) for m in index["manifests"]]
     except (KeyError, TypeError) as e:
-        raise SchemaError(f"{path}: is not the index of an OCI layout") from e
+        raise SchemaError(f"{path} is not an OCI index") from e
     if len(digests) != 1:
-        raise UsageError(f"{path} names {len(digests)} images", "take one apart with skopeo first")
-    if not is_sha256(digests[0]):  # it becomes a path
-        raise SchemaError(f"{path}: names its image {digests[0][:80]!r}, which is no sha256")
+        raise UsageError(
+            f"{path} lists {len(digests)} images, expected 1",
+            "copy one image into a layout of its own with skopeo copy",
+        )
+    if not is_sha256(digests[0]):  # it becomes part of a path
+        raise SchemaError(f"{path}: {digests[0][:80]!r} is not a sha256 digest")
     return digests[0]
 
 
 def _titles(config: Any, layers: int) -> list[str]:
-    """Return the titles that a config gives the layers, or numbers where it gives not one to each."""
+    """Return the layers' titles from the config, or numbers if they are missing or not unique."""
     history = config.get("history") if isinstance(config, dict) else None
     steps = [h.get("created_by") for h in history if isinstance(h, dict)] if isinstance(history, list) else []
     titles = [str(step).rpartition(": ")[2] for step in steps]
@@ -131,12 +137,12 @@ def _titles(config: Any, layers: int) -> list[str]:
 
 
 def _installed_packages(layer: Path) -> Iterator[tuple[str, str, str]]:
-    """Yield the packages that a layer says it holds."""
+    """Yield the packages that the metadata in a layer names."""
     with layer.open("rb") as f:
         entries = tar_members(layer, f)
         for path in entries:
             if (info := _DIST_INFO.fullmatch(path)) is not None:
-                yield "wheel", canonical(info[1]), info[2]
+                yield "wheel", canonicalize_name(info[1]), info[2]
         if (status := entries.get(_STATUS)) is not None:
             if status.size > MAX_DOCUMENT:
                 raise IntegrityError(f"{layer}: {_STATUS} is larger than {MAX_DOCUMENT} bytes")

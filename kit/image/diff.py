@@ -1,4 +1,4 @@
-"""The image room's comparison of two images, down to the tar entry. Builds nothing."""
+"""Compare two images: packages, layers and tar entries."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kit.image.compared import ComparedImage, ComparedLayer, tar_members
 
 @dataclass(frozen=True, slots=True)
 class ImageChange:
-    """One thing that is not the same on both sides; None where a side does not have it."""
+    """One difference between two images; None on the side that lacks the package, layer or entry."""
 
     kind: str
     """`deb`, `wheel`, `layer` or `entry`."""
@@ -39,15 +39,15 @@ class ImageChange:
 
 @dataclass(frozen=True, slots=True)
 class ImageDifference:
-    """All in which two images differ."""
+    """All differences between two images."""
 
     same: bool
-    """The manifests are the same, and so is everything."""
+    """The manifests, and so the whole images, are equal."""
     packages: tuple[ImageChange, ...]
     layers: tuple[ImageChange, ...]
     entries: tuple[ImageChange, ...]
     unread: tuple[str, ...]
-    """Titles of layers that differ and whose bytes are not on this disk: no entry of them is listed."""
+    """Titles of layers that differ but are not on this disk: their entries are not compared."""
 
     def document(self) -> dict[str, object]:
         """Return it as JSON."""
@@ -62,9 +62,9 @@ class ImageDifference:
 
 def compare_images(a: ComparedImage, b: ComparedImage) -> ImageDifference:
     """
-    Compare two images: packages, layers by title, and the entries of layers that differ, headers and bytes.
+    Compare two images: packages, layers by title, and headers and bytes of the entries of changed layers.
 
-    Raises `IntegrityError` for a layer that is no tar.
+    Raises `IntegrityError` if a layer is not a tar.
     """
     layers: list[ImageChange] = []
     entries: list[ImageChange] = []
@@ -99,9 +99,9 @@ def _digest(layer: ComparedLayer | None) -> str | None:
 
 def compare_layers(title: str, before: Path, after: Path) -> tuple[ImageChange, ...]:
     """
-    Compare two layers entry by entry; if all are the same and the files are not, say where they part.
+    Compare two layers by entry; if only the tar files differ, return the offset of the first difference.
 
-    Raises `IntegrityError` for a file that is no tar.
+    Raises `IntegrityError` if a file is not a tar.
     """
     changes: list[ImageChange] = []
     with before.open("rb") as old_file, after.open("rb") as new_file:
@@ -119,14 +119,14 @@ def compare_layers(title: str, before: Path, after: Path) -> tuple[ImageChange, 
             sizes = tuple(f.seek(0, os.SEEK_END) for f in (old_file, new_file))
             at = _first_difference(old_file, 0, new_file, 0, max(sizes))
             if at is not None:
-                changes.append(ImageChange("entry", title, "spelling of the tar", f"byte {at}", f"byte {at}"))
+                changes.append(ImageChange("entry", title, "tar encoding", f"byte {at}", f"byte {at}"))
     return tuple(changes)
 
 
 def _difference(
     old: tarfile.TarInfo | None, new: tarfile.TarInfo | None, old_file: IO[bytes], new_file: IO[bytes]
 ) -> tuple[str | None, str | None] | None:
-    """Say in what two entries differ, from each side; None if in nothing."""
+    """Describe both sides of the difference between two entries; return None if they are equal."""
     if old is None or new is None:
         return (None if old is None else _format_entry(old), None if new is None else _format_entry(new))
     fields = [
@@ -137,7 +137,7 @@ def _difference(
     if not fields and old.isreg():
         at = _first_difference(old_file, old.offset_data, new_file, new.offset_data, old.size)
         if at is not None:
-            fields = [(f"bytes from {at} of {old.size} on", f"bytes from {at} of {new.size} on")]
+            fields = [(f"differs from byte {at} of {old.size}", f"differs from byte {at} of {new.size}")]
     if not fields:
         return None
     return "; ".join(x for x, _ in fields), "; ".join(y for _, y in fields)
@@ -156,7 +156,9 @@ def _fields(member: tarfile.TarInfo) -> Iterator[tuple[str, Any]]:
 
 
 def _kind(member: tarfile.TarInfo) -> str:
-    return "folder" if member.isdir() else "link" if member.issym() else "file" if member.isreg() else "other"
+    return (
+        "directory" if member.isdir() else "link" if member.issym() else "file" if member.isreg() else "other"
+    )
 
 
 def _format_entry(member: tarfile.TarInfo) -> str:
@@ -169,7 +171,7 @@ def _format_entry(member: tarfile.TarInfo) -> str:
 def _first_difference(
     old_file: IO[bytes], at_old: int, new_file: IO[bytes], at_new: int, size: int
 ) -> int | None:
-    """Return the offset of the first byte that is not the same, or None."""
+    """Return the offset of the first byte that differs, or None."""
     done = 0
     while done < size:
         want = min(CHUNK, size - done)

@@ -1,4 +1,4 @@
-"""The image room's promise: reads, writes and compares images/<era>/digest. Builds nothing."""
+"""Read, write and compare images/<era>/digest: the expected digests of an image."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kit.image.spec import EraSpec
 
 @dataclass(frozen=True, slots=True)
 class ImageIdentity:
-    """What an image is: an engine's id is the config digest or the manifest digest."""
+    """The digests of an image. An engine's image id is the config digest or the manifest digest."""
 
     config: Sha256
     manifest: Sha256
@@ -36,7 +36,7 @@ class ImageIdentity:
         }
 
     def differences(self, actual: ImageIdentity) -> tuple[str, ...]:
-        """Return a sentence for each part in which `actual` is not this; empty if they are the same."""
+        """Return a sentence for each digest of `actual` that differs; empty if all are equal."""
         sentences = []
         for at, ((title, expected_layer), (_, actual_layer)) in enumerate(
             zip(self.layers, actual.layers, strict=False)
@@ -53,16 +53,16 @@ class ImageIdentity:
 
 
 def digest_path(spec: EraSpec) -> Path:
-    """Return where the era's digest is or would be."""
+    """Return the path of the era's digest file, which need not exist."""
     return spec.source.with_name("digest")
 
 
 def read_identity(spec: EraSpec, lock: Lock) -> ImageIdentity:
     """
-    Read what the era's image must be.
+    Read the expected digests of the era's image.
 
-    Raises `PrerequisiteError` if nothing is promised yet, `StaleLock` if the promise was made for
-    another lock, `SchemaError` if the file does not have its form or is too large to have it.
+    Raises `PrerequisiteError` if there is no digest file, `StaleLock` if it was written for another
+    lock, `SchemaError` if it is malformed or too large.
     """
     path = digest_path(spec)
     command = f"speedrun image build {spec.era} --accept"
@@ -71,23 +71,23 @@ def read_identity(spec: EraSpec, lock: Lock) -> ImageIdentity:
     except FileNotFoundError as e:
         raise PrerequisiteError(f"{path} does not exist", command) from e
     except UnicodeDecodeError as e:
-        raise SchemaError(f"{path}: is not text") from e
+        raise SchemaError(f"{path} is not UTF-8 text") from e
     rows = [line.split(maxsplit=2) for line in lines if line and not line.startswith("#")]
     single: dict[str, Sha256] = {}
     layers: list[tuple[str, Sha256]] = []
     for row in rows:
         digest = Sha256(row[1].removeprefix("sha256:")) if len(row) > 1 else Sha256("")
         if not is_sha256(digest) or row[0] in single:
-            raise SchemaError(f"{path}: cannot read {' '.join(row)[:100]!r}", command)
+            raise SchemaError(f"{path}: cannot parse {' '.join(row)[:100]!r}", command)
         if row[0] == "layer" and len(row) == 3:
             layers.append((row[2], digest))
         else:
             single[row[0]] = digest
     if set(single) != {"lock", "config", "manifest"} or not layers:
-        raise SchemaError(f"{path}: needs lock, config, manifest and layers", command)
+        raise SchemaError(f"{path}: expected lock, config, manifest and at least one layer", command)
     if single["lock"] != lock.sha256:
         raise StaleLock(
-            f"{path} was written for another {lock_path(spec)}"
+            f"{path} is stale: it was written for another version of {lock_path(spec)}"
             f" (sha256 {single['lock'][:12]}…, now {lock.sha256[:12]}…)",
             command,
         )
@@ -95,7 +95,7 @@ def read_identity(spec: EraSpec, lock: Lock) -> ImageIdentity:
 
 
 def render_identity(spec: EraSpec, lock: Lock, identity: ImageIdentity) -> bytes:
-    """Return the bytes of the file that says what the era's image must be."""
+    """Return the bytes of the file with the expected digests of the era's image."""
     lines = [
         f"# The image of era {spec.era}: what lock.json must build into, on any machine.",
         f"lock      sha256:{lock.sha256}",
@@ -107,7 +107,7 @@ def render_identity(spec: EraSpec, lock: Lock, identity: ImageIdentity) -> bytes
 
 
 def write_identity(spec: EraSpec, lock: Lock, identity: ImageIdentity) -> Path:
-    """Write what the era's image must be from now on, and return the file."""
+    """Write the expected digests of the era's image, and return the file."""
     path = digest_path(spec)
     write_atomic(path, render_identity(spec, lock, identity))
     return path

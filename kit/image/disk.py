@@ -1,4 +1,4 @@
-"""The image room's bill: what built images take on a disk, beside their layers' sum. Removes nothing."""
+"""Measure the disk space of built images."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from kit.image.spec import eras, read_spec
 
 @dataclass(frozen=True, slots=True)
 class DiskUsage:
-    """Bytes of the images of a store. Downloads and unpacked file systems are not in it."""
+    """Disk space of the images in a store, without downloads and unpacked file systems."""
 
     eras: tuple[str, ...]
-    """Those that are built here."""
+    """Eras that are built on this machine."""
     layers: int
-    """Distinct layers of them."""
+    """Number of distinct layers."""
     summed: int
     """Bytes of each image's layers, added up over the images."""
     distinct: int
@@ -33,7 +33,7 @@ class DiskUsage:
 
     @property
     def ratio(self) -> float:
-        """Blocks on disk for one byte of a distinct layer."""
+        """Bytes on disk for each byte of a distinct layer."""
         return self.on_disk / self.distinct if self.distinct else 0.0
 
     def document(self) -> dict[str, object]:
@@ -49,7 +49,7 @@ class DiskUsage:
 
 
 def disk_usage(images: Path, store: Store) -> DiskUsage:
-    """Measure the images of the eras that are built in `store`. Broken or half built ones are left out."""
+    """Measure the images of the eras that are built in `store`. Incomplete images are skipped."""
     built: list[str] = []
     layers: dict[Sha256, int] = {}
     summed = 0
@@ -72,7 +72,7 @@ def disk_usage(images: Path, store: Store) -> DiskUsage:
 
 
 def _count(folder: Path, files: dict[tuple[int, int], int]) -> None:
-    """Note the blocks of all that is in a layout, through symbolic links too, by inode."""
+    """Record the blocks of all files in a layout by inode; follow symbolic links."""
     for path in (folder, *folder.rglob("*")):
         status = path.stat()
         files[(status.st_dev, status.st_ino)] = status.st_blocks * 512

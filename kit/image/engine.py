@@ -1,4 +1,4 @@
-"""The image room's way into an engine: what is not there is loaded, and found again by digest alone."""
+"""Load an image into a container engine, and check the image id that the engine reports."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from kit.sandbox import engine
 from kit.sandbox.engine import Engine, EngineInfo, EngineName
 
 LOADED_WITHIN_S = 1800.0
-"""For one sign of life while an engine unpacks: it says nothing while it writes a layer of gigabytes."""
+"""Timeout for one response of an engine that loads: it is silent while it writes a layer of gigabytes."""
 PODMAN = "podman"
-PODMAN_PATIENCE_S = 60.0
+PODMAN_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,19 +30,19 @@ class LoadedImage:
     engine: str
     """Its name and version."""
     id: str
-    """The engine's id of it, with `sha256:`: one of the two digests that are committed."""
+    """The engine's image id, with `sha256:`: the config digest or the manifest digest."""
     sent: int
-    """Bytes that had to be sent; 0 if it was there."""
+    """Bytes that were sent; 0 if the engine had the image."""
     layers_left_out: int
     """Layers whose bytes the engine had."""
 
 
 def ensure_loaded(layout: Layout, url: str, progress: Progress = no_progress) -> LoadedImage:
     """
-    Load the image into the engine at a socket, unless it is there, and see that it is the promised one.
+    Load the image into the engine at a socket, unless it has the image, and check the image id.
 
-    Raises `PrerequisiteError` if no engine answers, `DigestMismatch` if the engine ends up with another
-    image, `RunError` if it refuses the archive.
+    Raises `PrerequisiteError` if no engine answers, `DigestMismatch` if the image id differs afterwards,
+    `RunError` if the engine rejects the archive.
     """
     asking = Engine(url)
     try:
@@ -65,11 +65,13 @@ def ensure_loaded(layout: Layout, url: str, progress: Progress = no_progress) ->
 
 
 def load_podman(layout: Layout, url: str, progress: Progress = no_progress) -> LoadedImage:
-    """Load the image into Podman: at its socket, if it answers there, or else through its program."""
+    """Load the image into Podman: through its socket, or with the podman command if the socket is silent."""
     if engine.answers(url):
         loaded = ensure_loaded(layout, url, progress)
         if not loaded.engine.startswith(EngineName.PODMAN):
-            raise PrerequisiteError(f"{loaded.engine} answers at {url}, not Podman", "use --engine docker")
+            raise PrerequisiteError(
+                f"the engine at {url} is {loaded.engine}, not Podman", "use --engine docker"
+            )
         return loaded
     name = " ".join(_podman("--version").split()).replace(" version", "")
     image_id = _podman_id(layout)
@@ -82,9 +84,9 @@ def load_podman(layout: Layout, url: str, progress: Progress = no_progress) -> L
 
 def _shared_layers(layout: Layout, about: EngineInfo, asking: Engine) -> frozenset[Sha256]:
     """
-    Return the layers that need not be sent: the longest run, from the lowest, that an image there has too.
+    Return the layers that need not be sent: the longest prefix that an image of the engine shares.
 
-    Only Docker's classic store takes an archive with gaps.
+    Only Docker's classic store accepts an archive without these layers.
     """
     if about.name is not EngineName.DOCKER or about.containerd_store:
         return NOTHING
@@ -93,7 +95,7 @@ def _shared_layers(layout: Layout, about: EngineInfo, asking: Engine) -> frozens
 
 
 def _count_shared(layout: Layout, chain: tuple[Sha256, ...]) -> int:
-    """Return how many of the lowest layers are the same."""
+    """Return how many of the lowest layers are equal."""
     pairs = zip(layout.diff_ids, chain, strict=False)
     return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
 
@@ -111,7 +113,7 @@ def _pieces_with_progress(
 def _require_image_id(image_id: str | None, layout: Layout) -> str:
     if image_id is None:
         raise DigestMismatch(
-            f"the engine took the archive of {layout.era}, but has no image sha256:{layout.config_digest}"
+            f"digest mismatch: the engine loaded {layout.era}, but has no image sha256:{layout.config_digest}"
             f" or sha256:{layout.manifest_digest}",
             f"speedrun image verify {layout.era}",
         )
@@ -121,18 +123,19 @@ def _require_image_id(image_id: str | None, layout: Layout) -> str:
 def _podman(*arguments: str) -> str:
     try:
         done = subprocess.run(
-            [PODMAN, *arguments], capture_output=True, text=True, timeout=PODMAN_PATIENCE_S, check=False
+            [PODMAN, *arguments], capture_output=True, text=True, timeout=PODMAN_TIMEOUT_S, check=False
         )
     except FileNotFoundError as e:
         raise PrerequisiteError("podman is not installed", "apt-get install podman") from e
     except subprocess.TimeoutExpired as e:
         raise RunError(
-            f"podman {arguments[0]} did not answer in {PODMAN_PATIENCE_S:.0f} s",
-            f"by hand: podman {arguments[0]}",
+            f"timeout: podman {arguments[0]} did not finish within {PODMAN_TIMEOUT_S:.0f} s",
+            f"run it by hand to see why: podman {arguments[0]}",
         ) from e
     if done.returncode:
         raise RunError(
-            f"podman {arguments[0]} failed: {done.stderr.strip()[-300:]}", f"by hand: podman {arguments[0]}"
+            f"podman {arguments[0]} failed: {done.stderr.strip()[-300:]}",
+            f"run it by hand to see why: podman {arguments[0]}",
         )
     return done.stdout
 
@@ -149,11 +152,13 @@ def _podman_load(pieces: Iterator[bytes]) -> None:
     )
     assert process.stdin and process.stderr  # noqa: S101 - PIPE was asked for
     with process:
-        with contextlib.suppress(BrokenPipeError):  # it says why
+        with contextlib.suppress(BrokenPipeError):  # podman says why on stderr
             for piece in pieces:
                 process.stdin.write(piece)
-        with contextlib.suppress(BrokenPipeError):  # what is left in the buffer
+        with contextlib.suppress(BrokenPipeError):  # closing flushes the buffer
             process.stdin.close()
         stderr = process.stderr.read().decode(errors="replace")
     if process.returncode:
-        raise RunError(f"podman did not load the image: {stderr.strip()[-300:]}", "podman info")
+        raise RunError(
+            f"podman load failed: {stderr.strip()[-300:]}", "check free disk space with: podman system df"
+        )

@@ -1,4 +1,4 @@
-"""The image room's smallest value: a path of an image and its bytes' source. Writes nothing."""
+"""Archive entries: paths of an image, with the source of their bytes."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from kit.core.errors import IntegrityError
 from kit.image.inflate import ZipMember, inflated
 
 MERGED = frozenset({"bin", "sbin", "lib", "lib32", "lib64", "libo32", "libx32"})
-"""Top-level folders that Debian 12 keeps below /usr; at the top there are links."""
+"""Top-level directories that are links into /usr in Debian 12."""
 
+REMOVE_PACKAGE = "use another version of this package, or remove it from image.toml"
 MAX_PATH = 1024
 MAX_FILE = 8 << 30
-"""Bytes of one file; what a tar header without extensions can say."""
+"""Bytes of one file: the limit of a tar header without extensions."""
 
 
 class EntryKind(StrEnum):
-    """What is at a path. Nothing else is ever in an image."""
+    """The kind of an entry. An image has no other kinds."""
 
     FOLDER = "folder"
     FILE = "file"
@@ -30,7 +31,7 @@ class EntryKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class InlineBytes:
-    """Bytes that are here already."""
+    """Bytes in memory."""
 
     data: bytes
 
@@ -49,36 +50,36 @@ Source = InlineBytes | Extent | ZipMember
 
 @dataclass(frozen=True, slots=True)
 class ArchiveEntry:
-    """One path of an image, relative to its root. Owner and time are the writer's."""
+    """One path of an image, relative to its root. The writer sets owner and time."""
 
     path: str
     kind: EntryKind
     mode: int
     origin: str
-    """The file name of the package that it comes from."""
+    """File name of the package that contains it."""
     size: int = 0
     source: Source | None = None
     target: str = ""
-    """Of a link, as it is written."""
+    """Target of a link, unresolved."""
 
 
 def folder(path: str, origin: str, mode: int = 0o755) -> ArchiveEntry:
-    """Return a folder."""
+    """Return a directory entry."""
     return ArchiveEntry(path, EntryKind.FOLDER, mode, origin)
 
 
 def link(path: str, target: str, origin: str) -> ArchiveEntry:
-    """Return a symbolic link. Raises `IntegrityError` if it leads out of the root."""
+    """Return a symbolic link entry. Raises `IntegrityError` if it leads out of the root."""
     return ArchiveEntry(path, EntryKind.LINK, 0o777, origin, target=safe_target(path, target, origin))
 
 
 def literal(path: str, data: bytes, origin: str, mode: int = 0o644) -> ArchiveEntry:
-    """Return a file with these bytes."""
+    """Return a file entry with these bytes."""
     return ArchiveEntry(path, EntryKind.FILE, mode, origin, len(data), InlineBytes(data))
 
 
 def chunks(source: Source) -> Iterator[bytes]:
-    """Yield a source's bytes. Whether they are as many as promised is the caller's to check."""
+    """Yield a source's bytes. The caller checks their number."""
     match source:
         case InlineBytes(data):
             yield data
@@ -96,24 +97,24 @@ def plain_path(raw: str, origin: str) -> str:
     """
     Return a member's path without empty and `.` parts; `""` is the root.
 
-    Raises `IntegrityError` for an absolute path, `..`, odd characters or too many of them.
+    Raises `IntegrityError` for an absolute path, `..`, unprintable characters, or a path that is too long.
     """
     parts = [part for part in raw.split("/") if part not in ("", ".")]
     if raw.startswith("/"):
-        raise refusal(origin, raw, "an absolute path")
+        raise refusal(origin, raw, "absolute path")
     if ".." in parts:
-        raise refusal(origin, raw, "a path with ..")
+        raise refusal(origin, raw, "path contains ..")
     if not raw.isprintable() or "\\" in raw:
-        raise refusal(origin, raw, "a path with odd characters")
+        raise refusal(origin, raw, "path contains a backslash or unprintable characters")
     if len(raw.encode()) > MAX_PATH:
-        raise refusal(origin, raw, f"a path longer than {MAX_PATH} bytes")
+        raise refusal(origin, raw, f"path longer than {MAX_PATH} bytes")
     if any(part.startswith(".wh.") for part in parts):
-        raise refusal(origin, raw, "a layer's deletion mark")
+        raise refusal(origin, raw, "whiteout file of a layer")
     return "/".join(parts)
 
 
 def merged_path(raw: str, origin: str) -> str:
-    """Return `plain_path`, below /usr where Debian 12 has it."""
+    """Return `plain_path`, moved below /usr as in Debian 12."""
     path = plain_path(raw, origin)
     return f"usr/{path}" if "/" in path and path.split("/")[0] in MERGED else path
 
@@ -125,13 +126,13 @@ def safe_target(path: str, target: str, origin: str) -> str:
     for part in target.split("/"):
         depth += -1 if part == ".." else 0 if part in ("", ".") else 1
         if depth < 0:
-            raise refusal(origin, f"{path} -> {target}", "a link out of the root")
+            raise refusal(origin, f"{path} -> {target}", "link leads out of the root")
     if not target or not target.isprintable() or len(target.encode()) > MAX_PATH:
-        raise refusal(origin, f"{path} -> {target}", "a link with an odd target")
+        raise refusal(origin, f"{path} -> {target}", "link target is empty, too long or unprintable")
     return target
 
 
 def refusal(origin: str, member: str, why: str) -> IntegrityError:
-    """Return the error for a package's member that an image must not hold."""
+    """Return the error for a package member that must not be in an image."""
     shown = member if len(member) <= 120 else member[:120] + "…"
-    return IntegrityError(f"{origin}: refuse {shown!r}: {why}", "this package is not fit for an image")
+    return IntegrityError(f"{origin}: refused to add {shown!r}: {why}", REMOVE_PACKAGE)

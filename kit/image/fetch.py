@@ -1,4 +1,4 @@
-"""The image room's sources of bytes, as fetchers. Decides nothing: sha256 does, in `kit.core.store`."""
+"""Fetchers for wheels and debs. `kit.core.store` checks the sha256."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote, urlsplit
 
-from kit.core.download import download
+from packaging.utils import parse_wheel_filename
+
+from kit.core.download import download, repeated
 from kit.core.errors import NetworkError, PrerequisiteError
 from kit.core.store import Artifact, Fetcher, FolderFetcher, Progress, copy_stream
 from kit.image import index
@@ -22,7 +24,7 @@ SUITE = "bookworm"
 
 
 def default_fetchers(mirror: Path | None) -> tuple[Fetcher, ...]:
-    """Return the sources in the order in which they are asked: the mirror folder first, if there is one."""
+    """Return the sources in the order of use: the mirror directory first, if given."""
     network: tuple[Fetcher, ...] = (
         PipFetcher(),
         UrlFetcher(),
@@ -34,21 +36,21 @@ def default_fetchers(mirror: Path | None) -> tuple[Fetcher, ...]:
 
 
 class UrlFetcher:
-    """Downloads wheels whose lock entry carries an address."""
+    """Downloads wheels whose lock entry has a URL."""
 
-    source = "the address in the lock"
+    source = "URL in lock.json"
 
     def fetch(self, artifact: Artifact, sink: BinaryIO, offset: int, progress: Progress) -> None:
         """See `Fetcher.fetch`."""
         if not isinstance(artifact, Wheel) or artifact.url is None:
-            raise PrerequisiteError("the lock has none")
+            raise PrerequisiteError("no URL for this file")
         download(artifact.url, artifact, sink, offset, progress)
 
 
 class PipFetcher:
-    """Downloads wheels from wherever this machine's pip would take them."""
+    """Downloads wheels from the Python index that this machine's pip is configured for."""
 
-    source = "the machine's Python index"
+    source = "this machine's Python index"
 
     def __init__(self, python: str = PYTHON) -> None:
         self._python = python
@@ -57,20 +59,21 @@ class PipFetcher:
         self._offers: dict[str, index.IndexWheel] = {}
 
     def expect(self, wheels: Iterable[Wheel]) -> None:
-        """Say what will be asked for, so that pip is started once for all of it."""
+        """Announce the wheels that will be fetched, so that pip runs once for all of them."""
         self._expected = tuple(wheels)
 
     def fetch(self, artifact: Artifact, sink: BinaryIO, offset: int, progress: Progress) -> None:
         """See `Fetcher.fetch`."""
         if not isinstance(artifact, Wheel):
             raise PrerequisiteError("not a wheel")
-        url = self._offer(artifact).url
+        with repeated(progress, artifact.name, offset, artifact.size):  # pip may take a minute to answer
+            url = self._offer(artifact).url
         if urlsplit(url).scheme == "file":
             _copy(Path(urllib.request.url2pathname(urlsplit(url).path)), artifact, sink, progress)
         elif urlsplit(url).scheme in ("https", "http"):
             download(url, artifact, sink, offset, progress)
         else:
-            raise PrerequisiteError(f"pip names a {urlsplit(url).scheme} address")
+            raise PrerequisiteError(f"unsupported URL scheme {urlsplit(url).scheme!r}")
 
     def _offer(self, wheel: Wheel) -> index.IndexWheel:
         with self._lock:
@@ -80,7 +83,7 @@ class PipFetcher:
                 self._ask_for(wheel)
             if wheel.sha256 in self._offers:
                 return self._offers[wheel.sha256]
-        raise PrerequisiteError(f"it offers other bytes for {wheel.project} {wheel.version}")
+        raise PrerequisiteError(f"no wheel of {wheel.project} {wheel.version} with this sha256")
 
     def _ask_for_all(self) -> None:
         pins = tuple(f"{w.project}=={w.version}" for w in self._expected)
@@ -88,10 +91,14 @@ class PipFetcher:
         try:
             self._remember(index.offers(pins, self._python, closure=False))
         except PrerequisiteError:
-            return  # one that is missing spoils the answer for all: each is asked for alone
+            return  # pip fails for all if one is missing; then each is looked up alone
 
     def _ask_for(self, wheel: Wheel) -> None:
-        platforms = tuple(wheel.name.removesuffix(".whl").rsplit("-", 1)[-1].split("."))
+        try:
+            *_, tags = parse_wheel_filename(wheel.name)
+        except ValueError as e:
+            raise PrerequisiteError(f"{wheel.name} is not a valid wheel file name") from e
+        platforms = tuple(sorted({tag.platform for tag in tags}))
         pip_platforms = index.PLATFORMS if platforms == ("any",) else platforms
         self._remember(
             index.offers(
@@ -104,9 +111,9 @@ class PipFetcher:
 
 
 class PoolFetcher:
-    """Downloads debs by path from the Debian mirror that apt is configured for."""
+    """Downloads debs from the Debian mirror that apt is configured for."""
 
-    source = "the machine's Debian mirror"
+    source = "this machine's Debian mirror"
 
     def __init__(self, suite: str = SUITE) -> None:
         self._suite = suite
@@ -121,7 +128,7 @@ class PoolFetcher:
             if self._mirror is None:
                 self._mirror = mirror_of(self._suite)
         if urlsplit(self._mirror).scheme not in ("http", "https"):
-            raise PrerequisiteError(f"it is no web address: {self._mirror}")
+            raise PrerequisiteError(f"not an http or https URL: {self._mirror}")
         download(
             f"{self._mirror.rstrip('/')}/{quote(artifact.pool, safe='/+~:')}",
             artifact,
@@ -132,7 +139,7 @@ class PoolFetcher:
 
 
 class AptFetcher:
-    """Lets apt itself download debs, with its own lists; for mirrors that only apt can speak to."""
+    """Downloads debs with apt, for mirrors that only apt can access."""
 
     source = "apt"
 
@@ -147,7 +154,8 @@ class AptFetcher:
         if not isinstance(artifact, Deb):
             raise PrerequisiteError("not a deb")
         with self._lock:
-            path = self._opened().download(artifact.package, artifact.version)
+            with repeated(progress, artifact.name, offset, artifact.size):
+                path = self._opened().download(artifact.package, artifact.version)
             _copy(path, artifact, sink, progress)
             path.unlink()
 
@@ -168,7 +176,7 @@ class AptFetcher:
 
 
 class SnapshotFetcher:
-    """Downloads debs that the mirrors have dropped from Debian's archive of everything, by sha1."""
+    """Downloads debs that are no longer on the mirrors from snapshot.debian.org, by sha1."""
 
     source = "snapshot.debian.org"
 

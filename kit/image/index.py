@@ -1,11 +1,10 @@
-"""The image room's view of the machine's Python index, through pip and uv. Downloads no wheel itself."""
+"""Look up wheels on the machine's Python index with pip and uv. Downloads no wheel."""
 
 from __future__ import annotations
 
 import datetime
 import importlib.util
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +12,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
+from packaging.utils import canonicalize_name
 
 from kit.core.errors import PrerequisiteError
 
@@ -25,12 +26,12 @@ PLATFORMS = (
     "manylinux1_x86_64",
     "linux_x86_64",
 )
-"""Every tag that Debian 12 can run, best first: pip does not derive the older ones from the newest."""
+"""Every tag that Debian 12 can run, best first: pip does not derive older tags from the newest."""
 
 
 @dataclass(frozen=True, slots=True)
 class IndexWheel:
-    """A wheel that the index offers."""
+    """A wheel on the index."""
 
     project: str
     version: str
@@ -44,22 +45,17 @@ class IndexWheel:
         return unquote(urlsplit(self.url).path.rsplit("/", 1)[-1])
 
 
-def canonical(name: str) -> str:
-    """Return the one spelling of a project's name."""
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
 def offers(
     requirements: tuple[str, ...], python: str, *, closure: bool, platforms: tuple[str, ...] = PLATFORMS
 ) -> tuple[IndexWheel, ...]:
     """
-    Ask pip which wheels it would install for CPython `python` on x86-64 Linux, sorted by name.
+    Return the wheels that pip would install for CPython `python` on x86-64 Linux, sorted by name.
 
-    With `closure`, dependencies too; their markers are judged by the running interpreter, so that one
-    must be of the same version. Raises `PrerequisiteError` with pip's last words if it finds none.
+    With `closure`, dependencies too; the running interpreter evaluates their markers, so its version must
+    be the same. Raises `PrerequisiteError` with pip's error if pip fails.
     """
     if importlib.util.find_spec("pip") is None:
-        raise PrerequisiteError("this Python has no pip", f"{sys.executable} -m ensurepip")
+        raise PrerequisiteError("pip is not installed in this Python", f"{sys.executable} -m ensurepip")
     with tempfile.TemporaryDirectory(prefix="speedrun-pip-") as folder:
         report = Path(folder) / "report.json"
         argv = [
@@ -74,9 +70,12 @@ def offers(
         done = subprocess.run([*argv, "--", *requirements], capture_output=True, text=True, check=False)
         if done.returncode != 0:
             words = [line for line in done.stderr.splitlines() if line.startswith("ERROR:")] or [
-                "ERROR: no reason"
+                "ERROR: pip failed without a message"
             ]
-            raise PrerequisiteError(words[-1].removeprefix("ERROR: ")[:300], "check pip's configured index")
+            raise PrerequisiteError(
+                words[-1].removeprefix("ERROR: ")[:300],
+                "check the index that pip is configured for: pip config list",
+            )
         installs = json.loads(report.read_bytes())["install"]
     return tuple(sorted((_offer(i) for i in installs), key=lambda o: o.project))
 
@@ -86,22 +85,28 @@ def _offer(item: dict[str, dict[str, object]]) -> IndexWheel:
     digest = archive.get("hashes", {}).get("sha256", "") if isinstance(archive, dict) else ""
     metadata = item["metadata"]
     return IndexWheel(
-        canonical(str(metadata["name"])), str(metadata["version"]), str(item["download_info"]["url"]), digest
+        canonicalize_name(str(metadata["name"])),
+        str(metadata["version"]),
+        str(item["download_info"]["url"]),
+        digest,
     )
 
 
 def pins_before(requirements: tuple[str, ...], python: str, day: datetime.date) -> tuple[str, ...]:
     """
-    Ask uv for exact pins of `requirements` and their dependencies as of the end of `day` (UTC).
+    Return exact pins of `requirements` and their dependencies as of the end of `day` (UTC), from uv.
 
-    Raises `PrerequisiteError` if there is no uv or it cannot resolve them.
+    Raises `PrerequisiteError` if uv is not installed or cannot resolve them.
     """
     if importlib.util.find_spec("uv") is not None:
         uv = [sys.executable, "-m", "uv"]
     elif (uv_path := shutil.which("uv")) is not None:
         uv = [uv_path]
     else:
-        raise PrerequisiteError("resolving as of a date needs uv", f"{sys.executable} -m pip install uv")
+        raise PrerequisiteError(
+            "uv is not installed: it resolves the wheels as of the date in image.toml",
+            f"{sys.executable} -m pip install uv",
+        )
     limit = f"{day + datetime.timedelta(days=1)}T00:00:00Z"
     argv = [
         *uv, "pip", "compile", "--quiet", "--no-config", "--no-header", "--no-annotate",
@@ -113,6 +118,6 @@ def pins_before(requirements: tuple[str, ...], python: str, day: datetime.date) 
     )
     if done.returncode != 0:
         raise PrerequisiteError(
-            f"uv cannot resolve this: {done.stderr.strip()[-400:]}", "check [wheels] in image.toml"
+            f"uv cannot resolve the wheels: {done.stderr.strip()[-400:]}", "check [wheels] in image.toml"
         )
     return tuple(line.strip() for line in done.stdout.splitlines() if line.strip())

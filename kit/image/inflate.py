@@ -1,4 +1,4 @@
-"""The image room's inflater: a zip member's bytes, from where they lie in the file. Trusts no directory."""
+"""Read zip members at their offsets; check each local header against the archive's directory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _UTF8 = 0x800
 
 @dataclass(frozen=True, slots=True)
 class ZipMember:
-    """Where a zip member's bytes lie."""
+    """The location of a zip member's bytes."""
 
     path: Path
     name: str
@@ -38,10 +38,10 @@ class ZipMember:
 
 def packed_members(archive: ZipFile, path: Path, infos: list[ZipInfo], origin: str) -> dict[str, ZipMember]:
     """
-    Find the bytes of `infos`, by name.
+    Locate the bytes of `infos`, by name.
 
-    Raises `IntegrityError` for a member whose own header says something else than the directory, is
-    compressed in another way than deflate, or shares bytes with another or with the directory.
+    Raises `IntegrityError` if a member's local header contradicts the directory, if its compression is
+    not deflate, or if it overlaps another member or the directory.
     """
     members: dict[str, ZipMember] = {}
     free = 0
@@ -49,10 +49,10 @@ def packed_members(archive: ZipFile, path: Path, infos: list[ZipInfo], origin: s
         for info in sorted(infos, key=lambda i: i.header_offset):
             part = _located(f, path, info, origin)
             if info.header_offset < free:
-                raise _refused(part.name, "it shares bytes with another member")
+                raise _refused(part.name, "overlaps another member")
             free = part.offset + part.packed
             if free > archive.start_dir:
-                raise _refused(part.name, "it runs into the archive's directory")
+                raise _refused(part.name, "overlaps the archive's directory")
             members[info.filename] = part
     return members
 
@@ -62,13 +62,15 @@ def _located(f: BinaryIO, path: Path, info: ZipInfo, origin: str) -> ZipMember:
     f.seek(info.header_offset)
     header = f.read(_LOCAL.size)
     if len(header) != _LOCAL.size or header[:4] != b"PK\x03\x04":
-        raise _refused(name, "it has no header of its own")
+        raise _refused(name, "local header not found")
     _, _, flags, method, _, _, _, _, _, named, extra = _LOCAL.unpack(header)
     own = f.read(named).decode("utf-8" if flags & _UTF8 else "cp437")
     if (own, method) != (info.orig_filename, info.compress_type):
-        raise _refused(name, f"its own header calls it {own[:120]!r}, compressed by method {method}")
+        raise _refused(
+            name, f"local header contradicts the directory: name {own[:120]!r}, compression method {method}"
+        )
     if method not in (ZIP_STORED, ZIP_DEFLATED):
-        raise _refused(name, f"it is compressed by method {method}")
+        raise _refused(name, f"unsupported compression method {method}")
     offset = info.header_offset + _LOCAL.size + named + extra
     return ZipMember(path, name, offset, info.compress_size, info.CRC, method == ZIP_DEFLATED)
 
@@ -77,15 +79,15 @@ def inflated(part: ZipMember) -> Iterator[bytes]:
     """
     Yield a member's bytes, at most `GROWN` at a time.
 
-    Raises `IntegrityError` if they are cut off, cannot be inflated or have another CRC. Whether they
-    are as many as promised is the caller's to check, who may stop when there are more.
+    Raises `IntegrityError` if they are truncated, cannot be inflated or have another CRC. The caller checks
+    their number, and may stop when there are too many.
     """
     crc = 0
     for chunk in _deflated(part) if part.deflated else _pieces(part):
         crc = isal_zlib.crc32(chunk, crc)
         yield chunk
     if crc != part.crc:
-        raise _refused(part.name, "its bytes do not have its CRC")
+        raise _refused(part.name, "CRC mismatch")
 
 
 def _deflated(part: ZipMember) -> Iterator[bytes]:
@@ -97,10 +99,10 @@ def _deflated(part: ZipMember) -> Iterator[bytes]:
                 piece = stream.unconsumed_tail
         while not stream.eof and (chunk := stream.decompress(b"", GROWN)):
             yield chunk
-    except isal_zlib.error as e:  # type: ignore[misc]  # its stub says that this is an instance
-        raise _refused(part.name, f"it cannot be inflated: {e}") from e
+    except isal_zlib.error as e:  # type: ignore[misc]  # the stub types it as an instance
+        raise _refused(part.name, f"cannot inflate: {e}") from e
     if not stream.eof:
-        raise _refused(part.name, "it is cut off")
+        raise _refused(part.name, "truncated")
 
 
 def _pieces(part: ZipMember) -> Iterator[bytes]:
@@ -113,4 +115,4 @@ def _pieces(part: ZipMember) -> Iterator[bytes]:
 
 
 def _refused(name: str, why: str) -> IntegrityError:
-    return IntegrityError(f"{name}: {why}", "this is not a whole wheel: get the file again")
+    return IntegrityError(f"{name}: {why}", "download the wheel again")

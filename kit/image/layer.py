@@ -1,4 +1,4 @@
-"""The image room's assembler: debs and wheels into layers, each one file. Fetches nothing."""
+"""Plan and write the layers of an image from debs and wheels."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ REST = "small wheels"
 
 @dataclass(frozen=True, slots=True)
 class LayerPlan:
-    """A layer before it is written."""
+    """A layer that is not written yet."""
 
     title: str
     entries: tuple[ArchiveEntry, ...]
-    """Sorted by path, every folder before what it holds."""
+    """Sorted by path, each directory before its content."""
 
 
 @dataclass(frozen=True, slots=True)
 class LayerFile:
-    """A layer as an uncompressed tar; its digest is the diffID too."""
+    """A layer as an uncompressed tar; its digest is also the diffID."""
 
     title: str
     path: Path
@@ -45,12 +45,12 @@ class LayerFile:
 
 def plan_layers(spec: EraSpec, lock: Lock, store: Store, spool: Path, workers: int) -> tuple[LayerPlan, ...]:
     """
-    Lay out an era's layers: base, one for each wheel of `spec.own_layer`, and one for the others.
+    Plan an era's layers: base, one for each wheel of `spec.own_layer`, and one for the other wheels.
 
-    `spool` is an empty folder for unpacked packages, `workers` of which are unpacked at a time; it must
-    live until the layers are written. Every artifact must be in the store.
+    `spool` is an empty directory for unpacked packages, which must exist until the layers are written;
+    `workers` packages are unpacked at a time. Every artifact must be in the store.
 
-    Raises `IntegrityError` for hostile packages, and for packages that contradict each other at a path.
+    Raises `IntegrityError` for hostile packages, and for packages with conflicting entries.
     """
     plans = [LayerPlan(BASE, _base(spec, lock, store, spool, workers))]
     for title, wheels in _groups(spec, lock):
@@ -65,8 +65,8 @@ def _groups(spec: EraSpec, lock: Lock) -> list[tuple[str, list[Wheel]]]:
     missing = [name for name in spec.own_layer if name not in by_name]
     if missing:
         raise IntegrityError(
-            f"{spec.source}: own-layer names {', '.join(missing)}, which the lock has not",
-            "take it out of own-layer",
+            f"{spec.source}: own-layer lists {', '.join(missing)}, missing from lock.json",
+            f"remove it from own-layer, or resolve again: speedrun image lock {spec.era}",
         )
     rest = [w for w in lock.wheels if w.project not in spec.own_layer]
     groups = [(name, [by_name[name]]) for name in spec.own_layer]
@@ -78,7 +78,7 @@ def _base(spec: EraSpec, lock: Lock, store: Store, spool: Path, workers: int) ->
         deb = lock.debs[number]
         return read_deb(deb, store.blob(deb.sha256), spool / f"{number}.tar")
 
-    # lzma leaves the interpreter's lock; the largest first, so that no core waits for the last
+    # lzma releases the GIL; largest first, so that no large package starts last
     order = sorted(range(len(lock.debs)), key=lambda number: (-lock.debs[number].size, number))
     with disk_errors(spool), ThreadPoolExecutor(workers) as pool:
         by_number = dict(zip(order, pool.map(read, order), strict=True))
@@ -92,12 +92,12 @@ def _base(spec: EraSpec, lock: Lock, store: Store, spool: Path, workers: int) ->
 
 
 def _merged(entries: Iterable[ArchiveEntry]) -> dict[str, ArchiveEntry]:
-    """Index entries by path; the same folder, link or bytes may come twice, anything else is refused."""
+    """Index entries by path; refuse two entries for a path unless they are equal."""
     merged: dict[str, ArchiveEntry] = {}
     for entry in entries:
         before = merged.setdefault(entry.path, entry)
         if before is not entry and not _is_same(before, entry):
-            raise refusal(entry.origin, entry.path, f"{before.origin} has something else there")
+            raise refusal(entry.origin, entry.path, f"conflicts with the entry of {before.origin}")
     return merged
 
 
@@ -110,7 +110,7 @@ def _is_same(a: ArchiveEntry, b: ArchiveEntry) -> bool:
 
 
 def _sorted(by_path: dict[str, ArchiveEntry]) -> tuple[ArchiveEntry, ...]:
-    """Add the folders that are only implied, and sort so that each comes before what it holds."""
+    """Add missing parent directories, and sort each directory before its content."""
     for path in list(by_path):
         while "/" in path:
             path = path.rsplit("/", 1)[0]
@@ -121,7 +121,7 @@ def _sorted(by_path: dict[str, ArchiveEntry]) -> tuple[ArchiveEntry, ...]:
 
 
 def _refuse_contradictions(plans: list[LayerPlan]) -> None:
-    """Refuse paths below something that is no folder, and layers that replace what an earlier one holds."""
+    """Refuse paths below a non-directory, and layers that replace an entry of an earlier layer."""
     whole: dict[str, ArchiveEntry] = {}
     for plan in plans:
         for entry in plan.entries:
@@ -131,18 +131,18 @@ def _refuse_contradictions(plans: list[LayerPlan]) -> None:
                 and not (entry.kind is EntryKind.FOLDER is before.kind)
                 and not _is_same(before, entry)
             ):
-                raise refusal(entry.origin, entry.path, f"{before.origin} has something else there")
+                raise refusal(entry.origin, entry.path, f"conflicts with the entry of {before.origin}")
     for entry in whole.values():
         parent = entry.path.rpartition("/")[0]
         if parent and whole[parent].kind is not EntryKind.FOLDER:
-            raise refusal(entry.origin, entry.path, f"{whole[parent].origin} has no folder at {parent}")
+            raise refusal(entry.origin, entry.path, f"{parent} is not a directory in {whole[parent].origin}")
 
 
 def write_layer(plan: LayerPlan, epoch: int, path: Path, moved: Callable[[int], None]) -> LayerFile:
     """
-    Write a layer to `path`, hashing it on the way; `moved` is told the bytes written so far.
+    Write a layer to `path` and hash it; call `moved` with the bytes written so far.
 
-    Raises `IntegrityError` if a package's member has not its promised size, `RunError` if the disk is full.
+    Raises `IntegrityError` if a member's size is not as stated, `RunError` if the disk is full.
     """
     digest = hashlib.sha256()
     with disk_errors(path), path.open("wb", buffering=1 << 20) as f:

@@ -1,4 +1,4 @@
-"""The image room's lock: reads and writes images/<era>/lock.json. Resolving is `kit.image.resolve`."""
+"""Read and write images/<era>/lock.json. `kit.image.resolve` makes new locks."""
 
 from __future__ import annotations
 
@@ -19,37 +19,37 @@ FORMAT = "speedrun-kit/lock.v1"
 
 @dataclass(frozen=True, slots=True)
 class Wheel(Artifact):
-    """A wheel by digest; `name` is its file name."""
+    """A wheel, identified by digest; `name` is its file name."""
 
     project: str
     """Canonical name: lower case, runs of `-_.` as one `-`."""
     version: str
     url: str | None = None
-    """Only for a wheel that no general index offers."""
+    """Set only for a wheel that is not on the general index."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deb(Artifact):
-    """A Debian package by digest; `name` is its file name in the pool."""
+    """A Debian package, identified by digest; `name` is its file name in the pool."""
 
     package: str
     version: str
     sha1: str
-    """snapshot.debian.org files are named by it. It decides nothing: sha256 does."""
+    """The file's name on snapshot.debian.org. Only sha256 is checked."""
     pool: str
     """Path below a mirror's root."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """Every byte that an image is made of. Holds no location of a registry."""
+    """All files of an image, by digest. Contains no registry location."""
 
     era: str
     image_toml_sha256: Sha256
     debs: tuple[Deb, ...]
     wheels: tuple[Wheel, ...]
     sha256: Sha256
-    """Of lock.json's bytes."""
+    """sha256 of lock.json's bytes."""
 
     @property
     def artifacts(self) -> tuple[Artifact, ...]:
@@ -63,7 +63,7 @@ class Lock:
 
 
 def lock_path(spec: EraSpec) -> Path:
-    """Return where the era's lock is or would be."""
+    """Return the path of the era's lock, which need not exist."""
     return spec.source.with_name("lock.json")
 
 
@@ -71,9 +71,8 @@ def read_lock(spec: EraSpec) -> Lock:
     """
     Read the lock that belongs to `spec`.
 
-    Raises `PrerequisiteError` if there is none, `StaleLock` if it was made from other bytes of
-    image.toml, `SchemaError` if it does not have its form or is too large to have it. Whether the
-    artifacts can be had is not checked.
+    Raises `PrerequisiteError` if there is none, `StaleLock` if it was made from another version of
+    image.toml, `SchemaError` if it is malformed or too large. Does not check that the artifacts exist.
     """
     path = lock_path(spec)
     command = f"speedrun image lock {spec.era}"
@@ -83,10 +82,10 @@ def read_lock(spec: EraSpec) -> Lock:
         raise PrerequisiteError(f"{path} does not exist", command) from e
     lock = parse_lock(data, str(path))
     if lock.era != spec.era:
-        raise SchemaError(f"{path}: is the lock of era {lock.era!r}, not {spec.era!r}", command)
+        raise SchemaError(f"{path} is the lock of era {lock.era!r}, expected {spec.era!r}", command)
     if lock.image_toml_sha256 != spec.sha256:
         raise StaleLock(
-            f"{path} was made from another version of {spec.source}"
+            f"{path} is stale: it was made from another version of {spec.source}"
             f" (sha256 {lock.image_toml_sha256[:12]}…, now {spec.sha256[:12]}…)",
             command,
         )
@@ -97,7 +96,7 @@ def parse_lock(data: bytes, where: str) -> Lock:
     """
     Parse lock.json's bytes.
 
-    Raises `SchemaError` naming `where` for another form, or if two entries share a name or a file name.
+    Raises `SchemaError` naming `where` if it is malformed, or if two entries share a name or a file name.
     """
     document = parse_json(data, where)
     validate("lock.v1", document, where)
@@ -117,7 +116,7 @@ def parse_lock(data: bytes, where: str) -> Lock:
 def render_lock(
     era: str, image_toml_sha256: Sha256, debs: tuple[Deb, ...], wheels: tuple[Wheel, ...]
 ) -> bytes:
-    """Return lock.json's bytes: entries sorted by name, one JSON spelling."""
+    """Return lock.json's bytes: entries sorted by name, in one fixed format."""
     document = {
         "format": FORMAT,
         "era": era,
@@ -130,7 +129,7 @@ def render_lock(
 
 
 def write_lock(spec: EraSpec, debs: tuple[Deb, ...], wheels: tuple[Wheel, ...]) -> Lock:
-    """Write the era's lock.json in one step and return what it says."""
+    """Write the era's lock.json atomically, and return the lock."""
     data = render_lock(spec.era, spec.sha256, debs, wheels)
     path = lock_path(spec)
     lock = parse_lock(data, str(path))

@@ -1,4 +1,4 @@
-"""The image room's threads: how many there may be, and their progress as one line. Prints nothing."""
+"""Count the usable cores, and add up the progress of several threads."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from kit.core.store import Progress
 
 
 def cores() -> int:
-    """Return how many processors this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
 class ByteMeter:
-    """Adds up several pieces of work, and ends them when one has failed."""
+    """Adds up the progress of several pieces of work, and stops them when one fails."""
 
     def __init__(self, label: str, total: int, progress: Progress) -> None:
         self._label, self._total, self._progress = label, total, progress
@@ -24,11 +24,11 @@ class ByteMeter:
         self._stopped = False
 
     def stop(self) -> None:
-        """Make every piece end at its next step."""
+        """Make every piece stop at its next report."""
         self._stopped = True
 
     def part(self, label: str, done: int, total: int) -> None:
-        """Take one piece's progress: a `kit.core.store.Progress`."""
+        """Report one piece's progress; a `kit.core.store.Progress`."""
         if self._stopped:
             raise RunError(f"{self._label} was stopped")
         with self._lock:

@@ -1,4 +1,4 @@
-"""The image room's OCI documents: config, manifest and layout, from layers. Talks to no engine."""
+"""Write and read OCI documents: config, manifest and layout."""
 
 from __future__ import annotations
 
@@ -34,29 +34,29 @@ class Descriptor:
 
 @dataclass(frozen=True, slots=True)
 class ImageDocuments:
-    """An image's two documents, in their only spelling."""
+    """An image's config and manifest, in canonical form."""
 
     config: bytes
     manifest: bytes
 
     @property
     def config_digest(self) -> Sha256:
-        """The image id of engines with a classic store."""
+        """The image id in engines with the classic store."""
         return sha256_bytes(self.config)
 
     @property
     def manifest_digest(self) -> Sha256:
-        """The image id of engines with a containerd store."""
+        """The image id in engines with the containerd store."""
         return sha256_bytes(self.manifest)
 
 
 def tag(era: str) -> str:
-    """Return the name that an era's image has in an engine. A name decides nothing."""
+    """Return the name of an era's image in an engine. Images are identified by digest, not by name."""
     return f"{REPOSITORY}:{era}"
 
 
 def describe(spec: EraSpec, layers: Iterable[LayerFile]) -> ImageDocuments:
-    """Return the documents of an image of these layers. They name no builder, host or day of building."""
+    """Return the documents of an image with these layers, without builder, host or build date."""
     stack = list(layers)
     created = datetime.datetime.fromtimestamp(spec.epoch, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     config = canonical_json(
@@ -96,12 +96,12 @@ def _descriptor(media_type: str, digest: Sha256, size: int) -> dict[str, Any]:
 
 
 def blob_path(layout: Path, digest: Sha256) -> Path:
-    """Return where a layout has a blob."""
+    """Return the path of a blob in a layout."""
     return layout / "blobs" / "sha256" / digest
 
 
 def write_layout(folder: Path, era: str, manifest: Sha256, size: int) -> None:
-    """Write a layout's two small files and its folders; its blobs are put in by the caller."""
+    """Write a layout's two small files and its directories; the caller adds the blobs."""
     (folder / "blobs" / "sha256").mkdir(parents=True)
     for name, data in layout_documents(era, manifest, size).items():
         (folder / name).write_bytes(data)
@@ -126,13 +126,16 @@ def read_document(layout: Path, digest: Sha256) -> bytes:
     """
     Return the bytes of a layout's manifest or config.
 
-    Raises `DigestMismatch` if they are others, `SchemaError` if they are too many for either,
-    `FileNotFoundError` if they are not there.
+    Raises `DigestMismatch` if the digest differs, `SchemaError` if the file is too large,
+    `FileNotFoundError` if it is missing.
     """
     path = blob_path(layout, digest)
     data = read_bounded(path)
     if sha256_bytes(data) != digest:
-        raise DigestMismatch(f"{path} has been changed", f"remove {layout} and {path}, and run it again")
+        raise DigestMismatch(
+            f"checksum mismatch: {path} was changed",
+            f"rm -r {layout} {path}, then run the command again",
+        )
     return data
 
 
@@ -140,15 +143,14 @@ def read_manifest(layout: Path, digest: Sha256) -> tuple[Descriptor, tuple[Descr
     """
     Return a layout's config and layers, in order.
 
-    Raises as `read_document` does, and `SchemaError` if it is no manifest. The blobs that it names are not
-    checked.
+    Raises as `read_document` does, and `SchemaError` if it is not a manifest. The blobs are not checked.
     """
     path, data = blob_path(layout, digest), read_document(layout, digest)
     document = parse_json(data, str(path))
     try:
         return _read(document["config"]), tuple(_read(layer) for layer in document["layers"])
     except (AttributeError, KeyError, TypeError, ValueError) as e:
-        raise SchemaError(f"{path}: is not an OCI image manifest") from e
+        raise SchemaError(f"{path} is not an OCI image manifest") from e
 
 
 def _read(descriptor: Any) -> Descriptor:

@@ -1,4 +1,4 @@
-"""The image room's resolver: from an EraSpec to its lock, through pip, uv and apt. Builds nothing."""
+"""Resolve an EraSpec to a lock with pip, uv and apt."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import dataclasses
 import hashlib
 import platform
 import re
-import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
 from kit.core.digest import Sha256, is_sha256
-from kit.core.download import BROKEN
+from kit.core.download import content_length, repeated
 from kit.core.errors import NetworkError, PrerequisiteError
 from kit.core.store import Fetcher, Progress, Store
 from kit.image import index
@@ -24,14 +26,18 @@ from kit.image.spec import EraSpec
 
 def resolve(spec: EraSpec, store: Store, fetchers: Sequence[Fetcher], progress: Progress) -> Lock:
     """
-    Return the lock that `spec` resolves to today; it is not written.
+    Resolve `spec` to a lock as of today, without writing it.
 
-    The debs are brought into the store: their sha1 is in no index, so they must be hashed.
+    The debs are downloaded into the store: no index has their sha1, so they must be hashed.
 
-    Raises `PrerequisiteError` if a tool or a wheel is missing, `NetworkError` if a source did not answer.
+    Raises `PrerequisiteError` if a tool or a wheel is missing, `NetworkError` if a source does not answer.
     """
-    wheels = tuple(_wheel(offer, spec) for offer in _offers(spec))
-    with PrivateApt(spec.suite, mirror_of(spec.suite)) as apt:
+    with repeated(progress, f"resolve the wheels of {spec.era}"):
+        wheels = tuple(_wheel(offer, spec) for offer in _offers(spec))
+    with (
+        repeated(progress, f"resolve the debs of {spec.era}"),
+        PrivateApt(spec.suite, mirror_of(spec.suite)) as apt,
+    ):
         offers = apt.closure(spec.packages)
     debs = []
     for done, offer in enumerate(offers):
@@ -49,8 +55,8 @@ def _offers(spec: EraSpec) -> tuple[index.IndexWheel, ...]:
     here = (platform.system(), platform.machine(), ".".join(platform.python_version_tuple()[:2]))
     if here != ("Linux", "x86_64", spec.python):
         raise PrerequisiteError(
-            f"era {spec.era} is resolved by pip, which judges dependencies by the Python that runs it:"
-            f" that must be {spec.python} on x86-64 Linux, and is {here[2]} on {here[0]} {here[1]}",
+            f"cannot resolve era {spec.era}: pip must run in Python {spec.python} on x86-64 Linux,"
+            f" but this is Python {here[2]} on {here[0]} {here[1]}",
             f"run this command with python{spec.python} on x86-64 Linux",
         )
     try:
@@ -60,7 +66,7 @@ def _offers(spec: EraSpec) -> tuple[index.IndexWheel, ...]:
             raise
         urls = dict(spec.urls)
         direct = tuple(
-            f"{name} @ {urls[name]}" if (name := index.canonical(r.split("==")[0])) in urls else r
+            f"{name} @ {urls[name]}" if (name := canonicalize_name(Requirement(r).name)) in urls else r
             for r in spec.requirements
         )
         return index.offers(direct, spec.python, closure=True)
@@ -69,7 +75,8 @@ def _offers(spec: EraSpec) -> tuple[index.IndexWheel, ...]:
 def _wheel(offer: index.IndexWheel, spec: EraSpec) -> Wheel:
     if not is_sha256(offer.sha256):
         raise PrerequisiteError(
-            f"the Python index gives no sha256 for {offer.file}", "use an index that does"
+            f"the Python index has no sha256 for {offer.file}",
+            "configure pip for an index that publishes sha256 digests",
         )
     sha256 = Sha256(offer.sha256)
     return Wheel(
@@ -81,18 +88,12 @@ def _size(url: str) -> int:
     parts = urlsplit(url)
     if parts.scheme == "file":
         return Path(urllib.request.url2pathname(parts.path)).stat().st_size
-    request = urllib.request.Request(url, method="HEAD")  # noqa: S310 pip named the address
-    try:
-        with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310
-            size = response.headers.get("Content-Length")
-    except BROKEN as e:
-        if isinstance(e, urllib.error.HTTPError):
-            e.close()
-        raise NetworkError(
-            f"{parts.hostname} did not say how large {parts.path} is: {e}", "run it again"
-        ) from e
+    size = content_length(url, parts.path)
     if size is None or not re.fullmatch(r"[0-9]{1,15}", size):
-        raise NetworkError(f"{parts.hostname} does not say how large {parts.path} is", "use another index")
+        raise NetworkError(
+            f"cannot get the size of {parts.path}: {parts.hostname} sent no valid Content-Length",
+            "configure pip for another index",
+        )
     return int(size)
 
 

@@ -1,4 +1,4 @@
-"""The image room's root file systems: layers unpacked once, hard links from then on. Mounts nothing."""
+"""Unpack each layer once, and make root file systems from hard links to the unpacked layers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ IMPOSSIBLE = (errno.EEXIST, errno.EINVAL, errno.EISDIR, errno.ELOOP, errno.ENAME
 
 def ensure_rootfs(layout: Layout, store: Store, progress: Progress = no_progress) -> Path:
     """
-    Return a folder that holds the image's files, for runtimes that need one; it must be mounted read-only.
+    Return a directory with the image's files, which must be mounted read-only.
 
     Every layer's bytes are hashed when they are unpacked. Afterwards each use compares every path's
     mode, size and time with what they were: that sees accidents, not an operator who sets times back.
@@ -65,7 +65,7 @@ def _make(layout: Layout, home: Path, store: Store, progress: Progress) -> None:
 
 
 def _unpacked(layout: Layout, diff_id: Sha256, store: Store, progress: Progress) -> Path:
-    """Return the layer's own tree, unpacking it if it is not there."""
+    """Return the directory of an unpacked layer; unpack it if it is missing."""
     home = store.room(LAYERS) / diff_id
     with store.lock(f"layer-{diff_id}"):
         if home.exists():
@@ -93,7 +93,7 @@ class _HashingReader:
         self.digest = hashlib.sha256()
 
     def read(self, size: int = -1) -> bytes:
-        """Read on; there is no way back."""
+        """Read and hash the next bytes."""
         data = self._file.read(size)
         self.digest.update(data)
         self._done += len(data)
@@ -106,7 +106,7 @@ class _HashingReader:
 
 
 def unpack_layer(blob: Path, diff_id: Sha256, root: Path, progress: Progress) -> dict[str, int]:
-    """Unpack a layer that this room wrote; return its folders with their modes."""
+    """Unpack a layer that the kit wrote; return its directories with their modes."""
     source = _HashingReader(blob, progress)
     folders: dict[str, int] = {}
     try:
@@ -117,16 +117,18 @@ def unpack_layer(blob: Path, diff_id: Sha256, root: Path, progress: Progress) ->
         while source.read(CHUNK):
             pass
     except UNREADABLE as e:
-        raise IntegrityError(f"{blob}: cannot be unpacked: {e}", f"rm {blob}, and run it again") from e
+        raise IntegrityError(f"cannot unpack {blob}: {e}", f"rm {blob}, then run the command again") from e
     except OSError as e:
         if e.errno not in IMPOSSIBLE:
             raise
-        why = f"{blob}: cannot be unpacked: {e.strerror}"
-        raise IntegrityError(why, f"rm {blob}, and run it again") from e
+        why = f"cannot unpack {blob}: {e.strerror}"
+        raise IntegrityError(why, f"rm {blob}, then run the command again") from e
     finally:
         source.close()
     if source.digest.hexdigest() != diff_id:
-        raise DigestMismatch(f"{blob} has been changed", f"rm {blob}, and run it again")
+        raise DigestMismatch(
+            f"checksum mismatch: {blob} was changed", f"rm {blob}, then run the command again"
+        )
     return folders
 
 
@@ -136,7 +138,7 @@ def _unpack_one(
     path = plain_path(member.name, origin)
     parent = path.rpartition("/")[0]
     if not path or (parent and parent not in folders):
-        raise refusal(origin, member.name, "not below a folder of the layer")
+        raise refusal(origin, member.name, "its parent directory is not in the layer")
     place = root / path
     if member.isdir():
         place.mkdir(mode=0o755)
@@ -153,11 +155,11 @@ def _unpack_one(
             os.fchmod(fd, member.mode & 0o755)
             os.utime(fd, (member.mtime, member.mtime))
     else:
-        raise refusal(origin, path, "neither file, folder nor link")
+        raise refusal(origin, path, "not a file, directory or link")
 
 
 def _link_tree(tree: Path, root: Path, folders: dict[str, int]) -> None:
-    """Put a layer's files into `root` by hard link; what is there already gives way."""
+    """Hard-link a layer's files into `root`; replace files that exist."""
     for path, entry, status in _walk(tree):
         place = root / path
         if entry.is_dir(follow_symlinks=False):
@@ -166,7 +168,7 @@ def _link_tree(tree: Path, root: Path, folders: dict[str, int]) -> None:
             folders[path] = stat.S_IMODE(status.st_mode)
             continue
         if path in folders:
-            raise refusal(str(tree), path, "a file where an earlier layer has a folder")
+            raise refusal(str(tree), path, "an earlier layer has a directory at this path")
         try:
             _link(entry, status, place)
         except FileExistsError:
@@ -188,7 +190,7 @@ def _link(entry: os.DirEntry[str], status: os.stat_result, place: Path) -> None:
 
 
 def _finish_folders(root: Path, folders: dict[str, int], epoch: int) -> None:
-    """Give folders their modes and time at the end, the deepest first: filling them changes their time."""
+    """Set the directories' modes and times at the end, deepest first: adding files changes their times."""
     for path in sorted(folders, key=lambda p: -p.count("/")):
         (root / path).chmod(folders[path])
         os.utime(root / path, (epoch, epoch))
@@ -197,7 +199,7 @@ def _finish_folders(root: Path, folders: dict[str, int], epoch: int) -> None:
 
 
 def _walk(root: Path) -> Iterator[tuple[str, os.DirEntry[str], os.stat_result]]:
-    """Yield every path below `root` with its status, folders before what they hold, in a fixed order."""
+    """Yield every path below `root` with its status, in a fixed order, directories before their content."""
     pending = [""]
     while pending:
         folder = pending.pop()
@@ -212,9 +214,9 @@ def _walk(root: Path) -> Iterator[tuple[str, os.DirEntry[str], os.stat_result]]:
 
 def _listing(root: Path) -> str:
     """
-    Return a line for everything below `root`: mode, size (not of folders), time and path.
+    Return a line for each path below `root`: mode, size (not of directories), time and path.
 
-    Looked at before every run: relative to each folder, because that is what takes the time.
+    It runs before every run, so it uses directory file descriptors, which are faster than full paths.
     """
     lines: list[str] = []
     pending = [""]
@@ -252,4 +254,6 @@ def _check(home: Path) -> None:
 
 def _changed(home: Path, where: str) -> DigestMismatch:
     rooms = " ".join(str(home.parent.parent / room) for room in (LAYERS, ROOTS))
-    return DigestMismatch(f"{home / TREE} has been changed, at {where}", f"rm -r {rooms}, and run it again")
+    return DigestMismatch(
+        f"{home / TREE} was changed at {where}", f"rm -r {rooms}, then run the command again"
+    )

@@ -1,4 +1,4 @@
-"""The image room's plan: reads images/<era>/image.toml into an EraSpec. Resolves and fetches nothing."""
+"""Read images/<era>/image.toml into an EraSpec."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kit.values.fidelity import Fidelity
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """One component of an image, compared with what the record ran."""
+    """One component of an image, compared with the record's original environment."""
 
     component: str
     version: str
@@ -25,27 +25,27 @@ class Component:
 
 @dataclass(frozen=True, slots=True)
 class EraSpec:
-    """What an era's image holds, as people wrote it."""
+    """The content of an era's image, as written in image.toml."""
 
     era: str
     summary: str
     epoch: int
-    """Seconds since 1970: the one modification time of every file. Eras that share layers share it."""
+    """Modification time of every file, in seconds since 1970. Eras that share layers have the same epoch."""
     python: str
     """Minor version of CPython, for example `3.11`."""
     requirements: tuple[str, ...]
     exclude_newer: datetime.date | None
     own_layer: tuple[str, ...]
-    """Canonical names of the wheels that get a layer each, in this order; the others share the last one."""
+    """Canonical names of the wheels with a separate layer, in order; the others share the last layer."""
     urls: tuple[tuple[str, str], ...]
-    """Canonical name -> address, for wheels that no general index offers."""
+    """Canonical name -> URL, for wheels that are not on the general index."""
     suite: str
     packages: tuple[str, ...]
     env: tuple[tuple[str, str], ...]
     fidelity: tuple[Component, ...]
     source: Path
     sha256: Sha256
-    """Of image.toml's bytes; a lock made from other bytes is stale."""
+    """sha256 of image.toml's bytes; a lock made from other bytes is stale."""
 
 
 def eras(images: Path) -> tuple[str, ...]:
@@ -57,18 +57,19 @@ def read_spec(images: Path, era: str) -> EraSpec:
     """
     Read one era's image.toml.
 
-    Raises `PrerequisiteError` listing the known eras if there is none of that name, `SchemaError` if
-    it does not have its form. Whether the requirements can be resolved is not checked.
+    Raises `PrerequisiteError` listing the known eras if the era is unknown, `SchemaError` if image.toml is
+    malformed. Does not check that the requirements can be resolved.
     """
     known = eras(images)
     if era not in known:
         listed = ", ".join(known) or "none"
-        raise PrerequisiteError(f"there is no era called {era!r}", f"the known eras are: {listed}")
+        raise PrerequisiteError(f"unknown era {era!r}", f"the known eras are: {listed}")
     path = images / era / "image.toml"
     document = read_toml(path, "image.v1")
     if document["era"] != era:
         raise SchemaError(
-            f"{path}: names era {document['era']!r}, its folder is {era!r}", "make the two agree"
+            f"{path}: era is {document['era']!r}, but the directory is {era!r}",
+            "rename the directory, or change era in image.toml",
         )
     return _spec(document, path)
 
@@ -100,7 +101,7 @@ def _epoch(value: object, path: Path) -> int:
     if not isinstance(value, datetime.datetime) or value.utcoffset() != datetime.timedelta(0):
         raise SchemaError(f"{path}: $.epoch: not a date-time in UTC", "write it like 2026-07-11T00:00:00Z")
     if value.year < 1970:
-        raise SchemaError(f"{path}: $.epoch: before 1970", "no file of a tar archive can be that old")
+        raise SchemaError(f"{path}: $.epoch: before 1970", "use a date-time after 1970-01-01T00:00:00Z")
     return int(value.timestamp())
 
 

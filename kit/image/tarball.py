@@ -1,4 +1,4 @@
-"""The image room's tar writer: one spelling of every header, bytes from entries alone. Reads none."""
+"""Write deterministic tar archives from entries."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def write_tar(
     moved: Callable[[int], None],
 ) -> int:
     """
-    Write `entries` in the given order as an uncompressed POSIX tar: uid and gid 0, no names of users.
+    Write `entries` in the given order as an uncompressed POSIX tar: uid and gid 0, no user names.
 
-    `moved` is told the bytes written so far, in all of which are returned. Raises `IntegrityError` if a
-    source has not its promised size.
+    Calls `moved` with the bytes written so far; returns their total. Raises `IntegrityError` if the size
+    of a source is not as stated.
     """
     done = 0
     for entry in entries:
@@ -34,14 +34,14 @@ def write_tar(
 
 
 def stream_tar(entries: Iterable[ArchiveEntry], epoch: int) -> Iterator[bytes]:
-    """Yield what `write_tar` would write, in pieces of at most a megabyte."""
+    """Yield the bytes that `write_tar` writes, in pieces of at most 1 MiB."""
     for entry in entries:
         yield from _pieces(entry, epoch)
     yield bytes(2 * BLOCK)
 
 
 def tar_size(entries: Iterable[ArchiveEntry]) -> int:
-    """Return the bytes that `write_tar` will write."""
+    """Return the number of bytes that `write_tar` writes."""
     sizes = (len(header(e, 0)) + e.size + -e.size % BLOCK for e in entries)
     return sum(sizes) + 2 * BLOCK
 
@@ -58,13 +58,14 @@ def _pieces(entry: ArchiveEntry, epoch: int) -> Iterable[bytes]:
         yield chunk
     if left != 0:
         raise IntegrityError(
-            f"{entry.origin}: {entry.path} is not of its promised size", "get the package again"
+            f"{entry.origin}: size mismatch in {entry.path}: expected {entry.size} bytes",
+            "download the package again",
         )
     yield bytes(-entry.size % BLOCK)
 
 
 def header(entry: ArchiveEntry, epoch: int) -> bytes:
-    """Return an entry's header, behind an extended one if a name is longer than a ustar header holds."""
+    """Return an entry's header, after an extended header if a name is too long for ustar."""
     name = entry.path.encode() + (b"/" if entry.kind is EntryKind.FOLDER else b"")
     target = entry.target.encode()
     records = b"".join(
@@ -79,7 +80,7 @@ def header(entry: ArchiveEntry, epoch: int) -> bytes:
 
 
 def _record(key: bytes, value: bytes) -> bytes:
-    """Spell a record as POSIX does: its own length in decimal, which counts itself."""
+    """Return a POSIX record: it begins with its total length in decimal."""
     rest = len(key) + len(value) + 3
     length = rest + len(str(rest))
     length = rest + len(str(length))

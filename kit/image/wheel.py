@@ -1,4 +1,4 @@
-"""The image room's wheel installer: PyPA `installer` semantics, as entries. Runs nothing."""
+"""Install wheels as archive entries, with the semantics of PyPA's installer. Runs no code of a wheel."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from pathlib import Path
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
 from installer.records import InvalidRecordEntry, parse_record_file
+from installer.utils import canonicalize_name
 
 from kit.core.errors import IntegrityError
 from kit.image.entry import MAX_FILE, ArchiveEntry, EntryKind, InlineBytes, literal, plain_path, refusal
-from kit.image.index import canonical
 from kit.image.inflate import ZipMember, packed_members
 from kit.image.lock import Wheel
 
@@ -48,7 +48,7 @@ _ENTRY_POINT = re.compile(rf"({_NAME})\s*:\s*({_NAME})\s*(?:\[.*\])?")
 
 @dataclass(frozen=True, slots=True)
 class WheelPaths:
-    """Where a wheel's parts go, relative to the root; Debian's Python looks into `site` before its own."""
+    """Install directories of a wheel, relative to the root; Debian's Python searches `site` first."""
 
     site: str
     scripts: str
@@ -57,7 +57,7 @@ class WheelPaths:
 
 
 def places(python: str) -> WheelPaths:
-    """Return the places for CPython `python`, for example `3.11`."""
+    """Return the install directories for CPython `python`, for example `3.11`."""
     return WheelPaths(
         site=f"usr/local/lib/python{python}/dist-packages",
         scripts="usr/local/bin",
@@ -68,11 +68,11 @@ def places(python: str) -> WheelPaths:
 
 def read_wheel(wheel: Wheel, path: Path, python: str) -> list[ArchiveEntry]:
     """
-    Return what installing a wheel would write; the entries' bytes stay in the file.
+    Return the entries that installing a wheel writes; their bytes stay in the file.
 
-    Raises `IntegrityError` for what is not a wheel of major version 1, for a member that is not in
+    Raises `IntegrityError` if the file is not a wheel of major version 1, for a member that is not in
     RECORD, for hostile members (absolute, `..`, links, duplicates) and for archives that unpack to far
-    more than they are. The RECORD's hashes are not compared: the lock's sha256 covers the whole file.
+    more than their size. The RECORD's hashes are not checked: the lock's sha256 covers the whole file.
     """
     try:
         with ZipFile(path) as archive:
@@ -93,7 +93,9 @@ def read_wheel(wheel: Wheel, path: Path, python: str) -> list[ArchiveEntry]:
         struct.error,
         zlib.error,
     ) as e:
-        raise IntegrityError(f"{wheel.name}: is not a wheel: {str(e)[:200]}", "get the file again") from e
+        raise IntegrityError(
+            f"{wheel.name} is not a valid wheel: {str(e)[:200]}", "download the wheel again"
+        ) from e
 
 
 def _members(wheel: Wheel, archive: ZipFile) -> dict[str, ZipInfo]:
@@ -104,15 +106,15 @@ def _members(wheel: Wheel, archive: ZipFile) -> dict[str, ZipInfo]:
             continue
         kind = stat.S_IFMT(info.external_attr >> 16)
         if kind not in (0, stat.S_IFREG) or info.flag_bits & 1 or info.file_size > MAX_FILE:
-            raise refusal(wheel.name, info.filename, "no plain file")
+            raise refusal(wheel.name, info.filename, "not a regular file of valid size")
         path = info.filename
         if path in members:
-            raise refusal(wheel.name, path, "two members of that name")
+            raise refusal(wheel.name, path, "two members have this name")
         members[path] = info
         total += info.file_size
     limit = min(MAX_DATA, max(64 << 20, MAX_RATIO * wheel.size))
     if total > limit or len(members) > MAX_MEMBERS:
-        raise refusal(wheel.name, "the archive", f"unpacks to {total} bytes in {len(members)} files")
+        raise refusal(wheel.name, "the archive", f"it unpacks to {total} bytes in {len(members)} files")
     return members
 
 
@@ -127,7 +129,10 @@ def _install(
     data_folder = info_folder.removesuffix(".dist-info") + ".data"
     metadata = Parser().parsestr(archive.read(f"{info_folder}/WHEEL").decode("utf-8"))
     if str(metadata.get("Wheel-Version", "")).split(".")[0] != "1":
-        raise IntegrityError(f"{wheel.name}: has wheel version {metadata.get('Wheel-Version')}", "known is 1")
+        raise IntegrityError(
+            f"{wheel.name}: unsupported wheel version {metadata.get('Wheel-Version')}",
+            "use a wheel of version 1",
+        )
     rows = {
         row[0]: row
         for row in parse_record_file(archive.read(f"{info_folder}/RECORD").decode("utf-8").splitlines())
@@ -140,7 +145,7 @@ def _install(
         if name in dropped or name.endswith(".pyc"):
             continue
         if name not in rows:
-            raise refusal(wheel.name, name, "not in its RECORD")
+            raise refusal(wheel.name, name, "missing from RECORD")
         entry = _place(wheel, archive, info, packed[name], data_folder, where)
         _add(entries, entry)
         hash_and_size = (
@@ -157,19 +162,20 @@ def _install(
 
 
 def _info_folder(wheel: Wheel, members: dict[str, ZipInfo]) -> str:
-    """Find the one metadata folder, which must be named as the lock names the project."""
+    """Return the one .dist-info directory; its name must match the lock's project and version."""
     folders = {name.split("/")[0] for name in members if name.split("/")[0].endswith(".dist-info")}
     if len(folders) == 1:
         name = folders.pop()
         project, _, version = name.removesuffix(".dist-info").partition("-")
-        if (canonical(project), version) == (wheel.project, wheel.version):
+        if (canonicalize_name(project), version) == (wheel.project, wheel.version):
             return name
         raise IntegrityError(
-            f"{wheel.name}: says that it is {project} {version},"
-            f" the lock says {wheel.project} {wheel.version}",
-            "resolve the era again: speedrun image lock",
+            f"{wheel.name} contains {project} {version}, but lock.json names {wheel.project} {wheel.version}",
+            "resolve the packages again: speedrun image lock ERA",
         )
-    raise IntegrityError(f"{wheel.name}: has {len(folders)} .dist-info folders, not 1", "this is not a wheel")
+    raise IntegrityError(
+        f"{wheel.name}: expected 1 .dist-info directory, got {len(folders)}", "download the wheel again"
+    )
 
 
 def _place(
@@ -199,7 +205,7 @@ def _place(
 
 def _below(root: str, name: str, wheel: Wheel) -> str:
     if not name or plain_path(name, wheel.name) != name:
-        raise refusal(wheel.name, name, "not a plain path")
+        raise refusal(wheel.name, name, "path is not normalized")
     return f"{root}/{name}"
 
 
@@ -215,7 +221,7 @@ def _scripts(
         for name, value in points.items(section) if points.has_section(section) else ():
             parts = _ENTRY_POINT.fullmatch(value)
             if parts is None or "/" in name or not name.isprintable():
-                raise refusal(wheel.name, f"{name} = {value}", "a script with an odd name or function")
+                raise refusal(wheel.name, f"{name} = {value}", "invalid script name or entry point")
             module, attribute = parts.groups()
             text = _SCRIPT.format(module=module, first=attribute.split(".")[0], attribute=attribute)
             yield literal(f"{where.scripts}/{name}", text.encode(), wheel.name, 0o755)
@@ -223,7 +229,7 @@ def _scripts(
 
 def _add(entries: dict[str, ArchiveEntry], entry: ArchiveEntry) -> None:
     if entry.path in entries:
-        raise refusal(entry.origin, entry.path, "written twice")
+        raise refusal(entry.origin, entry.path, "two members install to this path")
     entries[entry.path] = entry
 
 

@@ -171,7 +171,7 @@ def test_a_changed_capsule_is_refused(packed, tmp_path):
     file, _, own = packed
     command = [*SPEEDRUN, "unpack", str(remade(file, tmp_path, None)), "--to", str(tmp_path / "new"), *own]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
-    assert done.returncode == 4 and "RUN.md is not the file that the packer signed" in done.stderr
+    assert done.returncode == 4 and "RUN.md differs from the file that the packer signed" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["remade.tar"]
     (tmp_path / "remade.tar").unlink()
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+from tenacity import wait_none
 
 from kit.core.digest import Sha256, sha256_bytes
 from kit.evaluate.interrupted import lost_result
@@ -54,6 +55,12 @@ def press() -> ModuleType:
 def cook() -> ModuleType:
     """The module that makes tiny packages and a tiny era."""
     return _load("tiny_images", "images/tiny.py")
+
+
+@pytest.fixture(autouse=True)
+def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a download retry at once."""
+    monkeypatch.setattr("kit.core.download.BACKOFF", wait_none())
 
 
 @pytest.fixture

@@ -123,23 +123,23 @@ REFUSALS = {
         lambda t: (shard.write_shard(t / "s", [1]), shard.read_tokens(t / "s", 0, 9)),
     ),
     "a shard of another size": (
-        SchemaError, "does not have",
+        SchemaError, "does not match a shard of",
         lambda t: load_dataset(with_dataset(t, "200_001_024", "200_001_025")),
     ),
     "no shards": (
-        PrerequisiteError, "is not a folder",
+        PrerequisiteError, "is not a directory",
         lambda t: fetch(load_dataset(RECORDS), ("x",), lost_store(t), mirror=t / "none"),
     ),
     "no tokens": (
         UsageError, "cannot draw 0",
         lambda t: Language(load_smoke(RECORDS).language).sample("x", 0),
     ),
-    "a digest file that is no text": (SchemaError, "is not text", lambda t: promised(t, b"\xff\xfe")),
+    "a digest file that is no text": (SchemaError, "is not UTF-8 text", lambda t: promised(t, b"\xff\xfe")),
     "a digest file that is too large": (
         SchemaError, "larger than", lambda t: promised(t, bytes(MAX_DOCUMENT + 1)),
     ),
-    "a digest file with a bad line": (SchemaError, "cannot read 'lock", lambda t: promised(t, b"lock x\n")),
-    "an empty digest file": (SchemaError, "needs lock, config", lambda t: promised(t, b"# nothing\n")),
+    "a digest file with a bad line": (SchemaError, "cannot parse 'lock", lambda t: promised(t, b"lock x\n")),
+    "an empty digest file": (SchemaError, "expected lock, config", lambda t: promised(t, b"# nothing\n")),
     "a wheel from nowhere": (PrerequisiteError, "not a wheel", lambda t: asked(PipFetcher())),
     "a deb from a mirror": (PrerequisiteError, "not a deb", lambda t: asked(PoolFetcher())),
     "a deb from apt": (PrerequisiteError, "not a deb", lambda t: asked(AptFetcher())),

@@ -29,6 +29,7 @@ from kit.benchmark.records.script import apply_edit
 from kit.benchmark.records.upstream import HttpsFile, MirrorFile
 from kit.benchmark.submission import load_submission
 from kit.core.digest import sha256_bytes
+from kit.core.download import ATTEMPTS
 from kit.core.errors import DigestMismatch, IntegrityError, NetworkError, PrerequisiteError
 from kit.core.facts import facts_root
 from kit.core.store import Artifact, Fetcher, Store, no_progress
@@ -235,12 +236,12 @@ def test_a_transfer_that_breaks_for_good_is_resumed_by_the_next_command(
     server: tuple[str, type[Handler]], tmp_path: Path
 ) -> None:
     base, handler = server
-    handler.faults[:] = ["cut", "503", "503"]
+    handler.faults[:] = ["cut", *ATTEMPTS * ["503"]]
     record, store, source = record_of(COMMIT), Store(tmp_path), HttpsFile(COMMIT, PATH, base)
     with pytest.raises(NetworkError, match=f"{len(LOG) // 2} of {len(LOG)} bytes"):
         fetch_script(record, store, only(source))
     fetch_script(record, store, only(source))
-    assert handler.ranges == [None] + 3 * [f"bytes={len(LOG) // 2}-"]
+    assert handler.ranges == [None] + (ATTEMPTS + 1) * [f"bytes={len(LOG) // 2}-"]
 
 
 def test_a_server_without_ranges_sends_all_again(server: tuple[str, type[Handler]], tmp_path: Path) -> None:
@@ -257,7 +258,7 @@ def test_each_failure_of_the_server_has_its_own_error(
     server: tuple[str, type[Handler]], tmp_path: Path, fault: str, error: type[Exception]
 ) -> None:
     base, handler = server
-    handler.faults[:] = 3 * [fault] if fault == "503" else [fault]
+    handler.faults[:] = ATTEMPTS * [fault] if fault == "503" else [fault]
     with pytest.raises(error):
         fetch_script(record_of(COMMIT), Store(tmp_path), only(HttpsFile(COMMIT, PATH, base)))
     fetch_script(record_of(COMMIT), Store(tmp_path), only(HttpsFile(COMMIT, PATH, base)))

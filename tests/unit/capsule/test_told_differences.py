@@ -25,8 +25,11 @@ def told(change):
 
 
 CHANGES = {
-    "root": (lambda c: c["process"]["user"].update(uid=0), "runs as user {'uid': 0, 'gid': 65532} instead"),
-    "no user": (lambda c: c["process"].pop("user"), "runs as user None instead of uid 65532"),
+    "root": (
+        lambda c: c["process"]["user"].update(uid=0),
+        "runs as user {'uid': 0, 'gid': 65532}, expected uid",
+    ),
+    "no user": (lambda c: c["process"].pop("user"), "runs as user None, expected uid 65532"),
     "privileges": (lambda c: c["process"].pop("noNewPrivileges"), "lets processes gain privileges"),
     "privileges, nearly": (
         lambda c: c["process"].update(noNewPrivileges="true"),
@@ -38,7 +41,7 @@ CHANGES = {
     ),
     "other arguments": (
         lambda c: c["process"].update(args=["b"]),
-        "process.'args' is ['b'] instead of ['a']",
+        "process.'args' is ['b'], expected ['a']",
     ),
     "a hook": (
         lambda c: c.update(hooks={"prestart": [{"path": "/x"}]}),
@@ -48,16 +51,16 @@ CHANGES = {
         lambda c: c["mounts"].append({"destination": "/m", "source": "/", "options": ["rw"]}),
         "mounts '/' at '/m', ['rw']",
     ),
-    "a mount less": (lambda c: c["mounts"].clear(), "does not mount /proc as this kit does"),
+    "a mount less": (lambda c: c["mounts"].clear(), "lacks the expected mount of /proc"),
     "no filter": (lambda c: c["linux"].pop("seccomp"), "has no seccomp filter"),
-    "another filter": (lambda c: c["linux"].update(seccomp={}), "has another seccomp filter"),
+    "another filter": (lambda c: c["linux"].update(seccomp={}), "has a different seccomp filter"),
     "the host's network": (
         lambda c: c["linux"]["namespaces"].pop(),
         "shares the network namespace of the host",
     ),
     "a device": (
         lambda c: c["linux"].update(devices=["/dev/mem"]),
-        "linux.'devices' is ['/dev/mem'] instead of None",
+        "linux.'devices' is ['/dev/mem'], expected None",
     ),
 }
 
@@ -72,9 +75,9 @@ def test_a_changed_configuration_is_told_in_words(change):
     ("data", "said"),
     [
         (b"{", "is not valid JSON"),
-        (b"[]", "does not have the form of a container configuration"),
-        (b'{"process": 1, "mounts": 1, "linux": 1}', "does not have the form of a container configuration"),
-        (json.dumps(CONFIG, indent=1).encode(), "is spelled differently"),
+        (b"[]", "is not a container configuration"),
+        (b'{"process": 1, "mounts": 1, "linux": 1}', "is not a container configuration"),
+        (json.dumps(CONFIG, indent=1).encode(), "has the same content in another JSON encoding"),
         (b'{"process": {}, "process": {}}', "is not valid JSON"),
     ],
 )
@@ -84,7 +87,7 @@ def test_what_is_no_configuration_is_said(data, said):
 
 def test_of_a_text_the_first_other_line_is_shown():
     assert differences(b"a\nb\x1b[31m\nc", b"a\nx\nc", is_config=False) == (r"line 2 is 'b\x1b[31m'",)
-    assert differences(b"a\nb", b"a", is_config=False) == ("has 2 lines instead of 1",)
+    assert differences(b"a\nb", b"a", is_config=False) == ("has 2 lines, expected 1",)
 
 
 def test_neither_length_nor_number_of_differences_is_theirs_to_choose():

@@ -55,21 +55,24 @@ def test_a_whole_run_is_packed(packing, tmp_path):
 
 def test_a_file_that_is_there_is_not_replaced(packing, tmp_path):
     (tmp_path / "x.capsule.tar").write_bytes(b"mine")
-    with pytest.raises(UsageError, match=r"x\.capsule\.tar exists") as e:
+    with pytest.raises(UsageError, match=r"x\.capsule\.tar already exists") as e:
         packing()
-    assert e.value.hint == "choose another file" and (tmp_path / "x.capsule.tar").read_bytes() == b"mine"
+    assert (
+        e.value.hint == "choose another path with --out"
+        and (tmp_path / "x.capsule.tar").read_bytes() == b"mine"
+    )
 
 
 REFUSALS = {
     "a run on its machine's own files": (
-        UsageError, "no image to pack", "without --image host", {"image": None},
+        UsageError, "cannot pack run .*: it ran with --image host", "without --image host", {"image": None},
     ),
     "a run in another image": (
-        DigestMismatch, f"the run's image is {'1' * 64}, but this kit's tiny is", "the kit that ran it",
+        DigestMismatch, f"the run's image is {'1' * 64}, but image tiny of this", "the version that ran it",
         {"image": Image("0" * 64, "1" * 64)},
     ),
     "a run of another version of the record": (
-        DigestMismatch, r"records/03\.toml is another version than the run's", "the kit that ran it",
+        DigestMismatch, r"records/03\.toml differs from the version of the run", "the version that ran it",
         {"record": Manifest("records/03.toml", "0" * 64)},
     ),
     "data that are not in the store": (
@@ -97,4 +100,4 @@ def test_the_command_refuses_with_the_code_of_its_kind(press, tmp_path, capsys):
     places = [f"--store={tmp_path / 'store'}", f"--keys={tmp_path / 'keys'}"]
     assert speedrun(["pack", str(made), "--out", str(tmp_path / "x.tar"), *places]) == 2
     said = capsys.readouterr().err
-    assert "ran on its machine's own files" in said and "try: run it in an image" in said
+    assert "it ran with --image host" in said and "run it again without --image host" in said

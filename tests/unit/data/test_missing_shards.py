@@ -46,7 +46,7 @@ def store(tmp_path, dataset):
 def test_shards_that_are_not_in_the_store_any_more_are_counted_and_named(dataset, store):
     for file in find(dataset, NAMES, store).files[:2]:
         store.blob(file.sha256).unlink()
-    said = rf"2 of 3 shards of fineweb10B are not here \({NAMES[0]}, {NAMES[1]}\)"
+    said = rf"2 of 3 shards of fineweb10B are missing from the store \({NAMES[0]}, {NAMES[1]}\)"
     with pytest.raises(PrerequisiteError, match=said) as e:
         find(dataset, NAMES, store)
     assert e.value.hint == "speedrun data fetch --record N"
@@ -75,7 +75,7 @@ def test_a_folder_that_another_process_laid_out_meanwhile_stays_as_its_guest_rea
 def test_a_statement_that_is_not_there_is_named_with_the_command_that_makes_it(dataset, tmp_path):
     with pytest.raises(PrerequisiteError, match=r"none\.json does not exist") as e:
         read_statement(tmp_path / "none.json", dataset)
-    assert e.value.hint == "speedrun data fetch"
+    assert e.value.hint == "speedrun data fetch --record N"
 
 
 class Shrinking(type(Path())):
@@ -148,12 +148,12 @@ class Portal(Broken):
 def test_what_is_no_hub_is_a_network_error_with_the_fix(dataset, monkeypatch, page):
     monkeypatch.setattr(Portal, "page", page)
     e = refused_by(Portal, dataset)
-    assert "what answers does not speak as the Hub does" in e.message and "--mirror" in e.hint
+    assert "the endpoint answered, but not as the Hub does" in e.message and "--mirror" in e.hint
 
 
 def test_a_hub_with_a_fault_of_its_own_is_asked_again_later(dataset):
     e = refused_by(Broken, dataset)
-    assert "the Hub answers 500" in e.message and e.hint == "run the command again later"
+    assert "on the Hub: HTTP status 500" in e.message and e.hint == "run the command again later"
 
 
 def refused_by(handler, dataset):

@@ -114,5 +114,5 @@ def test_what_is_no_uint16_is_not_written(tmp_path: Path, token: int) -> None:
 def test_a_header_holds_no_count_beyond_int32() -> None:
     assert len(pack_header((1 << 31) - 1)) == HEADER_BYTES
     for count in (1 << 31, -1):
-        with pytest.raises(UsageError, match="cannot hold"):
+        with pytest.raises(UsageError, match="do not fit into a shard"):
             pack_header(count)

@@ -139,13 +139,13 @@ def test_the_fix_for_too_few_gpus_names_the_numbers_that_keep_the_record(request
 
 
 def test_missing_shards_are_refused_with_the_command_that_brings_them(request_full, places):
-    with pytest.raises(PrerequisiteError, match="no shard of fineweb10B is here") as refused:
+    with pytest.raises(PrerequisiteError, match="no shard of fineweb10B is in the store") as refused:
         ready_of(request_full, places)
     assert refused.value.hint == f"speedrun data fetch --record {RECORD}"
 
 
 def test_a_shard_too_few_is_refused_with_the_record_in_the_command(request_full, places, shards):
-    with pytest.raises(PrerequisiteError, match="shard") as refused:
+    with pytest.raises(PrerequisiteError, match="no digest is known for") as refused:
         ready_of(replace(request_full, record=3), places)
     assert refused.value.hint == "speedrun data fetch --record 3"
 

@@ -241,7 +241,7 @@ def test_all_missing_files_are_listed_at_once_with_pool_paths(promised, tmp_path
     lock = read_lock(promised.spec)
     with pytest.raises(PrerequisiteError) as caught:
         ensure(promised, Store(tmp_path / "s"), mirror=False)
-    assert caught.value.message.startswith("3 of the files")
+    assert caught.value.message.startswith("3 files were not found")
     assert lock.debs[0].pool in caught.value.message
     assert all(w.name in caught.value.message for w in lock.wheels)
     assert "--mirror" in caught.value.hint

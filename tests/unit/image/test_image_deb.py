@@ -92,19 +92,19 @@ def test_every_compression_gives_the_same_entries(kitchen, cook, compress, suffi
     ("name", "fields", "why"),
     [
         ("/etc/passwd", {}, "absolute"),
-        ("./../etc/passwd", {}, r"with \.\."),
-        ("./usr/../../etc/passwd", {}, r"with \.\."),
-        ("./etc/a\nb", {}, "odd characters"),
-        ("./etc/a\\b", {}, "odd characters"),
-        ("./etc/.wh.passwd", {}, "deletion mark"),
+        ("./../etc/passwd", {}, r"path contains \.\."),
+        ("./usr/../../etc/passwd", {}, r"path contains \.\."),
+        ("./etc/a\nb", {}, "backslash or unprintable"),
+        ("./etc/a\\b", {}, "backslash or unprintable"),
+        ("./etc/.wh.passwd", {}, "whiteout file"),
         ("./" + "d/" * 600 + "x", {}, "longer than"),
         ("./etc/x", {"kind": tarfile.SYMTYPE, "linkname": "../../outside"}, "out of the root"),
         ("./etc/x", {"kind": tarfile.SYMTYPE, "linkname": "/.."}, "out of the root"),
-        ("./etc/x", {"kind": tarfile.SYMTYPE, "linkname": "a\nb"}, "odd target"),
-        ("./dev/sda", {"kind": tarfile.BLKTYPE}, "neither file"),
-        ("./dev/null", {"kind": tarfile.CHRTYPE}, "neither file"),
-        ("./run/pipe", {"kind": tarfile.FIFOTYPE}, "neither file"),
-        ("./etc/x", {"kind": tarfile.LNKTYPE, "linkname": "./etc/absent"}, "no earlier file"),
+        ("./etc/x", {"kind": tarfile.SYMTYPE, "linkname": "a\nb"}, "unprintable"),
+        ("./dev/sda", {"kind": tarfile.BLKTYPE}, "not a file"),
+        ("./dev/null", {"kind": tarfile.CHRTYPE}, "not a file"),
+        ("./run/pipe", {"kind": tarfile.FIFOTYPE}, "not a file"),
+        ("./etc/x", {"kind": tarfile.LNKTYPE, "linkname": "./etc/absent"}, "does not precede it"),
     ],
 )
 def test_refuses_hostile_members(kitchen, cook, name, fields, why):
@@ -114,13 +114,13 @@ def test_refuses_hostile_members(kitchen, cook, name, fields, why):
 
 
 def test_refuses_two_members_of_one_name_also_through_merged_usr(kitchen, cook):
-    with pytest.raises(IntegrityError, match="two members usr/bin/x"):
+    with pytest.raises(IntegrityError, match="two members named usr/bin/x"):
         entries(kitchen, [cook.member("./bin/x", b"1"), cook.member("./usr/bin/x", b"2")])
 
 
 def test_refuses_extended_headers_of_which_each_is_about_the_next_one(kitchen, cook):
     chain = cook.member("x", kind=tarfile.XHDTYPE)[0].tobuf() * 2000
-    with pytest.raises(IntegrityError, match="data cannot be read"):
+    with pytest.raises(IntegrityError, match="cannot read data"):
         entries(kitchen, [], compress=lambda data: lzma.compress(chain))
 
 
@@ -139,7 +139,7 @@ def test_refuses_too_many_members(kitchen, cook, monkeypatch):
 
 
 def test_refuses_a_package_that_is_not_the_locked_one(kitchen, cook):
-    with pytest.raises(IntegrityError, match=r"says that it is hello 6\.6, the lock says hello 1\.0-1"):
+    with pytest.raises(IntegrityError, match=r"contains hello 6\.6, but lock\.json names hello 1\.0-1"):
         entries(kitchen, [cook.member("./etc/x")], said="6.6")
 
 
@@ -147,11 +147,11 @@ def test_refuses_a_package_that_is_not_the_locked_one(kitchen, cook):
     ("spoil", "why"),
     [
         (lambda d: b"PK" + d, "not an ar archive"),
-        (lambda d: d[:-100], "cut off"),
-        (lambda d: d[:100], "cut off|broken ar header|format 2.0"),
+        (lambda d: d[:-100], "truncated"),
+        (lambda d: d[:100], "truncated|invalid ar header|format 2.0"),
         (lambda d: d.replace(b"2.0\n", b"3.0\n", 1), "format 2.0"),
         (lambda d: d.replace(b"data.tar.xz", b"data.tar.7z"), "unknown compression"),
-        (lambda d: d.replace(b"control.tar.xz", b"control.tar.gz"), "cannot be unpacked"),
+        (lambda d: d.replace(b"control.tar.xz", b"control.tar.gz"), "cannot unpack"),
     ],
 )
 def test_refuses_what_is_not_a_package(kitchen, cook, spoil, why):
@@ -171,9 +171,9 @@ def test_a_damaged_stream_is_refused_and_named(kitchen, cook):
     def compress(data: bytes) -> bytes:
         return damaged(gzip.compress(bytes(range(256)) * 40 + data))
 
-    with pytest.raises(IntegrityError, match=r"all\.deb: data\.tar\.gz cannot be unpacked: ") as caught:
+    with pytest.raises(IntegrityError, match=r"all\.deb: cannot unpack data\.tar\.gz: ") as caught:
         entries(kitchen, [cook.member("./etc/x", b"same")], compress=compress, suffix=".gz")
-    assert caught.value.hint == "get the package again"
+    assert caught.value.hint == "download the package again"
 
 
 def test_refuses_an_archive_with_two_members_of_one_kind(kitchen, cook):
@@ -181,7 +181,7 @@ def test_refuses_an_archive_with_two_members_of_one_kind(kitchen, cook):
     control = lzma.compress(cook.tar([cook.member("./control", text)]))
     data = lzma.compress(cook.tar([cook.member("./etc/x")]))
     parts = {"debian-binary": b"2.0\n", "control.tar.xz": control, "data.tar.xz": data, "data.tar.gz": data}
-    with pytest.raises(IntegrityError, match=r"has two members data\.tar\.gz"):
+    with pytest.raises(IntegrityError, match=r"two members named data\.tar\.gz"):
         read(kitchen, kitchen.raw_deb(cook.ar(parts)))
 
 
@@ -189,6 +189,6 @@ def test_refuses_an_archive_with_two_members_of_one_kind(kitchen, cook):
 def test_refuses_a_control_file_that_is_no_text(kitchen, cook, text):
     control = lzma.compress(cook.tar([cook.member("./control", text)]))
     parts = {"debian-binary": b"2.0\n", "control.tar.xz": control, "data.tar.xz": lzma.compress(cook.tar([]))}
-    with pytest.raises(IntegrityError, match="control cannot be read") as caught:
+    with pytest.raises(IntegrityError, match="cannot read control") as caught:
         read(kitchen, kitchen.raw_deb(cook.ar(parts)))
-    assert caught.value.hint == "this is not a Debian package"
+    assert caught.value.hint == "download the package again"

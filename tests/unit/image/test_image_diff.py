@@ -54,7 +54,7 @@ def test_two_eras_differ_in_packages_layers_and_entries(pair, store):
     assert [c.name for c in found.layers] == ["small wheels"]
     changed = entries(found)
     assert (changed["more.py"].before, changed["more.py"].after) == (None, "file of 6 bytes")
-    assert changed["small.py"].before == "bytes from 4 of 6 on"
+    assert changed["small.py"].before == "differs from byte 4 of 6"
     assert changed["small-2.0.dist-info"].after is None
     assert found.unread == () and "big/weights.bin" not in changed
 
@@ -88,9 +88,9 @@ def test_a_layout_without_one_of_its_documents_is_refused(pair, store, tmp_path,
     copy = tmp_path / "copy"
     shutil.copytree(store.root / "layouts" / era.manifest, copy)
     (copy / part if part == "index.json" else blob_path(copy, getattr(era, part))).unlink()
-    with pytest.raises(PrerequisiteError, match=r"is not there|does not exist") as e:
+    with pytest.raises(PrerequisiteError, match=r"not found|does not exist") as e:
         read_image(str(copy), pair, store)
-    assert e.value.hint == "this is not a whole OCI layout"
+    assert e.value.hint == "copy the whole layout again"
 
 
 def test_a_name_in_an_index_does_not_outrank_the_digest(pair, store, tmp_path):
@@ -104,7 +104,7 @@ def test_a_name_in_an_index_does_not_outrank_the_digest(pair, store, tmp_path):
         "io.containerd.image.name": "speedrun-kit:tiny",
     }
     (forged / "index.json").write_text(json.dumps(index))
-    with pytest.raises(IntegrityError, match="does not hold the image"):
+    with pytest.raises(IntegrityError, match="does not contain image"):
         build.adopt("tiny", pair, Store(tmp_path / "fresh"), forged)
     assert read_image(str(forged), pair, store).manifest == other.manifest != tiny.manifest
 
@@ -132,7 +132,7 @@ def tars(tmp_path, cook):
         ({"uid": 1000}, "uid 0", "uid 1000"),
         ({"uname": "me"}, "user", "user me"),
         ({"data": b"12"}, "size 1", "size 2"),
-        ({"data": b"2"}, "bytes from 0 of 1 on", "bytes from 0 of 1 on"),
+        ({"data": b"2"}, "differs from byte 0 of 1", "differs from byte 0 of 1"),
     ],
 )
 def test_every_field_of_an_entry_counts(tars, fields, before, after):
@@ -150,13 +150,13 @@ def test_bytes_that_no_entry_explains_are_placed(tmp_path, cook):
     (tmp_path / "a").write_bytes(data)
     (tmp_path / "b").write_bytes(data[:600] + b"!" + data[601:])
     [change] = compare_layers("some", tmp_path / "a", tmp_path / "b")
-    assert (change.name, change.before) == ("spelling of the tar", "byte 600")
+    assert (change.name, change.before) == ("tar encoding", "byte 600")
 
 
 def test_what_is_no_tar_is_refused(tmp_path):
     for name in "ab":
         (tmp_path / name).write_bytes(b"no tar" * 200)
-    with pytest.raises(IntegrityError, match="is no tar"):
+    with pytest.raises(IntegrityError, match="not a tar"):
         compare_layers("some", tmp_path / "a", tmp_path / "b")
 
 
@@ -167,23 +167,23 @@ def test_a_tar_whose_header_states_a_size_that_cannot_be_is_refused(tmp_path):
         info = tarfile.TarInfo("x")
         info.size = size
         (tmp_path / "odd").write_bytes(info.tobuf(tarfile.GNU_FORMAT) + fine)
-        with pytest.raises(IntegrityError, match="is no tar"):
+        with pytest.raises(IntegrityError, match="not a tar"):
             compare_layers("some", tmp_path / "fine", tmp_path / "odd")
 
 
 @pytest.mark.parametrize(
     ("index", "kind", "said"),
     [
-        ({"manifests": [{"digest": f"sha256:{d * 64}"} for d in "ab"]}, UsageError, "names 2 images"),
-        ({"manifests": []}, UsageError, "names 0 images"),
-        ({"manifests": 7}, SchemaError, "is not the index of an OCI layout"),
-        ({"manifests": [7]}, SchemaError, "is not the index of an OCI layout"),
-        ([], SchemaError, "is not the index of an OCI layout"),
-        ({"manifests": [{"digest": "/dev/zero"}]}, SchemaError, "names its image .*, which is no sha256"),
+        ({"manifests": [{"digest": f"sha256:{d * 64}"} for d in "ab"]}, UsageError, "lists 2 images"),
+        ({"manifests": []}, UsageError, "lists 0 images"),
+        ({"manifests": 7}, SchemaError, "is not an OCI index"),
+        ({"manifests": [7]}, SchemaError, "is not an OCI index"),
+        ([], SchemaError, "is not an OCI index"),
+        ({"manifests": [{"digest": "/dev/zero"}]}, SchemaError, ".* is not a sha256 digest"),
         (
             {"manifests": [{"digest": "../../index.json"}]},
             SchemaError,
-            "names its image .*, which is no sha256",
+            ".* is not a sha256 digest",
         ),
     ],
 )
@@ -246,14 +246,14 @@ def test_a_config_that_is_not_the_named_one_is_refused(foreign, pair, store):
     path = blob_path(foreign.folder, foreign.era.config)
     path.unlink()
     path.write_bytes(b"{}")
-    with pytest.raises(DigestMismatch, match="has been changed"):
+    with pytest.raises(DigestMismatch, match="was changed"):
         read_image(str(foreign.folder), pair, store)
 
 
 @pytest.mark.parametrize("digest", ["/etc/hostname", "../../index.json", "a" * 300, "\0", ""])
 def test_an_index_names_its_image_by_digest_and_by_no_path(foreign, pair, store, digest):
     (foreign.folder / "index.json").write_text(json.dumps({"manifests": [{"digest": digest}]}))
-    with pytest.raises(SchemaError, match="which is no sha256") as caught:
+    with pytest.raises(SchemaError, match="is not a sha256 digest") as caught:
         read_image(str(foreign.folder), pair, store)
     assert caught.value.hint == ""
 
@@ -292,7 +292,7 @@ def extended(name, size):
 
 @pytest.mark.parametrize("header", [extended(b"x", 1 << 62), extended(b"x", 0) * 2000])
 def test_a_layer_whose_headers_state_what_cannot_be_is_no_tar(foreign, header):
-    with pytest.raises(IntegrityError, match="is no tar"):
+    with pytest.raises(IntegrityError, match="not a tar"):
         foreign(layers=[header])
 
 

@@ -74,7 +74,7 @@ def test_a_member_that_cannot_be_inflated_is_refused(kitchen):
         data[start : start + info.compress_size] = b"\xff" * info.compress_size
 
     found = {e.path.rsplit("/", 1)[-1]: e for e in read(kitchen, spoiled(kitchen, change))}
-    with pytest.raises(IntegrityError, match=r"small\.py: it cannot be inflated"):
+    with pytest.raises(IntegrityError, match=r"small\.py: cannot inflate"):
         list(chunks(found["small.py"].source))
 
 
@@ -102,19 +102,19 @@ def _own(field: int, value: bytes):
 def test_a_member_that_ends_too_early_is_refused(kitchen):
     wheel = spoiled(kitchen, _directory(20, struct.pack("<L", 5)))
     found = {e.path.rsplit("/", 1)[-1]: e for e in read(kitchen, wheel)}
-    with pytest.raises(IntegrityError, match=r"small\.py: it is cut off"):
+    with pytest.raises(IntegrityError, match=r"small\.py: truncated"):
         list(chunks(found["small.py"].source))
 
 
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        (_own(30, b"evils.py"), r"its own header calls it 'evils\.py'"),
-        (_own(8, struct.pack("<H", 0)), "compressed by method 0"),
-        (_own(0, b"EVIL"), "no header of its own"),
-        (_directory(20, struct.pack("<L", 400)), "shares bytes with another member"),
-        (_directory(42, struct.pack("<L", 1 << 30)), "no header of its own"),
-        (_directory(20, struct.pack("<L", 1 << 30)), "runs into the archive's directory"),
+        (_own(30, b"evils.py"), r"local header contradicts the directory: name 'evils\.py'"),
+        (_own(8, struct.pack("<H", 0)), "compression method 0"),
+        (_own(0, b"EVIL"), "local header not found"),
+        (_directory(20, struct.pack("<L", 400)), "overlaps another member"),
+        (_directory(42, struct.pack("<L", 1 << 30)), "local header not found"),
+        (_directory(20, struct.pack("<L", 1 << 30)), "overlaps the archive's directory"),
     ],
     ids=["name", "method", "signature", "overlap", "outside", "beyond the end"],
 )
@@ -131,7 +131,7 @@ def test_a_last_member_that_runs_into_the_directory_is_refused(tmp_path):
     at = data.index(b"PK\x01\x02")
     data[at + 20 : at + 24] = struct.pack("<L", 60)
     path.write_bytes(data)
-    with pytest.raises(IntegrityError, match="runs into the archive's directory"):
+    with pytest.raises(IntegrityError, match="overlaps the archive's directory"):
         located(path)
 
 
@@ -140,7 +140,7 @@ def test_only_deflate_is_a_compression(tmp_path, method):
     path = tmp_path / "a.zip"
     with zipfile.ZipFile(path, "w", method) as archive:
         archive.writestr("a.py", b"1")
-    with pytest.raises(IntegrityError, match=f"compressed by method {method}"):
+    with pytest.raises(IntegrityError, match=f"compression method {method}"):
         located(path)
 
 
@@ -154,7 +154,7 @@ def test_a_member_that_inflates_to_more_than_it_says_stops_there(kitchen, tmp_pa
     [part] = located(path).values()
     entry = ArchiveEntry("zeros", EntryKind.FILE, 0o644, "bomb.whl", 10, part)
     written = 0
-    with pytest.raises(IntegrityError, match=r"bomb\.whl: zeros is not of its promised size"):
+    with pytest.raises(IntegrityError, match=r"bomb\.whl: size mismatch in zeros"):
         for piece in stream_tar([entry], 0):
             written += len(piece)
     assert written <= inflate.GROWN + 1024

@@ -72,7 +72,7 @@ def test_a_source_that_is_too_short_or_too_long_is_refused(tmp_path):
     file.write_bytes(b"12345")
     for offset, size in ((3, 5), (0, 9)):
         entry = ArchiveEntry("f", EntryKind.FILE, 0o644, "some.deb", size, Extent(file, offset, size))
-        with pytest.raises(IntegrityError, match=r"some\.deb: f is not of its promised size"):
+        with pytest.raises(IntegrityError, match=r"some\.deb: size mismatch in f"):
             spell([entry])
 
 
@@ -138,14 +138,14 @@ def test_two_packages_may_bring_the_same_bytes_to_one_place(tiny, tmp_path, kitc
 )
 def test_two_packages_that_contradict_each_other_are_refused(tiny, tmp_path, kitchen, cook, name, fields):
     deb = kitchen.deb([cook.member(name, **fields)], package="other")
-    with pytest.raises(IntegrityError, match="has something else there"):
+    with pytest.raises(IntegrityError, match="conflicts with the entry of"):
         plans(tiny, tmp_path, debs=[deb])
 
 
 def test_a_file_below_a_link_is_refused(tiny, tmp_path, kitchen, cook):
     first = kitchen.deb([cook.member("./srv/way", kind=tarfile.SYMTYPE, linkname="/etc")], package="first")
     second = kitchen.deb([cook.member("./srv/way/passwd", b"evil")], package="second")
-    with pytest.raises(IntegrityError, match="has no folder at srv/way"):
+    with pytest.raises(IntegrityError, match="srv/way is not a directory"):
         plans(tiny, tmp_path, debs=[first, second])
 
 
@@ -156,7 +156,7 @@ def test_a_later_layer_cannot_replace_what_an_earlier_one_holds(tiny, tmp_path, 
 
 
 def test_an_own_layer_that_is_not_locked_is_refused(tiny, tmp_path):
-    with pytest.raises(IntegrityError, match="own-layer names triton"):
+    with pytest.raises(IntegrityError, match="own-layer lists triton"):
         plans(tiny, tmp_path, own_layer=("triton", "big"))
 
 

@@ -79,5 +79,5 @@ def test_one_other_byte_is_reported_with_its_place(bakery):
     said = differences(reference, other)
     offset = at - data.index(bytes(range(256)))
     path = "usr/local/lib/python3.11/dist-packages/big/weights.bin"
-    where = f"bytes from {offset} of 1048576 on"
+    where = f"differs from byte {offset} of 1048576"
     assert said == [f"file blobs/sha256/{layer.name}", f"layer big: {path}: {where} -> {where}"]

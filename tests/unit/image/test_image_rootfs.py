@@ -96,7 +96,7 @@ def test_layers_are_unpacked_once_and_linked(layout, store):
 def test_a_change_is_seen_at_the_next_use_and_named(layout, store, change):
     root = ensure_rootfs(layout, store)
     change(root)
-    with pytest.raises(DigestMismatch, match=r"has been changed, at (etc|usr)") as caught:
+    with pytest.raises(DigestMismatch, match=r"was changed at (etc|usr)") as caught:
         ensure_rootfs(layout, store)
     assert "unpacked" in caught.value.hint and "roots" in caught.value.hint
 
@@ -113,7 +113,7 @@ def test_a_change_is_seen_at_the_next_use_and_named(layout, store, change):
 def test_a_seal_that_does_not_fit_is_named(layout, store, change, where):
     home = ensure_rootfs(layout, store).parent
     change(home)
-    with pytest.raises(DigestMismatch, match=rf"has been changed, at (/.*)?{where}"):
+    with pytest.raises(DigestMismatch, match=rf"was changed at (/.*)?{where}"):
         ensure_rootfs(layout, store)
 
 
@@ -140,16 +140,19 @@ def test_a_layer_with_other_bytes_is_refused_while_it_is_unpacked(layout, store)
 @pytest.mark.parametrize(
     ("members", "why"),
     [
-        ([("../evil", {})], r"with \.\."),
+        ([("../evil", {})], r"path contains \.\."),
         ([("/evil", {})], "absolute"),
-        ([("nowhere/evil", {})], "not below a folder"),
-        ([("way", {"kind": tarfile.SYMTYPE, "linkname": "/tmp"}), ("way/evil", {})], "not below a folder"),
+        ([("nowhere/evil", {})], "its parent directory is not in the layer"),
+        (
+            [("way", {"kind": tarfile.SYMTYPE, "linkname": "/tmp"}), ("way/evil", {})],
+            "its parent directory is not in the layer",
+        ),
         ([("way", {"kind": tarfile.SYMTYPE, "linkname": "../.."})], "out of the root"),
-        ([("null", {"kind": tarfile.CHRTYPE})], "neither file"),
-        ([("hard", {"kind": tarfile.LNKTYPE, "linkname": "/etc/shadow"})], "neither file"),
-        ([("usr", {"data": b"a file where a folder is"})], "earlier layer has a folder"),
-        ([("twice", {}), ("twice", {})], "cannot be unpacked: File exists"),
-        ([("n" * 300, {})], "cannot be unpacked: File name too long"),
+        ([("null", {"kind": tarfile.CHRTYPE})], "not a file"),
+        ([("hard", {"kind": tarfile.LNKTYPE, "linkname": "/etc/shadow"})], "not a file"),
+        ([("usr", {"data": b"a file where a folder is"})], "earlier layer has a directory"),
+        ([("twice", {}), ("twice", {})], "cannot unpack .*: File exists"),
+        ([("n" * 300, {})], "cannot unpack .*: File name too long"),
     ],
 )
 def test_a_layer_from_elsewhere_cannot_write_outside(layout, store, tmp_path, cook, members, why):

@@ -60,15 +60,15 @@ def test_what_apt_prints_and_nobody_can_read_is_quoted(apt, line):
     apt(install=f"cat <<'END'\n{line}\nEND\n")
     with (
         PrivateApt("bookworm", MIRROR) as private,
-        pytest.raises(NetworkError, match="apt printed what cannot be read: '") as e,
+        pytest.raises(NetworkError, match="cannot parse the output of apt: '") as e,
     ):
         private.closure(("hello",))
-    assert e.value.hint == "check the machine's apt sources"
+    assert e.value.hint == "check this machine's apt sources, then run the command again"
 
 
 def test_an_apt_that_fails_without_a_word_is_named(apt):
     apt(update="exit 100")
-    with pytest.raises(NetworkError, match="apt-get failed: it said nothing") as e:
+    with pytest.raises(NetworkError, match="apt-get failed: no error message") as e:
         PrivateApt("bookworm", MIRROR).__enter__()
     assert "apt sources" in e.value.hint
 
@@ -86,7 +86,7 @@ def test_a_download_that_brings_no_file_is_missing(apt):
     apt()
     with (
         PrivateApt("bookworm", MIRROR) as private,
-        pytest.raises(PrerequisiteError, match="apt downloaded no hello 1"),
+        pytest.raises(PrerequisiteError, match="apt did not download hello 1"),
     ):
         private.download("hello", "1")
 
@@ -95,13 +95,13 @@ def test_an_apt_whose_lists_were_removed_is_not_asked(apt):
     apt()
     with PrivateApt("bookworm", MIRROR) as private:
         pass
-    with pytest.raises(NetworkError, match="the private apt is closed"):
+    with pytest.raises(NetworkError, match="the private apt lists were removed"):
         private.closure(("hello",))
 
 
 def test_a_mirror_that_only_apt_can_speak_to_is_left_to_apt(apt):
     apt(targets="echo Packages cdrom:/debian/ bookworm main")
-    with pytest.raises(PrerequisiteError, match="it is no web address: cdrom:/debian/"):
+    with pytest.raises(PrerequisiteError, match="not an http or https URL: cdrom:/debian/"):
         asked(PoolFetcher(), DEB)
 
 
@@ -110,7 +110,7 @@ def test_an_apt_that_refused_is_not_asked_again_for_each_package(apt, tmp_path):
     apt(targets=f"echo x >> {count}; echo Packages http://archive.example/ubuntu/ noble main")
     fetcher = AptFetcher()
     for _ in range(2):
-        with pytest.raises(PrerequisiteError, match="no source of Debian bookworm"):
+        with pytest.raises(PrerequisiteError, match="no source for Debian bookworm"):
             asked(fetcher, DEB)
     assert count.read_text() == "x\n"
 
@@ -118,13 +118,13 @@ def test_an_apt_that_refused_is_not_asked_again_for_each_package(apt, tmp_path):
 def test_an_address_that_is_neither_file_nor_web_is_not_opened(monkeypatch):
     offer = IndexWheel("x", "1.0", "ftp://index.example/x.whl", WHEEL.sha256)
     monkeypatch.setattr(index, "offers", lambda *_, **__: (offer,))
-    with pytest.raises(PrerequisiteError, match="pip names a ftp address"):
+    with pytest.raises(PrerequisiteError, match="unsupported URL scheme 'ftp'"):
         asked(PipFetcher(), WHEEL)
 
 
 def test_a_python_without_pip_is_told_how_to_get_it(monkeypatch):
     monkeypatch.setattr(index.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(PrerequisiteError, match="this Python has no pip") as e:
+    with pytest.raises(PrerequisiteError, match="pip is not installed in this Python") as e:
         index.offers(("x==1.0",), "3.11", closure=False)
     assert "-m ensurepip" in e.value.hint
 
@@ -132,7 +132,7 @@ def test_a_python_without_pip_is_told_how_to_get_it(monkeypatch):
 def test_what_uv_cannot_resolve_is_said_in_its_own_words(program, monkeypatch):
     program("uv", "echo 'no version of torch==9 is old enough' >&2; exit 1")
     monkeypatch.setattr(index.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(PrerequisiteError, match="uv cannot resolve this: no version of torch==9") as e:
+    with pytest.raises(PrerequisiteError, match="uv cannot resolve the wheels: no version of torch==9") as e:
         index.pins_before(("torch==9",), "3.11", datetime.date(2024, 10, 19))
     assert "image.toml" in e.value.hint
 
@@ -166,11 +166,31 @@ def answering(status, headers):
 @pytest.mark.parametrize(
     ("status", "headers", "said", "hint"),
     [
-        (503, {}, "did not say how large /x.whl is: .*503", "run it again"),
-        (0, {}, "did not say how large /x.whl is: what is a status line", "run it again"),
-        (200, {}, "does not say how large /x.whl is", "use another index"),
-        (200, {"Content-Length": "much"}, "does not say how large /x.whl is", "use another index"),
-        (200, {"Content-Length": "-7"}, "does not say how large /x.whl is", "use another index"),
+        (
+            503,
+            {},
+            "cannot get the size of /x.whl: .*HTTP status 503",
+            "check the network, then run the command again",
+        ),
+        (
+            0,
+            {},
+            "cannot get the size of /x.whl: .*what is a status line",
+            "check the network, then run the command again",
+        ),
+        (200, {}, "/x.whl: .* sent no valid Content-Length", "configure pip for another index"),
+        (
+            200,
+            {"Content-Length": "much"},
+            "/x.whl: .* sent no valid Content-Length",
+            "configure pip for another index",
+        ),
+        (
+            200,
+            {"Content-Length": "-7"},
+            "/x.whl: .* sent no valid Content-Length",
+            "configure pip for another index",
+        ),
     ],
 )
 def test_an_index_that_does_not_say_how_large_a_wheel_is_is_named(

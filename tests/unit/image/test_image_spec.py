@@ -39,7 +39,7 @@ def test_eras_are_the_folders_with_an_image_toml(tiny):
         ("2026-07-11T00:00:00Z", "1783728000", "$.epoch"),
         ('own-layer = ["big"]', 'own-layer = ["big"]\nexclude-newer = "2024-10-19"', "exclude-newer"),
         ('own-layer = ["big"]', "own-layer = []\nexclude-newer = 2024-10-19T00:00:00Z", "exclude-newer"),
-        ('era = "tiny"', 'era = "other"', "its folder is 'tiny'"),
+        ('era = "tiny"', 'era = "other"', "the directory is 'tiny'"),
         ('level = "unknown"', 'level = "perfect"', "$.fidelity[0].level"),
         ('suite = "bookworm"', 'suite = "bookworm"\nrun = "rm -rf /"', "$.debian"),
         ('["big==1.0", "small==2.0"]', '["--index-url=x"]', "$.wheels.requirements"),

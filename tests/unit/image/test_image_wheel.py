@@ -101,15 +101,15 @@ def test_record_is_sorted_and_says_the_truth_about_every_file(kitchen):
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("../evil.py", r"with \.\."),
-        ("small/../../evil.py", r"with \.\."),
+        ("../evil.py", r"path contains \.\."),
+        ("small/../../evil.py", r"path contains \.\."),
         ("/etc/evil", "absolute"),
-        ("small-2.0.data/data/../../etc/evil", r"with \.\."),
+        ("small-2.0.data/data/../../etc/evil", r"path contains \.\."),
         ("small-2.0.data/scripts//etc/evil", "absolute"),
-        ("small//evil.py", "not a plain path"),
-        ("./evil.py", "not a plain path"),
-        ("small\\..\\evil.py", "not in its RECORD"),
-        ("small\x07evil.py", "odd characters"),
+        ("small//evil.py", "path is not normalized"),
+        ("./evil.py", "path is not normalized"),
+        ("small\\..\\evil.py", "missing from RECORD"),
+        ("small\x07evil.py", "backslash or unprintable"),
         ("small-2.0.data/root/evil", "unknown scheme"),
     ],
 )
@@ -122,7 +122,7 @@ def test_refuses_hostile_members(kitchen, name, why):
 def test_refuses_links(kitchen):
     link = zipfile.ZipInfo("small/link")
     link.external_attr = 0o120777 << 16
-    with pytest.raises(IntegrityError, match="no plain file"):
+    with pytest.raises(IntegrityError, match="not a regular file"):
         read(kitchen, kitchen.wheel({}, extra=[(link, b"/etc/passwd")]))
 
 
@@ -134,12 +134,12 @@ def test_refuses_two_members_of_one_name(kitchen):
 
 
 def test_refuses_two_members_that_end_at_one_place(kitchen):
-    with pytest.raises(IntegrityError, match="written twice"):
+    with pytest.raises(IntegrityError, match="two members install to this path"):
         read(kitchen, kitchen.wheel({"x.py": b"1", "small-2.0.data/purelib/x.py": b"2"}))
 
 
 def test_refuses_a_member_that_its_record_hides(kitchen):
-    with pytest.raises(IntegrityError, match="not in its RECORD"):
+    with pytest.raises(IntegrityError, match="missing from RECORD"):
         read(kitchen, kitchen.wheel({"sneaky.pth": b"import os"}, leave_out_of_record=("sneaky.pth",)))
 
 
@@ -162,7 +162,7 @@ def test_refuses_what_is_not_the_locked_project(kitchen):
     import dataclasses
 
     wheel = dataclasses.replace(kitchen.wheel({"a.py": b""}), version="2.1")
-    with pytest.raises(IntegrityError, match=r"says that it is small 2.0, the lock says small 2.1"):
+    with pytest.raises(IntegrityError, match=r"contains small 2.0, but lock.json names small 2.1"):
         read(kitchen, wheel)
 
 
@@ -172,12 +172,12 @@ def test_refuses_a_wheel_of_the_future(kitchen):
 
 
 def test_refuses_a_second_metadata_folder(kitchen):
-    with pytest.raises(IntegrityError, match=r"2 .dist-info folders"):
+    with pytest.raises(IntegrityError, match=r"1 .dist-info directory, got 2"):
         read(kitchen, kitchen.wheel({"other-1.0.dist-info/METADATA": b"x"}))
 
 
 def test_refuses_what_is_not_a_zip(kitchen):
     wheel = kitchen.wheel({"a.py": b""})
     (kitchen.folder / wheel.name).write_bytes(b"<html>not found</html>")
-    with pytest.raises(IntegrityError, match="is not a wheel"):
+    with pytest.raises(IntegrityError, match="is not a valid wheel"):
         read(kitchen, wheel)
