@@ -118,7 +118,7 @@ def _show(e: click.ClickException) -> None:
 
 
 def _elsewhere(hint: str, argv: list[str] | None) -> str:
-    """Return `hint`, or nothing if it names the command that is running."""
+    """Return `hint`, or an empty text if it names the command that is running."""
     running = (sys.argv[1:] if argv is None else argv)[:1]
     return "" if running == ["doctor"] and hint == SEE_DOCTOR else hint
 
