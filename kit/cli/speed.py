@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-SPELLED = (
+FORMATS = (
     ("matmul_bf16_tflops", "bf16 products {:.4g} TFLOP/s"),
     ("copy_gbs", "copies {:.4g} GB/s"),
     ("sm_clock_mhz", "at {:.4g} MHz"),
@@ -23,7 +23,7 @@ def speed_lines(figures: tuple[tuple[str, float], ...]) -> Iterator[str]:
     gpus = sorted({int(match[1]) for name in known if (match := OF_A_GPU.fullmatch(name))})
     for gpu in gpus:
         texts = [
-            text.format(known[f"gpu{gpu}.{name}"]) for name, text in SPELLED if f"gpu{gpu}.{name}" in known
+            text.format(known[f"gpu{gpu}.{name}"]) for name, text in FORMATS if f"gpu{gpu}.{name}" in known
         ]
         if texts:
             yield f"GPU {gpu}: {', '.join(texts)}"
