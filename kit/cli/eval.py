@@ -38,10 +38,10 @@ SECONDS = Number(min=0.1, max=7 * 86400)
 def deadline_options(command: Callable[..., int]) -> Callable[..., int]:
     """Add the five deadline flags."""
     texts = {
-        "start": "to the guest's first line",
-        "warmup": "from there to its first timed step",
+        "start": "until the script's first line of output",
+        "warmup": "from the first line to the first timed step",
         "stall": "without a new step",
-        "teardown": "from the last validation to its exit",
+        "teardown": "from the last validation to the exit",
         "total": "for the whole run",
     }
     for name, text in reversed(texts.items()):
@@ -50,34 +50,54 @@ def deadline_options(command: Callable[..., int]) -> Callable[..., int]:
             f"{name}_s",
             type=SECONDS,
             metavar="SECONDS",
-            help=f"Longest time {text}.",
+            help=f"Timeout {text}.",
         )
         command = flag(command)
     return command
 
 
 @click.command(name="eval")
-@click.option("--record", type=int, required=True, metavar="N", help="Start record of the task.")
+@click.option(
+    "--record",
+    type=int,
+    required=True,
+    metavar="N",
+    help="Task to run, named by the number of its start record.",
+)
 @click.option(
     "--submission",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder with train_gpt2.py and, for its arguments, run.toml.  [default: the record's own script]",
+    help="Directory with train_gpt2.py and optionally run.toml (arguments).  [default: the record's script]",
 )
-@click.option("--profile", type=click.Choice(["full", "smoke"]), default="full", show_default=True)
 @click.option(
-    "--runtime", type=click.Choice(["auto", "docker", "runc", "host"]), default="auto", show_default=True
+    "--profile",
+    type=click.Choice(["full", "smoke"]),
+    default="full",
+    show_default=True,
+    help="full: 8 GPUs and FineWeb; smoke: CPU and synthetic data, never ranked.",
 )
-@click.option("--image", metavar="ERA|host", help="Image to run in.  [default: the record's era; smoke: cpu]")
+@click.option(
+    "--runtime",
+    type=click.Choice(["auto", "docker", "runc", "host"]),
+    default="auto",
+    show_default=True,
+    help="Container runtime; host provides no isolation and is never ranked.",
+)
+@click.option(
+    "--image",
+    metavar="ERA|host",
+    help="Image to run in (see `speedrun image list`).  [default: the record's era; smoke: cpu]",
+)
 @click.option(
     "--gpus",
     type=click.IntRange(min=0),
     metavar="N",
-    help="GPUs of a full run, of those in CUDA_VISIBLE_DEVICES if it is set.  [default: 8]",
+    help="Number of GPUs for a full run, chosen from CUDA_VISIBLE_DEVICES if set.  [default: 8]",
 )
 @click.option(
     "--accept-world-size",
     is_flag=True,
-    help="Run also on a number of GPUs that changes the record's steps; never ranked.",
+    help="Allow a number of GPUs that changes the record's steps; never ranked.",
 )
 @click.option(
     "--python",
@@ -89,23 +109,35 @@ def deadline_options(command: Callable[..., int]) -> Callable[..., int]:
     "--audit",
     "audits",
     metavar="NAMES",
-    help="Audits that take further runs: canary, held-out, baseline, screen, all; comma-separated.",
+    help="Audits that need extra runs: canary, held-out, baseline, screen, all; comma-separated.",
 )
 @click.option(
     "--audit-seed",
     metavar="TEXT",
-    help="What the audits' streams and windows follow from, for a verifier who issued it.  [default: chance]",
+    help="Seed for audit streams.  [default: random]",
 )
 @click.option(
-    "--runs", type=click.IntRange(1, 1000), default=1, show_default=True, help="A series of N runs."
+    "--runs",
+    type=click.IntRange(1, 1000),
+    default=1,
+    show_default=True,
+    help="Number of runs; more than 1 make a series.",
 )
 @click.option(
-    "--interleave", is_flag=True, help="A series that runs start record, next record and submission in turn."
+    "--interleave",
+    is_flag=True,
+    help="Make a series that alternates start record, next record and submission.",
 )
-@click.option("--stop-on-failure", is_flag=True, help="End a series at the first run that does not complete.")
-@click.option("--plan", "plan_only", is_flag=True, help="Print what would be done, and stop.")
 @click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Folder of runs."
+    "--stop-on-failure", is_flag=True, help="Stop a series at the first run that does not complete."
+)
+@click.option("--plan", "plan_only", is_flag=True, help="Print what would be done, then exit.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("runs"),
+    show_default=True,
+    help="Directory for runs.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the bundle's path.")
 @store_option
@@ -113,10 +145,13 @@ def deadline_options(command: Callable[..., int]) -> Callable[..., int]:
 @keys_option
 def command(**options: Any) -> int:
     """
-    Run a submission in its pinned image, audit it, and sign what came of it.
+    Run a submission in a container and sign the result.
 
-    Exits with 0 if the target was reached, with 1 if it was not; the signed bundle says why. With --runs all
-    runs are reserved and signed first; then 0 means that the mean loss is below the target with p < 0.01.
+    The container's image is pinned by digest. The run is timed from outside and audited. Prints the path of
+    the signed result (the bundle).
+
+    Exit 0: the target was reached. 1: it was not; the bundle says why. With --runs, all runs are reserved and
+    signed before the first one starts; 0 then means that the mean loss is below the target with p < 0.01.
 
     \b
     Examples:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from kit.diagnose.imagetest.report import CHECKS, SelfTestOutcome, last_words, read_report
+from kit.diagnose.imagetest.report import CHECKS, SelfTestOutcome, last_error_line, read_report
 from kit.guest import selftest
 from kit.sandbox.stamp import LogWriter
 from kit.values.output import StoredOutput
@@ -55,19 +55,19 @@ def test_what_is_on_stderr_is_no_part_of_the_report(read):
     noise = [(OutputStream.STDERR, b"warning\n"), (OutputStream.STDERR, line("gloo", outcome="failed"))]
     assert read(*noise, *WHOLE, *noise).fault is None
     alone = read(*((OutputStream.STDERR, data) for data in WHOLE))
-    assert alone.answers == () and alone.fault == "it ends before python"
+    assert alone.answers == () and alone.fault == "ends before the check python"
 
 
 FIRST, SECOND, LAST = CHECKS[0], CHECKS[1], CHECKS[-1]
 FAULTS = {
-    "empty": ([], 0, f"it ends before {FIRST}"),
-    "cut after three": (WHOLE[:3], 3, f"it ends before {CHECKS[3]}"),
-    "last line without its end": ([*WHOLE[:-1], WHOLE[-1].rstrip()], len(CHECKS) - 1, "unfinished"),
-    "a line twice": ([WHOLE[0], *WHOLE], 1, f"the line of {SECOND} is one of {FIRST}"),
-    "two lines swapped": ([WHOLE[1], WHOLE[0], *WHOLE[2:]], 0, f"the line of {FIRST} is one of {SECOND}"),
-    "a line left out": ([*WHOLE[:4], *WHOLE[5:]], 4, f"is one of {CHECKS[5]}"),
-    "a check of its own": ([line("all-is-well"), *WHOLE], 0, "is one of all-is-well"),
-    "more after the last": ([*WHOLE, WHOLE[-1]], len(CHECKS), "more after the last check"),
+    "empty": ([], 0, f"ends before the check {FIRST}"),
+    "cut after three": (WHOLE[:3], 3, f"ends before the check {CHECKS[3]}"),
+    "last line without its end": ([*WHOLE[:-1], WHOLE[-1].rstrip()], len(CHECKS) - 1, "incomplete line"),
+    "a line twice": ([WHOLE[0], *WHOLE], 1, f"the line for {SECOND} is about {FIRST}"),
+    "two lines swapped": ([WHOLE[1], WHOLE[0], *WHOLE[2:]], 0, f"the line for {FIRST} is about {SECOND}"),
+    "a line left out": ([*WHOLE[:4], *WHOLE[5:]], 4, f"is about {CHECKS[5]}"),
+    "a check of its own": ([line("all-is-well"), *WHOLE], 0, "is about all-is-well"),
+    "more after the last": ([*WHOLE, WHOLE[-1]], len(CHECKS), "unexpected line after the last check"),
     "text in between": ([WHOLE[0], b"hello\n", *WHOLE[1:]], 1, "not valid JSON"),
     "an empty line": ([b"\n", *WHOLE], 0, "not valid JSON"),
     "not UTF-8": ([b'{"check": "\xff"}\n', *WHOLE], 0, "not valid JSON"),
@@ -109,9 +109,9 @@ def test_files_that_do_not_fit_together_are_a_fault(read, tmp_path):
     assert "stamps" in (read_report(output.pieces()).fault or "")
 
 
-def test_last_words_are_what_stderr_said_last_whatever_stdout_said_after_it(read, tmp_path):
+def test_last_error_line_are_what_stderr_said_last_whatever_stdout_said_after_it(read, tmp_path):
     def words():
-        return last_words(StoredOutput(tmp_path / "log", tmp_path / "stamps").pieces())
+        return last_error_line(StoredOutput(tmp_path / "log", tmp_path / "stamps").pieces())
 
     read(
         (OutputStream.STDERR, b"first\n"),
