@@ -29,10 +29,10 @@ def test_a_cuda_image_gets_every_gpu_that_is_here():
         (NOTHING, {}, "this machine has no NVIDIA GPU"),
         (fake_inventory(), {"cuda": None}, "the image holds no CUDA"),
         (fake_inventory(), {"wanted": 0}, "no GPU was asked for"),
-        (fake_inventory(driver="515.105.01"), {}, "cannot run CUDA 12.1"),
-        (fake_inventory(mig=True), {}, "MIG mode is on"),
+        (fake_inventory(driver="515.105.01"), {}, "is too old: CUDA 12.1 needs driver"),
+        (fake_inventory(mig=True), {}, "MIG mode is enabled"),
         (RunError("NVML does not answer"), {}, "NVML does not answer"),
-        (fake_inventory(), {"runtime": RuntimeName.DOCKER, "toolkit": None}, "container toolkit"),
+        (fake_inventory(), {"runtime": RuntimeName.DOCKER, "toolkit": None}, "NVIDIA Container Toolkit"),
     ],
 )
 def test_a_guest_without_gpus_has_a_reason(seen, options, reason):
@@ -41,9 +41,9 @@ def test_a_guest_without_gpus_has_a_reason(seen, options, reason):
 
 
 def test_gpus_that_were_asked_for_and_are_not_fit_are_refused():
-    with pytest.raises(PrerequisiteError, match="4 GPUs wanted, 2 here"):
+    with pytest.raises(PrerequisiteError, match="the run needs 4 GPUs, this machine has 2"):
         choose(fake_inventory(2), wanted=4)
-    with pytest.raises(PrerequisiteError, match=r"cannot run CUDA 12\.1"):
+    with pytest.raises(PrerequisiteError, match=r"is too old: CUDA 12\.1 needs driver"):
         choose(fake_inventory(driver="515.105.01"), wanted=8)
     with pytest.raises(UsageError, match="no CUDA"):
         choose(fake_inventory(), wanted=1, cuda=None)

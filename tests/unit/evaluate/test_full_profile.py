@@ -125,7 +125,7 @@ def test_there_is_one_rank_for_each_gpu(request_full, places, gpus):
 
 def test_missing_gpus_are_refused_before_anything_is_looked_for(request_full, places):
     bare = replace(places, gpus=fake_sources(NOTHING))
-    with pytest.raises(PrerequisiteError, match="8 GPUs wanted, 0 here") as refused:
+    with pytest.raises(PrerequisiteError, match="the run needs 8 GPUs, this machine has none") as refused:
         ready_of(request_full, bare)
     assert refused.value.hint == f"speedrun eval --record {RECORD} --profile smoke"
     assert not bare.store.root.exists()
@@ -161,7 +161,7 @@ def test_a_changed_shard_is_refused_before_the_run(request_full, places, shards)
 
 def test_gpus_that_went_away_while_things_were_fetched_are_refused(request_full, places, shards):
     gone = replace(places, gpus=fake_sources(fake_inventory(), fake_inventory(7)))
-    with pytest.raises(PrerequisiteError, match="8 GPUs wanted, 7 here"):
+    with pytest.raises(PrerequisiteError, match="the run needs 8 GPUs, this machine has 7"):
         ready_of(request_full, gone)
 
 
@@ -275,7 +275,7 @@ def test_figures_of_the_speed_probe_are_in_the_signed_record(request_full, place
 def test_a_run_whose_gpus_were_not_measured_is_not_ranked(request_full, places, shards, monkeypatch):
     monkeypatch.setattr(RunPlan, "launcher", lambda self: (self.python, self.entry))
     monkeypatch.setattr(
-        "kit.evaluate.run.measure", lambda *asked: Speed((), 1.0, "it did not finish: no Triton")
+        "kit.evaluate.run.measure", lambda *asked: Speed((), 1.0, "the probe did not finish: no Triton")
     )
     outcome = conducted(request_full, places, monkeypatch)
     assert outcome.predicate.run.status == "completed" and outcome.predicate.hardware.probe is None
@@ -330,5 +330,5 @@ def test_a_driver_that_died_with_the_run_proves_nothing(
     seen = fake_sources(fake_inventory(), fake_inventory(), RunError("the NVIDIA driver failed: GPU is lost"))
     outcome = conducted(request_full, replace(places, gpus=seen), monkeypatch)
     assert outcome.predicate.observations.teardown.remains == (
-        "perhaps GPU memory: the NVIDIA driver failed: GPU is lost",
+        "GPU memory in an unknown state: the NVIDIA driver failed: GPU is lost",
     )

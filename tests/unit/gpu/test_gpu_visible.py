@@ -38,11 +38,11 @@ def test_the_named_gpus_are_there_in_the_order_of_their_names(named, indices):
 @pytest.mark.parametrize(
     ("named", "says"),
     [
-        ("0,7", "names '7', which is not one of the 4 GPUs here"),
-        ("-1", "names '-1'"),
-        ("GPU-fa4e", "names 'GPU-fa4e'"),
-        ("MIG-fa4e0000-0000-0000-0000-000000000002", "names 'MIG-"),
-        ("1,GPU-fa4e0000-0000-0000-0000-000000000001", "names a GPU twice"),
+        ("0,7", "lists '7', which does not match exactly one GPU of this machine"),
+        ("-1", "lists '-1'"),
+        ("GPU-fa4e", "lists 'GPU-fa4e'"),
+        ("MIG-fa4e0000-0000-0000-0000-000000000002", "lists 'MIG-"),
+        ("1,GPU-fa4e0000-0000-0000-0000-000000000001", "lists a GPU twice"),
     ],
 )
 def test_a_name_that_is_not_one_gpus_is_refused_with_a_way_to_find_the_names(named, says):
@@ -66,7 +66,9 @@ def test_somebody_on_a_hidden_gpu_is_no_concern():
 
 def test_too_few_of_them_says_that_there_are_others():
     ready = preflight(GpuRequirements(4, if_fewer="-"), sources("0,1"))
-    with pytest.raises(PrerequisiteError, match="4 GPUs wanted, 2 here, and CUDA_VISIBLE_DEVICES hides 2"):
+    with pytest.raises(
+        PrerequisiteError, match="the run needs 4 GPUs, this machine has 2; CUDA_VISIBLE_DEVICES hides 2"
+    ):
         ready.require()
 
 
