@@ -1,4 +1,4 @@
-"""Disks that are full or cannot be written."""
+"""Faults of disks: full or read-only."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from kit.cli.options import default_store
 
 @contextlib.contextmanager
 def disk(where: Path, size: int) -> Iterator[None]:
-    """A disk of so many bytes at `where`; gone afterwards."""
+    """Mount a disk of `size` bytes at `where` for the block."""
     where.mkdir(parents=True, exist_ok=True)
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(where)], check=True)
     try:
@@ -30,7 +30,7 @@ def disk(where: Path, size: int) -> Iterator[None]:
 
 
 def full_runs_folder(bench: Bench) -> Found:
-    """The disk of the runs folder is full: at once, in the reservation, while the guest prints, at the end."""
+    """Fill the disk of the runs directory: before the reservation, while the guest prints, at the end."""
     loud = QUICK + "print('x' * 60000)\n" * 12
     wrong, said, codes = [], set(), {}
     for kib in (4, 64, 256, 320, 400, 600, 900, 4096):
@@ -54,14 +54,14 @@ def full_runs_folder(bench: Bench) -> Found:
     if not full or codes[4096] != 1 or len(said) != 1:
         wrong.append(f"exit codes by size: {codes}; {said}")
     return Found(
-        "The disk of the runs folder is full (tmpfs of 4 KiB to 4 MiB)",
-        f"{full} of {len(codes)} sizes too small: exit 5, `{'; '.join(sorted(said))}`, every reserved run has its record at once",
+        "The disk of the runs directory is full (tmpfs of 4 KiB to 4 MiB)",
+        f"{full} of {len(codes)} sizes are too small: exit 5, `{'; '.join(sorted(said))}`; every reserved run has its record at once",
         tuple(wrong),
     )  # fmt: skip
 
 
 def full_store(bench: Bench) -> Found:
-    """The disk of the store is full while an image is fetched, built and unpacked."""
+    """Fill the disk of the store while an image is fetched, built and unpacked."""
     folder = bench.folder / "full-store"
     folder.mkdir()
     era = storing.tiny(folder)
@@ -83,13 +83,13 @@ def full_store(bench: Bench) -> Found:
         wrong.append(f"exit codes by size: {codes}")
     return Found(
         "The disk of the store is full (tmpfs of 4 KiB to 16 MiB)",
-        f"{full} of {len(codes)} sizes too small: exit 5, naming the disk; no blob is wrong, and with room the same build ends well",
+        f"{full} of {len(codes)} sizes are too small: exit 5, naming the disk; no blob is corrupt; with free space the same build succeeds",
         tuple(wrong),
     )  # fmt: skip
 
 
 def read_only_home(bench: Bench) -> Found:
-    """The user's home folder cannot be written."""
+    """Run with a read-only home directory."""
     home = bench.folder / "home"
     home.mkdir()
     inside = f'mount --bind {home} {home} && mount -o remount,ro,bind {home} && exec "$@"'
@@ -109,13 +109,13 @@ def read_only_home(bench: Bench) -> Found:
     return Found(
         "HOME is read-only",
         "exit 3 before anything is reserved: "
-        f"`{refused.error[7:].replace(str(home), '~')[:80]}`, try --store, --keys; with them the run is made",
+        f"`{refused.error[7:].replace(str(home), '~')[:80]}`; with --store and --keys the run succeeds",
         tuple(wrong),
     )
 
 
 def full_engine(bench: Bench) -> Found:
-    """The disk of the Docker daemon is full: while an image is loaded, and when a container is to be made."""
+    """Fill the disk of the Docker daemon: while it loads an image, and before it creates a container."""
     daemon = workbench.own_daemon()
     data = daemon.base / "data"
     folder = bench.folder / "full-engine"
@@ -140,14 +140,14 @@ def full_engine(bench: Bench) -> Found:
         daemon.stop()
     return Found(
         "The disk of the Docker daemon is full",
-        f"`image load` ends with {unloaded.code}, a run with {refused.code}, both naming the disk; "
-        "the record says lost; with room both end well",
+        f"`image load` exits with {unloaded.code}, a run with {refused.code}, both naming the disk; "
+        "the record says lost; with free space both succeed",
         tuple(wrong),
     )
 
 
 def _fill(file: Path) -> None:
-    """Leave no byte on a disk."""
+    """Fill a disk to the last byte."""
     with file.open("wb", buffering=0) as f, contextlib.suppress(OSError):
         while True:
             f.write(bytes(1 << 16))
