@@ -9,6 +9,7 @@ import known
 import pytest
 import suite
 import threat_model
+import wording
 
 from kit.audit.registry import CHECKS
 
@@ -22,6 +23,10 @@ FOUND = {r: {n: suite.Recorded(**o) for n, o in KEPT[r]["outcomes"].items()} for
 
 def test_the_page_is_the_one_that_the_outcomes_give():
     assert threat_model.PAGE.read_text() == threat_model.page(ATTACKS, KEPT), AGAIN
+
+
+def test_every_text_for_the_page_belongs_to_an_attack():
+    assert {*wording.TITLES, *wording.NOTES} <= {a.name for a in ATTACKS}
 
 
 @pytest.mark.parametrize("runtime", threat_model.RUNTIMES)
