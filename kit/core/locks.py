@@ -42,7 +42,7 @@ ATTEMPTS = 5
 """Attempts of a process that does not wait, if two processes collide."""
 
 
-class Standing(StrEnum):
+class OwnerState(StrEnum):
     """Whether a process is running, as far as this process can tell."""
 
     RUNNING = "running"
@@ -77,7 +77,7 @@ class Lease:
     """Inode of the lock file in it."""
 
 
-class Claim(StrEnum):
+class Takeover(StrEnum):
     """Whether this process may take over a directory."""
 
     MINE = "mine"
@@ -97,16 +97,16 @@ def this_process() -> Process:
     return Process(_host(), _boot(), _namespace(), pid, _started(pid) or 0)
 
 
-def standing(process: Process) -> Standing:
+def standing(process: Process) -> OwnerState:
     """Tell whether a process still runs, as far as this process can tell."""
     here = this_process()
     if process.host != here.host:
-        return Standing.ELSEWHERE
+        return OwnerState.ELSEWHERE
     if process.boot != here.boot:
-        return Standing.ENDED
+        return OwnerState.ENDED
     if process.namespace != here.namespace:
-        return Standing.ELSEWHERE
-    return Standing.RUNNING if _started(process.pid) == process.started else Standing.ENDED
+        return OwnerState.ELSEWHERE
+    return OwnerState.RUNNING if _started(process.pid) == process.started else OwnerState.ENDED
 
 
 class HeldLock:
@@ -235,7 +235,7 @@ def read_process(data: bytes) -> Process | None:
     return process
 
 
-def standing_of(path: Path) -> Standing:
+def standing_of(path: Path) -> OwnerState:
     """
     Tell whether the owner of a lock file runs, for display only: `claimed` decides.
 
@@ -244,14 +244,14 @@ def standing_of(path: Path) -> Standing:
     try:
         taken = held(path)
     except FileNotFoundError:
-        return Standing.ENDED
+        return OwnerState.ENDED
     except OSError:
-        return Standing.ELSEWHERE
+        return OwnerState.ELSEWHERE
     if taken:
-        return Standing.RUNNING
+        return OwnerState.RUNNING
     process = noted(path)
     if process is None or (taken is False and process.host == _host()):
-        return Standing.ENDED
+        return OwnerState.ENDED
     return standing(process)
 
 
@@ -262,7 +262,7 @@ def lease_of(folder: Path, lock: HeldLock) -> Lease:
 
 
 @contextlib.contextmanager
-def claimed(folder: Path, name: str, lease: Lease) -> Iterator[Claim]:
+def claimed(folder: Path, name: str, lease: Lease) -> Iterator[Takeover]:
     """
     Try to take over the directory that `lease` names for the block; `name` is its lock file.
 
@@ -272,12 +272,12 @@ def claimed(folder: Path, name: str, lease: Lease) -> Iterator[Claim]:
     Raises `OSError` if the lock file cannot be opened.
     """
     claim = _judge(folder, folder / name, lease)
-    lock = acquire(folder / name, create=False) if claim is Claim.MINE else None
+    lock = acquire(folder / name, create=False) if claim is Takeover.MINE else None
     try:
-        if claim is Claim.MINE and lock is None:
-            claim = Claim.RUNNING
+        if claim is Takeover.MINE and lock is None:
+            claim = Takeover.RUNNING
         elif lock is not None and str(lock.inode) != lease.lock:
-            claim = Claim.REPLACED
+            claim = Takeover.REPLACED
         elif lock is not None and not lock.by_kernel:
             claim = _without_kernel(lease.process)
         yield claim
@@ -286,30 +286,30 @@ def claimed(folder: Path, name: str, lease: Lease) -> Iterator[Claim]:
             lock.release()
 
 
-def _judge(folder: Path, lock: Path, lease: Lease) -> Claim:
+def _judge(folder: Path, lock: Path, lease: Lease) -> Takeover:
     here = this_process()
     if lease.process.host != here.host:
-        return Claim.ELSEWHERE
+        return Takeover.ELSEWHERE
     status = folder.stat()
     moved = lease.process.boot == here.boot and lease.device != _device(status)
     if str(status.st_ino) != lease.folder or moved:
-        return Claim.COPY
+        return Takeover.COPY
     try:
         file = lock.lstat()
     except FileNotFoundError:
-        return Claim.REPLACED
+        return Takeover.REPLACED
     own = stat.S_ISREG(file.st_mode) and str(file.st_ino) == lease.lock
-    return Claim.MINE if own else Claim.REPLACED
+    return Takeover.MINE if own else Takeover.REPLACED
 
 
-def _without_kernel(process: Process) -> Claim:
+def _without_kernel(process: Process) -> Takeover:
     match standing(process):
-        case Standing.ENDED:
-            return Claim.MINE
-        case Standing.RUNNING:
-            return Claim.RUNNING
-        case Standing.ELSEWHERE:
-            return Claim.ELSEWHERE
+        case OwnerState.ENDED:
+            return Takeover.MINE
+        case OwnerState.RUNNING:
+            return Takeover.RUNNING
+        case OwnerState.ELSEWHERE:
+            return Takeover.ELSEWHERE
 
 
 def _announce(path: Path, wait: bool) -> Path | None:
@@ -345,14 +345,14 @@ def _flags(path: Path) -> list[Path]:
 def _wanted(flag: Path, mutex: bool) -> bool:
     """Tell whether the process that created `flag` may hold the lock; delete the file if it has ended."""
     process = noted(flag)
-    known = standing(process) if process else Standing.ENDED
-    if known is Standing.ELSEWHERE and mutex:
+    known = standing(process) if process else OwnerState.ENDED
+    if known is OwnerState.ELSEWHERE and mutex:
         with contextlib.suppress(OSError):
             return time.time() - flag.stat().st_mtime < FOREIGN_S
         return False
-    if known is Standing.ENDED:
+    if known is OwnerState.ENDED:
         flag.unlink(missing_ok=True)
-    return known is not Standing.ENDED
+    return known is not OwnerState.ENDED
 
 
 def _spelled(process: Process) -> bytes:

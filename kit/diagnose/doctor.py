@@ -17,7 +17,7 @@ from pathlib import Path
 
 from kit.core import locks
 from kit.core.errors import KitError, PrerequisiteError
-from kit.core.locks import Standing
+from kit.core.locks import OwnerState
 from kit.core.store import Store
 from kit.evaluate import runtimes as engines
 from kit.evaluate.recovery import close_lost
@@ -230,8 +230,8 @@ def _lost(out: Path, keys: Path, fix: bool) -> Diagnosis:
             detail += f"; {len(others)} runs belong to other machines, which alone can close them: {names}"
         return Diagnosis("lost-runs", Health.OK, detail)
     owners = [owner(folder) for folder in unfinished(out)]
-    ended, running = owners.count(Standing.ENDED), owners.count(Standing.RUNNING)
-    elsewhere = owners.count(Standing.ELSEWHERE)
+    ended, running = owners.count(OwnerState.ENDED), owners.count(OwnerState.RUNNING)
+    elsewhere = owners.count(OwnerState.ELSEWHERE)
     if ended:
         detail = f"{ended} runs below {out} were interrupted and have no result"
         return Diagnosis("lost-runs", Health.BROKEN, detail, f"speedrun doctor --fix --out {out}")

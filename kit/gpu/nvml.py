@@ -1,7 +1,7 @@
 """
 Read this machine's GPUs from the NVIDIA driver, through NVML. Changes no setting.
 
-`Nvml` is the interface. `Driver` implements it and loads NVIDIA's Python binding on first use. `Visible`
+`Nvml` is the interface. `Driver` implements it and loads NVIDIA's Python binding on first use. `VisibleGpus`
 restricts another implementation to the GPUs in `CUDA_VISIBLE_DEVICES`.
 """
 
@@ -70,10 +70,10 @@ class Inventory:
     """Version of the kernel driver; None if it is not loaded."""
     gpus: tuple[DriverGpu, ...]
     hidden: int = 0
-    """Number of GPUs that `CUDA_VISIBLE_DEVICES` hides: see `Visible`."""
+    """Number of GPUs that `CUDA_VISIBLE_DEVICES` hides: see `VisibleGpus`."""
 
 
-NOTHING = Inventory(None, ())
+NO_DRIVER = Inventory(None, ())
 
 
 class Nvml(Protocol):
@@ -96,13 +96,13 @@ class Driver:
     def read(self) -> Inventory:
         """See `Nvml.read`."""
         if not any(sign.exists() for sign in self._signs):
-            return NOTHING
+            return NO_DRIVER
         with _session() as nvml:
             count = nvml.nvmlDeviceGetCount()
             return Inventory(nvml.nvmlSystemGetDriverVersion(), tuple(_gpu(nvml, i) for i in range(count)))
 
 
-class Visible:
+class VisibleGpus:
     """
     Reads the GPUs that `CUDA_VISIBLE_DEVICES` lists, in its order; schedulers use it to share machines.
 

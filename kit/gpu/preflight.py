@@ -16,7 +16,7 @@ from kit.core.errors import KitError, PrerequisiteError
 from kit.core.version import Version
 from kit.gpu import cuda, driver, toolkit
 from kit.gpu.driver import DriverFiles
-from kit.gpu.nvml import NOTHING, Driver, DriverGpu, Fabric, Inventory, Nvml
+from kit.gpu.nvml import NO_DRIVER, Driver, DriverGpu, Fabric, Inventory, Nvml
 from kit.values.hardware import RECORD_MODELS, LinkSettings, format_settings
 from kit.values.run_spec import GIB
 
@@ -149,7 +149,7 @@ def _count(requirements: GpuRequirements, inventory: Inventory) -> PreflightFind
     counts = f"the run needs {_gpus(requirements.gpus)}, this machine has {available or 'none'}"
     if available >= requirements.gpus:
         return _ok("count", counts)
-    why = ": no NVIDIA driver is loaded" if inventory == NOTHING else ""
+    why = ": no NVIDIA driver is loaded" if inventory == NO_DRIVER else ""
     if inventory.hidden:
         why = f"; CUDA_VISIBLE_DEVICES hides {inventory.hidden}"
     return PreflightFinding("count", Level.REFUSAL, counts + why, requirements.if_fewer)

@@ -30,7 +30,7 @@ from pathlib import Path
 from kit.core import locks
 from kit.core.errors import UsageError
 from kit.core.files import disk_errors, staged, sync, write_atomic
-from kit.core.locks import HeldLock, Lease, Standing
+from kit.core.locks import HeldLock, Lease, OwnerState
 from kit.sandbox.runtime.lease import at_work
 
 BALLAST = 256 << 10
@@ -191,7 +191,7 @@ def adopt(folder: RunFolder) -> Iterator[bool]:
 def _locked(folder: RunFolder) -> Iterator[bool]:
     lock: HeldLock | None = None
     with contextlib.suppress(OSError):
-        if locks.standing_of(folder.alive) is Standing.ENDED:
+        if locks.standing_of(folder.alive) is OwnerState.ENDED:
             lock = locks.acquire(folder.alive)
     try:
         yield lock is not None
@@ -205,7 +205,7 @@ def is_open(folder: RunFolder) -> bool:
     return folder.intent.exists() and not folder.result.exists()
 
 
-def owner(folder: RunFolder) -> Standing:
+def owner(folder: RunFolder) -> OwnerState:
     """Tell from the lock file whether the owner of an unfinished run is still running."""
     return locks.standing_of(folder.alive)
 

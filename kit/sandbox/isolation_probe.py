@@ -34,7 +34,7 @@ class ProbeCheck:
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
+class IsolationResult:
     """The results of the isolation probe."""
 
     checks: tuple[ProbeCheck, ...]
@@ -47,7 +47,7 @@ class Probe:
         return tuple(check for check in self.checks if not check.passed)
 
 
-def probe(runtime: Runtime, spec: RunSpec, python: str, scratch: Path) -> Probe:
+def probe(runtime: Runtime, spec: RunSpec, python: str, scratch: Path) -> IsolationResult:
     """
     Run the isolation probe in the guest's environment and return its results.
 
@@ -65,7 +65,7 @@ def probe(runtime: Runtime, spec: RunSpec, python: str, scratch: Path) -> Probe:
         tail, stdout = run.output.tail(), run.output.stdout()
     if run.result.status is not RunStatus.COMPLETED:
         raise RunError(f"the isolation probe did not finish: {run.result.reason}: {tail}", HINT)
-    return Probe(read_checks(stdout), run.enforcement, time.monotonic() - began)
+    return IsolationResult(read_checks(stdout), run.enforcement, time.monotonic() - began)
 
 
 def read_checks(stdout: bytes) -> tuple[ProbeCheck, ...]:

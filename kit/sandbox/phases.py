@@ -13,7 +13,7 @@ TOTAL = "total"
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
+class NextDeadline:
     """The next deadline."""
 
     at_s: float
@@ -54,14 +54,14 @@ class PhaseClock:
         self._began[phase] = now_s
         self._progress_s = now_s
 
-    def due(self) -> Due:
+    def due(self) -> NextDeadline:
         """Return the earliest deadline of the current phase."""
-        candidates = [Due(self._deadlines.total_s, TOTAL)]
+        candidates = [NextDeadline(self._deadlines.total_s, TOTAL)]
         limit = self._limit(self.phase)
         if limit is not None:
-            candidates.append(Due(self._began[self.phase] + limit, self.phase.value))
+            candidates.append(NextDeadline(self._began[self.phase] + limit, self.phase.value))
         if self.phase is Phase.TRAINING:
-            candidates.append(Due(self._progress_s + self._deadlines.stall_s, STALL))
+            candidates.append(NextDeadline(self._progress_s + self._deadlines.stall_s, STALL))
         return min(candidates, key=lambda due: due.at_s)
 
     def _limit(self, phase: Phase) -> float | None:

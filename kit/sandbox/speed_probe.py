@@ -41,7 +41,7 @@ MOST = 1e7
 
 
 @dataclass(frozen=True, slots=True)
-class Speed:
+class GpuSpeed:
     """The figures of the speed probe, or the reason why there are none."""
 
     figures: tuple[tuple[str, float], ...]
@@ -52,7 +52,7 @@ class Speed:
     """Why the probe failed; empty if it succeeded."""
 
 
-def measure(runtime: Runtime, spec: RunSpec, python: str, scratch: Path) -> Speed:
+def measure(runtime: Runtime, spec: RunSpec, python: str, scratch: Path) -> GpuSpeed:
     """
     Run the speed probe in the guest's environment, without submission and data, and return its figures.
 
@@ -77,11 +77,11 @@ def measure(runtime: Runtime, spec: RunSpec, python: str, scratch: Path) -> Spee
             stdout, stderr_tail = run.output.stdout(), run.output.stderr_tail()
     seconds = time.monotonic() - began
     if run.result.status is not RunStatus.COMPLETED:
-        return Speed((), seconds, f"the probe did not finish: {run.result.reason}: {stderr_tail}")
+        return GpuSpeed((), seconds, f"the probe did not finish: {run.result.reason}: {stderr_tail}")
     try:
-        return Speed(parse(stdout, spec.gpus), seconds)
+        return GpuSpeed(parse(stdout, spec.gpus), seconds)
     except KitError as e:
-        return Speed((), seconds, e.message)
+        return GpuSpeed((), seconds, e.message)
 
 
 def parse(stdout: bytes, gpus: int) -> tuple[tuple[str, float], ...]:

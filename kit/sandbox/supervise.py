@@ -64,7 +64,7 @@ class _Session:
     writer: LogWriter
     clock: PhaseClock
     claims: ClaimReader
-    watch: RunCallbacks
+    callbacks: RunCallbacks
     started_ns: int
     open_pipes: selectors.BaseSelector
     points: list[Point] = field(default_factory=list)
@@ -100,9 +100,9 @@ class _Session:
                     self.points.append(point)
                 self.clock.point(t_ns / 1e9, point)
             if self.clock.phase is not before:
-                self.watch.phase(self.clock.phase, t_ns / 1e9)
+                self.callbacks.phase(self.clock.phase, t_ns / 1e9)
             if point is not None:
-                self.watch.point(point)
+                self.callbacks.point(point)
         if self.claimed > MAX_CLAIMS:
             self.writer.stop()
 
@@ -116,7 +116,12 @@ class _Session:
 
 
 def supervise(
-    spec: RunSpec, start: Callable[[], Guest], log: Path, stamps: Path, grammar: Grammar, watch: RunCallbacks
+    spec: RunSpec,
+    start: Callable[[], Guest],
+    log: Path,
+    stamps: Path,
+    grammar: Grammar,
+    callbacks: RunCallbacks,
 ) -> RunResult:
     """
     Start a guest, enforce its deadlines and limits, kill what is left of it, and return the observations.
@@ -132,10 +137,12 @@ def supervise(
         selectors.DefaultSelector() as pipes,
     ):
         clock = PhaseClock(spec.deadlines, spec.untimed_steps)
-        session = _Session(guest, spec.limits, writer, clock, ClaimReader(grammar), watch, started_ns, pipes)
+        session = _Session(
+            guest, spec.limits, writer, clock, ClaimReader(grammar), callbacks, started_ns, pipes
+        )
         pipes.register(guest.stdout, selectors.EVENT_READ, OutputStream.STDOUT)
         pipes.register(guest.stderr, selectors.EVENT_READ, OutputStream.STDERR)
-        watch.phase(Phase.START, 0.0)
+        callbacks.phase(Phase.START, 0.0)
         try:
             end = _attend(session)
             exit_code = guest.poll() if end.status is None else None
@@ -175,12 +182,12 @@ def _attend(session: _Session) -> _End:
     while True:
         due = session.clock.due()
         session.listen(min(due.at_s - session.now_s(), TICK_S))
-        session.watch.tick()
+        session.callbacks.tick()
         if session.guest.poll() is not None:
             return _End(None)
         if session.writer.exceeded:
             return _End(RunStatus.OUTPUT_LIMIT, session.output_reason())
-        if session.watch.cancelled():
+        if session.callbacks.cancelled():
             _ask_to_end(session)
             return _End(RunStatus.CANCELLED, "the operator cancelled the run")
         due = session.clock.due()

@@ -24,27 +24,27 @@ import faults
 import killing
 import storing
 import workbench
-from fault import NO_GUEST, Found
-from killing import Killed
+from fault import NO_GUEST, FaultOutcome
+from killing import KillOutcome
 from workbench import Bench
 
 PARTS = ("points", "random", "writes", "full-writes", "store", "full-store", "faults")
 
 
-def _points(bench: Bench, times: int) -> Iterator[Killed]:
+def _points(bench: Bench, times: int) -> Iterator[KillOutcome]:
     return (killing.at_point(bench, point) for point in dying.POINTS)
 
 
-def _random(bench: Bench, times: int) -> Iterator[Killed]:
+def _random(bench: Bench, times: int) -> Iterator[KillOutcome]:
     longest = killing.duration(bench)
     return (killing.at_random(bench, longest) for _ in range(times))
 
 
-def _writes(bench: Bench, times: int) -> Iterator[Killed]:
+def _writes(bench: Bench, times: int) -> Iterator[KillOutcome]:
     return killing.at_each_write(bench, "kill")
 
 
-def _full_writes(bench: Bench, times: int) -> Iterator[Killed]:
+def _full_writes(bench: Bench, times: int) -> Iterator[KillOutcome]:
     return killing.at_each_write(bench, "full")
 
 
@@ -56,7 +56,7 @@ def _tell(name: str, wrong: tuple[str, ...], came: str) -> None:
     sys.stderr.flush()
 
 
-def _kills(bench: Bench, part: str, times: int) -> tuple[list[Killed], int]:
+def _kills(bench: Bench, part: str, times: int) -> tuple[list[KillOutcome], int]:
     found = []
     for one in KILLS[part](bench, times):
         _tell(
@@ -68,7 +68,7 @@ def _kills(bench: Bench, part: str, times: int) -> tuple[list[Killed], int]:
     return found, sum(bool(one.wrong) for one in found)
 
 
-def _store(part: str) -> tuple[Found, int]:
+def _store(part: str) -> tuple[FaultOutcome, int]:
     action = "full" if part == "full-store" else "kill"
     codes: collections.Counter[int] = collections.Counter()
     wrong: list[str] = []
@@ -83,7 +83,7 @@ def _store(part: str) -> tuple[Found, int]:
     title = f"Build of an image and its root file system: {what} at each of the {count} disk operations"
     exits = ", ".join(f"{n} x exit {code}" for code, n in sorted(codes.items()))
     came = f"each time the store is intact and the next build succeeds ({exits})"
-    return Found(title, came, tuple(wrong[:5])), len(wrong)
+    return FaultOutcome(title, came, tuple(wrong[:5])), len(wrong)
 
 
 def main() -> int:

@@ -10,7 +10,7 @@ import killing
 import storing
 import workbench
 from bundles import press
-from fault import NO_GUEST, QUICK, SPEEDRUN, Fault, Found, ended, one_run
+from fault import NO_GUEST, QUICK, SPEEDRUN, Fault, FaultOutcome, ended, one_run
 from workbench import REPOSITORY, Bench
 
 from kit.leaderboard.submit.entry import BoardEntry, lay_out
@@ -18,7 +18,7 @@ from kit.result.keys import Signer, Trusted, load_or_create, trusted
 from kit.result.verify import open_bundle
 
 
-def two_runs_at_once(bench: Bench) -> Found:
+def two_runs_at_once(bench: Bench) -> FaultOutcome:
     """Run two evaluations at once that share store, runs directory and a key directory not yet created."""
     out = bench.out()
     keys = bench.folder / "fresh-keys"
@@ -32,25 +32,25 @@ def two_runs_at_once(bench: Bench) -> Found:
     signers = {open_bundle(out / i, trusted(keys)).key_id for i in ids}
     if len(ids) != 2 or len(signers) != 1 or killing.litter(out):
         wrong.append(f"{len(ids)} runs, {len(signers)} keys, {killing.litter(out)}")
-    return Found("Two concurrent evaluations with one store, key directory and runs directory",
+    return FaultOutcome("Two concurrent evaluations with one store, key directory and runs directory",
                  f"{len(ids)} records, one key, nothing left over", tuple(wrong))  # fmt: skip
 
 
-def two_builds_at_once(bench: Bench) -> Found:
+def two_builds_at_once(bench: Bench) -> FaultOutcome:
     """Start three builds of one era at the same time on an empty store."""
     folder = bench.folder / "at-once"
     folder.mkdir()
     codes, wrong = storing.at_once(folder, 3)
     if codes != [0, 0, 0]:
         wrong.append(f"exit codes {codes}")
-    return Found(
+    return FaultOutcome(
         "Three concurrent builds of one era on one empty store",
         "each exits with 0; every blob matches its digest",
         tuple(wrong),
     )
 
 
-def two_first_runs_at_once(bench: Bench) -> Found:
+def two_first_runs_at_once(bench: Bench) -> FaultOutcome:
     """Start two evaluations at the same time on a Docker daemon without the image."""
     with workbench.empty_engine(bench) as empty:
         out = empty.out()
@@ -63,14 +63,14 @@ def two_first_runs_at_once(bench: Bench) -> Found:
         ]
         ids = killing.reserved(out)
         wrong += one_run(empty, out)
-    return Found(
+    return FaultOutcome(
         "Two concurrent evaluations on a Docker daemon without the image",
         f"both load the image, {len(ids)} records, nothing left over",
         tuple(wrong if len(ids) == 2 else [*wrong, f"{len(ids)} runs"]),
     )
 
 
-def loud_guest(bench: Bench) -> Found:
+def loud_guest(bench: Bench) -> FaultOutcome:
     """Run a guest that prints 2 GiB as fast as it can."""
     out = bench.out()
     script = "import os\nblock = (b'y' * 127 + b'\\n') * 8192\nfor _ in range(2048): os.write(1, block)\n"
@@ -86,7 +86,7 @@ def loud_guest(bench: Bench) -> Found:
     if size > limit or done.peak > 1 << 30:
         wrong.append(f"{size} bytes, {done.peak >> 20} MiB")
     p = open_bundle(folder, trusted(bench.keys)).predicate.observations
-    return Found(
+    return FaultOutcome(
         "A guest prints 2 GiB as fast as it can",
         f"killed at {size / 2**20:.0f} MiB after {p.wall_s:.1f} s; speedrun used {done.peak >> 20} MiB of memory; "
         f"verification takes {took:.1f} s and {verified.peak >> 20} MiB",
@@ -94,7 +94,7 @@ def loud_guest(bench: Bench) -> Found:
     )
 
 
-def large_log_beside_a_bundle(bench: Bench) -> Found:
+def large_log_beside_a_bundle(bench: Bench) -> FaultOutcome:
     """Verify a bundle from another user with a log of 2 GiB next to it."""
     folder = bench.folder / "large"
     shutil.copytree(REPOSITORY / "tests" / "assets" / "bundles", folder / "run")
@@ -104,14 +104,14 @@ def large_log_beside_a_bundle(bench: Bench) -> Found:
     wrong = done.wrong(4)
     if done.peak > 512 << 20 or "larger than" not in done.said:
         wrong.append(f"{done.peak >> 20} MiB: {done.said[-200:]}")
-    return Found(
+    return FaultOutcome(
         "A log of 2 GiB next to another user's bundle",
         f"exit 4 after {done.took_s:.1f} s with {done.peak >> 20} MiB of memory: refused without reading the log",
         tuple(wrong),
     )
 
 
-def many_bundles(bench: Bench, count: int = 10_000, on_board: int = 1_000) -> Found:
+def many_bundles(bench: Bench, count: int = 10_000, on_board: int = 1_000) -> FaultOutcome:
     """Use a runs directory with 10,000 records and a board with 1,000 submissions."""
     out, board = bench.folder / "many", bench.folder / "board"
     signer = trusted_by(bench, press.MAKE.SIGNER)
@@ -131,7 +131,7 @@ def many_bundles(bench: Bench, count: int = 10_000, on_board: int = 1_000) -> Fo
         done = ended(bench, [*SPEEDRUN, *command])
         wrong += [f"{name}: {w}" for w in done.wrong(*codes)]
         times.append(f"{name} {done.took_s:.1f} s, {done.peak >> 20} MiB")
-    return Found(f"A runs directory with {count:,} records", "; ".join(times), tuple(wrong))
+    return FaultOutcome(f"A runs directory with {count:,} records", "; ".join(times), tuple(wrong))
 
 
 def trusted_by(bench: Bench, signer: Signer) -> Trusted:

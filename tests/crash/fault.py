@@ -20,7 +20,7 @@ QUICK = workbench.GUEST.replace("0.4", "0.05")
 
 
 @dataclass(frozen=True)
-class Found:
+class FaultOutcome:
     """The outcome of one fault."""
 
     fault: str
@@ -38,7 +38,7 @@ NO_GUEST = "-"
 class Fault:
     """A fault that a test can inject, and the runtimes to which it applies."""
 
-    make: Callable[[Bench], Found]
+    make: Callable[[Bench], FaultOutcome]
     runtimes: tuple[str, ...] = BOTH
     """Values of `tests/crash --runtime`, or `NO_GUEST`: such a fault runs in the pass of runc."""
 
@@ -54,7 +54,7 @@ class Fault:
 
 
 @dataclass(frozen=True)
-class Ended:
+class CommandResult:
     """The result of one command."""
 
     code: int
@@ -74,7 +74,7 @@ class Ended:
         return next((line for line in self.said.splitlines() if line.startswith("error:")), "")
 
 
-def ended(bench: Bench, command: list[str], wrap: tuple[str, ...] = (), **env: str) -> Ended:
+def ended(bench: Bench, command: list[str], wrap: tuple[str, ...] = (), **env: str) -> CommandResult:
     """Run a command until it exits."""
     began, peak = time.monotonic(), 0
     with tempfile.TemporaryFile() as said:
@@ -86,7 +86,7 @@ def ended(bench: Bench, command: list[str], wrap: tuple[str, ...] = (), **env: s
             time.sleep(0.02)
         said.seek(0)
         text = said.read().decode(errors="replace")
-    return Ended(process.returncode, text, time.monotonic() - began, peak)
+    return CommandResult(process.returncode, text, time.monotonic() - began, peak)
 
 
 def _peak(pid: int) -> int:

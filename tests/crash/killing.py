@@ -30,7 +30,7 @@ LIMIT_S = 180.0
 
 
 @dataclass(frozen=True)
-class Killed:
+class KillOutcome:
     """The outcome of one kill."""
 
     moment: str
@@ -44,7 +44,7 @@ class Killed:
     """Failures; empty if the test passed."""
 
 
-def at_point(bench: Bench, point: str) -> Killed:
+def at_point(bench: Bench, point: str) -> KillOutcome:
     """Let speedrun kill itself at a point, then check what is left."""
     out = bench.out()
     process = bench.start(bench.command(out, point))
@@ -58,7 +58,7 @@ def at_point(bench: Bench, point: str) -> Killed:
     return look(bench, out, point, ended, odd)
 
 
-def at_random(bench: Bench, longest_s: float) -> Killed:
+def at_random(bench: Bench, longest_s: float) -> KillOutcome:
     """Kill speedrun at a random moment within `longest_s` of the reservation, then check what is left."""
     out, after = bench.out(), bench.random.uniform(0.0, longest_s)
     process = bench.start(bench.command(out))
@@ -77,7 +77,7 @@ def _await_reservation(process: subprocess.Popen[str], out: Path) -> float:
     return time.monotonic()
 
 
-def look(bench: Bench, out: Path, moment: str, ended: float, odd: tuple[str, ...] = ()) -> Killed:
+def look(bench: Bench, out: Path, moment: str, ended: float, odd: tuple[str, ...] = ()) -> KillOutcome:
     """Check what is left, close the lost runs as the next command does, and verify every record."""
     wrong = list(odd)
     ids = reserved(out)
@@ -95,7 +95,7 @@ def look(bench: Bench, out: Path, moment: str, ended: float, odd: tuple[str, ...
     leases = docker.lease.runs(docker.state_folder())
     wrong += [f"left after recovery: {name}" for name in left_of(bench, ids)]
     wrong += [f"left after recovery: the lease of {run_id}" for run_id in ids if run_id in leases]
-    return Killed(
+    return KillOutcome(
         moment, len(ids), time.monotonic() - ended if gone is None else gone, tuple(statuses), tuple(wrong)
     )
 
@@ -166,7 +166,7 @@ def duration(bench: Bench) -> float:
     return took
 
 
-def at_each_write(bench: Bench, action: str) -> Iterator[Killed]:
+def at_each_write(bench: Bench, action: str) -> Iterator[KillOutcome]:
     """
     Stop speedrun before each disk operation, by a kill or by a full disk; check what is left each time.
 
@@ -181,7 +181,7 @@ def at_each_write(bench: Bench, action: str) -> Iterator[Killed]:
         yield found
 
 
-def at_write(bench: Bench, number: int, action: str) -> Killed | None:
+def at_write(bench: Bench, number: int, action: str) -> KillOutcome | None:
     """Stop speedrun before one disk operation, then check; None if the run has fewer operations."""
     out = bench.out()
     process = bench.start(bench.command(out, f"write:{number}", action))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import killing
 import workbench
-from fault import QUICK, SPEEDRUN, Fault, Found, ended, one_run
+from fault import QUICK, SPEEDRUN, Fault, FaultOutcome, ended, one_run
 from workbench import Bench
 
 from kit.evaluate.recovery import close_lost
@@ -21,7 +21,7 @@ LOADED = (0.2, 0.4, 0.6, 0.8, 0.95)
 """When speedrun is killed in `image load`, as fractions of the command's duration."""
 
 
-def no_network(bench: Bench) -> Found:
+def no_network(bench: Bench) -> FaultOutcome:
     """Run without a network and without DNS."""
     out, wall = bench.out(), ("unshare", "--net")
     done = ended(bench, bench.command(out, script=QUICK), wall)
@@ -32,7 +32,7 @@ def no_network(bench: Bench) -> Found:
     wrong += lacking.wrong(3, 5)
     if killing.reserved(out) or lacking.took_s > 120:
         wrong.append(f"{lacking.took_s:.0f} s, {killing.reserved(out)}")
-    return Found(
+    return FaultOutcome(
         "No network and no DNS (`unshare --net`)",
         f"with a filled store the run succeeds; with an empty one exit {lacking.code} after {lacking.took_s:.0f} s, "
         "naming the file and its source; nothing is reserved",
@@ -40,7 +40,7 @@ def no_network(bench: Bench) -> Found:
     )
 
 
-def series_killed(bench: Bench) -> Found:
+def series_killed(bench: Bench) -> FaultOutcome:
     """Kill speedrun in the second run of a series of four."""
     out = bench.out()
     process = bench.start(bench.command(out, "-", "kill", "--runs", "4"))
@@ -56,14 +56,14 @@ def series_killed(bench: Bench) -> Found:
     body = read(series / "series.json", trusted(bench.keys))[0]
     if len(body.ended.not_started) != 2:
         wrong.append(f"never started: {body.ended.not_started}")
-    return Found(
+    return FaultOutcome(
         "speedrun is killed in the second of a series' four runs",
         "the next `eval` signs the records of both runs and of the series: one completed, one lost, two never started",
         tuple(wrong),
     )  # fmt: skip
 
 
-def watchdog_killed_too(bench: Bench) -> Found:
+def watchdog_killed_too(bench: Bench) -> FaultOutcome:
     """Kill speedrun and its watchdog together while the guest runs."""
     out = bench.out()
     process = _printing(bench, out)
@@ -81,14 +81,14 @@ def watchdog_killed_too(bench: Bench) -> Found:
     took = time.monotonic() - began
     wrong += one_run(bench, out, ("lost",))
     spelled = "the guest keeps running until" if lives else "the guest is gone before"
-    return Found(
+    return FaultOutcome(
         "speedrun and its watchdog are killed together",
         f"{spelled} the next `eval` or `doctor --fix`, which takes {took:.1f} s to kill it and to sign the record",
         tuple(wrong),
     )
 
 
-def load_killed(bench: Bench) -> Found:
+def load_killed(bench: Bench) -> FaultOutcome:
     """Kill speedrun while it loads an image into the Docker daemon."""
     with workbench.empty_engine(bench) as empty:
         whole = ended(empty, list(workbench.LOAD))
@@ -102,14 +102,14 @@ def load_killed(bench: Bench) -> Found:
             out = empty.out()
             later = ended(empty, empty.command(out, script=QUICK))
             wrong += [f"killed at {share} of it: {w}" for w in (*later.wrong(1), *one_run(empty, out))]
-    return Found(
+    return FaultOutcome(
         f"speedrun is killed in `image load`, at {len(LOADED)} moments",
         f"the whole load takes {took:.0f} s; each time the next `eval` loads the image and its run succeeds",
         tuple(wrong),
     )
 
 
-def engine_killed(bench: Bench) -> Found:
+def engine_killed(bench: Bench) -> FaultOutcome:
     """Kill the Docker daemon while a guest runs."""
     out = bench.out()
     process = _printing(bench, out)
@@ -120,7 +120,7 @@ def engine_killed(bench: Bench) -> Found:
     wrong += [f"left: {name}" for name in bench.daemon.guests()]
     bench.daemon.start()
     wrong += _swept(bench, out)
-    return Found(
+    return FaultOutcome(
         "dockerd is killed while a guest runs",
         f"exit 5 after {took:.1f} s, no process is left, the record says lost; "
         "the next `eval` after the daemon's restart removes the stopped container",
@@ -128,7 +128,7 @@ def engine_killed(bench: Bench) -> Found:
     )
 
 
-def engine_hangs(bench: Bench) -> Found:
+def engine_hangs(bench: Bench) -> FaultOutcome:
     """Suspend the Docker daemon while a guest runs, until speedrun has exited."""
     out = bench.out()
     process = _printing(bench, out)
@@ -141,7 +141,7 @@ def engine_hangs(bench: Bench) -> Found:
     finally:
         bench.daemon.signal(signal.SIGCONT)
     wrong += _swept(bench, out)
-    return Found(
+    return FaultOutcome(
         "dockerd hangs while a guest runs",
         f"exit 5 after {took:.1f} s, no process is left, the record says lost; "
         "the next `eval` after the daemon answers again removes the stopped container",

@@ -26,7 +26,7 @@ Told = Callable[[suite.Attack, suite.Recorded | Exception], None]
 
 
 @dataclass(frozen=True)
-class Found:
+class PassResult:
     """The outcomes of a whole pass."""
 
     outcomes: list[suite.Recorded]
@@ -58,7 +58,7 @@ def engine(runtime: str) -> Iterator[dict[str, str]]:
 
 def conduct(
     attacks: list[suite.Attack], places: Path, runtime: str, env: dict[str, str], told: Told
-) -> Found:
+) -> PassResult:
     """Run the attacks in one runtime; report an attack that cannot run, without an outcome."""
     began = time.monotonic()
     outcomes: list[suite.Recorded] = []
@@ -79,7 +79,7 @@ def conduct(
         list(lanes.map(once, beside))
     for attack in (a for a in attacks if alone(a)):
         once(attack)
-    return Found(outcomes, time.monotonic() - began)
+    return PassResult(outcomes, time.monotonic() - began)
 
 
 def alone(attack: suite.Attack) -> bool:

@@ -54,7 +54,7 @@ NOISE_IN = "runc"
 LABEL = "speedrun-kit.run"
 
 
-class Came(StrEnum):
+class AttackOutcome(StrEnum):
     """The outcome of an attack."""
 
     HONEST = "honest"
@@ -231,14 +231,14 @@ def _came(attack: Attack, report: dict[str, Any], escaped: bool) -> str:
     checks = report["audit"].values()
     failed = [c for c in checks if c["outcome"] == "failed"]
     if escaped:
-        return Came.ESCAPED
+        return AttackOutcome.ESCAPED
     if attack.kind == "containment" and report["verdict"] != "reached":
-        return Came.CONTAINED
+        return AttackOutcome.CONTAINED
     if any(c["severity"] == "fatal" for c in failed):
-        return Came.CAUGHT
+        return AttackOutcome.CAUGHT
     if failed:
-        return Came.FLAGGED
-    return Came.HONEST if attack.expect == Came.HONEST else Came.NOT_CAUGHT
+        return AttackOutcome.FLAGGED
+    return AttackOutcome.HONEST if attack.expect == AttackOutcome.HONEST else AttackOutcome.NOT_CAUGHT
 
 
 def _seen(bundle: Path) -> dict[str, Any]:
@@ -293,7 +293,7 @@ def objections(attack: Attack, found: Recorded, runtime: str = NOISE_IN) -> list
         wrong.append(f"not failed: {', '.join(missing)}")
     if attack.status and found.status != attack.status:
         wrong.append(f"{found.status}, expected {attack.status}")
-    if attack.expect == Came.HONEST and found.failed:
+    if attack.expect == AttackOutcome.HONEST and found.failed:
         wrong.append(f"honest, but failed: {', '.join(found.failed)}")
     if attack.audit:
         wrong += [f"skipped: {why}" for why in found.skipped]

@@ -10,7 +10,7 @@ from typing import Any
 
 import lanes
 from known import ELSEWHERE, OPERATOR, PATTERNS
-from suite import NOISE_IN, REPOSITORY, Attack, Came, Recorded, load, to_json
+from suite import NOISE_IN, REPOSITORY, Attack, AttackOutcome, Recorded, load, to_json
 from wording import NOTES, TITLES
 
 from kit.audit.registry import CHECKS
@@ -28,7 +28,14 @@ TABLE = (
 )
 RUNTIMES = ("runc", "docker")
 TEXTURES = ("uniform", "ngram", "model")
-ORDER = (Came.CONTAINED, Came.CAUGHT, Came.FLAGGED, Came.NOT_CAUGHT, Came.ESCAPED, Came.HONEST)
+ORDER = (
+    AttackOutcome.CONTAINED,
+    AttackOutcome.CAUGHT,
+    AttackOutcome.FLAGGED,
+    AttackOutcome.NOT_CAUGHT,
+    AttackOutcome.ESCAPED,
+    AttackOutcome.HONEST,
+)
 
 
 Kept = dict[str, dict[str, Any]]
@@ -42,7 +49,7 @@ def keep(runtime: str, found: Recorded) -> None:
     _write(kept)
 
 
-def timed(runtime: str, found: lanes.Found) -> None:
+def timed(runtime: str, found: lanes.PassResult) -> None:
     """Store the duration of a whole pass; delete outcomes of attacks that were not in it."""
     kept, names = _read(), {r.name for r in found.outcomes}
     mine = _pass(kept, runtime)
@@ -113,7 +120,7 @@ def _head(attacks: list[Attack], kept: Kept) -> str:
         "| runtime | attacks | " + " | ".join(c.value for c in ORDER[:5]) + " | minutes |",
         "|---|---:|" + "---:|" * 6,
     ]
-    names = {a.name for a in attacks if a.expect != Came.HONEST}
+    names = {a.name for a in attacks if a.expect != AttackOutcome.HONEST}
     for runtime in _runtimes(kept):
         mine = [o for n, o in kept[runtime]["outcomes"].items() if n in names]
         counts = Counter(o["came"] for o in mine)
@@ -123,7 +130,11 @@ def _head(attacks: list[Attack], kept: Kept) -> str:
         lines += ["", f"Not run yet in: {', '.join(missing)}."]
     cores = " and ".join(sorted({str(kept[r]["cores"]) for r in kept}))
     loads = " and ".join(f"{kept[r].get('load', 0.0):.1f}" for r in _runtimes(kept) if kept[r]["minutes"])
-    passed = [a for a in attacks if _came(kept, a.name) != Came.CAUGHT and a.expect == Came.NOT_CAUGHT]
+    passed = [
+        a
+        for a in attacks
+        if _came(kept, a.name) != AttackOutcome.CAUGHT and a.expect == AttackOutcome.NOT_CAUGHT
+    ]
     lines += [
         "",
         f"Minutes were measured on a machine with {cores} cores (load average {loads}). Two attacks run at a time, except for",
@@ -197,7 +208,7 @@ def _attacks(attacks: list[Attack], kept: Kept) -> str:
             "|---|" + "---|" * (len(runtimes) + 1),
         ]
         for attack in attacks:
-            if attack.kind != kind or attack.expect == Came.HONEST:
+            if attack.kind != kind or attack.expect == AttackOutcome.HONEST:
                 continue
             cells = " | ".join(_cell(kept[r]["outcomes"].get(attack.name)) for r in runtimes)
             lines.append(f"| {attack.title} (`{attack.name}`) | {cells} | {_how(attack, kept)} |")
@@ -299,7 +310,7 @@ def _limits(attacks: list[Attack], kept: Kept) -> str:
         "  from disk, an honest script can fail `baseline.warmup` or get seconds added. In this case run it again.",
         "* The figures of `canary.*` and `baseline.*` were not measured in the full profile, because its runs need eight GPUs.",
     ]
-    passed = [a for a in attacks if _came(kept, a.name) == Came.NOT_CAUGHT]
+    passed = [a for a in attacks if _came(kept, a.name) == AttackOutcome.NOT_CAUGHT]
     named = [f"* Not caught: `{a.name}`: {a.title}." for a in passed]
     return "\n".join([*lines, *named])
 

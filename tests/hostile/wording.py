@@ -34,7 +34,7 @@ TITLES = {
     "masked_few_tokens": "Leaves out the hardest 1 % of the validation tokens",
     "masked_tokens": "Leaves out the hardest 15 % of the validation tokens",
     "memory_hog": "Allocates all memory",
-    "network": "Connects to loopback and documentation addresses from its network namespace",
+    "network": "Tries to connect to loopback and documentation addresses from its network namespace",
     "newline_flood": "Floods the log with empty lines, which all get a time stamp",
     "one_late_line": "Waits for the time that it claims, then prints one line",
     "other_encoding": "Hides code in a module with another encoding",

@@ -13,7 +13,7 @@ from kit.core.codec import prose
 from kit.diagnose.imagetest.report import CHECKS, SelfTestAnswer, SelfTestOutcome, SelfTestReport
 from kit.image.lock import Lock
 from kit.image.spec import EraSpec
-from kit.sandbox.isolation_probe import Probe
+from kit.sandbox.isolation_probe import IsolationResult
 from kit.values.run_result import RunResult, RunStatus
 
 NEED_GPUS = ("nccl", "triton-kernel")
@@ -110,7 +110,7 @@ def _differences(packages: dict[str, str], installed: dict[str, str]) -> str | N
     return "; ".join(odd) or None
 
 
-def judge_isolation(probed: Probe) -> SelfTestCheck:
+def judge_isolation(probed: IsolationResult) -> SelfTestCheck:
     """Judge what the isolation probe found in the same start."""
     if probed.failed:
         detail = "; ".join(f"{check.id}: {check.detail}" for check in probed.failed)

@@ -17,7 +17,7 @@ from kit.core.errors import DigestMismatch, EngineSilent, KitError, Prerequisite
 from kit.sandbox import processes
 from kit.sandbox.engine import DEFAULT_ENGINE, Container, Engine, EngineInfo, EngineName, answers
 from kit.sandbox.runtime import dockerconfig, hidden, lease
-from kit.sandbox.runtime.dockerconfig import LABEL, Terms
+from kit.sandbox.runtime.dockerconfig import LABEL, EngineSettings
 from kit.sandbox.runtime.dockerguest import DockerGuest
 from kit.sandbox.runtime.lease import ContainerLease, LeaseRecord
 from kit.sandbox.runtime.port import require_devices
@@ -83,11 +83,11 @@ class Docker:
         return ("docker", str(self.state), run_id)
 
 
-def _terms(about: EngineInfo, image: str, scratch: Path) -> Terms:
+def _terms(about: EngineInfo, image: str, scratch: Path) -> EngineSettings:
     profile = scratch / "seccomp.json" if about.name is EngineName.PODMAN else None
     if profile is not None:
         profile.write_text(dockerconfig.seccomp_text())
-    return Terms(
+    return EngineSettings(
         engine=about.name,
         image=image,
         memory_limit=about.memory_limit,

@@ -20,7 +20,7 @@ LABEL = "speedrun-kit.run"
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class EngineSettings:
     """What the engine adds to a RunSpec: the id of the image, and which limits it can enforce."""
 
     engine: EngineName
@@ -47,7 +47,7 @@ class Terms:
         return tuple(name for name, can in limits.items() if not can)
 
 
-def request(spec: RunSpec, terms: Terms) -> bytes:
+def request(spec: RunSpec, terms: EngineSettings) -> bytes:
     """Return the body of `POST /containers/create` as canonical JSON: equal inputs give equal bytes."""
     argv = bootstrap(spec, str(SUBMISSION))
     return canonical_json(
@@ -77,7 +77,7 @@ def _env(spec: RunSpec) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _host_config(spec: RunSpec, terms: Terms) -> dict[str, Any]:
+def _host_config(spec: RunSpec, terms: EngineSettings) -> dict[str, Any]:
     limits = spec.limits
     config: dict[str, Any] = {
         "ReadonlyRootfs": True,
@@ -115,7 +115,7 @@ def seccomp_text() -> str:
     return canonical_json(seccomp.profile()).decode()
 
 
-def _security(terms: Terms) -> list[str]:
+def _security(terms: EngineSettings) -> list[str]:
     options = ["no-new-privileges", f"seccomp={terms.seccomp or seccomp_text()}"]
     if terms.engine is EngineName.PODMAN:
         # Podman ignores `MaskedPaths`, and reads a colon as the end of a path
@@ -144,7 +144,7 @@ def _bind(source: Path, target: PurePosixPath) -> dict[str, Any]:
     }
 
 
-def _ulimits(spec: RunSpec, terms: Terms) -> list[dict[str, Any]]:
+def _ulimits(spec: RunSpec, terms: EngineSettings) -> list[dict[str, Any]]:
     limits = {"core": 0, "nofile": min(spec.limits.open_files, terms.open_files)}
     if spec.gpus:
         # CUDA and NCCL lock memory; a guest cannot lock more memory than it has

@@ -21,7 +21,7 @@ from pathlib import Path
 from kit.core import locks
 from kit.core.codec import encode
 from kit.core.digest import canonical_json
-from kit.core.locks import Process, Standing
+from kit.core.locks import OwnerState, Process
 from kit.sandbox.runtime.state import folder, make_private
 
 
@@ -93,7 +93,7 @@ def held(state: Path, run_id: str) -> bool:
     if taken is not None:
         return taken
     processes = [p for line in _lines(path)[1:2] if (p := locks.read_process(line.encode())) is not None]
-    return any(locks.standing(p) is not Standing.ENDED for p in processes)
+    return any(locks.standing(p) is not OwnerState.ENDED for p in processes)
 
 
 def runs(state: Path) -> list[str]:
@@ -145,7 +145,7 @@ def _works(path: Path) -> bool:
     except OSError:
         return False
     if taken is None:
-        taken = process is not None and locks.standing(process) is not Standing.ENDED
+        taken = process is not None and locks.standing(process) is not OwnerState.ENDED
     if not taken and process:  # another process may be about to lock an empty file
         path.unlink(missing_ok=True)
     return taken

@@ -18,7 +18,7 @@ GUEST_ID = 65532
 
 
 @dataclass(frozen=True, slots=True)
-class Box:
+class ContainerSettings:
     """What the machine adds to a RunSpec: the root file system and the limits that it can enforce."""
 
     rootfs: Path
@@ -40,7 +40,7 @@ class Box:
     """Paths of this machine that the guest must not read."""
 
 
-def config(spec: RunSpec, box: Box) -> bytes:
+def config(spec: RunSpec, box: ContainerSettings) -> bytes:
     """Return config.json for this guest as canonical JSON: equal inputs give equal bytes."""
     return canonical_json(
         {
@@ -54,7 +54,7 @@ def config(spec: RunSpec, box: Box) -> bytes:
     )
 
 
-def _process(spec: RunSpec, box: Box) -> dict[str, Any]:
+def _process(spec: RunSpec, box: ContainerSettings) -> dict[str, Any]:
     uid = 0 if box.rootless_ids else GUEST_ID
     rlimits = {"RLIMIT_CORE": 0, "RLIMIT_NOFILE": min(spec.limits.open_files, box.open_files)}
     if box.cgroup is None:
@@ -79,7 +79,7 @@ def _process(spec: RunSpec, box: Box) -> dict[str, Any]:
     }
 
 
-def _mounts(spec: RunSpec, box: Box) -> list[dict[str, Any]]:
+def _mounts(spec: RunSpec, box: ContainerSettings) -> list[dict[str, Any]]:
     owner = 0 if box.rootless_ids else GUEST_ID
     limits = spec.limits
 
@@ -122,7 +122,7 @@ def _bind(source: Path, target: PurePosixPath) -> dict[str, Any]:
     }
 
 
-def _linux(spec: RunSpec, box: Box) -> dict[str, Any]:
+def _linux(spec: RunSpec, box: ContainerSettings) -> dict[str, Any]:
     linux: dict[str, Any] = {
         "namespaces": [{"type": kind} for kind in ("pid", "ipc", "uts", "mount", "network")],
         "seccomp": seccomp.profile(),

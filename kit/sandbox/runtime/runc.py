@@ -68,7 +68,7 @@ class Runc:
         """See `Runtime.reaper`."""
         return ("runc", str(self.state), run_id)
 
-    def _box(self, spec: RunSpec, scratch: Path) -> oci.Box:
+    def _box(self, spec: RunSpec, scratch: Path) -> oci.ContainerSettings:
         root = os.geteuid() == 0
         if root and not cgroup.writable():
             raise PrerequisiteError(
@@ -81,7 +81,7 @@ class Runc:
             rootfs, mounts = spec.image.rootfs, ()
         else:
             raise RunError(f"image {spec.image.era} is not unpacked for runc")
-        return oci.Box(
+        return oci.ContainerSettings(
             rootfs=rootfs,
             mounts=mounts,
             rootless_ids=None if root else (os.geteuid(), os.getegid()),

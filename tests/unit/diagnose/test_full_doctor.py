@@ -7,7 +7,7 @@ from fake_gpus import fake_inventory, fake_sources
 from kit.core.errors import PrerequisiteError
 from kit.core.store import Store
 from kit.diagnose.doctor import Health, _disk, gpus
-from kit.gpu.nvml import NOTHING, Fabric
+from kit.gpu.nvml import NO_DRIVER, Fabric
 
 
 def test_eight_h100s_are_well():
@@ -17,7 +17,7 @@ def test_eight_h100s_are_well():
 
 
 def test_a_machine_without_gpus_is_told_what_it_can_do():
-    found = gpus(fake_sources(NOTHING))
+    found = gpus(fake_sources(NO_DRIVER))
     assert found.health is Health.MISSING and "smoke profile" in found.detail
 
 

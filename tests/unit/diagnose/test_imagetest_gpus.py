@@ -7,7 +7,7 @@ from fake_gpus import fake_inventory, fake_sources
 
 from kit.core.errors import PrerequisiteError, RunError, UsageError
 from kit.diagnose.imagetest.run import choose_gpus
-from kit.gpu.nvml import NOTHING
+from kit.gpu.nvml import NO_DRIVER
 from kit.gpu.preflight import NO_GPUS
 from kit.values.run_spec import RuntimeName
 
@@ -26,7 +26,7 @@ def test_a_cuda_image_gets_every_gpu_that_is_here():
 @pytest.mark.parametrize(
     ("seen", "options", "reason"),
     [
-        (NOTHING, {}, "this machine has no NVIDIA GPU"),
+        (NO_DRIVER, {}, "this machine has no NVIDIA GPU"),
         (fake_inventory(), {"cuda": None}, "the image holds no CUDA"),
         (fake_inventory(), {"wanted": 0}, "no GPU was asked for"),
         (fake_inventory(driver="515.105.01"), {}, "is too old: CUDA 12.1 needs driver"),

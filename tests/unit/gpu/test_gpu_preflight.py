@@ -10,7 +10,7 @@ from fake_gpus import fake_gpu, fake_inventory, fake_sources
 from kit.core.errors import PrerequisiteError, RunError
 from kit.core.version import parse
 from kit.gpu import cuda, toolkit
-from kit.gpu.nvml import NOTHING, Fabric, GpuProcess
+from kit.gpu.nvml import NO_DRIVER, Fabric, GpuProcess
 from kit.gpu.preflight import NO_GPUS, GpuRequirements, Level, preflight
 from kit.values.run_spec import GIB
 
@@ -37,7 +37,7 @@ def missing_file(minors):
 
 REFUSALS = {
     "no-driver": (
-        NOTHING, {}, "the run needs 8 GPUs, this machine has none: no NVIDIA driver is loaded",
+        NO_DRIVER, {}, "the run needs 8 GPUs, this machine has none: no NVIDIA driver is loaded",
         "run the smoke profile",
     ),
     "too-few": (fake_inventory(4), {}, "the run needs 8 GPUs, this machine has 4", "run the smoke profile"),

@@ -8,7 +8,7 @@ from fake_gpus import FakeNvml, fake_files, fake_gpu, fake_inventory
 from kit.cli.machine import gpu_sources
 from kit.core.errors import PrerequisiteError
 from kit.diagnose.doctor import Health, gpus
-from kit.gpu.nvml import NOTHING, Driver, GpuProcess, Inventory, Visible
+from kit.gpu.nvml import NO_DRIVER, Driver, GpuProcess, Inventory, VisibleGpus
 from kit.gpu.preflight import GpuRequirements, Sources, preflight
 from kit.values.run_spec import GIB
 
@@ -16,7 +16,7 @@ HERE = fake_inventory(4)
 
 
 def sources(named: str, seen: Inventory = HERE) -> Sources:
-    return Sources(nvml=Visible(FakeNvml(seen), named), files=fake_files)
+    return Sources(nvml=VisibleGpus(FakeNvml(seen), named), files=fake_files)
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def sources(named: str, seen: Inventory = HERE) -> Sources:
     ],
 )
 def test_the_named_gpus_are_there_in_the_order_of_their_names(named, indices):
-    seen = Visible(FakeNvml(HERE), named).read()
+    seen = VisibleGpus(FakeNvml(HERE), named).read()
     assert [gpu.index for gpu in seen.gpus] == indices
     assert seen.hidden == 4 - len(indices) and seen.driver == HERE.driver
 
@@ -73,7 +73,7 @@ def test_too_few_of_them_says_that_there_are_others():
 
 
 def test_without_a_driver_there_is_nothing_to_name():
-    assert Visible(FakeNvml(NOTHING), "0,1").read() == NOTHING
+    assert VisibleGpus(FakeNvml(NO_DRIVER), "0,1").read() == NO_DRIVER
 
 
 @pytest.mark.parametrize(("named", "health"), [("1", Health.OK), ("", Health.MISSING)])
@@ -86,4 +86,4 @@ def test_the_variable_decides_whom_commands_ask(monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert isinstance(gpu_sources().nvml, Driver)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    assert isinstance(gpu_sources().nvml, Visible)
+    assert isinstance(gpu_sources().nvml, VisibleGpus)

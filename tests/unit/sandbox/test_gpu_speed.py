@@ -103,7 +103,7 @@ def asked(tmp_path: Path) -> RunSpec:
     )
 
 
-def measured(asked: RunSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> speed.Speed:
+def measured(asked: RunSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> speed.GpuSpeed:
     probe = tmp_path / "probe.py"
     probe.write_text(script)
     monkeypatch.setattr(speed, "SCRIPT", probe)

@@ -87,7 +87,7 @@ def test_gpus_loosen_nothing_else():
     spec = eight_gpus.eight_gpus()
     box = eight_gpus.boxes(spec)["eight-gpus.oci.json"]
     with_gpus = json.loads(oci.config(spec, box))
-    without = json.loads(oci.config(spec, oci.Box(box.rootfs, cgroup=box.cgroup)))
+    without = json.loads(oci.config(spec, oci.ContainerSettings(box.rootfs, cgroup=box.cgroup)))
     for key in ("capabilities", "noNewPrivileges", "user", "oomScoreAdj"):
         assert with_gpus["process"][key] == without["process"][key]
     for key in ("seccomp", "namespaces", "maskedPaths", "readonlyPaths"):
@@ -97,7 +97,7 @@ def test_gpus_loosen_nothing_else():
 
 def test_a_guest_without_gpus_gets_no_device_and_no_file_of_the_driver():
     spec = eight_gpus.eight_gpus()
-    document = json.loads(oci.config(spec, oci.Box(Path("/store/rootfs"), cgroup="/x")))
+    document = json.loads(oci.config(spec, oci.ContainerSettings(Path("/store/rootfs"), cgroup="/x")))
     assert "devices" not in document["linux"]
     assert document["linux"]["resources"]["devices"] == [{"allow": False, "access": "rwm"}]
     assert "/input/driver" not in json.dumps(document)
