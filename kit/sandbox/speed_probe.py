@@ -97,7 +97,9 @@ def parse(stdout: bytes, gpus: int) -> tuple[tuple[str, float], ...]:
     named = {int(m["gpu"]) for name in figures if (m := NAMES.fullmatch(name)) and m["gpu"]}
     lacking = {f"gpu{n}.{name}" for n in range(gpus) for name in REQUIRED} - figures.keys()
     if named != set(range(gpus)) or lacking:
-        raise SchemaError(f"the speed probe measured {len(named)} of {gpus} GPUs")
+        raise SchemaError(
+            f"wrong number of GPUs in the output of the speed probe: {len(named)}, expected {gpus}"
+        )
     return tuple(sorted(figures.items()))
 
 

@@ -35,7 +35,7 @@ def watchdog(reaper: Sequence[str]) -> Iterator[None]:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    assert process.stdin and process.stdout  # noqa: S101 - PIPE was asked for
+    assert process.stdin and process.stdout  # noqa: S101 - set by PIPE
     try:
         if process.stdout.readline() != b"ready\n":
             raise RunError(

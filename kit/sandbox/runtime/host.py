@@ -85,7 +85,7 @@ class HostGuest:
             start_new_session=True,
             env={**env, processes.MARKER: spec.run_id},
         )
-        assert self._process.stdout and self._process.stderr  # noqa: S101 - PIPE was asked for
+        assert self._process.stdout and self._process.stderr  # noqa: S101 - set by PIPE
         self.stdout, self.stderr = self._process.stdout.fileno(), self._process.stderr.fileno()
 
     def poll(self) -> int | None:

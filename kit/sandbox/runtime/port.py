@@ -63,7 +63,7 @@ class Runtime(Protocol):
 def require_devices(spec: RunSpec) -> None:
     """Raise `RunError` unless the spec lists as many GPU devices as it requires."""
     if len(spec.gpu_devices) != spec.gpus:
-        raise RunError(f"the run needs {spec.gpus} GPUs, but {len(spec.gpu_devices)} were selected")
+        raise RunError(f"wrong number of selected GPUs: {len(spec.gpu_devices)}, expected {spec.gpus}")
 
 
 BOOTSTRAP = """\

@@ -133,7 +133,7 @@ class RuncGuest:
             start_new_session=True,
             env={"PATH": os.environ.get("PATH", os.defpath), processes.MARKER: run_id},
         )
-        assert self._process.stdout and self._process.stderr  # noqa: S101 - PIPE was asked for
+        assert self._process.stdout and self._process.stderr  # noqa: S101 - set by PIPE
         self.stdout, self.stderr = self._process.stdout.fileno(), self._process.stderr.fileno()
         self._await_start()
 

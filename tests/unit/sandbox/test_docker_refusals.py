@@ -220,7 +220,7 @@ def test_a_podman_that_would_forget_the_gpus_is_refused(fake, runtime, tmp_path)
 
 
 def test_gpus_that_were_not_chosen_are_not_left_to_the_engine(runtime, tmp_path):
-    with pytest.raises(RunError, match="the run needs 2 GPUs, but 0 were selected"):
+    with pytest.raises(RunError, match="wrong number of selected GPUs: 0, expected 2"):
         runtime.start(replace(SPEC, gpus=2), tmp_path)
 
 

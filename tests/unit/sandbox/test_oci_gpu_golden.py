@@ -107,6 +107,6 @@ def test_a_number_of_gpus_without_their_names_is_refused():
     from dataclasses import replace
 
     spec = eight_gpus.eight_gpus()
-    with pytest.raises(RunError, match="the run needs 8 GPUs, but 1 were selected"):
+    with pytest.raises(RunError, match="wrong number of selected GPUs: 1, expected 8"):
         driver_of(replace(spec, gpu_devices=(GpuDevice("GPU-0", 0),)))
     assert driver_of(replace(spec, gpus=0, gpu_devices=())) is None
