@@ -74,7 +74,7 @@ def run_md(
 def payload_files(facts: CapsuleFacts) -> dict[str, bytes]:
     """Return the derived files of the payload by path: the container's configuration, the image's indices."""
     era = facts.predicate.environment.era
-    box = oci.Box(rootfs=Path("rootfs"), open_files=OPEN_FILES)
+    box = oci.ContainerSettings(rootfs=Path("rootfs"), open_files=OPEN_FILES)
     layout = layout_documents(era, facts.manifest.digest, facts.manifest.size)
     return {
         CONFIG: oci.config(facts.spec, box),

@@ -15,8 +15,8 @@ from kit.evaluate.plan import RunPlan
 from kit.evaluate.run import Evaluation, Listener
 from kit.gpu.preflight import Preflight
 from kit.sandbox.folder import RunFolder
-from kit.sandbox.isolation_probe import Probe
-from kit.sandbox.speed_probe import Speed
+from kit.sandbox.isolation_probe import IsolationResult
+from kit.sandbox.speed_probe import GpuSpeed
 from kit.sandbox.supervise import RunCallbacks
 from kit.values.run_result import Point
 from kit.values.run_spec import Phase
@@ -74,7 +74,7 @@ class Live:
         if not plan.runtime.contains:
             note("  UNRANKED: this runtime contains nothing; the guest is a process of this user")
 
-    def probed(self, probe: Probe) -> None:
+    def probed(self, probe: IsolationResult) -> None:
         """Tell what the isolation probe found."""
         shut = len(probe.checks) - len(probe.failed)
         note(f"  isolation: {shut} of {len(probe.checks)} ways out are shut, asked from the inside")
@@ -83,7 +83,7 @@ class Live:
         if probe.enforcement.not_enforced:
             note(f"    not enforced on this machine: {', '.join(probe.enforcement.not_enforced)}")
 
-    def measured(self, speed: Speed) -> None:
+    def measured(self, speed: GpuSpeed) -> None:
         """Tell how fast the GPUs are."""
         for line in speed_lines(speed.figures):
             note(f"  {line}")

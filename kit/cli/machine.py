@@ -10,7 +10,7 @@ from typing import Any
 
 from kit.core.errors import UsageError
 from kit.gpu.links import settings_in
-from kit.gpu.nvml import Driver, Visible
+from kit.gpu.nvml import Driver, VisibleGpus
 from kit.gpu.preflight import Sources
 from kit.sandbox.engine import DEFAULT_ENGINE
 
@@ -22,7 +22,7 @@ def gpu_sources() -> Sources:
     They include the variables of `kit.values.hardware.LINK_VARIABLES` that are set.
     """
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    nvml = Driver() if named is None else Visible(Driver(), named)
+    nvml = Driver() if named is None else VisibleGpus(Driver(), named)
     return Sources(nvml=nvml, settings=settings_in(os.environ))
 
 

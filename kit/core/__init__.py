@@ -1,1 +1,1 @@
-"""Bytes, files, documents and errors: what every room builds on. Knows nothing of runs."""
+"""Foundation of all other packages: digests, files, locks, documents and errors."""

@@ -1,11 +1,11 @@
 """
-Frozen dataclasses to JSON values and back, by their annotations. Knows no document; bounds are the schema's.
+Convert frozen dataclasses to JSON values and back, by their annotations. Schemas check the bounds.
 
-* a dataclass is an object with exactly its fields as keys; None is null and is never left out,
-  but a field marked `OPTIONAL` is: documents that were written before it was thought of stay as they are
+* a dataclass is an object with exactly its fields as keys; None is null and is never omitted, except for
+  fields marked `OPTIONAL`, which keep older documents valid
 * `Pairs[T]` is an object; `tuple[T, ...]` is an array; a StrEnum is its value
-* a float is a number (an integer where it is whole, as RFC 8785 spells it)
-* `Prose` is text that may hold what a guest wrote: it is made printable and cut when it is written
+* a float is a number (an integer if it is whole, as in RFC 8785)
+* `Prose` is text that a guest may have written: `encode` makes it printable and truncates it
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from kit.core.errors import SchemaError
 T = TypeVar("T")
 
 Pairs = tuple[tuple[str, T], ...]
-"""A mapping as an immutable value: names and values, each name once, sorted by `pairs`."""
+"""A mapping as an immutable tuple of names and values; names are unique, and `pairs` sorts them."""
 
 _PROSE = "prose"
 Prose = Annotated[str, _PROSE]
-"""Text for people. Callers pass any `str`; `encode` keeps at most `MAX_PROSE` printable characters of it."""
+"""Text for people. Callers pass any `str`; `encode` keeps at most `MAX_PROSE` printable characters."""
 
 OPTIONAL = "optional"
-"""Marks `Annotated[T | None, OPTIONAL]`: a key that is absent for None, and never null."""
+"""Marks `Annotated[T | None, OPTIONAL]`: the key is omitted for None and never null."""
 
 MAX_PROSE = 2000
 
@@ -41,7 +41,7 @@ def pairs(mapping: Mapping[str, T]) -> Pairs[T]:
 
 
 def prose(text: str) -> str:
-    """Return `text` on one line, printable, of at most `MAX_PROSE` characters."""
+    """Return `text` as one printable line of at most `MAX_PROSE` characters."""
     cut = text[:MAX_PROSE]
     return "".join(c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in cut)
 
@@ -50,8 +50,8 @@ def encode(kind: Any, value: Any) -> Any:
     """
     Return the JSON value of `value`, which is annotated as `kind`.
 
-    Raises `SchemaError` for a name that occurs twice in `Pairs`. Does not check `value` against `kind`:
-    mypy does, and the schema does before anything is signed.
+    Raises `SchemaError` for a duplicate name in `Pairs`. Does not check `value` against `kind`: mypy does,
+    and the schema does before anything is signed.
     """
     if value is None:
         return None
@@ -71,7 +71,7 @@ def encode(kind: Any, value: Any) -> Any:
             return [encode(item, v) for v in value]
         encoded = {name: encode(named, v) for name, v in value}
         if len(encoded) != len(value):
-            raise SchemaError(f"a name occurs twice among {[name for name, _ in value][:20]}")
+            raise SchemaError(f"duplicate name in {[name for name, _ in value][:20]}")
         return encoded
     return value
 
@@ -95,7 +95,7 @@ def decode(kind: Any, value: Any, where: str = "$") -> Any:
     plain = getattr(kind, "__supertype__", kind)
     if isinstance(plain, type) and issubclass(plain, StrEnum):
         if value not in tuple(plain):
-            raise SchemaError(f"{where}: {str(value)[:80]!r} is none of {sorted(plain)}")
+            raise SchemaError(f"{where}: {str(value)[:80]!r} is not one of {sorted(plain)}")
         return plain(value)
     if plain is float and type(value) in (int, float) and abs(value) <= sys.float_info.max:
         return float(value)

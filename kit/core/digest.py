@@ -1,4 +1,4 @@
-"""sha256 and canonical JSON: the two ways in which this project names bytes. Reads files, writes none."""
+"""Compute sha256 digests and canonical JSON."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def canonical_json(value: Any) -> bytes:
     """
     Return the RFC 8785 form of a JSON value: sorted keys, no white space, one spelling per number.
 
-    Raises `SchemaError` for what JSON cannot say (NaN, integers beyond 2**53, other types).
+    Raises `SchemaError` for values that JSON cannot represent (NaN, integers beyond 2**53, other types).
     """
     try:
         return rfc8785.dumps(value)
@@ -53,8 +53,8 @@ def tree_digest(files: Mapping[str, Sha256]) -> Sha256:
     """
     Return one digest for a set of files: sha256 over `<sha256>  <path>` lines sorted by path.
 
-    The input is what `sha256sum` prints, so a stranger can recompute it with coreutils. Paths are
-    POSIX and relative; their safety is not checked here.
+    The input is the output of `sha256sum`, so anyone can recompute the digest with coreutils. Paths are POSIX
+    and relative; this function does not check that they are safe.
     """
     lines = "".join(f"{files[name]}  {name}\n" for name in sorted(files))
     return sha256_bytes(lines.encode())

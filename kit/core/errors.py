@@ -1,19 +1,20 @@
 """
-Everything the kit raises.
+All exceptions that the kit raises.
 
-* KitError               a message for a person, a hint for the next step
-  - UsageError           the question itself is wrong                       (exit 2)
+* KitError               a message for a person and a hint for the next step
+  - UsageError           the request is invalid                              (exit 2)
   - PrerequisiteError    an engine, a GPU, data, a key or an extra is missing (exit 3)
-  - IntegrityError       bytes are not the bytes that were promised          (exit 4)
-    + DigestMismatch     a digest differs
+  - IntegrityError       data failed verification                            (exit 4)
+    + DigestMismatch     a digest differs from the expected one
     + StaleLock          a lock was made from another version of its spec
-    + SchemaError        a document is not of its declared form
-    + SignatureError     a signature, key or envelope is not acceptable
-  - RunError             we could not do it: engine, disk, network           (exit 5)
-    + NetworkError       a source did not answer
+    + SchemaError        a document does not match its schema
+    + SignatureError     a signature, key or envelope is invalid or untrusted
+  - RunError             the kit failed: engine, disk, network               (exit 5)
+    + NetworkError       a remote source failed or did not answer
     + EngineSilent       a container engine did not answer, or stopped answering
 
-A run that fails is not an error: see `kit.values.run_result.RunStatus`. `kit.cli` maps these to exit codes.
+A failed run is a result, not an exception: see `kit.values.run_result.RunStatus`. `kit.cli` maps exceptions
+to exit codes.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ class KitError(Exception):
     """
     Base of every expected failure.
 
-    `headline` is one line, `details` are further ones, `message` is all of them. `hint` says what to do next,
-    in one line; it may be empty.
+    `headline` is the first line, `details` are further lines, `message` is all of them. `hint` is one line
+    that says what to do next; it can be empty.
     """
 
     def __init__(self, message: str, hint: str = "", details: Sequence[str] = ()) -> None:
@@ -38,15 +39,15 @@ class KitError(Exception):
 
 
 class UsageError(KitError):
-    """The request itself cannot be right (unknown record, contradictory options)."""
+    """The request is invalid (unknown record, contradictory options)."""
 
 
 class PrerequisiteError(KitError):
-    """Something that the work needs is not here."""
+    """Something that the command needs is missing."""
 
 
 class IntegrityError(KitError):
-    """Bytes are not what was promised."""
+    """Data failed verification."""
 
 
 class DigestMismatch(IntegrityError):
@@ -58,19 +59,19 @@ class StaleLock(IntegrityError):
 
 
 class SchemaError(IntegrityError):
-    """A document does not have its declared form."""
+    """A document does not match its schema."""
 
 
 class SignatureError(IntegrityError):
-    """An envelope, key or signature is not acceptable."""
+    """An envelope, key or signature is invalid or untrusted."""
 
 
 class RunError(KitError):
-    """The kit could not do its part, or could not tell how the run ended."""
+    """The kit failed, or could not determine how the run ended."""
 
 
 class NetworkError(RunError):
-    """A remote source refused, failed or did not answer."""
+    """A remote source refused the request, failed or did not answer."""
 
 
 class EngineSilent(RunError):

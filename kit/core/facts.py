@@ -1,4 +1,4 @@
-"""Where the files beside the code are: directories of facts, and the scripts of guests."""
+"""Find the data files of the package: images/, records/, hints/ and the guests' scripts."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def guest_file(name: str) -> Path:
 
 def facts_root() -> Path:
     """
-    Return the folder that holds `images/`, `records/` and `hints/`.
+    Return the directory that contains `images/`, `records/` and `hints/`.
 
-    In a checkout it is the folder beside the package; in an installed wheel it is `kit/_facts`.
+    In a checkout it is the parent of the package; in an installed wheel it is `kit/_facts`.
     """
     for root in (PACKAGE.parent, PACKAGE / "_facts"):
         if (root / "records").is_dir() and (root / "images").is_dir():
             return root
     raise PrerequisiteError(
-        "the folders images/ and records/ are not beside the package", "reinstall speedrun-kit"
+        f"directories images/ and records/ not found in {PACKAGE.parent}", "reinstall speedrun-kit"
     )

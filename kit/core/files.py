@@ -1,7 +1,7 @@
 """
-Write plain files and folders so that a crash, a full disk or a missing permission leaves nothing half made.
+Write files and directories atomically: a crash or a full disk leaves nothing incomplete.
 
-A file appears by rename once its bytes are durable; a folder is staged under a lock of its process.
+A file is renamed into place after its bytes are synced. A directory is staged under a lock of its process.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from kit.core.errors import KitError, PrerequisiteError, RunError
 from kit.core.locks import lock_file
 
-ELSEWHERE = "choose another place with --store, --out, --keys or --to"
+ELSEWHERE = "pass another directory with --store, --out, --keys or --to"
 
 STAGING = ".staging-"
 
@@ -25,10 +25,10 @@ STAGING = ".staging-"
 @contextlib.contextmanager
 def staged(parent: Path, prefix: str = STAGING) -> Iterator[Path]:
     """
-    Give an empty folder below `parent`; it is removed unless it was renamed away.
+    Yield an empty directory below `parent`; it is removed after the block unless the block renamed it.
 
-    The folders of processes that were killed are removed on this occasion: nobody holds their locks. What
-    is locked is the folder around it: one that is renamed may be mounted, and a guest can lock what it sees.
+    Also removes the directories of killed processes, whose locks are free. The lock is on the enclosing
+    directory: a renamed directory may be mounted into a guest, and a guest can lock what it can read.
     """
     with disk_errors(parent), _held(parent, wait=True):
         for abandoned in parent.glob(f"{prefix}*"):
@@ -52,7 +52,7 @@ def staged(parent: Path, prefix: str = STAGING) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _held(folder: Path, wait: bool = False) -> Iterator[bool]:
-    """Hold the lock of `folder` for the block; tell whether it could be had, which some file systems deny."""
+    """Hold the lock of `folder` for the block; yield False if it is taken or the file system has no locks."""
     try:
         fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:
@@ -68,38 +68,36 @@ def _held(folder: Path, wait: bool = False) -> Iterator[bool]:
 
 
 def make_folder(folder: Path) -> Path:
-    """Make a folder and those above it, unless it is there; return it. Raises as `disk_errors` does."""
+    """Create a directory and its parents if missing; return it. Raises like `disk_errors`."""
     try:
         with disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError as e:
-        raise PrerequisiteError(f"cannot write {folder}: it is not a folder", ELSEWHERE) from e
+        raise PrerequisiteError(f"cannot write {folder}: not a directory", ELSEWHERE) from e
     return folder
 
 
 @contextlib.contextmanager
 def disk_errors(where: Path) -> Iterator[None]:
-    """Turn a full disk into a `RunError`, and what is not permitted into a `PrerequisiteError`, by name."""
+    """Convert a full disk into a `RunError` and denied access into a `PrerequisiteError`, naming the path."""
     try:
         yield
     except KitError:
         raise
     except OSError as e:
         if e.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise RunError(
-                f"no space left on the disk of {where}", f"free space there, or {ELSEWHERE}"
-            ) from e
+            raise RunError(f"no space left on the disk of {where}", f"free disk space, or {ELSEWHERE}") from e
         if e.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR):
             if (blocked := _elsewhere(e, where)) is not None:
                 raise PrerequisiteError(
-                    f"cannot open {blocked}: {e.strerror}", "give this user access to it"
+                    f"cannot open {blocked}: {e.strerror}", "grant this user read access to it"
                 ) from e
             raise PrerequisiteError(f"cannot write {where}: {e.strerror}", ELSEWHERE) from e
         raise
 
 
 def _elsewhere(e: OSError, where: Path) -> Path | None:
-    """Return the file that an error is about, if it is neither near `where` nor on the way to it."""
+    """Return the file that an error names, unless it is in the directory of `where` or a parent of it."""
     if not isinstance(e.filename, str) or e.errno in (errno.EROFS, errno.ENOTDIR):
         return None
     named = Path(e.filename)
@@ -108,7 +106,7 @@ def _elsewhere(e: OSError, where: Path) -> Path | None:
 
 
 def place(temporary: Path, final: Path, mode: int = 0o444) -> None:
-    """Make `temporary` durable and rename it to `final`; the two must share a file system."""
+    """Sync `temporary` and rename it to `final`; both must be on the same file system."""
     with disk_errors(final):
         make_folder(final.parent)
         fd = os.open(temporary, os.O_RDONLY | os.O_CLOEXEC)
@@ -122,7 +120,7 @@ def place(temporary: Path, final: Path, mode: int = 0o444) -> None:
 
 
 def write_atomic(path: Path, data: bytes, mode: int = 0o644) -> None:
-    """Write a file so that after a power cut there is the old one or the whole new one."""
+    """Write a file atomically: after a power cut, either the old file or the whole new file exists."""
     make_folder(path.parent)
     with disk_errors(path):
         fd, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -136,7 +134,7 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o644) -> None:
 
 
 def sync(path: Path) -> None:
-    """Make a file's bytes durable, or the names in a folder."""
+    """Sync a file's bytes, or the entries of a directory, to disk."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(fd)

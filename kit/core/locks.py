@@ -1,12 +1,13 @@
 """
-Locks and leases: which process of which machine owns something, and whether it still runs. Ends none.
+Locks and leases: which process on which machine owns a directory, and whether that process still runs.
 
-A lock is a file under the kernel's `flock`, which a dying process gives up. Some file systems have no locks
-(NFS without a lock daemon). There every process that wants the lock puts a file of its own beside it, which
-names the process, and only then looks for the files of others: of two at once, none overlooks the other.
+A lock is a file under the kernel's `flock`, which the kernel releases when the process dies. Some file
+systems have no locks (NFS without a lock daemon). There, a process that needs the lock first creates a file
+next to it with its identity, and then checks for the files of other processes. So two processes cannot miss
+each other.
 
-A `Lease` binds a process to one folder and to the lock file in it. Whoever signs it makes it unforgeable: a
-copy of the folder has other inodes, and a lock file that a living process holds cannot get its inode twice.
+A `Lease` binds a process to one directory and to the lock file in it. A signed lease cannot be forged: a copy
+of the directory has other inodes, and while a process holds the lock file, its inode cannot be reused.
 """
 
 from __future__ import annotations
@@ -32,27 +33,27 @@ from kit.core.errors import KitError
 from kit.core.schema import parse_json
 
 NO_LOCKS = frozenset((errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS))
-"""What `flock` raises where the file system has no locks."""
+"""Errors of `flock` on a file system without locks."""
 MAX_NOTE = 4096
-"""Bytes of the largest file that is read as the name of a process."""
+"""Largest size in bytes of a file that identifies a process."""
 FOREIGN_S = 3600.0
-"""A mutex without kernel locks that another machine took longer ago counts as abandoned."""
+"""Seconds after which a mutex without kernel locks, held by another machine, counts as abandoned."""
 ATTEMPTS = 5
-"""How often two processes that meet give way to each other before one that does not wait gives up."""
+"""Attempts of a process that does not wait, if two processes collide."""
 
 
-class Standing(StrEnum):
-    """What is known here of a process."""
+class OwnerState(StrEnum):
+    """Whether a process is running, as far as this process can tell."""
 
     RUNNING = "running"
     ENDED = "ended"
     ELSEWHERE = "elsewhere"
-    """It belongs to another machine, or to a PID namespace that cannot be looked into."""
+    """The process belongs to another machine or PID namespace, so its state is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One process, by what no later one and none of another machine shares."""
+    """The identity of one process, unique over time and across machines."""
 
     host: str
     boot: str
@@ -60,63 +61,63 @@ class Process:
     """Its PID namespace."""
     pid: int
     started: int
-    """Clock ticks between boot and start."""
+    """Clock ticks from boot to start."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A process and the folder that it works in. Numbers are decimal text: JSON's end at 2**53."""
+    """A process and the directory that it owns. Numbers are decimal text, because JSON's end at 2**53."""
 
     process: Process
     device: str
-    """Of the folder; `0` where the number does not outlive a mount (NFS, overlay, FUSE)."""
+    """Device of the directory; `0` if the number changes between mounts (NFS, overlay, FUSE)."""
     folder: str
-    """Inode of the folder."""
+    """Inode of the directory."""
     lock: str
     """Inode of the lock file in it."""
 
 
-class Claim(StrEnum):
-    """Whether this process may take a folder over."""
+class Takeover(StrEnum):
+    """Whether this process may take over a directory."""
 
     MINE = "mine"
     RUNNING = "running"
-    """Its owner, or somebody who takes it over, is at work."""
+    """The owner, or another process that is taking the directory over, is running."""
     ELSEWHERE = "elsewhere"
-    """Its owner belongs to another machine: only that machine knows whether it runs."""
+    """The owner belongs to another machine; only that machine knows whether it runs."""
     COPY = "copy"
-    """The lease is of another folder."""
+    """The lease belongs to another directory."""
     REPLACED = "replaced"
     """The lock file is not the one that the owner held."""
 
 
 def this_process() -> Process:
-    """Return the calling process."""
+    """Return the identity of the calling process."""
     pid = os.getpid()
     return Process(_host(), _boot(), _namespace(), pid, _started(pid) or 0)
 
 
-def standing(process: Process) -> Standing:
-    """Tell whether a process still runs, as far as it can be seen from here."""
+def standing(process: Process) -> OwnerState:
+    """Tell whether a process still runs, as far as this process can tell."""
     here = this_process()
     if process.host != here.host:
-        return Standing.ELSEWHERE
+        return OwnerState.ELSEWHERE
     if process.boot != here.boot:
-        return Standing.ENDED
+        return OwnerState.ENDED
     if process.namespace != here.namespace:
-        return Standing.ELSEWHERE
-    return Standing.RUNNING if _started(process.pid) == process.started else Standing.ENDED
+        return OwnerState.ELSEWHERE
+    return OwnerState.RUNNING if _started(process.pid) == process.started else OwnerState.ENDED
 
 
 class HeldLock:
-    """A lock in the hand of this process."""
+    """A lock that this process holds."""
 
     def __init__(self, path: Path, fd: int, flag: Path | None) -> None:
         self._path, self._fd, self._flag, self._noted = path, fd, flag, False
 
     @property
     def by_kernel(self) -> bool:
-        """Whether the kernel keeps it; otherwise a file does, which outlives this process."""
+        """Whether the kernel holds the lock; otherwise a file does, which survives this process."""
         return self._flag is None
 
     @property
@@ -125,23 +126,23 @@ class HeldLock:
         return os.fstat(self._fd).st_ino
 
     def note(self) -> None:
-        """Write this process's name into the lock file, for machines whose kernels share no locks."""
+        """Write this process's identity into the lock file, for machines whose kernels do not share locks."""
         os.ftruncate(self._fd, 0)
         os.pwrite(self._fd, _spelled(this_process()), 0)
         self._noted = True
 
     def move(self, path: Path) -> None:
-        """Follow the lock file to where the folder that it lies in was renamed to."""
+        """Update the lock's path after its directory was renamed."""
         self._path = path
         self._flag = self._flag and path.with_name(self._flag.name)
 
     def remove(self) -> None:
-        """Give it up for good: the lock file goes, too. Others must not lock it by name."""
+        """Release the lock and delete its file. Other processes must not lock this file by name."""
         self._path.unlink(missing_ok=True)
         self.release()
 
     def release(self) -> None:
-        """Give it up. Safe to repeat."""
+        """Release the lock. Safe to repeat."""
         if self._fd < 0:
             return
         with contextlib.suppress(OSError):
@@ -155,9 +156,10 @@ class HeldLock:
 
 def lock_file(fd: int, wait: bool = False) -> bool | None:
     """
-    Take the kernel's lock on an open file; return whether it was free, None if the file system has no locks.
+    Take the kernel's lock on an open file.
 
-    The lock lasts until the file is closed. With `wait` it is waited for.
+    Return True if it was free, False if it is taken, None if the file system has no locks. With `wait`, wait
+    until it is free. The lock lasts until the file is closed.
     """
     try:
         fcntl.flock(fd, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -171,16 +173,16 @@ def lock_file(fd: int, wait: bool = False) -> bool | None:
 
 
 def supported(folder: Path) -> bool:
-    """Tell whether the file system of `folder` has locks. Raises `OSError` if it cannot be written."""
+    """Tell whether the file system of `folder` has locks. Raises `OSError` if it is not writable."""
     with tempfile.TemporaryFile(dir=folder) as probe:
         return lock_file(probe.fileno()) is not None
 
 
 def acquire(path: Path, *, wait: bool = False, create: bool = True) -> HeldLock | None:
     """
-    Take the lock whose file is `path`; None if another holds it and this process does not `wait`.
+    Take the lock whose file is `path`; return None if another process holds it and `wait` is False.
 
-    Raises `OSError` as the file system gives it; a symbolic link is not followed.
+    Raises the file system's `OSError`. Does not follow a symbolic link.
     """
     flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_CREAT if create else 0)
     fd = os.open(path, flags, 0o600)
@@ -200,7 +202,7 @@ def held(path: Path) -> bool | None:
     """
     Tell whether a process holds the lock whose file is `path`; None if the file system has no locks.
 
-    Raises `OSError` if it cannot be opened for writing: it is another user's, or absent.
+    Raises `OSError` if the file cannot be opened for writing: it is missing or belongs to another user.
     """
     fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
@@ -211,7 +213,7 @@ def held(path: Path) -> bool | None:
 
 
 def noted(path: Path) -> Process | None:
-    """Return the process that a lock file names. It is no proof: whoever may write there may change it."""
+    """Return the process that a lock file names. It is not proof: anyone with write access can change it."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
@@ -225,7 +227,7 @@ def noted(path: Path) -> Process | None:
 
 
 def read_process(data: bytes) -> Process | None:
-    """Return the process that some bytes name, None if they name none."""
+    """Parse the identity of a process; return None if the bytes are invalid."""
     try:
         process: Process = decode(Process, parse_json(data, "lease"))
     except KitError:
@@ -233,49 +235,49 @@ def read_process(data: bytes) -> Process | None:
     return process
 
 
-def standing_of(path: Path) -> Standing:
+def standing_of(path: Path) -> OwnerState:
     """
-    Tell whether the owner of a lock file runs, for a person's information: `claimed` decides.
+    Tell whether the owner of a lock file runs, for display only: `claimed` decides.
 
-    A file that this user may not open has an owner who is not known here.
+    For a file that this user cannot open, the result is `ELSEWHERE`.
     """
     try:
         taken = held(path)
     except FileNotFoundError:
-        return Standing.ENDED
+        return OwnerState.ENDED
     except OSError:
-        return Standing.ELSEWHERE
+        return OwnerState.ELSEWHERE
     if taken:
-        return Standing.RUNNING
+        return OwnerState.RUNNING
     process = noted(path)
     if process is None or (taken is False and process.host == _host()):
-        return Standing.ENDED
+        return OwnerState.ENDED
     return standing(process)
 
 
 def lease_of(folder: Path, lock: HeldLock) -> Lease:
-    """Return the lease of this process on a folder, whose lock file it holds."""
+    """Return the lease of this process on a directory whose lock file it holds."""
     status = folder.stat()
     return Lease(this_process(), _device(status), str(status.st_ino), str(lock.inode))
 
 
 @contextlib.contextmanager
-def claimed(folder: Path, name: str, lease: Lease) -> Iterator[Claim]:
+def claimed(folder: Path, name: str, lease: Lease) -> Iterator[Takeover]:
     """
-    Try to take over, for the block, the folder that `lease` is about; `name` is its lock file.
+    Try to take over the directory that `lease` names for the block; `name` is its lock file.
 
-    1. A process of another machine is never judged. 2. Folder and lock file must be the lease's own. 3. The
-    lock must be free. 4. Where the kernel keeps no locks, the process must have ended, too.
+    1. The owner must belong to this machine. 2. Directory and lock file must have the lease's inodes. 3. The
+    lock must be free. 4. If the file system has no locks, the owner must have ended, too.
 
     Raises `OSError` if the lock file cannot be opened.
     """
     claim = _judge(folder, folder / name, lease)
-    lock = acquire(folder / name, create=False) if claim is Claim.MINE else None
+    lock = acquire(folder / name, create=False) if claim is Takeover.MINE else None
     try:
-        if claim is Claim.MINE and lock is None:
-            claim = Claim.RUNNING
+        if claim is Takeover.MINE and lock is None:
+            claim = Takeover.RUNNING
         elif lock is not None and str(lock.inode) != lease.lock:
-            claim = Claim.REPLACED
+            claim = Takeover.REPLACED
         elif lock is not None and not lock.by_kernel:
             claim = _without_kernel(lease.process)
         yield claim
@@ -284,34 +286,34 @@ def claimed(folder: Path, name: str, lease: Lease) -> Iterator[Claim]:
             lock.release()
 
 
-def _judge(folder: Path, lock: Path, lease: Lease) -> Claim:
+def _judge(folder: Path, lock: Path, lease: Lease) -> Takeover:
     here = this_process()
     if lease.process.host != here.host:
-        return Claim.ELSEWHERE
+        return Takeover.ELSEWHERE
     status = folder.stat()
     moved = lease.process.boot == here.boot and lease.device != _device(status)
     if str(status.st_ino) != lease.folder or moved:
-        return Claim.COPY
+        return Takeover.COPY
     try:
         file = lock.lstat()
     except FileNotFoundError:
-        return Claim.REPLACED
+        return Takeover.REPLACED
     own = stat.S_ISREG(file.st_mode) and str(file.st_ino) == lease.lock
-    return Claim.MINE if own else Claim.REPLACED
+    return Takeover.MINE if own else Takeover.REPLACED
 
 
-def _without_kernel(process: Process) -> Claim:
+def _without_kernel(process: Process) -> Takeover:
     match standing(process):
-        case Standing.ENDED:
-            return Claim.MINE
-        case Standing.RUNNING:
-            return Claim.RUNNING
-        case Standing.ELSEWHERE:
-            return Claim.ELSEWHERE
+        case OwnerState.ENDED:
+            return Takeover.MINE
+        case OwnerState.RUNNING:
+            return Takeover.RUNNING
+        case OwnerState.ELSEWHERE:
+            return Takeover.ELSEWHERE
 
 
 def _announce(path: Path, wait: bool) -> Path | None:
-    """Say beside the lock file that this process wants it; take that back if another was there."""
+    """Create a file next to the lock file that claims the lock; delete it if another process was first."""
     attempt = 0
     while wait or attempt < ATTEMPTS:
         attempt += 1
@@ -325,7 +327,7 @@ def _announce(path: Path, wait: bool) -> Path | None:
 
 
 def _write_whole(path: Path, data: bytes) -> None:
-    """Make a file appear with its bytes in it: whoever reads a part of them would not know the process."""
+    """Write a file atomically: a reader of an incomplete file could not identify the process."""
     fresh = path.with_name(f".{path.name}.new")
     fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
@@ -341,16 +343,16 @@ def _flags(path: Path) -> list[Path]:
 
 
 def _wanted(flag: Path, mutex: bool) -> bool:
-    """Tell whether the process that put a file there may hold the lock; one that has ended loses its file."""
+    """Tell whether the process that created `flag` may hold the lock; delete the file if it has ended."""
     process = noted(flag)
-    known = standing(process) if process else Standing.ENDED
-    if known is Standing.ELSEWHERE and mutex:
+    known = standing(process) if process else OwnerState.ENDED
+    if known is OwnerState.ELSEWHERE and mutex:
         with contextlib.suppress(OSError):
             return time.time() - flag.stat().st_mtime < FOREIGN_S
         return False
-    if known is Standing.ENDED:
+    if known is OwnerState.ENDED:
         flag.unlink(missing_ok=True)
-    return known is not Standing.ENDED
+    return known is not OwnerState.ENDED
 
 
 def _spelled(process: Process) -> bytes:
@@ -364,9 +366,9 @@ def _device(status: os.stat_result) -> str:
 @functools.cache
 def _host() -> str:
     """
-    Name this machine: its machine id, which is not published, and its host name, since images are cloned.
+    Return an id of this machine: a hash of its machine id, which stays private, and its host name.
 
-    A machine without an id is another one after each boot.
+    The host name distinguishes cloned images. A machine without a machine id gets a new id after each boot.
     """
     identity = _text("/etc/machine-id") or _boot()
     return sha256_bytes(f"speedrun-kit\n{identity}\n{os.uname().nodename}".encode())[:32]
@@ -384,7 +386,7 @@ def _namespace() -> str:
 
 
 def _started(pid: int) -> int | None:
-    """Return when a process was started, in clock ticks after boot; None if it is gone or a zombie."""
+    """Return the start time of a process in clock ticks after boot; None if it has exited or is a zombie."""
     fields = _text(f"/proc/{pid}/stat").rpartition(")")[2].split()
     return int(fields[19]) if len(fields) > 19 and fields[0] not in "ZX" else None
 

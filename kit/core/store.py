@@ -1,12 +1,12 @@
 """
-The content-addressed store: files named by sha256, shared by every process of a user.
+The content-addressed store: files named by sha256, shared by all processes of a user.
 
     <root>/blobs/sha256/<64 hex>     complete, verified, never changed
     <root>/partial/<64 hex>          a transfer that can be resumed
-    <root>/<room>/...                what other rooms derive from blobs (layouts, unpacked layers)
+    <root>/<room>/...                data derived from blobs by other packages (layouts, unpacked layers)
 
-The store alone writes blobs. Fetchers are passed in: they append bytes to a partial file and know
-nothing of names. A blob appears by rename after its digest was checked, so a reader never sees half of one.
+Only the store writes blobs. Fetchers append bytes to a partial file. A blob is renamed into place after its
+digest is checked, so a reader never sees an incomplete blob.
 """
 
 from __future__ import annotations
@@ -24,35 +24,35 @@ from kit.core.files import STAGING, disk_errors, make_folder, place, staged
 from kit.core.locks import acquire
 
 Progress = Callable[[str, int, int], None]
-"""Called with (label, bytes done, bytes in all); in all is 0 when it is not known."""
+"""Called with (label, bytes done, total bytes); the total is 0 if unknown."""
 
 
 def no_progress(label: str, done: int, total: int) -> None:
-    """Report to nobody."""
+    """Ignore progress."""
 
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A file that is wanted, named by its digest; where it comes from is the fetcher's business."""
+    """A required file, identified by its digest; a fetcher decides where it comes from."""
 
     name: str
-    """File name for people and for mirrors, for example `numpy-2.1.3-….whl`."""
+    """File name for messages and mirrors, for example `numpy-2.1.3-….whl`."""
     size: int
     sha256: Sha256
 
 
 class Fetcher(Protocol):
-    """Brings bytes from one kind of source."""
+    """Fetches bytes from one kind of source."""
 
     source: str
-    """What to call this source in messages."""
+    """Name of this source in messages."""
 
     def fetch(self, artifact: Artifact, sink: BinaryIO, offset: int, progress: Progress) -> None:
         """
         Append the artifact's bytes from `offset` on to `sink`, or truncate `sink` and start at 0.
 
-        Raises `PrerequisiteError` if this source does not hold the artifact, `NetworkError` if the
-        transfer broke (what was written stays for the next attempt).
+        Raises `PrerequisiteError` if this source does not have the artifact, `NetworkError` if the
+        transfer failed (the bytes written so far stay for the next attempt).
         """
 
 
@@ -63,20 +63,20 @@ class Store:
         self.root = root
 
     def blob(self, sha256: Sha256) -> Path:
-        """Return where the blob is or would be."""
+        """Return the path of the blob, which need not exist."""
         if not is_sha256(sha256):
-            raise DigestMismatch(f"not a sha256: {sha256[:80]!r}")
+            raise DigestMismatch(f"not a sha256 digest: {sha256[:80]!r}")
         return self.root / "blobs" / "sha256" / sha256
 
     def has(self, artifact: Artifact) -> bool:
-        """Tell whether the blob is here with the right size. Its bytes were checked when it was stored."""
+        """Tell whether the blob exists with the right size. Its bytes were checked when it was stored."""
         try:
             return self.blob(artifact.sha256).stat().st_size == artifact.size
         except (FileNotFoundError, NotADirectoryError):
             return False
 
     def room(self, name: str) -> Path:
-        """Return (and make) a folder of the store for data derived from blobs."""
+        """Return the store's directory for one kind of derived data; create it if missing."""
         return make_folder(self.root / name)
 
     def ensure(
@@ -85,9 +85,9 @@ class Store:
         """
         Return the artifact's path, fetching it from the first source that has it.
 
-        Raises `DigestMismatch` if a source gave other bytes (the partial file is dropped),
-        `PrerequisiteError` if no source has it, `NetworkError` if a transfer broke and no other source
-        has it, `RunError` if the disk is full. In each case the store holds what it held before.
+        Raises `DigestMismatch` if a source returned other bytes (the partial file is deleted),
+        `PrerequisiteError` if no source has it, `NetworkError` if a transfer failed and no other source
+        has it, `RunError` if the disk is full. In each case the store's blobs are unchanged.
         """
         path = self.blob(artifact.sha256)
         if self.has(artifact):
@@ -120,10 +120,10 @@ class Store:
             return
         if broken is not None:
             raise broken
-        tried = "; ".join(misses) or "no source was given"
+        tried = "; ".join(misses) or "no source is configured"
         raise PrerequisiteError(
-            f"{artifact.name} (sha256 {artifact.sha256}) is not to be had ({tried})",
-            "put the file into a folder and pass it as --mirror DIR",
+            f"{artifact.name} (sha256 {artifact.sha256[:12]}…) not found in any source ({tried})",
+            "put the file into a directory and pass that directory with --mirror DIR",
         )
 
     def _admit(self, partial: Path, artifact: Artifact, source: str) -> None:
@@ -133,13 +133,14 @@ class Store:
             partial.unlink()
             short = f" ({size} of {artifact.size} bytes)" if size != artifact.size else ""
             raise DigestMismatch(
-                f"{artifact.name} from {source}{short} has sha256 {actual}, expected {artifact.sha256}",
-                "the bad bytes were dropped; run the command again, or use another --mirror",
+                f"checksum mismatch: {artifact.name} from {source}{short} has sha256 {actual[:12]}…, "
+                f"expected {artifact.sha256[:12]}…",
+                "run the command again to download it again, or pass another --mirror",
             )
         place(partial, self.blob(artifact.sha256))
 
     def put(self, data: bytes) -> Sha256:
-        """Store bytes under their own digest and return it; a blob that was spoiled is replaced."""
+        """Store bytes under their digest and return it; replace a corrupt blob."""
         sha256 = sha256_bytes(data)
         path = self.blob(sha256)
         with self.lock(f"blob-{sha256}"):
@@ -153,10 +154,10 @@ class Store:
     @contextlib.contextmanager
     def lock(self, name: str) -> Iterator[None]:
         """
-        Hold the store-wide lock called `name`; it is free again if this process dies.
+        Hold the store-wide lock called `name` for the block; the kernel releases it if this process dies.
 
-        It is a file of its own, which no guest sees: a guest can lock every file that it can read. Two
-        machines that share a store wait for each other, too; see `kit.core.locks`.
+        The lock is a separate file that no guest sees: a guest can lock every file that it can read. It also
+        works between machines that share a store; see `kit.core.locks`.
         """
         path = make_folder(self.root / "locks") / name
         with disk_errors(path):
@@ -168,7 +169,7 @@ class Store:
                 lock.release()
 
     def tidy(self) -> None:
-        """Remove what processes left half made in the store's rooms that were killed."""
+        """Remove incomplete directories of killed processes from the store."""
         for abandoned in self.root.glob(f"*/{STAGING}*"):
             if abandoned.exists():
                 with staged(abandoned.parent):
@@ -176,7 +177,7 @@ class Store:
 
     @contextlib.contextmanager
     def staging(self, room: str) -> Iterator[Path]:
-        """Give an empty folder on the store's file system; see `staged`."""
+        """Yield an empty directory on the store's file system; see `staged`."""
         with staged(self.room(room)) as folder:
             yield folder
 
@@ -184,7 +185,7 @@ class Store:
 def copy_stream(
     source: BinaryIO, sink: BinaryIO, label: str, total: int, progress: Progress, done: int = 0
 ) -> int:
-    """Copy to the end in chunks, reporting progress; return the number of bytes in `sink` by then."""
+    """Copy the rest of `source` in chunks, report progress, and return the total bytes in `sink`."""
     while chunk := source.read(CHUNK):
         sink.write(chunk)
         done += len(chunk)
@@ -193,7 +194,7 @@ def copy_stream(
 
 
 class FolderFetcher:
-    """Takes artifacts from a folder of files by name, at any depth below it: `--mirror DIR`."""
+    """Fetches artifacts by name from a directory, at any depth: `--mirror DIR`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -201,14 +202,14 @@ class FolderFetcher:
         self._index: dict[str, Path] | None = None
 
     def fetch(self, artifact: Artifact, sink: BinaryIO, offset: int, progress: Progress) -> None:
-        """See `Fetcher.fetch`; starts anew each time, a local copy being cheap."""
+        """See `Fetcher.fetch`; always starts at 0, because a local copy is cheap."""
         if self._index is None:
             if not self.folder.is_dir():
-                raise PrerequisiteError(f"{self.folder} is not a folder")
+                raise PrerequisiteError(f"{self.folder} is not a directory")
             self._index = {p.name: p for p in sorted(self.folder.rglob("*")) if p.is_file()}
         path = self._index.get(artifact.name) or self._index.get(artifact.sha256)
         if path is None:
-            raise PrerequisiteError("no such file there")
+            raise PrerequisiteError("file not found")
         sink.truncate(0)
         with path.open("rb") as source:
             copy_stream(source, sink, artifact.name, artifact.size, progress)

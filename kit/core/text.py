@@ -1,8 +1,8 @@
 """
-Make text from elsewhere safe to show: one printable line, whatever it holds. Judges no meaning.
+Make untrusted text safe to display as one printable line.
 
-A bundle, a capsule, a log, an entry or a file name may hold line ends, control characters, characters that
-reorder or hide text, and marks stacked on each other. Each of them becomes U+FFFD before it is shown.
+A bundle, a capsule, a log, an entry or a file name can contain line ends, control characters, characters that
+reorder or hide text, and stacked combining marks. Each of them is replaced by U+FFFD.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ import unicodedata
 
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 MAX_MARKS = 4
-"""Combining marks in a row that are shown; no language stacks more on one letter."""
+"""Largest number of combining marks in a row; no language stacks more on one letter."""
 MAX_SHOWN = 300
-"""Characters of one value that are shown, unless the caller says otherwise."""
+"""Default for the largest number of characters shown of one value."""
 
 _INVISIBLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
     "\U00016fe4\U0001d159\U000e0000-\U000e0fff]"
 )
-"""Characters that Python calls printable and no font draws: fillers, blanks and variation selectors."""
+"""Invisible characters that Python calls printable: fillers, blanks and variation selectors."""
 _BLANKS = re.compile(" {2,}")
 
 
 def printable(text: str) -> str:
     """
-    Return `text` with every character replaced that a reader would not see as it is; nothing is cut.
+    Replace every character of `text` that a reader cannot see as it is; truncate nothing.
 
-    Replaced: line ends and tabs, Unicode's Cc, Cf, Cs, Co, Cn, Zl, Zp and all of Zs but the space,
-    characters without a shape, and combining marks without a letter or beyond `MAX_MARKS` in a row.
+    Replaced: line ends and tabs, Unicode's Cc, Cf, Cs, Co, Cn, Zl, Zp and all of Zs except the space,
+    invisible characters, and combining marks without a letter or beyond `MAX_MARKS` in a row.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -42,7 +42,7 @@ def one_line(text: str, limit: int = MAX_SHOWN) -> str:
     """
     Return `text` as one printable value of at most `limit` characters, for the middle of a line.
 
-    Runs of blanks become one, so that no value fills the rest of a terminal's line; see `printable`.
+    Collapses repeated spaces, so that a value cannot fill the rest of a terminal line; see `printable`.
     """
     line = _BLANKS.sub(" ", printable(text[: 4 * limit])).strip(" ")
     return line if len(line) <= limit and len(text) <= 4 * limit else line[: limit - 1] + "…"
@@ -54,12 +54,12 @@ def counted(number: int, noun: str, plural: str = "") -> str:
 
 
 def is_printable(text: str) -> bool:
-    """Tell whether `printable` would change nothing."""
+    """Tell whether `printable` returns `text` unchanged."""
     return printable(text) == text
 
 
 def escape_json(text: str) -> str:
-    """Return a JSON document with every character escaped that `printable` replaces; line ends stay."""
+    """Escape every character of a JSON document that `printable` would replace, except line ends."""
     if text.isascii():
         return text.replace("\x7f", "\\u007f")
     marks = _stray_marks(text)
@@ -74,7 +74,7 @@ def _is_hidden(character: str) -> bool:
 
 
 def _stray_marks(text: str) -> set[int]:
-    """Return where combining marks stand that have no letter before them or too many of their kind."""
+    """Return the positions of combining marks without a letter before them or beyond `MAX_MARKS` in a row."""
     stray: set[int] = set()
     run, base = 0, False
     for i, character in enumerate(text):

@@ -1,4 +1,4 @@
-"""Versions that are dotted numbers, as drivers and toolkits have them. Knows no other kind of version."""
+"""Parse and format dotted version numbers, as drivers and toolkits use them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ Version = tuple[int, ...]
 
 
 def parse(text: str) -> Version | None:
-    """Return the leading dotted number of `text`, or None if it starts with none."""
+    """Return the dotted number at the start of `text`, or None if there is none."""
     match = re.match(r"\d+(\.\d+)*", text)
     return tuple(int(part) for part in match[0].split(".")) if match else None
 
 
 def format_version(version: Version) -> str:
-    """Return the version with dots; parts keep no leading zeros."""
+    """Return the version as dotted text, without leading zeros."""
     return ".".join(str(part) for part in version)

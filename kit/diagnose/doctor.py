@@ -17,7 +17,7 @@ from pathlib import Path
 
 from kit.core import locks
 from kit.core.errors import KitError, PrerequisiteError
-from kit.core.locks import Standing
+from kit.core.locks import OwnerState
 from kit.core.store import Store
 from kit.core.text import counted
 from kit.evaluate import runtimes
@@ -248,8 +248,8 @@ def _interrupted(out: Path, keys: Path, fix: bool) -> Diagnosis:
             detail += f"; {counted(len(others), 'run')} to be closed on the machine of the run: {names}"
         return Diagnosis("lost-runs", Health.OK, detail)
     owners = [owner(folder) for folder in unfinished(out)]
-    ended, running = owners.count(Standing.ENDED), owners.count(Standing.RUNNING)
-    elsewhere = owners.count(Standing.ELSEWHERE)
+    ended, running = owners.count(OwnerState.ENDED), owners.count(OwnerState.RUNNING)
+    elsewhere = owners.count(OwnerState.ELSEWHERE)
     if ended:
         detail = f"{counted(ended, 'interrupted run')} in {out} without a result"
         return Diagnosis("lost-runs", Health.BROKEN, detail, f"speedrun doctor --fix --out {out}")

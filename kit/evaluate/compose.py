@@ -41,7 +41,7 @@ from kit.result.predicate import (
     Verdict,
 )
 from kit.sandbox.isolation_probe import ProbeCheck
-from kit.sandbox.speed_probe import Speed
+from kit.sandbox.speed_probe import GpuSpeed
 from kit.values.cadence import Cadence
 from kit.values.run_result import Enforcement, Point, RunResult
 from kit.values.run_spec import RunSpec
@@ -57,7 +57,7 @@ class HostObservations:
     """Of the isolation probe."""
     enforcement: Enforcement | None = None
     """None if no guest was started."""
-    speed: Speed | None = None
+    speed: GpuSpeed | None = None
     """None if the run has no GPUs."""
 
 
@@ -171,7 +171,7 @@ def compose(
     return replace(predicate, score=_score(predicate, verdict, _unranked(ready, observations.speed)))
 
 
-def _unranked(ready: Prepared, speed: Speed | None) -> tuple[str, ...]:
+def _unranked(ready: Prepared, speed: GpuSpeed | None) -> tuple[str, ...]:
     """Return what only the host knows against ranking, beside what the predicate shows."""
     warnings = (f.detail for f in ready.preflight.warnings if f.id not in (MODEL, LINKS))
     slow = (f"how fast its GPUs are is not known: {speed.fault}",) if speed and speed.fault else ()
@@ -199,7 +199,7 @@ def _isolation(ready: Prepared, checks: tuple[ProbeCheck, ...]) -> IsolationRepo
     return IsolationReport(level, probed)
 
 
-def _hardware(preflight: Preflight, speed: Speed | None) -> Hardware:
+def _hardware(preflight: Preflight, speed: GpuSpeed | None) -> Hardware:
     here = machine.read_machine()
     return Hardware(
         cpu=Cpu(here.cpu, here.cores),

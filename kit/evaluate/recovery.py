@@ -15,7 +15,7 @@ from pathlib import Path
 
 from kit.core.digest import Sha256
 from kit.core.errors import IntegrityError, KitError, PrerequisiteError, RunError, SchemaError, SignatureError
-from kit.core.locks import Claim, claimed
+from kit.core.locks import Takeover, claimed
 from kit.evaluate.interrupted import INTERRUPTED, lost_statement, unsigned_statement
 from kit.result.folder import leave_key
 from kit.result.keys import PublicKey, Signer, load_or_create, seal
@@ -31,8 +31,8 @@ from kit.values.run_spec import RuntimeName
 ATTEMPTS = 20
 GOES_ON = "the run goes on in another folder"
 REFUSALS = {
-    Claim.COPY: "this folder is a copy of the one that the run was reserved in",
-    Claim.REPLACED: f"{ALIVE} is missing or was replaced since the run was reserved",
+    Takeover.COPY: "this folder is a copy of the one that the run was reserved in",
+    Takeover.REPLACED: f"{ALIVE} is missing or was replaced since the run was reserved",
 }
 
 
@@ -70,9 +70,9 @@ def close_lost(
     for folder in folders:
         try:
             claim = _close(folder, signer)
-            if claim is Claim.MINE:
+            if claim is Takeover.MINE:
                 closed.append(folder)
-            elif claim is Claim.ELSEWHERE:
+            elif claim is Takeover.ELSEWHERE:
                 elsewhere(folder)
         except (KitError, OSError) as e:  # one that cannot be closed must not keep the others open
             if is_open(folder):  # otherwise another process has closed it meanwhile
@@ -92,7 +92,7 @@ def _named(folder: RunFolder, e: KitError | OSError) -> KitError:
     return e
 
 
-def _close(folder: RunFolder, signer: Signer) -> Claim:
+def _close(folder: RunFolder, signer: Signer) -> Takeover:
     """Close one run if it is this process's to close; return whose it is."""
     if is_unsigned_v1(folder.intent):
         return _close_unsigned(folder, signer)
@@ -108,7 +108,7 @@ def _close(folder: RunFolder, signer: Signer) -> Claim:
         planned = reservation.planned
         _end_guest(folder.run_id, (planned.environment.runtime.name,))
         mark_lost(folder, signer, planned, reservation.subject, INTERRUPTED)
-    return Claim.MINE
+    return Takeover.MINE
 
 
 def _require_no_link(folder: RunFolder) -> None:
@@ -125,7 +125,7 @@ def own_reservation(folder: RunFolder, own: PublicKey) -> Reservation:
     return reservation
 
 
-def _close_unsigned(folder: RunFolder, signer: Signer) -> Claim:
+def _close_unsigned(folder: RunFolder, signer: Signer) -> Takeover:
     """Close a run of version 0.1, of which nothing is known but its name and its files."""
     with adopt(folder) as mine:
         if not mine:
@@ -138,7 +138,7 @@ def _close_unsigned(folder: RunFolder, signer: Signer) -> Claim:
         payload = unsigned_statement(folder)
         _end_guest(folder.run_id, RuntimeName)
         sign(folder, signer, payload)
-    return Claim.MINE
+    return Takeover.MINE
 
 
 def _end_guest(run_id: str, runtimes: Iterable[RuntimeName]) -> None:

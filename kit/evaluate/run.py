@@ -30,9 +30,9 @@ from kit.result.predicate import Predicate
 from kit.result.reservation import reserve_run
 from kit.result.statement import Subjects, statement
 from kit.sandbox.folder import RunFolder, reserve
-from kit.sandbox.isolation_probe import Probe, ProbeCheck, probe
+from kit.sandbox.isolation_probe import IsolationResult, ProbeCheck, probe
 from kit.sandbox.run_guest import run_guest
-from kit.sandbox.speed_probe import Speed, measure
+from kit.sandbox.speed_probe import GpuSpeed, measure
 from kit.sandbox.supervise import RunCallbacks
 from kit.sandbox.watchdog import watchdog
 from kit.values.output import StoredOutput
@@ -46,8 +46,8 @@ class Listener:
 
     watch: RunCallbacks = field(default_factory=RunCallbacks)
     reserved: Callable[[RunFolder], None] = lambda folder: None
-    probed: Callable[[Probe], None] = lambda probe: None
-    measured: Callable[[Speed], None] = lambda speed: None
+    probed: Callable[[IsolationResult], None] = lambda probe: None
+    measured: Callable[[GpuSpeed], None] = lambda speed: None
     """Called with how fast the run's GPUs are."""
     rerunning: Callable[[str], None] = lambda name: None
     """Called with the name of each further run that an audit starts."""
@@ -181,7 +181,7 @@ def _own_val(ready: Prepared, folder: RunFolder) -> Iterator[RunSpec]:
         yield spec
 
 
-def _speed(ready: Prepared, places: Places, folder: RunFolder, listener: Listener) -> Speed | None:
+def _speed(ready: Prepared, places: Places, folder: RunFolder, listener: Listener) -> GpuSpeed | None:
     """Measure the run's GPUs, if it has any, and wait until their memory is back."""
     if not ready.preflight.gpus:
         return None

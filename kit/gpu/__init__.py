@@ -1,1 +1,1 @@
-"""The GPUs of this machine: what they are, whether they are fit for a run, and that their memory is free."""
+"""Inspect the GPUs of this machine: inventory, preflight checks, and release of their memory."""

@@ -1,4 +1,4 @@
-"""Which NVIDIA driver a CUDA version needs. Facts with their source; asks no machine."""
+"""Tables of the NVIDIA driver that each CUDA version needs, with their source."""
 
 from __future__ import annotations
 
@@ -21,44 +21,44 @@ SHIPPED = {
     (12, 9): "575.51.03",
     (13, 0): "580.65.06",
 }
-"""Driver that came with the first release of each CUDA version: from it on, everything works."""
+"""Driver shipped with the first release of each CUDA version. This driver and newer ones support it fully."""
 
 FLOOR = {12: "525.60.13", 13: "580.65.06"}
 """
-Oldest driver that runs programs of a CUDA major version, with limits: it cannot compile PTX of a newer CUDA.
+Oldest driver that runs programs of a CUDA major version. Limit: it cannot compile PTX of a newer CUDA.
 See: https://docs.nvidia.com/deploy/cuda-compatibility/
 """
 
 
 class DriverSupport(StrEnum):
-    """How a driver suits a CUDA version."""
+    """How well a driver supports a CUDA version."""
 
     FULL = "full"
     LIMITED = "limited"
-    """It runs by minor-version compatibility alone."""
+    """Supported only through minor-version compatibility."""
     TOO_OLD = "too-old"
     UNKNOWN = "unknown"
-    """One of the versions is in no table."""
+    """One of the versions is not in the tables."""
 
 
 @dataclass(frozen=True, slots=True)
 class CudaRequirement:
-    """What a CUDA version needs of the driver."""
+    """The driver versions that a CUDA version needs."""
 
     full: str
-    """Driver from which on everything works."""
+    """Oldest driver with full support."""
     floor: str
-    """Oldest driver that runs it at all."""
+    """Oldest driver that runs it, with limits."""
 
 
 def cuda_requirement(cuda: Version) -> CudaRequirement | None:
-    """Return what CUDA (major, minor) needs; None if it is in no table."""
+    """Return the drivers that CUDA (major, minor) needs; None if the version is not in the tables."""
     major, minor = cuda[0], cuda[1]
     return CudaRequirement(SHIPPED[major, minor], FLOOR[major]) if (major, minor) in SHIPPED else None
 
 
 def driver_support(driver: str, cuda: Version) -> DriverSupport:
-    """Tell how a driver suits a CUDA version; a newer driver runs every older CUDA."""
+    """Return how well a driver supports a CUDA version; a newer driver supports every older CUDA."""
     required, have = cuda_requirement(cuda), parse(driver)
     if required is None or have is None:
         return DriverSupport.UNKNOWN

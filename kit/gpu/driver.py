@@ -1,8 +1,8 @@
 """
-The files of this machine's NVIDIA driver that a guest needs: found here, given to it by the runtime.
+Find the files of this machine's NVIDIA driver that a guest needs; the runtime mounts them.
 
-The driver is the one part of a GPU run that no image can hold: its user-space half must be of the kernel
-module's version. Opens no device and asks no GPU.
+An image cannot contain the driver, because its user-space libraries must match the version of the kernel
+module. This module opens no device.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from pathlib import Path, PurePosixPath
 from kit.core.errors import PrerequisiteError
 
 INSIDE = PurePosixPath("/input/driver")
-"""Where a guest of runc sees the files: below a tmpfs, so that the read-only root needs no mount point."""
+"""Directory of the files inside a runc guest: on a tmpfs, so that the read-only root needs no mount point."""
 REQUIRED = ("libcuda.so.1", "libnvidia-ml.so.1")
 OPTIONAL = ("libnvidia-nvvm.so.4", "libnvidia-nvvm70.so.4", "libnvidia-ptxjitcompiler.so.1")
-"""What libcuda loads to compile PTX; which of them exist depends on the driver's version."""
+"""Libraries that libcuda loads to compile PTX; which of them exist depends on the driver's version."""
 CONTROL = ("nvidiactl", "nvidia-uvm")
 TOOLS = ("nvidia-uvm-tools",)
 """
-There on most machines. Left out: nvidia-modeset drives displays, nvidia-caps belong to MIG, which is refused,
-and nvidia-nvswitch* is the fabric manager's.
+Present on most machines. Left out: nvidia-modeset (displays), nvidia-caps (MIG, which is refused) and
+nvidia-nvswitch* (fabric manager).
 """
 LIBRARY_FOLDERS = tuple(
     map(
@@ -38,7 +38,7 @@ LIBRARY_FOLDERS = tuple(
         ),
     )
 )  # fmt: skip
-"""Where to look beside the linker's cache."""
+"""Directories to search in addition to the linker's cache."""
 PROGRAM_FOLDERS = (
     "/usr/bin:/usr/local/bin:/usr/local/nvidia/bin:/bin:/usr/lib/wsl/lib:/run/current-system/sw/bin"
 )
@@ -51,7 +51,7 @@ class DeviceNode:
     """A character device of the driver."""
 
     name: str
-    """Below /dev."""
+    """File name in /dev."""
     major: int
     minor: int
 
@@ -62,22 +62,22 @@ class Library:
 
     soname: str
     path: Path
-    """The file itself, not a link to it."""
+    """The real file, with symbolic links resolved."""
 
 
 @dataclass(frozen=True, slots=True)
 class DriverFiles:
-    """All that a guest gets of the driver."""
+    """All driver files and devices that a guest gets."""
 
     libraries: tuple[Library, ...]
     smi: Path
     devices: tuple[DeviceNode, ...]
-    """Control devices first, then one for each GPU in the order of the ranks."""
+    """Control devices first, then one device per GPU in rank order."""
 
     def mounts(self) -> tuple[tuple[Path, PurePosixPath], ...]:
-        """Return (file here, file inside) for every file, sorted by the latter."""
+        """Return (path on the host, path in the guest) for every file, sorted by the latter."""
         mounts = [(lib.path, INSIDE / "lib" / lib.soname) for lib in self.libraries]
-        # programs that link with -lcuda, as Triton 3.0 makes them, look for the name without a version
+        # programs linked with -lcuda, such as those of Triton 3.0, need the name without a version
         mounts += [
             (lib.path, INSIDE / "lib" / "libcuda.so") for lib in self.libraries if lib.soname == REQUIRED[0]
         ]
@@ -86,7 +86,7 @@ class DriverFiles:
 
 
 def environment(env: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
-    """Return `env` with the driver's libraries and nvidia-smi on its paths, sorted by name."""
+    """Return `env`, sorted by name, with the driver's libraries and nvidia-smi added to its search paths."""
     given = dict(env)
     libraries, programs = str(INSIDE / "lib"), str(INSIDE / "bin")
     added = {
@@ -102,7 +102,7 @@ def _joined(*paths: str | None) -> str:
 
 
 def linker_cache() -> str:
-    """Return what `ldconfig -p` prints; nothing, where there is no ldconfig."""
+    """Return the output of `ldconfig -p`; empty if ldconfig is missing or fails."""
     program = shutil.which("ldconfig", path="/sbin:/usr/sbin:/bin:/usr/bin")
     if program is None:
         return ""
@@ -110,7 +110,7 @@ def linker_cache() -> str:
         output = subprocess.run([program, "-p"], capture_output=True, timeout=20, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return ""
-    return os.fsdecode(output)  # paths, in whatever bytes they are
+    return os.fsdecode(output)  # paths need not be valid UTF-8
 
 
 def find_driver_files(
@@ -123,8 +123,8 @@ def find_driver_files(
     """
     Find the driver's files and the devices of the GPUs with these minor numbers, in that order.
 
-    Raises `PrerequisiteError` naming the first that is missing and what brings it. Whether the libraries
-    are of the loaded module's version is not checked: NVML refuses to answer if its own is not.
+    Raises `PrerequisiteError` naming the first missing file and how to install it. Does not check that the
+    libraries match the version of the loaded module: NVML itself fails if its library does not.
     """
     cached = dict(reversed(CACHED.findall(cache())))  # the first entry of a name wins
     libraries = [_library(name, cached, folders, required=True) for name in REQUIRED]
@@ -137,7 +137,7 @@ def find_driver_files(
 
 
 def _nvidia_smi(programs: str) -> Path:
-    """Return the program itself: a wrapper script of the machine's would start what a guest does not have."""
+    """Return the path of the nvidia-smi binary; a wrapper script would start files that the guest lacks."""
     wrapper = None
     for folder in programs.split(os.pathsep):
         path = Path(folder) / "nvidia-smi"
@@ -149,12 +149,12 @@ def _nvidia_smi(programs: str) -> Path:
         wrapper = wrapper or path
     if wrapper is not None:
         raise PrerequisiteError(
-            f"{wrapper} is a script, and the program that it starts was not found in {programs}",
-            "link the driver's own nvidia-smi into /usr/local/bin",
+            f"{wrapper} is a wrapper script, and the nvidia-smi binary was not found in {programs}",
+            "link the driver's nvidia-smi binary into /usr/local/bin",
         )
     raise PrerequisiteError(
-        "nvidia-smi is not here, and upstream's scripts call it",
-        "install the driver's nvidia-utils-<version>",
+        "nvidia-smi not found; upstream's scripts call it",
+        "install the driver's package nvidia-utils-<version>",
     )
 
 
@@ -168,21 +168,19 @@ def _library(
         return Library(soname, path.resolve())
     if required:
         raise PrerequisiteError(
-            f"the driver's library {soname} is not here", "install the driver's libnvidia-compute-<version>"
+            f"driver library {soname} not found", "install the driver's package libnvidia-compute-<version>"
         )
     return None
 
 
 def _device(dev: Path, name: str) -> DeviceNode:
-    fix = (
-        "make it with: nvidia-modprobe -u -c=0"
-        if name.startswith("nvidia-uvm")
-        else "make it with: nvidia-smi"
-    )
+    fix = "nvidia-modprobe -u -c=0" if name.startswith("nvidia-uvm") else "nvidia-smi"
     try:
         status = (dev / name).stat()
     except OSError as e:
-        raise PrerequisiteError(f"/dev/{name} is not here", f"{fix} (as root)") from e
+        raise PrerequisiteError(f"/dev/{name} not found", f"create it as root: {fix}") from e
     if not stat.S_ISCHR(status.st_mode):
-        raise PrerequisiteError(f"/dev/{name} is not a device", f"remove it, then {fix} (as root)")
+        raise PrerequisiteError(
+            f"/dev/{name} is not a device", f"create it again as root: rm /dev/{name} && {fix}"
+        )
     return DeviceNode(name, os.major(status.st_rdev), os.minor(status.st_rdev))

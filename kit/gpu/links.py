@@ -1,9 +1,9 @@
 """
-What a machine's owner switched off between its GPUs, by variables that NCCL and its like read. Sets nothing.
+Read the machine's settings for the links between its GPUs, from environment variables of NCCL and similar.
 
-Some machines hang or fail where a library uses every link that it finds: virtual ones without the switch's
-multicast, say. Their owners set one of these variables, and a guest, who gets no other of the operator's
-environment, has to have it, too. A result says so, and is not ranked.
+Some machines hang or fail if a library uses every link, for example virtual machines without NVLink
+multicast. Their owners disable links with one of these variables. A guest gets no other variable of the
+operator, but it needs these. The result records the setting and is not ranked.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ VALUE = re.compile(r"[0-9A-Za-z_]{1,16}", re.ASCII)
 
 
 def settings_in(env: Mapping[str, str]) -> LinkSettings:
-    """Return the `LINK_VARIABLES` in `env`. Raises `UsageError` for a value that none of them can have."""
+    """Return the `LINK_VARIABLES` in `env`. Raises `UsageError` for an invalid value."""
     settings = tuple((name, env[name]) for name in LINK_VARIABLES if name in env)
     for name, value in settings:
         if not VALUE.fullmatch(value):
-            raise UsageError(f"{name}={value[:64]!r} is no setting of a link", f"unset {name}, or: {name}=0")
+            raise UsageError(f"invalid value: {name}={value[:64]!r}", f"unset {name}, or set {name}=0")
     return settings

@@ -1,4 +1,4 @@
-"""What this machine is: processor, memory, driver, whether it is a container. Measures no speed."""
+"""Describe this machine: processor, memory, driver, and whether it is a container."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ class Machine:
 
     cpu: str
     cores: int
-    """That this process may use."""
+    """CPU cores that this process may use."""
     memory: int
     """Bytes."""
     driver: str | None
-    """Of NVIDIA's GPUs, if one is loaded; which GPUs there are, `kit.gpu.nvml` asks it."""
+    """Version of the NVIDIA driver; None if it is not loaded. `kit.gpu.nvml` lists the GPUs."""
     in_container: bool
 
 
 def read_machine(proc: Path = PROC) -> Machine:
-    """Read the machine's own description; what it does not say is `unknown`, 0 or None."""
+    """Read this machine's properties; a property that cannot be read is `unknown`, 0 or None."""
     return Machine(
         cpu=_field(proc / "cpuinfo", "model name") or platform.machine() or "unknown",
         cores=len(os.sched_getaffinity(0)),

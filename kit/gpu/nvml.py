@@ -1,8 +1,8 @@
 """
-What the NVIDIA driver says of this machine's GPUs, through NVML. Judges nothing and changes no setting.
+Read this machine's GPUs from the NVIDIA driver, through NVML. Changes no setting.
 
-The port is `Nvml`; `Driver` is the real one, with NVIDIA's binding loaded when it is first asked, and
-`Visible` shows a part of what another says.
+`Nvml` is the interface. `Driver` implements it and loads NVIDIA's Python binding on first use. `VisibleGpus`
+restricts another implementation to the GPUs in `CUDA_VISIBLE_DEVICES`.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from kit.core.errors import PrerequisiteError, RunError
 from kit.core.extras import install_command
 
 SIGNS = (Path("/proc/driver/nvidia/version"), Path("/dev/nvidiactl"))
-"""Either is there once the driver is loaded."""
-VISIBLE_FIX = "name whole GPUs by index or UUID (nvidia-smi -L), or: unset CUDA_VISIBLE_DEVICES"
+"""At least one of these exists if the driver is loaded."""
+VISIBLE_FIX = "list each GPU once by index or UUID (see nvidia-smi -L), or: unset CUDA_VISIBLE_DEVICES"
 
 
 class Fabric(StrEnum):
-    """How far the links between GPUs on a board with switches are set up."""
+    """State of the NVLink fabric between GPUs on a board with switches."""
 
     NONE = "none"
-    """There is no such fabric, or the driver does not say."""
+    """There is no fabric, or the driver does not report it."""
     PENDING = "pending"
     """CUDA refuses to start until it is ready."""
     READY = "ready"
@@ -34,30 +34,30 @@ class Fabric(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class GpuProcess:
-    """A process that computes on a GPU."""
+    """A compute process on a GPU."""
 
     pid: int
-    """As this process's PID namespace sees it; 0 if it does not."""
+    """The pid in this PID namespace; 0 if the process is not visible in it."""
     memory: int | None
-    """Bytes; None where the driver does not say."""
+    """Bytes; None if the driver does not report it."""
 
 
 @dataclass(frozen=True, slots=True)
 class DriverGpu:
-    """One GPU as the driver sees it."""
+    """One GPU as the driver reports it."""
 
     index: int
-    """In the order of the PCI bus, as nvidia-smi counts."""
+    """Position on the PCI bus, as in nvidia-smi."""
     name: str
     uuid: str
     minor: int
-    """It is /dev/nvidia<minor>, which need not be its index."""
+    """Number of its device /dev/nvidia<minor>; can differ from `index`."""
     memory: int
-    """Bytes in all."""
+    """Total memory in bytes."""
     used: int
-    """Bytes that somebody holds; without what the driver keeps for itself, where it tells them apart."""
+    """Bytes in use, without the driver's reserve if the driver reports it separately."""
     mig: bool = False
-    """Whether it is cut into instances."""
+    """Whether MIG mode is on."""
     fabric: Fabric = Fabric.NONE
     processes: tuple[GpuProcess, ...] = ()
 
@@ -67,28 +67,28 @@ class Inventory:
     """All GPUs of a machine at one moment."""
 
     driver: str | None
-    """Version of the kernel driver; None where none is loaded."""
+    """Version of the kernel driver; None if it is not loaded."""
     gpus: tuple[DriverGpu, ...]
     hidden: int = 0
-    """GPUs that are here, but not for this user to use: see `Visible`."""
+    """Number of GPUs that `CUDA_VISIBLE_DEVICES` hides: see `VisibleGpus`."""
 
 
-NOTHING = Inventory(None, ())
+NO_DRIVER = Inventory(None, ())
 
 
 class Nvml(Protocol):
-    """Answers what is there now."""
+    """Interface: reads the current GPU inventory."""
 
     def read(self) -> Inventory:
         """
-        Return the machine's GPUs; none, if no driver is loaded.
+        Return the machine's GPUs; none if no driver is loaded.
 
-        Raises `PrerequisiteError` if a driver is loaded but cannot be asked, `RunError` if it fails.
+        Raises `PrerequisiteError` if a driver is loaded but NVML is unavailable, `RunError` if it fails.
         """
 
 
 class Driver:
-    """The driver of this machine."""
+    """Reads the GPUs of this machine's driver."""
 
     def __init__(self, signs: tuple[Path, ...] = SIGNS) -> None:
         self._signs = signs
@@ -96,17 +96,17 @@ class Driver:
     def read(self) -> Inventory:
         """See `Nvml.read`."""
         if not any(sign.exists() for sign in self._signs):
-            return NOTHING
+            return NO_DRIVER
         with _session() as nvml:
             count = nvml.nvmlDeviceGetCount()
             return Inventory(nvml.nvmlSystemGetDriverVersion(), tuple(_gpu(nvml, i) for i in range(count)))
 
 
-class Visible:
+class VisibleGpus:
     """
-    The GPUs of another source that `CUDA_VISIBLE_DEVICES` names, in its order; schedulers share machines so.
+    Reads the GPUs that `CUDA_VISIBLE_DEVICES` lists, in its order; schedulers use it to share machines.
 
-    A name is an index in the order of the PCI bus, or a UUID or the beginning of one, as CUDA has it. See:
+    As in CUDA, an entry is an index in PCI bus order, or a UUID or its beginning. See:
     https://docs.nvidia.com/cuda/cuda-c-programming-guide/#cuda-environment-variables
     """
 
@@ -114,12 +114,12 @@ class Visible:
         self._source, self._named = source, named
 
     def read(self) -> Inventory:
-        """See `Nvml.read`; raises `PrerequisiteError` also for a name that is no GPU's, or a GPU's twice."""
+        """See `Nvml.read`. Also raises `PrerequisiteError` for an unknown GPU or one that is listed twice."""
         inventory = self._source.read()
         names = [name.strip() for name in self._named.split(",") if name.strip()]
         chosen = tuple(_named(inventory.gpus, name) for name in names) if inventory.gpus else ()
         if len({gpu.uuid for gpu in chosen}) < len(chosen):
-            raise PrerequisiteError(f"CUDA_VISIBLE_DEVICES={self._named} names a GPU twice", VISIBLE_FIX)
+            raise PrerequisiteError(f"CUDA_VISIBLE_DEVICES={self._named} lists a GPU twice", VISIBLE_FIX)
         return Inventory(inventory.driver, chosen, len(inventory.gpus) - len(chosen))
 
 
@@ -130,7 +130,8 @@ def _named(gpus: tuple[DriverGpu, ...], name: str) -> DriverGpu:
         matches = [gpu for gpu in gpus if gpu.uuid.startswith(name)]
     if len(matches) != 1:
         raise PrerequisiteError(
-            f"CUDA_VISIBLE_DEVICES names {name!r}, which is not one of the {len(gpus)} GPUs here", VISIBLE_FIX
+            f"CUDA_VISIBLE_DEVICES lists {name!r}, which does not match exactly one GPU of this machine",
+            VISIBLE_FIX,
         )
     return matches[0]
 
@@ -151,7 +152,7 @@ def _session() -> Iterator[Any]:
         yield pynvml
     except pynvml.NVMLError as e:
         raise RunError(
-            f"the NVIDIA driver failed: {e}", "see what it logged: dmesg | grep -i -e nvrm -e xid"
+            f"the NVIDIA driver failed: {e}", "check the kernel log: dmesg | grep -i -e nvrm -e xid"
         ) from e
     finally:
         with contextlib.suppress(pynvml.NVMLError):
@@ -160,13 +161,14 @@ def _session() -> Iterator[Any]:
 
 def _unavailable(pynvml: Any, e: Any) -> PrerequisiteError:
     fixes = {
-        pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH: "its libraries are newer than the loaded module: reboot",
-        pynvml.NVML_ERROR_LIBRARY_NOT_FOUND: "install the driver's libraries (libnvidia-compute-<version>)",
+        pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH: "reboot to load the kernel module of the installed driver",
+        pynvml.NVML_ERROR_LIBRARY_NOT_FOUND: "install the driver's package libnvidia-compute-<version>",
         pynvml.NVML_ERROR_DRIVER_NOT_LOADED: "load it with: modprobe nvidia",
         pynvml.NVML_ERROR_NO_PERMISSION: "allow this user to read and write /dev/nvidiactl",
     }
     return PrerequisiteError(
-        f"the NVIDIA driver does not answer: {e}", fixes.get(e.value, "see what it says to: nvidia-smi")
+        f"the NVIDIA driver does not answer: {e}",
+        fixes.get(e.value, "run nvidia-smi and fix the error that it reports"),
     )
 
 
@@ -207,7 +209,7 @@ def _fabric(nvml: Any, handle: Any) -> Fabric:
 
 
 def _optional(nvml: Any, ask: Callable[[], Any]) -> Any:
-    """Return the answer, or None where GPU or driver do not know the question."""
+    """Return the answer of `ask`, or None if the GPU or driver does not support the query."""
     unknown = (
         nvml.NVML_ERROR_NOT_SUPPORTED, nvml.NVML_ERROR_FUNCTION_NOT_FOUND, nvml.NVML_ERROR_NO_PERMISSION,
         nvml.NVML_ERROR_ARGUMENT_VERSION_MISMATCH,

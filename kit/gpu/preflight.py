@@ -1,8 +1,8 @@
 """
-GPU preflight: whether this machine's GPUs suit a run, judged from what the driver says. Starts no guest.
+GPU preflight: check from the driver's data whether this machine's GPUs meet a run's requirements.
 
-A refusal has its own message and its own fix. A run that asks for more GPUs than there are is refused, never
-made smaller. What is odd but workable is a warning, and every warning keeps the result from being ranked.
+Each refusal has a message and a fix. A run that needs more GPUs than the machine has is refused, never
+made smaller. A warning lets the run start, but its result is not ranked.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from kit.core.errors import KitError, PrerequisiteError
 from kit.core.version import Version
 from kit.gpu import cuda, driver, toolkit
 from kit.gpu.driver import DriverFiles
-from kit.gpu.nvml import NOTHING, Driver, DriverGpu, Fabric, Inventory, Nvml
+from kit.gpu.nvml import NO_DRIVER, Driver, DriverGpu, Fabric, Inventory, Nvml
 from kit.values.hardware import RECORD_MODELS, LinkSettings, format_settings
 from kit.values.run_spec import GIB
 
 MODEL = "model"
-"""Id of the finding about the model, which a result shows by itself."""
+"""Id of the finding about the GPU model, which a result shows separately."""
 LINKS = "links"
-"""Id of the finding about settings, which a result shows by itself, too."""
+"""Id of the finding about link settings, which a result shows separately."""
 BUSY = 2 * GIB
-"""More memory than an idle GPU has in use."""
+"""Bytes. An idle GPU uses less memory than this."""
 
 
 class Level(StrEnum):
@@ -38,63 +38,63 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PreflightFinding:
-    """One property of this machine or of the inputs that a run depends on."""
+    """The result of one check of this machine or of the run's inputs."""
 
     id: str
     level: Level
     detail: str
     fix: str = ""
-    """What to do about it; empty if it is fine."""
+    """How to fix it; empty if there is nothing to fix."""
 
 
 @dataclass(frozen=True, slots=True)
 class GpuRequirements:
-    """What a run needs of the machine's GPUs."""
+    """The GPUs and driver that a run needs."""
 
     gpus: int
     if_fewer: str
-    """What to do where there are not so many."""
+    """Hint for a machine with fewer GPUs."""
     cuda: Version | None = None
-    """Major and minor version of the image's CUDA; None if it is not known."""
+    """Major and minor version of the image's CUDA; None if unknown."""
     toolkit: bool = False
-    """Whether the engine brings GPUs in through NVIDIA's container toolkit."""
+    """Whether the engine passes GPUs through NVIDIA Container Toolkit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Whom a preflight asks."""
+    """The data sources of a preflight."""
 
     nvml: Nvml = field(default_factory=Driver)
     files: Callable[[tuple[int, ...]], DriverFiles] = driver.find_driver_files
-    """Finds the driver's files, for the minor numbers of the GPUs."""
+    """Finds the driver's files for GPUs with the given minor numbers."""
     toolkit: Callable[[], Version | None] = toolkit.installed
     settings: LinkSettings = ()
-    """What the machine's owner set for the links between its GPUs."""
+    """The machine's settings for the links between its GPUs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Preflight:
-    """What was found, in the order in which it was looked at."""
+    """The findings of a preflight, in the order of the checks."""
 
     findings: tuple[PreflightFinding, ...]
     gpus: tuple[DriverGpu, ...] = ()
-    """The ones that the run gets, in the order of its ranks."""
+    """The GPUs that the run gets, in rank order."""
     driver: str | None = None
     settings: LinkSettings = ()
-    """Of the links between them; the guest gets them, too."""
+    """Settings for the links between these GPUs, passed on to the guest."""
 
     @property
     def warnings(self) -> tuple[PreflightFinding, ...]:
-        """What is odd; each of them keeps the result from being ranked."""
+        """Findings that allow the run but keep its result from being ranked."""
         return tuple(f for f in self.findings if f.level is Level.WARNING)
 
     @property
     def refusals(self) -> tuple[PreflightFinding, ...]:
-        """What forbids the run."""
+        """Findings that forbid the run."""
         return tuple(f for f in self.findings if f.level is Level.REFUSAL)
 
     def require(self) -> None:
-        """Raise `PrerequisiteError` with every refusal, and the first one's fix, if there is any."""
+        """Raise `PrerequisiteError` with all refusals and the fix of the first, if there is any refusal."""
         refused = self.refusals
         if refused:
             rest = "".join(
@@ -104,15 +104,15 @@ class Preflight:
 
 
 NO_GPUS = Preflight(())
-"""Of a run that wants none."""
+"""The preflight of a run without GPUs."""
 
 
 def preflight(requirements: GpuRequirements, sources: Sources) -> Preflight:
     """
-    Look at everything that `requirements` depends on. Raises nothing: see `Preflight.require`.
+    Run every check for `requirements`. Does not raise for a refusal: see `Preflight.require`.
 
-    The run gets the first GPUs in the order of the source: that of the PCI bus, or the user's own. Where
-    there are too few, nothing else is looked at.
+    The run gets the first GPUs in the order of the source: PCI bus order, or the order that the user set.
+    If there are too few GPUs, the other checks are skipped.
     """
     if requirements.gpus == 0:
         return NO_GPUS
@@ -135,7 +135,7 @@ def preflight(requirements: GpuRequirements, sources: Sources) -> Preflight:
     if requirements.toolkit:
         findings.append(_toolkit(sources.toolkit()))
     if sources.settings:
-        detail = f"this machine's own {format_settings(sources.settings)} are passed on to the guest"
+        detail = f"link settings of this machine, passed on to the guest: {format_settings(sources.settings)}"
         findings.append(PreflightFinding(LINKS, Level.WARNING, detail))
     return Preflight(tuple(findings), chosen, inventory.driver, sources.settings)
 
@@ -145,41 +145,44 @@ def _ok(name: str, detail: str) -> PreflightFinding:
 
 
 def _count(requirements: GpuRequirements, inventory: Inventory) -> PreflightFinding:
-    here = len(inventory.gpus)
-    if here >= requirements.gpus:
-        return _ok("count", f"{requirements.gpus} GPUs wanted, {here} here")
-    why = ": no NVIDIA driver is loaded" if inventory == NOTHING else ""
+    available = len(inventory.gpus)
+    counts = f"the run needs {_gpus(requirements.gpus)}, this machine has {available or 'none'}"
+    if available >= requirements.gpus:
+        return _ok("count", counts)
+    why = ": no NVIDIA driver is loaded" if inventory == NO_DRIVER else ""
     if inventory.hidden:
-        why = f", and CUDA_VISIBLE_DEVICES hides {inventory.hidden}"
-    return PreflightFinding(
-        "count", Level.REFUSAL, f"{requirements.gpus} GPUs wanted, {here} here{why}", requirements.if_fewer
-    )
+        why = f"; CUDA_VISIBLE_DEVICES hides {inventory.hidden}"
+    return PreflightFinding("count", Level.REFUSAL, counts + why, requirements.if_fewer)
+
+
+def _gpus(number: int) -> str:
+    return "1 GPU" if number == 1 else f"{number} GPUs"
 
 
 def _driver(requirements: GpuRequirements, inventory: Inventory) -> PreflightFinding:
     loaded = inventory.driver or "unknown"
     if requirements.cuda is None:
-        return _ok("driver", f"driver {loaded}; which CUDA the guest has is not known")
+        return _ok("driver", f"driver {loaded}; the guest's CUDA version is unknown")
     name = f"CUDA {version.format_version(requirements.cuda)}"
     needs = cuda.cuda_requirement(requirements.cuda)
     match cuda.driver_support(loaded, requirements.cuda):
         case cuda.DriverSupport.FULL:
-            return _ok("driver", f"driver {loaded} suits {name}")
+            return _ok("driver", f"driver {loaded} supports {name}")
         case cuda.DriverSupport.LIMITED if needs:
             return PreflightFinding(
                 "driver",
                 Level.WARNING,
-                f"driver {loaded} runs {name} by minor-version compatibility alone, not like {needs.full}",
+                f"driver {loaded} supports {name} only through minor-version compatibility",
                 f"install driver {needs.full} or newer",
             )
         case cuda.DriverSupport.TOO_OLD if needs:
             return PreflightFinding(
                 "driver",
                 Level.REFUSAL,
-                f"driver {loaded} cannot run {name}, which needs {needs.floor} or newer",
+                f"driver {loaded} is too old: {name} needs driver {needs.floor} or newer",
                 f"install driver {needs.full} or newer",
             )
-    return PreflightFinding("driver", Level.WARNING, f"no table says whether driver {loaded} runs {name}")
+    return PreflightFinding("driver", Level.WARNING, f"unknown whether driver {loaded} supports {name}")
 
 
 def _model(chosen: tuple[DriverGpu, ...]) -> PreflightFinding:
@@ -188,51 +191,48 @@ def _model(chosen: tuple[DriverGpu, ...]) -> PreflightFinding:
         return PreflightFinding(
             MODEL,
             Level.REFUSAL,
-            f"the GPUs differ: {', '.join(names)}",
+            f"the GPUs are of different models: {', '.join(names)}",
             "use a machine with GPUs of one model",
         )
     if names[0] not in RECORD_MODELS:
         listed = " or ".join(RECORD_MODELS)
-        return PreflightFinding(MODEL, Level.WARNING, f"{names[0]} is not what the records ran on ({listed})")
+        return PreflightFinding(MODEL, Level.WARNING, f"{names[0]}; the records ran on {listed}")
     return _ok(MODEL, names[0])
 
 
 def _state(chosen: tuple[DriverGpu, ...]) -> Iterator[PreflightFinding]:
     cut = [gpu.index for gpu in chosen if gpu.mig]
     yield _each(
-        "mig",
-        cut,
-        "MIG mode is on",
-        "not cut into instances",
-        f"nvidia-smi -i {_listed(cut)} -mig 0 (as root)",
-    )
-    strangers = [
-        f"process {p.pid or 'of another PID namespace'} on GPU {gpu.index}"
+        "mig", cut, "MIG mode is enabled", "MIG mode is disabled",
+        f"turn it off as root: nvidia-smi -i {_listed(cut)} -mig 0",
+    )  # fmt: skip
+    in_use = [
+        f"GPU {gpu.index} is in use by "
+        + (f"process {p.pid}" if p.pid else "a process of another PID namespace")
         for gpu in chosen
         for p in gpu.processes
     ]
-    if strangers:
-        fix = "end them, or wait; to see them: nvidia-smi"
-        yield PreflightFinding(
-            "processes", Level.REFUSAL, f"somebody computes: {', '.join(strangers[:8])}", fix
-        )
+    if in_use:
+        fix = "stop these processes or wait for them; nvidia-smi lists them"
+        yield PreflightFinding("processes", Level.REFUSAL, ", ".join(in_use[:8]), fix)
     else:
-        yield _ok("processes", "nobody computes on them")
+        yield _ok("processes", "no other process uses the GPUs")
     held = [gpu.index for gpu in chosen if gpu.used > BUSY]
     yield _each(
-        "memory", held, f"more than {BUSY // GIB} GiB are in use", "their memory is free",
-        "end what holds it; to see it: nvidia-smi",
+        "memory", held, f"more than {BUSY // GIB} GiB of memory is in use", "the GPU memory is free",
+        "stop the processes that use it; nvidia-smi lists them",
     )  # fmt: skip
     waiting = [gpu.index for gpu in chosen if gpu.fabric is Fabric.PENDING]
     yield _each(
-        "fabric", waiting, "the links between the GPUs are not set up", "no link is waiting to be set up",
-        "systemctl start nvidia-fabricmanager (as root)",
+        "fabric", waiting, "the NVLink fabric is not initialized", "the NVLink fabric is ready or absent",
+        "start the fabric manager as root: systemctl start nvidia-fabricmanager",
     )  # fmt: skip
 
 
 def _each(name: str, bad: list[int], fault: str, fine: str, fix: str) -> PreflightFinding:
     if bad:
-        return PreflightFinding(name, Level.REFUSAL, f"{fault} on GPU {_listed(bad)}", fix)
+        where = f"{'GPU' if len(bad) == 1 else 'GPUs'} {_listed(bad)}"
+        return PreflightFinding(name, Level.REFUSAL, f"{fault} on {where}", fix)
     return _ok(name, fine)
 
 
@@ -253,17 +253,19 @@ def _toolkit(installed: Version | None) -> PreflightFinding:
         return PreflightFinding(
             "toolkit",
             Level.REFUSAL,
-            f"the engine needs NVIDIA's container toolkit for GPUs, and {toolkit.COMMAND} does not answer",
+            f"NVIDIA Container Toolkit not found: `{toolkit.COMMAND} --version` failed",
             "install nvidia-container-toolkit, or use --runtime runc, which does not need it",
         )
     escapes = toolkit.open_escapes(installed)
     if not escapes:
-        return _ok("toolkit", f"container toolkit {version.format_version(installed)} has no known escape")
+        return _ok(
+            "toolkit", f"container toolkit {version.format_version(installed)} has no known container escape"
+        )
     names = ", ".join(e.cve for e in escapes)
     safe = version.format_version(toolkit.safe_version())
     return PreflightFinding(
         "toolkit",
         Level.REFUSAL,
-        f"container toolkit {version.format_version(installed)} lets a container escape ({names})",
-        f"{toolkit.INSTALL} (to {safe} or newer), or use --runtime runc, which does not need it",
+        f"container toolkit {version.format_version(installed)} has known container escapes ({names})",
+        f"update it to {safe} or newer ({toolkit.INSTALL}), or use --runtime runc, which does not need it",
     )

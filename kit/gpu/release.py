@@ -1,4 +1,4 @@
-"""Proof that a guest's GPU memory is back after its end, by asking the driver. Kills nothing."""
+"""Check with the driver that a guest's GPU memory is free after the guest has ended."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from kit.values.run_result import RunResult
 from kit.values.run_spec import MIB
 
 WITHIN_S = 20.0
-"""The driver frees the memory of a killed process a little after the process is gone."""
+"""Seconds. The driver frees the memory of a killed process shortly after the process is gone."""
 PAUSE_S = 0.1
 SLACK = 128 * MIB
-"""Bytes on one GPU that may come and go with the driver; one context of CUDA takes several times that."""
+"""Bytes per GPU by which the driver's usage can vary; one CUDA context takes several times as much."""
 
 
 @dataclass(frozen=True, slots=True)
 class GpuRelease:
-    """What was found after a guest's end."""
+    """The state of GPU memory after a guest has ended."""
 
     seconds: float
     remains: tuple[str, ...]
-    """What the GPUs still hold, for a person; empty is the promise."""
+    """Descriptions of what the GPUs still hold; empty if everything is free."""
 
 
 def await_release(
@@ -35,9 +35,9 @@ def await_release(
     pause: Callable[[float], None] = time.sleep,
 ) -> GpuRelease:
     """
-    Wait until the GPUs hold no more than `before` the guest's start, for at most `within_s` seconds.
+    Wait until the GPUs use no more memory than `before` the guest's start, for at most `within_s` seconds.
 
-    A driver that does not answer has not shown that the memory is back: that is named as remaining.
+    If the driver does not answer, `remains` says that the state of the memory is unknown.
     """
     began = clock()
     while True:
@@ -52,12 +52,12 @@ def _remains(before: tuple[DriverGpu, ...], nvml: Nvml) -> tuple[str, ...]:
     try:
         now = {gpu.uuid: gpu for gpu in nvml.read().gpus}
     except KitError as e:
-        return (f"perhaps GPU memory: {e.message}",)
+        return (f"GPU memory in an unknown state: {e.message}",)
     remains: list[str] = []
     for was in before:
         gpu = now.get(was.uuid)
         if gpu is None:
-            remains.append(f"GPU {was.index} does not answer any more")
+            remains.append(f"GPU {was.index}, which no longer answers")
             continue
         remains += [
             f"process {p.pid} on GPU {was.index}"
@@ -70,7 +70,7 @@ def _remains(before: tuple[DriverGpu, ...], nvml: Nvml) -> tuple[str, ...]:
 
 
 def add_release(result: RunResult, release: GpuRelease) -> RunResult:
-    """Add what the GPUs still hold to the result's remains, and the wait to its time to nothing."""
+    """Return `result` with the GPUs' remains and the time of the wait added to its teardown."""
     gone = result.teardown
     return replace(
         result,

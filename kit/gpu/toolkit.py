@@ -1,7 +1,7 @@
 """
-NVIDIA's container toolkit: which version an engine would use, and which escapes that version is known for.
+NVIDIA Container Toolkit: the installed version and its known container escapes.
 
-Only engines that bring GPUs in through the toolkit ask (docker, podman). runc mounts the driver itself.
+Only Docker and Podman use the toolkit. The runc runtime mounts the driver itself.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ INSTALL = "apt-get install --only-upgrade nvidia-container-toolkit"
 
 @dataclass(frozen=True, slots=True)
 class KnownEscape:
-    """A way out of a container that a version of the toolkit closed."""
+    """A container escape that a version of the toolkit fixed."""
 
     cve: str
     fixed_in: Version
@@ -34,11 +34,11 @@ ESCAPES = (
     KnownEscape("CVE-2025-23267", (1, 17, 8), f"{BULLETIN}5659"),
     KnownEscape("CVE-2026-24260", (1, 19, 1), f"{BULLETIN}5850"),
 )
-"""CVE-2025-23359 is CVE-2024-0132 again, through a gap in its fix."""
+"""CVE-2025-23359 is a bypass of the fix of CVE-2024-0132."""
 
 
 def open_escapes(version: Version) -> tuple[KnownEscape, ...]:
-    """Return the known escapes that `version` has not closed."""
+    """Return the known escapes that `version` does not fix."""
     return tuple(e for e in ESCAPES if version < e.fixed_in)
 
 
@@ -48,7 +48,7 @@ def safe_version() -> Version:
 
 
 def installed() -> Version | None:
-    """Ask `nvidia-ctk` for its version; None if it is not here or does not say."""
+    """Return the version that `nvidia-ctk` reports; None if it is missing or fails."""
     try:
         done = subprocess.run([COMMAND, "--version"], capture_output=True, text=True, timeout=20, check=True)
     except (OSError, subprocess.SubprocessError):
@@ -58,10 +58,10 @@ def installed() -> Version | None:
 
 def parse_output(output: str) -> Version | None:
     """
-    Return the version in what `nvidia-ctk --version` prints, or None.
+    Return the version in the output of `nvidia-ctk --version`, or None.
 
-    A release candidate (`1.17.8-rc.1`) counts as the version before: it need not hold the fix. One of
-    `1.18.0` counts as `1.18`, which is before it and after all of 1.17.
+    A release candidate (`1.17.8-rc.1`) counts as the version before, because it can lack the fix. A candidate
+    of `1.18.0` counts as `1.18`, which sorts before 1.18.0 and after every 1.17.
     """
     match = re.search(r"version (\d+\.\d+\.\d+)(-rc\S*)?", output)
     if match is None:

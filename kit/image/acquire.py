@@ -39,7 +39,8 @@ def _fetch_one(artifact: Artifact, store: Store, fetchers: Sequence[Fetcher], me
         store.ensure(artifact, fetchers, meter.part)
     except PrerequisiteError as e:
         where = artifact.pool if isinstance(artifact, Deb) else artifact.name
-        return f"{where} (sha256 {artifact.sha256}): {e.message.partition('not to be had ')[2] or e.message}"
+        tried = e.message.partition("not found in any source ")[2]
+        return f"{where} (sha256 {artifact.sha256}): {tried or e.message}"
     return None
 
 

@@ -1,1 +1,1 @@
-"""Start one guest under limits and clocks, in a container engine, and prove that it is gone."""
+"""Run one guest in a container under limits and deadlines, and check that nothing of it is left."""

@@ -1,4 +1,4 @@
-"""Reading one guest's control group, version 1 or 2: members, peak memory, OOM kills. Sets no limit."""
+"""Read one guest's control group (version 1 or 2): members, peak memory, OOM kills."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ MOUNT = Path("/sys/fs/cgroup")
 
 @dataclass(frozen=True, slots=True)
 class Cgroup:
-    """The group at `path` (absolute, as in an OCI config) in the hierarchies of this machine."""
+    """The control group at `path` (absolute, as in an OCI config), in every mounted hierarchy."""
 
     path: str
 
     def members(self) -> list[int]:
-        """Return the ids of the processes in the group, sorted; zombies are not counted by the kernel."""
+        """Return the sorted ids of the processes in the group; the kernel omits zombies."""
         pids: set[int] = set()
         for folder in self._folders():
             with contextlib.suppress(OSError, ValueError):
@@ -27,7 +27,7 @@ class Cgroup:
         return sorted(pids)
 
     def usage(self) -> Usage:
-        """Return peak memory and OOM kills; None for what this kernel does not count."""
+        """Return peak memory and OOM kills; each is None if this kernel does not count it."""
         for folder in self._folders():
             peak = _number(folder / "memory.peak") or _number(folder / "memory.max_usage_in_bytes")
             kills = _field(folder / "memory.events", "oom_kill")
@@ -38,7 +38,7 @@ class Cgroup:
         return Usage()
 
     def remove(self) -> None:
-        """Remove the emptied group's folders; one that is not empty stays."""
+        """Remove the group's directories; a group that still has processes stays."""
         for folder in self._folders():
             with contextlib.suppress(OSError):
                 folder.rmdir()
@@ -50,7 +50,7 @@ class Cgroup:
 
 
 def cgroup_of(pid: int) -> Cgroup | None:
-    """Return the group that accounts a process's memory, or None if the process is gone."""
+    """Return the control group that accounts for a process's memory, or None if the process has exited."""
     try:
         lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
     except OSError:
@@ -62,7 +62,7 @@ def cgroup_of(pid: int) -> Cgroup | None:
 
 
 def writable() -> bool:
-    """Tell whether this process may make control groups for memory and process counts."""
+    """Tell whether this process may create control groups for memory and pids."""
     roots = [MOUNT] if (MOUNT / "cgroup.controllers").exists() else [MOUNT / "memory", MOUNT / "pids"]
     return os.geteuid() == 0 and all(root.is_dir() and os.access(root, os.W_OK) for root in roots)
 

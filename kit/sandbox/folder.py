@@ -1,18 +1,18 @@
 """
-The folder of one run: its paths, its reservation, its owner, its end. Judges no run.
+The directory of one run: its paths, its reservation, its owner, and its cleanup.
 
     <out>/<run_id>/intent.json      the signed reservation, see `kit.result.reservation`; until the result
                    result.json      the signed bundle
                    signer.pem       the signer's public key; see `kit.result.folder`
                    submission/      the files that ran, read-only
                    guest.log        what the guest printed, raw
-                   stamps           when each piece of it came
+                   stamps           when each piece of the output arrived
                    audit/           output and stamps of the audits' reruns; see `kit.evaluate.reruns`
                    .alive           the lock file of the process that works on this run, see `kit.core.locks`
-                   .ballast         the room that the record will take on the disk
-                   .scratch/        the engine's files; gone afterwards
+                   .ballast         disk space reserved for the record
+                   .scratch/        the engine's files; removed after the run
 
-A run whose folder has a reservation, no result and no running owner was interrupted, and needs a record.
+A run whose directory has a reservation, no result and no running owner was interrupted. It needs a record.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from pathlib import Path
 from kit.core import locks
 from kit.core.errors import UsageError
 from kit.core.files import disk_errors, staged, sync, write_atomic
-from kit.core.locks import HeldLock, Lease, Standing
+from kit.core.locks import HeldLock, Lease, OwnerState
 from kit.sandbox.runtime.lease import at_work
 
 BALLAST = 256 << 10
-"""Bytes; the record of a lost run has about 10,000."""
+"""Bytes. The record of a lost run takes about 10,000."""
 RESERVING = ".reserving-"
 ALIVE = ".alive"
 _TEMPORARY = re.compile(r"\.{1,2}(alive|ballast|scratch|intent\.json|result\.json|signer\.pem)(\..+)?")
@@ -43,7 +43,7 @@ RUN_ID = re.compile(r"r[0-9]{2}-[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
 
 
 def new_run_id(record: int) -> str:
-    """Return a fresh id that sorts by record and time, for example `r03-20261123T170000Z-1a2b3c4d`."""
+    """Return a new run id that sorts by record and time, for example `r03-20261123T170000Z-1a2b3c4d`."""
     now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
     return f"r{record:02d}-{now}-{secrets.token_hex(4)}"
 
@@ -56,7 +56,7 @@ class RunFolder:
 
     @property
     def run_id(self) -> str:
-        """The run's id, which is the folder's name."""
+        """The run's id, which is the directory's name."""
         return self.path.name
 
     @property
@@ -96,11 +96,11 @@ class RunFolder:
 
     @property
     def ballast(self) -> Path:
-        """The room that the record will take; to be removed before it is written."""
+        """The file that reserves disk space for the record; delete it before writing the record."""
         return self.path / ".ballast"
 
     def finish(self, bundle: bytes) -> None:
-        """Write the result so that a power cut leaves either the intent or the whole result."""
+        """Write the result atomically: after a power cut, either the intent or the whole result exists."""
         write_atomic(self.result, bundle)
         self.clear()
 
@@ -126,15 +126,15 @@ def reserve(
     out: Path, run_id: str, reservation: Callable[[Lease], bytes], submission: Path
 ) -> Iterator[RunFolder]:
     """
-    Make the run's folder appear at once and complete: reservation, empty log and stamps, the submission.
+    Create the run's directory atomically, with reservation, empty log and stamps, and the submission.
 
-    `reservation` returns the signed bytes, from this process's lease on the folder. The block owns the run;
-    the kernel gives up its lock if this process dies. `submission` is copied with modes that any uid can
-    read.
-    Raises `UsageError` if `out` is not a folder, `RunError` if the disk is full.
+    `reservation` returns the signed bytes, given this process's lease on the directory. The block owns the
+    run; the kernel releases its lock if this process dies. `submission` is copied with modes that any uid
+    can read.
+    Raises `UsageError` if `out` is not a directory, `RunError` if the disk is full.
     """
     if out.exists() and not out.is_dir():
-        raise UsageError(f"{out} is not a folder", "choose another --out")
+        raise UsageError(f"{out} is not a directory", "pass another directory with --out")
     with disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
     final = RunFolder(out / run_id)
@@ -144,7 +144,7 @@ def reserve(
             folder = RunFolder(name)
             _fill(folder, submission)
             lock = locks.acquire(folder.alive)
-            assert lock  # noqa: S101 - nobody else knows this folder
+            assert lock  # noqa: S101 - no other process knows this directory yet
             owned.callback(lock.release)
             _commit(folder, lock, reservation)
             name.rename(final.path)
@@ -154,7 +154,7 @@ def reserve(
 
 
 def _commit(folder: RunFolder, lock: HeldLock, reservation: Callable[[Lease], bytes]) -> None:
-    """Bind the reservation to the folder and to the lock in it; both are durable before they appear."""
+    """Bind the reservation to the directory and its lock file; sync both before the directory appears."""
     lock.note()
     sync(folder.alive)
     write_atomic(folder.intent, reservation(locks.lease_of(folder.path, lock)))
@@ -171,7 +171,7 @@ def _fill(folder: RunFolder, submission: Path) -> None:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy a folder of plain files durably; `shutil.copytree` would not say which error it was."""
+    """Copy a directory of plain files and sync it; `shutil.copytree` would hide the error's type."""
     target.mkdir()
     for path in sorted(source.iterdir()):
         copy = target / path.name
@@ -188,9 +188,9 @@ def _copy(source: Path, target: Path) -> None:
 @contextlib.contextmanager
 def adopt(folder: RunFolder) -> Iterator[bool]:
     """
-    Try to become the owner of a run by its lock file alone; gives False if it has one or is finished.
+    Try to take over a run through its lock file; yield False if the run has an owner or is finished.
 
-    A reservation that names its lease is taken over with `kit.core.locks.claimed`, which cannot be misled.
+    To take over a reservation that names its lease, use `kit.core.locks.claimed`, which cannot be deceived.
     """
     with _locked(folder) as mine:
         yield mine and is_open(folder)
@@ -200,7 +200,7 @@ def adopt(folder: RunFolder) -> Iterator[bool]:
 def _locked(folder: RunFolder) -> Iterator[bool]:
     lock: HeldLock | None = None
     with contextlib.suppress(OSError):
-        if locks.standing_of(folder.alive) is Standing.ENDED:
+        if locks.standing_of(folder.alive) is OwnerState.ENDED:
             lock = locks.acquire(folder.alive)
     try:
         yield lock is not None
@@ -214,13 +214,13 @@ def is_open(folder: RunFolder) -> bool:
     return folder.intent.exists() and not folder.result.exists()
 
 
-def owner(folder: RunFolder) -> Standing:
-    """Tell whether the owner of an unfinished run is at work, as its lock file says."""
+def owner(folder: RunFolder) -> OwnerState:
+    """Tell from the lock file whether the owner of an unfinished run is still running."""
     return locks.standing_of(folder.alive)
 
 
 def unfinished(out: Path) -> list[RunFolder]:
-    """Return the runs below `out` that have no result, sorted by id; some may have a living owner."""
+    """Return the runs below `out` that have no result, sorted by id; some may still be running."""
     if not out.is_dir():
         return []
     names = sorted(entry.name for entry in os.scandir(out) if RUN_ID.fullmatch(entry.name))
@@ -229,7 +229,7 @@ def unfinished(out: Path) -> list[RunFolder]:
 
 
 def tidy(out: Path) -> None:
-    """Remove what processes left below `out` that died while they reserved a run, or after signing it."""
+    """Remove leftovers below `out` of processes that died while reserving a run or after signing it."""
     if not out.is_dir():
         return
     names = sorted(entry.name for entry in os.scandir(out))

@@ -1,4 +1,4 @@
-"""Check from inside a guest what it could do: one short start with the run's own limits."""
+"""Run the isolation checks inside a short guest that has the same limits as the run."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from kit.values.run_result import Enforcement, RunStatus
 from kit.values.run_spec import Mount, RunSpec
 
 FIRST_CHECKS = guest_file("isolation.py")
-"""Its bytes may not change; bundles of the first version hold its answers alone."""
+"""Do not edit this script: bundles of version 1 contain its answers only."""
 SCRIPT = guest_file("isolation_v2.py")
-"""Asks what `FIRST_CHECKS` asks, which it imports from its own directory, and more."""
+"""Runs more checks than `FIRST_CHECKS`, which it imports from its directory."""
 TARGET = PurePosixPath("/input")
-HINT = "see: speedrun doctor"
+HINT = "run the command again; if it fails again, use another --runtime"
 DEADLINES = Deadlines(start_s=30, warmup_s=30, stall_s=30, teardown_s=30, total_s=30)
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeCheck:
-    """One check of the probe; it passes when the guest was refused."""
+    """One check of the probe; it passes if the system refused the guest's attempt."""
 
     id: str
     passed: bool
@@ -34,8 +34,8 @@ class ProbeCheck:
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
-    """The answers of the probe."""
+class IsolationResult:
+    """The results of the isolation probe."""
 
     checks: tuple[ProbeCheck, ...]
     enforcement: Enforcement
@@ -43,16 +43,16 @@ class Probe:
 
     @property
     def failed(self) -> tuple[ProbeCheck, ...]:
-        """The checks that did not pass."""
+        """The checks that failed."""
         return tuple(check for check in self.checks if not check.passed)
 
 
-def probe(runtime: Runtime, spec: RunSpec, python: str, scratch: Path) -> Probe:
+def probe(runtime: Runtime, spec: RunSpec, python: str, scratch: Path) -> IsolationResult:
     """
-    Start the isolation probe where the guest will run, and return its answers.
+    Run the isolation probe in the guest's environment and return its results.
 
-    `python` is the interpreter as the guest sees it. Raises `RunError` if it could not be asked: an
-    unanswered question is never taken for a passed check.
+    `python` is the interpreter's path inside the guest. Raises `RunError` if the probe fails or its output
+    is invalid: a check without an answer never counts as passed.
     """
     began = time.monotonic()
     probe_spec = replace(
@@ -65,19 +65,19 @@ def probe(runtime: Runtime, spec: RunSpec, python: str, scratch: Path) -> Probe:
         tail, stdout = run.output.tail(), run.output.stdout()
     if run.result.status is not RunStatus.COMPLETED:
         raise RunError(f"the isolation probe did not finish: {run.result.reason}: {tail}", HINT)
-    return Probe(read_checks(stdout), run.enforcement, time.monotonic() - began)
+    return IsolationResult(read_checks(stdout), run.enforcement, time.monotonic() - began)
 
 
 def read_checks(stdout: bytes) -> tuple[ProbeCheck, ...]:
-    """Read what the probe printed. Raises `RunError` if that is no list of answers."""
-    where = "the isolation probe's answer"
+    """Parse the probe's output. Raises `RunError` if it is not a list of checks."""
+    where = "the output of the isolation probe"
     try:
         checks = tuple(
             ProbeCheck(str(c["id"]), c["passed"] is True, str(c["detail"]))
             for c in parse_json(stdout, where)["checks"]
         )
     except (SchemaError, KeyError, TypeError) as e:
-        raise RunError(f"{where} cannot be read: {e}", HINT) from e
+        raise RunError(f"cannot parse {where}: {e}", HINT) from e
     if not checks:
         raise RunError(f"{where} contains no checks", HINT)
     return checks

@@ -1,4 +1,4 @@
-"""Which phase a run is in and which deadline comes next: pure arithmetic on host seconds. Kills nothing."""
+"""Track the phase of a run and its next deadline, by pure arithmetic on the host's clock."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TOTAL = "total"
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
+class NextDeadline:
     """The next deadline."""
 
     at_s: float
@@ -23,7 +23,7 @@ class Due:
 
 
 class PhaseClock:
-    """Fed with lines and points as they arrive; seconds count from the guest's start."""
+    """Tracks phases from lines and points as they arrive; seconds count from the guest's start."""
 
     def __init__(self, deadlines: Deadlines, untimed_steps: int) -> None:
         self._deadlines = deadlines
@@ -34,12 +34,12 @@ class PhaseClock:
         self._highest = -1
 
     def line(self, now_s: float) -> None:
-        """Note a line of any kind on stdout."""
+        """Record that stdout produced a line."""
         if self.phase is Phase.START:
             self._enter(Phase.WARMUP, now_s)
 
     def point(self, now_s: float, point: Point) -> None:
-        """Note a claim. Only a step higher than any before counts as progress."""
+        """Record a claim. Only a step higher than every earlier one counts as progress."""
         if point.step > self._highest:
             self._highest = point.step
             self._progress_s = now_s
@@ -54,14 +54,14 @@ class PhaseClock:
         self._began[phase] = now_s
         self._progress_s = now_s
 
-    def due(self) -> Due:
-        """Return the earliest deadline that applies now."""
-        candidates = [Due(self._deadlines.total_s, TOTAL)]
+    def due(self) -> NextDeadline:
+        """Return the earliest deadline of the current phase."""
+        candidates = [NextDeadline(self._deadlines.total_s, TOTAL)]
         limit = self._limit(self.phase)
         if limit is not None:
-            candidates.append(Due(self._began[self.phase] + limit, self.phase.value))
+            candidates.append(NextDeadline(self._began[self.phase] + limit, self.phase.value))
         if self.phase is Phase.TRAINING:
-            candidates.append(Due(self._progress_s + self._deadlines.stall_s, STALL))
+            candidates.append(NextDeadline(self._progress_s + self._deadlines.stall_s, STALL))
         return min(candidates, key=lambda due: due.at_s)
 
     def _limit(self, phase: Phase) -> float | None:
@@ -76,8 +76,8 @@ class PhaseClock:
                 return self._deadlines.teardown_s
 
     def times(self, end_s: float) -> tuple[PhaseTime, ...]:
-        """Return how long each phase took that was reached; training's own limit is the total."""
-        # what the guest printed last may be read after its end
+        """Return the duration of each phase that the run reached; the limit of training is the total."""
+        # the kit may read the guest's last output after the guest has exited
         began = {phase: min(self._began[phase], end_s) for phase in Phase if phase in self._began}
         ends = [*list(began.values())[1:], end_s]
         return tuple(
@@ -86,5 +86,5 @@ class PhaseClock:
         )
 
     def training_began_s(self) -> float | None:
-        """Return when the warm-up ended, or None if it did not."""
+        """Return when training began, or None if it did not."""
         return self._began.get(Phase.TRAINING)

@@ -1,4 +1,4 @@
-"""Finding and ending processes through /proc: by PID namespace, by descent, by an environment marker."""
+"""Find and kill processes through /proc: by PID namespace, by descent, by an environment marker."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def pids() -> list[int]:
 
 
 def namespace_of(pid: int) -> str | None:
-    """Return the name of a process's PID namespace, or None if it is gone or may not be looked at."""
+    """Return the name of a process's PID namespace, or None if the process has exited or access is denied."""
     try:
         return os.readlink(PROC / str(pid) / "ns" / "pid")  # noqa: PTH115
     except OSError:
@@ -30,22 +30,26 @@ def namespace_of(pid: int) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Namespace:
-    """A PID namespace that is held open, so that the kernel gives its name to no later one."""
+    """A PID namespace that is held open, so that the kernel cannot reuse its name."""
 
     name: str
     fd: int
 
     def members(self) -> list[int]:
-        """Return the processes in it, zombies left out."""
+        """Return the processes in the namespace, without zombies."""
         return [p for p in pids() if namespace_of(p) == self.name and is_alive(p)]
 
     def close(self) -> None:
-        """Let it go; its name may be another's at once."""
+        """Close the namespace; the kernel may reuse its name immediately."""
         os.close(self.fd)
 
 
 def hold_namespace(pid: int) -> Namespace | None:
-    """Hold a process's PID namespace; None if it is this process's own, is gone or may not be looked at."""
+    """
+    Hold a process's PID namespace open.
+
+    Return None if it is the caller's namespace, the process has exited, or access is denied.
+    """
     try:
         fd = os.open(PROC / str(pid) / "ns" / "pid", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -58,7 +62,7 @@ def hold_namespace(pid: int) -> Namespace | None:
 
 
 def marked(run_id: str) -> list[int]:
-    """Return the processes whose initial environment names this run, without the calling one."""
+    """Return the processes whose initial environment names this run, except the calling process."""
     marker = f"{MARKER}={run_id}".encode()
     return [p for p in pids() if p != os.getpid() and marker in _environment(p) and is_alive(p)]
 
@@ -79,7 +83,7 @@ def is_in_container(container: str, pid: int) -> bool:
 
 
 def shim_pids(container: str) -> list[int]:
-    """Return containerd's own processes beside a container; they outlive a killed engine."""
+    """Return the containerd shims of a container; they survive a killed engine."""
     shims = []
     for pid in pids():
         argv = _argv(pid)
@@ -105,7 +109,7 @@ def descendants(roots: Iterable[int]) -> list[int]:
 
 
 def is_own(pid: int) -> bool:
-    """Tell whether a process is this user's; one that is gone is nobody else's."""
+    """Tell whether this user owns a process; True if the process has exited."""
     try:
         return (PROC / str(pid)).stat().st_uid == os.geteuid()
     except OSError:
@@ -118,18 +122,18 @@ def is_alive(pid: int) -> bool:
 
 
 def kill_all(targets: Iterable[int]) -> None:
-    """Send SIGKILL to each; one that is gone already is no error."""
+    """Send SIGKILL to each process; ignore those that have exited."""
     for pid in targets:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
 
 
 def describe(pid: int) -> str:
-    """Name a process for a person."""
+    """Return a process's id and name for a message."""
     try:
         name = (PROC / str(pid) / "comm").read_text(errors="replace").strip()
     except OSError:
-        name = "gone"
+        name = "exited"
     return f"process {pid} ({name})"
 
 

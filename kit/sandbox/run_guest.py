@@ -1,11 +1,11 @@
 """
-Running one guest from start to end: its directory, its watchdog, its output. The order here is security.
+Run one guest from start to end, with its directory, watchdog and output. The order matters for security.
 
-1. The directory for the engine's files is made, if the guest shall have one of its own.
-2. The watchdog stands, if the guest shall have one of its own.
-3. Log and stamps are opened, and the guest is started and supervised until it is gone.
-4. The caller's block reads what the guest printed, and may wait for what it left behind.
-5. The watchdog ends, and only then the directory is removed: also if the guest did not start.
+1. Create the directory for the engine's files, if this guest needs a separate one.
+2. Start the watchdog, if this guest needs a separate one.
+3. Open log and stamps, start the guest, and supervise it until it is gone.
+4. Run the caller's block, which reads the output and may wait until GPU memory is free.
+5. Stop the watchdog, then remove the directory, even if the guest did not start.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from kit.values.run_spec import RunSpec
 
 @dataclass(frozen=True, slots=True)
 class GuestRun:
-    """One guest that was started and is gone."""
+    """The result of one guest that has ended."""
 
     result: RunResult
     enforcement: Enforcement
     output: StoredOutput
-    """What it printed; as long as the files are there."""
+    """The guest's output, valid while its files exist."""
 
 
 @contextlib.contextmanager
 def guest_directory(parent: Path | None, prefix: str) -> Iterator[Path]:
     """
-    Make a directory that the guest's uid can enter, and remove it with all that is in it after the block.
+    Create a directory that the guest's uid can enter, and remove it and its content after the block.
 
-    `parent` None: among the machine's temporary files.
+    If `parent` is None, use the system's directory for temporary files.
     """
     with tempfile.TemporaryDirectory(dir=parent, prefix=prefix) as name:
         directory = Path(name)
@@ -61,13 +61,13 @@ def run_guest(
     watched: bool = False,
 ) -> Iterator[GuestRun]:
     """
-    Run one guest to its end; the block reads what came of it.
+    Run one guest until it ends, then run the block with its result.
 
-    `scratch` holds the engine's files. With `prefix` it is the parent of a directory whose name begins so,
-    which is made for this guest and removed after the block.
-    `output` says where log and stamps are kept; without it they lie with the engine's files.
-    `watched` gives the guest a watchdog of its own, until the end of the block. Otherwise the caller must
-    have one for the run's id.
+    `scratch` holds the engine's files. With `prefix`, the engine's files go into a new directory below
+    `scratch` whose name begins with `prefix`; it is removed after the block.
+    `output` names the files for log and stamps; by default they are next to the engine's files.
+    `watched` starts a watchdog for this guest until the end of the block. Otherwise the caller must have
+    started one for the run's id.
 
     Raises what the runtime's start raises, and `RunError` if the watchdog does not start or the disk is full.
     """

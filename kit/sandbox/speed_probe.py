@@ -1,7 +1,7 @@
 """
-How fast the GPUs of a run are, measured by a guest of the kit's own before the submission's. Judges nothing.
+Measure the speed of a run's GPUs with a trusted guest, before the submission runs.
 
-The figures tell machines apart: two boxes with the same model of GPU need not be equally fast.
+The figures distinguish machines: two machines with the same GPU model can differ in speed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from kit.values.run_spec import MIB, Mount, RunSpec
 SCRIPT = guest_file("probe.py")
 TARGET = PurePosixPath("/input/probe.py")
 WITHIN_S = 60.0
-"""On eight GPUs it takes a third of that."""
+"""On eight GPUs the probe takes about 20 s."""
 DEADLINES = Deadlines(
     start_s=WITHIN_S, warmup_s=WITHIN_S, stall_s=WITHIN_S, teardown_s=WITHIN_S, total_s=WITHIN_S
 )
@@ -35,29 +35,29 @@ NAMES = re.compile(
     re.ASCII,
 )
 REQUIRED = ("matmul_bf16_tflops", "copy_gbs")
-"""Of every GPU."""
+"""Fields that the output must contain for every GPU."""
 MOST = 1e7
-"""No figure is as large."""
+"""Upper bound of every figure."""
 
 
 @dataclass(frozen=True, slots=True)
-class Speed:
-    """What was measured, or why not."""
+class GpuSpeed:
+    """The figures of the speed probe, or the reason why there are none."""
 
     figures: tuple[tuple[str, float], ...]
     """Names as in `kit/guest/probe.py`, sorted."""
     seconds: float
-    """All that it took, on the host's clock."""
+    """Duration of the probe on the host's clock."""
     fault: str = ""
-    """Why there are no figures; empty if there are."""
+    """Why the probe failed; empty if it succeeded."""
 
 
-def measure(runtime: Runtime, spec: RunSpec, python: str, scratch: Path) -> Speed:
+def measure(runtime: Runtime, spec: RunSpec, python: str, scratch: Path) -> GpuSpeed:
     """
-    Start the speed probe where the guest will run, without submission and data, and return its figures.
+    Run the speed probe in the guest's environment, without submission and data, and return its figures.
 
-    `python` is the interpreter as the guest sees it. A probe that fails or talks nonsense is a fault, not an
-    exception: the run may go on, unranked. Raises what the runtime's start raises.
+    `python` is the interpreter's path inside the guest. A failed probe or invalid output is returned as a
+    fault, not raised: the run may continue, unranked. Raises what the runtime's start raises.
     """
     began = time.monotonic()
     with guest_directory(scratch, "speed-") as directory:
@@ -77,32 +77,34 @@ def measure(runtime: Runtime, spec: RunSpec, python: str, scratch: Path) -> Spee
             stdout, stderr_tail = run.output.stdout(), run.output.stderr_tail()
     seconds = time.monotonic() - began
     if run.result.status is not RunStatus.COMPLETED:
-        return Speed((), seconds, f"it did not finish: {run.result.reason}: {stderr_tail}")
+        return GpuSpeed((), seconds, f"the probe did not finish: {run.result.reason}: {stderr_tail}")
     try:
-        return Speed(parse(stdout, spec.gpus), seconds)
+        return GpuSpeed(parse(stdout, spec.gpus), seconds)
     except KitError as e:
-        return Speed((), seconds, e.message)
+        return GpuSpeed((), seconds, e.message)
 
 
 def parse(stdout: bytes, gpus: int) -> tuple[tuple[str, float], ...]:
     """
-    Read the probe's answer: one JSON object of known names and plausible numbers, for exactly `gpus` GPUs.
+    Parse the probe's output: one JSON object with known fields and plausible numbers for exactly `gpus` GPUs.
 
-    Raises `SchemaError` for anything else. Whether the numbers are true is not checked.
+    Raises `SchemaError` for anything else. Does not check whether the numbers are true.
     """
-    document = parse_json(stdout, "the speed probe's answer")
+    document = parse_json(stdout, "the output of the speed probe")
     if not isinstance(document, dict):
-        raise SchemaError("the speed probe's answer is no object")
+        raise SchemaError("the output of the speed probe is not a JSON object")
     figures = {name: _figure(name, value) for name, value in document.items()}
     named = {int(m["gpu"]) for name in figures if (m := NAMES.fullmatch(name)) and m["gpu"]}
     lacking = {f"gpu{n}.{name}" for n in range(gpus) for name in REQUIRED} - figures.keys()
     if named != set(range(gpus)) or lacking:
-        raise SchemaError(f"the speed probe answered for {len(named)} GPUs of {gpus}")
+        raise SchemaError(
+            f"wrong number of GPUs in the output of the speed probe: {len(named)}, expected {gpus}"
+        )
     return tuple(sorted(figures.items()))
 
 
 def _figure(name: str, value: Any) -> float:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not NAMES.fullmatch(name) or not number or not 0 < value < MOST:
-        raise SchemaError(f"the speed probe's answer holds what is no figure of it: {name[:64]!r}")
+        raise SchemaError(f"the output of the speed probe contains an invalid field: {name[:64]!r}")
     return float(value)

@@ -1,8 +1,8 @@
 """
-Keeping what a guest prints: raw bytes in one file, one stamp per piece in another. Judges nothing.
+Store a guest's output: raw bytes in one file, one time stamp per piece in another.
 
-`kit.values.output` states the format of a stamp and reads both files. Streams are never mixed within a line.
-A line beyond the line limit is cut into pieces, and no piece of it counts as a whole line.
+`kit.values.output` defines the format of a stamp and reads both files. Streams are never mixed within a line.
+A line longer than the line limit is split into pieces, and none of these counts as a whole line.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from kit.values.run_result import OutputStream
 from kit.values.run_spec import Limits
 
 PER_PIECE = 32
-"""Bytes of the output limit for each piece that may be stamped: a flood of empty lines is cut, too."""
+"""Bytes of the output limit per stamped piece. This also limits a flood of empty lines."""
 MOST_PIECES = 1 << 18
-"""Pieces that are stamped at most, whatever the output limit; an honest run prints 20,000 lines."""
+"""Upper bound of stamped pieces for any output limit. An honest run prints about 20,000 lines."""
 FEW_PIECES = 1024
 
 
 @dataclass(slots=True)
 class _Pending:
-    """What of a stream has no newline yet."""
+    """The bytes of a stream after its last newline."""
 
     data: bytearray
     cut: bool = False
-    """Whether an earlier piece of this line was stored already."""
+    """Whether an earlier piece of this line is already stored."""
 
 
 class LogWriter:
-    """Writes the two files; `feed` gives back whole stdout lines. Raises `RunError` if the disk is full."""
+    """Writes both files; `feed` returns whole stdout lines. Raises `RunError` if the disk is full."""
 
     def __init__(self, log: Path, stamps: Path, limits: Limits) -> None:
         self._where = log
@@ -46,19 +46,19 @@ class LogWriter:
         self._limits = limits
         self._pending = {stream: _Pending(bytearray()) for stream in OutputStream}
         self.bytes = 0
-        """Bytes stored so far; never more than the output limit."""
+        """Bytes stored so far, at most the output limit."""
         self.max_pieces = min(max(FEW_PIECES, limits.output // PER_PIECE), MOST_PIECES)
-        """How many pieces are stored at most."""
+        """Largest number of pieces that are stored."""
         self._pieces_left = self.max_pieces
         self.lines = 0
         self.exceeded = False
-        """Whether something was left out because of a limit: of bytes, of pieces, or the caller's."""
+        """Whether output was dropped because of the limit on bytes or pieces, or because of `stop`."""
         self._stopped = False
         self._broken = False
-        """Whether the disk did not take it all; from then on nothing is written."""
+        """Whether a write failed; nothing is written after that."""
 
     def feed(self, stream: OutputStream, data: bytes, t_ns: int) -> list[bytes]:
-        """Store what arrived at `t_ns` and return the whole stdout lines that it completed, as stored."""
+        """Store data that arrived at `t_ns` and return the stdout lines that it completed, as stored."""
         if self._broken:
             return []
         with self._writing():
@@ -82,7 +82,7 @@ class LogWriter:
         return lines
 
     def _shorten(self, stream: OutputStream, t_ns: int) -> bool:
-        """Store full pieces of an overlong line; tell whether the line still is in one piece."""
+        """Store full pieces of a line that is too long; return True if the line is still whole."""
         pending = self._pending[stream]
         limit = self._limits.line
         fits = True
@@ -111,15 +111,15 @@ class LogWriter:
 
     @property
     def out_of_pieces(self) -> bool:
-        """Whether it was the number of pieces that was too large."""
+        """Whether the limit on the number of pieces was exceeded."""
         return self._pieces_left < 0
 
     def stop(self) -> None:
-        """Store nothing more of what comes."""
+        """Drop all further output."""
         self.exceeded = self._stopped = True
 
     def flush(self) -> None:
-        """Hand what was stored to the operating system, so that it outlives this process."""
+        """Flush to the operating system, so that the output survives the death of this process."""
         if not self._broken:
             with self._writing():
                 self._log.flush()
@@ -127,7 +127,7 @@ class LogWriter:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        """Say once that the disk is full: who is told must still be able to end the guest, and listen."""
+        """Raise for the first failed write only: the caller must still be able to kill the guest and read."""
         try:
             with disk_errors(self._where):
                 yield
@@ -136,7 +136,7 @@ class LogWriter:
             raise
 
     def finish(self, t_ns: int) -> None:
-        """Store what has no newline, as a piece that is no whole line."""
+        """Store the remaining bytes without a newline as a piece that is not a whole line."""
         if self._broken:
             return
         with self._writing():

@@ -1,9 +1,9 @@
 """
-Keeping one guest to its RunSpec: clocks, pipes, kills and the proof that it is gone. Knows no engine.
+Supervise one guest by its RunSpec: deadlines, output limits, kills, and the check that nothing is left.
 
-The host's monotonic clock decides. At a deadline the guest is killed at once, without asking; SIGTERM comes
-first only when the operator cancels. What the guest prints is stored and parsed into claims, and moves the
-phase clocks; it cannot move the total.
+The host's monotonic clock decides. At a deadline the guest gets SIGKILL immediately; it gets SIGTERM first
+only if the operator cancels. The guest's output is stored and parsed into claims. It can change the phase,
+but never the total deadline.
 """
 
 from __future__ import annotations
@@ -28,54 +28,54 @@ from kit.values.run_spec import Limits, Phase, RunSpec
 TICK_S = 0.05
 GRACE_S = 1.0
 GONE_WITHIN_S = 10.0
-"""How long the kit keeps killing and looking before it says what remains."""
+"""Seconds for which the kit repeats the kill before it reports what remains."""
 CHUNK = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
 class RunCallbacks:
-    """Who is told of a run's progress, and who may stop it."""
+    """Functions that receive a run's progress or cancel it."""
 
     phase: Callable[[Phase, float], None] = lambda phase, now_s: None
     """Called when a phase begins, with host seconds since the start."""
     point: Callable[[Point], None] = lambda point: None
     cancelled: Callable[[], bool] = lambda: False
-    """Polled; once it is true, the guest is asked to end and then ended."""
+    """Polled; once it returns True, the guest gets SIGTERM, then SIGKILL."""
     tick: Callable[[], None] = lambda: None
-    """Called many times a second while the guest runs, whether it prints or not."""
+    """Called many times a second while the guest runs, even if it prints nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class _End:
-    """Why the kit stopped listening."""
+    """Why the kit stopped reading the guest's output."""
 
     status: RunStatus | None
-    """None if the guest ended by itself."""
+    """None if the guest exited by itself."""
     reason: str = ""
     clock: str | None = None
 
 
 @dataclass(slots=True)
 class _Session:
-    """One supervised guest: its pipes, its log and its clocks."""
+    """The state of one supervised guest: its pipes, log and clocks."""
 
     guest: Guest
     limits: Limits
     writer: LogWriter
     clock: PhaseClock
     claims: ClaimReader
-    watch: RunCallbacks
+    callbacks: RunCallbacks
     started_ns: int
     open_pipes: selectors.BaseSelector
     points: list[Point] = field(default_factory=list)
     claimed: int = 0
-    """How many claims the guest printed; beyond `MAX_CLAIMS` it is ended."""
+    """Number of claims that the guest printed; above `MAX_CLAIMS` it is killed."""
 
     def now_s(self) -> float:
         return (time.monotonic_ns() - self.started_ns) / 1e9
 
     def listen(self, timeout_s: float) -> bool:
-        """Store what arrives within the timeout; tell whether anything did."""
+        """Store output that arrives within the timeout; return True if any did."""
         heard = False
         for key, _ in self.open_pipes.select(max(timeout_s, 0.0)):
             data = os.read(key.fd, CHUNK)
@@ -100,29 +100,34 @@ class _Session:
                     self.points.append(point)
                 self.clock.point(t_ns / 1e9, point)
             if self.clock.phase is not before:
-                self.watch.phase(self.clock.phase, t_ns / 1e9)
+                self.callbacks.phase(self.clock.phase, t_ns / 1e9)
             if point is not None:
-                self.watch.point(point)
+                self.callbacks.point(point)
         if self.claimed > MAX_CLAIMS:
             self.writer.stop()
 
     def output_reason(self) -> str:
-        """Say which limit of its output the guest passed."""
+        """Return which output limit the guest exceeded."""
         if self.claimed > MAX_CLAIMS:
-            return f"it printed more than {MAX_CLAIMS} claims"
+            return f"the guest printed more than {MAX_CLAIMS} claims"
         if self.writer.out_of_pieces:
-            return f"it printed more than {self.writer.max_pieces} lines"
-        return f"it printed more than {self.limits.output} bytes"
+            return f"the guest printed more than {self.writer.max_pieces} lines"
+        return f"the guest printed more than {self.limits.output} bytes"
 
 
 def supervise(
-    spec: RunSpec, start: Callable[[], Guest], log: Path, stamps: Path, grammar: Grammar, watch: RunCallbacks
+    spec: RunSpec,
+    start: Callable[[], Guest],
+    log: Path,
+    stamps: Path,
+    grammar: Grammar,
+    callbacks: RunCallbacks,
 ) -> RunResult:
     """
-    Start a guest, keep it to its deadlines and limits, end it, and return what was observed.
+    Start a guest, enforce its deadlines and limits, kill what is left of it, and return the observations.
 
-    `start` starts it; `log` and `stamps` are written as they fill. Nothing of the guest is left when this
-    returns, or `RunResult.teardown.remains` says what is. Raises what `start` raises.
+    `start` starts the guest; `log` and `stamps` are written while it runs. When this returns, nothing of the
+    guest is left, or `RunResult.teardown.remains` lists what is. Raises what `start` raises.
     """
     started_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
     started_ns = time.monotonic_ns()
@@ -132,10 +137,12 @@ def supervise(
         selectors.DefaultSelector() as pipes,
     ):
         clock = PhaseClock(spec.deadlines, spec.untimed_steps)
-        session = _Session(guest, spec.limits, writer, clock, ClaimReader(grammar), watch, started_ns, pipes)
+        session = _Session(
+            guest, spec.limits, writer, clock, ClaimReader(grammar), callbacks, started_ns, pipes
+        )
         pipes.register(guest.stdout, selectors.EVENT_READ, OutputStream.STDOUT)
         pipes.register(guest.stderr, selectors.EVENT_READ, OutputStream.STDERR)
-        watch.phase(Phase.START, 0.0)
+        callbacks.phase(Phase.START, 0.0)
         try:
             end = _attend(session)
             exit_code = guest.poll() if end.status is None else None
@@ -171,22 +178,22 @@ def supervise(
 
 
 def _attend(session: _Session) -> _End:
-    """Listen until the guest ends, a clock runs out, a limit is passed or the operator cancels."""
+    """Read output until the guest exits, a deadline or limit is exceeded, or the operator cancels."""
     while True:
         due = session.clock.due()
         session.listen(min(due.at_s - session.now_s(), TICK_S))
-        session.watch.tick()
+        session.callbacks.tick()
         if session.guest.poll() is not None:
             return _End(None)
         if session.writer.exceeded:
             return _End(RunStatus.OUTPUT_LIMIT, session.output_reason())
-        if session.watch.cancelled():
+        if session.callbacks.cancelled():
             _ask_to_end(session)
             return _End(RunStatus.CANCELLED, "the operator cancelled the run")
         due = session.clock.due()
         if session.now_s() >= due.at_s:
             if due.clock == STALL:
-                return _End(RunStatus.STALLED, "no new step came before the stall clock ran out", due.clock)
+                return _End(RunStatus.STALLED, "no new step within the stall timeout", due.clock)
             return _End(
                 RunStatus.TIMED_OUT, f"the {due.clock} deadline passed at {due.at_s:.1f} s", due.clock
             )
@@ -200,7 +207,7 @@ def _ask_to_end(session: _Session) -> None:
 
 
 def _end_all(session: _Session) -> tuple[str, ...]:
-    """Kill until nothing is left, drain the pipes, and return what remains after all."""
+    """Kill repeatedly until nothing is left, drain the pipes, and return what still remains."""
     until = session.now_s() + GONE_WITHIN_S
     session.guest.kill()
     while (remains := session.guest.remains()) and session.now_s() < until:
@@ -214,13 +221,19 @@ def _end_all(session: _Session) -> tuple[str, ...]:
 
 def _judge(end: _End, exit_code: int | None, oom_kills: int | None) -> tuple[RunStatus, str]:
     if end.status is not None:
-        killed = f"; the kernel had killed {oom_kills} of its processes for memory" if oom_kills else ""
+        killed = f"; before that, {_oom_kills(oom_kills)}" if oom_kills else ""
         return end.status, end.reason + killed
     if exit_code == 0:
-        return RunStatus.COMPLETED, "the guest exited with 0"
+        return RunStatus.COMPLETED, "the guest exited with code 0"
     if oom_kills:
-        return RunStatus.OUT_OF_MEMORY, f"the kernel killed {oom_kills} of its processes for memory"
-    return RunStatus.CRASHED, f"the guest exited with {exit_code}"
+        return RunStatus.OUT_OF_MEMORY, _oom_kills(oom_kills)
+    return RunStatus.CRASHED, f"the guest exited with code {exit_code}"
+
+
+def _oom_kills(number: int) -> str:
+    return (
+        f"the kernel killed {number} {'process' if number == 1 else 'processes'} of the guest (out of memory)"
+    )
 
 
 def _train_wall(clock: PhaseClock, points: list[Point]) -> float | None:

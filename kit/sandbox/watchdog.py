@@ -1,8 +1,8 @@
 """
-The watchdog: a process of its own that ends a run's guest if the kit dies. Starts nothing, records nothing.
+The watchdog: a separate process that kills a run's guest if speedrun dies.
 
-It waits on a pipe from the kit. A `.` means that the guest is gone and all is well; end of file without
-it means that the kit was killed, and then the watchdog ends the guest, however long that takes.
+It reads a pipe from speedrun. A `.` means that the guest has ended normally. End of file without it means
+that speedrun was killed: then the watchdog kills the guest, however long that takes.
 
     python -m kit.sandbox.watchdog RUNTIME STATE RUN_ID
 """
@@ -20,14 +20,14 @@ from kit.core.errors import RunError
 from kit.values.run_spec import RuntimeName
 
 ENDS_WITHIN_S = 20.0
-"""How long a watchdog that is not needed any more may take to end."""
+"""Seconds that a watchdog may take to exit after the guest has ended."""
 QUIET_ROUNDS = 3
 PAUSE_S = 0.1
 
 
 @contextlib.contextmanager
 def watchdog(reaper: Sequence[str]) -> Iterator[None]:
-    """Keep a watchdog beside the block; if this process dies inside it, the watchdog ends the guest."""
+    """Run a watchdog during the block; if this process dies in the block, the watchdog kills the guest."""
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "kit.sandbox.watchdog", *reaper],
         stdin=subprocess.PIPE,
@@ -35,10 +35,13 @@ def watchdog(reaper: Sequence[str]) -> Iterator[None]:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    assert process.stdin and process.stdout  # noqa: S101 - PIPE was asked for
+    assert process.stdin and process.stdout  # noqa: S101 - set by PIPE
     try:
         if process.stdout.readline() != b"ready\n":
-            raise RunError("the watcher that ends a lost guest did not start", "see: speedrun doctor")
+            raise RunError(
+                "the watchdog process did not start",
+                "check free memory (free -h) and this user's process limit (ulimit -u)",
+            )
         yield
     finally:
         with contextlib.suppress(BrokenPipeError):
@@ -53,7 +56,7 @@ def watchdog(reaper: Sequence[str]) -> Iterator[None]:
 
 
 def reap(runtime: RuntimeName, state: str, run_id: str) -> bool:
-    """End and remove a run's guest in one attempt; return whether nothing of it is left."""
+    """Kill and remove a run's guest in one attempt; return True if nothing of it is left."""
     match runtime:
         case RuntimeName.RUNC:
             from kit.sandbox.runtime import runc
@@ -70,7 +73,7 @@ def reap(runtime: RuntimeName, state: str, run_id: str) -> bool:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Wait for the kit; return 0 once there is nothing to end."""
+    """Wait for speedrun to exit; return 0 once nothing of the guest is left."""
     runtime, state, run_id = RuntimeName(argv[0]), argv[1], argv[2]
     sys.stdout.write("ready\n")
     sys.stdout.flush()
@@ -78,7 +81,7 @@ def main(argv: Sequence[str]) -> int:
         return 0
     quiet = 0
     while quiet < QUIET_ROUNDS:
-        # the guest may still be on its way up: look until several rounds in a row find nothing
+        # the guest may still be starting: repeat until several rounds in a row find nothing
         quiet = quiet + 1 if reap(runtime, state, run_id) else 0
         time.sleep(PAUSE_S)
     return 0

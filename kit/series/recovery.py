@@ -14,15 +14,15 @@ from pathlib import Path
 from kit.core import locks
 from kit.core.digest import sha256_file
 from kit.core.errors import DigestMismatch, IntegrityError, KitError, PrerequisiteError, SignatureError
-from kit.core.locks import Claim, Standing, claimed
+from kit.core.locks import OwnerState, Takeover, claimed
 from kit.result.keys import Signer, Trusted, load_or_create
 from kit.result.reservation import read_reservation
 from kit.series.record import ALIVE, PLAN, RECORD, RESERVATION, SERIES_ID, SeriesPlan, close, read
 
 INTERRUPTED = "speedrun exited before the series finished"
 REFUSALS = {
-    Claim.COPY: "this folder is a copy of the one that the series was reserved in",
-    Claim.REPLACED: f"{ALIVE} is missing or was replaced since the series was reserved",
+    Takeover.COPY: "this folder is a copy of the one that the series was reserved in",
+    Takeover.REPLACED: f"{ALIVE} is missing or was replaced since the series was reserved",
 }
 
 
@@ -48,7 +48,7 @@ def abandoned(out: Path) -> list[Path]:
     if not out.is_dir():
         return []
     folders = [out / entry.name for entry in os.scandir(out) if SERIES_ID.fullmatch(entry.name)]
-    return sorted(w for w in folders if _is_open(w) and locks.standing_of(w / ALIVE) is Standing.ENDED)
+    return sorted(w for w in folders if _is_open(w) and locks.standing_of(w / ALIVE) is OwnerState.ENDED)
 
 
 def _is_open(where: Path) -> bool:
@@ -93,7 +93,7 @@ def _close(where: Path, signer: Signer) -> Path | None:
     with claimed(where, ALIVE, _lease(where, plan, signer)) as claim:
         if claim in REFUSALS:
             raise SignatureError(f"{where}: {REFUSALS[claim]}")
-        if claim is not Claim.MINE or not _is_open(where):
+        if claim is not Takeover.MINE or not _is_open(where):
             return None
         return close(where, plan, signer, INTERRUPTED)
 

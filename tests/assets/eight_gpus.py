@@ -65,13 +65,15 @@ def eight_gpus() -> RunSpec:
     )
 
 
-def boxes(spec: RunSpec) -> dict[str, oci.Box]:
+def boxes(spec: RunSpec) -> dict[str, oci.ContainerSettings]:
     """The same machine for root and for an ordinary user."""
     files = fake_files(tuple(gpu.minor for gpu in spec.gpu_devices))
     rootfs = Path("/store/rootfs")
     return {
-        "eight-gpus.oci.json": oci.Box(rootfs, cgroup=f"/speedrun-kit/{spec.run_id}", driver=files),
-        "eight-gpus-rootless.oci.json": oci.Box(
+        "eight-gpus.oci.json": oci.ContainerSettings(
+            rootfs, cgroup=f"/speedrun-kit/{spec.run_id}", driver=files
+        ),
+        "eight-gpus-rootless.oci.json": oci.ContainerSettings(
             rootfs, rootless_ids=(1000, 1000), open_files=1 << 19, locked_memory=8 << 20, driver=files
         ),
     }

@@ -4,9 +4,8 @@ Run the crash table:
     PYTHONPATH=tests/assets python tests/crash [--runtime runc] [--only PART ...] [--times 50] [--record]
 
 Parts: points, random, writes, full-writes, store, full-store, faults, or the name of one fault. Exits with
-1 if anything came of a kill or a fault that should not. `--record` keeps the outcomes in
-docs/reference/crash.json and writes docs/reference/crash.md from them. Needs root, for small disks and for
-namespaces.
+1 if a test fails. `--record` stores the outcomes in docs/reference/crash.json and writes
+docs/reference/crash.md from them. Needs root, to mount small disks and to create namespaces.
 """
 
 from __future__ import annotations
@@ -25,27 +24,27 @@ import faults
 import killing
 import storing
 import workbench
-from fault import NO_GUEST, Found
-from killing import Killed
+from fault import NO_GUEST, FaultOutcome
+from killing import KillOutcome
 from workbench import Bench
 
 PARTS = ("points", "random", "writes", "full-writes", "store", "full-store", "faults")
 
 
-def _points(bench: Bench, times: int) -> Iterator[Killed]:
+def _points(bench: Bench, times: int) -> Iterator[KillOutcome]:
     return (killing.at_point(bench, point) for point in dying.POINTS)
 
 
-def _random(bench: Bench, times: int) -> Iterator[Killed]:
+def _random(bench: Bench, times: int) -> Iterator[KillOutcome]:
     longest = killing.duration(bench)
     return (killing.at_random(bench, longest) for _ in range(times))
 
 
-def _writes(bench: Bench, times: int) -> Iterator[Killed]:
+def _writes(bench: Bench, times: int) -> Iterator[KillOutcome]:
     return killing.at_each_write(bench, "kill")
 
 
-def _full_writes(bench: Bench, times: int) -> Iterator[Killed]:
+def _full_writes(bench: Bench, times: int) -> Iterator[KillOutcome]:
     return killing.at_each_write(bench, "full")
 
 
@@ -53,11 +52,11 @@ KILLS = {"points": _points, "random": _random, "writes": _writes, "full-writes":
 
 
 def _tell(name: str, wrong: tuple[str, ...], came: str) -> None:
-    sys.stderr.write(f"{'WRONG' if wrong else 'ok':<6}{name:<58}{came}  {'; '.join(wrong)}\n")
+    sys.stderr.write(f"{'FAILED' if wrong else 'ok':<7}{name:<58}{came}  {'; '.join(wrong)}\n")
     sys.stderr.flush()
 
 
-def _kills(bench: Bench, part: str, times: int) -> tuple[list[Killed], int]:
+def _kills(bench: Bench, part: str, times: int) -> tuple[list[KillOutcome], int]:
     found = []
     for one in KILLS[part](bench, times):
         _tell(
@@ -69,7 +68,7 @@ def _kills(bench: Bench, part: str, times: int) -> tuple[list[Killed], int]:
     return found, sum(bool(one.wrong) for one in found)
 
 
-def _store(part: str) -> tuple[Found, int]:
+def _store(part: str) -> tuple[FaultOutcome, int]:
     action = "full" if part == "full-store" else "kill"
     codes: collections.Counter[int] = collections.Counter()
     wrong: list[str] = []
@@ -78,23 +77,21 @@ def _store(part: str) -> tuple[Found, int]:
             codes[code] += 1
             wrong += [f"write {number}: {w}" for w in odd]
             if number % 20 == 0:
-                _tell(f"{part}: {number} writes", tuple(wrong), str(dict(codes)))
+                _tell(f"{part}: {number} disk operations", tuple(wrong), str(dict(codes)))
     count = sum(codes.values())
-    what = "killed" if action == "kill" else "refused the disk"
-    title = (
-        f"A build of an image and its root file system is {what} at each of its {count} changes of the disk"
-    )
+    what = "SIGKILL" if action == "kill" else "disk full"
+    title = f"Build of an image and its root file system: {what} at each of the {count} disk operations"
     exits = ", ".join(f"{n} x exit {code}" for code, n in sorted(codes.items()))
-    came = f"each time the store is whole, and the next build ends well ({exits})"
-    return Found(title, came, tuple(wrong[:5])), len(wrong)
+    came = f"each time the store is intact and the next build succeeds ({exits})"
+    return FaultOutcome(title, came, tuple(wrong[:5])), len(wrong)
 
 
 def main() -> int:
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("--runtime", default="runc", choices=["runc", "docker"])
-    p.add_argument("--only", nargs="*", default=[], help="parts, or names of faults")
-    p.add_argument("--times", type=int, default=50, help="random kills")
-    p.add_argument("--record", action="store_true", help="keep the outcomes, and write the page")
+    p.add_argument("--only", nargs="*", default=[], help="parts or names of faults")
+    p.add_argument("--times", type=int, default=50, help="number of random kills")
+    p.add_argument("--record", action="store_true", help="store the outcomes and write the page")
     a = p.parse_args()
     named = {f.name: f for f in faults.FAULTS if f.label(a.runtime)}
     wanted = a.only or (PARTS if a.runtime == "runc" else (*KILLS, "faults"))
@@ -120,7 +117,7 @@ def main() -> int:
             wrong += bad
             if a.record:
                 kept.write()
-    sys.stderr.write(f"{wrong} not as they should be, {(time.monotonic() - began) / 60:.1f} minutes\n")
+    sys.stderr.write(f"{wrong} failed, {(time.monotonic() - began) / 60:.1f} minutes\n")
     return 1 if wrong else 0
 
 

@@ -1,4 +1,4 @@
-"""Keeps what came of kills and faults in docs/reference/crash.json, and writes docs/reference/crash.md from it."""
+"""Store the outcomes of kills and faults in docs/reference/crash.json, and write docs/reference/crash.md."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from typing import Any
 REFERENCE = Path(__file__).resolve().parents[2] / "docs" / "reference"
 KEPT, PAGE = REFERENCE / "crash.json", REFERENCE / "crash.md"
 PROMISES = (
-    ("points", "Killed at a named moment"),
-    ("random", "Killed at a random moment"),
-    ("writes", "Killed before each change of the disk"),
-    ("full-writes", "The disk is full from each change of it on"),
+    ("points", "SIGKILL at a named moment"),
+    ("random", "SIGKILL at a random moment"),
+    ("writes", "SIGKILL before each disk operation"),
+    ("full-writes", "Disk full, starting at each disk operation"),
 )
 
 
 @dataclass
 class Kept:
-    """This time's outcomes; what is not measured again stays as it was."""
+    """The outcomes of this run; recorded outcomes that are not measured again stay unchanged."""
 
     found: dict[str, Any] = field(default_factory=lambda: {"kills": {}, "faults": {}})
 
     def kills(self, runtime: str, part: str, outcomes: list[Any]) -> None:
-        """Keep the outcomes of one part of the kill table."""
+        """Store the outcomes of one part of the kill table."""
         rows = [
             {
                 "moment": k.moment, "runs": k.runs, "gone_s": round(k.gone_s, 2), "records": list(k.statuses),
@@ -36,7 +36,7 @@ class Kept:
         self.found["kills"].setdefault(part, {})[runtime] = rows
 
     def fault(self, name: str, label: str, outcome: Any) -> None:
-        """Keep what came of one fault in one runtime, or without a guest."""
+        """Store the outcome of one fault in one runtime, or without a guest."""
         one = self.found["faults"].setdefault(name, {"fault": outcome.fault, "outcomes": {}})
         one["outcomes"][label] = {"came": outcome.came, "wrong": list(outcome.wrong)}
 
@@ -60,9 +60,9 @@ def _read() -> dict[str, Any]:
 
 
 def spelled(found: dict[str, Any]) -> str:
-    """Return the page."""
+    """Return the text of the page."""
     lines = [HEAD]
-    lines += ["## Kills", "", "| what | runtime | times | runs reserved | nothing left after, worst | records | wrong |",
+    lines += ["## Kills", "", "| test | runtime | times | reserved runs | longest cleanup | records | failures |",
               "|---|---|---:|---:|---:|---|---|"]  # fmt: skip
     for part, title in PROMISES:
         lines += [
@@ -70,12 +70,12 @@ def spelled(found: dict[str, Any]) -> str:
         ]
     points = found["kills"].get("points", {})
     if points:
-        lines += ["", "### The named moments", "", "| the kit is killed | " + " | ".join(
-            f"{r}: nothing left after | {r}: record" for r in sorted(points)) + " |",
+        lines += ["", "### Named moments", "", "| speedrun is killed | " + " | ".join(
+            f"{r}: cleanup | {r}: record" for r in sorted(points)) + " |",
             "|---|" + "---:|---|" * len(points)]  # fmt: skip
         for row in zip(*(points[r] for r in sorted(points)), strict=True):
             cells = " | ".join(
-                f"{k['gone_s']:.2f} s | {', '.join(k['records']) or 'none: no id was reserved'}" for k in row
+                f"{k['gone_s']:.2f} s | {', '.join(k['records']) or 'none: no run was reserved'}" for k in row
             )
             lines.append(f"| {row[0]['moment']} | {cells} |")
     lines += FAULTS
@@ -95,42 +95,44 @@ def _summary(title: str, runtime: str, rows: list[dict[str, Any]]) -> str:
 
 def _fault(title: str, label: str, outcome: dict[str, Any]) -> str:
     wrong = outcome["wrong"]
-    came = outcome["came"] if not wrong else f"**wrong**: {'; '.join(wrong)}"
+    came = outcome["came"] if not wrong else f"**failed**: {'; '.join(wrong)}"
     return f"| {title} | {label} | {came.replace('|', '/')} |"
 
 
 FAULTS = [
-    "", "## Faults", "", "`-` starts no guest.", "", "| fault | runtime | what came of it |", "|---|---|---|"
+    "", "## Faults", "", "A `-` in the column runtime means that the fault needs no guest.", "",
+    "| fault | runtime | outcome |", "|---|---|---|",
 ]  # fmt: skip
 
 HEAD = """\
-# What a crash leaves
+# Crash behaviour
 
-Measured by `make crash`, which writes this page; nothing in it is written by hand.
+`make crash` measures these results and writes this page. Do not edit it by hand.
 
-A run is reserved by one rename. From then on it ends in a signed record, whatever happens to the kit: the next
-`speedrun eval` with the same `--out`, or `speedrun doctor --fix`, ends what is left of the guest and closes the
-record as `lost`. The reservation is signed, and only its own host closes it: see [trust boundaries](trust-boundaries.md).
-A watcher process ends the guest as soon as the kit is gone. The store takes a blob by one rename after its digest was
-compared.
+* One rename reserves a run. From then on the run ends in a signed record, even if speedrun is killed. The next
+  `speedrun eval` with the same `--out`, or `speedrun doctor --fix`, kills what is left of the guest and closes the
+  record as `lost`.
+* The reservation is signed. Only the host that made it can close it: see [trust boundaries](trust-boundaries.md).
+* A watchdog process kills the guest as soon as speedrun is gone.
+* The store checks the digest of a blob, then adds it by one rename.
 
-Each kill is SIGKILL to the kit. Its guest has forked a process into a session of its own, and ignores every signal
-that can be ignored. "Nothing left" means: no process, no control group, no container, no state of the engine. A record
-counts only if `speedrun bundle verify` accepts it, and if nothing lies in the runs folder that a finished run has not.
-For every fault, a traceback counts as wrong, and so does an exit code that is not in the table of
-[exit codes](exit-codes.md).
+Each kill is SIGKILL to speedrun. The guest has forked a process into a new session and ignores every signal that it
+can ignore. *Cleanup* is the time from the kill until nothing is left of the guest: no process, no control group, no
+container, no state of the engine. A test fails if `speedrun bundle verify` refuses the record or if the runs directory
+contains a file that a finished run does not have. It also fails on a traceback, and on an exit code that is not in the
+table of [exit codes](exit-codes.md).
 """
 
 TAIL = """
-## What is not caught
+## Known limits
 
-* Kit and watcher killed together (`kill -9` of both): the guest goes on until the next `eval` or `doctor --fix`.
-  A reboot ends it.
-* After a power cut, the last output of a guest may be missing from `guest.log`: the record of a lost run binds what
-  is there.
-* A disk that is full to the last byte, shared with others who write: 256 KiB are kept for the record of each
-  reserved run; whoever takes them first, keeps them. The record is then closed once there is room.
-* A disk that answers `fsync` without having written.
-* A host that is gone for good: no other host closes its runs, since it might still be at work on them. The next command
-  names them. A copy of a run's directory is refused, also if it is a backup and the original is lost.
+* If speedrun and its watchdog are killed together (`kill -9` of both), the guest keeps running until the next `eval`
+  or `doctor --fix`. A reboot ends it.
+* After a power cut, the last output of a guest can be missing from `guest.log`. The record of a lost run binds the
+  output that is on the disk.
+* Each reserved run keeps 256 KiB of disk space for its record. On a full disk, another process can take this space at
+  the moment when it is freed. Then the record is closed later, once there is space.
+* A disk that confirms `fsync` without writing the data can lose a record.
+* No other host closes the runs of a host that is lost: that host could still be working on them. The next command lists
+  them. A copy of a run's directory is refused, even if it is a backup and the original is lost.
 """

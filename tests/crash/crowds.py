@@ -1,4 +1,4 @@
-"""Much at once: kits, builds, output, records."""
+"""Faults of load: concurrent commands and builds, large output, many records."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import killing
 import storing
 import workbench
 from bundles import press
-from fault import NO_GUEST, QUICK, SPEEDRUN, Fault, Found, ended, one_run
+from fault import NO_GUEST, QUICK, SPEEDRUN, Fault, FaultOutcome, ended, one_run
 from workbench import REPOSITORY, Bench
 
 from kit.leaderboard.submit.entry import BoardEntry, lay_out
@@ -18,8 +18,8 @@ from kit.result.keys import Signer, Trusted, load_or_create, trusted
 from kit.result.verify import open_bundle
 
 
-def two_runs_at_once(bench: Bench) -> Found:
-    """Two evaluations share store, keys and runs folder, from the first use of the keys on."""
+def two_runs_at_once(bench: Bench) -> FaultOutcome:
+    """Run two evaluations at once that share store, runs directory and a key directory not yet created."""
     out = bench.out()
     keys = bench.folder / "fresh-keys"
     again = [*bench.command(out, script=QUICK), "--keys", str(keys)]
@@ -32,26 +32,26 @@ def two_runs_at_once(bench: Bench) -> Found:
     signers = {open_bundle(out / i, trusted(keys)).key_id for i in ids}
     if len(ids) != 2 or len(signers) != 1 or killing.litter(out):
         wrong.append(f"{len(ids)} runs, {len(signers)} keys, {killing.litter(out)}")
-    return Found("Two evaluations at once on one store, key folder and runs folder",
+    return FaultOutcome("Two concurrent evaluations with one store, key directory and runs directory",
                  f"{len(ids)} records, one key, nothing left over", tuple(wrong))  # fmt: skip
 
 
-def two_builds_at_once(bench: Bench) -> Found:
-    """Three builds of one era begin at the same time on an empty store."""
+def two_builds_at_once(bench: Bench) -> FaultOutcome:
+    """Start three builds of one era at the same time on an empty store."""
     folder = bench.folder / "at-once"
     folder.mkdir()
     codes, wrong = storing.at_once(folder, 3)
     if codes != [0, 0, 0]:
         wrong.append(f"exit codes {codes}")
-    return Found(
-        "Three builds of one era at once on one empty store",
-        "each ends with 0; every blob is what its name says",
+    return FaultOutcome(
+        "Three concurrent builds of one era on one empty store",
+        "each exits with 0; every blob matches its digest",
         tuple(wrong),
     )
 
 
-def two_first_runs_at_once(bench: Bench) -> Found:
-    """Two evaluations begin at the same time on a Docker daemon without the image: both load it."""
+def two_first_runs_at_once(bench: Bench) -> FaultOutcome:
+    """Start two evaluations at the same time on a Docker daemon without the image."""
     with workbench.empty_engine(bench) as empty:
         out = empty.out()
         both = [empty.start(empty.command(out, script=QUICK)) for _ in range(2)]
@@ -63,15 +63,15 @@ def two_first_runs_at_once(bench: Bench) -> Found:
         ]
         ids = killing.reserved(out)
         wrong += one_run(empty, out)
-    return Found(
-        "Two evaluations at once on a Docker daemon that has not got the image",
-        f"both give it to the daemon, {len(ids)} records, nothing left over",
+    return FaultOutcome(
+        "Two concurrent evaluations on a Docker daemon without the image",
+        f"both load the image, {len(ids)} records, nothing left over",
         tuple(wrong if len(ids) == 2 else [*wrong, f"{len(ids)} runs"]),
     )
 
 
-def loud_guest(bench: Bench) -> Found:
-    """A guest prints two gigabytes as fast as it can."""
+def loud_guest(bench: Bench) -> FaultOutcome:
+    """Run a guest that prints 2 GiB as fast as it can."""
     out = bench.out()
     script = "import os\nblock = (b'y' * 127 + b'\\n') * 8192\nfor _ in range(2048): os.write(1, block)\n"
     done = ended(bench, bench.command(out, script=script))
@@ -86,16 +86,16 @@ def loud_guest(bench: Bench) -> Found:
     if size > limit or done.peak > 1 << 30:
         wrong.append(f"{size} bytes, {done.peak >> 20} MiB")
     p = open_bundle(folder, trusted(bench.keys)).predicate.observations
-    return Found(
+    return FaultOutcome(
         "A guest prints 2 GiB as fast as it can",
-        f"ended at {size / 2**20:.0f} MiB after {p.wall_s:.1f} s; the kit needed {done.peak >> 20} MiB of memory; "
-        f"verifying takes {took:.1f} s and {verified.peak >> 20} MiB",
+        f"killed at {size / 2**20:.0f} MiB after {p.wall_s:.1f} s; speedrun used {done.peak >> 20} MiB of memory; "
+        f"verification takes {took:.1f} s and {verified.peak >> 20} MiB",
         tuple(wrong),
     )
 
 
-def large_log_beside_a_bundle(bench: Bench) -> Found:
-    """Somebody sends a bundle with a log of two gigabytes beside it."""
+def large_log_beside_a_bundle(bench: Bench) -> FaultOutcome:
+    """Verify a bundle from another user with a log of 2 GiB next to it."""
     folder = bench.folder / "large"
     shutil.copytree(REPOSITORY / "tests" / "assets" / "bundles", folder / "run")
     (folder / "run" / "good.json").rename(folder / "run" / "result.json")
@@ -104,15 +104,15 @@ def large_log_beside_a_bundle(bench: Bench) -> Found:
     wrong = done.wrong(4)
     if done.peak > 512 << 20 or "larger than" not in done.said:
         wrong.append(f"{done.peak >> 20} MiB: {done.said[-200:]}")
-    return Found(
-        "A log of 2 GiB beside somebody's bundle",
-        f"exit 4 after {done.took_s:.1f} s with {done.peak >> 20} MiB of memory: refused unread",
+    return FaultOutcome(
+        "A log of 2 GiB next to another user's bundle",
+        f"exit 4 after {done.took_s:.1f} s with {done.peak >> 20} MiB of memory: refused without reading the log",
         tuple(wrong),
     )
 
 
-def many_bundles(bench: Bench, count: int = 10_000, on_board: int = 1_000) -> Found:
-    """A runs folder holds ten thousand records, a board a thousand submissions."""
+def many_bundles(bench: Bench, count: int = 10_000, on_board: int = 1_000) -> FaultOutcome:
+    """Use a runs directory with 10,000 records and a board with 1,000 submissions."""
     out, board = bench.folder / "many", bench.folder / "board"
     signer = trusted_by(bench, press.MAKE.SIGNER)
     pressed = [press.press(out, press.Sample(n)) for n in range(count)]
@@ -131,11 +131,11 @@ def many_bundles(bench: Bench, count: int = 10_000, on_board: int = 1_000) -> Fo
         done = ended(bench, [*SPEEDRUN, *command])
         wrong += [f"{name}: {w}" for w in done.wrong(*codes)]
         times.append(f"{name} {done.took_s:.1f} s, {done.peak >> 20} MiB")
-    return Found(f"A runs folder with {count:,} records", "; ".join(times), tuple(wrong))
+    return FaultOutcome(f"A runs directory with {count:,} records", "; ".join(times), tuple(wrong))
 
 
 def trusted_by(bench: Bench, signer: Signer) -> Trusted:
-    """Let the bench trust a signer, and return all that it trusts."""
+    """Add a signer to the bench's trusted keys, and return these keys."""
     load_or_create(bench.keys)
     (bench.keys / "press.pem").write_bytes(signer.public.pem)
     return trusted(bench.keys)

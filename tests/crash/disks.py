@@ -1,4 +1,4 @@
-"""Disks that are full or cannot be written."""
+"""Faults of disks: full or read-only."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import killing
 import storing
 import workbench
-from fault import NO_GUEST, QUICK, Ended, Fault, Found, ended, one_run
+from fault import NO_GUEST, QUICK, CommandResult, Fault, FaultOutcome, ended, one_run
 from workbench import Bench
 
 from kit.cli.options import default_store
@@ -20,7 +20,7 @@ from kit.cli.options import default_store
 
 @contextlib.contextmanager
 def disk(where: Path, size: int) -> Iterator[None]:
-    """A disk of so many bytes at `where`; gone afterwards."""
+    """Mount a disk of `size` bytes at `where` for the block."""
     where.mkdir(parents=True, exist_ok=True)
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(where)], check=True)
     try:
@@ -29,8 +29,8 @@ def disk(where: Path, size: int) -> Iterator[None]:
         subprocess.run(["umount", "--lazy", str(where)], check=True)
 
 
-def full_runs_folder(bench: Bench) -> Found:
-    """The disk of the runs folder is full: at once, in the reservation, while the guest prints, at the end."""
+def full_runs_folder(bench: Bench) -> FaultOutcome:
+    """Fill the disk of the runs directory: before the reservation, while the guest prints, at the end."""
     loud = QUICK + "print('x' * 60000)\n" * 12
     wrong, said, codes = [], set(), {}
     for kib in (4, 64, 256, 320, 400, 600, 900, 4096):
@@ -53,15 +53,15 @@ def full_runs_folder(bench: Bench) -> Found:
     full = sum(code == 5 for code in codes.values())
     if not full or codes[4096] != 1 or len(said) != 1:
         wrong.append(f"exit codes by size: {codes}; {said}")
-    return Found(
-        "The disk of the runs folder is full (tmpfs of 4 KiB to 4 MiB)",
-        f"{full} of {len(codes)} sizes too small: exit 5, `{'; '.join(sorted(said))}`, every reserved run has its record at once",
+    return FaultOutcome(
+        "The disk of the runs directory is full (tmpfs of 4 KiB to 4 MiB)",
+        f"{full} of {len(codes)} sizes are too small: exit 5, `{'; '.join(sorted(said))}`; every reserved run has its record at once",
         tuple(wrong),
     )  # fmt: skip
 
 
-def full_store(bench: Bench) -> Found:
-    """The disk of the store is full while an image is fetched, built and unpacked."""
+def full_store(bench: Bench) -> FaultOutcome:
+    """Fill the disk of the store while an image is fetched, built and unpacked."""
     folder = bench.folder / "full-store"
     folder.mkdir()
     era = storing.tiny(folder)
@@ -81,15 +81,15 @@ def full_store(bench: Bench) -> Found:
     full = sum(code == 5 for code in codes.values())
     if codes[16384] != 0 or not full:
         wrong.append(f"exit codes by size: {codes}")
-    return Found(
+    return FaultOutcome(
         "The disk of the store is full (tmpfs of 4 KiB to 16 MiB)",
-        f"{full} of {len(codes)} sizes too small: exit 5, naming the disk; no blob is wrong, and with room the same build ends well",
+        f"{full} of {len(codes)} sizes are too small: exit 5, naming the disk; no blob is corrupt; with free space the same build succeeds",
         tuple(wrong),
     )  # fmt: skip
 
 
-def read_only_home(bench: Bench) -> Found:
-    """The user's home folder cannot be written."""
+def read_only_home(bench: Bench) -> FaultOutcome:
+    """Run with a read-only home directory."""
     home = bench.folder / "home"
     home.mkdir()
     inside = f'mount --bind {home} {home} && mount -o remount,ro,bind {home} && exec "$@"'
@@ -106,16 +106,16 @@ def read_only_home(bench: Bench) -> Found:
     wrong += [*made.wrong(1), *one_run(bench, out)]
     if "Read-only" not in refused.said or "--store" not in refused.said:
         wrong.append(refused.said[-300:])
-    return Found(
+    return FaultOutcome(
         "HOME is read-only",
         "exit 3 before anything is reserved: "
-        f"`{refused.error[7:].replace(str(home), '~')[:80]}`, try --store, --keys; with them the run is made",
+        f"`{refused.error[7:].replace(str(home), '~')[:80]}`; with --store and --keys the run succeeds",
         tuple(wrong),
     )
 
 
-def full_engine(bench: Bench) -> Found:
-    """The disk of the Docker daemon is full: while an image is loaded, and when a container is to be made."""
+def full_engine(bench: Bench) -> FaultOutcome:
+    """Fill the disk of the Docker daemon: while it loads an image, and before it creates a container."""
     daemon = workbench.own_daemon()
     data = daemon.base / "data"
     folder = bench.folder / "full-engine"
@@ -138,22 +138,22 @@ def full_engine(bench: Bench) -> Found:
         wrong += [*ended(mine, mine.command(out, script=QUICK)).wrong(1), *one_run(mine, out)]
     finally:
         daemon.stop()
-    return Found(
+    return FaultOutcome(
         "The disk of the Docker daemon is full",
-        f"`image load` ends with {unloaded.code}, a run with {refused.code}, both naming the disk; "
-        "the record says lost; with room both end well",
+        f"`image load` exits with {unloaded.code}, a run with {refused.code}, both naming the disk; "
+        "the record says lost; with free space both succeed",
         tuple(wrong),
     )
 
 
 def _fill(file: Path) -> None:
-    """Leave no byte on a disk."""
+    """Fill a disk to the last byte."""
     with file.open("wb", buffering=0) as f, contextlib.suppress(OSError):
         while True:
             f.write(bytes(1 << 16))
 
 
-def _unless_disk(done: Ended) -> list[str]:
+def _unless_disk(done: CommandResult) -> list[str]:
     return [] if "no space left" in done.error else [f"the disk is not named: {done.said[-300:]}"]
 
 

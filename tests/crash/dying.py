@@ -1,9 +1,9 @@
 """
-The command `speedrun`, told where to die: `python dying.py POINT ACTION -- eval --record 3 ...`.
+Run the command `speedrun` and fail at a given point: `python dying.py POINT ACTION -- eval --record 3 ...`.
 
-POINT is a name of `POINTS`, `write:N` for the N-th change of the disk, `clock` or `-` for nowhere. ACTION is
-`kill` (SIGKILL to itself) or `full` (the disk is full from then on). The product knows nothing of this: what
-is patched here are the functions that it calls. The guest is started without torchrun, which takes seconds.
+POINT is a name in `POINTS`, `write:N` for the N-th disk operation, `clock`, or `-` for no failure. ACTION is
+`kill` (SIGKILL to itself) or `full` (the disk is full from then on). This module patches functions that the
+product calls; the product contains no code for it. The guest starts without torchrun, which takes seconds.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Point:
-    """A moment: before or after a function is called whose first argument's text holds `about`."""
+    """A point in time: before or after a call of a function whose first argument's text contains `about`."""
 
     where: str
-    """Module and attribute path, as the product's code calls it."""
+    """Module and attribute path of the function."""
     after: bool = False
     about: str = ""
 
 
 POINTS = {
-    "while the run's folder is filled": Point("kit.sandbox.folder.write_atomic"),
+    "while the run's directory is filled": Point("kit.sandbox.folder.write_atomic"),
     "before the reservation appears": Point("pathlib.Path.rename", about=".reserving-"),
     "after the reservation appeared": Point("pathlib.Path.rename", after=True, about=".reserving-"),
-    "before the watcher stands": Point("kit.evaluate.run.watchdog"),
+    "before the watchdog starts": Point("kit.evaluate.run.watchdog"),
     "before the probe starts": Point("kit.evaluate.run.probe"),
     "while the probe runs": Point("kit.sandbox.supervise._attend"),
     "between probe and guest": Point("kit.evaluate.run.run_guest"),
@@ -46,7 +46,7 @@ POINTS = {
     "at the guest's end": Point("kit.sandbox.stamp.LogWriter.finish", about="guest.log"),
     "after the guest's end": Point("kit.evaluate.run.static_findings"),
     "before signing": Point("kit.evaluate.recovery.seal"),
-    "after the public key was left": Point("kit.evaluate.recovery.leave_key", after=True),
+    "after the public key is written": Point("kit.evaluate.recovery.leave_key", after=True),
     "before the record is renamed": Point("pathlib.Path.replace", about=".result.json."),
     "after the record was renamed": Point("pathlib.Path.replace", after=True, about=".result.json."),
     "before the intent is removed": Point("kit.sandbox.folder.RunFolder.clear"),
@@ -57,7 +57,7 @@ WRITES = (
     "os.fsync", "os.link", "os.mkdir", "os.posix_fallocate", "os.rename", "os.replace", "os.rmdir",
     "os.symlink", "os.unlink", "os.utime", "os.fchmod", "os.chmod", "shutil.copyfile",
 )  # fmt: skip
-"""What changes the disk by its names; bytes alone are seen by the `fsync` that follows them."""
+"""Functions that change directory entries; written bytes count through the `fsync` that follows them."""
 
 
 def _die() -> None:
@@ -66,7 +66,7 @@ def _die() -> None:
 
 
 class Disk:
-    """Full from a moment on."""
+    """A disk that can become full."""
 
     def __init__(self) -> None:
         self.full = False
@@ -87,7 +87,7 @@ def _act(action: str) -> None:
 
 
 def _text(argument: Any) -> str:
-    """Spell an argument; a log's writer, and a session that has one, by the name of the log."""
+    """Return an argument as text; for a log writer, or a session with one, the name of the log."""
     log = getattr(getattr(argument, "writer", argument), "_log", None)
     return pathlib.Path(log.name).name if log is not None else str(argument)
 
@@ -105,7 +105,7 @@ def _wrap(path: str, wrapper: Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 def at_point(name: str, action: str) -> None:
-    """Act at the first call that the point names."""
+    """Trigger the action at the first call that matches the point."""
     point = POINTS[name]
 
     def wrapper(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -122,7 +122,7 @@ def at_point(name: str, action: str) -> None:
 
 
 def at_write(number: int, action: str) -> None:
-    """Act before the N-th change of the disk, counted from 1; tell on stderr how many there were."""
+    """Trigger the action before the N-th disk operation, counted from 1; print the total on stderr."""
     seen = [0]
 
     def counted(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -133,7 +133,7 @@ def at_write(number: int, action: str) -> None:
                 if action == "kill":
                     _die()
                 DISK.full = True
-            if not removes:  # a full disk lets go of what it has
+            if not removes:  # deleting works on a full disk
                 DISK.check()
             return original(*arguments, **named)
 
@@ -148,7 +148,7 @@ COUNT: list[list[int]] = []
 
 
 def clock_back() -> None:
-    """From its third reading on, the machine's wall clock is a year back; the monotonic one goes on."""
+    """Set the wall clock back by a year from its third reading on; the monotonic clock is unchanged."""
     real_time, real = time.time, datetime.datetime
     readings = [0]
 

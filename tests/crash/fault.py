@@ -1,4 +1,4 @@
-"""What came of one fault, and the command that was run under it: memory, time, exit code, what it said."""
+"""The outcome of one fault, and of the command that ran under it: memory, time, exit code, output."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ QUICK = workbench.GUEST.replace("0.4", "0.05")
 
 
 @dataclass(frozen=True)
-class Found:
-    """What came of one fault."""
+class FaultOutcome:
+    """The outcome of one fault."""
 
     fault: str
     came: str
-    """One line with figures, for people."""
+    """One line with figures for the page."""
     wrong: tuple[str, ...]
-    """What should not be so; empty is the promise."""
+    """Failures; empty if the test passed."""
 
 
 BOTH = ("runc", "docker")
@@ -36,46 +36,46 @@ NO_GUEST = "-"
 
 @dataclass(frozen=True)
 class Fault:
-    """A fault that can be made, and where it means something."""
+    """A fault that a test can inject, and the runtimes to which it applies."""
 
-    make: Callable[[Bench], Found]
+    make: Callable[[Bench], FaultOutcome]
     runtimes: tuple[str, ...] = BOTH
-    """Each is one that `tests/crash --runtime` takes, or `NO_GUEST`: that is made with runc's."""
+    """Values of `tests/crash --runtime`, or `NO_GUEST`: such a fault runs in the pass of runc."""
 
     @property
     def name(self) -> str:
         return self.make.__name__
 
     def label(self, runtime: str) -> str | None:
-        """The column of the page that this fault's outcome with a runtime belongs to; None if it has none."""
+        """Return the page's label for this fault in a runtime; None if the fault does not apply."""
         if self.runtimes == (NO_GUEST,):
             return NO_GUEST if runtime == "runc" else None
         return runtime if runtime in self.runtimes else None
 
 
 @dataclass(frozen=True)
-class Ended:
-    """One command that ended."""
+class CommandResult:
+    """The result of one command."""
 
     code: int
     said: str
     took_s: float
     peak: int
-    """Bytes of memory that it had at most, without its children."""
+    """Peak memory in bytes, without child processes."""
 
     def wrong(self, *codes: int) -> list[str]:
-        """Name what no command may do, whatever the fault: show a traceback, or end with another code."""
+        """Return the failures that count under every fault: a traceback or an unexpected exit code."""
         found = [f"a traceback: {self.said[-400:]}"] if "Traceback" in self.said else []
         return found + ([] if self.code in codes else [f"exit {self.code}: {self.said[-400:]}"])
 
     @property
     def error(self) -> str:
-        """The first line of what it complained of."""
+        """The first line of the error message."""
         return next((line for line in self.said.splitlines() if line.startswith("error:")), "")
 
 
-def ended(bench: Bench, command: list[str], wrap: tuple[str, ...] = (), **env: str) -> Ended:
-    """Run a command to its end."""
+def ended(bench: Bench, command: list[str], wrap: tuple[str, ...] = (), **env: str) -> CommandResult:
+    """Run a command until it exits."""
     began, peak = time.monotonic(), 0
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(
@@ -86,11 +86,11 @@ def ended(bench: Bench, command: list[str], wrap: tuple[str, ...] = (), **env: s
             time.sleep(0.02)
         said.seek(0)
         text = said.read().decode(errors="replace")
-    return Ended(process.returncode, text, time.monotonic() - began, peak)
+    return CommandResult(process.returncode, text, time.monotonic() - began, peak)
 
 
 def _peak(pid: int) -> int:
-    """The most memory that a process has had; what the kernel counts for children begins at the parent's."""
+    """Return a process's peak memory so far; the kernel's value for children starts at the parent's peak."""
     with contextlib.suppress(OSError, StopIteration):
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
         return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) << 10
@@ -98,7 +98,7 @@ def _peak(pid: int) -> int:
 
 
 def one_run(bench: Bench, out: Path, verdicts: tuple[str, ...] = ("completed",)) -> list[str]:
-    """Look at the runs below `out` once the next kit has; name what is wrong."""
+    """Recover the runs below `out` as the next command does, and return the failures."""
     found = look(bench, out, "", time.monotonic())
     odd = (
         []

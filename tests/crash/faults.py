@@ -1,4 +1,4 @@
-"""Every fault that can be made around a kit; each is made for real, and says in one line what came of it."""
+"""All faults of the crash table. Each is injected for real and returns a one-line outcome."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """
-Runs whose kit is killed: what is left of the guest and of the run. Judges by the kit's own readers.
+Kill speedrun during a run, and check what is left of the guest and of the run.
 
-A run is started through `dying.py`; its guest prints, forks away from its parents and ignores signals.
+Each run starts through `dying.py`. Its guest prints, forks a process into a new session and ignores signals.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ from kit.sandbox.cgroup import Cgroup
 from kit.sandbox.runtime import docker, runc
 
 WITHIN_S = 2.0
-"""How long anything of a guest may outlive the kit."""
+"""Seconds within which nothing of a guest may be left after speedrun is killed."""
 LIMIT_S = 180.0
 
 
 @dataclass(frozen=True)
-class Killed:
-    """What came of one kit that was killed."""
+class KillOutcome:
+    """The outcome of one kill."""
 
     moment: str
     runs: int
-    """Reserved by then."""
+    """Number of runs that were reserved before the kill."""
     gone_s: float
-    """From the kill to nothing left of the guest."""
+    """Seconds from the kill until nothing was left of the guest."""
     statuses: tuple[str, ...]
-    """Of the records, once the next kit had looked."""
+    """Statuses of the records after the recovery."""
     wrong: tuple[str, ...]
-    """What should not be so; empty is the promise."""
+    """Failures; empty if the test passed."""
 
 
-def at_point(bench: Bench, point: str) -> Killed:
-    """Let the kit kill itself at a point, then look."""
+def at_point(bench: Bench, point: str) -> KillOutcome:
+    """Let speedrun kill itself at a point, then check what is left."""
     out = bench.out()
     process = bench.start(bench.command(out, point))
     _, said = process.communicate(timeout=LIMIT_S)
@@ -53,13 +53,13 @@ def at_point(bench: Bench, point: str) -> Killed:
     odd = (
         ()
         if process.returncode == -9
-        else (f"the kit was not killed, but ended with {process.returncode}: {said[-300:]}",)
+        else (f"speedrun was not killed but exited with {process.returncode}: {said[-300:]}",)
     )
     return look(bench, out, point, ended, odd)
 
 
-def at_random(bench: Bench, longest_s: float) -> Killed:
-    """Kill the kit at a random moment within `longest_s` of its reservation, then look."""
+def at_random(bench: Bench, longest_s: float) -> KillOutcome:
+    """Kill speedrun at a random moment within `longest_s` of the reservation, then check what is left."""
     out, after = bench.out(), bench.random.uniform(0.0, longest_s)
     process = bench.start(bench.command(out))
     _await_reservation(process, out)
@@ -77,13 +77,13 @@ def _await_reservation(process: subprocess.Popen[str], out: Path) -> float:
     return time.monotonic()
 
 
-def look(bench: Bench, out: Path, moment: str, ended: float, odd: tuple[str, ...] = ()) -> Killed:
-    """See what is left, let the next kit close what was lost, and verify every record."""
+def look(bench: Bench, out: Path, moment: str, ended: float, odd: tuple[str, ...] = ()) -> KillOutcome:
+    """Check what is left, close the lost runs as the next command does, and verify every record."""
     wrong = list(odd)
     ids = reserved(out)
     gone = await_gone(bench, ids, ended)
     if gone is None or gone > WITHIN_S:
-        wrong.append(f"left after {WITHIN_S:.0f} s: {', '.join(left_of(bench, ids)) or 'it went later'}")
+        wrong.append(f"left after {WITHIN_S:.0f} s: {', '.join(left_of(bench, ids)) or 'gone later'}")
     close(bench, out)
     statuses = []
     for run_id in ids:
@@ -91,36 +91,36 @@ def look(bench: Bench, out: Path, moment: str, ended: float, odd: tuple[str, ...
             statuses.append(str(open_bundle(out / run_id, trusted(bench.keys)).predicate.run.status))
         except KitError as e:
             wrong.append(f"{run_id}: {e.message}")
-    wrong += [f"left in the runs folder: {name}" for name in litter(out)]
+    wrong += [f"left in the runs directory: {name}" for name in litter(out)]
     leases = docker.lease.runs(docker.state_folder())
-    wrong += [f"left in the end: {name}" for name in left_of(bench, ids)]
-    wrong += [f"left in the end: the lease of {run_id}" for run_id in ids if run_id in leases]
-    return Killed(
+    wrong += [f"left after recovery: {name}" for name in left_of(bench, ids)]
+    wrong += [f"left after recovery: the lease of {run_id}" for run_id in ids if run_id in leases]
+    return KillOutcome(
         moment, len(ids), time.monotonic() - ended if gone is None else gone, tuple(statuses), tuple(wrong)
     )
 
 
 def close(bench: Bench, out: Path) -> None:
-    """Do what the next `eval` does first; for Docker also what `doctor --fix` does."""
+    """Run the recovery of `eval`, and for Docker also that of `doctor --fix`."""
     close_lost(out, bench.keys)
     if bench.engine.runtime == "docker":
         docker.sweep(bench.engine.url, docker.state_folder())
 
 
 def reserved(out: Path) -> list[str]:
-    """The ids of the runs that were reserved."""
+    """Return the ids of the reserved runs."""
     return sorted(p.name for p in out.glob("r[0-9][0-9]-*")) if out.is_dir() else []
 
 
 def litter(out: Path) -> list[str]:
-    """What lies in a folder of runs that no finished run has."""
+    """Return unexpected files in a directory of runs."""
     wanted = {"guest.log", "result.json", "signer.pem", "stamps", "submission", "audit"}
     found = [p.name for p in out.iterdir() if not p.name.startswith(("r", "s"))] if out.is_dir() else []
     return found + [str(p.relative_to(out)) for p in out.glob("r*/*") if p.name not in wanted]
 
 
 def left_of(bench: Bench, ids: list[str]) -> list[str]:
-    """Name what is left of the guests of some runs: processes, control groups, the engine's state."""
+    """Return what is left of the guests of some runs: processes, control groups, the engine's state."""
     containers = bench.daemon.containers() if bench.daemon else []
     left = [f"the engine's container of {run_id}" for run_id in ids if run_id in containers]
     for run_id in ids:
@@ -138,14 +138,14 @@ def left_of(bench: Bench, ids: list[str]) -> list[str]:
 
 
 def line(pid: int) -> str:
-    """The command line of a process."""
+    """Return the command line of a process."""
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
     return ""
 
 
 def await_gone(bench: Bench, ids: list[str], since: float, limit_s: float = 30.0) -> float | None:
-    """Return how long after `since` nothing was left of some runs' guests; None if something stays."""
+    """Return the seconds from `since` until nothing is left of the runs' guests; None if something stays."""
     while left_of(bench, ids):
         if time.monotonic() - since > limit_s:
             return None
@@ -154,7 +154,7 @@ def await_gone(bench: Bench, ids: list[str], since: float, limit_s: float = 30.0
 
 
 def duration(bench: Bench) -> float:
-    """Return how long a run takes from its reservation that nobody kills. Its record says `completed`."""
+    """Return how long an undisturbed run takes from its reservation, and check that it completes."""
     out = bench.out()
     process = bench.start(bench.command(out))
     began = _await_reservation(process, out)
@@ -162,15 +162,16 @@ def duration(bench: Bench) -> float:
     took = time.monotonic() - began
     found = look(bench, out, "never", time.monotonic())
     if found.statuses != ("completed",) or found.wrong:
-        raise RuntimeError(f"a run that nobody kills: {found}: {said[-2000:]}")
+        raise RuntimeError(f"an undisturbed run failed: {found}: {said[-2000:]}")
     return took
 
 
-def at_each_write(bench: Bench, action: str) -> Iterator[Killed]:
+def at_each_write(bench: Bench, action: str) -> Iterator[KillOutcome]:
     """
-    Stop the kit before each of its changes of the disk, by a kill or by a full disk; look after each.
+    Stop speedrun before each disk operation, by a kill or by a full disk; check what is left each time.
 
-    A run before makes what only the first run makes. The table ends with the run that has fewer changes.
+    An undisturbed run first creates the files that only a first run creates. The table ends at the run with
+    fewer disk operations.
     """
     duration(bench)
     for number in itertools.count(1):
@@ -180,8 +181,8 @@ def at_each_write(bench: Bench, action: str) -> Iterator[Killed]:
         yield found
 
 
-def at_write(bench: Bench, number: int, action: str) -> Killed | None:
-    """Stop the kit before one of its changes of the disk, then look; None if it has not so many."""
+def at_write(bench: Bench, number: int, action: str) -> KillOutcome | None:
+    """Stop speedrun before one disk operation, then check; None if the run has fewer operations."""
     out = bench.out()
     process = bench.start(bench.command(out, f"write:{number}", action))
     _, said = process.communicate(timeout=LIMIT_S)
@@ -192,4 +193,4 @@ def at_write(bench: Bench, number: int, action: str) -> Killed | None:
     codes = (-9,) if action == "kill" else (1, 5)
     odd = [f"exit {process.returncode}: {said[-300:]}"] if process.returncode not in codes else []
     odd += [f"a traceback: {said[-300:]}"] if "Traceback" in said else []
-    return look(bench, out, f"change {number}", ended, tuple(odd))
+    return look(bench, out, f"disk operation {number}", ended, tuple(odd))

@@ -1,4 +1,4 @@
-"""A store whose user is killed, or whose disk is full, at every change of the disk: whole, and of use?"""
+"""Test the store: kill the build, or fill the disk, at every disk operation; then check and rebuild."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class Tiny:
     store: Path
 
     def command(self, point: str = "-", action: str = "kill") -> list[str]:
-        """The command line that builds it and unpacks its root file system."""
+        """Return the command line that builds the era and unpacks its root file system."""
         places = [str(self.images), str(self.store), str(self.mirror)]
         return [sys.executable, str(HERE / "dying.py"), point, action, "--", "build", *places]
 
     def build(self, point: str = "-", action: str = "kill") -> subprocess.CompletedProcess[str]:
-        """Build it in a process of its own."""
+        """Build the era in a separate process."""
         env = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
         return subprocess.run(
             self.command(point, action), env=env, capture_output=True, text=True, check=False
@@ -44,26 +44,26 @@ class Tiny:
 
 
 def tiny(folder: Path) -> Tiny:
-    """Make the era, its packages, and the promise of what comes of them."""
+    """Create the era, its packages, and the expected digest of its image."""
     made = era(folder)
     accept("tiny", made.images, Store(folder / "first"), [FolderFetcher(made.mirror)])
     return Tiny(made.images, made.mirror, folder / "store")
 
 
 def faults(store: Path) -> list[str]:
-    """Name every blob that is not what its name says."""
+    """Return every blob whose content does not match its name."""
     files = [p for p in sorted((store / "blobs").rglob("*")) if p.is_file()] if store.is_dir() else []
     odd = [p for p in files if not is_sha256(p.name) or sha256_file(p) != p.name]
-    return [f"{p.relative_to(store)} is not what its name says" for p in odd]
+    return [f"{p.relative_to(store)} does not match its digest" for p in odd]
 
 
 def litter(store: Path) -> list[str]:
-    """Name what processes left in a store that nobody will use."""
+    """Return the temporary files that processes left in a store."""
     return sorted(str(p.relative_to(store)) for p in store.rglob(".*"))
 
 
 def usable(era: Tiny) -> list[str]:
-    """Build again where somebody was stopped; name what is wrong with what comes of it."""
+    """Build again after an interrupted build, and return the failures."""
     store = Store(era.store)
     layout = ensure_layout("tiny", era.images, store, [FolderFetcher(era.mirror)])
     ensure_rootfs(layout, store)
@@ -72,7 +72,7 @@ def usable(era: Tiny) -> list[str]:
 
 
 def every_write(folder: Path, action: str) -> Iterator[tuple[int, int, list[str]]]:
-    """Stop a build before each of its changes of the disk; give number, exit code and what is wrong."""
+    """Stop a build before each disk operation; yield its number, the exit code and the failures."""
     era = tiny(folder)
     whole = era.build("write:99999", action)
     count = int(whole.stderr.rpartition("writes: ")[2])
@@ -89,7 +89,7 @@ def every_write(folder: Path, action: str) -> Iterator[tuple[int, int, list[str]
 
 
 def at_once(folder: Path, processes: int = 2) -> tuple[list[int], list[str]]:
-    """Build the same era in several processes on one store; return exit codes and what is wrong."""
+    """Build the same era in several processes on one store; return the exit codes and the failures."""
     era = tiny(folder)
     with ThreadPoolExecutor(processes) as pool:
         done = list(pool.map(lambda _: era.build(), range(processes)))

@@ -1,4 +1,4 @@
-"""Where runs are made whose kit will be killed: folders, keys, a guest that will not go, an engine."""
+"""The environment of the crash tests: directories, keys, a guest that ignores signals, an engine."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ for step in (0, 10, 20):
 
 @dataclass(frozen=True)
 class Engine:
-    """A runtime, and where its engine answers."""
+    """A runtime and the URL of its engine."""
 
     runtime: str
     url: str = "unix:///nonexistent/docker.sock"
@@ -49,35 +49,35 @@ class Engine:
 
 @dataclass
 class Bench:
-    """Where the runs of one table lie."""
+    """The directories and the engine for the runs of one table."""
 
     folder: Path
     engine: Engine
     random: random.Random = field(default_factory=lambda: random.Random(20261123))
     count: int = 0
     daemon: Any = None
-    """The Docker daemon that belongs to the harness."""
+    """The Docker daemon that the harness started."""
 
     @property
     def keys(self) -> Path:
         return self.folder / "keys"
 
     def submission(self, script: str = GUEST) -> Path:
-        """The folder of a submission."""
+        """Create the directory of a submission and return it."""
         folder = self.folder / f"submission-{abs(hash(script)):x}"
         folder.mkdir(exist_ok=True)
         (folder / "train_gpt2.py").write_text(script)
         return folder
 
     def out(self) -> Path:
-        """A folder of runs that no run was in."""
+        """Return a new path for a directory of runs."""
         self.count += 1
         return self.folder / f"runs-{self.count}"
 
     def command(
         self, out: Path, point: str = "-", action: str = "kill", *more: str, script: str = GUEST
     ) -> list[str]:
-        """The command line of one run."""
+        """Return the command line of one run."""
         return [
             sys.executable, str(HERE / "dying.py"), point, action, "--",
             *("eval", "--record", "3", "--profile", "smoke", "--runtime", self.engine.runtime, "--json"),
@@ -86,7 +86,7 @@ class Bench:
         ]  # fmt: skip
 
     def start(self, command: list[str]) -> subprocess.Popen[str]:
-        """Start a kit in a session of its own."""
+        """Start a command in a new session."""
         return subprocess.Popen(
             command, env=self.engine.env, text=True, start_new_session=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -95,7 +95,7 @@ class Bench:
 
 @contextlib.contextmanager
 def bench(runtime: str) -> Iterator[Bench]:
-    """Give a bench in a folder of its own; for Docker with a daemon of its own that has the `cpu` image."""
+    """Yield a bench in a new directory; for Docker, also with a new daemon that has the `cpu` image."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="crash-")))
         if runtime == "runc":
@@ -110,13 +110,13 @@ def bench(runtime: str) -> Iterator[Bench]:
 
 
 def own_daemon() -> Dockerd:
-    """Return a Docker daemon of the harness's own that was not started."""
+    """Return a new Docker daemon for the harness that is not started yet."""
     return Dockerd()
 
 
 @contextlib.contextmanager
 def empty_engine(bench: Bench) -> Iterator[Bench]:
-    """Give a bench with a Docker daemon that has no image."""
+    """Yield a bench with a Docker daemon that has no image."""
     daemon = own_daemon()
     folder = Path(tempfile.mkdtemp(dir=bench.folder))
     try:

@@ -3,9 +3,9 @@ Run the hostile suite:
 
     PYTHONPATH=tests/assets python tests/hostile [--runtime runc] [--only NAME ...] [--record]
 
-Without `--runtime` every attack runs in runc and then in Docker, in a daemon of the suite's own. Exits with 1
-if anything came of an attack that it does not say it expects. `--record` keeps the outcomes in
-docs/reference/threat-model.json and writes docs/reference/threat-model.md from them.
+Without `--runtime` every attack runs in runc and then in Docker, in a separate daemon. Exits with 1 if an
+attack has an unexpected outcome. `--record` stores the outcomes in docs/reference/threat-model.json and
+writes docs/reference/threat-model.md.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def main() -> int:
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("--runtime", nargs="*", default=threat_model.RUNTIMES, choices=threat_model.RUNTIMES)
     p.add_argument("--only", nargs="*", help="names of attacks")
-    p.add_argument("--record", action="store_true", help="keep the outcomes, and write the threat model")
+    p.add_argument("--record", action="store_true", help="store the outcomes and write the threat model")
     a = p.parse_args()
     attacks = [x for x in suite.load() if not a.only or x.name in a.only]
     wrong, minutes = 0, 0.0
@@ -37,13 +37,13 @@ def main() -> int:
         if a.record and not a.only:
             threat_model.timed(runtime, found)
     sys.stderr.write(
-        f"{len(attacks)} attacks in {', '.join(a.runtime)}: {wrong} not as expected, {minutes:.1f} minutes\n"
+        f"{len(attacks)} attacks in {', '.join(a.runtime)}: {wrong} unexpected, {minutes:.1f} minutes\n"
     )
     return 1 if wrong else 0
 
 
 class Told:
-    """Says on stderr what came of each attack, keeps it, and counts what did not come out as expected."""
+    """Prints each outcome on stderr, stores it, and counts the unexpected ones."""
 
     def __init__(self, runtime: str, record: bool) -> None:
         self.runtime, self.record, self.wrong = runtime, record, 0
@@ -60,8 +60,8 @@ class Told:
             threat_model.keep(self.runtime, found)
         self.wrong += bool(against)
         more = against or (found.failed if isinstance(found, suite.Recorded) else [])
-        word = "WRONG" if against else "ok"
-        sys.stderr.write(f"{word:<6}{self.runtime:<7}{attack.name:<25}{said}  {'; '.join(more)}\n")
+        word = "FAILED" if against else "ok"
+        sys.stderr.write(f"{word:<7}{self.runtime:<7}{attack.name:<25}{said}  {'; '.join(more)}\n")
         sys.stderr.flush()
 
 

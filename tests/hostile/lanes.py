@@ -1,8 +1,8 @@
 """
-Running many attacks: alone where it is about time, else two at a time; Docker in a daemon of the suite's own.
+Run many attacks: two at a time, or alone if timing is compared; Docker attacks use a separate daemon.
 
-The smoke profile's guests are two processes: two lanes fill the waits of starts, deadlines and kills. What an
-attack comes to must not depend on what runs beside it.
+A guest of the smoke profile has two processes, so two lanes use the waits for starts, deadlines and kills.
+The outcome of an attack must not depend on an attack that runs at the same time.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ Told = Callable[[suite.Attack, suite.Recorded | Exception], None]
 
 
 @dataclass(frozen=True)
-class Found:
-    """What came of a whole pass."""
+class PassResult:
+    """The outcomes of a whole pass."""
 
     outcomes: list[suite.Recorded]
     wall_s: float
@@ -35,13 +35,15 @@ class Found:
 
 @contextlib.contextmanager
 def engine(runtime: str) -> Iterator[dict[str, str]]:
-    """Bring the image, and for Docker a daemon; give the environment in which the kit finds it."""
+    """Build the image, start a daemon for Docker, and yield the environment variables for speedrun."""
     _speedrun("image", "build", "cpu", env={})
     if runtime != "docker":
         yield {}
         return
     if BINARY is None or os.geteuid() != 0:
-        raise SystemExit("hostile: the attacks in Docker need dockerd, as root; or: RUNTIME=runc")
+        raise SystemExit(
+            "hostile: attacks in Docker need root and dockerd; to skip them: make hostile RUNTIME=runc"
+        )
     daemon = Dockerd()
     try:
         daemon.start()
@@ -56,8 +58,8 @@ def engine(runtime: str) -> Iterator[dict[str, str]]:
 
 def conduct(
     attacks: list[suite.Attack], places: Path, runtime: str, env: dict[str, str], told: Told
-) -> Found:
-    """Run the attacks in one runtime; an attack that cannot be run is told, and has no outcome."""
+) -> PassResult:
+    """Run the attacks in one runtime; report an attack that cannot run, without an outcome."""
     began = time.monotonic()
     outcomes: list[suite.Recorded] = []
     told_one_by_one = threading.Lock()
@@ -77,11 +79,11 @@ def conduct(
         list(lanes.map(once, beside))
     for attack in (a for a in attacks if alone(a)):
         once(attack)
-    return Found(outcomes, time.monotonic() - began)
+    return PassResult(outcomes, time.monotonic() - began)
 
 
 def alone(attack: suite.Attack) -> bool:
-    """Tell whether an attack must have the machine for itself: comparisons of time need that."""
+    """Tell whether an attack must run alone, because its timing is compared."""
     return "baseline" in attack.audit and not attack.beside
 
 

@@ -1,8 +1,9 @@
 """
-The hostile suite: reads the attacks, runs each for real through the command line, and says what came of it.
+The hostile suite: read the attacks, run each for real through the command line, and return its outcome.
 
-An attack is one file of `attacks/`: `#:` lines of TOML, then code. With `base = "reference"` the code is put
-into the reference trainer, before it starts; with `"none"` it is the whole script. `NAME.d/` has more files.
+An attack is one file of `attacks/`: `#:` lines of TOML, then code. With `base = "reference"` the code is
+inserted into the reference trainer before its start; with `"none"` it is the whole script. `NAME.d/` contains
+further files.
 """
 
 from __future__ import annotations
@@ -36,50 +37,50 @@ ATTACKS = HERE / "attacks"
 REPOSITORY = HERE.parents[1]
 REFERENCE = REPOSITORY / "kit" / "guest" / "train_reference.py"
 SHORT = ("--steps", "100", "--val-every", "25")
-"""Less than the smoke profile's 160 steps: an attack, and the honest script beside it, need no more."""
+"""Fewer than the smoke profile's 160 steps; attacks and the honest script need no more."""
 START = 'if __name__ == "__main__":'
 SEED = "hostile-suite"
-"""Of the canary streams: the same in every run of the suite, so that samples are drawn once."""
+"""Seed of the canary streams: the same in every run of the suite, so that samples are drawn once."""
 LIMIT_S = 900
 MEASURED = (
     "baseline.excess", "baseline.speed", "baseline.validation", "baseline.warmup", "canary.to_end.model",
     "canary.versus_baseline", "held_out", "trace.clock", "trace.pace",
 )  # fmt: skip
-"""Checks whose figures are kept."""
+"""Checks whose figures are stored."""
 RERUN = ("canary", "held_out", "baseline.warmup")
-"""Checks, and families of them, that must come to a judgement where an attack asks for their reruns."""
+"""Prefixes of checks that may not be skipped if an attack requests their reruns."""
 NOISE_IN = "runc"
-"""The runtime in which `--audit canary` means all three streams."""
+"""The runtime in which `--audit canary` runs all three streams."""
 LABEL = "speedrun-kit.run"
 
 
-class Came(StrEnum):
-    """What came of an attack."""
+class AttackOutcome(StrEnum):
+    """The outcome of an attack."""
 
     HONEST = "honest"
-    """No attack: nothing may be held against it."""
+    """Not an attack; no check may fail."""
     CONTAINED = "contained"
-    """It got nothing: no way out, nothing left, no score."""
+    """It gained nothing: no access to the host, nothing left behind, no score."""
     CAUGHT = "caught"
     """A fatal check failed; the result is refused."""
     FLAGGED = "flagged"
-    """The result stands, and says what is odd about it."""
+    """The result is valid and carries a warning."""
     NOT_CAUGHT = "not caught"
-    """The result stands."""
+    """The result is valid without a warning."""
     ESCAPED = "ESCAPED"
-    """It did what no guest may do. Never expected."""
+    """The guest did something that is forbidden. Never expected."""
 
 
 @dataclass(frozen=True)
 class Attack:
-    """One attack and what is expected of the kit."""
+    """One attack and its expected outcome."""
 
     name: str
     title: str
     kind: str
     """`score` for false scores, `containment` for attacks on the machine, the log or its reader."""
     patterns: list[int]
-    """Numbers of the known cheat patterns that it stands for."""
+    """Numbers of the known cheat patterns that it demonstrates."""
     expect: str
     by: list[str]
     """Checks that must fail."""
@@ -87,12 +88,12 @@ class Attack:
     base: str = "reference"
     audit: str = ""
     adaptive: bool = False
-    """Whether it was written, or tuned, against this very kit."""
+    """Whether it was written or tuned against this kit."""
     fast: bool = False
-    """Whether it is also one of the integration tests: one attack of each kind."""
+    """Whether the integration tests run it too: one attack of each kind."""
     network: bool = False
     beside: bool = False
-    """Whether another may run beside it although it is compared with the start script: no bound is near."""
+    """Whether another attack may run at the same time although timing is compared: no bound is near."""
     repeat: int = 1
     status: str = ""
     args: list[str] = field(default_factory=list)
@@ -101,11 +102,11 @@ class Attack:
 
 @dataclass(frozen=True)
 class Recorded:
-    """What one attack did in one runtime, as it is kept for the threat model."""
+    """The outcome of one attack in one runtime, as stored for the threat model."""
 
     name: str
     sha256: str
-    """Of the attack's own files: a changed attack has to run again."""
+    """Digest of the attack's files; a changed attack must run again."""
     came: str
     status: str
     verdict: str
@@ -113,21 +114,21 @@ class Recorded:
     failed: list[str]
     """Ids of the checks that failed, fatal ones and warnings."""
     skipped: list[str]
-    """Checks of reruns that came to no judgement, and why."""
+    """Skipped checks of reruns, with the reason."""
     loss: float | None
-    """What it claimed last."""
+    """The last loss that it claimed."""
     claimed_s: float | None
-    """Its own time."""
+    """The time that it claimed."""
     canary: dict[str, float]
-    """Texture -> lowest loss that it claimed there."""
+    """Stream kind -> lowest claimed loss."""
     floors: dict[str, float]
     figures: dict[str, float]
-    """Of the comparisons with the start script, by name."""
+    """Figures of the comparisons with the start script, by name."""
     wall_s: float
     kill_s: float
     left: list[str]
     last: dict[str, float] = field(default_factory=dict)
-    """Texture -> the loss that it claimed there last."""
+    """Stream kind -> last claimed loss."""
 
 
 def load() -> list[Attack]:
@@ -167,9 +168,9 @@ def submission(attack: Attack, folder: Path, smoke_args: list[str]) -> None:
 
 
 def run(attack: Attack, places: Path, runtime: str, env: Mapping[str, str] | None = None) -> Recorded:
-    """Run an attack as often as it asks for and return what came of the last time; `env` finds the engine."""
+    """Run an attack `attack.repeat` times and return the last outcome; `env` configures the engine."""
     if attack.network and runtime == "host":
-        raise ValueError(f"{attack.name} must not run without a network namespace of its own")
+        raise ValueError(f"{attack.name} must run in a separate network namespace")
     smoke = tomllib.loads((REPOSITORY / "records" / "smoke.toml").read_text())
     for count in range(attack.repeat):
         folder = places / f"{attack.name}-{count}"
@@ -180,7 +181,7 @@ def run(attack: Attack, places: Path, runtime: str, env: Mapping[str, str] | Non
 
 
 def asked(attack: Attack, runtime: str) -> str:
-    """Return an attack's audits. A claim on noise is the same in each runtime: once is enough."""
+    """Return an attack's audits. Noise streams run in one runtime only, because their claims are equal."""
     names = attack.audit.split(",")
     return ",".join("canary.model" if n == "canary" and runtime != NOISE_IN else n for n in names)
 
@@ -196,7 +197,7 @@ def _once(attack: Attack, folder: Path, runtime: str, env: Mapping[str, str]) ->
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LIMIT_S, env=env)
     if not done.stdout.strip():
-        raise RuntimeError(f"{attack.name}: eval ended with {done.returncode}: {done.stderr[-2000:]}")
+        raise RuntimeError(f"{attack.name}: eval exited with {done.returncode}: {done.stderr[-2000:]}")
     wall_s = time.monotonic() - began
     report = json.loads(done.stdout)
     bundle = Path(report["bundle"])
@@ -218,7 +219,7 @@ def _once(attack: Attack, folder: Path, runtime: str, env: Mapping[str, str]) ->
 
 
 def _tier(bundle: Path, keys: Path) -> str:
-    """Return what a reader who trusts the key makes of the bundle and the files beside it; empty: refused."""
+    """Return the tier that a reader who trusts the key derives from the bundle; empty if it is refused."""
     try:
         found = open_bundle(bundle, trusted(keys))
     except KitError:
@@ -230,14 +231,14 @@ def _came(attack: Attack, report: dict[str, Any], escaped: bool) -> str:
     checks = report["audit"].values()
     failed = [c for c in checks if c["outcome"] == "failed"]
     if escaped:
-        return Came.ESCAPED
+        return AttackOutcome.ESCAPED
     if attack.kind == "containment" and report["verdict"] != "reached":
-        return Came.CONTAINED
+        return AttackOutcome.CONTAINED
     if any(c["severity"] == "fatal" for c in failed):
-        return Came.CAUGHT
+        return AttackOutcome.CAUGHT
     if failed:
-        return Came.FLAGGED
-    return Came.HONEST if attack.expect == Came.HONEST else Came.NOT_CAUGHT
+        return AttackOutcome.FLAGGED
+    return AttackOutcome.HONEST if attack.expect == AttackOutcome.HONEST else AttackOutcome.NOT_CAUGHT
 
 
 def _seen(bundle: Path) -> dict[str, Any]:
@@ -271,7 +272,7 @@ def _seen(bundle: Path) -> dict[str, Any]:
 
 
 def left_of(run_id: str, engine: str | None = None) -> list[str]:
-    """Name whatever is left of a run's guest on this machine; `engine` is the URL of a Docker engine."""
+    """Return what is left of a run's guest on this machine; `engine` is the URL of a Docker engine."""
     left = [processes.describe(pid) for pid in processes.marked(run_id)]
     left += [processes.describe(pid) for pid in Cgroup(f"/speedrun-kit/{run_id}").members()]
     left += [str(p) for p in Path("/run/speedrun-kit").glob(f"*/{run_id}")]
@@ -282,7 +283,7 @@ def left_of(run_id: str, engine: str | None = None) -> list[str]:
 
 
 def objections(attack: Attack, found: Recorded, runtime: str = NOISE_IN) -> list[str]:
-    """Return how what came of an attack differs from what it says that it expects."""
+    """Return the differences between an attack's outcome and the expected one."""
     wrong = []
     if found.came != attack.expect:
         wrong.append(f"{found.came}, expected {attack.expect}")
@@ -292,15 +293,15 @@ def objections(attack: Attack, found: Recorded, runtime: str = NOISE_IN) -> list
         wrong.append(f"not failed: {', '.join(missing)}")
     if attack.status and found.status != attack.status:
         wrong.append(f"{found.status}, expected {attack.status}")
-    if attack.expect == Came.HONEST and found.failed:
+    if attack.expect == AttackOutcome.HONEST and found.failed:
         wrong.append(f"honest, but failed: {', '.join(found.failed)}")
     if attack.audit:
-        wrong += [f"not judged: {why}" for why in found.skipped]
+        wrong += [f"skipped: {why}" for why in found.skipped]
     if found.left:
         wrong.append(f"left behind: {', '.join(found.left)}")
     return wrong
 
 
 def to_json(found: Recorded) -> dict[str, Any]:
-    """Return a record as plain values."""
+    """Return an outcome as plain values."""
     return asdict(found)

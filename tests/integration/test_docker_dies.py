@@ -86,7 +86,7 @@ def test_a_daemon_that_dies_loses_the_run_and_leaves_no_process(daemon, started,
     daemon.signal(number)
     _, stderr = process.communicate(timeout=300)
     assert process.returncode == 5, stderr
-    assert "the run was lost with its engine" in stderr
+    assert "the container engine failed" in stderr
     assert daemon.guests() == []
     assert "did not answer" in recorded(folder, tmp_path / "keys")
     assert wait_until(lambda: daemon.helpers() == [], 60)

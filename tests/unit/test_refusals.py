@@ -97,7 +97,7 @@ REFUSALS = {
     "no document": (PrerequisiteError, "does not exist", lambda t: read_json(t / "x")),
     "a folder for a document": (PrerequisiteError, "Is a directory", lambda t: read_json(t)),
     "a number too long to be shown": (
-        SchemaError, "number too long",
+        SchemaError, "number is too long",
         lambda t: validate("run.v1", parse_toml(b"args = 0x" + b"f" * 9000, "x"), "x"),
     ),
     "a log beyond the limit": (
@@ -145,7 +145,7 @@ REFUSALS = {
     "a deb from apt": (PrerequisiteError, "not a deb", lambda t: asked(AptFetcher())),
     "a deb from the snapshots": (PrerequisiteError, "not a deb", lambda t: asked(SnapshotFetcher())),
     "a mirror that is a file": (
-        PrerequisiteError, "not a folder",
+        PrerequisiteError, "not a directory",
         lambda t: asked(FolderFetcher(t / "none")),
     ),
     "a git directory that is none": (
@@ -217,7 +217,7 @@ def test_the_refusal_is_of_its_kind_and_names_what_is_wrong(tmp_path, kind, said
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"), [(None, "runc is not installed"), ("/bin/false", "does not answer")]
+    ("answer", "said"), [(None, "runc is not installed"), ("/bin/false", "--version` failed")]
 )
 def test_a_runc_that_is_absent_or_broken_is_named_with_the_line_that_installs_it(monkeypatch, answer, said):
     no_runc(monkeypatch, answer)
@@ -229,7 +229,7 @@ def test_a_runc_that_is_absent_or_broken_is_named_with_the_line_that_installs_it
 @pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user is refused earlier, or not at all")
 def test_an_image_that_was_not_unpacked_is_not_started(tmp_path, monkeypatch):
     monkeypatch.setattr(runc.cgroup, "writable", lambda: True)
-    with pytest.raises(RunError, match="image cpu was not unpacked"):
+    with pytest.raises(RunError, match="image cpu is not unpacked"):
         runc.Runc()._box(replace(SPEC, image=ImageRef("cpu", "0" * 64, "0" * 64)), tmp_path)
 
 

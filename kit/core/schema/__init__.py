@@ -1,8 +1,8 @@
 """
-Load and validate the project's documents: TOML by people, JSON by machines, one schema each.
+Load and validate the project's documents: TOML written by people, JSON by machines, with one schema each.
 
-Schemas are JSON Schema 2020-12 files beside this module, named `<name>.schema.json`; the name carries
-the version (`result.v1`). Validation never fetches a reference from anywhere.
+Schemas are JSON Schema 2020-12 files next to this module, named `<name>.schema.json`; the name contains
+the version (`result.v1`). Validation never fetches a remote reference.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import jsonschema
 from kit.core.errors import PrerequisiteError, SchemaError, UsageError
 
 MAX_DOCUMENT = 64 << 20
-"""Bytes of the largest document that is read; a larger one is refused before it is parsed."""
+"""Largest size of a document in bytes; a larger one is refused before parsing."""
 
 MAX_DEPTH = 64
 """Objects and arrays within each other; the kit's own documents have 8."""
@@ -44,9 +44,7 @@ def load_schema(name: str) -> dict[str, Any]:
     try:
         schema: dict[str, Any] = json.loads(source.read_bytes())
     except FileNotFoundError as e:
-        raise UsageError(
-            f"there is no schema called {name!r}", "list them with: speedrun bundle schema --list"
-        ) from e
+        raise UsageError(f"unknown schema {name!r}", "list the schemas: speedrun bundle schema --list") from e
     return schema
 
 
@@ -62,7 +60,7 @@ def validate(name: str, document: Any, where: str) -> None:
     """
     Check `document` against schema `name`.
 
-    Raises `SchemaError` naming `where`, the JSON path and the rule of the first (topmost) violation.
+    Raises `SchemaError` that names `where`, the JSON path and the violated rule of the topmost violation.
     """
     validator = _validator(name)
     try:
@@ -73,7 +71,7 @@ def validate(name: str, document: Any, where: str) -> None:
     if worst is not None:
         text = worst.message if len(worst.message) <= 300 else worst.message[:300] + " …"
         raise SchemaError(
-            f"{where}: {worst.json_path}: {text}", f"the form is schema {name} in kit/core/schema/"
+            f"{where}: {worst.json_path}: {text}", f"print the schema: speedrun bundle schema {name}"
         )
 
 
@@ -96,7 +94,7 @@ def _validator(name: str) -> jsonschema.Draft202012Validator:
 def _pattern(
     validator: object, pattern: str, instance: object, schema: object
 ) -> Iterator[jsonschema.ValidationError]:
-    """Read `$` as JSON Schema does: the end of the text. Python's also stands before a last line end."""
+    """Match `$` only at the end of the text, as in JSON Schema; Python also matches before a last newline."""
     strict = re.sub(r"(?<!\\)\$", r"\\Z", pattern)
     if isinstance(instance, str) and not re.search(strict, instance):
         yield jsonschema.ValidationError(f"{instance!r} does not match {pattern!r}")
@@ -164,12 +162,12 @@ def _finite(text: str) -> float:
 
 
 def _short(e: Exception) -> str:
-    """Return what a parser says, which may quote the document, as printable UTF-8."""
+    """Return a parser's message, which may quote the document, as valid UTF-8."""
     return str(e).encode("utf-8", "replace").decode()[:200]
 
 
 def read_json(path: Path, schema: str | None = None) -> Any:
-    """Read a JSON file and, if `schema` is given, validate it. Raises `PrerequisiteError` if absent."""
+    """Read a JSON file and validate it against `schema`, if given. Raises `PrerequisiteError` if missing."""
     document = parse_json(_read(path), str(path))
     if schema is not None:
         validate(schema, document, str(path))
@@ -177,7 +175,7 @@ def read_json(path: Path, schema: str | None = None) -> Any:
 
 
 def read_toml(path: Path, schema: str | None = None) -> dict[str, Any]:
-    """Read a TOML file and, if `schema` is given, validate it. Raises `PrerequisiteError` if absent."""
+    """Read a TOML file and validate it against `schema`, if given. Raises `PrerequisiteError` if missing."""
     document = parse_toml(_read(path), str(path))
     if schema is not None:
         validate(schema, document, str(path))
@@ -185,7 +183,7 @@ def read_toml(path: Path, schema: str | None = None) -> dict[str, Any]:
 
 
 def parse_toml(data: bytes, where: str) -> dict[str, Any]:
-    """Parse TOML with finite numbers. Raises `SchemaError` naming `where`."""
+    """Parse TOML with finite numbers. Raises `SchemaError` that names `where`."""
     try:
         return tomllib.loads(data.decode("utf-8"), parse_float=_finite)
     except (ValueError, RecursionError) as e:
@@ -194,9 +192,9 @@ def parse_toml(data: bytes, where: str) -> dict[str, Any]:
 
 def read_bounded(path: Path) -> bytes:
     """
-    Return a file's bytes, at most `MAX_DOCUMENT`, whatever the file system says of its size.
+    Read a file of at most `MAX_DOCUMENT` bytes, without trusting the size that the file system reports.
 
-    Raises `SchemaError` if there are more, `OSError` as the file system gives it.
+    Raises `SchemaError` if the file is larger, and the file system's `OSError`.
     """
     with path.open("rb") as f:
         data = f.read(MAX_DOCUMENT + 1)

@@ -14,7 +14,7 @@ from kit.core.text import counted
 from kit.diagnose.imagetest.report import CHECKS, SelfTestAnswer, SelfTestOutcome, SelfTestReport
 from kit.image.lock import Lock
 from kit.image.spec import EraSpec
-from kit.sandbox.isolation_probe import Probe
+from kit.sandbox.isolation_probe import IsolationResult
 from kit.values.run_result import RunResult, RunStatus
 
 NEED_GPUS = ("nccl", "triton-kernel")

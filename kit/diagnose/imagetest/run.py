@@ -23,7 +23,7 @@ from kit.image.build import Layout
 from kit.image.lock import read_lock
 from kit.image.spec import read_spec
 from kit.sandbox.folder import new_run_id
-from kit.sandbox.isolation_probe import Probe, probe
+from kit.sandbox.isolation_probe import IsolationResult, probe
 from kit.sandbox.run_guest import GuestRun, guest_directory, run_guest
 from kit.sandbox.runtime.port import Runtime
 from kit.sandbox.supervise import RunCallbacks
@@ -148,7 +148,7 @@ def _run_spec(layout: Layout, image: ImageRef, ready: Preflight, submission: Pat
 
 def _run(
     spec: RunSpec, runtime: Runtime, scratch: Path, cancelled: Callable[[], bool]
-) -> tuple[Probe, GuestRun]:
+) -> tuple[IsolationResult, GuestRun]:
     with watchdog(runtime.reaper(spec.run_id)):
         probed = probe(runtime, spec, PYTHON, scratch)
         with run_guest(runtime, spec, scratch, callbacks=RunCallbacks(cancelled=cancelled)) as run:

@@ -1,7 +1,7 @@
 """
-The engine: Docker or Podman behind a unix socket, asked through Docker's API. Starts no run, judges no image.
+Client for a container engine: Docker or Podman behind a unix socket, through Docker's API.
 
-The socket's address is a value that `kit.cli` finds out. What an engine answers is its word, not proof.
+`kit.cli` finds the socket's address. An engine's answers are claims, not proof.
 """
 
 from kit.sandbox.engine.api import (

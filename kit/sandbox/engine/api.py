@@ -1,7 +1,7 @@
 """
-The engine's API: one connection and what can be asked over it. Judges no answer.
+The engine's API: one connection and its requests.
 
-The only module that knows the docker SDK: every failure of it leaves here as a KitError.
+Only this module uses the docker SDK, and it converts every failure of the SDK into a KitError.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from kit.sandbox.engine.wire import address, hard_limit, peer_pid, why_silent
 
 DEFAULT_ENGINE = "unix:///var/run/docker.sock"
 MINIMUM_API = (1, 41)
-"""Docker 20.10: the first with a control-group namespace of a container's own. Podman 4 speaks it too."""
+"""Docker 20.10, the first version with a cgroup namespace per container. Podman 4 supports this API too."""
 PATIENCE_S = 10.0
-"""For one short answer. Longer silence is taken for a dead engine."""
-HINT = "see: speedrun doctor"
+"""Timeout in seconds of one short request. An engine that takes longer counts as dead."""
+HINT = "check the engine's log and restart it, or run with --runtime runc"
 
 
 class EngineName(StrEnum):
-    """Who answers."""
+    """The kind of engine behind the socket."""
 
     DOCKER = "docker"
     PODMAN = "podman"
@@ -38,45 +38,45 @@ class EngineName(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
-    """What an engine says of itself."""
+    """What an engine reports about itself."""
 
     name: EngineName
     version: str
     containerd_store: bool
-    """Whether images are kept by containerd: their ids are manifest digests then."""
+    """Whether containerd stores the images; their ids are then manifest digests."""
     memory_limit: bool
     swap_limit: bool
     pids_limit: bool
     open_files: int
-    """The most open files that the engine's process and this one may grant."""
+    """Largest number of open files that both the engine and this process can grant."""
     locked_memory: int | None
-    """The most bytes of locked memory likewise; None for no such limit."""
+    """Largest number of bytes of locked memory that both can grant; None if unlimited."""
     processes: int | None
-    """The most processes of one user likewise; None for no such limit."""
+    """Largest number of processes per user that both can grant; None if unlimited."""
 
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """A container as the engine sees it."""
+    """A container as the engine reports it."""
 
     id: str
     image: str
-    """The id of its image, with `sha256:`."""
+    """The id of its image, with the prefix `sha256:`."""
     running: bool
     started: bool
     pid: int
-    """Its first process in the engine's PID namespace; 0 if it has none."""
+    """Its first process, as a pid in the engine's PID namespace; 0 if there is none."""
     exit_code: int
     oom_killed: bool
     label: str
-    """The value of the label that was asked for; empty if it has none."""
+    """The value of the requested label; empty if the container does not have it."""
 
 
 class Engine:
-    """One connection. `patience_s` bounds every answer; None waits for ever (`wait`, `attach`)."""
+    """One connection. `patience_s` is the timeout of each request; None waits for ever (`wait`, `attach`)."""
 
     def __init__(self, url: str, patience_s: float | None = PATIENCE_S) -> None:
-        """Connect. Raises `PrerequisiteError` if nothing answers, the SDK is missing or the API is old."""
+        """Connect. Raises `PrerequisiteError` if no engine answers, the SDK is missing or the API is old."""
         self.url = url
         self._path = address(url)
         try:
@@ -85,7 +85,7 @@ class Engine:
             raise PrerequisiteError("the docker SDK is not installed", install_command("docker")) from e
         try:
             peer_pid(self._path)
-            with self._errors_translated("say which API it speaks"):
+            with self._errors_translated("report its API version"):
                 self._api = docker.APIClient(base_url=url, version="auto", timeout=patience_s)
         except (EngineSilent, OSError) as e:
             raise PrerequisiteError(f"no engine answers at {url}", why_silent(self._path)) from e
@@ -94,22 +94,22 @@ class Engine:
             self.close()
             least = ".".join(map(str, MINIMUM_API))
             raise PrerequisiteError(
-                f"the engine at {url} speaks API {self._api.api_version}; the kit needs {least}",
-                "use Docker 20.10 or Podman 4, or newer; or --runtime runc",
+                f"the engine at {url} supports API {self._api.api_version}; speedrun needs {least} or newer",
+                "use Docker 20.10 or newer, Podman 4 or newer, or --runtime runc",
             )
 
     def close(self) -> None:
-        """Let the connection go."""
+        """Close the connection."""
         self._api.close()
 
     def ping(self) -> None:
-        """Return if the engine answers; raises `EngineSilent` otherwise."""
-        with self._errors_translated("give a sign of life"):
+        """Ping the engine. Raises `EngineSilent` if it does not answer."""
+        with self._errors_translated("respond to a ping"):
             self._api.ping()
 
     def about(self) -> EngineInfo:
-        """Ask the engine who it is and what it can limit."""
-        with self._errors_translated("describe itself"):
+        """Return the engine's name, its version and the limits that it supports."""
+        with self._errors_translated("report its version"):
             version, info = self._api.version(), self._api.info()
         parts = {str(c.get("Name")): str(c.get("Version")) for c in version.get("Components") or ()}
         podman = parts.get("Podman Engine")
@@ -128,10 +128,9 @@ class Engine:
 
     def image_id(self, config: Sha256, manifest: Sha256) -> str | None:
         """
-        Return the engine's own id of the image, with `sha256:`, or None if it is not there.
+        Return the engine's id of the image, with the prefix `sha256:`, or None if it is missing.
 
-        An id that is neither the config's nor the manifest's digest is not the image. Names and tags are
-        never asked for.
+        The id must be the digest of the config or of the manifest. Names and tags are never used.
         """
         identities = (f"sha256:{config}", f"sha256:{manifest}")
         for reference in identities:
@@ -143,7 +142,7 @@ class Engine:
     def _image(self, reference: str) -> dict[str, Any] | None:
         from docker.errors import ImageNotFound, NotFound
 
-        with self._errors_translated("show an image"):
+        with self._errors_translated("inspect an image"):
             try:
                 image: dict[str, Any] = self._api.inspect_image(reference)
             except (ImageNotFound, NotFound):
@@ -151,28 +150,31 @@ class Engine:
         return image
 
     def chains(self) -> list[tuple[Sha256, ...]]:
-        """Return the diffIDs of every image here, lowest layer first."""
-        with self._errors_translated("list its images"):
+        """Return the diffIDs of every image in the engine, lowest layer first."""
+        with self._errors_translated("list images"):
             ids = [str(image["Id"]) for image in self._api.images()]
         images = [self._image(name) for name in ids]
         layers = [((image or {}).get("RootFS") or {}).get("Layers") or () for image in images]
         return [tuple(Sha256(str(layer).removeprefix("sha256:")) for layer in stack) for stack in layers]
 
     def load(self, archive: Iterable[bytes]) -> None:
-        """Let the engine read an image archive. Raises `RunError` with what it complained about."""
+        """Load an image archive into the engine. Raises `RunError` with the engine's error message."""
         with self._errors_translated("load the image"):
-            for answer in self._api.load_image(iter(archive)):  # a list would be taken for a form
+            for answer in self._api.load_image(iter(archive)):  # requests would encode a list as a form
                 if "error" in answer:
-                    raise RunError(f"the engine did not load the image: {answer['error']}", HINT)
+                    raise RunError(
+                        f"the engine did not load the image: {answer['error']}",
+                        "check the engine's free disk space and its log, then run the command again",
+                    )
 
     def create(self, name: str, request: bytes) -> tuple[str, tuple[str, ...]]:
-        """Create a container from a request in JSON; return its id and the engine's warnings."""
+        """Create a container from a JSON request; return its id and the engine's warnings."""
         with self._errors_translated("create the container"):
             made = self._api.create_container_from_config(json.loads(request), name)
         return str(made["Id"]), tuple(str(w) for w in made.get("Warnings") or ())
 
     def start(self, container: str) -> None:
-        """Start it."""
+        """Start a container."""
         with self._errors_translated("start the guest"):
             self._api.start(container)
 
@@ -186,7 +188,7 @@ class Engine:
         return stream
 
     def wait(self, container: str) -> int:
-        """Wait until it has ended; return its exit code as a shell would see it."""
+        """Wait until a container has ended; return its exit code as a shell would see it."""
         with self._errors_translated("wait for the guest"):
             return int(self._api.wait(container)["StatusCode"])
 
@@ -194,7 +196,7 @@ class Engine:
         """Return the container, or None if there is none."""
         from docker.errors import NotFound
 
-        with self._errors_translated("show the container"):
+        with self._errors_translated("inspect the container"):
             try:
                 document = self._api.inspect_container(container)
             except NotFound:
@@ -212,9 +214,9 @@ class Engine:
         )
 
     def labelled(self, label: str, value: str | None = None) -> list[Container]:
-        """Return the containers that carry a label, running or not, sorted by id."""
+        """Return all containers with a label, running or not, sorted by id."""
         filter_text = label if value is None else f"{label}={value}"
-        with self._errors_translated("list its containers"):
+        with self._errors_translated("list containers"):
             ids = sorted(
                 str(c["Id"]) for c in self._api.containers(all=True, filters={"label": [filter_text]})
             )
@@ -222,14 +224,14 @@ class Engine:
         return [container for container in containers if container is not None]
 
     def signal(self, container: str, name: str) -> None:
-        """Send a signal to the container's first process; one that has ended or gone is no error."""
+        """Send a signal to the container's first process; ignore a container that has ended."""
         from docker.errors import APIError
 
         with self._errors_translated("signal the guest"), contextlib.suppress(APIError):
             self._api.kill(container, signal=name)
 
     def remove(self, container: str) -> None:
-        """End and remove the container; one that is gone or just going is no error."""
+        """Kill and remove the container; ignore a container that is already removed or being removed."""
         from docker.errors import APIError
 
         with self._errors_translated("remove the container"):
@@ -241,7 +243,7 @@ class Engine:
 
     @contextlib.contextmanager
     def _errors_translated(self, what: str) -> Iterator[None]:
-        """Turn what the SDK raises into `EngineSilent` (no answer) or `RunError` (a refusal)."""
+        """Convert exceptions of the SDK into `EngineSilent` (no answer) or `RunError` (refused)."""
         from docker.errors import APIError, DockerException, StreamParseError
         from requests.exceptions import RequestException
         from urllib3.exceptions import HTTPError
@@ -250,9 +252,9 @@ class Engine:
             yield
         except APIError as e:
             said = str(e.explanation or e).strip()[:500]
-            raise RunError(f"the engine would not {what}: {said}", HINT) from e
+            raise RunError(f"the engine refused to {what}: {said}", HINT) from e
         except (DockerException, RequestException, HTTPError, StreamParseError, OSError) as e:
-            raise EngineSilent(f"the engine at {self.url} did not answer when asked to {what}", HINT) from e
+            raise EngineSilent(f"the engine at {self.url} did not {what}: no answer", HINT) from e
 
 
 def _prefixed(digest: object) -> str:
@@ -261,7 +263,7 @@ def _prefixed(digest: object) -> str:
 
 
 def answers(url: str, patience_s: float = 2.0) -> bool:
-    """Tell whether an engine that the kit can use answers there within that time."""
+    """Tell whether a supported engine answers at `url` within `patience_s` seconds."""
     try:
         if not address(url).is_socket():
             return False

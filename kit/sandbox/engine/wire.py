@@ -1,4 +1,4 @@
-"""The engine's socket: where it is, who listens, how a container's output is framed. Sends no request."""
+"""The engine's socket: its path, the process that listens on it, and the framing of container output."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from kit.core.errors import UsageError
 
 
 def address(url: str) -> Path:
-    """Return the path of an engine's socket. Raises `UsageError` for what is not one of this machine's."""
+    """Return the path of an engine's socket. Raises `UsageError` if `url` is not a local unix socket."""
     path = url.removeprefix("unix://")
     if path == url or not path.startswith("/"):
         raise UsageError(
-            f"{url} is not a unix socket of this machine",
-            "guests run where the kit runs: set DOCKER_HOST=unix:///path/to/docker.sock",
+            f"{url} is not a unix socket on this machine; speedrun cannot use a remote engine",
+            "set DOCKER_HOST=unix:///path/to/docker.sock",
         )
     return Path(path)
 
 
 def peer_pid(path: Path) -> int:
-    """Connect once and return the process id of whoever listens; the SDK would leak a socket that fails."""
+    """Connect once and return the pid of the listener; the SDK would leak a socket that fails."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
         s.settimeout(2)
         s.connect(str(path))
@@ -34,16 +34,16 @@ def peer_pid(path: Path) -> int:
 
 
 def why_silent(path: Path) -> str:
-    """Return what to do about a socket at which nobody answers."""
+    """Return a hint for a socket on which no engine answers."""
     if not path.exists():
         return "start Docker, or set DOCKER_HOST to its socket, or use --runtime runc"
     if not os.access(path, os.R_OK | os.W_OK):
-        return f"you may not use {path}: join its group, or use --runtime runc"
-    return "start Docker again, or use --runtime runc"
+        return f"permission denied for {path}: add this user to its group, or use --runtime runc"
+    return "restart Docker, or use --runtime runc"
 
 
 def hard_limit(path: Path, name: str, kind: int) -> int | None:
-    """Return the lower of this process's hard limit and that of whoever listens on a socket."""
+    """Return the lower hard limit of this process and of the socket's listener; None if unlimited."""
     mine = resource.getrlimit(kind)[1]
     limits = [] if mine == resource.RLIM_INFINITY else [mine]
     with contextlib.suppress(OSError, ValueError, StopIteration):
@@ -55,7 +55,7 @@ def hard_limit(path: Path, name: str, kind: int) -> int | None:
 
 def frames(stream: socket.socket) -> Iterator[tuple[int, bytes]]:
     """
-    Yield (1 for stdout or 2 for stderr, bytes) until the stream ends; a broken end is an end.
+    Yield (1 for stdout or 2 for stderr, bytes) until the stream ends or breaks.
 
     See: https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerAttach
     """

@@ -1,1 +1,1 @@
-"""What runs a guest: one adapter per engine."""
+"""The runtimes that can start a guest, one module each."""

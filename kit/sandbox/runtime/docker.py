@@ -1,8 +1,8 @@
 """
-Runtime `docker`: one container of Docker Engine, or of Podman behind its Docker-compatible socket.
+Runtime `docker`: one container of Docker Engine, or of Podman through its Docker-compatible socket.
 
-The engine starts the guest; ending it does not depend on the engine: where the kit may, it kills the
-guest's processes itself and finds them by the container's control group. A run whose engine falls silent
+The engine starts the guest, but killing it does not depend on the engine: if permitted, the kit finds the
+guest's processes by the container's control group and kills them itself. A run whose engine stops answering
 is lost.
 """
 
@@ -17,7 +17,7 @@ from kit.core.errors import DigestMismatch, EngineSilent, KitError, Prerequisite
 from kit.sandbox import processes
 from kit.sandbox.engine import DEFAULT_ENGINE, Container, Engine, EngineInfo, EngineName, answers
 from kit.sandbox.runtime import dockerconfig, hidden, lease
-from kit.sandbox.runtime.dockerconfig import LABEL, Terms
+from kit.sandbox.runtime.dockerconfig import LABEL, EngineSettings
 from kit.sandbox.runtime.dockerguest import DockerGuest
 from kit.sandbox.runtime.lease import ContainerLease, LeaseRecord
 from kit.sandbox.runtime.port import require_devices
@@ -26,9 +26,9 @@ from kit.values.run_result import Enforcement
 from kit.values.run_spec import ImageRef, RunSpec, RuntimeName
 
 PODMAN_GPUS = (5, 4)
-"""Older ones ignore a request for devices without a word: https://github.com/containers/podman/pull/25171"""
+"""Older versions silently ignore a request for devices: https://github.com/containers/podman/pull/25171"""
 START_PATIENCE_S = 120.0
-"""For making and starting a container: NVIDIA's hook may have to wake eight GPUs first."""
+"""Timeout for creating and starting a container: NVIDIA's hook may have to initialize eight GPUs first."""
 REAP_PATIENCE_S = 5.0
 
 
@@ -43,10 +43,10 @@ class Docker:
         self.state = state or state_folder()
 
     def start(self, spec: RunSpec, scratch: Path) -> DockerGuest:
-        """See `Runtime.start`. Raises `DigestMismatch` if the engine takes another image."""
+        """See `Runtime.start`. Raises `DigestMismatch` if the engine uses another image."""
         if spec.image is None:
             raise UsageError(
-                "the docker runtime runs images alone, not this machine's own files", "use --runtime runc"
+                "the docker runtime cannot run `--image host`, only container images", "use --runtime runc"
             )
         require_devices(spec)
         with contextlib.closing(Engine(self.engine, START_PATIENCE_S)) as engine:
@@ -69,7 +69,7 @@ class Docker:
             )
             guest = DockerGuest(mine, container, container_lease, enforcement)
             try:
-                _recheck(engine, container, terms.image)
+                _recheck(engine, container, terms.image, spec.image.era)
                 guest.start(engine)
             except BaseException:
                 guest.kill()
@@ -83,11 +83,11 @@ class Docker:
         return ("docker", str(self.state), run_id)
 
 
-def _terms(about: EngineInfo, image: str, scratch: Path) -> Terms:
+def _terms(about: EngineInfo, image: str, scratch: Path) -> EngineSettings:
     profile = scratch / "seccomp.json" if about.name is EngineName.PODMAN else None
     if profile is not None:
         profile.write_text(dockerconfig.seccomp_text())
-    return Terms(
+    return EngineSettings(
         engine=about.name,
         image=image,
         memory_limit=about.memory_limit,
@@ -104,12 +104,12 @@ def _terms(about: EngineInfo, image: str, scratch: Path) -> Terms:
 def _create(
     engine: Engine, run_id: str, request: bytes, container_lease: ContainerLease
 ) -> tuple[str, tuple[str, ...]]:
-    """Make the container and note its id before anything of it can run."""
+    """Create the container and record its id before the container can run."""
     try:
         container, warnings = engine.create(f"speedrun-{run_id}", request)
         container_lease.add(container)
     except EngineSilent:
-        container_lease.leave()  # the engine may have made it all the same
+        container_lease.leave()  # the engine may have created the container nevertheless
         raise
     except BaseException:
         container_lease.release()
@@ -124,7 +124,7 @@ def _refuse_ignored_gpus(about: EngineInfo, spec: RunSpec) -> None:
     if tuple(parts) < PODMAN_GPUS:
         least = ".".join(map(str, PODMAN_GPUS))
         raise PrerequisiteError(
-            f"Podman {about.version} would start the guest without GPUs: its socket ignores them",
+            f"Podman {about.version} does not support GPUs through its Docker-compatible socket",
             f"use Podman {least} or newer, Docker, or --runtime runc",
         )
 
@@ -133,28 +133,32 @@ def _image(engine: Engine, image: ImageRef) -> str:
     image_id = engine.image_id(image.config_digest, image.manifest_digest)
     if image_id is None:
         raise PrerequisiteError(
-            f"the engine does not have image {image.era} (sha256:{image.config_digest[:12]}…)",
+            f"image {image.era} (sha256:{image.config_digest[:12]}…) not found in the engine",
             f"speedrun image load {image.era}",
         )
     return image_id
 
 
-def _recheck(engine: Engine, container: str, image: str) -> None:
-    """See that the container that was made is of the image that was meant."""
+def _recheck(engine: Engine, container: str, image: str, era: str) -> None:
+    """Check that the new container has the expected image."""
     made = engine.inspect(container)
     if made is None:
-        raise RunError("the engine lost the container that it made", "see: speedrun doctor")
+        raise RunError(
+            f"container {container[:12]} not found right after the engine created it",
+            "restart the engine and run the command again",
+        )
     if made.image != image:
         raise DigestMismatch(
-            f"the engine made a container of {made.image}, not of {image}", "see: speedrun doctor"
+            f"image mismatch: the engine created the container from {made.image[:19]}, expected {image[:19]}",
+            f"load the image again: speedrun image load {era}",
         )
 
 
 def reap(state: Path, run_id: str) -> bool:
     """
-    End and remove whatever is left of a run's guest; return whether nothing is left. Safe to repeat.
+    Kill and remove what is left of a run's guest; return True if nothing is left. Safe to repeat.
 
-    Where the engine is gone, what the kernel shows decides, and the lease stays for `tidy`.
+    If the engine does not answer, the processes in /proc decide, and the lease stays for `tidy`.
     """
     record = lease.read(state, run_id)
     if record is None:
@@ -166,13 +170,13 @@ def reap(state: Path, run_id: str) -> bool:
     except KitError:
         return False
     else:
-        if record.containers:  # otherwise the engine may still be making one
+        if record.containers:  # otherwise the engine may still be creating one
             lease.remove(state, run_id)
     return not any(processes.pids_in_container(container) for container in record.containers)
 
 
 def _end(record: LeaseRecord, run_id: str) -> None:
-    """End a run's guest by the kernel, then by the engine. Raises `RunError` if a container stays."""
+    """Kill a run's processes, then remove its containers. Raises `RunError` if a container stays."""
     for container in record.containers:
         processes.kill_all(processes.pids_in_container(container))
     try:
@@ -180,7 +184,9 @@ def _end(record: LeaseRecord, run_id: str) -> None:
             for labelled in engine.labelled(LABEL, run_id):
                 engine.remove(labelled.id)
             if engine.labelled(LABEL, run_id):
-                raise RunError(f"the engine keeps the container of {run_id}", "speedrun doctor --fix")
+                raise RunError(
+                    f"the engine did not remove the container of {run_id}", "speedrun doctor --fix"
+                )
     except (EngineSilent, PrerequisiteError):
         for container in record.containers:
             processes.kill_all(processes.shim_pids(container))
@@ -189,7 +195,7 @@ def _end(record: LeaseRecord, run_id: str) -> None:
 
 def tidy(state: Path) -> tuple[str, ...]:
     """
-    End and remove the containers of runs whose kit is gone, by their leases; return the run ids, sorted.
+    Kill and remove the containers of interrupted runs, by their leases; return the run ids, sorted.
 
     Leases of engines that do not answer stay.
     """
@@ -208,10 +214,10 @@ def tidy(state: Path) -> tuple[str, ...]:
 
 def orphans(url: str, state: Path) -> tuple[str, ...]:
     """
-    Return the runs whose kit is gone and whose container is not, sorted. Raises nothing if no engine answers.
+    Return the interrupted runs that still have a container, sorted. Raises nothing if no engine answers.
 
-    A container that has not ended and has no lease of this user may be another user's, and is left out; so
-    is what only an engine that does not answer could remove: its lease waits until it is back.
+    Leaves out a running container without a lease of this user: it may be another user's. Also leaves out
+    containers of an engine that does not answer; their leases stay until it does.
     """
     run_ids = {run_id for run_id in lease.runs(state) if _abandoned(state, run_id)}
     with contextlib.suppress(KitError), contextlib.closing(Engine(url, REAP_PATIENCE_S)) as engine:
@@ -227,7 +233,7 @@ def _abandoned(state: Path, run_id: str) -> bool:
 
 
 def sweep(url: str, state: Path) -> tuple[str, ...]:
-    """Do what `tidy` does, remove the other `orphans` of the engine at `url`, and return their run ids."""
+    """Run `tidy`, remove the other `orphans` of the engine at `url`, and return all their run ids."""
     swept = set(tidy(state))
     with contextlib.suppress(KitError), contextlib.closing(Engine(url, REAP_PATIENCE_S)) as engine:
         for container in _ended(engine, state):
@@ -242,5 +248,5 @@ def _ended(engine: Engine, state: Path) -> list[Container]:
 
 
 def state_folder() -> Path:
-    """Return where this user's leases lie."""
+    """Return the directory of this user's leases."""
     return folder("docker")

@@ -1,4 +1,4 @@
-"""RunSpec -> Docker's request to create a container, as a pure function. Asks no engine and reads no file."""
+"""Convert a RunSpec to Docker's request to create a container. Pure functions: no engine, no files."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from kit.sandbox.runtime.port import bootstrap
 from kit.values.run_spec import SUBMISSION, WORKSPACE, RunSpec
 
 LIBCUDA = "/usr/lib/x86_64-linux-gnu"
-"""Where NVIDIA's container toolkit puts libcuda in an image of Debian's layout."""
+"""Where NVIDIA Container Toolkit puts libcuda in a Debian image."""
 LABEL = "speedrun-kit.run"
-"""The label that names a container's run."""
+"""The container label whose value is the run id."""
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
-    """What the engine adds to a RunSpec: the image's id there, and what it can hold a guest to."""
+class EngineSettings:
+    """What the engine adds to a RunSpec: the id of the image, and which limits it can enforce."""
 
     engine: EngineName
     image: str
@@ -30,25 +30,25 @@ class Terms:
     swap_limit: bool = True
     pids_limit: bool = True
     open_files: int = 1 << 20
-    """The most open files that it may grant."""
+    """Largest number of open files that the engine can grant."""
     locked_memory: int | None = None
-    """The most bytes of locked memory that it may grant; None for no such limit."""
+    """Largest number of bytes of locked memory that the engine can grant; None if unlimited."""
     processes: int | None = None
-    """The most processes of one user that it may grant; None for no such limit."""
+    """Largest number of processes per user that the engine can grant; None if unlimited."""
     seccomp: Path | None = None
-    """Where Podman finds the profile: it reads files alone. Docker gets the profile itself."""
+    """File with the profile for Podman, which accepts only a file. Docker gets the profile inline."""
     masked: tuple[str, ...] = hidden.MASKED
     """Paths of this machine that the guest must not read."""
 
     @property
     def not_enforced(self) -> tuple[str, ...]:
-        """Name the limits that this engine cannot set here."""
+        """Return the names of the limits that this engine cannot enforce."""
         limits = {"memory": self.memory_limit, "pids": self.pids_limit}
         return tuple(name for name, can in limits.items() if not can)
 
 
-def request(spec: RunSpec, terms: Terms) -> bytes:
-    """Return the body of `POST /containers/create`, in canonical form: equal inputs give equal bytes."""
+def request(spec: RunSpec, terms: EngineSettings) -> bytes:
+    """Return the body of `POST /containers/create` as canonical JSON: equal inputs give equal bytes."""
     argv = bootstrap(spec, str(SUBMISSION))
     return canonical_json(
         {
@@ -71,13 +71,13 @@ def request(spec: RunSpec, terms: Terms) -> bytes:
 
 
 def _env(spec: RunSpec) -> tuple[tuple[str, str], ...]:
-    """Return the guest's environment; Triton is told where NVIDIA's toolkit puts the driver's libraries."""
+    """Return the guest's environment; it tells Triton where the driver's libraries are."""
     return (
         tuple(sorted({**dict(spec.env), "TRITON_LIBCUDA_PATH": LIBCUDA}.items())) if spec.gpus else spec.env
     )
 
 
-def _host_config(spec: RunSpec, terms: Terms) -> dict[str, Any]:
+def _host_config(spec: RunSpec, terms: EngineSettings) -> dict[str, Any]:
     limits = spec.limits
     config: dict[str, Any] = {
         "ReadonlyRootfs": True,
@@ -111,20 +111,20 @@ def _host_config(spec: RunSpec, terms: Terms) -> dict[str, Any]:
 
 
 def seccomp_text() -> str:
-    """Return the seccomp profile as engines read it."""
+    """Return the seccomp profile as JSON text."""
     return canonical_json(seccomp.profile()).decode()
 
 
-def _security(terms: Terms) -> list[str]:
+def _security(terms: EngineSettings) -> list[str]:
     options = ["no-new-privileges", f"seccomp={terms.seccomp or seccomp_text()}"]
     if terms.engine is EngineName.PODMAN:
-        # it ignores `MaskedPaths`, and takes a colon for the end of a path
+        # Podman ignores `MaskedPaths`, and reads a colon as the end of a path
         options.append("mask=" + ":".join(path for path in terms.masked if ":" not in path))
     return options
 
 
 def _tmpfs(spec: RunSpec, engine: EngineName) -> dict[str, str]:
-    # Podman's tmpfs knows no owner; the guest is the only one in there who could write
+    # Podman's tmpfs has no owner option; only the guest could write in there
     owned = f"mode=700,uid={GUEST_ID},gid={GUEST_ID}" if engine is EngineName.DOCKER else "mode=1777"
     return {
         # exec: Triton and Inductor load what they compile there
@@ -144,18 +144,18 @@ def _bind(source: Path, target: PurePosixPath) -> dict[str, Any]:
     }
 
 
-def _ulimits(spec: RunSpec, terms: Terms) -> list[dict[str, Any]]:
+def _ulimits(spec: RunSpec, terms: EngineSettings) -> list[dict[str, Any]]:
     limits = {"core": 0, "nofile": min(spec.limits.open_files, terms.open_files)}
     if spec.gpus:
-        # CUDA and NCCL lock memory; more than it has a guest cannot lock anyway
+        # CUDA and NCCL lock memory; a guest cannot lock more memory than it has
         limits["memlock"] = min(spec.limits.memory, terms.locked_memory or spec.limits.memory)
     if terms.engine is EngineName.PODMAN and terms.processes is not None:
-        limits["nproc"] = terms.processes  # Podman would ask for more than it may grant itself
+        limits["nproc"] = terms.processes  # Podman's default exceeds its own hard limit
     return [{"Name": name, "Soft": most, "Hard": most} for name, most in sorted(limits.items())]
 
 
 def _gpus(spec: RunSpec, engine: EngineName) -> dict[str, Any]:
-    """Ask for the guest's own GPUs; the driver's libraries and nvidia-smi come with them."""
+    """Return the request for the guest's GPUs; it also brings the driver's libraries and nvidia-smi."""
     uuids = [gpu.uuid for gpu in spec.gpu_devices]
     match engine:
         case EngineName.DOCKER:

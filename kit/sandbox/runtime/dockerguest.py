@@ -1,8 +1,8 @@
 """
-One guest in a container of Docker or Podman: its pipes, its end and what it used. Makes no container.
+One guest in a Docker or Podman container: its pipes, its exit and its resource usage.
 
-Three threads serve it: one takes the engine's frames apart into two pipes, one waits for its exit code, one
-samples its control group (which the engine removes with it) and asks the engine for a sign of life.
+Three threads serve it. One splits the engine's frames into two pipes. One waits for the exit code. One
+samples the control group, which the engine removes with the container, and pings the engine.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from kit.values.run_result import Enforcement, Usage
 SAMPLE_S = 0.2
 SAMPLES_PER_PING = 25
 MISSES = 3
-"""Unanswered pings in a row after which the engine counts as hung: about half a minute."""
+"""Failed pings in a row after which the engine counts as hung: about 30 s."""
 DROP_AFTER_MS = 100
 DRAIN_S = 10.0
-"""How long the last output may take to come after the exit code."""
+"""Seconds to wait for the last output after the exit code."""
 
 
 class DockerGuest:
@@ -56,7 +56,7 @@ class DockerGuest:
         self._reader = threading.Thread(target=self._read, name="guest-output", daemon=True)
 
     def start(self, starting: Engine) -> None:
-        """Start the container; its output is listened to first. Raises what the engine raises."""
+        """Attach to the container's output, then start it. Raises what the engine raises."""
         self._stream = self._engine.attach(self._container)
         self._reader.start()
         starting.start(self._container)
@@ -72,7 +72,7 @@ class DockerGuest:
         pidfd = None
         with contextlib.suppress(OSError):
             pidfd = os.pidfd_open(state.pid)
-        # the number is the engine's: here it is the guest's only if the kernel says so, too
+        # the engine's pid may belong to another PID namespace: use it only if /proc confirms it
         if not processes.is_in_container(self._container, state.pid):
             if pidfd is not None:
                 os.close(pidfd)
@@ -83,23 +83,23 @@ class DockerGuest:
         self._namespace = processes.hold_namespace(state.pid)
 
     def _read(self) -> None:
-        assert self._stream  # noqa: S101 - the thread is started after it was opened
+        assert self._stream  # noqa: S101 - opened before the thread starts
         pipes = {1: self._out, 2: self._err}
         try:
             for kind, data in frames(self._stream):
                 self._pass_on(pipes[kind], data)
         except OSError:
-            pass  # nobody reads any more
+            pass  # the reader has closed its end
         finally:
             for pipe in pipes.values():
                 os.close(pipe)
 
     def _pass_on(self, pipe: int, data: bytes) -> None:
         """
-        Write to a pipe, waiting for its reader; once the guest is to end, drop what nobody takes.
+        Write to a pipe and wait for its reader; once the guest is being killed, drop unread output.
 
-        Docker holds its lock on an ended container until its output is taken: whoever asks for the container
-        instead of reading would wait for ever.
+        Docker holds its lock on an ended container until its output is read: a request about the container
+        before that would block for ever.
         """
         poller = select.poll()
         poller.register(pipe, select.POLLOUT)
@@ -148,29 +148,29 @@ class DockerGuest:
         self._lost = self._lost or e.message
 
     def poll(self) -> int | None:
-        """See `Guest.poll`. Raises `EngineSilent` if the engine is gone and took the answer with it."""
+        """See `Guest.poll`. Raises `EngineSilent` if the engine failed before it returned the exit code."""
         if self._exit is None and self._lost:
             self._raise_lost()
         return self._exit
 
     def _raise_lost(self, left: list[int] | None = None) -> NoReturn:
         self._loss_raised = True
-        still = "; not ended yet: " + ", ".join(map(processes.describe, left)) if left else ""
-        raise EngineSilent(f"the run was lost with its engine: {self._lost}{still}", "speedrun doctor --fix")
+        still = "; still running: " + ", ".join(map(processes.describe, left)) if left else ""
+        raise EngineSilent(f"the container engine failed: {self._lost}{still}", "speedrun doctor --fix")
 
     def terminate(self) -> None:
         """See `Guest.terminate`."""
         self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """See `Guest.kill`: by the kernel where the kit may, else by the engine."""
+        """See `Guest.kill`: send signals directly if permitted, else through the engine."""
         self._ending = True
         self._sample()
         self._signal(signal.SIGKILL)
         processes.kill_all(processes.pids_in_container(self._container))
 
     def _signal(self, number: signal.Signals) -> None:
-        """Signal the guest's first process, whose death ends all others of its PID namespace."""
+        """Signal the guest's first process; its death ends all others in its PID namespace."""
         if self._pidfd is not None:
             with contextlib.suppress(PermissionError):
                 with contextlib.suppress(ProcessLookupError):
@@ -183,7 +183,7 @@ class DockerGuest:
                 self._note_loss(e)
 
     def remains(self) -> tuple[str, ...]:
-        """See `Guest.remains`: processes that the kernel shows, and the container while it is running."""
+        """See `Guest.remains`: processes in /proc, and the container while it is running."""
         left = set(processes.pids_in_container(self._container))
         if self._namespace:
             left |= set(self._namespace.members())
@@ -203,7 +203,7 @@ class DockerGuest:
             return None
 
     def usage(self) -> Usage:
-        """See `Guest.usage`: the last sample, at most `SAMPLE_S` old, and the engine's word about memory."""
+        """See `Guest.usage`: the last sample, at most `SAMPLE_S` old, and the engine's OOM flag."""
         state = self._inspect()
         if state is not None and state.oom_killed:
             return Usage(self._last_usage.peak_memory, max(1, self._last_usage.oom_kills or 0))
@@ -213,8 +213,8 @@ class DockerGuest:
         """
         See `Guest.close`.
 
-        Raises `EngineSilent` if the engine is gone and `poll` has not said so, or if the guest is not gone:
-        only the engine can end what is not this user's.
+        Raises `EngineSilent` if the engine failed and `poll` has not reported it, or if guest processes of
+        another user remain, which only the engine can kill.
         """
         self._stop.set()
         self._remove()
@@ -247,7 +247,7 @@ class DockerGuest:
             except EngineSilent as e:
                 self._note_loss(e)
             except RunError:
-                pass  # it has ended, and `sweep` will try again
+                pass  # the container has ended; `sweep` removes it later
             else:
                 self._lease.release()
                 return

@@ -1,7 +1,7 @@
 """
-Files of /proc and /sys that show what the host and other guests do: masked in every runtime.
+Paths in /proc and /sys that show what the host and other guests do; every runtime masks them.
 
-What a guest's libraries read stays: memory sizes, CPU and NUMA topology, PCI, loaded modules, the GPU driver.
+What a guest's libraries need stays readable: memory sizes, CPU and NUMA topology, PCI, modules, GPU driver.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MASKED = (
     "/sys/firmware", "/sys/fs", "/sys/kernel/debug", "/sys/kernel/irq", "/sys/kernel/security",
     "/sys/kernel/slab", "/sys/kernel/tracing", "/sys/kernel/uevent_seqnum",
 )  # fmt: skip
-"""On every machine; runtimes pass over what is missing. /dev/pts: training opens no pseudo-terminal."""
+"""Masked on every machine; runtimes skip missing paths. /dev/pts: training opens no pseudo-terminal."""
 READ_ONLY = ("/proc/bus", "/proc/sys", "/proc/sysrq-trigger")
 
 PER_DEVICE = (
@@ -32,7 +32,7 @@ PER_DEVICE = (
     "sys/devices/system/node/node[0-9]*/numastat",
     "sys/devices/system/node/node[0-9]*/vmstat",
 )
-"""Patterns of further paths, as many as the machine has devices."""
+"""Patterns of further paths, one for each device of the machine."""
 
 
 def masked(root: Path = Path("/")) -> tuple[str, ...]:

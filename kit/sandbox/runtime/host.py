@@ -1,8 +1,8 @@
 """
-Runtime `host`: the guest is a plain process of this user. It contains nothing and says so.
+Runtime `host`: the guest is a plain process of this user, without isolation.
 
-For pods that are containers already and let none start inside. Deadlines and output limits hold; memory,
-pids, network, file system and uid are the machine's. Results are never ranked.
+Meant for pods that are containers and cannot start another one. Deadlines and output limits are enforced;
+memory, pids, network, file system and uid are the machine's. Results are never ranked.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Host:
 
 
 def _relocated(value: str, moved: dict[PurePosixPath, Path]) -> str:
-    """Move a path of the guest's own folders or mounts to where this runtime has it; caches start cold."""
+    """Translate a path inside the guest to this runtime's path on the machine; caches start empty."""
     path = PurePosixPath(value)
     for inside, outside in moved.items():
         if path.is_relative_to(inside):
@@ -85,7 +85,7 @@ class HostGuest:
             start_new_session=True,
             env={**env, processes.MARKER: spec.run_id},
         )
-        assert self._process.stdout and self._process.stderr  # noqa: S101 - PIPE was asked for
+        assert self._process.stdout and self._process.stderr  # noqa: S101 - set by PIPE
         self.stdout, self.stderr = self._process.stdout.fileno(), self._process.stderr.fileno()
 
     def poll(self) -> int | None:
@@ -99,18 +99,18 @@ class HostGuest:
             self._process.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """See `Guest.kill`: finds processes by the run's marker and by descent, also after a double fork."""
+        """See `Guest.kill`: find processes by the run's marker and by descent, also after a double fork."""
         own = [self._process.pid] if self._process.poll() is None else []
         processes.kill_all({*processes.descendants(own), *processes.marked(self._run_id)})
         if own:
             self._process.wait()
 
     def remains(self) -> tuple[str, ...]:
-        """See `Guest.remains`. A process that emptied its own environment and forked away is not seen."""
+        """See `Guest.remains`. Misses a process that cleared its environment and forked away."""
         return tuple(processes.describe(pid) for pid in processes.marked(self._run_id))
 
     def usage(self) -> Usage:
-        """See `Guest.usage`: the largest single process that was waited for, not the sum."""
+        """See `Guest.usage`: peak memory of the largest single process, not the sum."""
         return Usage(peak_memory=resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)
 
     def close(self) -> None:
@@ -123,7 +123,7 @@ class HostGuest:
 
 
 def reap(run_id: str) -> bool:
-    """End whatever carries the run's marker; return whether nothing is left."""
+    """Kill all processes with the run's marker; return True if none is left."""
     pids = processes.marked(run_id)
     processes.kill_all(processes.descendants(pids))
     if pids:

@@ -1,8 +1,8 @@
 """
-`--image host`: a root file system made of named parts of this machine, read-only. Copies nothing.
+`--image host`: a read-only root file system made of selected directories of this machine, without copies.
 
-Never `/`, `/run`, `/var`, `/root`, `/home` or `/tmp` as a whole: only the system's programs and libraries,
-a few named files of /etc and the prefix of one Python interpreter.
+Mounts the system's programs and libraries, a few files of /etc and the prefix of one Python interpreter.
+Never mounts the whole of `/`, `/run`, `/var`, `/root`, `/home` or `/tmp`.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ FORBIDDEN = tuple(map(Path, ("/", "/run", "/var", "/root", "/home", "/tmp", "/et
 
 def build(folder: Path, python: Path) -> tuple[Path, tuple[tuple[Path, PurePosixPath], ...]]:
     """
-    Make the skeleton in `folder` and return it with the read-only binds that fill it.
+    Create the skeleton in `folder` and return it with the read-only binds that fill it.
 
-    Raises `PrerequisiteError` if the interpreter's prefix is one of the folders that are never shown.
+    Raises `PrerequisiteError` if the interpreter's prefix is in `FORBIDDEN`.
     """
-    # chmod: the guest is another user, and the operator's umask may leave others nothing
+    # chmod: the guest has another uid, and the operator's umask may deny others access
     for made in (folder, *(folder / name for name in EMPTY)):
         made.mkdir()
         made.chmod(0o755)
@@ -74,14 +74,14 @@ class Interpreter:
     """A Python interpreter of this machine."""
 
     executable: Path
-    """The real one: what is on the PATH may be a script that looks for it."""
+    """The interpreter's binary; the program on the PATH may be a wrapper script."""
     prefixes: tuple[Path, ...]
-    """The folders that it lives in: its environment's and its base's."""
+    """The directories of its installation: of the virtual environment and of the base interpreter."""
 
 
 @functools.cache
 def interpreter(python: Path) -> Interpreter:
-    """Ask an interpreter where it lives. Raises `PrerequisiteError` if it fails or lives in `FORBIDDEN`."""
+    """Return an interpreter's paths. Raises `PrerequisiteError` if it fails or its prefix is `FORBIDDEN`."""
     code = "import sys, json; print(json.dumps([sys.executable, sys.prefix, sys.base_prefix]))"
     try:
         said = subprocess.run(
@@ -90,13 +90,13 @@ def interpreter(python: Path) -> Interpreter:
         executable, *prefix_texts = json.loads(said)
     except (OSError, subprocess.SubprocessError, ValueError) as e:
         raise PrerequisiteError(
-            f"{python} is not a working Python interpreter", "pass another with --python"
+            f"{python} is not a working Python interpreter", "pass another one with --python"
         ) from e
     prefixes = tuple(sorted({Path(p).resolve() for p in prefix_texts}))
     for prefix in prefixes:
         if prefix in FORBIDDEN:
             raise PrerequisiteError(
-                f"the interpreter {python} has the prefix {prefix}, which is never shown to a guest",
-                "use a virtual environment in a folder of its own",
+                f"cannot use the interpreter {python}: its prefix {prefix} may not be mounted into a guest",
+                "create a virtual environment in a new directory and use its interpreter",
             )
     return Interpreter(Path(executable), prefixes)

@@ -1,12 +1,12 @@
 """
-Leases in this user's own state folder: what a later process must know of a run. Ends nothing itself.
+Leases in this user's state directory: what a later process must know about a run.
 
-    <docker>/<run_id>       the engine's address, the process that uses it, the container's id: a line each
-    <runs>/<run_id>.<hex>   one for each process that works on the run
+    <docker>/<run_id>       three lines: the engine's address, the process that uses it, the container's id
+    <runs>/<run_id>.<hex>   one file for each process that works on the run
 
-The engine may be dead when the guest has to go; the kernel knows the guest's processes by the container's id.
-Both are locked for as long as their process works. A run that is at work here is not ended, whatever a file
-in a folder of runs says: nobody else can write into the state folder.
+The engine may be dead when the guest must be killed; the container's id is enough to find the guest's
+processes. Both files stay locked while their process works. A run with a locked lease here is never ended,
+whatever a file in a directory of runs says: only this user can write into the state directory.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ from pathlib import Path
 from kit.core import locks
 from kit.core.codec import encode
 from kit.core.digest import canonical_json
-from kit.core.locks import Process, Standing
+from kit.core.locks import OwnerState, Process
 from kit.sandbox.runtime.state import folder, make_private
 
 
 @dataclass(frozen=True, slots=True)
 class LeaseRecord:
-    """What a lease says."""
+    """The content of a container lease."""
 
     engine: str
     """The engine's socket, as a URL."""
     containers: tuple[str, ...]
-    """Ids; none if the engine was asked to make a container and its answer never came."""
+    """Container ids; empty if the engine never answered the request to create a container."""
 
 
 class ContainerLease:
-    """A lease in the hand of the run's kit, from before the container is made until it is gone."""
+    """A lease that this process holds from before its container is created until it is removed."""
 
     def __init__(self, state: Path, run_id: str, engine: str) -> None:
-        """Write and lock it in the folder `state`, which must be this user's alone."""
+        """Write and lock the lease in the directory `state`, which only this user may write."""
         self._path = state / run_id
-        fresh = state / f".{run_id}"  # nobody may see it before it is locked
+        fresh = state / f".{run_id}"  # must not be visible before it is locked
         self._fd = os.open(fresh, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         locks.lock_file(self._fd, wait=True)
         process = canonical_json(encode(Process, locks.this_process()))
@@ -49,23 +49,23 @@ class ContainerLease:
         fresh.rename(self._path)
 
     def add(self, container: str) -> None:
-        """Note the container's id; to be called before the container is started."""
+        """Record the container's id; call this before starting the container."""
         os.write(self._fd, f"{container}\n".encode())
 
     def release(self) -> None:
-        """Remove it: the container is gone. Safe to repeat."""
+        """Remove the lease after the container is removed. Safe to repeat."""
         self._path.unlink(missing_ok=True)
         self.leave()
 
     def leave(self) -> None:
-        """Let it lie for whoever cleans up. Safe to repeat."""
+        """Unlock the lease and keep its file for a later cleanup. Safe to repeat."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
 
 
 def read(state: Path, run_id: str) -> LeaseRecord | None:
-    """Return what a run's lease says, or None if there is none. A line that was cut off is left out."""
+    """Return the content of a run's lease, or None if there is none. Ignores an incomplete last line."""
     lines = _lines(state / run_id)
     containers = tuple(line for line in lines[1:] if not line.startswith("{"))
     return LeaseRecord(lines[0], containers) if lines else None
@@ -79,7 +79,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def remove(state: Path, run_id: str) -> None:
-    """Remove a lease; one that is gone is no error."""
+    """Remove a lease if it exists."""
     (state / run_id).unlink(missing_ok=True)
 
 
@@ -93,7 +93,7 @@ def held(state: Path, run_id: str) -> bool:
     if taken is not None:
         return taken
     processes = [p for line in _lines(path)[1:2] if (p := locks.read_process(line.encode())) is not None]
-    return any(locks.standing(p) is not Standing.ENDED for p in processes)
+    return any(locks.standing(p) is not OwnerState.ENDED for p in processes)
 
 
 def runs(state: Path) -> list[str]:
@@ -102,17 +102,17 @@ def runs(state: Path) -> list[str]:
 
 
 def runs_folder() -> Path:
-    """Return where this user's processes say which runs they work on."""
+    """Return the directory in which this user's processes record the runs that they work on."""
     return folder("runs")
 
 
 @contextlib.contextmanager
 def at_work(run_id: str) -> Iterator[None]:
     """
-    Let every process of this user know, for the block, that this one works on a run.
+    Record for the duration of the block that this process works on a run.
 
-    Where no state folder can be made, nobody is told; the runtimes that need one refuse to start there.
-    Raises `RunError` if another user has prepared the folder.
+    Records nothing if the state directory cannot be created; the runtimes that need it then refuse to start.
+    Raises `RunError` if another user owns the directory.
     """
     state, lock = runs_folder(), None
     with contextlib.suppress(OSError):
@@ -129,12 +129,12 @@ def at_work(run_id: str) -> Iterator[None]:
 
 
 def is_at_work(run_id: str) -> bool:
-    """Tell whether a process of this user and machine works on a run; what dead ones left is removed."""
+    """Tell whether a process of this user on this machine works on a run; remove files of dead processes."""
     return _working(run_id)
 
 
 def _working(run_id: str) -> bool:
-    """Look at all that was left under a run id, a pattern; a file that goes meanwhile is nobody's."""
+    """Check every file of a run id, which may be a pattern; ignore files that vanish meanwhile."""
     return any([_works(path) for path in sorted(runs_folder().glob(f"{run_id}.*"))])  # noqa: C419 - all
 
 
@@ -145,7 +145,7 @@ def _works(path: Path) -> bool:
     except OSError:
         return False
     if taken is None:
-        taken = process is not None and locks.standing(process) is not Standing.ENDED
-    if not taken and process:  # an empty one may be about to be locked
+        taken = process is not None and locks.standing(process) is not OwnerState.ENDED
+    if not taken and process:  # another process may be about to lock an empty file
         path.unlink(missing_ok=True)
     return taken

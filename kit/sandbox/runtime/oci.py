@@ -1,4 +1,4 @@
-"""RunSpec -> OCI runtime-spec config.json, as a pure function. Starts nothing and reads no file."""
+"""Convert a RunSpec to an OCI runtime-spec config.json. Pure functions: no processes, no files."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ GUEST_ID = 65532
 
 
 @dataclass(frozen=True, slots=True)
-class Box:
-    """What the machine adds to a RunSpec: the root file system and who may set which limits."""
+class ContainerSettings:
+    """What the machine adds to a RunSpec: the root file system and the limits that it can enforce."""
 
     rootfs: Path
     mounts: tuple[tuple[Path, PurePosixPath], ...] = ()
-    """Further read-only binds that make up the root file system (`--image host`)."""
+    """Further read-only binds of the root file system (`--image host`)."""
     rootless_ids: tuple[int, int] | None = None
-    """uid and gid of an ordinary user's kit; None where the kit is root."""
+    """uid and gid of speedrun if it runs without root; None if it runs as root."""
     cgroup: str | None = None
-    """Absolute cgroup path; None where no cgroup can be made."""
+    """Absolute cgroup path; None if no cgroup can be created."""
     swap_limit: bool = True
-    """Whether the kernel accounts swap, so that the memory limit can include it."""
+    """Whether the kernel accounts for swap, so that the memory limit can include it."""
     open_files: int = 1 << 20
-    """The most open files that this machine lets a process of the kit grant."""
+    """Largest number of open files that speedrun can grant."""
     locked_memory: int | None = None
-    """Bytes of locked memory that this machine lets a process of the kit grant; None for no such limit."""
+    """Largest number of bytes of locked memory that speedrun can grant; None if unlimited."""
     driver: DriverFiles | None = None
-    """Of a guest with GPUs: its devices are the ones that the guest gets."""
+    """Driver files and devices of a guest with GPUs; None without GPUs."""
     masked: tuple[str, ...] = hidden.MASKED
     """Paths of this machine that the guest must not read."""
 
 
-def config(spec: RunSpec, box: Box) -> bytes:
-    """Return config.json for this guest, in canonical form: equal inputs give equal bytes."""
+def config(spec: RunSpec, box: ContainerSettings) -> bytes:
+    """Return config.json for this guest as canonical JSON: equal inputs give equal bytes."""
     return canonical_json(
         {
             "ociVersion": "1.0.2",
@@ -54,13 +54,13 @@ def config(spec: RunSpec, box: Box) -> bytes:
     )
 
 
-def _process(spec: RunSpec, box: Box) -> dict[str, Any]:
+def _process(spec: RunSpec, box: ContainerSettings) -> dict[str, Any]:
     uid = 0 if box.rootless_ids else GUEST_ID
     rlimits = {"RLIMIT_CORE": 0, "RLIMIT_NOFILE": min(spec.limits.open_files, box.open_files)}
     if box.cgroup is None:
         rlimits["RLIMIT_NPROC"] = spec.limits.pids
     if box.driver is not None:
-        # no JSON number spells "unlimited" exactly; more than its memory a guest cannot lock anyway
+        # JSON has no exact number for "unlimited"; a guest cannot lock more than its memory limit
         most = spec.limits.memory
         rlimits["RLIMIT_MEMLOCK"] = most if box.locked_memory is None else min(most, box.locked_memory)
     env = spec.env if box.driver is None else driver.environment(spec.env)
@@ -79,7 +79,7 @@ def _process(spec: RunSpec, box: Box) -> dict[str, Any]:
     }
 
 
-def _mounts(spec: RunSpec, box: Box) -> list[dict[str, Any]]:
+def _mounts(spec: RunSpec, box: ContainerSettings) -> list[dict[str, Any]]:
     owner = 0 if box.rootless_ids else GUEST_ID
     limits = spec.limits
 
@@ -122,7 +122,7 @@ def _bind(source: Path, target: PurePosixPath) -> dict[str, Any]:
     }
 
 
-def _linux(spec: RunSpec, box: Box) -> dict[str, Any]:
+def _linux(spec: RunSpec, box: ContainerSettings) -> dict[str, Any]:
     linux: dict[str, Any] = {
         "namespaces": [{"type": kind} for kind in ("pid", "ipc", "uts", "mount", "network")],
         "seccomp": seccomp.profile(),

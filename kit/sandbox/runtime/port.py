@@ -1,7 +1,7 @@
 """
-The port between `supervise` and an engine: a Runtime starts a Guest, a Guest can be waited for and killed.
+The interface between `supervise` and an engine: a Runtime starts a Guest, which can be polled and killed.
 
-An adapter reads no clock and decides nothing: when to kill and what it meant is `supervise`'s business.
+An adapter does not read a clock or decide when to kill: `supervise` does.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class Guest(Protocol):
     """One started guest."""
 
     stdout: int
-    """File descriptor to read from; reaches end of file when no guest process holds it."""
+    """File descriptor for reading; reaches end of file when no guest process holds it."""
     stderr: int
     enforcement: Enforcement
 
@@ -27,43 +27,43 @@ class Guest(Protocol):
         """Return the exit code as a shell would see it, or None while the guest runs."""
 
     def terminate(self) -> None:
-        """Ask the guest to end (SIGTERM to its first process)."""
+        """Send SIGTERM to the guest's first process."""
 
     def kill(self) -> None:
-        """End every process of the guest at once, without asking. Safe to call again."""
+        """Send SIGKILL to every process of the guest. Safe to repeat."""
 
     def remains(self) -> tuple[str, ...]:
-        """Name what is left of the guest: processes, container. Empty after a successful `kill`."""
+        """Return the names of the guest's remaining processes and container; empty after `kill` succeeded."""
 
     def usage(self) -> Usage:
-        """Return what the kernel counted so far."""
+        """Return the resource usage that the kernel has counted so far."""
 
     def close(self) -> None:
-        """Remove what the runtime keeps of the guest; it must have ended."""
+        """Remove the runtime's state of the guest, which must have ended."""
 
 
 class Runtime(Protocol):
-    """Starts guests in one kind of engine."""
+    """Starts guests with one kind of engine."""
 
     name: RuntimeName
     contains: bool
 
     def start(self, spec: RunSpec, scratch: Path) -> Guest:
         """
-        Start the guest that `spec` describes, keeping the engine's files in the folder `scratch`.
+        Start the guest that `spec` describes, with the engine's files in the directory `scratch`.
 
         Raises `PrerequisiteError` if this machine lacks what the spec needs, `RunError` if the engine
-        refused or failed; nothing of the guest is left then.
+        refused or failed. In both cases nothing of the guest is left.
         """
 
     def reaper(self, run_id: str) -> Sequence[str]:
-        """Return what `kit.sandbox.watchdog` needs on its command line to end and remove this run's guest."""
+        """Return the arguments with which `kit.sandbox.watchdog` kills and removes this run's guest."""
 
 
 def require_devices(spec: RunSpec) -> None:
-    """Raise `RunError` unless the spec says which GPUs are meant."""
+    """Raise `RunError` unless the spec lists as many GPU devices as it requires."""
     if len(spec.gpu_devices) != spec.gpus:
-        raise RunError(f"{spec.gpus} GPUs are wanted, but {len(spec.gpu_devices)} were chosen")
+        raise RunError(f"wrong number of selected GPUs: {len(spec.gpu_devices)}, expected {spec.gpus}")
 
 
 BOOTSTRAP = """\
@@ -74,11 +74,11 @@ shift 2
 while [ "$n" -gt 0 ]; do mkdir -p -- "$1"; shift; n=$((n - 1)); done
 exec "$@"
 """
-"""What the guest's shell does first, as the guest: fill the workspace, then become the submission."""
+"""Runs first in the guest: copy the submission into the workspace, then exec its script."""
 
 
 def bootstrap(spec: RunSpec, submission: str) -> list[str]:
-    """Return the guest's whole argv; `submission` is where the guest sees the submission's folder."""
+    """Return the guest's whole argv; `submission` is the submission's directory inside the guest."""
     return [
         "/bin/sh",
         "-c",

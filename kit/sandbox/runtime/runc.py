@@ -1,8 +1,8 @@
 """
 Runtime `runc`: one OCI bundle, one foreground `runc run`, no daemon. The embedded default.
 
-As root the guest is another uid in cgroups of its own. As an ordinary user (rootless) it is that user
-with no capability in a user namespace, and memory and pids limits are recorded as not enforced.
+With root, the guest runs under another uid in separate cgroups. Without root (rootless), it runs as the same
+user without capabilities in a user namespace; memory and pids limits are recorded as not enforced.
 """
 
 from __future__ import annotations
@@ -33,13 +33,14 @@ from kit.values.run_result import Enforcement, Usage
 from kit.values.run_spec import RunSpec, RuntimeName
 
 CGROUP_PARENT = "/speedrun-kit"
+HINT = "update runc, or use --runtime docker"
 STARTED_WITHIN_S = 30.0
 REMOVALS = 3
-"""How often the kit tries to remove an ended guest's state and groups."""
+"""Number of attempts to remove the state and cgroups of a guest that has ended."""
 
 
 class Runc:
-    """See `kit.sandbox.runtime.port.Runtime`. `python` is the interpreter that `--image host` offers."""
+    """See `kit.sandbox.runtime.port.Runtime`. `python` is the interpreter for `--image host`."""
 
     name = RuntimeName.RUNC
     contains = True
@@ -67,20 +68,20 @@ class Runc:
         """See `Runtime.reaper`."""
         return ("runc", str(self.state), run_id)
 
-    def _box(self, spec: RunSpec, scratch: Path) -> oci.Box:
+    def _box(self, spec: RunSpec, scratch: Path) -> oci.ContainerSettings:
         root = os.geteuid() == 0
         if root and not cgroup.writable():
             raise PrerequisiteError(
-                "the memory and pids control groups cannot be written here",
-                "give this container its own cgroups, or use --runtime host (never ranked)",
+                "cannot write the memory and pids control groups in /sys/fs/cgroup",
+                "mount /sys/fs/cgroup writable in this container, or use --runtime host (never ranked)",
             )
         if spec.image is None:
             rootfs, mounts = hostimage.build(scratch / "rootfs", self._python)
         elif spec.image.rootfs is not None:
             rootfs, mounts = spec.image.rootfs, ()
         else:
-            raise RunError(f"image {spec.image.era} was not unpacked for runc")
-        return oci.Box(
+            raise RunError(f"image {spec.image.era} is not unpacked for runc")
+        return oci.ContainerSettings(
             rootfs=rootfs,
             mounts=mounts,
             rootless_ids=None if root else (os.geteuid(), os.getegid()),
@@ -95,9 +96,9 @@ class Runc:
 
 def driver_of(spec: RunSpec) -> DriverFiles | None:
     """
-    Return the driver's files for the guest's GPUs, None for a guest without.
+    Return the driver's files for the guest's GPUs, or None for a guest without GPUs.
 
-    Raises `PrerequisiteError` if a file is missing, `RunError` if it is not said which GPUs are meant.
+    Raises `PrerequisiteError` if a file is missing, `RunError` if the spec does not list its GPUs.
     """
     require_devices(spec)
     return driver.find_driver_files(tuple(gpu.minor for gpu in spec.gpu_devices)) if spec.gpus else None
@@ -132,7 +133,7 @@ class RuncGuest:
             start_new_session=True,
             env={"PATH": os.environ.get("PATH", os.defpath), processes.MARKER: run_id},
         )
-        assert self._process.stdout and self._process.stderr  # noqa: S101 - PIPE was asked for
+        assert self._process.stdout and self._process.stderr  # noqa: S101 - set by PIPE
         self.stdout, self.stderr = self._process.stdout.fileno(), self._process.stderr.fileno()
         self._await_start()
 
@@ -142,13 +143,11 @@ class RuncGuest:
             if self._process.poll() is not None and not self._learn_init():
                 reason = self._complaint()
                 self.close()
-                raise RunError(f"runc did not start the guest: {reason}", "see: speedrun doctor")
+                raise RunError(f"runc did not start the guest: {reason}", HINT)
             if time.monotonic() > deadline:
                 self.kill()
                 self.close()
-                raise RunError(
-                    f"runc did not start the guest in {STARTED_WITHIN_S:.0f} s", "see: speedrun doctor"
-                )
+                raise RunError(f"timeout: runc did not start the guest within {STARTED_WITHIN_S:.0f} s", HINT)
             time.sleep(0.002)
 
     def _learn_init(self) -> bool:
@@ -161,7 +160,7 @@ class RuncGuest:
 
     def _complaint(self) -> str:
         assert self._process.stderr  # noqa: S101
-        os.set_blocking(self.stderr, False)  # what outlived runc may hold the other end
+        os.set_blocking(self.stderr, False)  # a process that survived runc may hold the other end
         said = (self._process.stderr.read(4096) or b"").decode(errors="replace").strip().splitlines()
         return said[-1][:500] if said else f"exit code {self._process.returncode}"
 
@@ -180,13 +179,13 @@ class RuncGuest:
         if self._cgroup:
             processes.kill_all(self._cgroup.members())
         if self._namespace and self._process.poll() is not None:
-            # runc can be killed before its guest; without a cgroup the namespace is what is left to go by
+            # runc can be killed before its guest; without a cgroup only the namespace identifies the guest
             processes.kill_all(self._namespace.members())
         if self._init is None:
             processes.kill_all(processes.descendants([self._process.pid]))
 
     def _signal_init(self, number: signal.Signals) -> None:
-        # runc has not reaped the guest while it runs itself, so the id cannot be another's
+        # while runc runs it has not reaped the guest, so the pid cannot belong to another process
         if self._init is not None and self._process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._init, number)
@@ -218,20 +217,20 @@ class RuncGuest:
         if self._process.poll() is None:
             self._process.kill()
             self._process.wait()
-        # on a loaded machine `runc delete` may not end in time, and the run's next guest needs the id
+        # on a busy machine `runc delete` can time out, and the run's next guest needs the id
         for _ in range(REMOVALS):
             if reap(self._state, self._run_id):
                 break
 
 
 def reap(state: Path, run_id: str) -> bool:
-    """End and remove whatever is left of a run's guest; return whether nothing is left. Safe to repeat."""
+    """Kill and remove what is left of a run's guest; return True if nothing is left. Safe to repeat."""
     group = Cgroup(f"{CGROUP_PARENT}/{run_id}")
     processes.kill_all(processes.descendants(processes.marked(run_id)))
     processes.kill_all(group.members())
     binary = shutil.which("runc", path=_search_path())
     if binary and (state / run_id).is_dir():
-        # where the guest has filled the process table, no program starts until it is gone: try again
+        # if the guest has filled the process table, no program can start until it is gone: try again
         with contextlib.suppress(subprocess.TimeoutExpired, OSError):
             subprocess.run(
                 [binary, "--root", str(state), "delete", "--force", run_id],
@@ -246,17 +245,17 @@ def reap(state: Path, run_id: str) -> bool:
 
 
 def installed() -> bool:
-    """Tell whether a runc binary is here. Whether it can start a guest, `speedrun doctor` finds out."""
+    """Tell whether a runc binary exists; `speedrun doctor` checks whether it can start a guest."""
     return shutil.which("runc", path=_search_path()) is not None
 
 
 def state_folder() -> Path:
-    """Return where runc keeps its state for this user."""
+    """Return the directory of runc's state for this user."""
     return state_of("runc")
 
 
 def _search_path() -> str:
-    # runc lives in sbin, which an ordinary user's PATH leaves out
+    # runc is installed in sbin, which is not in an ordinary user's PATH
     return os.environ.get("PATH", os.defpath) + ":/usr/local/sbin:/usr/sbin:/sbin"
 
 
@@ -274,5 +273,5 @@ def _version(binary: str) -> str:
             [binary, "--version"], capture_output=True, text=True, timeout=20, check=True
         ).stdout
     except (OSError, subprocess.SubprocessError) as e:
-        raise PrerequisiteError(f"{binary} does not answer: {e}", "reinstall runc") from e
+        raise PrerequisiteError(f"`{binary} --version` failed: {e}", "reinstall runc") from e
     return said.split()[2] if len(said.split()) > 2 else "unknown"

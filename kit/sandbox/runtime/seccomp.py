@@ -1,8 +1,8 @@
 """
-The system calls that a guest may make, as a seccomp profile that runc, Docker and Podman read alike.
+The system calls that a guest may make, as a seccomp profile for runc, Docker and Podman.
 
-An allow-list: it holds nothing that Docker's or Podman's default profile refuses to a container without
-capabilities. See: https://man7.org/linux/man-pages/man2/seccomp.2.html
+It is an allow-list. It contains no call that the default profile of Docker or Podman denies to a container
+without capabilities. See: https://man7.org/linux/man-pages/man2/seccomp.2.html
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 NAMESPACE_FLAGS = 0x7E020000
-"""CLONE_NEW{NS,CGROUP,UTS,IPC,USER,PID,NET}; CLONE_NEWTIME is no flag of clone(2)."""
+"""CLONE_NEW{NS,CGROUP,UTS,IPC,USER,PID,NET}; clone(2) does not accept CLONE_NEWTIME."""
 EPERM, ENOSYS = 1, 38
 WORD = 0xFFFFFFFF
-"""The kernel reads an `int` argument as 32 bits, so the upper half of the register must not decide."""
+"""The kernel reads an `int` argument as 32 bits, so the rules ignore the upper half of the register."""
 
 ALLOWED = (
     # files and directories
@@ -35,7 +35,7 @@ ALLOWED = (
     # waiting
     "epoll_create", "epoll_create1", "epoll_ctl", "epoll_pwait", "epoll_pwait2", "epoll_wait", "eventfd",
     "eventfd2", "pause", "pipe", "pipe2", "poll", "ppoll", "pselect6", "select", "signalfd", "signalfd4",
-    # sockets, once there is one
+    # operations on existing sockets
     "accept", "accept4", "bind", "connect", "getpeername", "getsockname", "getsockopt", "listen", "recvfrom",
     "recvmmsg", "recvmsg", "sendmmsg", "sendmsg", "sendto", "setsockopt", "shutdown",
     # System V and POSIX objects of the guest's own IPC namespace
@@ -52,7 +52,7 @@ ALLOWED = (
     "sched_rr_get_interval", "sched_setaffinity", "sched_setattr", "sched_setparam", "sched_setscheduler",
     "sched_yield", "seccomp", "set_robust_list", "set_tid_address", "setpgid", "setpriority", "setrlimit",
     "setsid", "sigaltstack", "tgkill", "tkill", "vfork", "wait4", "waitid",
-    # users and capabilities, of which it has none to give
+    # users and capabilities; the guest has none to grant
     "capget", "capset", "getegid", "geteuid", "getgid", "getgroups", "getresgid", "getresuid", "getuid",
     "setfsgid", "setfsuid", "setgid", "setgroups", "setregid", "setresgid", "setresuid", "setreuid", "setuid",
     # clocks and timers, read-only
@@ -62,32 +62,32 @@ ALLOWED = (
     # the machine, read-only
     "getrandom", "sysinfo", "uname",
 )  # fmt: skip
-"""Whatever the arguments are."""
+"""Allowed with any arguments."""
 
 AF_UNIX, AF_INET, AF_INET6, AF_NETLINK = 1, 2, 10, 16
 NETLINK_ROUTE = 0
 SOCK_STREAM, SOCK_DGRAM = 1, 2
 SOCK_TYPE = 0xF
-"""The rest of a socket's type are flags."""
+"""The other bits of a socket's type are flags."""
 IPPROTO_TCP, IPPROTO_UDP = 6, 17
 
 FCNTL_COMMANDS = ((0, 17), (36, 38), (1030, 1038))
-"""All but leases (1024, 1025), F_NOTIFY (1026) and delegations (1039, 1040): they tell of others."""
+"""All except leases (1024, 1025), F_NOTIFY (1026), delegations (1039, 1040): they reveal other processes."""
 TIOCSTI, TIOCLINUX, TIOCSETD = 0x5412, 0x541C, 0x5423
 IOCTL_COMMANDS = (
     (0, TIOCSTI - 1), (TIOCSTI + 1, TIOCLINUX - 1), (TIOCLINUX + 1, TIOCSETD - 1), (TIOCSETD + 1, WORD),
 )  # fmt: skip
-"""All but typing into a terminal and loading a line discipline."""
+"""All except injecting terminal input and loading a line discipline."""
 FADVISE_ADVICE = ((0, 3), (5, 5))
-"""All but POSIX_FADV_DONTNEED, which throws the host's data out of the page cache."""
+"""All except POSIX_FADV_DONTNEED, which evicts the host's data from the page cache."""
 
 
 def profile() -> dict[str, Any]:
     """
-    Return the profile: other calls fail with EPERM; on the 32-bit and x32 entries the guest is killed.
+    Return the profile. Other calls fail with EPERM; a 32-bit or x32 call kills the guest.
 
-    `clone3` is answered with ENOSYS, because its flags lie in memory that a filter cannot read: libc falls
-    back to `clone`. runc answers calls that are newer than all of these with ENOSYS by itself.
+    `clone3` fails with ENOSYS: a filter cannot read its flags from memory, and libc falls back to `clone`.
+    runc itself returns ENOSYS for calls that are newer than all listed here.
     """
     return {
         "defaultAction": "SCMP_ACT_ERRNO",
@@ -105,7 +105,7 @@ def profile() -> dict[str, Any]:
 
 
 def _sockets() -> Iterator[dict[str, Any]]:
-    """Yield the kinds of sockets that a namespace covers and that training uses."""
+    """Yield rules for the kinds of sockets that training uses and a network namespace isolates."""
     yield _allow("socketpair", (0, WORD, AF_UNIX))
     yield _allow("socket", (0, WORD, AF_UNIX))
     yield _allow("socket", (0, WORD, AF_NETLINK), (2, WORD, NETLINK_ROUTE))
@@ -116,7 +116,7 @@ def _sockets() -> Iterator[dict[str, Any]]:
 
 
 def _ranges(name: str, index: int, ranges: Iterable[tuple[int, int]]) -> Iterator[dict[str, Any]]:
-    """Allow a call where one argument, an `int`, is in one of the ranges, whose ends count."""
+    """Yield rules that allow a call if one `int` argument is in one of the inclusive ranges."""
     for first, last in ranges:
         for mask, value in _blocks(first, last):
             yield _allow(name, (index, mask, value))
@@ -124,9 +124,9 @@ def _ranges(name: str, index: int, ranges: Iterable[tuple[int, int]]) -> Iterato
 
 def _blocks(first: int, last: int) -> Iterator[tuple[int, int]]:
     """
-    Cover a range of 32-bit numbers with blocks (mask, value), as a router covers a range of addresses.
+    Split a range of 32-bit numbers into blocks (mask, value), like CIDR blocks of a range of addresses.
 
-    The other comparisons will not do: they look at 64 bits, and a rule names an argument once.
+    Other comparisons do not work: they compare 64 bits, and a rule can name an argument only once.
     """
     while first <= last:
         size = first & -first or WORD + 1
@@ -137,7 +137,7 @@ def _blocks(first: int, last: int) -> Iterator[tuple[int, int]]:
 
 
 def _allow(name: str, *arguments: tuple[int, int, int]) -> dict[str, Any]:
-    """Allow a call where each (index, mask, value) holds: argument & mask == value."""
+    """Return a rule that allows a call if, for each (index, mask, value), argument & mask == value."""
     return {
         "names": [name],
         "action": "SCMP_ACT_ALLOW",

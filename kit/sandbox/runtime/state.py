@@ -1,4 +1,4 @@
-"""Where engines' state lies between processes: a folder of this user's alone. Puts nothing in it."""
+"""The private directory of this user that holds the runtimes' state between processes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kit.core.errors import RunError
 
 
 def folder(engine: str) -> Path:
-    """Return where this user's state of an engine is: on a tmpfs, so that it does not outlive a reboot."""
+    """Return the state directory for an engine, on a tmpfs if possible, so that a reboot clears it."""
     if os.geteuid() == 0:
         return Path("/run/speedrun-kit") / engine
     runtime = Path(f"/run/user/{os.geteuid()}")
@@ -20,13 +20,13 @@ def folder(engine: str) -> Path:
 
 def make_private(folder: Path) -> None:
     """
-    Make the folder and its parent, and see that nobody else has prepared them in /tmp.
+    Create the directory and its parent, and check that this user owns both.
 
-    Raises `RunError` if somebody has.
+    Raises `RunError` if another user owns one, for example because it was planted in /tmp.
     """
     for path in (folder.parent, folder):
         with contextlib.suppress(FileExistsError):
             path.mkdir(mode=0o700)
         status = path.lstat()
         if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
-            raise RunError(f"{path} is not a folder of this user", f"remove it: rm -r {path}")
+            raise RunError(f"{path} is not a directory owned by this user", f"remove it: rm -r {path}")

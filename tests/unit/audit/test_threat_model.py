@@ -9,6 +9,7 @@ import known
 import pytest
 import suite
 import threat_model
+import wording
 
 from kit.audit.registry import CHECKS
 
@@ -22,6 +23,10 @@ FOUND = {r: {n: suite.Recorded(**o) for n, o in KEPT[r]["outcomes"].items()} for
 
 def test_the_page_is_the_one_that_the_outcomes_give():
     assert threat_model.PAGE.read_text() == threat_model.page(ATTACKS, KEPT), AGAIN
+
+
+def test_every_text_for_the_page_belongs_to_an_attack():
+    assert {*wording.TITLES, *wording.NOTES} <= {a.name for a in ATTACKS}
 
 
 @pytest.mark.parametrize("runtime", threat_model.RUNTIMES)
@@ -40,7 +45,7 @@ def test_the_attack_as_it_stands_came_out_as_it_says(attack, runtime):
 @each
 def test_the_attack_names_checks_that_exist_and_is_python(attack):
     assert set(attack.by) <= {c.id for c in CHECKS}
-    assert attack.expect in frozenset(suite.Came) and attack.expect != suite.Came.ESCAPED
+    assert attack.expect in frozenset(suite.AttackOutcome) and attack.expect != suite.AttackOutcome.ESCAPED
     ast.parse((suite.ATTACKS / f"{attack.name}.py").read_text(), feature_version=(3, 11))
 
 
@@ -50,18 +55,18 @@ def test_every_known_pattern_has_an_attack_or_a_reason():
 
 
 def test_whatever_is_not_caught_is_written_against_the_kit():
-    assert [a.name for a in ATTACKS if a.expect == suite.Came.NOT_CAUGHT and not a.adaptive] == []
+    assert [a.name for a in ATTACKS if a.expect == suite.AttackOutcome.NOT_CAUGHT and not a.adaptive] == []
 
 
 @everywhere
 def test_no_attack_that_is_not_written_against_the_kit_reaches_a_canary_tier(runtime):
-    allowed = {a.name for a in ATTACKS if a.expect == suite.Came.HONEST or a.adaptive}
+    allowed = {a.name for a in ATTACKS if a.expect == suite.AttackOutcome.HONEST or a.adaptive}
     reached = {name for name, found in FOUND[runtime].items() if found.tier.startswith("canary")}
     assert reached <= allowed
 
 
 def test_the_honest_script_reaches_the_canary_tier():
-    honest = [a for a in ATTACKS if a.expect == suite.Came.HONEST]
+    honest = [a for a in ATTACKS if a.expect == suite.AttackOutcome.HONEST]
     assert {FOUND["runc"][a.name].tier for a in honest} == {"canary"}
 
 

@@ -55,7 +55,9 @@ def test_the_plan_with_held_out_text_lists_the_shards_that_it_is_drawn_from(plan
 def test_the_plan_says_that_the_gpus_are_missing_and_what_to_do(plan):
     found = {f["id"]: f for f in plan()["findings"]}
     assert found["count"]["level"] == "refusal"
-    assert found["count"]["detail"] == "8 GPUs wanted, 0 here: no NVIDIA driver is loaded"
+    assert (
+        found["count"]["detail"] == "the run needs 8 GPUs, this machine has none: no NVIDIA driver is loaded"
+    )
     assert found["count"]["fix"] == "speedrun eval --record 3 --profile smoke"
     assert found["shards"] == {
         "id": "shards",

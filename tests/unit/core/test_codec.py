@@ -73,7 +73,7 @@ def sample(**changes):
         ({"alive": 1}, r"\$\.alive: expected bool"),
         ({"alive": None}, r"\$\.alive: expected bool, found NoneType"),
         ({"leaves": {}}, r"\$\.leaves: expected an array"),
-        ({"leaves": [{"colour": "blue", "weight": 1}]}, r"\$\.leaves\[0\]\.colour: 'blue' is none of"),
+        ({"leaves": [{"colour": "blue", "weight": 1}]}, r"\$\.leaves\[0\]\.colour: 'blue' is not one of"),
         ({"leaves": [{"colour": [], "weight": 1}]}, r"\$\.leaves\[0\]\.colour"),
         ({"leaves": [{"colour": "red"}]}, r"\$\.leaves\[0\]: expected the keys"),
         ({"figures": []}, r"\$\.figures: expected an object"),
@@ -89,7 +89,7 @@ def test_a_value_of_another_type_is_refused_with_its_place(changes, where):
 
 
 def test_a_name_that_occurs_twice_is_not_written():
-    with pytest.raises(SchemaError, match="twice"):
+    with pytest.raises(SchemaError, match="duplicate name"):
         encode(Pairs[float], (("a", 1.0), ("a", 2.0)))
 
 

@@ -8,7 +8,7 @@ from kit.core.errors import PrerequisiteError
 
 def test_a_package_without_its_facts_says_so(monkeypatch, tmp_path):
     monkeypatch.setattr(facts, "PACKAGE", tmp_path / "kit")
-    with pytest.raises(PrerequisiteError, match="images/ and records/ are not beside the package") as e:
+    with pytest.raises(PrerequisiteError, match="directories images/ and records/ not found in ") as e:
         facts.facts_root()
     assert e.value.hint == "reinstall speedrun-kit"
 

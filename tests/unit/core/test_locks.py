@@ -13,7 +13,7 @@ from dataclasses import replace
 import pytest
 
 from kit.core import locks
-from kit.core.locks import Claim, Process, Standing, acquire, claimed, lease_of, standing, this_process
+from kit.core.locks import OwnerState, Process, Takeover, acquire, claimed, lease_of, standing, this_process
 from kit.core.store import Store
 
 NAME = ".alive"
@@ -55,25 +55,25 @@ def claim(folder, lease):
 
 def test_a_process_runs_until_it_ends_and_its_number_is_not_its_name():
     me = this_process()
-    assert standing(me) is Standing.RUNNING
-    assert standing(replace(me, started=me.started + 1)) is Standing.ENDED
-    assert standing(gone()) is Standing.ENDED
-    assert standing(replace(me, boot="another")) is Standing.ENDED
+    assert standing(me) is OwnerState.RUNNING
+    assert standing(replace(me, started=me.started + 1)) is OwnerState.ENDED
+    assert standing(gone()) is OwnerState.ENDED
+    assert standing(replace(me, boot="another")) is OwnerState.ENDED
 
 
 def test_a_process_that_its_parent_has_not_taken_leave_of_has_ended():
     with subprocess.Popen(["sleep", "600"]) as child:
         started = locks._started(child.pid)
         its = replace(this_process(), pid=child.pid, started=started)
-        assert standing(its) is Standing.RUNNING
+        assert standing(its) is OwnerState.RUNNING
         os.kill(child.pid, 9)
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-        assert standing(its) is Standing.ENDED
+        assert standing(its) is OwnerState.ENDED
 
 
 @pytest.mark.parametrize("field", ["host", "namespace"])
 def test_a_process_that_cannot_be_seen_from_here_is_not_judged(field):
-    assert standing(replace(this_process(), **{field: "another"})) is Standing.ELSEWHERE
+    assert standing(replace(this_process(), **{field: "another"})) is OwnerState.ELSEWHERE
 
 
 def test_machines_are_told_apart_by_machine_id_and_name(monkeypatch):
@@ -158,13 +158,13 @@ def test_a_store_works_where_there_are_no_locks(tmp_path, no_locks):
 def test_a_folder_whose_owner_let_it_go_can_be_taken_over_and_only_by_one(owned):
     folder, lease = owned
     with claimed(folder, NAME, lease) as first:
-        assert (first, claim(folder, lease)) == (Claim.MINE, Claim.RUNNING)
-    assert claim(folder, lease) is Claim.MINE
+        assert (first, claim(folder, lease)) == (Takeover.MINE, Takeover.RUNNING)
+    assert claim(folder, lease) is Takeover.MINE
 
 
 def test_a_folder_that_was_renamed_is_still_the_one_of_the_lease(owned):
     folder, lease = owned
-    assert claim(folder.rename(folder.with_name("renamed")), lease) is Claim.MINE
+    assert claim(folder.rename(folder.with_name("renamed")), lease) is Takeover.MINE
 
 
 @pytest.mark.parametrize("linked", [False, True])
@@ -174,7 +174,7 @@ def test_a_copy_is_not_the_folder_of_the_lease(owned, linked):
     if linked:
         (copy / NAME).unlink()
         os.link(folder / NAME, copy / NAME)
-    assert claim(copy, lease) is Claim.COPY
+    assert claim(copy, lease) is Takeover.COPY
 
 
 @pytest.mark.parametrize("how", ["gone", "new", "link", "folder"])
@@ -188,41 +188,41 @@ def test_a_lock_file_that_was_replaced_is_seen(owned, how):
             (folder / NAME).symlink_to("kept")
         case "folder":
             (folder / NAME).mkdir()
-    assert claim(folder, lease) is Claim.REPLACED
+    assert claim(folder, lease) is Takeover.REPLACED
 
 
 def test_a_folder_of_another_machine_is_left_alone_whoever_has_its_lock(owned):
     folder, lease = owned
-    assert claim(folder, replace(lease, process=replace(lease.process, host="other"))) is Claim.ELSEWHERE
+    assert claim(folder, replace(lease, process=replace(lease.process, host="other"))) is Takeover.ELSEWHERE
 
 
 def test_after_a_reboot_a_folder_may_have_another_device_number(owned):
     folder, lease = owned
     moved = replace(lease, device="1234567")
-    assert claim(folder, moved) is Claim.COPY
-    assert claim(folder, replace(moved, process=replace(lease.process, boot="before"))) is Claim.MINE
+    assert claim(folder, moved) is Takeover.COPY
+    assert claim(folder, replace(moved, process=replace(lease.process, boot="before"))) is Takeover.MINE
 
 
 def test_without_kernel_locks_a_folder_is_taken_over_once_its_process_has_ended(owned, no_locks):
     folder, lease = owned
-    assert claim(folder, lease) is Claim.RUNNING
-    assert claim(folder, replace(lease, process=gone())) is Claim.MINE
+    assert claim(folder, lease) is Takeover.RUNNING
+    assert claim(folder, replace(lease, process=gone())) is Takeover.MINE
     inside = replace(lease.process, namespace="pid:[1]")
-    assert claim(folder, replace(lease, process=inside)) is Claim.ELSEWHERE
+    assert claim(folder, replace(lease, process=inside)) is Takeover.ELSEWHERE
 
 
 def test_a_lock_file_names_its_owner_for_people(tmp_path, monkeypatch):
     path = tmp_path / NAME
-    assert locks.standing_of(path) is Standing.ENDED
+    assert locks.standing_of(path) is OwnerState.ENDED
     lock = acquire(path)
     lock.note()
-    assert locks.noted(path) == this_process() and locks.standing_of(path) is Standing.RUNNING
+    assert locks.noted(path) == this_process() and locks.standing_of(path) is OwnerState.RUNNING
     lock.release()
-    assert locks.noted(path) is None and locks.standing_of(path) is Standing.ENDED
+    assert locks.noted(path) is None and locks.standing_of(path) is OwnerState.ENDED
     path.write_bytes(locks._spelled(replace(this_process(), host="another")))
-    assert locks.standing_of(path) is Standing.ELSEWHERE
+    assert locks.standing_of(path) is OwnerState.ELSEWHERE
     path.write_bytes(locks._spelled(gone()))
-    assert locks.standing_of(path) is Standing.ENDED
+    assert locks.standing_of(path) is OwnerState.ENDED
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"pid": 1}', "\udcff"])

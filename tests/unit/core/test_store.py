@@ -68,7 +68,7 @@ def test_more_bytes_than_promised_are_dropped(store):
 
 def test_a_missing_file_is_named_with_every_source(store, tmp_path):
     (tmp_path / "mirror").mkdir()
-    with pytest.raises(PrerequisiteError, match=r"some\.bin .*mirror .*no such file there"):
+    with pytest.raises(PrerequisiteError, match=r"some\.bin .*mirror .*file not found"):
         store.ensure(ARTIFACT, [FolderFetcher(tmp_path / "mirror")])
 
 

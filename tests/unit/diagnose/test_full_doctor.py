@@ -7,7 +7,7 @@ from fake_gpus import fake_inventory, fake_sources
 from kit.core.errors import PrerequisiteError
 from kit.core.store import Store
 from kit.diagnose.doctor import Health, _disk, gpus
-from kit.gpu.nvml import NOTHING, Fabric
+from kit.gpu.nvml import NO_DRIVER, Fabric
 
 
 def test_eight_h100s_are_well():
@@ -24,7 +24,7 @@ def test_a_machine_without_gpus_is_told_what_it_can_do():
 def test_what_would_refuse_a_run_is_told_with_its_fix():
     found = gpus(fake_sources(fake_inventory(fabric=Fabric.PENDING)))
     assert found.health is Health.MISSING
-    assert "links between the GPUs" in found.detail and "fabricmanager" in found.fix
+    assert "the NVLink fabric is not initialized" in found.detail and "fabricmanager" in found.fix
 
 
 def test_a_driver_that_cannot_be_asked_is_told_with_its_fix():

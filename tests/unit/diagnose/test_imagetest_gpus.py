@@ -7,7 +7,7 @@ from fake_gpus import fake_inventory, fake_sources
 
 from kit.core.errors import PrerequisiteError, RunError, UsageError
 from kit.diagnose.imagetest.run import choose_gpus
-from kit.gpu.nvml import NOTHING
+from kit.gpu.nvml import NO_DRIVER
 from kit.gpu.preflight import NO_GPUS
 from kit.values.run_spec import RuntimeName
 
@@ -32,7 +32,7 @@ def test_a_cuda_image_gets_every_gpu_that_is_here():
         (fake_inventory(driver="515.105.01"), {}, "cannot run CUDA 12.1"),
         (fake_inventory(mig=True), {}, "MIG mode is on"),
         (RunError("NVML does not answer"), {}, "NVML does not answer"),
-        (fake_inventory(), {"runtime": RuntimeName.DOCKER, "toolkit": None}, "container toolkit"),
+        (fake_inventory(), {"runtime": RuntimeName.DOCKER, "toolkit": None}, "NVIDIA Container Toolkit"),
     ],
 )
 def test_a_guest_without_gpus_has_a_reason(seen, options, reason):
@@ -41,9 +41,9 @@ def test_a_guest_without_gpus_has_a_reason(seen, options, reason):
 
 
 def test_gpus_that_were_asked_for_and_are_not_fit_are_refused():
-    with pytest.raises(PrerequisiteError, match="4 GPUs wanted, 2 here"):
+    with pytest.raises(PrerequisiteError, match="the run needs 4 GPUs, this machine has 2"):
         choose(fake_inventory(2), wanted=4)
-    with pytest.raises(PrerequisiteError, match=r"cannot run CUDA 12\.1"):
+    with pytest.raises(PrerequisiteError, match=r"is too old: CUDA 12\.1 needs driver"):
         choose(fake_inventory(driver="515.105.01"), wanted=8)
     with pytest.raises(UsageError, match="no CUDA"):
         choose(fake_inventory(), wanted=1, cuda=None)

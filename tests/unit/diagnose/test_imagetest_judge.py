@@ -12,7 +12,7 @@ from kit.diagnose.imagetest.judge import Expected, expectation_of, judge, judge_
 from kit.diagnose.imagetest.report import CHECKS, SelfTestAnswer, SelfTestOutcome, SelfTestReport
 from kit.image.lock import read_lock
 from kit.image.spec import read_spec
-from kit.sandbox.isolation_probe import Probe, ProbeCheck
+from kit.sandbox.isolation_probe import IsolationResult, ProbeCheck
 from kit.values.run_result import Enforcement, RunResult, RunStatus, Teardown, Usage
 from kit.values.run_spec import RuntimeName
 
@@ -166,6 +166,6 @@ def test_an_unreadable_report_and_a_leftover_process_are_failures_of_their_own()
 def test_a_way_out_that_is_open_is_a_failure():
     by = Enforcement(RuntimeName.RUNC, "1.1.5", True, None, ())
     shut, open_ = ProbeCheck("network", True, "lo"), ProbeCheck("uid", False, "uid 0")
-    assert judge_isolation(Probe((shut,), by, 0.1)).outcome is SelfTestOutcome.PASSED
-    found = judge_isolation(Probe((shut, open_), by, 0.1))
+    assert judge_isolation(IsolationResult((shut,), by, 0.1)).outcome is SelfTestOutcome.PASSED
+    found = judge_isolation(IsolationResult((shut, open_), by, 0.1))
     assert found.outcome is SelfTestOutcome.FAILED and "uid 0" in found.detail

@@ -26,12 +26,12 @@ from kit.evaluate.interrupted import lost_result
 from kit.evaluate.plan import RunPlan, draft
 from kit.evaluate.prepare import prepared
 from kit.evaluate.request import Places, Request
-from kit.gpu.nvml import NOTHING
+from kit.gpu.nvml import NO_DRIVER
 from kit.gpu.release import await_release
 from kit.image.lock import read_lock
 from kit.image.spec import read_spec
 from kit.result.statement import Subjects, statement
-from kit.sandbox.speed_probe import Speed
+from kit.sandbox.speed_probe import GpuSpeed
 from kit.values.profile import Profile
 from kit.values.run_spec import GIB, RuntimeName
 from kit.values.software import Kit
@@ -112,7 +112,7 @@ def ready_of(request, places):
 
 
 def test_a_full_run_is_planned_where_there_is_no_gpu(request_full, places):
-    plan = draft(request_full, replace(places, gpus=fake_sources(NOTHING)))
+    plan = draft(request_full, replace(places, gpus=fake_sources(NO_DRIVER)))
     assert (plan.terms.gpus, plan.terms.world_size) == (8, 8)
     assert "--nproc_per_node=8" in plan.launcher()
 
@@ -124,8 +124,8 @@ def test_there_is_one_rank_for_each_gpu(request_full, places, gpus):
 
 
 def test_missing_gpus_are_refused_before_anything_is_looked_for(request_full, places):
-    bare = replace(places, gpus=fake_sources(NOTHING))
-    with pytest.raises(PrerequisiteError, match="8 GPUs wanted, 0 here") as refused:
+    bare = replace(places, gpus=fake_sources(NO_DRIVER))
+    with pytest.raises(PrerequisiteError, match="the run needs 8 GPUs, this machine has none") as refused:
         ready_of(request_full, bare)
     assert refused.value.hint == f"speedrun eval --record {RECORD} --profile smoke"
     assert not bare.store.root.exists()
@@ -161,7 +161,7 @@ def test_a_changed_shard_is_refused_before_the_run(request_full, places, shards)
 
 def test_gpus_that_went_away_while_things_were_fetched_are_refused(request_full, places, shards):
     gone = replace(places, gpus=fake_sources(fake_inventory(), fake_inventory(7)))
-    with pytest.raises(PrerequisiteError, match="8 GPUs wanted, 7 here"):
+    with pytest.raises(PrerequisiteError, match="the run needs 8 GPUs, this machine has 7"):
         ready_of(request_full, gone)
 
 
@@ -264,7 +264,7 @@ def test_an_accepted_world_size_keeps_the_result_from_ranking(request_full, plac
 
 def test_figures_of_the_speed_probe_are_in_the_signed_record(request_full, places, shards):
     ready = ready_of(request_full, places)
-    speed = Speed((("gpu0.copy_gbs", 4312.0), ("gpu0.matmul_bf16_tflops", 781.5)), 9.0)
+    speed = GpuSpeed((("gpu0.copy_gbs", 4312.0), ("gpu0.matmul_bf16_tflops", 781.5)), 9.0)
     found = compose(ready, places, lost_result(ready.spec, "a test"), HostObservations(speed=speed), ())
     assert found.hardware.probe == speed.figures
     empty = sha256_bytes(b"")
@@ -275,7 +275,7 @@ def test_figures_of_the_speed_probe_are_in_the_signed_record(request_full, place
 def test_a_run_whose_gpus_were_not_measured_is_not_ranked(request_full, places, shards, monkeypatch):
     monkeypatch.setattr(RunPlan, "launcher", lambda self: (self.python, self.entry))
     monkeypatch.setattr(
-        "kit.evaluate.run.measure", lambda *asked: Speed((), 1.0, "it did not finish: no Triton")
+        "kit.evaluate.run.measure", lambda *asked: GpuSpeed((), 1.0, "the probe did not finish: no Triton")
     )
     outcome = conducted(request_full, places, monkeypatch)
     assert outcome.predicate.run.status == "completed" and outcome.predicate.hardware.probe is None
@@ -330,5 +330,5 @@ def test_a_driver_that_died_with_the_run_proves_nothing(
     seen = fake_sources(fake_inventory(), fake_inventory(), RunError("the NVIDIA driver failed: GPU is lost"))
     outcome = conducted(request_full, replace(places, gpus=seen), monkeypatch)
     assert outcome.predicate.observations.teardown.remains == (
-        "perhaps GPU memory: the NVIDIA driver failed: GPU is lost",
+        "GPU memory in an unknown state: the NVIDIA driver failed: GPU is lost",
     )

@@ -17,7 +17,7 @@ import pytest
 from kit.core import locks
 from kit.core.digest import canonical_json
 from kit.core.errors import DigestMismatch, IntegrityError, PrerequisiteError, SchemaError, SignatureError
-from kit.core.locks import Claim
+from kit.core.locks import Takeover
 from kit.evaluate import audits, recovery
 from kit.evaluate.recovery import close_lost
 from kit.result import statement
@@ -386,4 +386,4 @@ def test_a_submission_that_was_changed_during_the_run_is_not_judged_for_the_one_
 
 
 def test_the_claims_of_every_kind_have_an_answer():
-    assert set(Claim) - set(recovery.REFUSALS) == {Claim.MINE, Claim.RUNNING, Claim.ELSEWHERE}
+    assert set(Takeover) - set(recovery.REFUSALS) == {Takeover.MINE, Takeover.RUNNING, Takeover.ELSEWHERE}

@@ -152,4 +152,4 @@ def test_a_wrapper_script_alone_is_refused_by_its_path(tree):
     program(tree / "bin" / "nvidia-smi", b"#!/bin/sh\n")
     with pytest.raises(PrerequisiteError) as refused:
         search(tree)
-    assert f"{tree}/bin/nvidia-smi is a script" in refused.value.message
+    assert f"{tree}/bin/nvidia-smi is a wrapper script" in refused.value.message

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from kit.core.errors import PrerequisiteError, RunError
-from kit.gpu.nvml import NOTHING, Driver, Fabric, GpuProcess
+from kit.gpu.nvml import NO_DRIVER, Driver, Fabric, GpuProcess
 
 pynvml = pytest.importorskip("pynvml")
 
@@ -129,7 +129,7 @@ def test_a_gpu_that_is_lost_while_it_is_asked_is_the_drivers_failure(driver):
 
 def test_a_machine_without_a_driver_has_no_gpus_and_needs_no_binding(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "pynvml", None)
-    assert Driver((tmp_path / "absent",)).read() == NOTHING
+    assert Driver((tmp_path / "absent",)).read() == NO_DRIVER
 
 
 def test_a_driver_without_the_binding_says_how_to_install_it(monkeypatch, tmp_path):

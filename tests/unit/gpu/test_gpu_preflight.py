@@ -10,7 +10,7 @@ from fake_gpus import fake_gpu, fake_inventory, fake_sources
 from kit.core.errors import PrerequisiteError, RunError
 from kit.core.version import parse
 from kit.gpu import cuda, toolkit
-from kit.gpu.nvml import NOTHING, Fabric, GpuProcess
+from kit.gpu.nvml import NO_DRIVER, Fabric, GpuProcess
 from kit.gpu.preflight import NO_GPUS, GpuRequirements, Level, preflight
 from kit.values.run_spec import GIB
 
@@ -36,24 +36,38 @@ def missing_file(minors):
 
 
 REFUSALS = {
-    "no-driver": (NOTHING, {}, "8 GPUs wanted, 0 here: no NVIDIA driver is loaded", "run the smoke profile"),
-    "too-few": (fake_inventory(4), {}, "8 GPUs wanted, 4 here", "run the smoke profile"),
+    "no-driver": (
+        NO_DRIVER, {}, "the run needs 8 GPUs, this machine has none: no NVIDIA driver is loaded",
+        "run the smoke profile",
+    ),
+    "too-few": (fake_inventory(4), {}, "the run needs 8 GPUs, this machine has 4", "run the smoke profile"),
     "no-binding": (PrerequisiteError("Python cannot ask it", "install x"), {}, "cannot ask", "install x"),
-    "old-driver": (fake_inventory(driver="515.105.01"), {}, "cannot run CUDA 12.1", "530.30.02"),
-    "mixed": (fake_inventory(name="NVIDIA H200"), {}, "differ: NVIDIA H100 80GB HBM3, NVIDIA H200", "one"),
-    "mig": (fake_inventory(mig=True), {}, "MIG mode is on on GPU 7", "nvidia-smi -i 7 -mig 0"),
+    "old-driver": (
+        fake_inventory(driver="515.105.01"), {}, "is too old: CUDA 12.1 needs driver 525.60.13", "530.30.02",
+    ),
+    "mixed": (
+        fake_inventory(name="NVIDIA H200"), {}, "of different models: NVIDIA H100 80GB HBM3, NVIDIA H200",
+        "one",
+    ),
+    "mig": (fake_inventory(mig=True), {}, "MIG mode is enabled on GPU 7", "nvidia-smi -i 7 -mig 0"),
     "stranger": (
-        fake_inventory(processes=(GpuProcess(4711, GIB),)), {}, "process 4711 on GPU 7", "nvidia-smi",
+        fake_inventory(processes=(GpuProcess(4711, GIB),)), {}, "GPU 7 is in use by process 4711",
+        "nvidia-smi",
     ),
     "unseen-stranger": (
-        fake_inventory(processes=(GpuProcess(0, None),)), {}, "of another PID namespace on GPU 7", "end",
+        fake_inventory(processes=(GpuProcess(0, None),)), {},
+        "GPU 7 is in use by a process of another PID namespace", "stop",
     ),
-    "held-memory": (fake_inventory(used=3 * GIB), {}, "2 GiB are in use on GPU 7", "nvidia-smi"),
+    "held-memory": (fake_inventory(used=3 * GIB), {}, "2 GiB of memory is in use on GPU 7", "nvidia-smi"),
     "fabric": (
-        fake_inventory(fabric=Fabric.PENDING), {}, "links between the GPUs", "nvidia-fabricmanager",
+        fake_inventory(fabric=Fabric.PENDING), {}, "the NVLink fabric is not initialized on GPU 7",
+        "nvidia-fabricmanager",
     ),
     "no-library": (fake_inventory(), {"files": missing_file}, "libcuda.so.1 is not", "libnvidia-compute"),
-    "no-toolkit": (fake_inventory(), {"toolkit": None}, "nvidia-ctk does not answer", "--runtime runc"),
+    "no-toolkit": (
+        fake_inventory(), {"toolkit": None},
+        "NVIDIA Container Toolkit not found: `nvidia-ctk --version` failed", "--runtime runc",
+    ),
     "open-toolkit": (fake_inventory(), {"toolkit": (1, 17, 7)}, "CVE-2025-23266, CVE-2025-23267", "1.19.1"),
 }  # fmt: skip
 

@@ -64,12 +64,12 @@ def test_what_the_driver_moves_by_itself_is_no_remains():
 
 
 def test_a_gpu_that_fell_off_the_bus_is_named():
-    assert released(fake_inventory(1)).remains == ("GPU 1 does not answer any more",)
+    assert released(fake_inventory(1)).remains == ("GPU 1, which no longer answers",)
 
 
 def test_a_driver_that_does_not_answer_has_not_shown_that_memory_is_back():
     assert released(RunError("the NVIDIA driver failed")).remains == (
-        "perhaps GPU memory: the NVIDIA driver failed",
+        "GPU memory in an unknown state: the NVIDIA driver failed",
     )
 
 

@@ -8,7 +8,7 @@ from fake_gpus import FakeNvml, fake_files, fake_gpu, fake_inventory
 from kit.cli.machine import gpu_sources
 from kit.core.errors import PrerequisiteError
 from kit.diagnose.doctor import Health, gpus
-from kit.gpu.nvml import NOTHING, Driver, GpuProcess, Inventory, Visible
+from kit.gpu.nvml import NO_DRIVER, Driver, GpuProcess, Inventory, VisibleGpus
 from kit.gpu.preflight import GpuRequirements, Sources, preflight
 from kit.values.run_spec import GIB
 
@@ -16,7 +16,7 @@ HERE = fake_inventory(4)
 
 
 def sources(named: str, seen: Inventory = HERE) -> Sources:
-    return Sources(nvml=Visible(FakeNvml(seen), named), files=fake_files)
+    return Sources(nvml=VisibleGpus(FakeNvml(seen), named), files=fake_files)
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def sources(named: str, seen: Inventory = HERE) -> Sources:
     ],
 )
 def test_the_named_gpus_are_there_in_the_order_of_their_names(named, indices):
-    seen = Visible(FakeNvml(HERE), named).read()
+    seen = VisibleGpus(FakeNvml(HERE), named).read()
     assert [gpu.index for gpu in seen.gpus] == indices
     assert seen.hidden == 4 - len(indices) and seen.driver == HERE.driver
 
@@ -38,11 +38,11 @@ def test_the_named_gpus_are_there_in_the_order_of_their_names(named, indices):
 @pytest.mark.parametrize(
     ("named", "says"),
     [
-        ("0,7", "names '7', which is not one of the 4 GPUs here"),
-        ("-1", "names '-1'"),
-        ("GPU-fa4e", "names 'GPU-fa4e'"),
-        ("MIG-fa4e0000-0000-0000-0000-000000000002", "names 'MIG-"),
-        ("1,GPU-fa4e0000-0000-0000-0000-000000000001", "names a GPU twice"),
+        ("0,7", "lists '7', which does not match exactly one GPU of this machine"),
+        ("-1", "lists '-1'"),
+        ("GPU-fa4e", "lists 'GPU-fa4e'"),
+        ("MIG-fa4e0000-0000-0000-0000-000000000002", "lists 'MIG-"),
+        ("1,GPU-fa4e0000-0000-0000-0000-000000000001", "lists a GPU twice"),
     ],
 )
 def test_a_name_that_is_not_one_gpus_is_refused_with_a_way_to_find_the_names(named, says):
@@ -66,12 +66,14 @@ def test_somebody_on_a_hidden_gpu_is_no_concern():
 
 def test_too_few_of_them_says_that_there_are_others():
     ready = preflight(GpuRequirements(4, if_fewer="-"), sources("0,1"))
-    with pytest.raises(PrerequisiteError, match="4 GPUs wanted, 2 here, and CUDA_VISIBLE_DEVICES hides 2"):
+    with pytest.raises(
+        PrerequisiteError, match="the run needs 4 GPUs, this machine has 2; CUDA_VISIBLE_DEVICES hides 2"
+    ):
         ready.require()
 
 
 def test_without_a_driver_there_is_nothing_to_name():
-    assert Visible(FakeNvml(NOTHING), "0,1").read() == NOTHING
+    assert VisibleGpus(FakeNvml(NO_DRIVER), "0,1").read() == NO_DRIVER
 
 
 @pytest.mark.parametrize(("named", "health"), [("1", Health.OK), ("", Health.MISSING)])
@@ -84,4 +86,4 @@ def test_the_variable_decides_whom_commands_ask(monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert isinstance(gpu_sources().nvml, Driver)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    assert isinstance(gpu_sources().nvml, Visible)
+    assert isinstance(gpu_sources().nvml, VisibleGpus)

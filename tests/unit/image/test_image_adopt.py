@@ -56,7 +56,7 @@ def test_another_image_is_refused(layout, tiny, tmp_path):
 def test_a_layer_that_is_missing_is_said(layout, tiny, tmp_path):
     built, copy = layout
     blob_path(copy, built.diff_ids[0]).unlink()
-    with pytest.raises(Exception, match="not to be had"):
+    with pytest.raises(Exception, match="not found in any source"):
         adopt("tiny", tiny.images, Store(tmp_path / "second"), copy)
 
 

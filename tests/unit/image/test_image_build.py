@@ -224,7 +224,10 @@ def test_another_wheel_under_the_locked_name_is_refused(promised, tmp_path):
     lock = read_lock(promised.spec)
     locked, other = (promised.mirror / wheel.name for wheel in lock.wheels)
     locked.write_bytes(other.read_bytes())
-    with pytest.raises(DigestMismatch, match=f"{locked.name} from mirror .* has sha256 {sha256_file(other)}"):
+    with pytest.raises(
+        DigestMismatch,
+        match=f"checksum mismatch: {locked.name} from mirror .* has sha256 {sha256_file(other)[:12]}",
+    ):
         ensure(promised, Store(tmp_path / "s"))
 
 

@@ -36,7 +36,7 @@ def test_an_engine_that_refuses_the_archive_is_quoted(layout, fake):
     fake.answers["POST /images/load"] = (200, {"error": "no space left on device"})
     with pytest.raises(RunError, match="the engine did not load the image: no space left on device") as e:
         room.ensure_loaded(layout, fake.url)
-    assert e.value.hint == "see: speedrun doctor"
+    assert "free disk space" in e.value.hint
 
 
 def test_an_engine_that_took_the_archive_and_has_not_the_image_is_not_believed(layout, fake):

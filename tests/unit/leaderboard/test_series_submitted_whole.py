@@ -364,6 +364,6 @@ def test_a_file_in_the_place_of_the_repository_is_named(ran, trusted, tmp_path):
     where = ran()
     (tmp_path / "file").touch()
     papers, runs = whole_series(where, trusted)
-    with pytest.raises(PrerequisiteError, match=r"cannot write .*/file: it is not a folder") as e:
+    with pytest.raises(PrerequisiteError, match=r"cannot write .*/file: not a directory") as e:
         lay_out_series(where, papers, runs, BoardEntry("an-agent"), tmp_path / "file")
     assert "--to" in e.value.hint

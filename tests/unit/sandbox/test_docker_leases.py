@@ -183,7 +183,7 @@ def test_a_container_that_the_engine_keeps_leaves_its_run_open_and_its_lease(tmp
         fake.answers[f"GET /containers/{CONTAINER}/json"] = (200, kept)
         fake.answers[f"DELETE /containers/{CONTAINER}"] = (409, {"message": "removal is in progress"})
         record = LeaseRecord(fake.url, (CONTAINER,))
-        with pytest.raises(RunError, match=f"the engine keeps the container of {RUN}") as e:
+        with pytest.raises(RunError, match=f"the engine did not remove the container of {RUN}") as e:
             docker._end(record, RUN)
         assert e.value.hint == "speedrun doctor --fix"
         states = tmp_path / "state"

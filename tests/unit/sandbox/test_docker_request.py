@@ -11,7 +11,7 @@ import pytest
 from kit.core.digest import Sha256, canonical_json
 from kit.sandbox.engine import EngineName
 from kit.sandbox.runtime import hidden, seccomp
-from kit.sandbox.runtime.dockerconfig import Terms, request
+from kit.sandbox.runtime.dockerconfig import EngineSettings, request
 from kit.values.run_spec import GIB, GpuDevice, ImageRef, Limits, Mount, RunSpec
 
 ID = "sha256:" + "a" * 64
@@ -33,11 +33,11 @@ EIGHT = replace(
     limits=Limits(memory=900 * GIB),
 )
 PROFILE = canonical_json(seccomp.profile()).decode()
-DOCKER = Terms(EngineName.DOCKER, ID)
-PODMAN = Terms(EngineName.PODMAN, ID, processes=32768, seccomp=Path("/runs/x/seccomp.json"))
+DOCKER = EngineSettings(EngineName.DOCKER, ID)
+PODMAN = EngineSettings(EngineName.PODMAN, ID, processes=32768, seccomp=Path("/runs/x/seccomp.json"))
 
 
-def asked(spec: RunSpec = SPEC, terms: Terms = DOCKER) -> dict:
+def asked(spec: RunSpec = SPEC, terms: EngineSettings = DOCKER) -> dict:
     return json.loads(request(spec, terms))
 
 

@@ -76,7 +76,7 @@ def test_anything_else_is_refused(said: bytes) -> None:
 
 
 def test_an_answer_for_another_number_of_gpus_is_refused() -> None:
-    with pytest.raises(SchemaError, match="answered for 1 GPUs of 2"):
+    with pytest.raises(SchemaError, match="probe: 1, expected 2"):
         parse(GOLDEN.read_bytes(), 2)
 
 
@@ -103,7 +103,7 @@ def asked(tmp_path: Path) -> RunSpec:
     )
 
 
-def measured(asked: RunSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> speed.Speed:
+def measured(asked: RunSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> speed.GpuSpeed:
     probe = tmp_path / "probe.py"
     probe.write_text(script)
     monkeypatch.setattr(speed, "SCRIPT", probe)
@@ -118,15 +118,15 @@ def test_what_the_probe_prints_on_stdout_alone_is_its_answer(asked, tmp_path, mo
 
 def test_the_submission_is_not_where_the_probe_runs(asked, tmp_path, monkeypatch) -> None:
     found = measured(asked, tmp_path, monkeypatch, "import os; raise SystemExit(str(os.listdir()))")
-    assert "torch.py" not in found.fault and "exited with 1" in found.fault
+    assert "torch.py" not in found.fault and "exited with code 1" in found.fault
 
 
 @pytest.mark.parametrize(
     ("script", "why"),
     [
         ("raise SystemExit('no Triton here')", "no Triton here"),
-        ("import os; os.kill(os.getpid(), 9)", "exited with 137"),
-        ("print('{}')", "answered for 0 GPUs of 1"),
+        ("import os; os.kill(os.getpid(), 9)", "exited with code 137"),
+        ("print('{}')", "probe: 0, expected 1"),
         ("print('x' * 3_000_000)", "printed more"),
         ("", "not valid JSON"),
     ],

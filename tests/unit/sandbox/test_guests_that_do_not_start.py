@@ -52,7 +52,7 @@ def start(program, spec, tmp_path, monkeypatch):
 def test_a_runc_that_starts_no_guest_is_quoted(start, script, said):
     with pytest.raises(RunError, match=f"runc did not start the guest: {said}") as e:
         start(script)
-    assert e.value.hint == "see: speedrun doctor"
+    assert e.value.hint == runc.HINT
 
 
 def test_a_runc_whose_child_outlives_it_is_quoted_at_once(start):
@@ -65,24 +65,26 @@ def test_a_runc_whose_child_outlives_it_is_quoted_at_once(start):
 
 def test_a_runc_that_never_starts_the_guest_is_given_up_and_ended(start, tmp_path, monkeypatch):
     monkeypatch.setattr(runc, "STARTED_WITHIN_S", 0.3)
-    with pytest.raises(RunError, match="runc did not start the guest in 0 s") as e:
+    with pytest.raises(RunError, match="timeout: runc did not start the guest within 0 s") as e:
         start(f"echo $$ > {tmp_path}/pid; exec sleep 60")
-    assert e.value.hint == "see: speedrun doctor"
+    assert e.value.hint == runc.HINT
     assert not Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}").exists()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user's guest has no groups of its own")
 def test_root_without_control_groups_is_told_what_a_container_needs(start, monkeypatch):
     monkeypatch.setattr(runc.cgroup, "writable", lambda: False)
-    with pytest.raises(PrerequisiteError, match="memory and pids control groups cannot be written") as e:
+    with pytest.raises(PrerequisiteError, match="cannot write the memory and pids control groups") as e:
         start("exit 0")
     assert "--runtime host" in e.value.hint
 
 
 def test_a_probe_that_fails_is_no_answer(spec, tmp_path):
-    with pytest.raises(RunError, match="the isolation probe did not finish: the guest exited with 1: ") as e:
+    with pytest.raises(
+        RunError, match="the isolation probe did not finish: the guest exited with code 1: "
+    ) as e:
         probe.probe(Host(), spec, "/bin/false", tmp_path)
-    assert e.value.hint == "see: speedrun doctor"
+    assert e.value.hint == probe.HINT
 
 
 def test_a_word_of_a_library_on_stderr_is_no_part_of_the_probes_answer(spec, tmp_path, program):
@@ -93,21 +95,21 @@ def test_a_word_of_a_library_on_stderr_is_no_part_of_the_probes_answer(spec, tmp
 
 @pytest.mark.parametrize(
     ("answer", "said"),
-    [(b"", "cannot be read"), (b'{"checks": [7]}', "cannot be read"), (b'{"checks": []}', "no checks")],
+    [(b"", "cannot parse"), (b'{"checks": [7]}', "cannot parse"), (b'{"checks": []}', "contains no checks")],
 )
 def test_an_answer_of_a_probe_that_says_nothing_is_no_passed_check(answer, said):
-    with pytest.raises(RunError, match=f"the isolation probe's answer .*{said}") as e:
+    with pytest.raises(RunError, match=f"(?=.*the output of the isolation probe).*{said}") as e:
         probe.read_checks(answer)
-    assert e.value.hint == "see: speedrun doctor"
+    assert e.value.hint == probe.HINT
 
 
 def test_no_guest_is_started_without_a_watchdog():
     with (
-        pytest.raises(RunError, match="the watcher that ends a lost guest did not start") as e,
+        pytest.raises(RunError, match="the watchdog process did not start") as e,
         watchdog(("no-such-runtime", "-", RUN)),
     ):
         pytest.fail("the block was entered")
-    assert e.value.hint == "see: speedrun doctor"
+    assert "ulimit -u" in e.value.hint
 
 
 def test_a_careful_umask_does_not_lock_the_guest_out_of_its_own_root(tmp_path):
@@ -127,6 +129,6 @@ def test_a_careful_umask_does_not_lock_the_guest_out_of_its_own_root(tmp_path):
 @pytest.mark.parametrize("prefix", ["/home", "/"])
 def test_an_interpreter_whose_folder_is_never_shown_is_refused(program, prefix):
     python = program("python", f'echo \'["/bin/sh", "/usr", "{prefix}"]\'')
-    with pytest.raises(PrerequisiteError, match=f"has the prefix {prefix}, which is never shown") as e:
+    with pytest.raises(PrerequisiteError, match=f"its prefix {prefix} may not be mounted into a guest") as e:
         hostimage.interpreter(python)
-    assert e.value.hint == "use a virtual environment in a folder of its own"
+    assert e.value.hint == "create a virtual environment in a new directory and use its interpreter"

@@ -22,11 +22,11 @@ SPEC = RunSpec(
     limits=Limits(memory=8 * GIB, pids=512),
     world_size=8,
 )
-ROOT = oci.Box(Path("/store/rootfs"), cgroup="/speedrun-kit/r03", open_files=1 << 20)
-ROOTLESS = oci.Box(Path("/store/rootfs"), rootless_ids=(1000, 1001))
+ROOT = oci.ContainerSettings(Path("/store/rootfs"), cgroup="/speedrun-kit/r03", open_files=1 << 20)
+ROOTLESS = oci.ContainerSettings(Path("/store/rootfs"), rootless_ids=(1000, 1001))
 
 
-def config(spec: RunSpec = SPEC, box: oci.Box = ROOT) -> dict:
+def config(spec: RunSpec = SPEC, box: oci.ContainerSettings = ROOT) -> dict:
     return json.loads(oci.config(spec, box))
 
 

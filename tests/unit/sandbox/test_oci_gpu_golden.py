@@ -87,7 +87,7 @@ def test_gpus_loosen_nothing_else():
     spec = eight_gpus.eight_gpus()
     box = eight_gpus.boxes(spec)["eight-gpus.oci.json"]
     with_gpus = json.loads(oci.config(spec, box))
-    without = json.loads(oci.config(spec, oci.Box(box.rootfs, cgroup=box.cgroup)))
+    without = json.loads(oci.config(spec, oci.ContainerSettings(box.rootfs, cgroup=box.cgroup)))
     for key in ("capabilities", "noNewPrivileges", "user", "oomScoreAdj"):
         assert with_gpus["process"][key] == without["process"][key]
     for key in ("seccomp", "namespaces", "maskedPaths", "readonlyPaths"):
@@ -97,7 +97,7 @@ def test_gpus_loosen_nothing_else():
 
 def test_a_guest_without_gpus_gets_no_device_and_no_file_of_the_driver():
     spec = eight_gpus.eight_gpus()
-    document = json.loads(oci.config(spec, oci.Box(Path("/store/rootfs"), cgroup="/x")))
+    document = json.loads(oci.config(spec, oci.ContainerSettings(Path("/store/rootfs"), cgroup="/x")))
     assert "devices" not in document["linux"]
     assert document["linux"]["resources"]["devices"] == [{"allow": False, "access": "rwm"}]
     assert "/input/driver" not in json.dumps(document)
@@ -107,6 +107,6 @@ def test_a_number_of_gpus_without_their_names_is_refused():
     from dataclasses import replace
 
     spec = eight_gpus.eight_gpus()
-    with pytest.raises(RunError, match="8 GPUs are wanted, but 1 were chosen"):
+    with pytest.raises(RunError, match="wrong number of selected GPUs: 1, expected 8"):
         driver_of(replace(spec, gpu_devices=(GpuDevice("GPU-0", 0),)))
     assert driver_of(replace(spec, gpus=0, gpu_devices=())) is None

@@ -20,7 +20,7 @@ def test_the_state_folder_is_made_for_its_user_alone(tmp_path):
 def test_a_prepared_link_is_refused(tmp_path):
     (tmp_path / "real").mkdir()
     (tmp_path / "a").symlink_to(tmp_path / "real")
-    with pytest.raises(RunError, match="not a folder of this user"):
+    with pytest.raises(RunError, match="not a directory owned by this user"):
         make_private(tmp_path / "a" / "b")
 
 
@@ -28,7 +28,7 @@ def test_a_prepared_link_is_refused(tmp_path):
 def test_another_users_folder_is_refused(tmp_path):
     (tmp_path / "a").mkdir()
     os.chown(tmp_path / "a", 12345, 12345)
-    with pytest.raises(RunError, match="not a folder of this user"):
+    with pytest.raises(RunError, match="not a directory owned by this user"):
         make_private(tmp_path / "a" / "b")
 
 

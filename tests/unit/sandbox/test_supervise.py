@@ -150,7 +150,10 @@ def test_a_flood_of_claims_ends_the_guest_and_no_more_of_them_are_kept(tmp_path,
     monkeypatch.setattr("kit.sandbox.supervise.MAX_CLAIMS", 500)
     lines = [b"".join(VAL % (n + i, 0) for i in range(100)) for n in range(0, 5000, 100)]
     result, _ = run(tmp_path, lambda: PipeGuest([*lines, 9.0]))
-    assert (result.status, result.reason) == (RunStatus.OUTPUT_LIMIT, "it printed more than 500 claims")
+    assert (result.status, result.reason) == (
+        RunStatus.OUTPUT_LIMIT,
+        "the guest printed more than 500 claims",
+    )
     assert 500 < len(result.points) <= 500 + CHUNK // len(VAL % (0, 0)) + 1
     assert result.output_bytes == (tmp_path / "log").stat().st_size < 150_000
     assert len(read_run(tmp_path / "log", tmp_path / "stamps", Grammar.STEP)) == len(result.points)
@@ -164,7 +167,10 @@ def test_as_many_claims_as_are_allowed_are_no_flood(tmp_path, monkeypatch):
 
 def test_a_flood_of_short_lines_is_told_from_one_of_bytes(tmp_path):
     result, _ = run(tmp_path, lambda: PipeGuest([b"\n" * 40_000, 9.0]), output=64_000)
-    assert (result.status, result.reason) == (RunStatus.OUTPUT_LIMIT, "it printed more than 2000 lines")
+    assert (result.status, result.reason) == (
+        RunStatus.OUTPUT_LIMIT,
+        "the guest printed more than 2000 lines",
+    )
 
 
 def test_a_tick_comes_while_the_guest_prints_nothing(tmp_path):

@@ -94,7 +94,7 @@ def test_a_run_whose_gpus_are_gone_is_recorded_with_the_reason_and_the_next_one_
     ended = sorted(p.run.status for p, _ in runs)
     assert ended == ["completed", "completed", "lost"]
     (lost,) = (p for p, _ in runs if p.run.status == "lost")
-    assert "8 GPUs wanted, 7 here" in lost.run.reason
+    assert "the run needs 8 GPUs, this machine has 7" in lost.run.reason
 
 
 def test_each_run_gets_and_names_the_gpus_that_are_there_at_its_time(conducted):
