@@ -100,8 +100,8 @@ def _close(folder: RunFolder, signer: Signer) -> Takeover:
     with claimed(folder.path, ALIVE, reservation.body.lease) as claim:
         if claim in REFUSALS:
             raise SignatureError(f"{folder.path}: {REFUSALS[claim]}")
-        if claim is not Claim.MINE or not is_open(folder):
-            return claim if claim is not Claim.MINE else Claim.RUNNING
+        if claim is not Takeover.MINE or not is_open(folder):
+            return claim if claim is not Takeover.MINE else Takeover.RUNNING
         _require_no_link(folder)
         if is_at_work(folder.run_id):
             raise SignatureError(f"{folder.path}: {GOES_ON}")
@@ -129,7 +129,7 @@ def _close_unsigned(folder: RunFolder, signer: Signer) -> Takeover:
     """Close a run of version 0.1, of which nothing is known but its name and its files."""
     with adopt(folder) as mine:
         if not mine:
-            return Claim.RUNNING
+            return Takeover.RUNNING
         _require_no_link(folder)
         if is_at_work(folder.run_id):
             raise SignatureError(f"{folder.intent}: it is not signed, and {GOES_ON}")

@@ -111,7 +111,7 @@ def _differences(packages: dict[str, str], installed: dict[str, str]) -> str | N
     return "; ".join(odd) or None
 
 
-def judge_isolation(probed: Probe) -> SelfTestCheck:
+def judge_isolation(probed: IsolationResult) -> SelfTestCheck:
     """Judge the isolation probe of the same start."""
     if probed.failed:
         detail = "; ".join(f"{check.id}: {check.detail}" for check in probed.failed)

@@ -17,7 +17,7 @@ def test_eight_h100s_are_well():
 
 
 def test_a_machine_without_gpus_is_told_what_it_can_do():
-    found = gpus(fake_sources(NOTHING))
+    found = gpus(fake_sources(NO_DRIVER))
     assert found.health is Health.MISSING and "--profile smoke" in found.detail
 
 

@@ -26,7 +26,7 @@ def test_a_cuda_image_gets_every_gpu_that_is_here():
 @pytest.mark.parametrize(
     ("seen", "options", "reason"),
     [
-        (NOTHING, {}, "this machine has no NVIDIA GPU"),
+        (NO_DRIVER, {}, "this machine has no NVIDIA GPU"),
         (fake_inventory(), {"cuda": None}, "the image has no CUDA"),
         (fake_inventory(), {"wanted": 0}, "disabled by --gpus 0"),
         (fake_inventory(driver="515.105.01"), {}, "cannot run CUDA 12.1"),
