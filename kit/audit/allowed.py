@@ -83,9 +83,9 @@ class _Judge:
         self.decorating: set[int] = set()
         self.decorators: set[int] = set()
         self.idle: set[int] = set()
-        """Ids of dotted names that are whole statements: nothing is done with them."""
+        """Ids of dotted names that are whole statements and have no effect."""
         self.tested = set(module.annotations)
-        """Ids of expressions in whose place a class is only named or compared."""
+        """Ids of expressions that only name or compare a class."""
         self.environment: set[int] = set()
         """Ids of expressions that may be `os.environ`: subscripted, or to the right of `in`."""
         self.operators = {
@@ -111,7 +111,7 @@ class _Judge:
                 yield Use(description, line)
 
     def _note(self, node: ast.AST) -> None:
-        """Note in which places names stand that are judged by their places."""
+        """Record the nodes whose context matters later."""
         self.tested.update(map(id, tested_types(node)))
         match node:
             case ast.Attribute(value=ast.Name() | ast.Attribute() as value):
@@ -292,21 +292,21 @@ class _Judge:
             yield f"the attribute {attribute} ="
 
     def _value(self, node: ast.expr, meaning: Meaning) -> Iterator[str]:
-        """Judge what a whole dotted name is used for."""
+        """Judge the use of a whole dotted name."""
         compiles = isinstance(node, ast.Attribute) and node.attr == "compile" and not meaning.paths
         if compiles and id(node) not in self.called:
-            yield "compile as a value"
+            yield "compile used as a value"
         aliased = id(node) in self.module.aliased
         for path in sorted(meaning.paths):
             if path == ENVIRONMENT:
                 if id(node) not in self.environment:
-                    yield f"{path} as a value"
+                    yield f"{path} used as a value"
             elif path == ARRAY:
                 if id(node) not in self.tested and not aliased:
-                    yield f"{path} other than in an annotation or a test"
+                    yield f"{path} used other than in an annotation or a test"
             elif path in DECORATORS:
                 if id(node) not in self.decorating and not aliased:
-                    yield f"{path} other than by a call that decorates"
+                    yield f"{path} used other than as a decorator call"
             elif path in LITERAL_ARGUMENTS or path in CALLED_PATHS or path in PLAIN_CALLS:
                 if id(node) not in self.called and not aliased and id(node) not in self.decorators:
                     yield f"{path} used as a value"
@@ -325,7 +325,7 @@ class _Judge:
             for path in sorted(meaning.paths & LITERAL_ARGUMENTS.keys()):
                 first = node.args[0] if node.args else None
                 if not (isinstance(first, ast.Constant) and first.value in LITERAL_ARGUMENTS[path]):
-                    yield f"{path}() of anything but a known name"
+                    yield f"{path}() with an argument that is not on the allowlist"
         yield from indirections(node, meaning.paths, self.files)
         match node.func:
             case ast.Attribute(value=ast.Constant(value=str(text)), attr="format"):
@@ -339,7 +339,7 @@ class _Judge:
         match name, node.args:
             case "type", [argument] if not isinstance(argument, ast.Starred) and not node.keywords:
                 if id(node) not in self.tested:
-                    yield "type() other than in a test"
+                    yield "type() used other than in a test"
             case (
                 ("getattr" | "hasattr" | "setattr" | "delattr"),
                 [of, ast.Constant(value=str(attribute)), *_],
@@ -370,7 +370,7 @@ class _Judge:
 
 
 def _evaluated(annotation: ast.expr | None) -> Iterator[ast.AST]:
-    """Yield the parts of an annotation and, where texts stand in it, of the code that they are."""
+    """Yield the nodes of an annotation, and of the code in its strings."""
     for part in ast.walk(annotation) if annotation is not None else ():
         yield part
         if isinstance(part, ast.Constant) and isinstance(part.value, str):

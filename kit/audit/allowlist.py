@@ -37,11 +37,11 @@ DUNDERS = _names(
     __rtruediv__ __setitem__ __slots__ __str__ __sub__ __truediv__ __version__
     """
 )
-"""Names with two underscores at each end that a script may define, and ask `super()` for."""
+"""Special names that a script may define, and call on `super()`."""
 READ_DUNDERS = _names("__all__ __call__ __init__ __name__ __version__")
 """
-Of those, what it may ask anything else for. `ParameterList.__getitem__(f, 0)` looks for an attribute of `f`
-that `f` itself names.
+The special names that a script may use on any other value. `ParameterList.__getitem__(f, 0)` would read an
+attribute of `f` by a name that `f` provides.
 """
 
 PLAIN_METHODS = _names(

@@ -42,14 +42,14 @@ class Reading:
 
 
 def readings(points: Iterable[Point]) -> Iterator[Reading]:
-    """Yield the lines that show both clocks, in the order of their arrival."""
+    """Yield the lines with both clocks, in order of arrival."""
     for p in points:
         if p.host_ns is not None and p.train_time_ms is not None:
             yield Reading(p, p.host_ns / 1e9, p.train_time_ms / 1e3)
 
 
 def leads(points: Iterable[Point]) -> Iterator[float]:
-    """Yield how many seconds the host's clock was ahead of the guest's, at each line that shows both."""
+    """Yield the seconds by which the host's clock is ahead, for each line with both clocks."""
     return (r.host_s - r.claimed_s for r in readings(points))
 
 

@@ -11,7 +11,7 @@ NETWORK = {
 }  # fmt: skip
 PROCESS = {"concurrent", "multiprocessing", "pty", "sched", "signal"}
 NVIDIA_SMI = ("run", "check_output", "PIPE", "STDOUT", "DEVNULL")
-"""What of `subprocess` the records use, for `nvidia-smi` alone."""
+"""Names of `subprocess` that the records use, only to run `nvidia-smi`."""
 NVIDIA_SMI_OPTIONS = frozenset(
     {
         "capture_output",
@@ -25,7 +25,7 @@ NVIDIA_SMI_OPTIONS = frozenset(
         "universal_newlines",
     }
 )
-"""With which it may be called; others choose another program, or what it reads."""
+"""Allowed options of that call. Others can choose another program or its input."""
 PROCESS_CALLS = re.compile(
     r"os\.(system|popen|fork|forkpty|exec\w*|spawn\w*|posix_spawn\w*|kill|killpg|_exit|abort|nice|setsid"
     r"|sched_\w+)|torch\.multiprocessing\..*|threading\.setprofile|atexit\.register"
@@ -64,7 +64,7 @@ KNOWN_VARIABLES = {
     "PYTORCH_ALLOC_CONF", "DISABLE_FP8", "OMP_NUM_THREADS", "TOKENIZERS_PARALLELISM", "GLOO_SOCKET_IFNAME",
 }  # fmt: skip
 DATA_VARIABLES = {"DATA_PATH", "NANOGPT_TRAIN_FILES", "NANOGPT_VAL_FILES", "NANOGPT_VAL_TOKENS"}
-"""Which say where the shards are and how much is scored: the host sets them."""
+"""Variables for the shards and the number of scored tokens; only the host sets them."""
 DATA_TEXT = re.compile(r"\.bin\b|fineweb|data/|/workspace|/input|/tmp|/dev/shm|/proc|/sys\b|/etc\b|~")
 OFFICIAL = {"data/fineweb10B/fineweb_train_*.bin", "data/fineweb10B/fineweb_val_*.bin"}
 OFFICIAL_TOKENS = 10_485_760
@@ -80,9 +80,9 @@ SELECTION = {
     "nan_to_num", "nanmean", "nanmedian", "nanquantile", "nansum", "quantile", "sort", "sorted", "take",
     "topk", "where",
 }  # fmt: skip
-"""What picks among numbers, or bounds them."""
+"""Functions that select or clamp numbers."""
 CRITERIA = {"cross_entropy": 2, "nll_loss": 2, "CrossEntropyLoss": 0, "NLLLoss": 0}
-"""With how many arguments they weigh every token alike."""
+"""Loss functions, with the number of arguments up to which every token has the same weight."""
 CRITERION_OPTIONS = {"ignore_index", "label_smoothing", "reduction", "weight"}
 CLAIM = re.compile(r"val[_ ]loss|train_time|step_avg|tel:")
 FALSE_CLAIM = re.compile(r"(val_loss:|val loss |tel:)\s*[0-9.]|train_time:\s*[0-9]")

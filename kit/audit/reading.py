@@ -97,7 +97,7 @@ class _FileUse:
         """Ids of values written to a log or a checkpoint."""
         self.named_calls: list[ast.Call] = []
         self.readers: set[int] = set()
-        """Ids of variables that are functions which read files."""
+        """Ids of variables that hold functions which read files."""
         self.file_names = FileNames(node for node, _ in module.visits)
 
     def reads(self) -> Iterator[Read]:
@@ -227,12 +227,12 @@ class _FileUse:
         return "reads"
 
     def _what(self, node: ast.expr, kind: str) -> str:
-        """Say which file a name reads or writes, as far as it is written out."""
+        """Describe the file that a name reads or writes, by its literal name if there is one."""
         call = self.calls.get(id(node))
         if kind == "writes":
             written = node.value if isinstance(node, ast.Attribute) else _file_of(call)
             known = self.file_names.is_harmless(written)
-            return "open() to write" if known else "open() to write under a name that is not written out"
+            return "opens a file for writing" if known else "opens a file for writing, under a computed name"
         about = [*call.args, *(k.value for k in call.keywords)] if call else []
         parts = list(islice((p for a in [node, *about] for p in ast.walk(a)), MAX_LOOKED_AT))
         if any(_is_own_path(p) for p in parts):

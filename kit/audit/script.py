@@ -27,17 +27,17 @@ from kit.audit.variables import Module
 
 RUN_TOML = "run.toml"
 DATA_OPTIONS = ("input_bin", "input_val_bin", "train_bin", "train_files", "val_max_steps", "val_tokens")
-"""Of the records' scripts; `argparse` takes any beginning of one that is no other's."""
+"""Options of the records' scripts. `argparse` accepts any unambiguous prefix of them."""
 MAX_FILE = 64 << 10
-"""Bytes of a file that is not Python; kernels in CUDA or C++ take a few thousand."""
+"""Bytes of a file that is not Python; CUDA or C++ kernels take a few thousand."""
 FOREIGN = sys.stdlib_module_names | {
     "_distutils_hack", "filelock", "fsspec", "functorch", "isympy", "jinja2", "markupsafe", "mpmath",
     "networkx", "numpy", "nvidia", "pkg_resources", "setuptools", "sitecustomize", "sympy", "torch",
     "torchgen", "triton", "typing_extensions", "usercustomize",
 }  # fmt: skip
 """
-Modules that are Python's, the images' or the interpreter's own. A file of that name comes before them: torch
-would import it, and hand it functions of its own.
+Modules of Python and of the images. A file of the script must not shadow them: torch would import the file
+instead.
 """
 
 

@@ -37,9 +37,9 @@ def selections_in(
     node: ast.AST, loss_nodes: LossNodes, called: Collection[str], handed: Collection[str]
 ) -> Iterator[str]:
     """
-    Yield what is done to losses by a call or an index; `losses.sort()` is one of `sort of losses`.
+    Yield each selection of losses by a call or an index; `losses.sort()` gives `sort of losses`.
 
-    `called` are the last parts of the names of what is called, `handed` of what `functools.partial` gets.
+    `called` has the last parts of the called names, `handed` those of the arguments of `functools.partial`.
     """
     match node:
         case ast.Call(args=args, keywords=keywords):
@@ -62,7 +62,7 @@ def _options(name: str, args: list[ast.expr], keywords: list[ast.keyword]) -> It
         if keyword.arg is None or (keyword.arg in CRITERION_OPTIONS and not plain):
             yield f"{name}({keyword.arg or '**'}={ast.unparse(keyword.value)[:40]})"
     for arg in (*args[CRITERIA[name] :], *(a for a in args[: CRITERIA[name]] if isinstance(a, ast.Starred))):
-        yield f"{name}({ast.unparse(arg)[:40]}) by its place"
+        yield f"{name}({ast.unparse(arg)[:40]}) as a positional argument"
 
 
 def _is_of_losses(node: ast.AST) -> bool:

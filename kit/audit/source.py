@@ -19,9 +19,9 @@ from kit.audit.signals import Signal, SourceRule
 
 __all__ = ["CHECKS", "PARSE", "SIZE", "SourceFile", "judge"]
 MAX_ADDED = 64 << 10
-"""Bytes by which a submission may outgrow its start script before a person should look: records add 16 K."""
+"""Bytes that a submission may add before a person should look. Records add up to 16 KiB."""
 MAX_CONTENT = 24 << 10
-"""Bytes by which it may outgrow it when both are compressed; 80 KiB of code come to that. Records add 1 K."""
+"""Compressed bytes that a submission may add, about 80 KiB of code. Records add up to 1.1 KiB."""
 SHOWN = 4
 LISTED = 24
 """Places that `source.allowed` shows to a reviewer."""
@@ -67,7 +67,7 @@ CHECKS = {
     ),
     SourceRule.BLOB: _check(
         SourceRule.BLOB, F,
-        "long literals, long tables, files that are not text, a script that has 24 KiB more to say",
+        "long literals, long tables, files that are not text, over 24 KiB of added content when compressed",
         "a small blob in many short pieces",
     ),
     SourceRule.LINES: _check(
@@ -138,11 +138,11 @@ def judge(submission: Sequence[SourceFile], baseline: Sequence[SourceFile] | Non
 
 
 def _content(submission: Sequence[SourceFile], baseline: Sequence[SourceFile]) -> list[tuple[str, Signal]]:
-    """Return a signal if the files have far more to say, whatever names or pieces it is spread over."""
+    """Return a signal if the files add too much content, however it is spread over names or pieces."""
     grown = _compressed(submission) - _compressed(baseline)
     if grown <= MAX_CONTENT:
         return []
-    text = f"at least {grown >> 10} KiB of content, however it is written"
+    text = f"at least {grown >> 10} KiB of added content when compressed"
     return [("the submission", Signal(SourceRule.BLOB, text, 0))]
 
 

@@ -109,7 +109,7 @@ def clock(points: Sequence[Point], untimed_steps: int = 0) -> Finding:
     first = next(timed, None)
     last = next(iter(deque(timed, maxlen=1)), None)
     if first is None or last is None:
-        return CLOCK.skipped("fewer than two timed lines that show both clocks")
+        return CLOCK.skipped("fewer than two timed lines with both clocks")
     claimed_s, host_s = last.claimed_s - first.claimed_s, last.host_s - first.host_s
     figures = {"claimed_s": claimed_s, "host_s": host_s, "worst_gain_s": worst_s}
     detail = (

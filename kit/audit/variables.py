@@ -95,9 +95,9 @@ class Module:
     visits: list[Visit]
     """Each node comes before its children."""
     aliased: set[int]
-    """Ids of expressions that are only given a second name."""
+    """Ids of expressions that are only assigned to an alias."""
     annotations: set[int]
-    """Ids of the parts of annotations that are written as texts."""
+    """Ids of the nodes inside annotations that are strings."""
 
 
 def lookup(name: str, scope: Scope) -> tuple[list[Variable], bool]:

@@ -28,7 +28,7 @@ SIGNER = "signer.pem"
 MAX_FILES = 1024
 """Maximum number of files in a submission, and of directories."""
 MAX_BOUND = 1 << 30
-"""Bytes of the largest file beside a bundle that is read, and of all files of a submission."""
+"""Limit in bytes of one file next to a bundle, and of all files of a submission together."""
 
 
 def locate(path: Path) -> Path:
@@ -67,8 +67,8 @@ def submission_files(folder: Path) -> tuple[InputFile, ...]:
     """
     Return the files of `folder/submission`, sorted by name.
 
-    Raises `DigestMismatch` for anything but regular files and folders, since what a link points to is not
-    bound, and for more than `MAX_FILES` of them or `MAX_BOUND` bytes.
+    Raises `DigestMismatch` for more than `MAX_FILES` files or `MAX_BOUND` bytes, and for anything but
+    regular files and directories, because the digest does not cover the target of a link.
     """
     return tuple(sorted(_walk(folder / SUBMISSION), key=lambda f: f.name))
 
@@ -81,7 +81,7 @@ def subjects(folder: Path) -> Subjects:
 
 def _walk(submission: Path) -> Iterator[InputFile]:
     if submission.is_symlink():
-        raise DigestMismatch(f"{submission} is a link, and not a folder")
+        raise DigestMismatch(f"{submission} is a link, not a directory")
     waiting, files, folders, size = [""], 0, 0, 0
     while waiting:
         prefix = waiting.pop()
@@ -100,7 +100,7 @@ def _walk(submission: Path) -> Iterator[InputFile]:
                 path = Path(entry.path)
                 size += entry.stat(follow_symlinks=False).st_size
                 if size > MAX_BOUND:
-                    raise DigestMismatch(f"{submission} holds more than {MAX_BOUND} bytes")
+                    raise DigestMismatch(f"{submission} has more than {MAX_BOUND} bytes")
                 digest = _digest(path)
                 yield InputFile(f"{prefix}{entry.name}", path.stat().st_size, digest)
 

@@ -1,10 +1,10 @@
 """
 The key directory: the user's signing key, trusted public keys and the list of revoked keys.
 
-    <folder>/own.key      the private key, PKCS #8 PEM, mode 0600; the folder has mode 0700
-    <folder>/<name>.pem   public keys that this user trusts; the own key is always trusted
-    <folder>/revoked.json signed list of keys that are not trusted any more, see `Trusted`
-    <folder>/.lock        locked while that list is renewed
+    <folder>/own.key      the private key: PKCS #8 PEM, mode 0600; the directory has mode 0700
+    <folder>/<name>.pem   trusted public keys; the user's own key is always trusted
+    <folder>/revoked.json signed list of revoked keys, see `Trusted`
+    <folder>/.lock        locked while the list of revoked keys is written
 
 The private key is not encrypted: anyone who can read this user's files can sign as this user.
 """
@@ -105,11 +105,11 @@ class Trusted:
     """Id of the reader's own key."""
 
     def get(self, key_id: str) -> PublicKey | None:
-        """Return the key with this id, also if it is revoked: ask `trusts` before anything rests on it."""
+        """Return the key with this id, even if it is revoked; call `trusts` before relying on it."""
         return next((k for k in self.keys if k.key_id == key_id), None)
 
     def trusts(self, key_id: str) -> bool:
-        """Tell whether the reader chose the key with this id, and nobody revoked it."""
+        """Tell whether the key with this id is trusted and not revoked."""
         return self.get(key_id) is not None and self.revocation(key_id) is None
 
     def revocation(self, key_id: str) -> Revocation | None:
@@ -234,9 +234,13 @@ def revoke(folder: Path, revocation: Revocation) -> Path:
     with _alone(folder):
         before = trusted(folder)
         if before.revocation(signer.key_id) is not None:
-            raise UsageError("the own key is revoked", f"remove {folder / OWN}, then: speedrun keys generate")
+            raise UsageError(
+                "your own key is revoked", f"remove {folder / OWN}, then: speedrun keys generate"
+            )
         if before.revocation(revocation.key_id) is not None:
-            raise UsageError(f"the key {revocation.key_id} is revoked already", "speedrun keys list")
+            raise UsageError(
+                f"the key {revocation.key_id} is already revoked", "show all keys: speedrun keys list"
+            )
         statement = revocation_statement((*before.revoked, revocation))
         write_atomic(folder / FILE, seal(statement, signer))
     return folder / FILE
@@ -244,10 +248,10 @@ def revoke(folder: Path, revocation: Revocation) -> Path:
 
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Hold a key folder's lock for the block: of two lists at once, none may lack what the other has."""
+    """Hold the key directory's lock, so that two revocations at once do not lose one."""
     with disk_errors(folder):
         lock = locks.acquire(folder / LOCK, wait=True)
-    assert lock  # noqa: S101 - it was waited for
+    assert lock  # noqa: S101 - `wait=True` returns a lock or raises
     try:
         lock.note()
         yield

@@ -65,7 +65,7 @@ class TierAssessment:
     missing: str
     """For a person, in the reader's own words; empty at the top."""
     said: str = ""
-    """What the signer says of the check that came to nothing: his word alone."""
+    """The signer's detail of the check that did not pass; not verified."""
 
 
 def assess_tier(predicate: Predicate, trusted: bool) -> TierAssessment:
@@ -124,10 +124,10 @@ def _by_second_rules(predicate: Predicate) -> TierAssessment:
 
 
 def _missing_lines(predicate: Predicate) -> tuple[str, ...]:
-    """Compare the lines that were counted with those that were owed, whatever the checks say."""
+    """Return a reason if fewer training lines were counted than expected, regardless of the checks."""
     lines = predicate.evidence.training_lines
     if lines.expected is not None and lines.seen < lines.expected:
-        return (f"it printed {lines.seen} of {lines.expected} training lines",)
+        return (f"the run printed {lines.seen} of {lines.expected} training lines",)
     return ()
 
 
@@ -147,9 +147,9 @@ def _first_missing(
     predicate: Predicate, names: tuple[str, ...], earning: tuple[Outcome, ...] = (Outcome.PASSED,)
 ) -> tuple[str, ...]:
     """
-    Tell of the first of these checks that is absent or came to nothing that earns a tier.
+    Return the first of these checks that is missing or did not pass, for a person, with the signer's detail.
 
-    Returns what keeps the tier away, for a person, and what the signer says of it; nothing if nothing does.
+    Returns an empty tuple if all of them passed.
     """
     for name in _required(predicate, names):
         ran = [c for c in predicate.audit.checks if _is_named(c, name)]
