@@ -1,4 +1,4 @@
-"""A series' two signed documents together, and whether verified runs are those they reserved. Runs none."""
+"""Verify a series' two signed documents, and compare its runs with them."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from kit.values.profile import Profile
 
 @dataclass(frozen=True, slots=True)
 class SignedDocuments:
-    """A verified plan and, once the series has ended, the record that belongs to it."""
+    """A verified plan and, after the series has ended, its record."""
 
     plan: SeriesPlan
     plan_sha256: Sha256
-    """Of plan.json: what the runs name."""
+    """Digest of plan.json, which the runs name."""
     ended: SeriesEnd | None
-    """None while it goes on."""
+    """None while the series is in progress."""
     bundles: dict[str, Sha256]
-    """Run id -> sha256 of its bundle, of each run that ended; empty while the series goes on."""
+    """Run id -> sha256 of its bundle, for each run that ended; empty while the series is in progress."""
     trusted: bool
-    """The reader chose the keys of both."""
+    """Whether the reader trusts the keys of both."""
 
     @property
     def slots(self) -> dict[str, Slot]:
-        """Run id -> what was reserved."""
+        """Return the reserved runs by run id."""
         return {slot.run_id: slot for slot in self.plan.slots}
 
 
 def read_documents(where: Path, trusted: Trusted, unfinished: bool = False) -> SignedDocuments:
     """
-    Verify the documents in a series' folder; the runs are not looked at.
+    Verify the documents in a series' directory; the runs are not checked.
 
-    Without `unfinished` the record must be there. Raises as `read`, and `DigestMismatch` if the record is not
-    the plan's or does not account for every reserved run.
+    Without `unfinished` the record must exist. Raises as `read`, and `DigestMismatch` if the record does not
+    match the plan or does not account for every reserved run.
     """
     planned, _, plan_trusted = read(where / PLAN, trusted)
     plan_sha256 = sha256_file(where / PLAN)
@@ -48,12 +48,13 @@ def read_documents(where: Path, trusted: Trusted, unfinished: bool = False) -> S
         return SignedDocuments(planned.plan, plan_sha256, None, {}, plan_trusted)
     if not (where / RECORD).exists():
         raise PrerequisiteError(
-            f"{where.name} has not ended", f"if its kit died: speedrun doctor --fix --out {where.parent}"
+            f"series {where.name} has not ended",
+            f"if it was interrupted: speedrun doctor --fix --out {where.parent}",
         )
     body, bundles, record_trusted = read(where / RECORD, trusted)
     ended = body.ended
     if ended is None or ended.plan_sha256 != plan_sha256 or planned.plan != body.plan:
-        raise DigestMismatch(f"{where / RECORD} is not the record of {PLAN}")
+        raise DigestMismatch(f"{where / RECORD} does not match {PLAN}")
     reserved = sorted(slot.run_id for slot in body.plan.slots)
     if sorted([*bundles, *ended.not_started]) != reserved or len(set(reserved)) != len(reserved):
         raise DigestMismatch(f"{where / RECORD} does not account for every reserved run")
@@ -62,9 +63,10 @@ def read_documents(where: Path, trusted: Trusted, unfinished: bool = False) -> S
 
 def other_scripts(plan: SeriesPlan, records: Path) -> Iterator[str]:
     """
-    Yield what is reserved as a record's own script and is another; `records` has this kit's facts about them.
+    Yield each run that is reserved as a record's original script but runs another one.
 
-    Of the smoke profile nothing: both of its records are the reference trainer.
+    `records` is the directory of record files. Smoke series are not checked: both arms run the reference
+    trainer.
     """
     if plan.profile is Profile.SMOKE or all(slot.arm is Arm.CANDIDATE for slot in plan.slots):
         return
@@ -74,17 +76,17 @@ def other_scripts(plan: SeriesPlan, records: Path) -> Iterator[str]:
         own[Arm.TARGET] = own_digest(load(records, start.target))
     for slot in plan.slots:
         if slot.arm is not Arm.CANDIDATE and slot.submission_sha256 != own.get(slot.arm):
-            yield f"{slot.run_id} is not the {slot.arm} record's own script, or that of another kit's version"
+            yield f"{slot.run_id} does not run the {slot.arm} record's original script of this version"
 
 
 def differences(documents: SignedDocuments, bundle: VerifiedBundle, bundle_sha256: Sha256) -> Iterator[str]:
-    """Yield why a verified run is not the one of its id that the series reserved and bound."""
+    """Yield how a verified run differs from the run that the series reserved under its id."""
     p = bundle.predicate
     slot = documents.slots.get(p.run.id)
     named = p.series.plan_sha256 if p.series else None
     if slot is None or (p.run.nonce, named) != (slot.nonce, documents.plan_sha256):
-        yield f"is not the run that was reserved as {p.run.id}"
+        yield f"does not match the run reserved as {p.run.id}"
     elif bundle.statement.subjects.submission != slot.submission_sha256:
-        yield "ran another submission than was reserved"
+        yield "has a different submission than was reserved"
     elif documents.ended and documents.bundles.get(p.run.id) != bundle_sha256:
-        yield "is not the bundle that the series' record binds"
+        yield f"does not match its digest in {RECORD}"

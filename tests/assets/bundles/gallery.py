@@ -116,7 +116,7 @@ class Gallery:
                 object.__setattr__(sample, "extra", (("series", Series(plan.id, digest)),))
                 PRESS.press(runs_folder, sample, SIGNER)
             if end:
-                close(where, plan, SIGNER, "all runs were made" if made == runs else "cancelled")
+                close(where, plan, SIGNER, "all runs finished" if made == runs else "cancelled")
         lay_out_series(where, *whole_series(where, self.trusted), entry, self.root)
 
 

@@ -73,4 +73,4 @@ def _series(runs: Path, signer: object) -> None:
         extra = (("series", Series(plan.id, digest)),)
         for n in (1, 2, 3):
             make.press(runs, make.Sample(n, script=SCRIPT, extra=extra, final_loss=3.27 + n / 1000))
-        close(where, plan, signer, "all runs were made")
+        close(where, plan, signer, "all runs finished")

@@ -167,7 +167,7 @@ def test_an_interleaved_series_is_scored_between_its_own_arms_with_what_it_needs
                 **({"record": 4, "next_record": 5} if arm is Arm.TARGET else {}),
             )  # fmt: skip
             press.press(tmp_path / "runs", sample)
-        close(where, plan, press.MAKE.SIGNER, "all runs were made")
+        close(where, plan, press.MAKE.SIGNER, "all runs finished")
     lay_out_series(where, *whole_series(where, board.trusted), BoardEntry("an-agent"), board.root)
     (group,) = board.rank().groups
     assert [r.time.untimed_overhead for r in group.results] == [1000.0, 1000.0]
@@ -183,7 +183,7 @@ def test_what_was_not_accepted_is_listed_with_its_reasons_and_has_no_score(board
     found = board.rank()
     assert [len(g.results) for g in found.groups] == [1]
     reasons = {r.where.split("/")[2]: " ".join(r.reasons) for r in found.refused}
-    assert "smoke" in reasons["an-agent"] and "not trusted" in reasons["stranger"]
+    assert "smoke" in reasons["an-agent"] and "signed by untrusted key" in reasons["stranger"]
 
 
 def test_a_retracted_run_stays_listed_without_a_score(board):

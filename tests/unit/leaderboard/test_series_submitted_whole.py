@@ -55,7 +55,7 @@ def ran(tmp_path, press):
                 sample = press.Sample(n, script=SCRIPTS[slot.arm], extra=extra, **{**record, **fields})
                 press.press(tmp_path / "runs", sample, signer)
             if end:
-                close(where, plan, signer, "all runs were made")
+                close(where, plan, signer, "all runs finished")
         return where
 
     return run
@@ -95,7 +95,7 @@ def test_one_run_that_is_left_out_keeps_all_others_out(board, trusted):
     shutil.rmtree(runs[1])
     checked = check(root, trusted)
     assert checked.accepted == () and checked.series == () and checked.exit_code == 1
-    assert f"its run {runs[1].name} is not here" in of_series(checked)[own.name]
+    assert f"run {runs[1].name} is missing or invalid" in of_series(checked)[own.name]
     assert {runs[0].name, runs[2].name} < set(of_series(checked))
 
 
@@ -106,7 +106,9 @@ def test_a_run_that_was_made_again_is_not_submitted_in_the_place_of_the_first(ra
     shutil.rmtree(first)
     sample = press.Sample(0, script=SCRIPTS[Arm.CANDIDATE], final_loss=3.1, extra=(("series", series),))
     assert press.press(where.parent, sample) == first
-    with pytest.raises(DigestMismatch, match=f"{first.name}/result.json is not the bundle that the series'"):
+    with pytest.raises(
+        DigestMismatch, match=rf"{first.name}/result.json does not match its digest in series\.json"
+    ):
         whole_series(where, trusted)
 
 
@@ -156,7 +158,7 @@ def test_a_bad_run_that_is_made_invalid_takes_the_others_with_it(board, trusted)
     [
         ({"model": "another"}, "model or hints"),
         ({"hints": [1]}, "model or hints"),
-        ({"retracted": {"on": "2026-02-01", "reason": "slow"}}, "retracted as a whole"),
+        ({"retracted": {"on": "2026-02-01", "reason": "slow"}}, "retract the whole series"),
     ],
 )
 def test_a_bad_run_cannot_be_listed_under_another_name_or_retracted_alone(board, trusted, fields, says):
@@ -175,7 +177,7 @@ def test_a_bad_run_cannot_be_given_to_another_agent(board, trusted):
     document = json.loads((moved / "entry.json").read_bytes())
     (moved / "entry.json").write_text(json.dumps(document | {"agent": "scapegoat"}))
     checked = check(root, trusted)
-    assert checked.accepted == () and "for the agent an-agent" in of_series(checked)[moved.name]
+    assert checked.accepted == () and "under agent an-agent" in of_series(checked)[moved.name]
 
 
 def test_a_whole_series_can_be_retracted(board, trusted):
@@ -196,7 +198,7 @@ def test_a_run_of_a_strangers_plan_does_not_fit_into_a_series(board, ran, truste
     lay_out(open_bundle(better, trusted), BoardEntry("an-agent"), root)
     checked = check(root, trusted)
     assert checked.accepted == ()
-    assert "not the bundle that the series' record binds" in of_series(checked)[runs[0].name]
+    assert "does not match its digest in series.json" in of_series(checked)[runs[0].name]
 
 
 def test_documents_that_were_edited_are_refused_with_all_their_runs(board, trusted):
@@ -213,7 +215,7 @@ def test_a_record_of_another_series_is_refused(board, ran, trusted):
     other = ran(first=20)
     shutil.copyfile(other / "series.json", own / "series.json")
     (finding,) = (f for f in check(root, trusted).findings if f.where.endswith(own.name))
-    assert finding.rule is Breach.INVALID and "not the record of" in finding.message
+    assert finding.rule is Breach.INVALID and "does not match plan.json" in finding.message
 
 
 def test_a_series_of_an_untrusted_key_keeps_its_runs_out(board, press):
@@ -263,7 +265,7 @@ def test_files_that_have_no_place_in_a_series_are_named(board, trusted):
     (own / "signer.pem").unlink()
     found = {(f.rule, f.message) for f in check(root, trusted).findings}
     assert found == {
-        (Breach.LAYOUT, "notes.txt has no place here"), (Breach.MISSING, "signer.pem is missing"),
+        (Breach.LAYOUT, "unexpected file: notes.txt"), (Breach.MISSING, "signer.pem is missing"),
     }  # fmt: skip
 
 
@@ -275,7 +277,9 @@ def test_the_command_submits_a_series_whole_and_not_one_run_of_it(ran, press, tm
     target, trust = str(tmp_path / "board"), ["--keys", str(keys)]
     run = next(p for p in where.parent.iterdir() if p.name.startswith("r03"))
     assert speedrun(["submit", str(run), "--agent", "a", "--to", target, *trust]) == 2
-    assert f"submit the whole series: speedrun submit {where}" in capsys.readouterr().err
+    assert (
+        f"submit the whole series with the same options: speedrun submit {where}" in capsys.readouterr().err
+    )
     assert speedrun(["submit", str(where), "--agent", "a", "--to", target, *trust]) == 0
     assert capsys.readouterr().out.strip().endswith(f"submissions/03/a/{where.name}")
     assert speedrun(["submit", "check", target, "--json", *trust]) == 0

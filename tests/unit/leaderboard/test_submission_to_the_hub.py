@@ -183,7 +183,7 @@ def test_a_whole_series_is_one_pull_request(hub, press, trusted, tmp_path, monke
         for n in range(3):
             extra = (("series", Series(plan.id, digest)),)
             press.press(tmp_path / "runs", press.Sample(n, script=script, extra=extra))
-        close(where, plan, press.MAKE.SIGNER, "all runs were made")
+        close(where, plan, press.MAKE.SIGNER, "all runs finished")
     target = ["--to", f"hf://{REPO}", "--endpoint", endpoint, "--keys", str(tmp_path / "keys")]
     assert speedrun(["submit", str(where), "--agent", "an-agent", *target]) == 0
     (commit,) = handler.commits
@@ -228,7 +228,7 @@ def test_a_refusal_of_the_hub_is_said_with_the_next_step(hub, tmp_path, status, 
 def test_a_hub_that_is_not_reached_is_a_network_error_with_what_to_check(tmp_path, monkeypatch):
     monkeypatch.setattr("time.sleep", lambda seconds: None)  # the library waits before it asks again
     (tmp_path / "x").write_text("x")
-    with pytest.raises(NetworkError, match="the Hub does not answer") as raised:
+    with pytest.raises(NetworkError, match="cannot reach the Hub") as raised:
         send(REPO, tmp_path, ["x"], "title", "http://127.0.0.1:9", "hf_test")
     assert "--endpoint" in raised.value.hint
 
