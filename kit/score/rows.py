@@ -23,7 +23,7 @@ from kit.result.predicate import Predicate
 from kit.result.verify import VerifiedBundle, open_bundle
 from kit.values.profile import Profile
 
-FULL_ALONE = "score runs that were made with --profile full"
+FULL_PROFILE_HINT = "score runs that were made with --profile full"
 
 MAX_TABLE = 64 << 20
 COLUMNS = ("task", "config", "role", "machine", "run", "val_loss", "train_time_ms", "fsr")
@@ -138,7 +138,7 @@ def _unique(rows: Sequence[Row]) -> tuple[Row, ...]:
         if key in sources:
             raise SchemaError(
                 f"{row.source}: duplicate of the run in {sources[key]}",
-                "number the runs of a task in column run",
+                "give each run of a task a different number in column run",
             )
         sources[key] = row.source
     return tuple(rows)
@@ -167,7 +167,7 @@ def read_bundles(
         notes.extend(f"{path}: {text}" for text in _notes_of(bundle, bundle_rows))
         rows.extend(bundle_rows)
     if smoke and smoke == len(paths):
-        raise UsageError(f"all {smoke} runs are smoke runs, which have no score", FULL_ALONE)
+        raise UsageError(f"all {smoke} runs are smoke runs, which have no score", FULL_PROFILE_HINT)
     if smoke:
         notes.append(f"left out {smoke} smoke run{'' if smoke == 1 else 's'}: smoke runs have no score")
     return _unique(rows), tuple(notes)
@@ -198,7 +198,7 @@ def rows_of(
     """
     p = bundle.predicate
     if p.task.profile is not Profile.FULL:
-        raise UsageError(f"{bundle.path} is a {p.task.profile} run, which has no score", FULL_ALONE)
+        raise UsageError(f"{bundle.path} is a {p.task.profile} run, which has no score", FULL_PROFILE_HINT)
     record = record_of(p.task.id)
     own = bundle.statement.subjects.submission == own_digest(record)
     roles = [(record.number, Role.START if own else Role.CANDIDATE)]

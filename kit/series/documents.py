@@ -61,7 +61,7 @@ def read_documents(where: Path, trusted: Trusted, unfinished: bool = False) -> S
     return SignedDocuments(body.plan, plan_sha256, ended, bundles, plan_trusted and record_trusted)
 
 
-def other_scripts(plan: SeriesPlan, records: Path) -> Iterator[str]:
+def mismatched_scripts(plan: SeriesPlan, records: Path) -> Iterator[str]:
     """
     Yield each run that is reserved as a record's original script but runs another one.
 
@@ -76,10 +76,12 @@ def other_scripts(plan: SeriesPlan, records: Path) -> Iterator[str]:
         own[Arm.TARGET] = own_digest(load(records, start.target))
     for slot in plan.slots:
         if slot.arm is not Arm.CANDIDATE and slot.submission_sha256 != own.get(slot.arm):
-            yield f"{slot.run_id} does not run the {slot.arm} record's original script of this version"
+            yield f"{slot.run_id} does not run the {slot.arm} record's original script as this version has it"
 
 
-def differences(documents: SignedDocuments, bundle: VerifiedBundle, bundle_sha256: Sha256) -> Iterator[str]:
+def run_mismatches(
+    documents: SignedDocuments, bundle: VerifiedBundle, bundle_sha256: Sha256
+) -> Iterator[str]:
     """Yield how a verified run differs from the run that the series reserved under its id."""
     p = bundle.predicate
     slot = documents.slots.get(p.run.id)

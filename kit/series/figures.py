@@ -14,7 +14,7 @@ from kit.result.keys import Trusted
 from kit.result.predicate import Verdict
 from kit.result.verify import VerifiedBundle, open_bundle
 from kit.score.metrics import MeanTest, Ratio, fieller, mean_below, mean_interval
-from kit.series.documents import differences, other_scripts, read_documents
+from kit.series.documents import mismatched_scripts, read_documents, run_mismatches
 from kit.series.record import PLAN, Arm, SeriesBody, Slot
 from kit.series.timing import times_of
 
@@ -93,14 +93,14 @@ def open_series(path: Path, trusted: Trusted, records: Path) -> SeriesFigures:
             f"{where} is not a series: {PLAN} not found", "pass the directory OUT/SERIES_ID"
         )
     documents = read_documents(where, trusted)
-    for why in other_scripts(documents.plan, records):
+    for why in mismatched_scripts(documents.plan, records):
         raise DigestMismatch(why)
     slot_runs = []
     for slot in documents.plan.slots:
         run = None
         if slot.run_id in documents.bundles:
             run = open_bundle(where.parent / slot.run_id / folder.BUNDLE, trusted)
-            for why in differences(documents, run, sha256_file(run.path)):
+            for why in run_mismatches(documents, run, sha256_file(run.path)):
                 raise DigestMismatch(f"{run.path} {why}")
         slot_runs.append((slot, run))
     all_trusted = documents.trusted and all(run.trusted for _, run in slot_runs if run)

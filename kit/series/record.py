@@ -115,7 +115,7 @@ def now() -> str:
 
 
 @contextlib.contextmanager
-def opened(out: Path, plan: SeriesPlan, signer: Signer) -> Iterator[tuple[Path, Sha256]]:
+def reserved_series(out: Path, plan: SeriesPlan, signer: Signer) -> Iterator[tuple[Path, Sha256]]:
     """Sign the plan and hold the series' lock; yield its directory and the digest of plan.json."""
     where = out / plan.id
     where.mkdir(parents=True)

@@ -19,7 +19,7 @@ from kit.evaluate.run import Evaluation, Listener, run_prepared
 from kit.result.keys import load_or_create
 from kit.result.predicate import Series
 from kit.sandbox.folder import new_run_id
-from kit.series.record import Arm, SeriesPlan, Slot, StopRule, close, new_series_id, now, opened
+from kit.series.record import Arm, SeriesPlan, Slot, StopRule, close, new_series_id, now, reserved_series
 from kit.values.run_result import RunStatus
 
 MAX_RUNS = 1000
@@ -92,7 +92,7 @@ def run_series(
         if audits and audits.has(RerunAudit.HELD_OUT):
             arms[Arm.CANDIDATE].terms.data.bring_held_out(places)
         plan = _reserve(ready, series_request)
-        where, digest = stack.enter_context(opened(places.out, plan, signer))
+        where, digest = stack.enter_context(reserved_series(places.out, plan, signer))
         planned(plan)
         reason = "speedrun failed"
         try:

@@ -44,7 +44,7 @@ class Cell:
 
     @property
     def one_line(self) -> bool:
-        """Tell whether the cell's lines must not wrap."""
+        """Return whether the cell's lines must not wrap."""
         return self.label not in ("Agent", "Environment")
 
 

@@ -28,7 +28,7 @@ from kit.result.keys import Trusted, read_public
 from kit.result.predicate import Verdict
 from kit.result.revocations import FILE as REVOKED
 from kit.result.statement import SUBMISSION
-from kit.series.documents import other_scripts
+from kit.series.documents import mismatched_scripts
 
 MAX_RESULTS = 100_000
 EMPTY = sha256_bytes(b"")
@@ -158,7 +158,7 @@ def _open_series(
     try:
         submitted = open_submitted_series(root / place, trusted)
         right = place_of_series(submitted.documents, submitted.entry.agent)
-        reasons = list(other_scripts(submitted.documents.plan, facts_root() / "records"))
+        reasons = list(mismatched_scripts(submitted.documents.plan, facts_root() / "records"))
     except KitError as e:
         findings.append(BoardFinding(place, BoardRule.INVALID, e.message))
         return

@@ -99,7 +99,7 @@ class Submitted:
 
 def read_entry(path: Path) -> BoardEntry:
     """Read entry.json. Raises `SchemaError` if it is invalid, `IntegrityError` if it is too large."""
-    data = bounded(path, MAX_ENTRY)
+    data = read_bounded(path, MAX_ENTRY)
     d = parse_json(data, ENTRY)
     validate(FORM, d, ENTRY)
     _check_values(d)
@@ -123,7 +123,7 @@ def _check_values(document: dict[str, Any]) -> None:
         raise SchemaError(f"{ENTRY}: hints: expected ascending integers without duplicates, got {hints}")
 
 
-def bounded(path: Path, limit: int) -> bytes:
+def read_bounded(path: Path, limit: int) -> bytes:
     """Read a file. Raises `IntegrityError` if it is not a regular file or larger than `limit` bytes."""
     if path.is_symlink() or not path.is_file():
         raise IntegrityError(f"{path.name} is not a regular file")
@@ -134,13 +134,13 @@ def bounded(path: Path, limit: int) -> bytes:
     return data
 
 
-def signer_beside(where: Path) -> bytes:
+def read_signer_key(where: Path) -> bytes:
     """Read the signer's public key, as PEM, from the directory of a signed document."""
     path = where / folder.SIGNER
     if not path.is_file():
         own = f"copy the signer's public key there; if it is your key: speedrun keys show > {path}"
         raise PrerequisiteError(f"{path} is missing", own)
-    return bounded(path, MAX_PEM)
+    return read_bounded(path, MAX_PEM)
 
 
 def inflate(path: Path) -> bytes:
@@ -150,7 +150,7 @@ def inflate(path: Path) -> bytes:
     Raises `IntegrityError` if the content is larger, damaged, or followed by other bytes.
     """
     packed = zlib.decompressobj(wbits=31)
-    raw = bounded(path, MAX_GZIP)
+    raw = read_bounded(path, MAX_GZIP)
     if raw.startswith(POINTER):
         raise IntegrityError(f"{path.name} is a Git LFS pointer, not the file: run git lfs pull")
     try:
@@ -171,12 +171,12 @@ def open_submitted(where: Path, trusted: Trusted) -> Submitted:
     Raises as `read_entry`, `inflate`, `load_submission` and `open_bundle` do.
     """
     entry = read_entry(where / ENTRY)
-    bundle = bounded(where / folder.BUNDLE, MAX_BUNDLE)
+    bundle = read_bounded(where / folder.BUNDLE, MAX_BUNDLE)
     files = load_submission(where / SUBMISSION)
     with tempfile.TemporaryDirectory(prefix="speedrun-submitted-") as name:
         beside = Path(name)
         (beside / folder.BUNDLE).write_bytes(bundle)
-        (beside / folder.SIGNER).write_bytes(bounded(where / folder.SIGNER, MAX_PEM))
+        (beside / folder.SIGNER).write_bytes(read_bounded(where / folder.SIGNER, MAX_PEM))
         for packed in GZIPPED:
             (beside / packed.removesuffix(".gz")).write_bytes(inflate(where / packed))
         (beside / SUBMISSION).mkdir()
@@ -201,7 +201,7 @@ def place_for(task: str | int, agent: str, name: str) -> str:
     return f"{ROOT}/{file_label(task_id(task))}/{agent}/{name}"
 
 
-def lay_out(bundle: VerifiedBundle, entry: BoardEntry, root: Path) -> tuple[str, ...]:
+def write_submission(bundle: VerifiedBundle, entry: BoardEntry, root: Path) -> tuple[str, ...]:
     """
     Write a verified run as a directory below `root`; return its files, relative to `root`, sorted.
 
@@ -216,8 +216,8 @@ def lay_out(bundle: VerifiedBundle, entry: BoardEntry, root: Path) -> tuple[str,
     if target.exists():
         raise UsageError(f"{target} already exists", "this run is already submitted")
     script = load_submission(beside / SUBMISSION)
-    packed[folder.BUNDLE] = bounded(bundle.path, MAX_BUNDLE)
-    packed[folder.SIGNER] = signer_beside(beside)
+    packed[folder.BUNDLE] = read_bounded(bundle.path, MAX_BUNDLE)
+    packed[folder.SIGNER] = read_signer_key(beside)
     with disk_errors(target):
         (target / SUBMISSION).mkdir(parents=True)
     try:
@@ -234,7 +234,7 @@ def lay_out(bundle: VerifiedBundle, entry: BoardEntry, root: Path) -> tuple[str,
 def _compressed(path: Path) -> bytes:
     if path.stat().st_size > MAX_PLAIN:
         raise UsageError(f"{path.name} is larger than {MAX_PLAIN} bytes, the limit for submissions")
-    data = gzip.compress(bounded(path, MAX_PLAIN), compresslevel=9, mtime=0)
+    data = gzip.compress(read_bounded(path, MAX_PLAIN), compresslevel=9, mtime=0)
     if len(data) > MAX_GZIP:
         raise UsageError(f"{path.name}.gz has {len(data)} bytes; the limit for submissions is {MAX_GZIP}")
     return data

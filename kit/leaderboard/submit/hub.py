@@ -21,7 +21,7 @@ def repository(url: str) -> str:
     return match[1]
 
 
-def send(
+def open_pull_request(
     repo: str, root: Path, files: Sequence[str], title: str, endpoint: str | None, token: str | None
 ) -> str:
     """

@@ -22,16 +22,16 @@ from kit.core.files import disk_errors, make_folder
 from kit.leaderboard.submit.entry import (
     ENTRY,
     BoardEntry,
-    bounded,
-    lay_out,
     place_for,
+    read_bounded,
     read_entry,
-    signer_beside,
+    read_signer_key,
+    write_submission,
 )
 from kit.result import dsse, folder
 from kit.result.keys import MAX_PEM, Trusted
 from kit.result.verify import VerifiedBundle, open_bundle
-from kit.series.documents import SignedDocuments, differences, read_documents
+from kit.series.documents import SignedDocuments, read_documents, run_mismatches
 from kit.series.record import PLAN, RECORD, SERIES_ID
 
 REQUIRED = (ENTRY, PLAN, folder.SIGNER)
@@ -53,12 +53,12 @@ def is_series(name: str) -> bool:
 
 
 def open_submitted_series(where: Path, trusted: Trusted) -> SubmittedSeries:
-    """Read and verify one directory. Raises as `read_entry`, `bounded` and `read_documents` do."""
+    """Read and verify one directory. Raises as `read_entry`, `read_bounded` and `read_documents` do."""
     entry = read_entry(where / ENTRY)
     for name in (PLAN, RECORD):
         if name == PLAN or (where / name).exists():
-            bounded(where / name, dsse.MAX_BUNDLE)
-    bounded(where / folder.SIGNER, MAX_PEM)
+            read_bounded(where / name, dsse.MAX_BUNDLE)
+    read_bounded(where / folder.SIGNER, MAX_PEM)
     return SubmittedSeries(where, entry, read_documents(where, trusted, unfinished=True))
 
 
@@ -67,7 +67,7 @@ def place_of_series(documents: SignedDocuments, agent: str) -> str:
     return place_for(documents.plan.record, agent, documents.plan.id)
 
 
-def whole_series(where: Path, trusted: Trusted) -> tuple[SignedDocuments, tuple[VerifiedBundle, ...]]:
+def verify_whole_series(where: Path, trusted: Trusted) -> tuple[SignedDocuments, tuple[VerifiedBundle, ...]]:
     """
     Verify a series in a directory of runs, and all its runs that ended.
 
@@ -78,25 +78,25 @@ def whole_series(where: Path, trusted: Trusted) -> tuple[SignedDocuments, tuple[
     runs = []
     for run_id in documents.bundles:
         bundle = open_bundle(where.parent / run_id, trusted)
-        for why in differences(documents, bundle, sha256_file(bundle.path)):
+        for why in run_mismatches(documents, bundle, sha256_file(bundle.path)):
             raise DigestMismatch(f"{bundle.path} {why}")
         runs.append(bundle)
     return documents, tuple(runs)
 
 
-def lay_out_series(
+def write_series_submission(
     where: Path, documents: SignedDocuments, runs: Sequence[VerifiedBundle], entry: BoardEntry, root: Path
 ) -> tuple[str, ...]:
     """
     Write a verified series and its runs as directories below `root`, all or none; return their files, sorted.
 
-    If only the plan was submitted before, complete that directory. Raises as `lay_out`.
+    If only the plan was submitted before, complete that directory. Raises as `write_submission`.
     """
     place = place_of_series(documents, entry.agent)
-    key = signer_beside(where)
+    key = read_signer_key(where)
     with disk_errors(root), tempfile.TemporaryDirectory(dir=make_folder(root), prefix=".series-") as name:
         staged = Path(name)
-        files = [file for run in runs for file in lay_out(run, entry, staged)]
+        files = [file for run in runs for file in write_submission(run, entry, staged)]
         (staged / place).mkdir(parents=True, exist_ok=True)
         (staged / place / ENTRY).write_bytes(entry.to_json())
         (staged / place / folder.SIGNER).write_bytes(key)
@@ -117,7 +117,7 @@ def _require_room(root: Path, place: str, files: Sequence[str]) -> None:
         raise UsageError(f"{root / (there or place)} already exists", "this series is already submitted")
 
 
-def require_alone(bundle: VerifiedBundle) -> None:
+def refuse_run_of_series(bundle: VerifiedBundle) -> None:
     """Raise `UsageError` if a run belongs to a series, which must be submitted whole."""
     series = bundle.predicate.series
     if series is not None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from kit.leaderboard.submit.entry import BoardEntry, Submitted
 from kit.leaderboard.submit.finding import BoardFinding, BoardRule
 from kit.leaderboard.submit.series import SubmittedSeries
-from kit.series.documents import differences
+from kit.series.documents import run_mismatches
 from kit.series.record import Arm
 
 
@@ -74,7 +74,7 @@ def _misfits(series: SubmittedSeries, run: Submitted) -> Iterator[str]:
     if series.documents.ended is None:
         yield f"series {series.documents.plan.id} has not ended"
         return
-    yield from (f"this run {why}" for why in differences(series.documents, run.bundle, run.bundle_sha256))
+    yield from (f"this run {why}" for why in run_mismatches(series.documents, run.bundle, run.bundle_sha256))
     slot = series.documents.slots.get(run.bundle.predicate.run.id)
     if run.entry.agent != series.entry.agent:
         yield f"its series is listed under agent {series.entry.agent}"

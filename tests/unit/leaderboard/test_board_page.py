@@ -23,13 +23,13 @@ from kit.leaderboard.page.rank import rank
 from kit.leaderboard.page.rendering import html_environment
 from kit.leaderboard.page.site import render, write_site
 from kit.leaderboard.submit.check import check
-from kit.leaderboard.submit.entry import BoardEntry, Retraction, lay_out
-from kit.leaderboard.submit.series import lay_out_series, whole_series
+from kit.leaderboard.submit.entry import BoardEntry, Retraction, write_submission
+from kit.leaderboard.submit.series import verify_whole_series, write_series_submission
 from kit.result.appraisal.trust import Tier
 from kit.result.keys import Trusted
 from kit.result.predicate import Audit, AuditCheck, Outcome, Reproduces, Series, Severity
 from kit.result.verify import open_bundle
-from kit.series.record import Arm, SeriesPlan, Slot, StopRule, close, new_series_id, opened
+from kit.series.record import Arm, SeriesPlan, Slot, StopRule, close, new_series_id, reserved_series
 from kit.values.profile import Profile
 
 TASKS = load_tasks(facts_root())
@@ -50,7 +50,7 @@ def board(tmp_path, press):
             time_ms = round(found.start.retimed_ms - share * found.gap_ms)
             given = {"record": task, "next_record": found.target.number, "time_ms": time_ms, **fields}
             folder = press.press(tmp_path / "runs", press.Sample(number, **given), signer)
-            lay_out(open_bundle(folder, self.trusted), entry or BoardEntry("an-agent"), self.root)
+            write_submission(open_bundle(folder, self.trusted), entry or BoardEntry("an-agent"), self.root)
             return folder
 
         def repeat(self, first, number, signer=other, **fields):
@@ -74,14 +74,14 @@ def board(tmp_path, press):
             )
             found = load_task(facts_root(), 3)
             time_ms = round(found.start.retimed_ms - 0.6 * found.gap_ms)
-            with opened(tmp_path / "runs", plan, press.MAKE.SIGNER) as (where, digest):
+            with reserved_series(tmp_path / "runs", plan, press.MAKE.SIGNER) as (where, digest):
                 extra = (("series", Series(plan.id, digest)),)
                 for n in range(first, first + made):
                     sample = press.Sample(n, script=SCRIPT, time_ms=time_ms, extra=extra)
                     press.press(tmp_path / "runs", sample)
                 if end:
                     close(where, plan, press.MAKE.SIGNER, "cancelled")
-            lay_out_series(where, *whole_series(where, self.trusted), entry, self.root)
+            write_series_submission(where, *verify_whole_series(where, self.trusted), entry, self.root)
 
         def rank(self):
             return rank(check(self.root, self.trusted), facts_root(), TASKS)
@@ -159,7 +159,7 @@ def test_an_interleaved_series_is_scored_between_its_own_arms_with_what_it_needs
     slots = tuple(Slot(ids[n], f"{n:032x}", arm, press.tree_of(scripts[arm])) for n, arm in enumerate(arms))
     created = "2026-01-01T00:00:00.000+00:00"
     plan = SeriesPlan(new_series_id(3), created, 3, Profile.FULL, StopRule.ALL_RUNS, slots)
-    with opened(tmp_path / "runs", plan, press.MAKE.SIGNER) as (where, digest):
+    with reserved_series(tmp_path / "runs", plan, press.MAKE.SIGNER) as (where, digest):
         for n, arm in enumerate(arms):
             sample = press.Sample(
                 n, script=scripts[arm], time_ms=times[arm] + n, late_s=1.0 if arm is Arm.CANDIDATE else 0.0,
@@ -168,7 +168,9 @@ def test_an_interleaved_series_is_scored_between_its_own_arms_with_what_it_needs
             )  # fmt: skip
             press.press(tmp_path / "runs", sample)
         close(where, plan, press.MAKE.SIGNER, "all runs finished")
-    lay_out_series(where, *whole_series(where, board.trusted), BoardEntry("an-agent"), board.root)
+    write_series_submission(
+        where, *verify_whole_series(where, board.trusted), BoardEntry("an-agent"), board.root
+    )
     (group,) = board.rank().groups
     assert [r.time.untimed_overhead for r in group.results] == [1000.0, 1000.0]
     assert group.score.kinds == ("same-machine",)

@@ -8,13 +8,13 @@ import pytest
 from kit.cli import run as speedrun
 from kit.core.errors import DigestMismatch, PrerequisiteError
 from kit.leaderboard.submit.check import check
-from kit.leaderboard.submit.entry import BoardEntry, lay_out
+from kit.leaderboard.submit.entry import BoardEntry, write_submission
 from kit.leaderboard.submit.finding import BoardRule as Breach
-from kit.leaderboard.submit.series import lay_out_series, whole_series
+from kit.leaderboard.submit.series import verify_whole_series, write_series_submission
 from kit.result.keys import Trusted
 from kit.result.predicate import Series
 from kit.result.verify import open_bundle
-from kit.series.record import Arm, SeriesPlan, Slot, StopRule, close, new_series_id, opened
+from kit.series.record import Arm, SeriesPlan, Slot, StopRule, close, new_series_id, reserved_series
 from kit.values.profile import Profile
 
 SCRIPTS = {arm: f"# {arm}\n".encode() for arm in Arm}
@@ -48,7 +48,7 @@ def ran(tmp_path, press):
             StopRule.ALL_RUNS,
             slots,
         )
-        with opened(tmp_path / "runs", plan, signer) as (where, digest):
+        with reserved_series(tmp_path / "runs", plan, signer) as (where, digest):
             for n, slot in list(zip(numbers, slots, strict=True))[:started]:
                 record = {"record": 4, "next_record": 5} if slot.arm is Arm.TARGET else {}
                 extra = (("series", Series(plan.id, digest)),)
@@ -68,8 +68,8 @@ def board(tmp_path, ran, trusted):
 
     def make(entry=None, **fields):
         where = ran(**fields)
-        papers, runs = whole_series(where, trusted)
-        files = lay_out_series(where, papers, runs, entry or BoardEntry("an-agent"), root)
+        papers, runs = verify_whole_series(where, trusted)
+        files = write_series_submission(where, papers, runs, entry or BoardEntry("an-agent"), root)
         places = sorted({(root / f).parent for f in files if f.endswith(("result.json", "plan.json"))})
         own = next(p for p in places if (p / "plan.json").exists())
         return root, [p for p in places if p != own], own
@@ -109,7 +109,7 @@ def test_a_run_that_was_made_again_is_not_submitted_in_the_place_of_the_first(ra
     with pytest.raises(
         DigestMismatch, match=rf"{first.name}/result.json does not match its digest in series\.json"
     ):
-        whole_series(where, trusted)
+        verify_whole_series(where, trusted)
 
 
 def test_a_slow_baseline_cannot_be_left_out_either(board, trusted):
@@ -195,7 +195,7 @@ def test_a_run_of_a_strangers_plan_does_not_fit_into_a_series(board, ran, truste
     extra = (("series", Series(body["id"], body["plan_sha256"])),)
     sample = press.Sample(0, script=SCRIPTS[Arm.CANDIDATE], final_loss=3.2, extra=extra)
     better = press.press(tmp_path / "better", sample)
-    lay_out(open_bundle(better, trusted), BoardEntry("an-agent"), root)
+    write_submission(open_bundle(better, trusted), BoardEntry("an-agent"), root)
     checked = check(root, trusted)
     assert checked.accepted == ()
     assert "does not match its digest in series.json" in of_series(checked)[runs[0].name]
@@ -231,19 +231,19 @@ def test_the_plan_of_a_series_that_goes_on_is_accepted_and_its_runs_are_not_yet(
     assert checked.findings == () and [s.where for s in checked.series] == [own]
     assert checked.series[0].documents.ended is None
     run = own.parents[4] / "runs" / "r03-20260101T000000Z-00000000"
-    lay_out(open_bundle(run, trusted), BoardEntry("an-agent"), root)
+    write_submission(open_bundle(run, trusted), BoardEntry("an-agent"), root)
     assert "has not ended" in of_series(check(root, trusted))[run.name]
 
 
 def test_a_plan_that_was_submitted_first_is_completed_later(tmp_path, ran, press, trusted):
     where = ran(started=0, end=False)
     root, entry = tmp_path / "board", BoardEntry("an-agent")
-    lay_out_series(where, *whole_series(where, trusted), entry, root)
+    write_series_submission(where, *verify_whole_series(where, trusted), entry, root)
     assert check(root, trusted).findings == ()
     from kit.series.recovery import close_abandoned
 
     close_abandoned(tmp_path / "runs", press.MAKE.SIGNER)
-    files = lay_out_series(where, *whole_series(where, trusted), entry, root)
+    files = write_series_submission(where, *verify_whole_series(where, trusted), entry, root)
     assert any(f.endswith("series.json") for f in files)
     (series,) = check(root, trusted).series
     assert len(series.documents.ended.not_started) == 3
@@ -290,16 +290,16 @@ def test_the_command_submits_a_series_whole_and_not_one_run_of_it(ran, press, tm
 
 def test_a_series_without_its_signers_key_is_not_laid_out(ran, trusted, tmp_path):
     where = ran()
-    papers, runs = whole_series(where, trusted)
+    papers, runs = verify_whole_series(where, trusted)
     (where / "signer.pem").unlink()
     with pytest.raises(PrerequisiteError, match=r"signer\.pem is missing"):
-        lay_out_series(where, papers, runs, BoardEntry("an-agent"), tmp_path / "board")
+        write_series_submission(where, papers, runs, BoardEntry("an-agent"), tmp_path / "board")
 
 
 def test_a_file_in_the_place_of_the_repository_is_named(ran, trusted, tmp_path):
     where = ran()
     (tmp_path / "file").touch()
-    papers, runs = whole_series(where, trusted)
+    papers, runs = verify_whole_series(where, trusted)
     with pytest.raises(PrerequisiteError, match=r"cannot write .*/file: it is not a folder") as e:
-        lay_out_series(where, papers, runs, BoardEntry("an-agent"), tmp_path / "file")
+        write_series_submission(where, papers, runs, BoardEntry("an-agent"), tmp_path / "file")
     assert "--to" in e.value.hint

@@ -11,7 +11,14 @@ from kit.cli import run as speedrun
 from kit.core.errors import IntegrityError, PrerequisiteError, RunError, SchemaError, UsageError
 from kit.leaderboard.submit import entry as entry_module
 from kit.leaderboard.submit.check import BoardRule, check
-from kit.leaderboard.submit.entry import BoardEntry, Retraction, inflate, lay_out, open_submitted, read_entry
+from kit.leaderboard.submit.entry import (
+    BoardEntry,
+    Retraction,
+    inflate,
+    open_submitted,
+    read_entry,
+    write_submission,
+)
 from kit.result.verify import open_bundle
 from kit.values.profile import Profile
 from kit.values.run_spec import RuntimeName
@@ -41,12 +48,12 @@ def test_a_submission_is_small_and_its_place_says_what_it_is(submit):
 def test_laying_out_twice_gives_the_same_bytes_and_refuses_the_same_place(submit, press, trusted, tmp_path):
     place = submit(1)
     found = open_bundle(tmp_path / "runs" / place.name, trusted)
-    lay_out(found, BoardEntry("an-agent"), tmp_path / "again")
+    write_submission(found, BoardEntry("an-agent"), tmp_path / "again")
     again = tmp_path / "again" / place.relative_to(submit.root)
     for name in ("guest.log.gz", "stamps.gz", "entry.json"):
         assert (again / name).read_bytes() == (place / name).read_bytes()
     with pytest.raises(UsageError, match="exists"):
-        lay_out(found, BoardEntry("an-agent"), tmp_path / "again")
+        write_submission(found, BoardEntry("an-agent"), tmp_path / "again")
 
 
 def test_a_run_where_no_task_starts_has_no_row_and_is_told_so_unless_it_is_the_records_own(
@@ -279,7 +286,7 @@ def test_an_output_that_does_not_pack_well_is_too_large_and_leaves_nothing(submi
         with pytest.raises(
             UsageError, match=r"guest\.log\.gz has \d+ bytes; the limit for submissions is 50"
         ):
-            lay_out(open_bundle(made, trusted), BoardEntry("an-agent"), tmp_path / "out")
+            write_submission(open_bundle(made, trusted), BoardEntry("an-agent"), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -292,7 +299,7 @@ def test_an_output_that_is_too_long_is_too_large_and_leaves_nothing(press, trust
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(entry_module, "MAX_PLAIN", size - 1)
         with pytest.raises(UsageError, match=f"{name} is larger than {size - 1} bytes"):
-            lay_out(found, BoardEntry("an-agent"), tmp_path / "out")
+            write_submission(found, BoardEntry("an-agent"), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -301,7 +308,7 @@ def test_a_run_without_its_signers_key_says_how_to_put_it_there(press, trusted, 
     key = found.path.with_name("signer.pem")
     key.unlink()
     with pytest.raises(PrerequisiteError, match=r"signer\.pem is missing") as refused:
-        lay_out(found, BoardEntry("an-agent"), tmp_path / "out")
+        write_submission(found, BoardEntry("an-agent"), tmp_path / "out")
     assert refused.value.hint.endswith(f"speedrun keys show > {key}")
     assert not (tmp_path / "out").exists()
 
@@ -326,13 +333,13 @@ def test_a_disk_that_fills_up_leaves_no_half_of_a_submission(press, trusted, tmp
     with monkeypatch.context() as patch:
         patch.setattr(Path, "write_bytes", full)
         with pytest.raises(RunError, match="no space left on the disk of"):
-            lay_out(found, BoardEntry("an-agent"), tmp_path / "out")
-    assert lay_out(found, BoardEntry("an-agent"), tmp_path / "out"), "it has not been submitted yet"
+            write_submission(found, BoardEntry("an-agent"), tmp_path / "out")
+    assert write_submission(found, BoardEntry("an-agent"), tmp_path / "out"), "it has not been submitted yet"
 
 
 def test_a_file_in_the_place_of_the_repository_is_named(press, trusted, tmp_path):
     found = open_bundle(press.press(tmp_path / "runs", press.Sample(1)), trusted)
     (tmp_path / "out").touch()
     with pytest.raises(PrerequisiteError, match=r"cannot write .*/out/submissions/.*: Not a directory") as e:
-        lay_out(found, BoardEntry("an-agent"), tmp_path / "out")
+        write_submission(found, BoardEntry("an-agent"), tmp_path / "out")
     assert "--to" in e.value.hint

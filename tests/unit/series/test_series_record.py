@@ -17,7 +17,7 @@ from kit.result.keys import Trusted
 from kit.result.predicate import Audit, AuditCheck, Outcome, Series, Severity
 from kit.score.metrics import fieller, mean_below
 from kit.series.figures import open_series
-from kit.series.record import Arm, SeriesPlan, Slot, StopRule, close, new_series_id, opened, read
+from kit.series.record import Arm, SeriesPlan, Slot, StopRule, close, new_series_id, read, reserved_series
 from kit.series.recovery import ClosedSeries, close_abandoned
 from kit.series.run import SeriesRequest, order
 from kit.values.profile import Profile
@@ -59,7 +59,7 @@ def series(tmp_path, press):
         )
         plan = SeriesPlan(new_series_id(3), "2026-01-01T00:00:00.000+00:00", 3, Profile.FULL, rule, slots)
         seen = dict.fromkeys(Arm, 0)
-        with opened(tmp_path, plan, press.MAKE.SIGNER) as (where, digest):
+        with reserved_series(tmp_path, plan, press.MAKE.SIGNER) as (where, digest):
             for n, arm in enumerate(arms[:started]):
                 at, seen[arm] = seen[arm], seen[arm] + 1
                 loss = losses[at] if losses and arm is Arm.CANDIDATE else 3.2790
@@ -309,7 +309,7 @@ def test_a_copy_of_a_series_that_goes_on_gets_no_record(tmp_path, press):
     slot = Slot("r03-x", "00", Arm.CANDIDATE, "0" * 64)
     created = "2026-01-01T00:00:00.000+00:00"
     plan = SeriesPlan(new_series_id(3), created, 3, Profile.FULL, StopRule.ALL_RUNS, (slot,))
-    with opened(tmp_path / "runs", plan, press.MAKE.SIGNER):
+    with reserved_series(tmp_path / "runs", plan, press.MAKE.SIGNER):
         shutil.copytree(tmp_path / "runs", tmp_path / "copy")
         with pytest.raises(SignatureError, match="is a copy"):
             close_abandoned(tmp_path / "copy", press.MAKE.SIGNER)
@@ -389,7 +389,7 @@ def test_a_series_that_goes_on_is_left_alone(tmp_path, press):
     slot = Slot("r03-x", "00", Arm.CANDIDATE, "0" * 64)
     created = "2026-01-01T00:00:00.000+00:00"
     plan = SeriesPlan(new_series_id(3), created, 3, Profile.FULL, StopRule.ALL_RUNS, (slot,))
-    with opened(tmp_path, plan, press.MAKE.SIGNER):
+    with reserved_series(tmp_path, plan, press.MAKE.SIGNER):
         assert close_abandoned(tmp_path, press.MAKE.SIGNER) == ()
 
 
