@@ -1,1 +1,1 @@
-"""Submissions in a shared repository, and the page made of them."""
+"""Check a shared repository of submissions, and render it as a page."""

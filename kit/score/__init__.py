@@ -1,1 +1,1 @@
-"""Scores of many runs: tables and bundles in, FSR per task and aggregates out. Runs nothing, ranks nobody."""
+"""Score many runs, from tables or bundles: FSR per task, and aggregates over the tasks."""

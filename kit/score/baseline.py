@@ -1,4 +1,4 @@
-"""Which times a run's FSR is taken between: measured here, scaled, re-timed by the paper, or official."""
+"""Choose the two reference times of a run's FSR: same-machine, scaled, re-timed or official."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from kit.score.rows import Role, Row
 
 
 class BaselineKind(StrEnum):
-    """From best to worst."""
+    """Source of the two reference times, from best to worst."""
 
     SAME_MACHINE = "same-machine"
-    """Start and target record were run on the candidate's machine."""
+    """The start record and the target record ran on the candidate's machine."""
     SCALED = "scaled"
-    """Only the start record was; the target is taken to be slower or faster by the same factor."""
+    """Only the start record ran there; the target's time is scaled by the same factor."""
     RETIMED = "re-timed"
-    """The paper's times, of its machines."""
+    """Times that the paper measured on its machines."""
     OFFICIAL = "official"
-    """The leaderboard's times, of upstream's machines."""
+    """Times from upstream's leaderboard, on upstream's machines."""
 
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """The two ends of FSR's scale, in milliseconds."""
+    """The times at which FSR is 0 and 1, in milliseconds."""
 
     kind: BaselineKind
     start_ms: float
     target_ms: float
     start_runs: tuple[float, ...] = ()
-    """What `start_ms` is the mean of; empty if it was not measured here."""
+    """Times whose mean is `start_ms`; empty if it was not measured here."""
     target_runs: tuple[float, ...] = ()
 
 
@@ -41,10 +41,10 @@ def choose_baseline(
     task: Task, machine: str, rows: Sequence[Row], baseline_kind: BaselineKind | None
 ) -> Baseline:
     """
-    Return the baseline of a task's runs on one machine; with `baseline_kind` None the best that they allow.
+    Return the baseline of a task's runs on one machine: of `baseline_kind`, or else the best available.
 
-    A target that is not faster than its start here is no scale: then the next best is taken, unless it was
-    asked for. Raises `PrerequisiteError` if what was asked for cannot be had.
+    A baseline whose target is not faster than its start is not used. Raises `PrerequisiteError` if
+    `baseline_kind` is not available.
     """
     for kind in BaselineKind if baseline_kind is None else (baseline_kind,):
         ends = _baseline_of(task, machine, rows, kind)

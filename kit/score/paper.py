@@ -1,4 +1,4 @@
-"""The released analysis of the paper, step by step, to compare with. Its rules are not the kit's."""
+"""Score runs by the rules of the paper's released analysis, for comparison."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from kit.score.report import REPETITIONS, has_reached
 from kit.score.rows import Role, Row
 
 ACCEPTED = 3.29
-"""Losses below this counted, although the target is 3.28."""
+"""Losses below this count as reached, although the target is 3.28."""
 DROPPED = 20
-"""This start record is missing from every aggregate."""
+"""Start record that the paper leaves out of every aggregate."""
 BEST = 3
 LARGEST = 3.0
-"""A larger FSR was set to 0."""
+"""A larger FSR becomes 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +29,13 @@ class PaperScore:
     cells: tuple[tuple[int, tuple[float, ...]], ...]
     """Task and its three scores, best first."""
     runs: int
-    """That the table has for these tasks, of which `left_out` did not count."""
+    """Runs of these tasks in the table, including `left_out`."""
     left_out: int
     padded: int
-    """Scores that were made up, by repeating the lowest of a task with fewer than three runs."""
+    """Scores that were added by repeating the lowest score of a task with fewer than three runs."""
     mean: float
     plus_minus: float
-    """Standard deviation of the means of best, second and third runs, over the root of how many tasks."""
+    """Standard deviation of the three means of best, second and third runs, over sqrt(tasks)."""
     figures: tuple[Interval, ...]
     """Resampled over tasks within each rank, not over runs within each task."""
 
@@ -47,17 +47,17 @@ def paper_score(
     Score every configuration as the released analysis does.
 
     1. The baselines are the paper's re-timed ones. 2. A run counts if its loss is below 3.29. 3. FSR below 0
-    or above 3 becomes 0, as does a failed run's. 4. Start record 20 is dropped, and so is a task without a
-    run. 5. Of each task the best three runs count; a task with fewer repeats its lowest. 6. The mean is
-    over all of these; the intervals resample tasks within a rank. Raises `UsageError` if nothing is left.
+    or above 3 becomes 0; a failed run scores 0. 4. Start record 20 and tasks without a run are dropped.
+    5. The best three runs of each task count; a task with fewer runs repeats its lowest score. 6. The mean is
+    over all of these; the intervals resample tasks within a rank. Raises `UsageError` if no run is left.
     """
     known = {t.number: t for t in tasks if t.number != DROPPED}
     candidates = [r for r in rows if r.role is Role.CANDIDATE and r.task in known]
     configs = sorted({r.config for r in candidates})
     if not configs:
         raise UsageError(
-            "there is no run that the paper's rules would count",
-            f"rows of role candidate are needed, of tasks other than {DROPPED}",
+            "no run counts under the paper's rules",
+            f"add rows with role candidate, for tasks other than {DROPPED}",
         )
     return tuple(
         _config(name, [r for r in candidates if r.config == name], known, seed, repetitions)
@@ -94,7 +94,7 @@ def _config(
 
 
 def paper_fsr(task: Task, row: Row) -> float:
-    """Return one run's score under steps 1 to 3; a given FSR is taken as it is, within the bounds."""
+    """Return one run's score under steps 1 to 3; step 3 also applies to an FSR from the table."""
     value = row.fsr
     if value is None:
         if row.time_ms is None or not has_reached(row, ACCEPTED) or row.val_loss == ACCEPTED:

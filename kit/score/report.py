@@ -1,4 +1,4 @@
-"""Scores of configurations under the kit's rules: every reserved run of every task counts. Prints nothing."""
+"""Score configurations by the kit's rules: every reserved run of every task counts."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class RunScore:
 
     run: str
     reached: bool
-    """A finite time, and a loss of at most 3.28."""
+    """Whether it has a finite time, and a loss of at most 3.28."""
     fsr: float
-    """As measured, below 0 too; 0 for a run that failed."""
+    """Measured value, which can be below 0; 0 for a failed run."""
     counted: float
-    """What enters the aggregates: not below 0, no upper bound."""
+    """Value in the aggregates: at least 0, no upper bound."""
     baseline: Baseline | None
-    """None if the table gave the FSR."""
+    """None if the FSR comes from the table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,28 +37,28 @@ class TaskScore:
     task: int
     runs: tuple[RunScore, ...]
     ratio: Ratio | None
-    """FSR with Fieller's interval, where all three arms have two runs on one machine."""
+    """FSR with Fieller's interval; None unless all three arms have two runs on one machine."""
     loss: MeanTest | None
-    """Whether the mean loss of the runs is below 3.28; None if no run has a loss."""
+    """Test of whether the mean loss is below 3.28; None if no run has a loss."""
 
     @property
     def reached(self) -> int:
-        """How many runs reached the target loss."""
+        """Count the runs that reached the target loss."""
         return sum(r.reached for r in self.runs)
 
     @property
     def mean(self) -> float:
-        """Mean of what counts."""
+        """Return the mean of the counted scores."""
         return sum(r.counted for r in self.runs) / len(self.runs)
 
     @property
     def kinds(self) -> tuple[BaselineKind, ...]:
-        """Which baselines were used, best first."""
+        """Return the baseline kinds in use, best first."""
         return tuple(k for k in BaselineKind if any(r.baseline and r.baseline.kind is k for r in self.runs))
 
     @property
     def unresolved(self) -> bool:
-        """The gap between start and target is within the noise of their runs here."""
+        """Return whether the gap between start and target is within the noise of their runs."""
         return self.ratio is not None and not self.ratio.resolved
 
 
@@ -69,7 +69,7 @@ class ConfigScore:
     config: str
     tasks: tuple[TaskScore, ...]
     absent: tuple[int, ...]
-    """Tasks without a run: they count as 0, unless the score is partial."""
+    """Tasks without a run; they count as 0 unless the score is partial."""
     partial: bool
     figures: tuple[Interval, ...]
     """Mean, median, interquartile mean and optimality gap, with 95 % intervals."""
@@ -87,20 +87,18 @@ def score(
     """
     Score every configuration among `rows`, sorted by name.
 
-    A run fails, and scores 0, if it has no finite loss of at most 3.28 or no time. `partial` leaves out
-    tasks without a run instead of counting them as 0. Runs of the start and target records (`role`) serve
-    as baselines for every configuration. Raises `UsageError` for a task that does not exist or if there is no
-    candidate, `PrerequisiteError` if the wanted baseline cannot be had.
+    A run scores 0 if it has no time or no finite loss of at most 3.28. `partial` leaves out tasks without a
+    run instead of counting them as 0. Runs of the start and target records (`role`) are baselines for every
+    configuration. Raises `UsageError` for an unknown task or if there is no candidate, `PrerequisiteError` if
+    the baseline is not available.
     """
     known = {t.number: t for t in tasks}
     for row in rows:
         if row.task not in known:
-            raise UsageError(f"{row.source}: there is no task {row.task}", "list them: speedrun task list")
+            raise UsageError(f"{row.source}: unknown task {row.task}", "list tasks: speedrun task list")
     configs = sorted({r.config for r in rows if r.role is Role.CANDIDATE})
     if not configs:
-        raise UsageError(
-            "there is no run to score", "rows of role candidate, or bundles of submissions, are needed"
-        )
+        raise UsageError("no run to score", "add rows with role candidate, or bundles of submissions")
     return tuple(_config(name, rows, known, baseline_kind, partial, seed, repetitions) for name in configs)
 
 
@@ -146,7 +144,7 @@ def _run(task: Task, row: Row, rows: Sequence[Row], baseline_kind: BaselineKind 
 
 
 def has_reached(row: Row, bound: float) -> bool:
-    """Tell whether the run has a time, and a loss of at most `bound`."""
+    """Return whether the run has a time, and a loss of at most `bound`."""
     return row.time_ms is not None and row.val_loss is not None and row.val_loss <= bound
 
 

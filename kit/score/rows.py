@@ -1,4 +1,4 @@
-"""The runs that a score is made of, read from a CSV table or from verified bundles. Computes no score."""
+"""Read the runs to score from a CSV table or from verified bundles."""
 
 from __future__ import annotations
 
@@ -23,48 +23,47 @@ from kit.result.predicate import Predicate
 from kit.result.verify import VerifiedBundle, open_bundle
 from kit.values.profile import Profile
 
-FULL_ALONE = "score runs of the full profile"
+FULL_PROFILE_HINT = "score runs that were made with --profile full"
 
 MAX_TABLE = 64 << 20
 COLUMNS = ("task", "config", "role", "machine", "run", "val_loss", "train_time_ms", "fsr")
-_NEEDS = "columns: task, config, run, val_loss, train_time_ms or fsr; and, if you have them, role, machine"
+_NEEDS = "required: task, and val_loss with train_time_ms, or fsr; optional: config, role, machine, run"
 
 
 class Role(StrEnum):
-    """Which of a comparison's three arms a run belongs to."""
+    """Arm of the comparison that a run belongs to."""
 
     CANDIDATE = "candidate"
     START = "start"
-    """The start record's own script, timed here."""
+    """The start record's original script, timed on the same machine or another."""
     TARGET = "target"
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One run. A time that is None, or a loss that is, means that the run failed."""
+    """One run. It failed if its time or its loss is None."""
 
     task: int
     config: str
     role: Role
     machine: str
-    """Runs are compared as same-machine only if these are equal."""
+    """Runs with equal values count as runs on the same machine."""
     run: str
     val_loss: float | None
-    """Nats per token, of the last validation; None for none and for NaN."""
+    """Loss of the last validation in nats per token; None if missing or NaN."""
     time_ms: float | None
     fsr: float | None
-    """Given instead of a time; then no baseline is applied to it."""
+    """FSR from the table; no baseline is applied to it."""
     source: str
-    """For messages."""
+    """File and line, for messages."""
 
 
 def read_table(path: Path) -> tuple[Row, ...]:
     """
-    Read a CSV table with a header line; an empty cell is a value that a failed run does not have.
+    Read a CSV table with a header line; an empty cell is a missing value of a failed run.
 
-    Raises `SchemaError` naming the line for unknown columns, missing ones and two of a name, cells that are
-    no number or not printable, and a run that is there twice; `PrerequisiteError` if the file is absent or
-    beyond 64 MiB.
+    Raises `SchemaError`, with the line number, for unknown, missing or repeated columns, for invalid cells
+    and for duplicate runs; `PrerequisiteError` if the file is missing or larger than 64 MiB.
     """
     reader = csv.DictReader(io.StringIO(_text(path), newline=None), strict=True)
     try:
@@ -72,7 +71,7 @@ def read_table(path: Path) -> tuple[Row, ...]:
         known = len(names) == len(set(names)) and set(names) <= set(COLUMNS)
         scored = "fsr" in names or {"val_loss", "train_time_ms"} <= set(names)
         if not known or "task" not in names or not scored:
-            raise SchemaError(f"{path}: columns {', '.join(map(repr, names)) or 'none'}", _NEEDS)
+            raise SchemaError(f"{path}: invalid columns: {', '.join(map(repr, names)) or 'none'}", _NEEDS)
         rows = [_row(cells, f"{path}:{reader.line_num}", n) for n, cells in enumerate(reader, 1)]
     except csv.Error as e:
         raise SchemaError(f"{path}:{reader.reader.line_num}: {e}") from e
@@ -86,18 +85,18 @@ def _text(path: Path) -> str:
     except OSError as e:
         raise PrerequisiteError(f"cannot read {path}: {e.strerror}") from e
     if len(data) > MAX_TABLE:
-        raise PrerequisiteError(f"{path} has more than {MAX_TABLE >> 20} MiB")
+        raise PrerequisiteError(f"{path} is larger than {MAX_TABLE >> 20} MiB")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as e:
-        raise SchemaError(f"{path}: not UTF-8") from e
+        raise SchemaError(f"{path} is not UTF-8") from e
 
 
 def _row(cells: dict[str, str | None], where: str, number: int) -> Row:
     def text(name: str, default: str) -> str:
         cell = unicodedata.normalize("NFC", (cells.get(name) or "").strip()) or default
         if not is_printable(cell):
-            raise SchemaError(f"{where}: {name} holds a character that is not shown as it is: {cell[:80]!a}")
+            raise SchemaError(f"{where}: {name} contains an invisible or control character: {cell[:80]!a}")
         return cell
 
     def value(name: str) -> float | None:
@@ -111,12 +110,14 @@ def _row(cells: dict[str, str | None], where: str, number: int) -> Row:
     try:
         task, role = int(text("task", "")), Role(text("role", "candidate"))
     except ValueError as e:
-        raise SchemaError(f"{where}: {e}", "task is a number, role is candidate, start or target") from e
+        raise SchemaError(
+            f"{where}: {e}", "task must be a number; role must be candidate, start or target"
+        ) from e
     if None in cells or None in cells.values():
-        raise SchemaError(f"{where}: not as many cells as columns")
+        raise SchemaError(f"{where}: the number of cells differs from the number of columns")
     time_ms = value("train_time_ms")
     if time_ms is not None and time_ms <= 0:
-        raise SchemaError(f"{where}: train_time_ms is {time_ms}")
+        raise SchemaError(f"{where}: train_time_ms must be positive, not {time_ms}")
     return Row(
         task=task,
         config=text("config", "default"),
@@ -135,7 +136,10 @@ def _unique(rows: Sequence[Row]) -> tuple[Row, ...]:
     for row in rows:
         key = (row.task, row.config, row.role, row.machine, row.run)
         if key in sources:
-            raise SchemaError(f"{row.source}: the same run as {sources[key]}", "number the runs of a task")
+            raise SchemaError(
+                f"{row.source}: duplicate of the run in {sources[key]}",
+                "give each run of a task a different number in column run",
+            )
         sources[key] = row.source
     return tuple(rows)
 
@@ -144,11 +148,11 @@ def read_bundles(
     paths: Sequence[Path], trusted: Trusted, records: Path
 ) -> tuple[tuple[Row, ...], tuple[str, ...]]:
     """
-    Verify bundles and return their runs, and a note for each thing that a reader should know.
+    Verify bundles and return their runs, and notes for the reader.
 
-    A run of a record's own script is an arm of the comparison: of the task that it starts, and of
-    the task that it is the target of. Smoke runs are verified and left out, with a note. Raises as
-    `open_bundle` does, and `UsageError` if there are only smoke runs.
+    A run of a record's original script is an arm of two tasks: the start of one and the target of another.
+    Smoke runs are verified and left out, with a note. Raises as `open_bundle` does, and `UsageError` if there
+    are only smoke runs.
     """
     rows: list[Row] = []
     notes: list[str] = []
@@ -163,38 +167,38 @@ def read_bundles(
         notes.extend(f"{path}: {text}" for text in _notes_of(bundle, bundle_rows))
         rows.extend(bundle_rows)
     if smoke and smoke == len(paths):
-        raise UsageError(f"all {smoke} are smoke runs: those have no score", FULL_ALONE)
+        raise UsageError(f"all {smoke} runs are smoke runs, which have no score", FULL_PROFILE_HINT)
     if smoke:
-        notes.append(f"{smoke} smoke runs are left out: those have no score")
+        notes.append(f"left out {smoke} smoke run{'' if smoke == 1 else 's'}: smoke runs have no score")
     return _unique(rows), tuple(notes)
 
 
 def _notes_of(bundle: VerifiedBundle, rows: Sequence[Row]) -> Iterator[str]:
-    """Yield what a reader should know of one run: its tier is computed here, no bundle says it."""
+    """Yield notes about one run; its tier is computed here and not read from the bundle."""
     if not any(row.role is Role.CANDIDATE for row in rows):
         if not bundle.trusted:
-            yield "signed by a key that you do not trust"
+            yield "signed by an untrusted key"
         return
     assessment = assess_tier(bundle.predicate, bundle.trusted)
     yield f"tier {assessment.tier}" + (f": {assessment.missing}" if assessment.missing else "")
     time = counted_time(bundle.predicate)
     if time is not None and time.untimed_overhead is None:
-        yield "its work outside its own clock was not compared with the start script's: eval --audit baseline"
+        yield "untimed overhead not measured; to measure it, run: speedrun eval --audit baseline"
 
 
 def rows_of(
     bundle: VerifiedBundle, record_of: Callable[[str | int], Record], config: str = "bundles"
 ) -> list[Row]:
     """
-    Return a verified run's rows: one, or for a record's own script one of each task that it is an arm of.
+    Return a verified run's rows: one for a submission, one for each task of a record's original script.
 
-    A run that did not end with a loss, or was refused, has neither loss nor time, whosever script it is; one
-    that missed the target has both. A time includes the untimed overhead that an audit
-    measured, and one that is not above 0 is none. Raises `UsageError` for a smoke run.
+    A run that did not end with a loss, or was refused, has neither loss nor time. A run that missed the
+    target has both. The time includes the untimed overhead that an audit measured; a time of 0 or less is
+    dropped. Raises `UsageError` for a smoke run.
     """
     p = bundle.predicate
     if p.task.profile is not Profile.FULL:
-        raise UsageError(f"{bundle.path} is a {p.task.profile} run: those have no score", FULL_ALONE)
+        raise UsageError(f"{bundle.path} is a {p.task.profile} run, which has no score", FULL_PROFILE_HINT)
     record = record_of(p.task.id)
     own = bundle.statement.subjects.submission == own_digest(record)
     roles = [(record.number, Role.START if own else Role.CANDIDATE)]

@@ -1,1 +1,1 @@
-"""Runs that belong together: reserved and signed before the first, each accounted for. Ranks nothing."""
+"""Run and verify a series: runs that are reserved and signed before the first one starts."""

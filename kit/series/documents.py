@@ -1,4 +1,4 @@
-"""A series' two signed documents together, and whether verified runs are those they reserved. Runs none."""
+"""Verify a series' two signed documents, and compare its runs with them."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from kit.values.profile import Profile
 
 @dataclass(frozen=True, slots=True)
 class SignedDocuments:
-    """A verified plan and, once the series has ended, the record that belongs to it."""
+    """A verified plan and, after the series has ended, its record."""
 
     plan: SeriesPlan
     plan_sha256: Sha256
-    """Of plan.json: what the runs name."""
+    """Digest of plan.json, which the runs name."""
     ended: SeriesEnd | None
-    """None while it goes on."""
+    """None while the series is in progress."""
     bundles: dict[str, Sha256]
     """Run id -> sha256 of its bundle, of each run that ended; empty while the series goes on."""
     key_id: Sha256
@@ -33,13 +33,13 @@ class SignedDocuments:
 
     @property
     def slots(self) -> dict[str, Slot]:
-        """Run id -> what was reserved."""
+        """Return the reserved runs by run id."""
         return {slot.run_id: slot for slot in self.plan.slots}
 
 
 def read_documents(where: Path, trusted: Trusted, unfinished: bool = False) -> SignedDocuments:
     """
-    Verify the documents in a series' folder; the runs are not looked at.
+    Verify the documents in a series' directory; the runs are not checked.
 
     Without `unfinished` the record must be there. Raises as `read`, and `DigestMismatch` if the record is not
     the plan's, is another key's or does not account for every reserved run.
@@ -52,7 +52,8 @@ def read_documents(where: Path, trusted: Trusted, unfinished: bool = False) -> S
         return SignedDocuments(planned.body.plan, plan_sha256, None, {}, planned.key_id, planned.trusted)
     if not (where / RECORD).exists():
         raise PrerequisiteError(
-            f"{where.name} has not ended", f"if its kit died: speedrun doctor --fix --out {where.parent}"
+            f"series {where.name} has not ended",
+            f"if it was interrupted: speedrun doctor --fix --out {where.parent}",
         )
     record = read(where / RECORD, trusted)
     plan, ended = record.body.plan, record.body.ended
@@ -66,11 +67,12 @@ def read_documents(where: Path, trusted: Trusted, unfinished: bool = False) -> S
     return SignedDocuments(plan, plan_sha256, ended, record.bundles, record.key_id, record.trusted)
 
 
-def other_scripts(plan: SeriesPlan, records: Path) -> Iterator[str]:
+def mismatched_scripts(plan: SeriesPlan, records: Path) -> Iterator[str]:
     """
-    Yield what is reserved as a record's own script and is another; `records` has this kit's facts about them.
+    Yield each run that is reserved as a record's original script but runs another one.
 
-    Of the smoke profile nothing: both of its records are the reference trainer.
+    `records` is the directory of record files. Smoke series are not checked: both arms run the reference
+    trainer.
     """
     if plan.profile is Profile.SMOKE or all(slot.arm is Arm.CANDIDATE for slot in plan.slots):
         return
@@ -80,11 +82,13 @@ def other_scripts(plan: SeriesPlan, records: Path) -> Iterator[str]:
         own[Arm.TARGET] = own_digest(load(records, start.target))
     for slot in plan.slots:
         if slot.arm is not Arm.CANDIDATE and slot.submission_sha256 != own.get(slot.arm):
-            yield f"{slot.run_id} is not the {slot.arm} record's own script, or that of another kit's version"
+            yield f"{slot.run_id} does not run the {slot.arm} record's original script as this version has it"
 
 
-def differences(documents: SignedDocuments, bundle: VerifiedBundle, bundle_sha256: Sha256) -> Iterator[str]:
-    """Yield why a verified run is not the one of its id that the series reserved and bound."""
+def run_mismatches(
+    documents: SignedDocuments, bundle: VerifiedBundle, bundle_sha256: Sha256
+) -> Iterator[str]:
+    """Yield how a verified run differs from the run that the series reserved under its id."""
     p = bundle.predicate
     slot = documents.slots.get(p.run.id)
     named = p.series.plan_sha256 if p.series else None
@@ -93,6 +97,6 @@ def differences(documents: SignedDocuments, bundle: VerifiedBundle, bundle_sha25
     elif bundle.key_id != documents.key_id:
         yield f"is signed by {bundle.key_id}, and its series by {documents.key_id}"
     elif bundle.statement.subjects.submission != slot.submission_sha256:
-        yield "ran another submission than was reserved"
+        yield "has a different submission than was reserved"
     elif documents.ended and documents.bundles.get(p.run.id) != bundle_sha256:
-        yield "is not the bundle that the series' record binds"
+        yield f"does not match its digest in {RECORD}"

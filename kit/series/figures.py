@@ -1,4 +1,4 @@
-"""What a series shows, computed from the verified bundles of all its runs. Believes no summary."""
+"""Compute the statistics of a series from the verified bundles of all its runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kit.result.keys import Trusted
 from kit.result.predicate import Verdict
 from kit.result.verify import VerifiedBundle, open_bundle
 from kit.score.metrics import MeanTest, Ratio, fieller, mean_below, mean_interval
-from kit.series.documents import differences, other_scripts, read_documents
+from kit.series.documents import mismatched_scripts, read_documents, run_mismatches
 from kit.series.record import PLAN, Arm, SeriesBody, Slot
 from kit.series.timing import times_of
 
@@ -27,21 +27,21 @@ class Member:
     bundle: VerifiedBundle | None
     """None if it never started."""
     time: CountedTime | None
-    """Of a run that ended with a loss. A candidate's has its untimed overhead, if measured."""
+    """None without a final loss. A candidate's time includes its untimed overhead, if measured."""
 
     @property
     def counts(self) -> bool:
-        """It ended with a loss."""
+        """Return whether the run ended with a loss."""
         return self.bundle is not None and has_loss(self.bundle.predicate)
 
     @property
     def loss(self) -> float | None:
-        """Nats per token, if the run ended with a loss."""
+        """Return the loss in nats per token, or None if the run did not end with one."""
         return self.bundle.predicate.claims.final_val_loss if self.counts and self.bundle else None
 
     @property
     def time_ms(self) -> float | None:
-        """What it is scored by: its own clock's time and its untimed overhead."""
+        """Return the scored time: the training time plus the untimed overhead."""
         return self.time.total if self.time else None
 
 
@@ -55,7 +55,7 @@ class ArmFigures:
     reached: int
     mean_ms: float | None
     low_ms: float | None
-    """95 % interval of the mean time, from two runs on."""
+    """95 % interval of the mean time; None for fewer than two runs."""
     high_ms: float | None
 
 
@@ -69,36 +69,38 @@ class SeriesFigures:
     arms: tuple[ArmFigures, ...]
     target: float
     loss: MeanTest | None
-    """Of the candidate; None unless every reserved run of it ended with a loss: failures are not left out."""
+    """Test of the candidate's mean loss; None if a reserved candidate run did not end with a loss."""
     ratio: Ratio | None
     """FSR with Fieller's interval; None without three arms of two timed runs each."""
 
     @property
     def unresolved(self) -> bool:
-        """Start and target were timed, and cannot be told apart."""
+        """Return whether the gap between start and target is within the noise of their runs."""
         return self.ratio is not None and not self.ratio.resolved
 
 
 def open_series(path: Path, trusted: Trusted, records: Path) -> SeriesFigures:
     """
-    Verify a series: plan, record, every run's bundle with its files, and that each is the reserved one.
+    Verify a series: its plan, its record, and each run's bundle and files against the reserved run.
 
-    `path` is the series' folder; its runs are beside it; `records` has the facts about records. Raises as
-    `read_documents` and `open_bundle`; `DigestMismatch` if a run is not the reserved one, or is missing, or
-    if an arm is not its record's own script.
+    `path` is the series' directory, and its runs are beside it. `records` is the directory of record files.
+    Raises as `read_documents` and `open_bundle`; `DigestMismatch` if a run is missing or is not the reserved
+    one, or if an arm does not run its record's original script.
     """
     where = path.parent if path.is_file() else path
     if not (where / PLAN).is_file():
-        raise PrerequisiteError(f"{where} is no folder of a series", "give <out>/<series_id>")
+        raise PrerequisiteError(
+            f"{where} is not a series: {PLAN} not found", "pass the directory OUT/SERIES_ID"
+        )
     documents = read_documents(where, trusted)
-    for why in other_scripts(documents.plan, records):
+    for why in mismatched_scripts(documents.plan, records):
         raise DigestMismatch(why)
     slot_runs = []
     for slot in documents.plan.slots:
         run = None
         if slot.run_id in documents.bundles:
             run = open_bundle(where.parent / slot.run_id / folder.BUNDLE, trusted)
-            for why in differences(documents, run, sha256_file(run.path)):
+            for why in run_mismatches(documents, run, sha256_file(run.path)):
                 raise DigestMismatch(f"{run.path} {why}")
         slot_runs.append((slot, run))
     all_trusted = documents.trusted and all(run.trusted for _, run in slot_runs if run)

@@ -1,11 +1,11 @@
 """
-The two signed documents of a series, in a folder beside its runs. Starts no run, computes no figure.
+Write and read the two signed documents of a series, in a directory beside its runs.
 
-    <out>/<series_id>/plan.json         signed before the first run: every run's id, nonce, arm; the rule
-                      series.json       signed at the end: each run's bundle, or that it never started
+    <out>/<series_id>/plan.json         signed before the first run: every run's id, nonce and arm; the rule
+                      series.json       signed at the end: each run's bundle digest, or that it never started
                       signer.pem        the public key of both
-                      reservation.json  signed, too: the process and the folder that the plan belongs to
-                      .alive            locked for as long as the series goes on; see `kit.core.locks`
+                      reservation.json  signed: the process and the directory that the plan belongs to
+                      .alive            locked while the series is in progress; see `kit.core.locks`
 """
 
 from __future__ import annotations
@@ -45,21 +45,21 @@ SERIES_ID = re.compile(r"s[0-9]{2}-[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
 
 
 class Arm(StrEnum):
-    """What a run of a series runs."""
+    """Which script a run of a series runs."""
 
     CANDIDATE = "candidate"
     START = "start"
-    """The start record's own script."""
+    """The start record's original script."""
     TARGET = "target"
-    """The next record's own script."""
+    """The next record's original script."""
 
 
 class StopRule(StrEnum):
-    """When a series ends; fixed before it starts."""
+    """When a series stops; fixed before it starts."""
 
     ALL_RUNS = "all runs"
     FIRST_FAILURE = "first failure"
-    """After the first run that does not complete. It can only make a series shorter, never look better."""
+    """Stop after the first run that does not complete. It shortens a series but never improves its result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class SeriesPlan:
-    """What will be run, in this order."""
+    """The runs to make, in this order."""
 
     id: str
     created_at: str
@@ -89,7 +89,7 @@ class SeriesEnd:
     """How the series ended."""
 
     plan_sha256: Sha256
-    """Of plan.json, as it was signed."""
+    """Digest of the signed plan.json."""
     at: str
     reason: Prose
     not_started: tuple[str, ...]
@@ -115,12 +115,12 @@ def now() -> str:
 
 
 @contextlib.contextmanager
-def opened(out: Path, plan: SeriesPlan, signer: Signer) -> Iterator[tuple[Path, Sha256]]:
-    """Sign the plan, and own the series for the block; gives its folder and the digest of plan.json."""
+def reserved_series(out: Path, plan: SeriesPlan, signer: Signer) -> Iterator[tuple[Path, Sha256]]:
+    """Sign the plan and hold the series' lock; yield its directory and the digest of plan.json."""
     where = out / plan.id
     where.mkdir(parents=True)
     lock = locks.acquire(where / ALIVE)
-    assert lock  # noqa: S101 - the folder is new
+    assert lock  # noqa: S101 - the directory is new
     try:
         lock.note()
         folder.leave_key(where, signer)
@@ -135,10 +135,10 @@ def opened(out: Path, plan: SeriesPlan, signer: Signer) -> Iterator[tuple[Path, 
 
 def close(where: Path, plan: SeriesPlan, signer: Signer, reason: str) -> Path:
     """
-    Sign the record: the bundle of each reserved run, or that it never started.
+    Sign the record: the digest of each run's bundle, and the runs that never started.
 
-    Only a bundle that this signer signed, and that is of the reserved run, is bound. Raises `IntegrityError`
-    for another, `PrerequisiteError` if a run was reserved on the disk and has no bundle yet.
+    Raises `IntegrityError` for a bundle of another signer or another run, `PrerequisiteError` if a run has
+    started and has no bundle yet.
     """
     plan_sha256 = sha256_file(where / PLAN)
     ended, absent = [], []
@@ -149,8 +149,8 @@ def close(where: Path, plan: SeriesPlan, signer: Signer, reason: str) -> Path:
             ended.append((slot.run_id, sha256_file(run.result)))
         elif is_open(run):
             raise PrerequisiteError(
-                f"series {plan.id} cannot end: its run {slot.run_id} has no result yet",
-                f"speedrun doctor --fix --out {where.parent}",
+                f"cannot close series {plan.id}: run {slot.run_id} has no result yet",
+                f"run: speedrun doctor --fix --out {where.parent}",
             )
         else:
             absent.append(slot.run_id)
@@ -164,7 +164,7 @@ def close(where: Path, plan: SeriesPlan, signer: Signer, reason: str) -> Path:
 
 
 def _require_own(run: RunFolder, slot: Slot, plan_sha256: Sha256, signer: Signer) -> None:
-    """See that a bundle is this signer's word about the run that was reserved; its files are not read."""
+    """Check that this signer signed the bundle, and that it is of the reserved run; skip its files."""
     try:
         bundle = open_bundle(run.result, Trusted((signer.public,)), bundle_only=True)
     except IntegrityError as e:
@@ -172,7 +172,7 @@ def _require_own(run: RunFolder, slot: Slot, plan_sha256: Sha256, signer: Signer
     p = bundle.predicate
     named = p.series.plan_sha256 if p.series else None
     if not bundle.trusted or (p.run.id, p.run.nonce, named) != (slot.run_id, slot.nonce, plan_sha256):
-        raise DigestMismatch(f"{run.result} is not the bundle of the run that was reserved as {slot.run_id}")
+        raise DigestMismatch(f"{run.result} does not match the run reserved as {slot.run_id}")
 
 
 def _digest(plan: SeriesPlan) -> Sha256:
@@ -201,7 +201,7 @@ def read(path: Path, trusted: Trusted) -> SignedBody:
     """
     Verify a plan or a record.
 
-    The bundles themselves are not looked at. Raises `PrerequisiteError`, `SignatureError`, `SchemaError`.
+    The bundles themselves are not checked. Raises `PrerequisiteError`, `SignatureError`, `SchemaError`.
     """
     envelope = dsse.envelope_of(dsse.parse_canonical(read_file(path), path.name))
     key, known = find_key(path, envelope.hint, trusted)

@@ -1,8 +1,8 @@
 """
-Sign the records of series that were interrupted; their runs are closed by `kit.evaluate.recovery` before.
+Sign the records of interrupted series; `kit.evaluate.recovery` closes their runs first.
 
-The plan must be signed by this user, and so must the reservation, which binds the plan to one folder and one
-process: a series that goes on is left alone, one of another machine, too, and a copy is refused.
+This user must have signed the plan and the reservation, which binds the plan to one directory and one
+process. A series that is in progress or belongs to another machine is skipped; a copy is refused.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ REFUSALS = {
 
 @dataclass(frozen=True, slots=True)
 class ClosedSeries:
-    """A series that was abandoned and has a signed record now."""
+    """An abandoned series whose record is signed now."""
 
     id: str
     record: Path
@@ -36,7 +36,7 @@ class ClosedSeries:
 
 def close_lost_series(out: Path, keys: Path) -> tuple[ClosedSeries, ...]:
     """
-    Sign the records of abandoned series below `out`; a key is made only if there is one.
+    Sign the records of abandoned series below `out`; create a key only if there is such a series.
 
     Raises as `close_abandoned`.
     """
@@ -44,7 +44,7 @@ def close_lost_series(out: Path, keys: Path) -> tuple[ClosedSeries, ...]:
 
 
 def abandoned(out: Path) -> list[Path]:
-    """Return the folders of series below `out` whose process ended before it signed their record, sorted."""
+    """Return the sorted directories of series below `out` whose process exited without signing a record."""
     if not out.is_dir():
         return []
     folders = [out / entry.name for entry in os.scandir(out) if SERIES_ID.fullmatch(entry.name)]
@@ -57,11 +57,11 @@ def _is_open(where: Path) -> bool:
 
 def close_abandoned(out: Path, signer: Signer) -> tuple[ClosedSeries, ...]:
     """
-    Sign the records of abandoned series below `out`; their runs must have been closed before.
+    Sign the records of abandoned series below `out`; their runs must already be closed.
 
-    A series that another key planned is its owner's to close, and so is one of another machine. Raises
-    `IntegrityError` for a plan, reservation or bundle that cannot be read, is copied or is not the signer's,
-    `PrerequisiteError` if a run has no result yet; the other series have been closed by then.
+    A series of another key or another machine is skipped. Raises `IntegrityError` for a plan, reservation or
+    bundle that is unreadable, copied or signed by another key, `PrerequisiteError` if a run has no result
+    yet. All other series are closed before it raises.
     """
     closed: list[ClosedSeries] = []
     broken: KitError | None = None
@@ -71,10 +71,10 @@ def close_abandoned(out: Path, signer: Signer) -> tuple[ClosedSeries, ...]:
         except (
             IntegrityError,
             PrerequisiteError,
-        ) as e:  # one that cannot be closed must not keep the others open
-            aside = f"if you do not expect it there, move it away: mv {where} {where.parent.parent}"
+        ) as e:  # close the other series before raising
+            aside = f"if this series should not be there, move it: mv {where} {where.parent.parent}"
             named = type(e)(f"cannot close series {where.name}: {e.message}", aside)
-            if _is_open(where):  # otherwise another process has closed it meanwhile
+            if _is_open(where):  # otherwise another process has closed it
                 broken = broken or (named if isinstance(e, IntegrityError) else e)
             continue
         if record is not None:
@@ -102,11 +102,11 @@ def _lease(where: Path, plan: SeriesPlan, signer: Signer) -> locks.Lease:
     """Return the signed lease of a series that this signer planned."""
     if not (where / RESERVATION).exists():
         raise SignatureError(
-            f"{RESERVATION} is missing; version 0.1 wrote none: close the series with that version"
+            f"{RESERVATION} is missing; version 0.1 did not write it: close the series with that version"
         )
     reservation = read_reservation(where / RESERVATION, signer.public)
     if plan.id != where.name or reservation.body.id != where.name:
-        raise DigestMismatch(f"{PLAN} and {RESERVATION} are not those of {where.name}")
+        raise DigestMismatch(f"{PLAN} and {RESERVATION} do not belong to {where.name}")
     if reservation.subject != sha256_file(where / PLAN):
-        raise DigestMismatch(f"{RESERVATION} is not that of {PLAN}")
+        raise DigestMismatch(f"{RESERVATION} does not match {PLAN}")
     return reservation.body.lease

@@ -1,4 +1,4 @@
-"""Conducting a series: reserve and sign all runs, run them in turn, account for each. Judges no run."""
+"""Run a series: reserve and sign all runs, run them in turn, and account for each."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from kit.evaluate.run import Evaluation, Listener, run_prepared
 from kit.result.keys import load_or_create
 from kit.result.predicate import Series
 from kit.sandbox.folder import new_run_id
-from kit.series.record import Arm, SeriesPlan, Slot, StopRule, close, new_series_id, now, opened
+from kit.series.record import Arm, SeriesPlan, Slot, StopRule, close, new_series_id, now, reserved_series
 from kit.values.run_result import RunStatus
 
 MAX_RUNS = 1000
@@ -27,33 +27,35 @@ MAX_RUNS = 1000
 
 @dataclass(frozen=True, slots=True)
 class SeriesRequest:
-    """How long a series is to be."""
+    """Number, arms and stop rule of a new series."""
 
     runs: int
-    """Of each arm."""
+    """Runs of each arm."""
     interleave: bool = False
-    """Run start and target record too, in turn."""
+    """Run the start and the target record as well, in turn."""
     rule: StopRule = StopRule.ALL_RUNS
 
 
 def plan_arms(request: Request, series_request: SeriesRequest, places: Places) -> dict[Arm, RunPlan]:
     """
-    Work out every arm. Fetches and starts nothing.
+    Plan every arm, without fetching or starting anything.
 
-    Raises `UsageError` for a runtime that contains nothing, for arms without a submission to compare, and for
-    a record without a next one; and as `draft` does.
+    Raises `UsageError` for the runtime `host`, and for `interleave` without a submission or without a next
+    record; and as `draft` does.
     """
     if not 1 <= series_request.runs <= MAX_RUNS:
-        raise UsageError(f"a series has 1 to {MAX_RUNS} runs, not {series_request.runs}")
+        raise UsageError(f"--runs must be from 1 to {MAX_RUNS}, not {series_request.runs}")
     arms = {Arm.CANDIDATE: draft(request, places)}
     if not arms[Arm.CANDIDATE].runtime.contains:
-        raise UsageError("a series needs a runtime that contains the guest", "leave --runtime host out")
+        raise UsageError(
+            "a series cannot use --runtime host, which provides no isolation", "omit --runtime host"
+        )
     if series_request.interleave:
         following = arms[Arm.CANDIDATE].record.target
         if request.submission is None or following is None:
             raise UsageError(
-                "--interleave compares a submission with its start and target record",
-                "give --submission DIR, and a record that a task starts at",
+                "--interleave needs a submission, and a record that starts a task",
+                "pass --submission DIR and --record N; list tasks: speedrun task list",
             )
         arms[Arm.START] = draft(replace(request, submission=None), places)
         arms[Arm.TARGET] = draft(replace(request, submission=None, record=following), places)
@@ -61,7 +63,7 @@ def plan_arms(request: Request, series_request: SeriesRequest, places: Places) -
 
 
 def order(series_request: SeriesRequest) -> tuple[Arm, ...]:
-    """Return the arms in the order of the runs; every round begins with another arm, against drift."""
+    """Return the arms in run order; each round starts with another arm, to cancel drift."""
     arms = (Arm.START, Arm.TARGET, Arm.CANDIDATE) if series_request.interleave else (Arm.CANDIDATE,)
     rounds = ((*arms[i % len(arms) :], *arms[: i % len(arms)]) for i in range(series_request.runs))
     return tuple(arm for one in rounds for arm in one)
@@ -79,11 +81,10 @@ def run_series(
     """
     Run a series and return its signed record.
 
-    The `audits` are made of candidates only; each candidate is compared with the start script's
-    last run, where the series has one.
-    A run that fails, whose engine fails, or whose GPUs are not fit when its turn comes, is one of the series;
-    the next one starts. Whatever ends the series, every reserved run has a bundle or is named as never
-    started. `ended` hears of each run, with None for one that was lost.
+    Only candidates get the `audits`. Each candidate is compared with the latest run of the start script, if
+    the series has one. After a failure of a run, of its engine or of its GPU check, the next run starts. At
+    the end, every reserved run has a bundle or is listed as never started. `ended` is called after each run,
+    with None for a lost run.
     """
     signer = load_or_create(places.keys)
     with contextlib.ExitStack() as stack:
@@ -91,9 +92,9 @@ def run_series(
         if audits and audits.has(RerunAudit.HELD_OUT):
             arms[Arm.CANDIDATE].terms.data.bring_held_out(places)
         plan = _reserve(ready, series_request)
-        where, digest = stack.enter_context(opened(places.out, plan, signer))
+        where, digest = stack.enter_context(reserved_series(places.out, plan, signer))
         planned(plan)
-        reason = "the kit failed"
+        reason = "speedrun failed"
         try:
             reason = _run_all(ready, plan, Series(plan.id, digest), places, listen, audits, ended)
         finally:
@@ -134,7 +135,7 @@ def _run_all(
         spec = replace(base.spec, run_id=slot.run_id)
         mine = replace(base, spec=spec, nonce=slot.nonce, series=series)
         outcome: Evaluation | None = None
-        with contextlib.suppress(RunError, PrerequisiteError):  # its record says `lost`, and why
+        with contextlib.suppress(RunError, PrerequisiteError):  # its record has status `lost` and the reason
             selection, timings = (audits, start) if slot.arm is Arm.CANDIDATE else (None, None)
             outcome = run_prepared(mine, places, listen(base.plan), selection, timings)
         if slot.arm is Arm.START and outcome and outcome.predicate.run.status is RunStatus.COMPLETED:
@@ -144,5 +145,5 @@ def _run_all(
         if status is RunStatus.CANCELLED:
             return f"cancelled in run {slot.run_id}"
         if plan.rule is StopRule.FIRST_FAILURE and status is not RunStatus.COMPLETED:
-            return f"the rule: run {slot.run_id} was {status}"
-    return "all runs were made"
+            return f"stop rule: run {slot.run_id} was {status}"
+    return "all runs finished"

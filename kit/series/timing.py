@@ -1,4 +1,4 @@
-"""The times of a series' runs, a candidate's with what it needs outside its own clock. Verifies nothing."""
+"""Compute the times of a series' runs, with the candidates' untimed overhead."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from kit.series.record import Arm, SeriesPlan
 
 def times_of(plan: SeriesPlan, runs: Mapping[str, Predicate]) -> dict[str, CountedTime]:
     """
-    Return the time of every run that ended with a loss, by its id; `runs` are those that were made.
+    Return the time of every run that ended with a loss, by run id; `runs` are the runs with a bundle.
 
-    A candidate's excess is what it needs outside its own clock beyond the mean of the start record's own runs
-    in this series; where there are none, its audit's; None without either.
+    A candidate's untimed overhead is its time outside its own timer, minus the mean of the start record's
+    runs in this series. Without such runs, it comes from the candidate's audit, or else is None.
     """
     scored = [(slot, p) for slot in plan.slots if (p := runs.get(slot.run_id)) is not None and has_loss(p)]
     starts = [ms for slot, p in scored if slot.arm is Arm.START and (ms := outside_ms(p)) is not None]

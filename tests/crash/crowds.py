@@ -13,7 +13,7 @@ from bundles import press
 from fault import NO_GUEST, QUICK, SPEEDRUN, Fault, FaultOutcome, ended, one_run
 from workbench import REPOSITORY, Bench
 
-from kit.leaderboard.submit.entry import BoardEntry, lay_out
+from kit.leaderboard.submit.entry import BoardEntry, write_submission
 from kit.result.keys import Signer, Trusted, load_or_create, trusted
 from kit.result.verify import open_bundle
 
@@ -117,7 +117,7 @@ def many_bundles(bench: Bench, count: int = 10_000, on_board: int = 1_000) -> Fa
     signer = trusted_by(bench, press.MAKE.SIGNER)
     pressed = [press.press(out, press.Sample(n)) for n in range(count)]
     for folder in pressed[:on_board]:
-        lay_out(open_bundle(folder, signer), BoardEntry("agent", None, (), None, None, None), board)
+        write_submission(open_bundle(folder, signer), BoardEntry("agent", None, (), None, None, None), board)
     bundles = [str(folder) for folder in pressed]
     few, many = (ended(bench, bench.command(where, script=QUICK)) for where in (bench.out(), out))
     wrong = [*few.wrong(1), *many.wrong(1)]

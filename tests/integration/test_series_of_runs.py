@@ -54,7 +54,7 @@ def test_a_series_of_failures_ends_by_its_rule_and_says_what_never_started(cpu_i
     assert code == 1
     assert [r["ended"] for r in report["runs"]] == ["crashed", "never started", "never started"]
     assert report["loss"] is None
-    assert report["ended"].startswith("the rule: run ")
+    assert report["ended"].startswith("stop rule: run ")
 
 
 def test_an_interleaved_candidate_is_held_to_its_start_script_without_a_further_run(cpu_image, tmp_path):

@@ -155,9 +155,10 @@ REFUSALS = {
     "a table beyond the limit": (PrerequisiteError, "MiB", lambda t: read_table(large(t / "x", 65 << 20))),
     "a table that is a folder": (PrerequisiteError, "cannot read", lambda t: read_table(t)),
     "a table that is no text": (SchemaError, "not UTF-8", lambda t: read_table(written(t, b"\xff"))),
-    "a large entry": (IntegrityError, "has more than", lambda t: entry.read_entry(large(t / "x", 17 << 10))),
+    "a large entry": (IntegrityError, "is larger than", lambda t: entry.read_entry(large(t / "x", 17 << 10))),
     "a link for an entry": (
-        IntegrityError, "not a plain file", lambda t: ((t / "x").symlink_to("y"), entry.read_entry(t / "x")),
+        IntegrityError, "not a regular file",
+        lambda t: ((t / "x").symlink_to("y"), entry.read_entry(t / "x")),
     ),
     "a folder that may not be written": (
         PrerequisiteError, "cannot write .*: Read-only",
@@ -179,7 +180,8 @@ REFUSALS = {
         PrerequisiteError, "cannot read .*/x: No such file", lambda t: signed.read_file(t / "x"),
     ),
     "a series of no run": (
-        UsageError, "1 to 1000 runs, not 0", lambda t: plan_arms(ASKED, SeriesRequest(0), None),
+        UsageError, "--runs must be from 1 to 1000, not 0",
+        lambda t: plan_arms(ASKED, SeriesRequest(0), None),
     ),
     "a series without end": (UsageError, "not 1001", lambda t: plan_arms(ASKED, SeriesRequest(1001), None)),
 }  # fmt: skip
@@ -245,8 +247,8 @@ def test_the_command_line_says_what_an_option_needs(capsys):
     for argv, said in (
         (["--image", "host", "--runtime", "docker"], "docker runtime runs images"),
         (["--gpus", "1"], "the smoke profile runs on CPUs"),
-        (["--runtime", "host", "--runs", "2"], "a series needs a runtime that contains"),
-        (["--runtime", "runc", "--interleave"], "--interleave compares a submission"),
+        (["--runtime", "host", "--runs", "2"], "a series cannot use --runtime host"),
+        (["--runtime", "runc", "--interleave"], "--interleave needs a submission"),
         (["--audit", "nonsense"], "there is no audit 'nonsense'"),
     ):
         assert run(["eval", "--record", "3", "--profile", "smoke", "--out", "/nonexistent/x", *argv]) == 2

@@ -16,14 +16,14 @@ from kit.core.errors import UsageError
 from kit.core.text import counted, one_line
 from kit.leaderboard.submit.entry import BoardEntry, lay_out, place_of
 from kit.leaderboard.submit.hub import SCHEME, repository
-from kit.leaderboard.submit.hub import send as send_to_hub
+from kit.leaderboard.submit.hub import open_pull_request as send_to_hub
 from kit.leaderboard.submit.names import name_fault
 from kit.leaderboard.submit.series import (
     is_series,
-    lay_out_series,
     place_of_series,
-    require_alone,
-    whole_series,
+    refuse_run_of_series,
+    verify_whole_series,
+    write_series_submission,
 )
 from kit.result.keys import Trusted, trusted
 from kit.result.verify import open_bundle
@@ -100,7 +100,7 @@ class PreparedSubmission:
 def _prepare(where: Path, entry: BoardEntry, trusted: Trusted) -> PreparedSubmission:
     """Verify a run or a series, and warn if it cannot be ranked."""
     if is_series(where.resolve().name):
-        documents, runs = whole_series(where, trusted)
+        documents, runs = verify_whole_series(where, trusted)
         plan = documents.plan
         for why in dict.fromkeys(w for run in runs for w in run.predicate.score.unranked_because):
             note(f"warning: not every run can be ranked: {one_line(why)}")
@@ -110,14 +110,14 @@ def _prepare(where: Path, entry: BoardEntry, trusted: Trusted) -> PreparedSubmis
         return PreparedSubmission(
             plan.id, place_of_series(documents, entry.agent),
             f"Add {plan.id}: {len(runs)} of {len(plan.slots)} runs, task {plan.record} by {entry.agent}",
-            lambda root: lay_out_series(where, documents, runs, entry, root),
+            lambda root: write_series_submission(where, documents, runs, entry, root),
         )  # fmt: skip
     bundle = open_bundle(where, trusted)
-    require_alone(bundle)
+    refuse_run_of_series(bundle)
     p = bundle.predicate
     if not p.score.ranked:
         note(f"warning: the run cannot be ranked: {'; '.join(map(one_line, p.score.unranked_because))}")
     return PreparedSubmission(
         p.run.id, place_of(bundle, entry.agent), f"Add {p.run.id}: task {p.task.id} by {entry.agent}",
-        lambda root: lay_out(bundle, entry, root),
+        lambda root: write_submission(bundle, entry, root),
     )  # fmt: skip

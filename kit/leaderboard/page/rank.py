@@ -1,9 +1,9 @@
 """
-From checked submissions to the rows of a board: scores, tiers, reproductions. Draws nothing.
+Turn checked submissions into the rows of a board: scores, tiers and reproductions.
 
-A result counts if the check had no finding about it, it is not retracted, and it does not itself repeat
-another one: a counter-bundle is evidence for its first, not a further run of an agent. A run that a series
-reserved and never started counts as one that failed.
+A result counts if the check has no finding about it, it is not retracted, and it is not a rerun of another
+result: a rerun is evidence for the first result, not another run of an agent. A run that a series reserved
+and never started counts as failed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from kit.series.record import Arm
 from kit.series.timing import times_of
 
 TIERS = tuple(Tier)
-"""From least to most."""
+"""From lowest to highest."""
 REPETITIONS = 5_000
 MAX_POINTS = 60
 
@@ -41,26 +41,26 @@ class BoardResult:
     submitted: Submitted
     tier: Tier
     missing: str
-    """What keeps it from the next tier."""
+    """Reason why it does not have the next tier."""
     reproduced_by: tuple[Sha256, ...]
-    """Keys of trusted others whose reruns agree."""
+    """Other trusted keys whose reruns agree."""
     contradicted_by: tuple[Sha256, ...]
-    """Keys of trusted others whose reruns do not."""
+    """Other trusted keys whose reruns disagree."""
     score: RunScore | None
     """None for a retracted run and for a baseline."""
     baseline: bool
-    """It is a record's own script."""
+    """Whether it ran a record's original script."""
     time: CountedTime | None
-    """What it is scored by."""
+    """The scored time."""
 
     @property
     def run_id(self) -> str:
-        """The run's id."""
+        """Return the run's id."""
         return self.submitted.bundle.predicate.run.id
 
     @property
     def curve(self) -> tuple[tuple[float, float], ...]:
-        """(Seconds on the host's clock, nats per token), at most `MAX_POINTS` of them."""
+        """Return at most `MAX_POINTS` pairs of seconds on the host's clock and nats per token."""
         p = self.submitted.bundle.predicate
         pairs = zip(p.claims.val_points, p.observations.val_point_host_ms, strict=True)
         points = [(ms / 1000, v.val_loss) for v, ms in pairs if ms is not None and v.val_loss is not None]
@@ -78,39 +78,39 @@ class BoardGroup:
     model: str | None
     hints: tuple[int, ...]
     results: tuple[BoardResult, ...]
-    """Those that count first, by time; retracted ones last."""
+    """Sorted by time; retracted runs last."""
     score: TaskScore | None
     """None if every run is retracted, or for baselines."""
     series: tuple[SubmittedSeries, ...] = ()
-    """Those that its runs belong to, and those of the same agent, model and hints that go on."""
+    """Series of its runs, and series in progress of the same agent, model and hints."""
 
     @property
     def reserved(self) -> int:
-        """How many of its runs were reserved in a series before they were made."""
+        """Count the runs that a series reserved."""
         plans = (submitted.documents.plan for submitted in self.series)
         return sum(slot.arm is Arm.CANDIDATE for plan in plans for slot in plan.slots)
 
     @property
     def chosen(self) -> int:
-        """How many runs are not of a series: nobody but their sender knows out of how many."""
+        """Count the runs outside a series; the total number of attempts is unknown."""
         return sum(r.submitted.bundle.predicate.series is None for r in self.results)
 
     @property
     def tier(self) -> Tier:
-        """The lowest tier of the runs that count."""
+        """Return the lowest tier of the runs that count."""
         counted = [r for r in self.results if not r.submitted.entry.retracted]
         return min((r.tier for r in counted), key=TIERS.index, default=TIERS[0])
 
     @property
     def median(self) -> BoardResult:
-        """The run in the middle, by time: the one to draw."""
+        """Return the run with the median time, for the plot."""
         counted = [r for r in self.results if not r.submitted.entry.retracted] or list(self.results)
         return counted[(len(counted) - 1) // 2]
 
 
 @dataclass(frozen=True, slots=True)
 class RefusedSubmission:
-    """A submission that was not accepted, and all reasons."""
+    """A submission that was not accepted, with all reasons."""
 
     where: str
     reasons: tuple[str, ...]
@@ -118,7 +118,7 @@ class RefusedSubmission:
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """Everything that the page says."""
+    """Everything that the page shows."""
 
     groups: tuple[BoardGroup, ...]
     """Sorted by task, then score, best first."""
@@ -126,15 +126,15 @@ class Board:
     overall: tuple[ConfigScore, ...]
     """Each configuration over all 19 tasks; a task without a run counts as 0."""
     series: tuple[SubmittedSeries, ...]
-    """Every accepted one, by task and age: how many there are says how much was tried."""
+    """Every accepted series, by task and age."""
     refused: tuple[RefusedSubmission, ...]
 
 
 def rank(checked: CheckedBoard, root: Path, tasks: Sequence[Task]) -> Board:
     """
-    Return the board of a checked repository; `root` is where the facts are (`kit.core.facts.facts_root`).
+    Return the board of a checked repository; `root` is `kit.core.facts.facts_root()`.
 
-    Everything is computed from the bundles: nobody's word for a tier or a score is taken.
+    Tiers and scores are computed from the bundles.
     """
     accepted = checked.accepted
     firsts = {s.bundle_sha256: s for s in accepted}
@@ -158,7 +158,7 @@ def rank(checked: CheckedBoard, root: Path, tasks: Sequence[Task]) -> Board:
 
 
 def _times(own: Sequence[Submitted], series: Sequence[SubmittedSeries]) -> dict[str, CountedTime]:
-    """Return each run's time by its id; in a series, measured against its start arm too."""
+    """Return each run's time by run id; in a series, with the overhead against its start arm."""
     predicates = {s.bundle.predicate.run.id: s.bundle.predicate for s in own}
     times = {run: time for run, p in predicates.items() if (time := counted_time(p)) is not None}
     for submitted in series:
@@ -171,7 +171,7 @@ def _timed(row: Row, times: Mapping[str, CountedTime]) -> Row:
 
 
 def _never_started(series: Sequence[SubmittedSeries], rows: Sequence[Row]) -> list[Row]:
-    """Return a failed row for each reserved run of a candidate that was not made."""
+    """Return a failed row for each reserved candidate run that never started."""
     listed = {(row.task, row.config) for row in rows if row.role is Role.CANDIDATE}
     missing = []
     for submitted in series:
@@ -188,7 +188,7 @@ def _never_started(series: Sequence[SubmittedSeries], rows: Sequence[Row]) -> li
 
 
 def config_of(entry: BoardEntry) -> str:
-    """Name what is compared: agent, model and hints."""
+    """Return the name of a configuration: agent, model and hints."""
     hints = "no hints" if not entry.hints else f"hints {', '.join(map(str, entry.hints))}"
     return " · ".join(part for part in (entry.agent, entry.model, hints) if part)
 

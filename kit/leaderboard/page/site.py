@@ -1,28 +1,31 @@
-"""The board as a folder: one self-contained page, and the bundles that it links to. Computes no score."""
+"""Write the board as a directory: one self-contained page, and the bundles that it links to."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import re
 from collections.abc import Iterable, Iterator
-from importlib import resources
+from dataclasses import dataclass
 from pathlib import Path
 
 from kit.core.digest import sha256_bytes
 from kit.core.errors import DigestMismatch
 from kit.core.files import write_atomic
-from kit.leaderboard.page.escape import escape
-from kit.leaderboard.page.plots import COLORS, PlotDot, PlotLine, color_of, dots_plot, lines_plot
-from kit.leaderboard.page.rank import Board, BoardGroup, figure
+from kit.leaderboard.page.legend import HEADS, TIER_LEGEND
+from kit.leaderboard.page.plots import COLORS, Plot, PlotDot, PlotLine, color_class, dots_plot, lines_plot
+from kit.leaderboard.page.rank import TIERS, Board, BoardGroup, figure
+from kit.leaderboard.page.rendering import html_environment
 from kit.leaderboard.page.tables import (
-    ABOUT_TIERS,
-    baseline_table,
-    board_table,
-    overall_table,
-    refused_list,
+    OVERALL_HEADS,
+    RUN_HEADS,
+    GroupRow,
+    OverallRow,
+    TextTable,
+    group_row,
+    number_of,
+    overall_row,
+    refused_table,
     series_table,
-    tools,
 )
 from kit.leaderboard.submit.entry import bounded
 from kit.result.appraisal.trust import Tier
@@ -31,6 +34,39 @@ from kit.result.folder import BUNDLE
 
 MAX_LINES = 24
 """Curves of one plot."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyItem:
+    """One colour of a plot and its configuration."""
+
+    color: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A plot with its caption and key."""
+
+    caption: str
+    plot: Plot
+    key: tuple[KeyItem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PageContent:
+    """Everything that page.html shows of a board."""
+
+    tasks: int
+    count: str
+    overall: tuple[OverallRow, ...]
+    task_numbers: tuple[int, ...]
+    groups: tuple[GroupRow, ...]
+    figures: tuple[Figure, ...]
+    baselines: tuple[GroupRow, ...]
+    series: TextTable | None
+    refused: TextTable | None
+    refused_count: str
 
 
 def write_site(board: Board, site: Path, title: str, tasks: int) -> Path:
@@ -53,74 +89,46 @@ def write_site(board: Board, site: Path, title: str, tasks: int) -> Path:
 
 def render(board: Board, title: str, tasks: int) -> str:
     """Return the page's HTML."""
-    script = _resource("page.js")
-    hashed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    values = {
-        "TITLE": escape(title),
-        "LEAD": _lead(board),
-        "BODY": "\n".join(_body(board, tasks)),
-        "FOOT": _foot(),
-        "COLORS": _colors(),
-        "SCRIPT": script,
-        "SCRIPT_HASH": hashed,
-    }
-    return re.sub(r"@([A-Z_]+)@", lambda m: values[m[1]], _resource("page.html"))
-
-
-def _resource(name: str) -> str:
-    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
-
-
-def _lead(board: Board) -> str:
-    runs = sum(len(g.results) for g in board.groups)
-    gone = sum(r.submitted.entry.retracted is not None for g in board.groups for r in g.results)
-    more = f", {gone} of them retracted" if gone else ""
-    return (
-        f"{runs} runs{more}, each a signed bundle that was verified again for this page. FSR is the share of"
-        " a record-to-record speedup that an agent recovered: 0 is the start record's time, 1 the next"
-        " record's. Every submitted run counts, and every run that its series reserved: one that missed the"
-        " target, or never started, scores 0."
+    environment = html_environment()
+    script = environment.get_template("page.js").render()
+    return environment.get_template("page.html").render(
+        title=title,
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        colors=COLORS,
+        heads=HEADS,
+        run_heads=RUN_HEADS,
+        overall_heads=OVERALL_HEADS,
+        tiers=TIERS,
+        tier_legend=TIER_LEGEND,
+        page=_content(board, tasks),
     )
 
 
-def _body(board: Board, tasks: int) -> Iterator[str]:
-    if board.overall:
-        yield "<h2>Over all tasks</h2>"
-        yield f'<p class="soft small">All {tasks} tasks count, a task without a run as 0. IQM is the mean of'
-        yield "the middle half of the runs. Intervals are 95 %, from a stratified bootstrap.</p>"
-        yield overall_table(board.overall, tasks)
-    yield "<h2>Results</h2>"
-    if board.groups:
-        yield tools(board)
-        yield board_table(board.groups)
-        yield '<details class="small"><summary>What tiers and environments mean</summary><ul>'
-        yield from (f"<li><b>{tier}</b>: {ABOUT_TIERS[tier]}</li>" for tier in Tier)
-        yield "<li><b>reproduced</b>: a rerun under another trusted key agrees</li>"
-        yield "<li>environment: GPUs; image, runtime and isolation; how near torch and Python are to what the"
-        yield "record ran on</li></ul></details>"
-    else:
-        yield "<p>No result has been accepted yet.</p>"
-    yield from _plots(board)
-    if board.baselines:
-        yield "<h2>The records' own scripts</h2>"
-        yield '<p class="soft small">Baselines: FSR is taken between them where they exist.</p>'
-        yield baseline_table(board.baselines)
-    if board.series:
-        yield "<h2>Series</h2>"
-        yield '<p class="soft small">Reserved and signed before their first run; each is here whole. How many'
-        yield "there are says how much was tried. Runs outside a series were chosen by their sender, out of a"
-        yield "number that nobody else knows.</p>"
-        yield f'<details class="small"><summary>{len(board.series)} series</summary>'
-        yield series_table(board.series) + "</details>"
-    if board.refused:
-        yield f"<h2>Not accepted</h2><details><summary>{len(board.refused)} places</summary>"
-        yield refused_list(board.refused) + "</details>"
+def _content(board: Board, tasks: int) -> PageContent:
+    return PageContent(
+        tasks=tasks,
+        count=_count(board),
+        overall=tuple(overall_row(config, tasks) for config in board.overall),
+        task_numbers=tuple(sorted({g.task for g in board.groups})),
+        groups=tuple(group_row(g) for g in board.groups),
+        figures=tuple(_figures(board)),
+        baselines=tuple(group_row(g) for g in board.baselines),
+        series=series_table(board.series) if board.series else None,
+        refused=refused_table(board.refused) if board.refused else None,
+        refused_count=number_of(len(board.refused), "submission"),
+    )
 
 
-def _plots(board: Board) -> Iterator[str]:
-    configs = sorted({g.config for g in board.groups})
-    color = {config: i for i, config in enumerate(configs)}
-    figures = [*_fsr_plots(board, color)]
+def _count(board: Board) -> str:
+    runs = sum(len(g.results) for g in board.groups)
+    retracted = sum(r.submitted.entry.retracted is not None for g in board.groups for r in g.results)
+    more = f", {retracted} of them retracted" if retracted else ""
+    return f"{number_of(runs, 'run')}{more}."
+
+
+def _figures(board: Board) -> Iterator[Figure]:
+    color = {config: i for i, config in enumerate(sorted({g.config for g in board.groups}))}
+    yield from _fsr_figures(board, color)
     by_task: dict[int, list[BoardGroup]] = {}
     for group in board.groups:
         by_task.setdefault(group.task, []).append(group)
@@ -135,25 +143,20 @@ def _plots(board: Board) -> Iterator[str]:
             for g in groups[:MAX_LINES]
         ]
         target = groups[0].median.submitted.bundle.predicate.task.target_val_loss
-        plot = lines_plot(lines, "host time, s", "val loss, nats", target)
-        if plot:
-            caption = f"Task {task}: loss against the host's time, each agent's median run"
-            figures.append(_figure(caption, plot, (line.label for line in lines), color))
-    if figures:
-        yield '<h2>Plots</h2><div class="plots">' + "".join(figures) + "</div>"
+        plot = lines_plot(lines, "time on the host's clock, s", "validation loss, nats/token", target)
+        caption = f"Task {task}: loss over time; the median run of each agent"
+        yield from _figure(caption, plot, (line.label for line in lines), color)
 
 
-def _fsr_plots(board: Board, color: dict[str, int]) -> Iterator[str]:
+def _fsr_figures(board: Board, color: dict[str, int]) -> Iterator[Figure]:
     dots = []
     for g in board.groups:
         if g.score is not None:
             ratio = g.score.ratio
             low, high = (ratio.low, ratio.high) if ratio and ratio.resolved else (None, None)
             dots.append(PlotDot(f"task {g.task}", g.config, g.score.mean, low, high, color[g.config]))
-    plot = dots_plot(dots, "FSR")
-    if plot:
-        caption = "FSR by task, with Fieller's 95 % interval where it can be had"
-        yield _figure(caption, plot, (d.label for d in dots), color)
+    caption = "FSR by task, with the 95 % interval (Fieller) where all three arms have two runs"
+    yield from _figure(caption, dots_plot(dots, "FSR"), (d.label for d in dots), color)
     hints: list[tuple[tuple[int, ...], PlotDot]] = []
     for config in board.overall:
         group = next(g for g in board.groups if g.config == config.config)
@@ -163,26 +166,17 @@ def _fsr_plots(board: Board, color: dict[str, int]) -> Iterator[str]:
         hints.append((group.hints, dot))
     ordered = [dot for _, dot in sorted(hints, key=lambda h: (len(h[0]), h[0], h[1].label))]
     plot = dots_plot(ordered, "mean FSR over all tasks")
-    if plot:
-        caption = "Hints compared: mean FSR over all tasks, 95 %"
-        yield _figure(caption, plot, (d.label for d in ordered), color)
-
-
-def _figure(caption: str, plot: str, shown: Iterable[str], color: dict[str, int]) -> str:
-    keys = "".join(f'<li><i class="{color_of(color[c])}"></i>{escape(c)}</li>' for c in sorted(set(shown)))
-    return f'<figure><figcaption>{escape(caption)}</figcaption>{plot}<ul class="key">{keys}</ul></figure>'
-
-
-def _colors() -> str:
-    return "\n".join(
-        f".c{i} polyline,.c{i} line,.c{i} circle{{stroke:var(--c{i});stroke-width:2}}"
-        f".c{i} circle{{fill:var(--c{i})}}.key .c{i}{{background:var(--c{i});border-color:var(--c{i})}}"
-        for i in range(COLORS)
+    yield from _figure(
+        "FSR by hint level: mean over all tasks, with the 95 % interval",
+        plot,
+        (d.label for d in ordered),
+        color,
     )
 
 
-def _foot() -> str:
-    return (
-        "Made by <code>speedrun report</code> from verified bundles; this page loads nothing. Check a bundle:"
-        " <code>speedrun bundle verify</code>, cosign, or openssl."
-    )
+def _figure(
+    caption: str, plot: Plot | None, configs: Iterable[str], color: dict[str, int]
+) -> Iterator[Figure]:
+    """Yield a figure, or nothing if there is no plot."""
+    if plot is not None:
+        yield Figure(caption, plot, tuple(KeyItem(color_class(color[c]), c) for c in sorted(set(configs))))

@@ -1,1 +1,1 @@
-"""Submissions: results laid out for a shared repository, sent there, and checked on arrival. Ranks nobody."""
+"""Write results as submissions, send them to a shared repository, and check them there."""

@@ -1,8 +1,7 @@
 """
-The checks of a repository of submissions, all findings at once: what a bot runs on a pull request. Offline.
+Check a repository of submissions offline and report all findings: a bot runs this on a pull request.
 
-A finding names its rule. Verification comes first, and rules about many results look at verified ones only.
-What a listing does with what is accepted is not decided here.
+A finding names its rule. Verification comes first; rules about several results use verified results only.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from kit.result.keys import Trusted, read_public
 from kit.result.predicate import Verdict
 from kit.result.revocations import FILE as REVOKED
 from kit.result.statement import SUBMISSION
-from kit.series.documents import other_scripts
+from kit.series.documents import mismatched_scripts
 
 MAX_RESULTS = 100_000
 EMPTY = sha256_bytes(b"")
@@ -38,17 +37,17 @@ _record = functools.cache(load)
 
 @dataclass(frozen=True, slots=True)
 class CheckedBoard:
-    """A repository, looked at."""
+    """The result of checking a repository."""
 
     accepted: tuple[Submitted, ...]
     series: tuple[SubmittedSeries, ...]
-    """Those without a finding; the runs of each are accepted, or it has not ended."""
+    """Series without a finding: all runs of each are accepted, or it has not ended."""
     findings: tuple[BoardFinding, ...]
-    """Sorted by place and rule."""
+    """Sorted by directory and rule."""
 
     @property
     def exit_code(self) -> int:
-        """Return 0 for no finding, 4 for wrong bytes, 3 for missing files, else 1."""
+        """Return 0 without findings, 4 for wrong bytes, 3 for missing files, else 1."""
         rules = {f.rule for f in self.findings}
         if rules & BYTES:
             return 4
@@ -59,14 +58,14 @@ def check(
     root: Path, trusted: Trusted, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> CheckedBoard:
     """
-    Check every submission below `root/submissions`; `progress` hears how many of how many are done.
+    Check every submission below `root/submissions`; `progress` receives done and total.
 
-    Links are never followed and sizes are bounded before anything is read. Other files in `root` are the
-    repository's own. Raises `PrerequisiteError` if there is no such folder.
+    Links are never followed, and sizes are checked before a file is read. Other files in `root` are ignored.
+    Raises `PrerequisiteError` if that directory is missing.
     """
     if not (root / ROOT).is_dir() or (root / ROOT).is_symlink():
         raise PrerequisiteError(
-            f"{root} has no folder {ROOT}/", "give the root of a repository of submissions"
+            f"directory {ROOT}/ not found in {root}", "pass the root of a repository of submissions"
         )
     findings: list[BoardFinding] = []
     trusted = _with_revocations(root, trusted, findings)
@@ -91,11 +90,11 @@ def check(
 
 
 def _with_revocations(root: Path, trusted: Trusted, findings: list[BoardFinding]) -> Trusted:
-    """Return the keys with the repository's own list of revoked ones, if one of them signed it."""
+    """Add the repository's list of revoked keys if a trusted key signed the list."""
     try:
         return trusted.with_revocations(root / REVOKED)
     except SignatureError as e:
-        findings.append(BoardFinding(REVOKED, BoardRule.UNTRUSTED, f"it counts for nothing: {e.message}"))
+        findings.append(BoardFinding(REVOKED, BoardRule.UNTRUSTED, f"the list is ignored: {e.message}"))
     except KitError as e:
         findings.append(BoardFinding(REVOKED, BoardRule.INVALID, e.message))
     return trusted
@@ -106,7 +105,7 @@ def _relative_place(root: Path, submitted: Submitted | SubmittedSeries) -> str:
 
 
 def _places(root: Path, findings: list[BoardFinding]) -> Iterator[str]:
-    """Yield the folders of results: three levels below `submissions`."""
+    """Yield the directories of results, three levels below `submissions`."""
     level = [ROOT]
     for _ in range(3):
         below: list[str] = []
@@ -117,11 +116,15 @@ def _places(root: Path, findings: list[BoardFinding]) -> Iterator[str]:
                     below.append(name)
                 else:
                     findings.append(
-                        BoardFinding(name, BoardRule.LAYOUT, "only folders <task>/<agent>/<run_id> are here")
+                        BoardFinding(
+                            name,
+                            BoardRule.LAYOUT,
+                            "unexpected entry: only directories <task>/<agent>/<run_id> are allowed",
+                        )
                     )
         level = below
         if len(level) > MAX_RESULTS:
-            raise PrerequisiteError(f"{root} holds more than {MAX_RESULTS} folders")
+            raise PrerequisiteError(f"{root} contains more than {MAX_RESULTS} directories")
     yield from level
 
 
@@ -130,7 +133,7 @@ def _shown(name: str) -> str:
 
 
 def _open_run(root: Path, place: str, trusted: Trusted, findings: list[BoardFinding]) -> Iterator[Submitted]:
-    """Give the run in a folder if it can be opened; add what is wrong with it alone."""
+    """Yield the run in a directory if it can be opened; append its findings."""
     faults = list(_files(root, place, {*FILES, SUBMISSION}, frozenset()))
     findings += faults
     if faults:
@@ -147,7 +150,7 @@ def _open_run(root: Path, place: str, trusted: Trusted, findings: list[BoardFind
 def _open_series(
     root: Path, place: str, trusted: Trusted, findings: list[BoardFinding]
 ) -> Iterator[SubmittedSeries]:
-    """Give the series in a folder if it can be opened; add what is wrong with it alone."""
+    """Yield the series in a directory if it can be opened; append its findings."""
     faults = list(_files(root, place, set(series_folder.REQUIRED), frozenset(series_folder.OPTIONAL)))
     findings += faults
     if faults:
@@ -155,12 +158,12 @@ def _open_series(
     try:
         submitted = open_submitted_series(root / place, trusted)
         right = place_of_series(submitted.documents, submitted.entry.agent)
-        reasons = list(other_scripts(submitted.documents.plan, facts_root() / "records"))
+        reasons = list(mismatched_scripts(submitted.documents.plan, facts_root() / "records"))
     except KitError as e:
         findings.append(BoardFinding(place, BoardRule.INVALID, e.message))
         return
     if place != right:
-        findings.append(BoardFinding(place, BoardRule.LAYOUT, f"by its content its place is {right}"))
+        findings.append(BoardFinding(place, BoardRule.LAYOUT, f"expected path: {right}"))
     findings += [BoardFinding(place, BoardRule.INVALID, why) for why in reasons]
     if not submitted.documents.trusted:
         findings.append(_distrusted(place, root, trusted))
@@ -168,17 +171,19 @@ def _open_series(
 
 
 def _distrusted(place: str, root: Path, trusted: Trusted) -> BoardFinding:
-    """Return what is wrong with the key of a series' documents."""
+    """Return the finding for a series whose key is revoked or untrusted."""
     revoked = trusted.revocation(read_public(root / place / SIGNER).key_id)
     if revoked is not None:
-        return BoardFinding(place, BoardRule.REVOKED, f"the key {revoked.key_id}: {revoked.describe()}")
-    return BoardFinding(place, BoardRule.UNTRUSTED, "the key of its plan or record is not trusted")
+        return BoardFinding(
+            place, BoardRule.REVOKED, f"key {revoked.key_id[:12]} was revoked: {revoked.describe()}"
+        )
+    return BoardFinding(place, BoardRule.UNTRUSTED, "its plan or record is signed by an untrusted key")
 
 
 def _files(root: Path, place: str, required: set[str], allowed: frozenset[str]) -> Iterator[BoardFinding]:
     names = {entry.name: entry for entry in os.scandir(root / place)}
     for name in sorted(set(names) - required - allowed):
-        yield BoardFinding(place, BoardRule.LAYOUT, f"{_shown(name)} has no place here")
+        yield BoardFinding(place, BoardRule.LAYOUT, f"unexpected file: {_shown(name)}")
     for name in sorted(required - set(names)):
         yield BoardFinding(place, BoardRule.MISSING, f"{name} is missing")
     for name in sorted((required | allowed) & set(names)):
@@ -189,11 +194,11 @@ def _files(root: Path, place: str, required: set[str], allowed: frozenset[str]) 
             else entry.is_file(follow_symlinks=False)
         )
         if not plain:
-            yield BoardFinding(place, BoardRule.LAYOUT, f"{name} is not a plain {_kind(name)}")
+            yield BoardFinding(place, BoardRule.LAYOUT, f"{name} is not a {_kind(name)}")
 
 
 def _kind(name: str) -> str:
-    return "folder" if name == SUBMISSION else "file"
+    return "directory" if name == SUBMISSION else "regular file"
 
 
 def _check_alone(place: str, submitted: Submitted) -> Iterator[BoardFinding]:
@@ -204,23 +209,27 @@ def _check_alone(place: str, submitted: Submitted) -> Iterator[BoardFinding]:
         yield BoardFinding(place, BoardRule.LAYOUT, e.message)
         return
     if place != right:
-        yield BoardFinding(place, BoardRule.LAYOUT, f"by its content its place is {right}")
+        yield BoardFinding(place, BoardRule.LAYOUT, f"expected path: {right}")
     if (revoked := submitted.bundle.revoked) is not None:
-        yield BoardFinding(place, BoardRule.REVOKED, f"the key {revoked.key_id}: {revoked.describe()}")
+        yield BoardFinding(
+            place, BoardRule.REVOKED, f"key {revoked.key_id[:12]} was revoked: {revoked.describe()}"
+        )
     elif not submitted.bundle.trusted:
-        yield BoardFinding(place, BoardRule.UNTRUSTED, f"the key {submitted.bundle.key_id} is not trusted")
+        yield BoardFinding(
+            place, BoardRule.UNTRUSTED, f"signed by untrusted key {submitted.bundle.key_id[:12]}"
+        )
     if why := _why_no_task(submitted):
         yield BoardFinding(place, BoardRule.UNRANKED, why)
-    # A run that missed its target is a run: it is listed, and its score is 0.
+    # A run that missed its target is listed with score 0.
     for reason in ranking_blockers(replace(p, score=replace(p.score, verdict=Verdict.REACHED))):
         yield BoardFinding(place, BoardRule.UNRANKED, reason)
 
 
 def _why_no_task(submitted: Submitted) -> str:
-    """Say why a board has no row for a run; a record's own script is an arm of a task, too."""
+    """Return why a board has no row for a run; a record's original script is an arm of a task."""
     number, records = submitted.bundle.predicate.task.id, facts_root() / "records"
     if number not in {str(n) for n in known(records)}:
-        return f"this kit has no record {number}"
+        return f"record {number} is unknown to this version of speedrun"
     record = _record(records, number)
     if record.no_task is None or submitted.bundle.statement.subjects.submission == own_digest(record):
         return ""
@@ -244,9 +253,9 @@ def _check_together(root: Path, opened: Sequence[Submitted], faulty: Set[str]) -
         if run in runs:
             yield BoardFinding(place, BoardRule.DUPLICATE, f"run {run} is also in {runs[run]}")
         elif nonce in nonces:
-            yield BoardFinding(place, BoardRule.REPLAY, f"its nonce is that of {nonces[nonce]}")
+            yield BoardFinding(place, BoardRule.REPLAY, f"same nonce as {nonces[nonce]}")
         elif log in logs and log != EMPTY:
-            yield BoardFinding(place, BoardRule.REPLAY, f"its output is that of {logs[log]}, to the byte")
+            yield BoardFinding(place, BoardRule.REPLAY, f"same output as {logs[log]}, byte for byte")
         runs.setdefault(run, place)
         nonces.setdefault(nonce, place)
         logs.setdefault(log, place)
@@ -255,7 +264,7 @@ def _check_together(root: Path, opened: Sequence[Submitted], faulty: Set[str]) -
 def _lookalikes(
     root: Path, runs: Sequence[Submitted], series: Sequence[SubmittedSeries], faulty: Set[str]
 ) -> Iterator[BoardFinding]:
-    """Find agents and models that are drawn like those of a result that began before, and are others."""
+    """Find names of agents and models that look like different names in an earlier result."""
     began = [(s.bundle.predicate.run.started_at, _relative_place(root, s), s.entry) for s in runs]
     began += [(s.documents.plan.created_at, _relative_place(root, s), s.entry) for s in series]
     first: dict[tuple[int, str, str], tuple[str, BoardEntry]] = {}
@@ -270,13 +279,13 @@ def _lookalikes(
                     place,
                     BoardRule.LOOKALIKE,
                     f"agent {entry.agent}, model {entry.model!a} look like agent {other.agent}, model "
-                    f"{other.model!a} of {where}: use the same names, or others",
+                    f"{other.model!a} in {where}: use the same names or clearly different ones",
                 )
                 break
 
 
 def summary(checked: CheckedBoard) -> dict[str, int]:
-    """Return how often each rule was broken; rules that were kept are not named."""
+    """Count the findings of each rule; rules without findings are left out."""
     counts: dict[str, int] = {}
     for finding in checked.findings:
         counts[finding.rule] = counts.get(finding.rule, 0) + 1

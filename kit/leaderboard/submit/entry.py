@@ -1,5 +1,5 @@
 """
-One submitted result as a folder of a repository: its form, written and read. Judges nothing.
+Read and write one submitted result as a directory of a repository.
 
     submissions/<task>/<agent>/<run_id>/
         entry.json       agent, model, hints, note, capsule, retraction: unsigned
@@ -42,15 +42,15 @@ FILES = (ENTRY, folder.BUNDLE, folder.SIGNER, *GZIPPED)
 MAX_ENTRY = 16 << 10
 MAX_GZIP = 16 << 20
 MAX_PLAIN = 64 << 20
-"""Bytes of an output or its stamps after decompression."""
+"""Size limit of guest.log and of stamps after decompression, in bytes."""
 POINTER = b"version https://git-lfs.github.com/spec/"
-"""What a clone without Git LFS has in place of a file that the Hub keeps there, as it does with *.gz."""
+"""Start of the file that a clone without Git LFS has in place of a *.gz file from the Hub."""
 AGENT = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
 class Retraction:
-    """A result that is no longer stood by. It stays listed, as retracted."""
+    """A result that its submitter withdrew. It stays listed as retracted."""
 
     on: str
     """Day, ISO 8601."""
@@ -59,19 +59,19 @@ class Retraction:
 
 @dataclass(frozen=True, slots=True)
 class BoardEntry:
-    """What a submitter says beside the bundle."""
+    """What the submitter states in entry.json; unsigned."""
 
     agent: str
     model: str | None = None
     hints: tuple[int, ...] = ()
-    """Levels, ascending."""
+    """Hint levels, ascending."""
     note: str | None = None
     capsule: str | None = None
-    """An https address."""
+    """URL with https."""
     retracted: Retraction | None = None
 
     def to_json(self) -> bytes:
-        """Return entry.json. Raises `SchemaError` for values out of bounds, and for what is no name."""
+        """Return entry.json. Raises `SchemaError` for an invalid value or name."""
         gone = self.retracted
         document = {
             "schema": FORM,
@@ -89,7 +89,7 @@ class BoardEntry:
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """One folder whose bundle has been verified with the files beside it."""
+    """One directory whose bundle and files have been verified."""
 
     where: Path
     entry: BoardEntry
@@ -98,8 +98,8 @@ class Submitted:
 
 
 def read_entry(path: Path) -> BoardEntry:
-    """Read entry.json. Raises `SchemaError` if it is not of its form, `IntegrityError` if it is too large."""
-    data = bounded(path, MAX_ENTRY)
+    """Read entry.json. Raises `SchemaError` if it is invalid, `IntegrityError` if it is too large."""
+    data = read_bounded(path, MAX_ENTRY)
     d = parse_json(data, ENTRY)
     validate(FORM, d, ENTRY)
     _check_values(d)
@@ -115,109 +115,109 @@ def read_entry(path: Path) -> BoardEntry:
 
 
 def _check_values(document: dict[str, Any]) -> None:
-    """Raise `SchemaError` for what the schema cannot say: one value, one spelling, and seen as it is."""
+    """Check what the schema cannot: names without lookalike characters, and sorted hints."""
     model, hints = document["model"], document["hints"]
     if model is not None and (fault := name_fault(model)):
         raise SchemaError(f"{ENTRY}: model: {fault}", "see docs/reference/submission.md")
     if any(type(level) is not int for level in hints) or hints != sorted(set(hints)):
-        raise SchemaError(f"{ENTRY}: hints: expected integers, ascending, each once, found {hints}")
+        raise SchemaError(f"{ENTRY}: hints: expected ascending integers without duplicates, got {hints}")
 
 
-def bounded(path: Path, limit: int) -> bytes:
-    """Return a file's bytes. Raises `IntegrityError` if it is no plain file or larger than `limit`."""
+def read_bounded(path: Path, limit: int) -> bytes:
+    """Read a file. Raises `IntegrityError` if it is not a regular file or larger than `limit` bytes."""
     if path.is_symlink() or not path.is_file():
-        raise IntegrityError(f"{path.name} is not a plain file")
+        raise IntegrityError(f"{path.name} is not a regular file")
     with path.open("rb") as f:
         data = f.read(limit + 1)
     if len(data) > limit:
-        raise IntegrityError(f"{path.name} has more than {limit} bytes")
+        raise IntegrityError(f"{path.name} is larger than {limit} bytes")
     return data
 
 
-def signer_beside(where: Path) -> bytes:
-    """Return the signer's public key beside a document that is to be submitted with it, as PEM."""
+def read_signer_key(where: Path) -> bytes:
+    """Read the signer's public key, as PEM, from the directory of a signed document."""
     path = where / folder.SIGNER
     if not path.is_file():
-        own = f"put the signer's public key there; your own: speedrun keys show > {path}"
+        own = f"copy the signer's public key there; if it is your key: speedrun keys show > {path}"
         raise PrerequisiteError(f"{path} is missing", own)
-    return bounded(path, MAX_PEM)
+    return read_bounded(path, MAX_PEM)
 
 
 def inflate(path: Path) -> bytes:
     """
-    Return what a gzip file holds; no more than `MAX_PLAIN` bytes are ever made of it.
+    Decompress a gzip file of at most `MAX_PLAIN` bytes.
 
-    Raises `IntegrityError` if it holds more, is damaged, or has bytes behind its end.
+    Raises `IntegrityError` if the content is larger, damaged, or followed by other bytes.
     """
     packed = zlib.decompressobj(wbits=31)
-    raw = bounded(path, MAX_GZIP)
+    raw = read_bounded(path, MAX_GZIP)
     if raw.startswith(POINTER):
-        raise IntegrityError(f"{path.name} is a pointer of Git LFS, not the file: run git lfs pull")
+        raise IntegrityError(f"{path.name} is a Git LFS pointer, not the file: run git lfs pull")
     try:
         data = packed.decompress(raw, MAX_PLAIN + 1)
     except zlib.error as e:
-        raise IntegrityError(f"{path.name} is not gzip: {e}") from e
+        raise IntegrityError(f"{path.name} is not a valid gzip file: {e}") from e
     if len(data) > MAX_PLAIN:
-        raise IntegrityError(f"{path.name} holds more than {MAX_PLAIN} bytes")
+        raise IntegrityError(f"{path.name} decompresses to more than {MAX_PLAIN} bytes")
     if not packed.eof or packed.unused_data:
-        raise IntegrityError(f"{path.name} is cut short, or has bytes behind its end")
+        raise IntegrityError(f"{path.name} is truncated, or has trailing bytes")
     return data
 
 
 def open_submitted(where: Path, trusted: Trusted) -> Submitted:
     """
-    Read and verify one folder of a submission. Its place in a repository is not looked at.
+    Read and verify one directory of a submission. Its path in the repository is not checked.
 
     Raises as `read_entry`, `inflate`, `load_submission` and `open_bundle` do.
     """
     entry = read_entry(where / ENTRY)
-    bundle = bounded(where / folder.BUNDLE, MAX_BUNDLE)
+    bundle = read_bounded(where / folder.BUNDLE, MAX_BUNDLE)
     files = load_submission(where / SUBMISSION)
     with tempfile.TemporaryDirectory(prefix="speedrun-submitted-") as name:
         beside = Path(name)
         (beside / folder.BUNDLE).write_bytes(bundle)
-        (beside / folder.SIGNER).write_bytes(bounded(where / folder.SIGNER, MAX_PEM))
+        (beside / folder.SIGNER).write_bytes(read_bounded(where / folder.SIGNER, MAX_PEM))
         for packed in GZIPPED:
             (beside / packed.removesuffix(".gz")).write_bytes(inflate(where / packed))
         (beside / SUBMISSION).mkdir()
         files.write(beside / SUBMISSION)
         try:
             verified = open_bundle(beside, trusted)
-        except IntegrityError as e:  # a reader has no use for the temporary folder's name
+        except IntegrityError as e:  # the temporary path means nothing to a reader
             raise type(e)(e.message.replace(f"{name}/", ""), "") from e
     return Submitted(where, entry, verified, sha256_bytes(bundle))
 
 
 def place_of(bundle: VerifiedBundle, agent: str) -> str:
-    """Return the folder of a result in a repository. Raises `UsageError` for what is no agent's name."""
+    """Return the directory of a result in a repository. Raises `UsageError` for an invalid agent name."""
     p = bundle.predicate
     return place_for(p.task.id, agent, p.run.id)
 
 
 def place_for(task: str | int, agent: str, name: str) -> str:
-    """Return the folder of what has this name. Raises `UsageError` for what is no agent's name."""
+    """Return the directory of a run or series id. Raises `UsageError` for an invalid agent name."""
     if not AGENT.fullmatch(agent):
-        raise UsageError(f"{agent[:80]!r} is no name of an agent", "use a-z, 0-9 and -, at most 64 of them")
+        raise UsageError(f"invalid agent name: {agent[:80]!r}", "use up to 64 characters from a-z, 0-9 and -")
     return f"{ROOT}/{file_label(task_id(task))}/{agent}/{name}"
 
 
-def lay_out(bundle: VerifiedBundle, entry: BoardEntry, root: Path) -> tuple[str, ...]:
+def write_submission(bundle: VerifiedBundle, entry: BoardEntry, root: Path) -> tuple[str, ...]:
     """
-    Write a verified run as a folder below `root`; return its files, relative to `root`, sorted.
+    Write a verified run as a directory below `root`; return its files, relative to `root`, sorted.
 
-    The same run gives the same bytes with one version of zlib. Raises `UsageError` if the folder is there or
-    the run's output is too large to be submitted, `PrerequisiteError` without the signer's key beside it,
-    `RunError` for a full disk; nothing is left then.
+    The same run gives the same bytes with one version of zlib. Raises `UsageError` if the directory exists or
+    the output is too large, `PrerequisiteError` if signer.pem is missing, `RunError` if the disk is full. A
+    failure leaves no files behind.
     """
     target = root / place_of(bundle, entry.agent)
     described = entry.to_json()
     beside = bundle.path.parent
     packed = {f"{name}.gz": _compressed(beside / name) for name in (LOG, STAMPS)}
     if target.exists():
-        raise UsageError(f"{target} exists", "this run has been submitted")
+        raise UsageError(f"{target} already exists", "this run is already submitted")
     script = load_submission(beside / SUBMISSION)
-    packed[folder.BUNDLE] = bounded(bundle.path, MAX_BUNDLE)
-    packed[folder.SIGNER] = signer_beside(beside)
+    packed[folder.BUNDLE] = read_bounded(bundle.path, MAX_BUNDLE)
+    packed[folder.SIGNER] = read_signer_key(beside)
     with disk_errors(target):
         (target / SUBMISSION).mkdir(parents=True)
     try:
@@ -226,15 +226,15 @@ def lay_out(bundle: VerifiedBundle, entry: BoardEntry, root: Path) -> tuple[str,
             for name, data in {**packed, ENTRY: described}.items():
                 (target / name).write_bytes(data)
     except BaseException:
-        shutil.rmtree(target, ignore_errors=True)  # half of it would be taken for a submission
+        shutil.rmtree(target, ignore_errors=True)  # an incomplete directory would count as a submission
         raise
     return tuple(sorted(p.relative_to(root).as_posix() for p in target.rglob("*") if p.is_file()))
 
 
 def _compressed(path: Path) -> bytes:
     if path.stat().st_size > MAX_PLAIN:
-        raise UsageError(f"{path.name} has more than {MAX_PLAIN} bytes; no more are accepted")
-    data = gzip.compress(bounded(path, MAX_PLAIN), compresslevel=9, mtime=0)
+        raise UsageError(f"{path.name} is larger than {MAX_PLAIN} bytes, the limit for submissions")
+    data = gzip.compress(read_bounded(path, MAX_PLAIN), compresslevel=9, mtime=0)
     if len(data) > MAX_GZIP:
-        raise UsageError(f"{path.name}.gz would have {len(data)} bytes; at most {MAX_GZIP} are accepted")
+        raise UsageError(f"{path.name}.gz has {len(data)} bytes; the limit for submissions is {MAX_GZIP}")
     return data

@@ -1,4 +1,4 @@
-"""What can be wrong with a repository of submissions: rules and findings. Finds nothing itself."""
+"""Define the rules of a submissions repository, and the findings that name them."""
 
 from __future__ import annotations
 
@@ -7,38 +7,38 @@ from enum import StrEnum
 
 
 class BoardRule(StrEnum):
-    """What can be wrong with a submission."""
+    """A rule that a submission can break."""
 
     LAYOUT = "layout"
-    """A file or folder that has no place there, a link, or a folder that is not named after its content."""
+    """An unexpected file or directory, a link, or a directory whose name does not fit its content."""
     MISSING = "missing"
-    """A file that must be there is not."""
+    """A required file is missing."""
     INVALID = "invalid"
-    """Bundle, entry or files are not what was signed, or not of their form."""
+    """The bundle, the entry or a file failed verification or is malformed."""
     UNTRUSTED = "untrusted key"
     REVOKED = "revoked key"
     """The signer's key was revoked, in the checker's key directory or in the repository's revoked.json."""
     UNRANKED = "unranked"
-    """The result can have no rank, whatever it reached: a smoke or host run, unpinned data ..."""
+    """The result cannot be ranked, for example a smoke run, a host run, or unpinned data."""
     DUPLICATE = "duplicate"
-    """The same run, or the same series, is there twice."""
+    """The same run or series was submitted twice."""
     REPLAY = "replay"
-    """Another result has the same nonce, or the same output to the byte: one run, signed twice."""
+    """Another result has the same nonce or the same output: one run was signed twice."""
     LOOKALIKE = "lookalike"
-    """Agent and model look like those of another submission, and are not the same: one row would be two."""
+    """Agent and model look like different names of another submission; a reader would confuse them."""
     SERIES = "series"
-    """A run that was reserved with others is there without them: a series is submitted whole."""
+    """A run of a series was submitted without the rest of its series."""
 
 
 BYTES = frozenset({BoardRule.LAYOUT, BoardRule.INVALID})
-"""Rules whose breach is exit code 4: these are not the bytes that a submission consists of."""
+"""Rules whose findings give exit code 4: the submission has wrong bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class BoardFinding:
-    """One breach of one rule."""
+    """One violation of one rule."""
 
     where: str
-    """Relative to the repository."""
+    """Path relative to the repository."""
     rule: BoardRule
     message: str

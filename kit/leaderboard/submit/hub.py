@@ -1,4 +1,4 @@
-"""Sends a submission to a dataset repository of the Hub as a pull request. Checks nothing: the bot does."""
+"""Send a submission to a Hugging Face dataset repository as a pull request. The bot there checks it."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ def repository(url: str) -> str:
     """Return `owner/name` of `hf://owner/name` or `hf://datasets/owner/name`. Raises `UsageError`."""
     match = _REPO.fullmatch(url.removeprefix(SCHEME))
     if not url.startswith(SCHEME) or match is None:
-        raise UsageError(f"{url[:100]!r} is no dataset of the Hub", "write it like hf://owner/name")
+        raise UsageError(f"{url[:100]!r} is not a Hub dataset", "use the form hf://owner/name")
     return match[1]
 
 
-def send(
+def open_pull_request(
     repo: str, root: Path, files: Sequence[str], title: str, endpoint: str | None, token: str | None
 ) -> str:
     """
-    Open a pull request that adds `files` (below `root`) to a dataset repository; return its address.
+    Open a pull request that adds `files` (below `root`) to a dataset repository; return its URL.
 
-    `endpoint` and `token` None are those that `huggingface_hub` is configured for. Raises `PrerequisiteError`
-    if the repository or the permission is not there, `NetworkError` if the Hub does not answer.
+    With `endpoint` or `token` None, the configuration of `huggingface_hub` applies. Raises
+    `PrerequisiteError` if the repository or a permission is missing, `NetworkError` if the Hub cannot be
+    reached.
     """
     try:
         import huggingface_hub as library
@@ -49,19 +50,20 @@ def send(
         )
     except RepositoryNotFoundError as e:
         raise PrerequisiteError(
-            f"the Hub has no dataset {repo}, or you may not see it", "hf auth login, or set HF_TOKEN"
+            f"dataset {repo} not found on the Hub, or permission denied", "run hf auth login, or set HF_TOKEN"
         ) from e
     except HfHubHTTPError as e:
         status = e.response.status_code
         if status in (401, 403):
             raise PrerequisiteError(
-                f"the Hub does not let you write to {repo} ({status})", "hf auth login, or set HF_TOKEN"
+                f"permission denied: cannot write to {repo} on the Hub (HTTP {status})",
+                "run hf auth login, or set HF_TOKEN",
             ) from e
-        raise NetworkError(f"the Hub answers {status}", "run the command again later") from e
+        raise NetworkError(f"the Hub returned HTTP {status}", "run the command again later") from e
     except (HTTPError, OSError) as e:
-        raise NetworkError(f"the Hub does not answer ({e})", "check the network or --endpoint") from e
-    except (RuntimeError, ValueError) as e:  # what the library makes of an upload that failed half-way
+        raise NetworkError(f"cannot reach the Hub: {e}", "check the network or --endpoint") from e
+    except (RuntimeError, ValueError) as e:  # raised by the library for a failed upload
         raise NetworkError(
-            f"the upload failed ({e.__cause__ or e})", "run the command again; nothing was committed"
+            f"the upload failed: {e.__cause__ or e}", "run the command again; nothing was committed"
         ) from e
     return commit.pr_url or commit.commit_url

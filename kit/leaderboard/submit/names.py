@@ -1,9 +1,9 @@
 """
-Names of agents and models: what a name may look like, and which names look alike. Compares no results.
+Check names of agents and models, and find names that look alike.
 
-A board tells rows apart by these names, so a name must be readable, spelled in one way, and not drawn like
-another one. Lookalikes are found by a skeleton: two names that look alike have the same one. See Unicode
-UTS #39; the table here holds what one script borrows from another, not every resemblance.
+Readers tell the rows of a board apart by these names. So a name must be readable, have one spelling, and not
+look like another name. Two names that look alike have the same skeleton, see Unicode UTS #39. The table here
+covers letters that one script borrows from another, not every resemblance.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ import unicodedata
 from kit.core.text import is_printable, one_line
 
 MAX_NAME = 100
-"""Characters, as schema submission.v1 has it."""
+"""In characters, as in the schema submission.v1."""
 _DAILY = """
     ARABIC ARMENIAN BENGALI BOPOMOFO CJK CYRILLIC DEVANAGARI ETHIOPIC GEORGIAN GREEK GUJARATI GURMUKHI HANGUL
     HEBREW HIRAGANA KANNADA KATAKANA KHMER LAO LATIN MALAYALAM MYANMAR ORIYA SINHALA TAMIL TELUGU THAANA THAI
     TIBETAN
 """
 ONE_SCRIPT = frozenset(_DAILY.split())
-"""Scripts in daily use, see UAX #31; rare ones hold whole alphabets that are drawn like Latin's."""
+"""Scripts in daily use, see UAX #31. Rare scripts contain whole alphabets that look like Latin."""
 WITH_LATIN = frozenset({"LATIN", "CJK", "BOPOMOFO", "HIRAGANA", "KATAKANA", "HANGUL"})
-"""Scripts that people write together, and that do not look like each other."""
+"""Scripts that people mix in one text, and that do not look alike."""
 _ALIASES = {"KATAKANA-HIRAGANA": "KATAKANA", "IDEOGRAPHIC": "CJK"}
 
 _ALIKE = {
@@ -120,19 +120,19 @@ _PAIRS = (("rn", "m"), ("cl", "d"), ("vv", "w"), ("''", "'"))
 
 
 def name_fault(name: str) -> str:
-    """Return why a text is no name of an agent or a model; empty if it is one."""
+    """Return why a text is not a valid name of an agent or a model; empty if it is valid."""
     if not name:
         return "it is empty"
     if not is_printable(name):
-        return f"it holds a character that is not shown as it is: {one_line(name, MAX_NAME)}"
+        return f"it contains an invisible or control character: {one_line(name, MAX_NAME)}"
     if len(name) > MAX_NAME:
-        return f"it has {len(name)} characters, more than {MAX_NAME}"
+        return f"it has {len(name)} characters; the limit is {MAX_NAME}"
     if unicodedata.normalize("NFC", name) != name:
-        return f"it is not in Unicode's NFC form, which is {unicodedata.normalize('NFC', name)!a}"
+        return f"it is not in Unicode NFC form; use {unicodedata.normalize('NFC', name)!a}"
     if name != " ".join(name.split()):
-        return "it has a blank at an end, or two in a row"
+        return "it has a leading, trailing or double space"
     if name.casefold() == "no hints" or name.casefold().startswith("hints "):
-        return "it reads as a level of hints"
+        return "it looks like a hint level"
     return _script_fault(name)
 
 
@@ -144,12 +144,12 @@ def _script_fault(name: str) -> str:
             continue
         if kind[0] in "PS" or (character.isascii() and not character.isalpha()):
             if not character.isascii():
-                return f"it holds the sign {character!a}: use those of ASCII"
+                return f"it contains the non-ASCII sign {character!a}; use an ASCII sign"
             continue
         script = unicodedata.name(character, "UNNAMED").split()[0]
         scripts.add(_ALIASES.get(script, script))
     if unknown := sorted(scripts - ONE_SCRIPT):
-        return f"it holds letters or digits of an unusual script: {', '.join(unknown).lower()}"
+        return f"it contains characters of an unsupported script: {', '.join(unknown).lower()}"
     if len(scripts) > 1 and not scripts <= WITH_LATIN:
         return f"it mixes scripts: {', '.join(sorted(scripts)).lower()}"
     return ""
@@ -157,9 +157,9 @@ def _script_fault(name: str) -> str:
 
 def skeletons(name: str) -> tuple[str, str]:
     """
-    Return what a name looks like, in small letters and as it is drawn.
+    Return two skeletons of a name: of its small letters, and of the name as written.
 
-    Two names look alike if they share one of the two; so do some others.
+    Two names look alike if they share one of the two. Some names that share neither look alike too.
     """
     return _skeleton(name), _skeleton(unicodedata.normalize("NFKD", name).translate(_CAPITALS))
 

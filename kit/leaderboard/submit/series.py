@@ -1,10 +1,10 @@
 """
-One submitted series as a folder of a repository, beside its runs: its form, written and read. Judges nothing.
+Read and write one submitted series as a directory of a repository, beside its runs.
 
     submissions/<task>/<agent>/<series_id>/
         entry.json     agent, model, hints, retraction: the same as in the entries of its candidates
         plan.json      signed before the first run
-        series.json    signed at the end; absent while the series goes on
+        series.json    signed at the end; missing while the series is in progress
         signer.pem     the public key of both
 """
 
@@ -22,16 +22,16 @@ from kit.core.files import disk_errors, make_folder
 from kit.leaderboard.submit.entry import (
     ENTRY,
     BoardEntry,
-    bounded,
-    lay_out,
     place_for,
+    read_bounded,
     read_entry,
-    signer_beside,
+    read_signer_key,
+    write_submission,
 )
 from kit.result import dsse, folder
 from kit.result.keys import MAX_PEM, Trusted
 from kit.result.verify import VerifiedBundle, open_bundle
-from kit.series.documents import SignedDocuments, differences, read_documents
+from kit.series.documents import SignedDocuments, read_documents, run_mismatches
 from kit.series.record import PLAN, RECORD, SERIES_ID
 
 REQUIRED = (ENTRY, PLAN, folder.SIGNER)
@@ -40,7 +40,7 @@ OPTIONAL = (RECORD,)
 
 @dataclass(frozen=True, slots=True)
 class SubmittedSeries:
-    """One folder whose documents have been verified; its runs have not."""
+    """One directory whose signed documents have been verified. Its runs have not been."""
 
     where: Path
     entry: BoardEntry
@@ -48,54 +48,55 @@ class SubmittedSeries:
 
 
 def is_series(name: str) -> bool:
-    """Tell whether a folder of this name is a series' and not a run's."""
+    """Return whether this directory name is a series id."""
     return SERIES_ID.fullmatch(name) is not None
 
 
 def open_submitted_series(where: Path, trusted: Trusted) -> SubmittedSeries:
-    """Read and verify one folder. Raises as `read_entry`, `bounded` and `read_documents` do."""
+    """Read and verify one directory. Raises as `read_entry`, `read_bounded` and `read_documents` do."""
     entry = read_entry(where / ENTRY)
     for name in (PLAN, RECORD):
         if name == PLAN or (where / name).exists():
-            bounded(where / name, dsse.MAX_BUNDLE)
-    bounded(where / folder.SIGNER, MAX_PEM)
+            read_bounded(where / name, dsse.MAX_BUNDLE)
+    read_bounded(where / folder.SIGNER, MAX_PEM)
     return SubmittedSeries(where, entry, read_documents(where, trusted, unfinished=True))
 
 
 def place_of_series(documents: SignedDocuments, agent: str) -> str:
-    """Return the folder of a series in a repository. Raises `UsageError` for what is no agent's name."""
+    """Return the directory of a series in a repository. Raises `UsageError` for an invalid agent name."""
     return place_for(documents.plan.record, agent, documents.plan.id)
 
 
-def whole_series(where: Path, trusted: Trusted) -> tuple[SignedDocuments, tuple[VerifiedBundle, ...]]:
+def verify_whole_series(where: Path, trusted: Trusted) -> tuple[SignedDocuments, tuple[VerifiedBundle, ...]]:
     """
-    Verify a series as it lies below a folder of runs, and every run of it that ended; none may be absent.
+    Verify a series in a directory of runs, and all its runs that ended.
 
-    Of one that goes on, the plan alone. Raises as `read_documents` and `open_bundle`, and `DigestMismatch`.
+    For a series in progress, verify the plan alone. Raises as `read_documents`
+    and `open_bundle`, and `DigestMismatch`.
     """
     documents = read_documents(where, trusted, unfinished=True)
     runs = []
     for run_id in documents.bundles:
         bundle = open_bundle(where.parent / run_id, trusted)
-        for why in differences(documents, bundle, sha256_file(bundle.path)):
+        for why in run_mismatches(documents, bundle, sha256_file(bundle.path)):
             raise DigestMismatch(f"{bundle.path} {why}")
         runs.append(bundle)
     return documents, tuple(runs)
 
 
-def lay_out_series(
+def write_series_submission(
     where: Path, documents: SignedDocuments, runs: Sequence[VerifiedBundle], entry: BoardEntry, root: Path
 ) -> tuple[str, ...]:
     """
-    Write a verified series and its runs as folders below `root`, all or none; return their files, sorted.
+    Write a verified series and its runs as directories below `root`, all or none; return their files, sorted.
 
-    A series whose plan alone was submitted before is completed. Raises as `lay_out`.
+    If only the plan was submitted before, complete that directory. Raises as `write_submission`.
     """
     place = place_of_series(documents, entry.agent)
-    key = signer_beside(where)
+    key = read_signer_key(where)
     with disk_errors(root), tempfile.TemporaryDirectory(dir=make_folder(root), prefix=".series-") as name:
         staged = Path(name)
-        files = [file for run in runs for file in lay_out(run, entry, staged)]
+        files = [file for run in runs for file in write_submission(run, entry, staged)]
         (staged / place).mkdir(parents=True, exist_ok=True)
         (staged / place / ENTRY).write_bytes(entry.to_json())
         (staged / place / folder.SIGNER).write_bytes(key)
@@ -113,14 +114,15 @@ def lay_out_series(
 def _require_room(root: Path, place: str, files: Sequence[str]) -> None:
     there = next((f for f in files if (root / f).exists() and not f.startswith(f"{place}/")), None)
     if there is not None or (root / place / RECORD).exists():
-        raise UsageError(f"{root / (there or place)} exists", "this series has been submitted")
+        raise UsageError(f"{root / (there or place)} already exists", "this series is already submitted")
 
 
-def require_alone(bundle: VerifiedBundle) -> None:
-    """Raise `UsageError` if a run is one of a series: it is submitted with the others."""
+def refuse_run_of_series(bundle: VerifiedBundle) -> None:
+    """Raise `UsageError` if a run belongs to a series, which must be submitted whole."""
     series = bundle.predicate.series
     if series is not None:
         raise UsageError(
-            f"{bundle.predicate.run.id} is one run of the series {series.id}",
-            f"submit the whole series: speedrun submit {bundle.path.parent.parent / series.id} ...",
+            f"run {bundle.predicate.run.id} belongs to series {series.id}",
+            "submit the whole series with the same options: speedrun submit"
+            f" {bundle.path.parent.parent / series.id}",
         )

@@ -1,8 +1,8 @@
 """
-Whether series were submitted whole: every run that was reserved, or none. Reads no file, verifies nothing.
+Check that each series was submitted whole: all its reserved runs, or none.
 
-Runs of a series prove something together. So one that is left out, refused for whatever reason, retracted
-alone or listed under another name keeps all the others of its series out, too.
+The runs of a series are evidence only together. If one run is missing, rejected, retracted alone or listed
+under another name, the whole series is rejected.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def check_series(
     root: Path, runs: Sequence[Submitted], series: Sequence[SubmittedSeries], faulty: Set[str]
 ) -> Iterator[BoardFinding]:
     """
-    Yield what is wrong with series and their runs, among what could be opened.
+    Yield the findings about series and their runs that could be opened.
 
     `faulty` holds the places that already have a finding; of two series of one plan, one of them is never
     taken for the original. A place is named relative to `root`.
@@ -34,7 +34,9 @@ def check_series(
         by_plan.setdefault(submitted.documents.plan_sha256, submitted)
         if first is not submitted:
             yield BoardFinding(
-                _place(root, submitted), BoardRule.DUPLICATE, f"the series is also in {_place(root, first)}"
+                _place(root, submitted),
+                BoardRule.DUPLICATE,
+                f"the same series is also in {_place(root, first)}",
             )
     members: dict[str, list[Submitted]] = {plan: [] for plan in by_plan}
     for run in runs:
@@ -44,7 +46,7 @@ def check_series(
         if named.plan_sha256 in by_plan:
             members[named.plan_sha256].append(run)
         else:
-            why = f"it is a run of the series {named.id}, which is not here: submit the whole series"
+            why = f"run of series {named.id}, which is missing: submit the whole series"
             yield BoardFinding(_place(root, run), BoardRule.SERIES, why)
     for plan, submitted in by_plan.items():
         yield from _check_whole(root, submitted, members[plan], faulty)
@@ -60,31 +62,30 @@ def _check_whole(
     place = _place(root, series)
     absent = [run_id for run_id in series.documents.bundles if run_id not in there]
     findings += [
-        BoardFinding(place, BoardRule.SERIES, f"its run {run_id} is not here, or not valid")
-        for run_id in absent
+        BoardFinding(place, BoardRule.SERIES, f"run {run_id} is missing or invalid") for run_id in absent
     ]
     bad = {f.where for f in findings} | faulty
     yield from findings
     every = (place, *(_place(root, run) for run in members))
     broken = next((where for where in every if where in bad), None)
     if broken is not None:
-        why = f"the series {series.documents.plan.id} is not accepted as a whole: see {broken}"
+        why = f"series {series.documents.plan.id} is rejected as a whole because of {broken}"
         yield from (BoardFinding(where, BoardRule.SERIES, why) for where in every if where not in bad)
 
 
 def _misfits(series: SubmittedSeries, run: Submitted) -> Iterator[str]:
-    """Yield why a run that names the series does not fit into it."""
+    """Yield why a run that names the series does not match it."""
     if series.documents.ended is None:
-        yield f"its series {series.documents.plan.id} has not ended"
+        yield f"series {series.documents.plan.id} has not ended"
         return
-    yield from (f"it {why}" for why in differences(series.documents, run.bundle, run.bundle_sha256))
+    yield from (f"this run {why}" for why in run_mismatches(series.documents, run.bundle, run.bundle_sha256))
     slot = series.documents.slots.get(run.bundle.predicate.run.id)
     if run.entry.agent != series.entry.agent:
-        yield f"its series is listed for the agent {series.entry.agent}"
+        yield f"its series is listed under agent {series.entry.agent}"
     elif slot is not None and slot.arm is Arm.CANDIDATE and _config(run.entry) != _config(series.entry):
-        yield "its model or hints are not those of its series"
+        yield "its model or hints differ from those of its series"
     if (run.entry.retracted is None) != (series.entry.retracted is None):
-        yield "a series is retracted as a whole: in its entry.json and in those of all its runs"
+        yield "retract the whole series: in its entry.json and in the entry.json of every run"
 
 
 def _config(entry: BoardEntry) -> tuple[str | None, tuple[int, ...]]:

@@ -1,7 +1,7 @@
 """
-Statistics of scores: FSR, aggregates with bootstrap intervals, tests, power. Imports nothing of the kit.
+Compute statistics of scores: FSR, aggregates with bootstrap intervals, tests, power.
 
-Needs numpy and scipy. Wrong shapes and sizes raise `ValueError`; nothing is read, printed or seeded here.
+Needs numpy and scipy, and imports nothing else from kit. Wrong shapes and sizes raise `ValueError`.
 """
 
 from __future__ import annotations

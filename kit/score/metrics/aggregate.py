@@ -1,9 +1,9 @@
 """
-Aggregates over tasks and runs with stratified bootstrap intervals, as rliable defines them.
+Aggregate scores over tasks and runs, with stratified bootstrap intervals as in rliable.
 
-Scores are one sequence of runs for each task. Every task counts the same, however many runs it has; where all
-have the same number, the figures are those of `rliable` 1.2.0 (mean, median of task means, interquartile mean
-of all runs, optimality gap) and the intervals are drawn from the same distribution. Clips nothing.
+Scores are one sequence of runs for each task. Every task has the same weight. If all tasks have the same
+number of runs, the figures equal those of `rliable` 1.2.0 (mean, median of task means, interquartile mean of
+all runs, optimality gap), and the intervals come from the same distribution. Nothing is clipped.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Ranks = NDArray[np.unsignedinteger[Any]]
 GAMMA = 1.0
-"""The score up to which the optimality gap counts: a full reproduction."""
+"""The score at which the optimality gap is 0: the target record's time."""
 TRIM = 0.25
 CHUNK = 1 << 19
-"""Resampled scores that are held at a time: few enough for a cache."""
+"""Resampled scores in memory at a time; few enough for a CPU cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +30,11 @@ class Aggregates:
 
     mean: float
     median: float
-    """Of the tasks' means."""
+    """Median of the task means."""
     iqm: float
     """Mean of the middle half of all runs."""
     optimality_gap: float
-    """How far runs fall short of 1 on average; less is better."""
+    """Mean shortfall of the runs below 1; lower is better."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Interval:
 
 
 class _Scores:
-    """The runs of all tasks in one row, and the rank of each by its score."""
+    """The runs of all tasks in one array, and the rank of each by its score."""
 
     def __init__(self, scores: Sequence[Sequence[float]]) -> None:
         tasks = [np.asarray(task, dtype=float) for task in scores]
@@ -78,7 +78,7 @@ class _Scores:
 
     def _iqm(self, ranks: Ranks) -> Floats:
         ordered = np.sort(ranks, axis=1)
-        # As scipy's trim_mean: a whole number of runs is left out on each side.
+        # Like scipy's trim_mean, leave out a whole number of runs on each side.
         cut = int(TRIM * self.runs)
         if self.equal:
             middle: Floats = self.values.take(ordered[:, cut : self.runs - cut]).mean(axis=1)
@@ -102,8 +102,8 @@ def bootstrap(scores: Sequence[Sequence[float]], seed: int, repetitions: int = 5
     """
     Return (repetitions, 4) figures of resampled scores, in the order of `Aggregates`.
 
-    Each repetition draws, within each task, as many runs with replacement as it has. The same seed gives
-    the same draws, whatever the machine.
+    Each repetition draws, for each task, as many runs with replacement as the task has. The same seed gives
+    the same draws on every machine.
     """
     pooled = _Scores(scores)
     rng = np.random.Generator(np.random.PCG64(seed))

@@ -1,4 +1,4 @@
-"""The fraction of speedup recovered (FSR) and its interval. Knows no records and no files."""
+"""Compute the fraction of speedup recovered (FSR) and its interval."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ def fsr(start: float, target: float, candidate: float) -> float:
     """
     Return (start - candidate) / (start - target), for three times in the same unit.
 
-    0 is the start record's time, 1 the target's; below 0 is slower than the start, above 1 faster than
-    the target. Nothing is clipped. Raises `ValueError` if the target is not faster than the start.
+    FSR is 0 at the start record's time and 1 at the target's. It is below 0 if the candidate is slower than
+    the start, and above 1 if it is faster than the target. Nothing is clipped. Raises `ValueError` if the
+    target is not faster than the start.
     """
     if not target < start:
         raise ValueError(f"the target ({target}) is not faster than the start ({start})")
@@ -23,9 +24,9 @@ def fsr(start: float, target: float, candidate: float) -> float:
 
 def scaled(start_here: float, start_there: float, target_there: float) -> float:
     """
-    Return the target's time on this machine, if it is faster or slower here by what the start record is.
+    Estimate the target's time on this machine by scaling it like the start record's.
 
-    An assumption, not a measurement: use it only where the target was not run here, and say so.
+    This is an assumption, not a measurement: use it only if the target did not run here, and label it.
     """
     if not min(start_here, start_there, target_there) > 0:
         raise ValueError("times must be positive")
@@ -37,12 +38,12 @@ class Ratio:
     """FSR from samples of all three arms, with Fieller's interval."""
 
     estimate: float
-    """Of the means; NaN if start and target have the same mean."""
+    """FSR of the means; NaN if start and target have the same mean."""
     low: float
     high: float
-    """Infinite on both sides if the gap itself is not significant."""
+    """Low and high are infinite if the gap between start and target is not significant."""
     resolved: bool
-    """False if start and target cannot be told apart at this level: then no FSR can be stated."""
+    """False if the gap between start and target is not significant: then the FSR is undefined."""
     level: float
 
 
@@ -52,9 +53,9 @@ def fieller(
     """
     Return FSR and its interval from independent times of the three arms, each run at least twice.
 
-    Numerator and denominator share the start's mean, and the interval allows for it. Variances may
-    differ; degrees of freedom are Welch's and Satterthwaite's at the estimate. Times are taken as normal. The
-    delta method is not used: it is wrong just where the gap is small.
+    The interval accounts for the start's mean in both numerator and denominator. Variances may differ;
+    degrees of freedom are Welch's and Satterthwaite's at the estimate. Times are assumed to be normal. The
+    delta method is not used, because it is wrong for small gaps.
     """
     arms = [np.asarray(a, dtype=float) for a in (start, target, candidate)]
     if any(a.size < 2 or not np.isfinite(a).all() for a in arms):

@@ -19,12 +19,12 @@ from kit.audit.baseline import UNTIMED_OVERHEAD, UNTIMED_OVERHEAD_FIGURE
 from kit.benchmark.tasks import Task, load_task
 from kit.core.digest import sha256_file
 from kit.core.facts import facts_root
-from kit.leaderboard.submit.entry import BoardEntry, Retraction, lay_out
-from kit.leaderboard.submit.series import lay_out_series, whole_series
+from kit.leaderboard.submit.entry import BoardEntry, Retraction, write_submission
+from kit.leaderboard.submit.series import verify_whole_series, write_series_submission
 from kit.result.keys import Trusted
 from kit.result.predicate import Audit, AuditCheck, Outcome, Reproduces, Series, Severity
 from kit.result.verify import open_bundle
-from kit.series.record import Arm, SeriesPlan, Slot, StopRule, close, opened
+from kit.series.record import Arm, SeriesPlan, Slot, StopRule, close, reserved_series
 from kit.values.profile import Profile
 
 HERE = Path(__file__).parent
@@ -81,7 +81,7 @@ class Gallery:
     def add(self, sample: Any, entry: BoardEntry, signer: Any = SIGNER) -> Path:
         """Submit a run alone."""
         folder: Path = PRESS.press(self.where / "runs", sample, signer)
-        lay_out(open_bundle(folder, self.trusted), entry, self.root)
+        write_submission(open_bundle(folder, self.trusted), entry, self.root)
         return folder
 
     def repeat(self, first: Path, task: Task, time_ms: int, loss: float) -> None:
@@ -111,13 +111,13 @@ class Gallery:
         name = f"s{task.number:02d}-20260101T000000Z-{self.count:08x}"
         plan = SeriesPlan(name, created, task.number, Profile.FULL, StopRule.ALL_RUNS, slots)
         runs_folder = self.where / "runs"
-        with opened(runs_folder, plan, SIGNER) as (where, digest):
+        with reserved_series(runs_folder, plan, SIGNER) as (where, digest):
             for sample in samples[:made]:
                 object.__setattr__(sample, "extra", (("series", Series(plan.id, digest)),))
                 PRESS.press(runs_folder, sample, SIGNER)
             if end:
-                close(where, plan, SIGNER, "all runs were made" if made == runs else "cancelled")
-        lay_out_series(where, *whole_series(where, self.trusted), entry, self.root)
+                close(where, plan, SIGNER, "all runs finished" if made == runs else "cancelled")
+        write_series_submission(where, *verify_whole_series(where, self.trusted), entry, self.root)
 
 
 def fill(where: Path, results: int) -> Gallery:

@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-from kit.leaderboard.submit.entry import BoardEntry, lay_out
+from kit.leaderboard.submit.entry import BoardEntry, write_submission
 from kit.result.keys import Trusted, load_or_create
 from kit.result.predicate import Series
 from kit.result.verify import open_bundle
-from kit.series.record import Arm, SeriesPlan, Slot, StopRule, close, opened
+from kit.series.record import Arm, SeriesPlan, Slot, StopRule, close, reserved_series
 from kit.values.profile import Profile
 
 ASSETS = Path(__file__).parents[2] / "assets" / "bundles"
@@ -54,7 +54,7 @@ def lay(root: Path) -> Path:
         (keys / "them.pem").write_bytes(signer.public.pem)
     (root / "leaderboard" / "submissions").mkdir(parents=True)
     found = open_bundle(runs / RUN_ID, Trusted((signer.public,)))
-    lay_out(found, BoardEntry("another-agent", None, (), None, None, None), root / "leaderboard")
+    write_submission(found, BoardEntry("another-agent", None, (), None, None, None), root / "leaderboard")
     for name in ("modded-nanogpt/.git", "wheels"):
         (root / name).mkdir(parents=True)
     (here / "result").mkdir()
@@ -69,8 +69,8 @@ def _series(runs: Path, signer: object) -> None:
         for n in (1, 2, 3)
     )
     plan = SeriesPlan(SERIES_ID, "2026-01-01T00:00:00.000+00:00", 3, Profile.FULL, StopRule.ALL_RUNS, slots)
-    with opened(runs, plan, signer) as (where, digest):
+    with reserved_series(runs, plan, signer) as (where, digest):
         extra = (("series", Series(plan.id, digest)),)
         for n in (1, 2, 3):
             make.press(runs, make.Sample(n, script=SCRIPT, extra=extra, final_loss=3.27 + n / 1000))
-        close(where, plan, signer, "all runs were made")
+        close(where, plan, signer, "all runs finished")

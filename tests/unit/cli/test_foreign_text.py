@@ -180,13 +180,13 @@ def test_the_message_of_a_refusal_shows_nothing_planted(stranger, press, edit, c
 def test_a_board_with_hostile_bundles_entries_and_names_shows_nothing_planted(
     press, tmp_path, stranger, monkeypatch, capsys
 ):
-    from kit.leaderboard.submit.entry import lay_out
+    from kit.leaderboard.submit.entry import write_submission
     from kit.result.keys import Trusted
     from kit.result.verify import open_bundle
 
     root = tmp_path / "board"
     found = open_bundle(stranger, Trusted((press.MAKE.STRANGER.public,)))
-    files = lay_out(found, BoardEntry("an-agent", "m", (), "fine"), root)
+    files = write_submission(found, BoardEntry("an-agent", "m", (), "fine"), root)
     place = (root / files[0]).parent
     entry = json.loads((place / "entry.json").read_bytes())
     mild = {"note": f"n{MILD}", "retracted": {"on": "2026-01-01", "reason": f"r{MILD}"}}
@@ -197,7 +197,9 @@ def test_a_board_with_hostile_bundles_entries_and_names_shows_nothing_planted(
         copied = shutil.copytree(place, place.with_name(f"{place.name[:-1]}{number + 2}"))
         (copied / "entry.json").write_text(json.dumps(entry | odd))
     good = press.press(tmp_path / "runs", press.Sample(9), press.MAKE.STRANGER)
-    files = lay_out(open_bundle(good, Trusted((press.MAKE.STRANGER.public,))), BoardEntry("good"), root)
+    files = write_submission(
+        open_bundle(good, Trusted((press.MAKE.STRANGER.public,))), BoardEntry("good"), root
+    )
     (root / files[0]).write_text(json.dumps(entry | mild | {"agent": "good"}))
     (root / "submissions" / "03" / f"agent{HOSTILE}").mkdir()
     (place / f"odd{HOSTILE}").write_bytes(b"")

@@ -35,4 +35,4 @@ def test_a_table_of_which_the_papers_rules_count_nothing_is_named_with_what_they
     (tmp_path / "runs.csv").write_text("task,run,fsr\n20,1,0.5\n")
     assert run(["score", "--table", str(tmp_path / "runs.csv"), "--paper-rules"]) == 2
     said = capsys.readouterr().err
-    assert "no run that the paper's rules would count" in said and "other than 20" in said
+    assert "no run counts under the paper's rules" in said and "other than 20" in said

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kit.leaderboard.submit.entry import BoardEntry, lay_out
+from kit.leaderboard.submit.entry import BoardEntry, write_submission
 from kit.result.keys import Trusted
 from kit.result.verify import open_bundle
 
@@ -22,7 +22,7 @@ def submit(tmp_path, press, trusted):
     def run(number, agent="an-agent", signer=None, entry=None, **fields):
         signer = signer or press.MAKE.SIGNER
         made = press.press(tmp_path / "runs", press.Sample(number, **fields), signer)
-        files = lay_out(open_bundle(made, trusted), entry or BoardEntry(agent), root)
+        files = write_submission(open_bundle(made, trusted), entry or BoardEntry(agent), root)
         return (root / files[0]).parent
 
     run.root = root

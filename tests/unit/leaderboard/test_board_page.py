@@ -5,8 +5,10 @@ import hashlib
 import json
 import re
 from html.parser import HTMLParser
+from importlib import resources
 
 import pytest
+from jinja2 import UndefinedError
 
 pytest.importorskip("scipy")
 
@@ -16,17 +18,19 @@ from kit.cli import run as speedrun
 from kit.core.digest import sha256_file
 from kit.core.errors import IntegrityError
 from kit.core.facts import facts_root
+from kit.leaderboard.page.legend import HEADS
 from kit.leaderboard.page.plots import PlotDot, PlotLine, dots_plot, lines_plot
 from kit.leaderboard.page.rank import rank
+from kit.leaderboard.page.rendering import html_environment
 from kit.leaderboard.page.site import render, write_site
 from kit.leaderboard.submit.check import check
-from kit.leaderboard.submit.entry import BoardEntry, Retraction, lay_out
-from kit.leaderboard.submit.series import lay_out_series, whole_series
+from kit.leaderboard.submit.entry import BoardEntry, Retraction, write_submission
+from kit.leaderboard.submit.series import verify_whole_series, write_series_submission
 from kit.result.appraisal.trust import Tier
 from kit.result.keys import Trusted
 from kit.result.predicate import Audit, AuditCheck, Outcome, Reproduces, Series, Severity
 from kit.result.verify import open_bundle
-from kit.series.record import Arm, SeriesPlan, Slot, StopRule, close, new_series_id, opened
+from kit.series.record import Arm, SeriesPlan, Slot, StopRule, close, new_series_id, reserved_series
 from kit.values.profile import Profile
 
 TASKS = load_tasks(facts_root())
@@ -47,7 +51,7 @@ def board(tmp_path, press):
             time_ms = round(found.start.retimed_ms - share * found.gap_ms)
             given = {"record": task, "next_record": found.target.number, "time_ms": time_ms, **fields}
             folder = press.press(tmp_path / "runs", press.Sample(number, **given), signer)
-            lay_out(open_bundle(folder, self.trusted), entry or BoardEntry("an-agent"), self.root)
+            write_submission(open_bundle(folder, self.trusted), entry or BoardEntry("an-agent"), self.root)
             return folder
 
         def repeat(self, first, number, signer=other, entry=None, **fields):
@@ -70,14 +74,14 @@ def board(tmp_path, press):
             )
             found = load_task(facts_root(), 3)
             time_ms = round(found.start.retimed_ms - 0.6 * found.gap_ms)
-            with opened(tmp_path / "runs", plan, press.MAKE.SIGNER) as (where, digest):
+            with reserved_series(tmp_path / "runs", plan, press.MAKE.SIGNER) as (where, digest):
                 extra = (("series", Series(plan.id, digest)),)
                 for n in range(first, first + made):
                     sample = press.Sample(n, script=SCRIPT, time_ms=time_ms, extra=extra)
                     press.press(tmp_path / "runs", sample)
                 if end:
                     close(where, plan, press.MAKE.SIGNER, "cancelled")
-            lay_out_series(where, *whole_series(where, self.trusted), entry, self.root)
+            write_series_submission(where, *verify_whole_series(where, self.trusted), entry, self.root)
 
         def rank(self):
             return rank(check(self.root, self.trusted), facts_root(), TASKS)
@@ -106,7 +110,7 @@ def test_the_page_publishes_how_many_runs_were_reserved_and_how_many_were_chosen
     board.add(20)
     text = render(board.rank(), "Board", len(TASKS))
     assert "7 reserved in 2 series" in text and "1 not in a series" in text
-    assert "goes on" in text and "5 candidate" in text
+    assert "in progress" in text and "5 candidate" in text
 
 
 def test_a_series_of_which_nothing_started_is_listed_and_counts_once_there_is_a_result(board):
@@ -139,7 +143,7 @@ def test_what_a_run_needed_outside_its_clock_counts_and_is_shown(board, press):
     board.add(1, share=0.5, extra=(("audit", Audit((check, *checks), 2)),))
     (group,) = board.rank().groups
     assert group.score.mean == pytest.approx(0.4, abs=1e-3)
-    assert "outside its clock" in render(board.rank(), "Board", len(TASKS))
+    assert "untimed overhead</span>" in render(board.rank(), "Board", len(TASKS))
 
 
 def test_an_interleaved_series_is_scored_between_its_own_arms_with_what_it_needs_outside_its_clock(
@@ -155,7 +159,7 @@ def test_an_interleaved_series_is_scored_between_its_own_arms_with_what_it_needs
     slots = tuple(Slot(ids[n], f"{n:032x}", arm, press.tree_of(scripts[arm])) for n, arm in enumerate(arms))
     created = "2026-01-01T00:00:00.000+00:00"
     plan = SeriesPlan(new_series_id(3), created, 3, Profile.FULL, StopRule.ALL_RUNS, slots)
-    with opened(tmp_path / "runs", plan, press.MAKE.SIGNER) as (where, digest):
+    with reserved_series(tmp_path / "runs", plan, press.MAKE.SIGNER) as (where, digest):
         for n, arm in enumerate(arms):
             sample = press.Sample(
                 n, script=scripts[arm], time_ms=times[arm] + n, late_s=1.0 if arm is Arm.CANDIDATE else 0.0,
@@ -163,8 +167,10 @@ def test_an_interleaved_series_is_scored_between_its_own_arms_with_what_it_needs
                 **({"record": 4, "next_record": 5} if arm is Arm.TARGET else {}),
             )  # fmt: skip
             press.press(tmp_path / "runs", sample)
-        close(where, plan, press.MAKE.SIGNER, "all runs were made")
-    lay_out_series(where, *whole_series(where, board.trusted), BoardEntry("an-agent"), board.root)
+        close(where, plan, press.MAKE.SIGNER, "all runs finished")
+    write_series_submission(
+        where, *verify_whole_series(where, board.trusted), BoardEntry("an-agent"), board.root
+    )
     (group,) = board.rank().groups
     assert [r.time.untimed_overhead for r in group.results] == [1000.0, 1000.0]
     assert group.score.kinds == ("same-machine",)
@@ -179,7 +185,7 @@ def test_what_was_not_accepted_is_listed_with_its_reasons_and_has_no_score(board
     found = board.rank()
     assert [len(g.results) for g in found.groups] == [1]
     reasons = {r.where.split("/")[2]: " ".join(r.reasons) for r in found.refused}
-    assert "smoke" in reasons["an-agent"] and "not trusted" in reasons["stranger"]
+    assert "smoke" in reasons["an-agent"] and "signed by untrusted key" in reasons["stranger"]
 
 
 @pytest.mark.parametrize("how", ["edited", "link"])
@@ -263,7 +269,7 @@ class Page(HTMLParser):
 
     def __init__(self):
         super().__init__()
-        self.open, self.links, self.loads, self.tags = [], [], [], []
+        self.open, self.links, self.loads, self.tags, self.seen = [], [], [], [], ""
 
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
@@ -277,8 +283,11 @@ class Page(HTMLParser):
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
 
+    def handle_data(self, data):
+        self.seen += data
 
-HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)> @SCRIPT@"
+
+HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)> {{ 7 * 7 }} {% raw %}"
 
 
 def test_the_page_is_whole_loads_nothing_and_escapes_what_others_wrote(board):
@@ -294,6 +303,43 @@ def test_the_page_is_whole_loads_nothing_and_escapes_what_others_wrote(board):
     assert page.tags.count("script") == 1 and "img" not in page.tags
     assert all(link.startswith(("bundles/", "https://example.org/")) for link in page.links)
     assert text.count("<script>") == 1
+    assert "{{ 7 * 7 }}" in text and "49}}" not in text
+    assert page.seen.count(HOSTILE) >= 2
+
+
+def test_hidden_characters_are_replaced_wherever_a_template_shows_a_text(board):
+    board.add(1)
+    text = render(board.rank(), "a\u202eb\u0000c\u200bd", len(TASKS))
+    assert text.count("<h1>a\ufffdb\ufffdc\ufffdd</h1>") == 1
+    assert not set("\u202e\u0000\u200b") & set(text)
+
+
+def test_the_templates_are_strict_escape_everything_and_mark_no_text_as_safe():
+    environment = html_environment()
+    assert environment.autoescape is True
+    names = environment.list_templates()
+    assert names == ["page.html", "page.js", "plots.html", "tables.html"]
+    for name in names:
+        source = environment.loader.get_source(environment, name)[0]
+        assert not re.search(r"\|\s*safe|autoescape|Markup|=\{\{", source), name
+    template = environment.from_string("<p title='{{ text }}'>{{ text }}</p>")
+    assert template.render(text="'\"<&>") == "<p title='&#39;&#34;&lt;&amp;&gt;'>&#39;&#34;&lt;&amp;&gt;</p>"
+    with pytest.raises(UndefinedError, match="'absent' is undefined"):
+        environment.from_string("{{ absent }}").render()
+
+
+def test_the_page_holds_its_script_byte_for_byte(board):
+    board.add(1)
+    script = resources.files("kit.leaderboard.page").joinpath("templates/page.js").read_text()
+    assert f"<script>{script}</script>" in render(board.rank(), "Board", len(TASKS))
+
+
+def test_the_page_explains_every_tier_and_every_column(board):
+    board.add(1)
+    text = render(board.rank(), "Board", len(TASKS))
+    legend = dict(re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", text))
+    assert set(legend) == {*map(str, Tier), "reproduced", *(head.name for head in HEADS)}
+    assert all(len(about) > 20 for about in legend.values())
 
 
 def test_the_policy_of_the_page_allows_its_own_script_and_no_other(board):
@@ -335,16 +381,16 @@ def test_the_site_has_every_bundle_that_the_page_links_to_and_the_same_bytes_twi
 
 def test_a_curve_is_cut_where_it_enters_the_plot():
     plot = lines_plot([PlotLine("a", ((0, 10.8), (10, 6.0), (20, 3.5), (30, 3.28)), 0)], "s", "nats", 3.28)
-    points = [tuple(map(float, p.split(","))) for p in re.search(r'points="([^"]+)"', plot)[1].split()]
+    points = [tuple(map(float, p.split(","))) for p in plot.curves[0].path.split()]
     assert len(points) == 3
     assert points == sorted(points)
-    assert lines_plot([PlotLine("a", (), 0)], "s", "nats", 3.28) == ""
+    assert lines_plot([PlotLine("a", (), 0)], "s", "nats", 3.28) is None
 
 
 def test_an_interval_that_has_no_end_is_not_drawn():
     plot = dots_plot([PlotDot("task 3", "a", 0.5, float("-inf"), float("inf"), 1)], "FSR")
-    assert plot.count("<circle") == 1 and "inf" not in plot
-    assert dots_plot([PlotDot("task 3", "a", float("nan"), None, None, 1)], "FSR") == ""
+    assert len(plot.dots) == 1 and plot.dots[0].interval is None and "inf" not in repr(plot)
+    assert dots_plot([PlotDot("task 3", "a", float("nan"), None, None, 1)], "FSR") is None
 
 
 def test_the_command_writes_the_page(board, press, tmp_path, capsys):

@@ -20,13 +20,14 @@ GOOD = [
     "GPT-4o", "claude 3.5 (thinking)", "модель 2", "通义千问 Qwen2", "Llama-3.1/8B", "é", "ñandú",
     "한국어 ko",
 ]  # fmt: skip
+HIDDEN = "invisible or control character"
 BAD = {
-    "": "empty", "a\n": "not shown as it is", "a\u200b": "not shown", "a\u202eb": "not shown",
-    "a\ufe0f": "not shown", "a\u00a0b": "not shown", "a\u3164": "not shown", "a" + "\u0323" * 6: "not shown",
-    "a ": "blank", " a": "blank", "a  b": "blank", "e\u0301": "NFC", "x" * 101: "more than",
-    "gрt": "mixes scripts", "αlpha": "mixes scripts", "gpt-๐": "mixes scripts", "ᏀᏢᎢ": "unusual script",
-    "ꓖꓑꓔ": "unusual script", "ɢᴘᴛ\u02bc": "unusual script", "a·b": "sign", "a–b": "sign",
-    "no hints": "hints", "Hints 1, 2": "hints",
+    "": "empty", "a\n": HIDDEN, "a\u200b": HIDDEN, "a\u202eb": HIDDEN, "a\ufe0f": HIDDEN, "a\u00a0b": HIDDEN,
+    "a\u3164": HIDDEN, "a" + "\u0323" * 6: HIDDEN, "a ": "space", " a": "space", "a  b": "space",
+    "e\u0301": "NFC", "x" * 101: "the limit is 100",
+    "gрt": "mixes scripts", "αlpha": "mixes scripts", "gpt-๐": "mixes scripts", "ᏀᏢᎢ": "unsupported script",
+    "ꓖꓑꓔ": "unsupported script", "ɢᴘᴛ\u02bc": "unsupported script", "a·b": "sign", "a–b": "sign",
+    "no hints": "hint level", "Hints 1, 2": "hint level",
 }  # fmt: skip
 ALIKE = [
     ("GPT-4o", "gpt-4O"), ("GPT-4o", "GPT-40"), ("model-1", "model-l"), ("model-1", "model-I"), ("ai", "al"),
@@ -142,11 +143,15 @@ def test_a_board_honours_its_list_of_revoked_keys_if_a_trusted_key_signed_it(sub
     (keys / "owner.pem").write_bytes(owner.public.pem)
     (finding,) = check(submit.root, Trusted((signer.public, owner.public))).findings
     assert finding.rule is BoardRule.REVOKED and finding.where.endswith(place.name)
-    assert "laptop stolen, since 2026-11-01" in finding.message and signer.key_id in finding.message
+    assert finding.message == f"key {signer.key_id[:12]} was revoked: laptop stolen, since 2026-11-01"
     assert speedrun(["submit", "check", str(submit.root), "--keys", str(keys)]) == 1
     assert speedrun(["report", str(submit.root), "--keys", str(keys), "--out", str(tmp_path / "site")]) == 0
     page = (tmp_path / "site" / "index.html").read_text()
-    assert "revoked key: the key" in page and "laptop stolen" in page and "bundles/" not in page
+    assert (
+        f"revoked key: key {signer.key_id[:12]} was revoked" in page
+        and "laptop stolen" in page
+        and "bundles/" not in page
+    )
 
 
 def test_a_list_that_is_damaged_or_signed_by_a_revoked_key_is_a_finding(submit, press):

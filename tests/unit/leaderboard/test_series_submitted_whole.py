@@ -10,9 +10,9 @@ from kit.cli import run as speedrun
 from kit.core.digest import canonical_json, sha256_file
 from kit.core.errors import DigestMismatch, PrerequisiteError
 from kit.leaderboard.submit.check import check
-from kit.leaderboard.submit.entry import BoardEntry, lay_out
+from kit.leaderboard.submit.entry import BoardEntry, write_submission
 from kit.leaderboard.submit.finding import BoardRule as Breach
-from kit.leaderboard.submit.series import lay_out_series, whole_series
+from kit.leaderboard.submit.series import verify_whole_series, write_series_submission
 from kit.result.keys import Trusted
 from kit.result.predicate import Series
 from kit.result.verify import open_bundle
@@ -51,14 +51,14 @@ def ran(tmp_path, press):
             StopRule.ALL_RUNS,
             slots,
         )
-        with opened(tmp_path / "runs", plan, signer) as (where, digest):
+        with reserved_series(tmp_path / "runs", plan, signer) as (where, digest):
             for n, slot in list(zip(numbers, slots, strict=True))[:started]:
                 record = {"record": 4, "next_record": 5} if slot.arm is Arm.TARGET else {}
                 extra = (("series", Series(plan.id, digest)),)
                 sample = press.Sample(n, script=SCRIPTS[slot.arm], extra=extra, **{**record, **fields})
                 press.press(tmp_path / "runs", sample, signer)
             if end:
-                close(where, plan, signer, "all runs were made")
+                close(where, plan, signer, "all runs finished")
         return where
 
     return run
@@ -71,8 +71,8 @@ def board(tmp_path, ran, trusted):
 
     def make(entry=None, **fields):
         where = ran(**fields)
-        papers, runs = whole_series(where, trusted)
-        files = lay_out_series(where, papers, runs, entry or BoardEntry("an-agent"), root)
+        papers, runs = verify_whole_series(where, trusted)
+        files = write_series_submission(where, papers, runs, entry or BoardEntry("an-agent"), root)
         places = sorted({(root / f).parent for f in files if f.endswith(("result.json", "plan.json"))})
         own = next(p for p in places if (p / "plan.json").exists())
         return root, [p for p in places if p != own], own
@@ -98,7 +98,7 @@ def test_one_run_that_is_left_out_keeps_all_others_out(board, trusted):
     shutil.rmtree(runs[1])
     checked = check(root, trusted)
     assert checked.accepted == () and checked.series == () and checked.exit_code == 1
-    assert f"its run {runs[1].name} is not here" in of_series(checked)[own.name]
+    assert f"run {runs[1].name} is missing or invalid" in of_series(checked)[own.name]
     assert {runs[0].name, runs[2].name} < set(of_series(checked))
 
 
@@ -109,8 +109,10 @@ def test_a_run_that_was_made_again_is_not_submitted_in_the_place_of_the_first(ra
     shutil.rmtree(first)
     sample = press.Sample(0, script=SCRIPTS[Arm.CANDIDATE], final_loss=3.1, extra=(("series", series),))
     assert press.press(where.parent, sample) == first
-    with pytest.raises(DigestMismatch, match=f"{first.name}/result.json is not the bundle that the series'"):
-        whole_series(where, trusted)
+    with pytest.raises(
+        DigestMismatch, match=rf"{first.name}/result.json does not match its digest in series\.json"
+    ):
+        verify_whole_series(where, trusted)
 
 
 def test_a_slow_baseline_cannot_be_left_out_either(board, trusted):
@@ -159,7 +161,7 @@ def test_a_bad_run_that_is_made_invalid_takes_the_others_with_it(board, trusted)
     [
         ({"model": "another"}, "model or hints"),
         ({"hints": [1]}, "model or hints"),
-        ({"retracted": {"on": "2026-02-01", "reason": "slow"}}, "retracted as a whole"),
+        ({"retracted": {"on": "2026-02-01", "reason": "slow"}}, "retract the whole series"),
     ],
 )
 def test_a_bad_run_cannot_be_listed_under_another_name_or_retracted_alone(board, trusted, fields, says):
@@ -178,7 +180,7 @@ def test_a_bad_run_cannot_be_given_to_another_agent(board, trusted):
     document = json.loads((moved / "entry.json").read_bytes())
     (moved / "entry.json").write_text(json.dumps(document | {"agent": "scapegoat"}))
     checked = check(root, trusted)
-    assert checked.accepted == () and "for the agent an-agent" in of_series(checked)[moved.name]
+    assert checked.accepted == () and "under agent an-agent" in of_series(checked)[moved.name]
 
 
 def test_a_whole_series_can_be_retracted(board, trusted):
@@ -196,10 +198,10 @@ def test_a_run_of_a_strangers_plan_does_not_fit_into_a_series(board, ran, truste
     extra = (("series", Series(body["id"], body["plan_sha256"])),)
     sample = press.Sample(0, script=SCRIPTS[Arm.CANDIDATE], final_loss=3.2, extra=extra)
     better = press.press(tmp_path / "better", sample)
-    lay_out(open_bundle(better, trusted), BoardEntry("an-agent"), root)
+    write_submission(open_bundle(better, trusted), BoardEntry("an-agent"), root)
     checked = check(root, trusted)
     assert checked.accepted == ()
-    assert "not the bundle that the series' record binds" in of_series(checked)[runs[0].name]
+    assert "does not match its digest in series.json" in of_series(checked)[runs[0].name]
 
 
 @pytest.fixture
@@ -256,7 +258,7 @@ def test_a_record_of_another_series_is_refused(board, ran, trusted):
     other = ran(first=20)
     shutil.copyfile(other / "series.json", own / "series.json")
     (finding,) = (f for f in check(root, trusted).findings if f.where.endswith(own.name))
-    assert finding.rule is Breach.INVALID and "not the record of" in finding.message
+    assert finding.rule is Breach.INVALID and "does not match plan.json" in finding.message
 
 
 def test_a_series_of_an_untrusted_key_keeps_its_runs_out(board, press):
@@ -272,19 +274,19 @@ def test_the_plan_of_a_series_that_goes_on_is_accepted_and_its_runs_are_not_yet(
     assert checked.findings == () and [s.where for s in checked.series] == [own]
     assert checked.series[0].documents.ended is None
     run = own.parents[4] / "runs" / "r03-20260101T000000Z-00000000"
-    lay_out(open_bundle(run, trusted), BoardEntry("an-agent"), root)
+    write_submission(open_bundle(run, trusted), BoardEntry("an-agent"), root)
     assert "has not ended" in of_series(check(root, trusted))[run.name]
 
 
 def test_a_plan_that_was_submitted_first_is_completed_later(tmp_path, ran, press, trusted):
     where = ran(started=0, end=False)
     root, entry = tmp_path / "board", BoardEntry("an-agent")
-    lay_out_series(where, *whole_series(where, trusted), entry, root)
+    write_series_submission(where, *verify_whole_series(where, trusted), entry, root)
     assert check(root, trusted).findings == ()
     from kit.series.recovery import close_abandoned
 
     close_abandoned(tmp_path / "runs", press.MAKE.SIGNER)
-    files = lay_out_series(where, *whole_series(where, trusted), entry, root)
+    files = write_series_submission(where, *verify_whole_series(where, trusted), entry, root)
     assert any(f.endswith("series.json") for f in files)
     (series,) = check(root, trusted).series
     assert len(series.documents.ended.not_started) == 3
@@ -331,7 +333,7 @@ def test_files_that_have_no_place_in_a_series_are_named(board, trusted):
     (own / "signer.pem").unlink()
     found = {(f.rule, f.message) for f in check(root, trusted).findings}
     assert found == {
-        (Breach.LAYOUT, "notes.txt has no place here"), (Breach.MISSING, "signer.pem is missing"),
+        (Breach.LAYOUT, "unexpected file: notes.txt"), (Breach.MISSING, "signer.pem is missing"),
     }  # fmt: skip
 
 
@@ -343,7 +345,9 @@ def test_the_command_submits_a_series_whole_and_not_one_run_of_it(ran, press, tm
     target, trust = str(tmp_path / "board"), ["--keys", str(keys)]
     run = next(p for p in where.parent.iterdir() if p.name.startswith("r03"))
     assert speedrun(["submit", str(run), "--agent", "a", "--to", target, *trust]) == 2
-    assert f"submit the whole series: speedrun submit {where}" in capsys.readouterr().err
+    assert (
+        f"submit the whole series with the same options: speedrun submit {where}" in capsys.readouterr().err
+    )
     assert speedrun(["submit", str(where), "--agent", "a", "--to", target, *trust]) == 0
     assert capsys.readouterr().out.strip().endswith(f"submissions/03/a/{where.name}")
     assert speedrun(["submit", "check", target, "--json", *trust]) == 0
@@ -354,10 +358,10 @@ def test_the_command_submits_a_series_whole_and_not_one_run_of_it(ran, press, tm
 
 def test_a_series_without_its_signers_key_is_not_laid_out(ran, trusted, tmp_path):
     where = ran()
-    papers, runs = whole_series(where, trusted)
+    papers, runs = verify_whole_series(where, trusted)
     (where / "signer.pem").unlink()
     with pytest.raises(PrerequisiteError, match=r"signer\.pem is missing"):
-        lay_out_series(where, papers, runs, BoardEntry("an-agent"), tmp_path / "board")
+        write_series_submission(where, papers, runs, BoardEntry("an-agent"), tmp_path / "board")
 
 
 def test_a_file_in_the_place_of_the_repository_is_named(ran, trusted, tmp_path):

@@ -11,7 +11,14 @@ from kit.cli import run as speedrun
 from kit.core.errors import IntegrityError, PrerequisiteError, RunError, SchemaError, UsageError
 from kit.leaderboard.submit import entry as entry_module
 from kit.leaderboard.submit.check import BoardRule, check
-from kit.leaderboard.submit.entry import BoardEntry, Retraction, inflate, lay_out, open_submitted, read_entry
+from kit.leaderboard.submit.entry import (
+    BoardEntry,
+    Retraction,
+    inflate,
+    open_submitted,
+    read_entry,
+    write_submission,
+)
 from kit.result.verify import open_bundle
 from kit.values.profile import Profile
 from kit.values.run_spec import RuntimeName
@@ -41,12 +48,12 @@ def test_a_submission_is_small_and_its_place_says_what_it_is(submit):
 def test_laying_out_twice_gives_the_same_bytes_and_refuses_the_same_place(submit, press, trusted, tmp_path):
     place = submit(1)
     found = open_bundle(tmp_path / "runs" / place.name, trusted)
-    lay_out(found, BoardEntry("an-agent"), tmp_path / "again")
+    write_submission(found, BoardEntry("an-agent"), tmp_path / "again")
     again = tmp_path / "again" / place.relative_to(submit.root)
     for name in ("guest.log.gz", "stamps.gz", "entry.json"):
         assert (again / name).read_bytes() == (place / name).read_bytes()
     with pytest.raises(UsageError, match="exists"):
-        lay_out(found, BoardEntry("an-agent"), tmp_path / "again")
+        write_submission(found, BoardEntry("an-agent"), tmp_path / "again")
 
 
 def test_a_run_where_no_task_starts_has_no_row_and_is_told_so_unless_it_is_the_records_own(
@@ -66,7 +73,7 @@ def test_a_run_of_a_record_that_the_kit_has_not_is_refused_alone(submit, trusted
     submit(1)
     submit(2, record=22, next_record=23)
     checked = check(submit.root, trusted)
-    assert [f.message for f in checked.findings] == ["this kit has no record 22"]
+    assert [f.message for f in checked.findings] == ["record 22 is unknown to this version of speedrun"]
     assert len(checked.accepted) == 1 and checked.exit_code == 1
 
 
@@ -89,12 +96,12 @@ FAULTS = {
     "the bundle is missing": (lambda p: (p / "result.json").unlink(), BoardRule.MISSING, "result.json"),
     "no submission": (lambda p: shutil.rmtree(p / "submission"), BoardRule.MISSING, "submission is missing"),
     "one file more": (
-        lambda p: (p / "weights.pt").write_bytes(b"x"), BoardRule.LAYOUT, "weights.pt has no place",
+        lambda p: (p / "weights.pt").write_bytes(b"x"), BoardRule.LAYOUT, "unexpected file: weights.pt",
     ),
     "a link": (
         lambda p: ((p / "signer.pem").unlink(), (p / "signer.pem").symlink_to("/etc/passwd")),
         BoardRule.LAYOUT,
-        "not a plain file",
+        "not a regular file",
     ),
     "an edited bundle": (lambda p: append(p / "result.json"), BoardRule.INVALID, "step 0"),
     "an edited script": (lambda p: append(p / "submission/train_gpt2.py"), BoardRule.INVALID, "step 6"),
@@ -105,19 +112,21 @@ FAULTS = {
     ),
     "edited stamps": (lambda p: regzip(p / "stamps.gz", lambda d: d[:-9]), BoardRule.INVALID, "step 6"),
     "a log that is not gzip": (
-        lambda p: (p / "guest.log.gz").write_bytes(b"plain"), BoardRule.INVALID, "not gzip",
+        lambda p: (p / "guest.log.gz").write_bytes(b"plain"), BoardRule.INVALID, "not a valid gzip file",
     ),
-    "a log with a tail": (lambda p: append(p / "guest.log.gz", b"tail"), BoardRule.INVALID, "behind its end"),
+    "a log with a tail": (lambda p: append(p / "guest.log.gz", b"tail"), BoardRule.INVALID, "trailing bytes"),
     "a log cut short": (
         lambda p: (p / "stamps.gz").write_bytes((p / "stamps.gz").read_bytes()[:-5]),
         BoardRule.INVALID,
-        "cut short",
+        "truncated",
     ),
     "an unknown field": (lambda p: set_entry(p, tier="reproduced"), BoardRule.INVALID, "tier"),
-    "another agent": (lambda p: set_entry(p, agent="somebody-else"), BoardRule.LAYOUT, "by its content"),
+    "another agent": (
+        lambda p: set_entry(p, agent="another-agent"), BoardRule.LAYOUT, "expected path: submissions/",
+    ),
     "another task": (
         lambda p: shutil.move(p, p.parents[2] / "05" / "an-agent" / p.name),
-        BoardRule.LAYOUT, "by its content",
+        BoardRule.LAYOUT, "expected path: submissions/",
     ),
 }  # fmt: skip
 
@@ -226,7 +235,7 @@ def test_a_repository_without_submissions_is_said_to_be_none(tmp_path, trusted):
 def test_a_bomb_is_not_inflated(tmp_path, monkeypatch):
     monkeypatch.setattr(entry_module, "MAX_PLAIN", 1000)
     (tmp_path / "x.gz").write_bytes(gzip.compress(bytes(1_000_000)))
-    with pytest.raises(IntegrityError, match="more than 1000"):
+    with pytest.raises(IntegrityError, match="to more than 1000 bytes"):
         inflate(tmp_path / "x.gz")
 
 
@@ -288,8 +297,10 @@ def test_an_output_that_does_not_pack_well_is_too_large_and_leaves_nothing(submi
     made = press.press(tmp_path / "runs", press.Sample(1))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(entry_module, "MAX_GZIP", 50)
-        with pytest.raises(UsageError, match=r"guest\.log\.gz would have \d+ bytes; at most 50 are accepted"):
-            lay_out(open_bundle(made, trusted), BoardEntry("an-agent"), tmp_path / "out")
+        with pytest.raises(
+            UsageError, match=r"guest\.log\.gz has \d+ bytes; the limit for submissions is 50"
+        ):
+            write_submission(open_bundle(made, trusted), BoardEntry("an-agent"), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -301,8 +312,8 @@ def test_an_output_that_is_too_long_is_too_large_and_leaves_nothing(press, trust
     (found.path.parent / other).write_bytes(b"")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(entry_module, "MAX_PLAIN", size - 1)
-        with pytest.raises(UsageError, match=f"{name} has more than {size - 1} bytes"):
-            lay_out(found, BoardEntry("an-agent"), tmp_path / "out")
+        with pytest.raises(UsageError, match=f"{name} is larger than {size - 1} bytes"):
+            write_submission(found, BoardEntry("an-agent"), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -311,7 +322,7 @@ def test_a_run_without_its_signers_key_says_how_to_put_it_there(press, trusted, 
     key = found.path.with_name("signer.pem")
     key.unlink()
     with pytest.raises(PrerequisiteError, match=r"signer\.pem is missing") as refused:
-        lay_out(found, BoardEntry("an-agent"), tmp_path / "out")
+        write_submission(found, BoardEntry("an-agent"), tmp_path / "out")
     assert refused.value.hint.endswith(f"speedrun keys show > {key}")
     assert not (tmp_path / "out").exists()
 
@@ -320,7 +331,7 @@ def test_a_repository_of_more_folders_than_are_looked_at_is_refused_as_a_whole(s
     for n in range(3):
         submit(n)
     monkeypatch.setattr("kit.leaderboard.submit.check.MAX_RESULTS", 2)
-    with pytest.raises(PrerequisiteError, match="board holds more than 2 folders"):
+    with pytest.raises(PrerequisiteError, match="board contains more than 2 directories"):
         check(submit.root, trusted)
 
 
@@ -336,13 +347,13 @@ def test_a_disk_that_fills_up_leaves_no_half_of_a_submission(press, trusted, tmp
     with monkeypatch.context() as patch:
         patch.setattr(Path, "write_bytes", full)
         with pytest.raises(RunError, match="no space left on the disk of"):
-            lay_out(found, BoardEntry("an-agent"), tmp_path / "out")
-    assert lay_out(found, BoardEntry("an-agent"), tmp_path / "out"), "it has not been submitted yet"
+            write_submission(found, BoardEntry("an-agent"), tmp_path / "out")
+    assert write_submission(found, BoardEntry("an-agent"), tmp_path / "out"), "it has not been submitted yet"
 
 
 def test_a_file_in_the_place_of_the_repository_is_named(press, trusted, tmp_path):
     found = open_bundle(press.press(tmp_path / "runs", press.Sample(1)), trusted)
     (tmp_path / "out").touch()
     with pytest.raises(PrerequisiteError, match=r"cannot write .*/out/submissions/.*: Not a directory") as e:
-        lay_out(found, BoardEntry("an-agent"), tmp_path / "out")
+        write_submission(found, BoardEntry("an-agent"), tmp_path / "out")
     assert "--to" in e.value.hint

@@ -17,11 +17,11 @@ pytest.importorskip("huggingface_hub")
 from kit.cli import run as speedrun
 from kit.core.errors import NetworkError, PrerequisiteError, UsageError
 from kit.leaderboard.submit.check import check
-from kit.leaderboard.submit.entry import BoardEntry, lay_out
-from kit.leaderboard.submit.hub import repository, send
+from kit.leaderboard.submit.entry import BoardEntry, write_submission
+from kit.leaderboard.submit.hub import open_pull_request, repository
 from kit.result.predicate import Series
 from kit.result.verify import open_bundle
-from kit.series.record import Arm, SeriesPlan, Slot, StopRule, close, new_series_id, opened
+from kit.series.record import Arm, SeriesPlan, Slot, StopRule, close, new_series_id, reserved_series
 from kit.values.profile import Profile
 
 REPO = "somebody/board"
@@ -147,8 +147,8 @@ def received(handler, commit, root, pointers=False):
 def test_what_arrives_in_the_pull_request_passes_the_check(hub, press, trusted, tmp_path):
     handler, endpoint = hub
     made = press.press(tmp_path / "runs", press.Sample(1))
-    files = lay_out(open_bundle(made, trusted), BoardEntry("an-agent"), tmp_path / "out")
-    address = send(REPO, tmp_path / "out", files, "Add a run", endpoint, "hf_test")
+    files = write_submission(open_bundle(made, trusted), BoardEntry("an-agent"), tmp_path / "out")
+    address = open_pull_request(REPO, tmp_path / "out", files, "Add a run", endpoint, "hf_test")
     assert address == f"{endpoint}/datasets/{REPO}/discussions/7"
     (commit,) = handler.commits
     assert commit[0]["create_pr"] == ["1"]
@@ -162,8 +162,8 @@ def test_what_arrives_in_the_pull_request_passes_the_check(hub, press, trusted, 
 def test_a_clone_without_the_large_files_is_told_what_it_lacks(hub, press, trusted, tmp_path):
     handler, endpoint = hub
     made = press.press(tmp_path / "runs", press.Sample(1))
-    files = lay_out(open_bundle(made, trusted), BoardEntry("an-agent"), tmp_path / "out")
-    send(REPO, tmp_path / "out", files, "Add a run", endpoint, "hf_test")
+    files = write_submission(open_bundle(made, trusted), BoardEntry("an-agent"), tmp_path / "out")
+    open_pull_request(REPO, tmp_path / "out", files, "Add a run", endpoint, "hf_test")
     received(handler, handler.commits[0], tmp_path / "clone", pointers=True)
     (finding,) = check(tmp_path / "clone", trusted).findings
     assert finding.rule == "invalid" and "run git lfs pull" in finding.message
@@ -179,11 +179,11 @@ def test_a_whole_series_is_one_pull_request(hub, press, trusted, tmp_path, monke
     )
     created = "2026-01-01T00:00:00.000+00:00"
     plan = SeriesPlan(new_series_id(3), created, 3, Profile.FULL, StopRule.ALL_RUNS, slots)
-    with opened(tmp_path / "runs", plan, press.MAKE.SIGNER) as (where, digest):
+    with reserved_series(tmp_path / "runs", plan, press.MAKE.SIGNER) as (where, digest):
         for n in range(3):
             extra = (("series", Series(plan.id, digest)),)
             press.press(tmp_path / "runs", press.Sample(n, script=script, extra=extra))
-        close(where, plan, press.MAKE.SIGNER, "all runs were made")
+        close(where, plan, press.MAKE.SIGNER, "all runs finished")
     target = ["--to", f"hf://{REPO}", "--endpoint", endpoint, "--keys", str(tmp_path / "keys")]
     assert speedrun(["submit", str(where), "--agent", "an-agent", *target]) == 0
     (commit,) = handler.commits
@@ -196,9 +196,9 @@ def test_an_upload_that_breaks_commits_nothing_and_says_so(hub, press, trusted, 
     handler, endpoint = hub
     handler.broken_store = True
     made = press.press(tmp_path / "runs", press.Sample(1))
-    files = lay_out(open_bundle(made, trusted), BoardEntry("an-agent"), tmp_path / "out")
+    files = write_submission(open_bundle(made, trusted), BoardEntry("an-agent"), tmp_path / "out")
     with pytest.raises(NetworkError, match="the upload failed") as raised:
-        send(REPO, tmp_path / "out", files, "Add a run", endpoint, "hf_test")
+        open_pull_request(REPO, tmp_path / "out", files, "Add a run", endpoint, "hf_test")
     assert "nothing was committed" in raised.value.hint and handler.commits == []
 
 
@@ -221,15 +221,15 @@ def test_a_refusal_of_the_hub_is_said_with_the_next_step(hub, tmp_path, status, 
     handler.answer = status
     (tmp_path / "x").write_text("x")
     with pytest.raises(kind) as raised:
-        send(REPO, tmp_path, ["x"], "title", endpoint, "hf_test")
+        open_pull_request(REPO, tmp_path, ["x"], "title", endpoint, "hf_test")
     assert raised.value.hint
 
 
 def test_a_hub_that_is_not_reached_is_a_network_error_with_what_to_check(tmp_path, monkeypatch):
     monkeypatch.setattr("time.sleep", lambda seconds: None)  # the library waits before it asks again
     (tmp_path / "x").write_text("x")
-    with pytest.raises(NetworkError, match="the Hub does not answer") as raised:
-        send(REPO, tmp_path, ["x"], "title", "http://127.0.0.1:9", "hf_test")
+    with pytest.raises(NetworkError, match="cannot reach the Hub") as raised:
+        open_pull_request(REPO, tmp_path, ["x"], "title", "http://127.0.0.1:9", "hf_test")
     assert "--endpoint" in raised.value.hint
 
 

@@ -24,7 +24,7 @@ from kit.result.appraisal.agreement import compare, tolerance
 from kit.result.appraisal.trust import assess_tier
 from kit.result.predicate import Predicate
 from kit.result.verify import open_bundle
-from kit.series.record import Arm, SeriesPlan, Slot, StopRule, close, opened, read
+from kit.series.record import Arm, SeriesPlan, Slot, StopRule, close, read, reserved_series
 from kit.values.profile import Profile
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets" / "bundles"
@@ -132,7 +132,7 @@ def series(tmp_path_factory):
         StopRule.ALL_RUNS,
         slots,
     )
-    with opened(out, plan, SIGNER) as (where, _):
+    with reserved_series(out, plan, SIGNER) as (where, _):
         close(where, plan, SIGNER, "the end")
     return where
 

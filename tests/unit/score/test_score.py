@@ -216,16 +216,16 @@ def test_a_table_is_read_with_its_defaults_and_failed_runs(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "columns none"),
-        ("task,config\n", "columns"),
-        ("task,val_loss\n4,3.2\n", "columns"),
+        ("", "invalid columns: none"),
+        ("task,config\n", "invalid columns"),
+        ("task,val_loss\n4,3.2\n", "invalid columns"),
         (HEAD + "four,a,,,1,3.2,1,\n", ":2: "),
         (HEAD + "4,a,judge,,1,3.2,1,\n", "judge"),
         (HEAD + "4,a,,,1,three,1,\n", "'three'"),
         (HEAD + "4,a,,,1,3.2,-1,\n", "-1"),
         (HEAD + "4,a\n", "cells"),
         (HEAD + "4,a,,,1,3.2,1,,,\n", "cells"),
-        (HEAD + "4,a,,,1,3.2,1,\n4,a,,,1,3.3,2,\n", "the same run"),
+        (HEAD + "4,a,,,1,3.2,1,\n4,a,,,1,3.3,2,\n", "duplicate of the run in"),
         (HEAD + '4,"a\n', ":"),
         ("task,fsr,surprise\n4,1,1\n", "surprise"),
         ('"task"x,fsr\n4,1\n', ":1: "),
@@ -322,7 +322,7 @@ def test_a_bundle_scores_only_if_its_verdict_is_reached(served: dict[str, Verifi
     found = score(rows, TASKS, partial=True, **FEW)[0].tasks[0]
     assert (found.task, len(found.runs), found.reached) == (4, 2, 1)
     assert found.kinds == (BaselineKind.SCALED,)
-    hidden = "its work outside its own clock was not compared with the start script's: eval --audit baseline"
+    hidden = "untimed overhead not measured; to measure it, run: speedrun eval --audit baseline"
     assert [n for n in notes if hidden not in n] == [
         "candidate: tier screened: the check canary.to_end was skipped",
         "refused: tier self-reported: the signer's key is not trusted",
@@ -352,22 +352,22 @@ def test_a_run_that_missed_the_target_scores_0_and_its_loss_counts(served: dict[
 
 
 def test_a_reader_is_told_whose_hidden_time_was_measured(served: dict[str, VerifiedBundle]) -> None:
-    assert not any("own clock" in note for note in read("hiding")[1])
+    assert not any("untimed overhead" in note for note in read("hiding")[1])
 
 
 def test_a_smoke_bundle_and_the_same_bundle_twice_are_refused(served: dict[str, VerifiedBundle]) -> None:
-    with pytest.raises(UsageError, match="is a smoke run: those have no score") as refused:
+    with pytest.raises(UsageError, match="is a smoke run, which has no score") as refused:
         read("smoke")
-    assert refused.value.hint == "score runs of the full profile"
-    with pytest.raises(KitError, match="the same run"):
+    assert refused.value.hint == "score runs that were made with --profile full"
+    with pytest.raises(KitError, match="duplicate of the run in"):
         read("own", "own")
 
 
 def test_smoke_bundles_among_others_are_left_out_with_a_word(served: dict[str, VerifiedBundle]) -> None:
     rows, notes = read("smoke", "candidate")
     assert rows == read("candidate")[0]
-    assert notes[-1] == "1 smoke runs are left out: those have no score"
-    with pytest.raises(UsageError, match="all 2 are smoke"):
+    assert notes[-1] == "left out 1 smoke run: smoke runs have no score"
+    with pytest.raises(UsageError, match="all 2 runs are smoke runs"):
         read("smoke", "smoke")
 
 

@@ -17,7 +17,7 @@ from kit.result.keys import Trusted
 from kit.result.predicate import Audit, AuditCheck, Outcome, Series, Severity
 from kit.score.metrics import fieller, mean_below
 from kit.series.figures import open_series
-from kit.series.record import Arm, SeriesPlan, Slot, StopRule, close, new_series_id, opened, read
+from kit.series.record import Arm, SeriesPlan, Slot, StopRule, close, new_series_id, read, reserved_series
 from kit.series.recovery import ClosedSeries, close_abandoned
 from kit.series.run import SeriesRequest, order
 from kit.values.profile import Profile
@@ -59,7 +59,7 @@ def series(tmp_path, press):
         )
         plan = SeriesPlan(new_series_id(3), "2026-01-01T00:00:00.000+00:00", 3, Profile.FULL, rule, slots)
         seen = dict.fromkeys(Arm, 0)
-        with opened(tmp_path, plan, press.MAKE.SIGNER) as (where, digest):
+        with reserved_series(tmp_path, plan, press.MAKE.SIGNER) as (where, digest):
             for n, arm in enumerate(arms[:started]):
                 at, seen[arm] = seen[arm], seen[arm] + 1
                 loss = losses[at] if losses and arm is Arm.CANDIDATE else 3.2790
@@ -74,7 +74,7 @@ def series(tmp_path, press):
                     ),
                 )  # fmt: skip
             if end:
-                close(where, plan, press.MAKE.SIGNER, "all runs were made")
+                close(where, plan, press.MAKE.SIGNER, "all runs finished")
         return where
 
     return make
@@ -154,7 +154,7 @@ def test_an_arm_that_is_not_its_records_own_script_is_refused(series, trusted, m
     monkeypatch.setattr(
         "kit.series.documents.own_digest", lambda record: press.tree_of(scripts[record.number])
     )
-    with pytest.raises(DigestMismatch, match=f"not the {arm} record's own script"):
+    with pytest.raises(DigestMismatch, match=f"does not run the {arm} record's original script"):
         opened_series(where, trusted)
 
 
@@ -199,7 +199,7 @@ def test_a_run_cannot_be_replaced_by_a_better_one(series, trusted, press, tmp_pa
     shutil.rmtree(run)
     press.press(tmp_path, press.Sample(1, script=SCRIPTS[Arm.CANDIDATE], final_loss=3.2700))
     assert plan != json.loads((run / "result.json").read_bytes())
-    with pytest.raises(DigestMismatch, match="not the run that was reserved"):
+    with pytest.raises(DigestMismatch, match="does not match the run reserved as"):
         opened_series(where, trusted)
 
 
@@ -210,7 +210,7 @@ def test_a_reserved_run_with_another_script_is_refused(series, trusted, press, t
     shutil.rmtree(run)
     extra = (("series", Series(digest["id"], digest["plan_sha256"])),)
     press.press(tmp_path, press.Sample(1, script=b"# other\n", extra=extra))
-    with pytest.raises(DigestMismatch, match="another submission"):
+    with pytest.raises(DigestMismatch, match="a different submission than was reserved"):
         opened_series(where, trusted)
 
 
@@ -221,7 +221,7 @@ def test_a_second_run_under_the_reserved_id_is_refused(series, trusted, press, t
     shutil.rmtree(run)
     extra = (("series", Series(digest["id"], digest["plan_sha256"])),)
     press.press(tmp_path, press.Sample(1, script=SCRIPTS[Arm.CANDIDATE], final_loss=3.27, extra=extra))
-    with pytest.raises(DigestMismatch, match="record binds"):
+    with pytest.raises(DigestMismatch, match=r"does not match its digest in series\.json"):
         opened_series(where, trusted)
 
 
@@ -309,7 +309,7 @@ def test_a_copy_of_a_series_that_goes_on_gets_no_record(tmp_path, press):
     slot = Slot("r03-x", "00", Arm.CANDIDATE, "0" * 64)
     created = "2026-01-01T00:00:00.000+00:00"
     plan = SeriesPlan(new_series_id(3), created, 3, Profile.FULL, StopRule.ALL_RUNS, (slot,))
-    with opened(tmp_path / "runs", plan, press.MAKE.SIGNER):
+    with reserved_series(tmp_path / "runs", plan, press.MAKE.SIGNER):
         shutil.copytree(tmp_path / "runs", tmp_path / "copy")
         with pytest.raises(SignatureError, match="is a copy"):
             close_abandoned(tmp_path / "copy", press.MAKE.SIGNER)
@@ -348,7 +348,9 @@ def test_a_series_ends_only_after_its_runs(series, press, tmp_path):
     run = tmp_path / "r03-20260101T000000Z-00000001"
     run.mkdir()
     (run / "intent.json").write_text("{}")
-    with pytest.raises(PrerequisiteError, match=f"{where.name} cannot end: its run {run.name} has no result"):
+    with pytest.raises(
+        PrerequisiteError, match=f"cannot close series {where.name}: run {run.name} has no result"
+    ):
         close_abandoned(tmp_path, press.MAKE.SIGNER)
     assert not (where / "series.json").exists()
 
@@ -387,7 +389,7 @@ def test_a_series_that_goes_on_is_left_alone(tmp_path, press):
     slot = Slot("r03-x", "00", Arm.CANDIDATE, "0" * 64)
     created = "2026-01-01T00:00:00.000+00:00"
     plan = SeriesPlan(new_series_id(3), created, 3, Profile.FULL, StopRule.ALL_RUNS, (slot,))
-    with opened(tmp_path, plan, press.MAKE.SIGNER):
+    with reserved_series(tmp_path, plan, press.MAKE.SIGNER):
         assert close_abandoned(tmp_path, press.MAKE.SIGNER) == ()
 
 
@@ -413,4 +415,4 @@ def test_what_is_no_series_or_has_not_ended_is_said(series, press, tmp_path, cap
     assert "has not ended" in said and f"speedrun doctor --fix --out {tmp_path}" in said
     for other in (tmp_path / "absent", tmp_path / "r03-20260101T000000Z-00000000"):
         assert speedrun(["series", str(other), "--keys", str(tmp_path / "none")]) == 3
-        assert "is no folder of a series" in capsys.readouterr().err
+        assert "is not a series: plan.json not found" in capsys.readouterr().err

@@ -6,14 +6,14 @@
   tools.hidden = false;
   var rows = Array.prototype.slice.call(board.tBodies);
   var heads = Array.prototype.slice.call(board.tHead.rows[0].cells);
-  var asMade = rows.slice();
+  var original = rows.slice();
   function text(row, column) { return row.rows[0].cells[column].dataset.key; }
   var sort = document.getElementById("sort");
   function order(column, down) {
     heads.forEach(function (head) { head.removeAttribute("aria-sort"); });
     heads[column].setAttribute("aria-sort", down ? "descending" : "ascending");
     sort.value = String(column);
-    // names may begin with digits: a column is of numbers only if all of it is
+    // A column is numeric only if every key is a number: a name may begin with a digit.
     var numbers = rows.every(function (row) { return isFinite(text(row, column)); });
     rows.sort(function (a, b) {
       var x = text(a, column), y = text(b, column);
@@ -25,7 +25,7 @@
     if (!head.dataset.sort) { return; }
     var option = document.createElement("option");
     option.value = String(column);
-    option.textContent = "by " + head.textContent.toLowerCase();
+    option.textContent = "sort by " + head.textContent.toLowerCase();
     sort.appendChild(option);
     var button = document.createElement("button");
     button.type = "button";
@@ -41,7 +41,7 @@
   sort.addEventListener("input", function () {
     if (sort.value) { order(Number(sort.value), heads[sort.value].dataset.sort === "down"); return; }
     heads.forEach(function (head) { head.removeAttribute("aria-sort"); });
-    asMade.forEach(function (row) { board.appendChild(row); });
+    original.forEach(function (row) { board.appendChild(row); });
   });
   var find = document.getElementById("find");
   var task = document.getElementById("task");
