@@ -14,7 +14,7 @@ from kit.cli.options import keys_option
 from kit.cli.terminal import emit_json, note, say_path
 from kit.core.errors import UsageError
 from kit.core.text import counted, one_line
-from kit.leaderboard.submit.entry import BoardEntry, lay_out, place_of
+from kit.leaderboard.submit.entry import BoardEntry, place_of, write_submission
 from kit.leaderboard.submit.hub import SCHEME, repository
 from kit.leaderboard.submit.hub import open_pull_request as send_to_hub
 from kit.leaderboard.submit.names import name_fault
@@ -75,11 +75,11 @@ def command(run: Path, target: str, keys: Path, endpoint: str | None, as_json: b
     repo = repository(target) if target.startswith(SCHEME) else None
     prepared = _prepare(run, entry, trusted(keys))
     if repo is None:
-        files = prepared.lay_out(Path(target))
+        files = prepared.write_submission(Path(target))
         address = str(Path(target) / prepared.place)
     else:
         with tempfile.TemporaryDirectory(prefix="speedrun-submit-") as folder:
-            files = prepared.lay_out(Path(folder))
+            files = prepared.write_submission(Path(folder))
             address = send_to_hub(repo, Path(folder), files, prepared.title, endpoint, None)
     if as_json:
         emit_json({"address": address, "files": list(files), "id": prepared.id})
@@ -94,7 +94,7 @@ class PreparedSubmission:
     id: str
     place: str
     title: str
-    lay_out: Callable[[Path], tuple[str, ...]]
+    write_submission: Callable[[Path], tuple[str, ...]]
 
 
 def _prepare(where: Path, entry: BoardEntry, trusted: Trusted) -> PreparedSubmission:

@@ -27,8 +27,7 @@ from kit.leaderboard.page.tables import (
     refused_table,
     series_table,
 )
-from kit.leaderboard.submit.entry import bounded
-from kit.result.appraisal.trust import Tier
+from kit.leaderboard.submit.entry import read_bounded
 from kit.result.dsse import MAX_BUNDLE
 from kit.result.folder import BUNDLE
 
@@ -79,9 +78,9 @@ def write_site(board: Board, site: Path, title: str, tasks: int) -> Path:
     page = site / "index.html"
     for group in (*board.groups, *board.baselines):
         for result in group.results:
-            data = bounded(result.submitted.where / BUNDLE, MAX_BUNDLE)
+            data = read_bounded(result.submitted.where / BUNDLE, MAX_BUNDLE)
             if sha256_bytes(data) != result.submitted.bundle_sha256:
-                raise DigestMismatch(f"{result.submitted.where / BUNDLE} was changed after it was checked")
+                raise DigestMismatch(f"{result.submitted.where / BUNDLE} changed after it was verified")
             write_atomic(site / "bundles" / f"{result.run_id}.json", data)
     write_atomic(page, render(board, title, tasks).encode("utf-8"))
     return page

@@ -13,7 +13,7 @@ from pathlib import Path
 from kit.leaderboard.submit.entry import BoardEntry, Submitted
 from kit.leaderboard.submit.finding import BoardFinding, BoardRule
 from kit.leaderboard.submit.series import SubmittedSeries
-from kit.series.documents import differences
+from kit.series.documents import run_mismatches
 from kit.series.record import Arm, SeriesPlan
 
 

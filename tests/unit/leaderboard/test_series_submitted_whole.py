@@ -16,8 +16,8 @@ from kit.leaderboard.submit.series import verify_whole_series, write_series_subm
 from kit.result.keys import Trusted
 from kit.result.predicate import Series
 from kit.result.verify import open_bundle
-from kit.series.documents import differences
-from kit.series.record import Arm, SeriesPlan, Slot, StopRule, close, new_series_id, opened, read
+from kit.series.documents import run_mismatches
+from kit.series.record import Arm, SeriesPlan, Slot, StopRule, close, new_series_id, read, reserved_series
 from kit.values.profile import Profile
 
 SCRIPTS = {arm: f"# {arm}\n".encode() for arm in Arm}
@@ -219,13 +219,13 @@ def test_nobody_else_ends_a_series_whatever_key_he_has(ran, two_keys, press):
     close(where, plan, other, "they were too slow")
     (where / "signer.pem").write_bytes(press.MAKE.SIGNER.public.pem)
     with pytest.raises(DigestMismatch, match=r"series.json is signed by [0-9a-f]{64}, plan.json by"):
-        whole_series(where, both)
+        verify_whole_series(where, both)
 
 
 def test_a_run_of_a_series_is_signed_by_the_key_of_its_series(ran, two_keys, press, tmp_path):
     other, both = two_keys
     where = ran()
-    papers, (run, *_) = whole_series(where, both)
+    papers, (run, *_) = verify_whole_series(where, both)
     named = run.predicate.series
     shutil.rmtree(run.path.parent)
     extra = (("series", Series(named.id, named.plan_sha256)),)
@@ -233,7 +233,7 @@ def test_a_run_of_a_series_is_signed_by_the_key_of_its_series(ran, two_keys, pre
     forged = press.press(tmp_path / "runs", sample, other)
     digest = sha256_file(forged / "result.json")
     papers = replace(papers, bundles={**papers.bundles, run.predicate.run.id: digest})
-    (why,) = differences(papers, open_bundle(forged, both), digest)
+    (why,) = run_mismatches(papers, open_bundle(forged, both), digest)
     assert why.startswith(f"is signed by {other.key_id}")
 
 
@@ -241,7 +241,7 @@ def test_a_record_is_not_the_plan_of_a_series_that_goes_on(ran, trusted):
     where = ran()
     (where / "series.json").rename(where / "plan.json")
     with pytest.raises(DigestMismatch, match="is a record, and not a plan"):
-        whole_series(where, trusted)
+        verify_whole_series(where, trusted)
 
 
 def test_documents_that_were_edited_are_refused_with_all_their_runs(board, trusted):
@@ -367,7 +367,7 @@ def test_a_series_without_its_signers_key_is_not_laid_out(ran, trusted, tmp_path
 def test_a_file_in_the_place_of_the_repository_is_named(ran, trusted, tmp_path):
     where = ran()
     (tmp_path / "file").touch()
-    papers, runs = whole_series(where, trusted)
+    papers, runs = verify_whole_series(where, trusted)
     with pytest.raises(PrerequisiteError, match=r"cannot write .*/file: not a directory") as e:
-        lay_out_series(where, papers, runs, BoardEntry("an-agent"), tmp_path / "file")
+        write_series_submission(where, papers, runs, BoardEntry("an-agent"), tmp_path / "file")
     assert "--to" in e.value.hint

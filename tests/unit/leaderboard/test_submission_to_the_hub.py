@@ -236,7 +236,7 @@ def test_a_hub_that_is_not_reached_is_a_network_error_with_what_to_check(tmp_pat
 def test_without_the_extra_the_line_that_installs_it_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(PrerequisiteError, match="huggingface_hub is not installed") as raised:
-        send(REPO, tmp_path, ["x"], "title", None, None)
+        open_pull_request(REPO, tmp_path, ["x"], "title", None, None)
     assert raised.value.hint.endswith("-m pip install -e '.[hub]'")
 
 
