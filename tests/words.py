@@ -1,7 +1,8 @@
 """
 List every text that a person can read: `python tests/words.py [--draw 60 --seed 1] [--where PATH]`.
 
-From kit/: help texts, messages, hints of errors, details of checks and findings, first lines of docstrings. From README.md, docs/ and the like: each sentence outside code blocks.
+From kit/: help texts, messages, hints of errors, details of checks and findings, first lines of docstrings.
+From README.md, docs/ and the like: each sentence outside code blocks.
 Prints one JSON object a line, with file, line, kind and text; the count per kind goes to stderr.
 """
 
