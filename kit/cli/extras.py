@@ -1,8 +1,9 @@
-"""Optional extras that commands need, asked for before anything that needs them is imported."""
+"""Optional extras that commands need, checked before anything that needs them is imported."""
 
 from __future__ import annotations
 
 from kit.core.errors import PrerequisiteError
+from kit.core.extras import install_command
 
 
 def require_score() -> None:
@@ -12,4 +13,4 @@ def require_score() -> None:
     except ModuleNotFoundError as e:
         if e.name is None or e.name.split(".")[0] not in ("numpy", "scipy"):
             raise
-        raise PrerequisiteError(f"{e.name} is not installed", "pip install 'speedrun-kit[score]'") from e
+        raise PrerequisiteError(f"{e.name} is not installed", install_command("score")) from e

@@ -154,7 +154,7 @@ def machine(preflight: Preflight) -> None:
         names = ", ".join(sorted({gpu.name for gpu in preflight.gpus}))
         note(f"GPUs: {len(preflight.gpus)} x {names}, driver {preflight.driver}")
     for finding in preflight.warnings:
-        note(f"  UNRANKED: {finding.detail}" + (f" (try: {finding.fix})" if finding.fix else ""))
+        note(f"  UNRANKED: {finding.detail}" + (f" (hint: {finding.fix})" if finding.fix else ""))
 
 
 def close(outcome: Evaluation) -> None:

@@ -61,7 +61,7 @@ def _findings(findings: tuple[PreflightFinding, ...]) -> Iterator[str]:
     for finding in findings:
         yield f"    {MARKS[finding.level]}  {finding.id}: {finding.detail}"
         if finding.fix:
-            yield f"             try: {finding.fix}"
+            yield f"             hint: {finding.fix}"
     refused = sum(finding.level is Level.REFUSAL for finding in findings)
     if refused:
         yield f"  this run would be refused here, for {refused} of these findings"

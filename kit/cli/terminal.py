@@ -25,7 +25,7 @@ def complain(message: str, hint: str = "", details: Sequence[str] = ()) -> None:
     for detail in details:
         click.echo(f"  {printable(detail)}", err=True)
     if hint:
-        click.echo(f"  try: {printable(hint)}", err=True)
+        click.echo(f"hint: {printable(hint)}", err=True)
 
 
 def note(*lines: str) -> None:

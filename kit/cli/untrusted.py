@@ -1,4 +1,4 @@
-"""How a signer is named, and what to do about a result whose key the reader does not trust."""
+"""Say whether a signer is trusted, and what to do if not."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from kit.result.verify import VerifiedBundle
 
 
 def trust_word(bundle: VerifiedBundle) -> str:
-    """Return whether the signer's key is trusted, in words that stand out if it is not."""
+    """Return `trusted`, `NOT TRUSTED` or `REVOKED` with the reason."""
     if bundle.revoked is not None:
         return f"REVOKED: {bundle.revoked.describe()}"
     return "trusted" if bundle.trusted else "NOT TRUSTED"
 
 
 def distrust(folder: Path, revoked: bool = False) -> None:
-    """Say what to do about the key beside a result, which its reader does not trust."""
+    """Print a hint for a result that is signed by an untrusted key."""
     if revoked:
-        note("  try: ask the signer for a result that is signed with another key")
+        note("hint: ask the signer for a result that is signed with another key")
         return
-    note(f"  try: compare the key's id with what its owner says, then: speedrun keys trust {folder / SIGNER}")
+    note(f"hint: compare the key id with the signer, then: speedrun keys trust {folder / SIGNER}")

@@ -48,6 +48,11 @@ def one_line(text: str, limit: int = MAX_SHOWN) -> str:
     return line if len(line) <= limit and len(text) <= 4 * limit else line[: limit - 1] + "…"
 
 
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """Return a number with its noun: `1 run`, `2 runs`. `plural` is for nouns that do not just add an s."""
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
 def is_printable(text: str) -> bool:
     """Tell whether `printable` would change nothing."""
     return printable(text) == text

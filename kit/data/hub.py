@@ -8,10 +8,10 @@ from typing import BinaryIO
 from kit.core.digest import Sha256, is_sha256
 from kit.core.download import download
 from kit.core.errors import IntegrityError, NetworkError, PrerequisiteError
+from kit.core.extras import install_command
 from kit.core.store import Artifact, Progress
 from kit.data.dataset import DataSet, ShardDigests, StatedBy
 
-EXTRA = "pip install 'speedrun-kit[hub]'"
 _ELSEWHERE = "check --endpoint, and the --revision that was given to: speedrun data lock"
 _OFFLINE = "check the network or --endpoint; with the shards at hand, use: speedrun data fetch --mirror DIR"
 
@@ -27,7 +27,7 @@ class Hub:
         try:
             import huggingface_hub
         except ImportError as e:
-            raise PrerequisiteError("huggingface_hub is not installed", EXTRA) from e
+            raise PrerequisiteError("huggingface_hub is not installed", install_command("hub")) from e
         self._lib = huggingface_hub
         self._endpoint = endpoint
         self._api = huggingface_hub.HfApi(endpoint=endpoint, token=False)

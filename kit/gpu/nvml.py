@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from kit.core.errors import PrerequisiteError, RunError
+from kit.core.extras import install_command
 
-EXTRA = "pip install 'speedrun-kit[gpu]'"
 SIGNS = (Path("/proc/driver/nvidia/version"), Path("/dev/nvidiactl"))
 """Either is there once the driver is loaded."""
 VISIBLE_FIX = "name whole GPUs by index or UUID (nvidia-smi -L), or: unset CUDA_VISIBLE_DEVICES"
@@ -140,7 +140,9 @@ def _session() -> Iterator[Any]:
     try:
         import pynvml
     except ImportError as e:
-        raise PrerequisiteError("an NVIDIA driver is here, but Python cannot ask it", EXTRA) from e
+        raise PrerequisiteError(
+            "an NVIDIA driver is here, but Python cannot ask it", install_command("gpu")
+        ) from e
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as e:

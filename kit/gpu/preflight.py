@@ -98,7 +98,7 @@ class Preflight:
         refused = self.refusals
         if refused:
             rest = "".join(
-                f"\n  also: {f.detail}" + (f" (try: {f.fix})" if f.fix else "") for f in refused[1:]
+                f"\n  also: {f.detail}" + (f" (hint: {f.fix})" if f.fix else "") for f in refused[1:]
             )
             raise PrerequisiteError(refused[0].detail + rest, refused[0].fix)
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kit.core.errors import NetworkError, PrerequisiteError, UsageError
+from kit.core.extras import install_command
 
 SCHEME = "hf://"
-EXTRA = "pip install 'speedrun-kit[hub]'"
 _REPO = re.compile(r"(?:datasets/)?([A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})")
 
 
@@ -38,7 +38,7 @@ def send(
             RepositoryNotFoundError,
         )
     except ImportError as e:
-        raise PrerequisiteError("huggingface_hub is not installed", EXTRA) from e
+        raise PrerequisiteError("huggingface_hub is not installed", install_command("hub")) from e
     api = library.HfApi(endpoint=endpoint, token=token)
     operations = [
         library.CommitOperationAdd(path_in_repo=name, path_or_fileobj=str(root / name)) for name in files

@@ -18,6 +18,7 @@ from typing import Any
 
 from kit.core.digest import Sha256, is_sha256
 from kit.core.errors import EngineSilent, PrerequisiteError, RunError, UsageError
+from kit.core.extras import install_command
 from kit.sandbox.engine.wire import address, hard_limit, peer_pid, why_silent
 
 DEFAULT_ENGINE = "unix:///var/run/docker.sock"
@@ -81,9 +82,7 @@ class Engine:
         try:
             import docker
         except ImportError as e:
-            raise PrerequisiteError(
-                "the docker SDK is not installed", "pip install 'speedrun-kit[docker]'"
-            ) from e
+            raise PrerequisiteError("the docker SDK is not installed", install_command("docker")) from e
         try:
             peer_pid(self._path)
             with self._errors_translated("say which API it speaks"):

@@ -97,4 +97,4 @@ def test_the_command_refuses_with_the_code_of_its_kind(press, tmp_path, capsys):
     places = [f"--store={tmp_path / 'store'}", f"--keys={tmp_path / 'keys'}"]
     assert speedrun(["pack", str(made), "--out", str(tmp_path / "x.tar"), *places]) == 2
     said = capsys.readouterr().err
-    assert "ran on its machine's own files" in said and "try: run it in an image" in said
+    assert "ran on its machine's own files" in said and "hint: run it in an image" in said

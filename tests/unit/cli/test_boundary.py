@@ -47,7 +47,7 @@ def test_an_error_becomes_its_exit_code_a_message_and_a_hint(monkeypatch, capsys
     assert run(["anything"]) == code
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert "error: what went wrong" in captured.err and "try: what to do" in captured.err
+    assert "error: what went wrong" in captured.err and "hint: what to do" in captured.err
 
 
 def test_an_interrupt_is_130(monkeypatch):

@@ -54,7 +54,7 @@ def test_a_wrong_list_of_hints_is_a_usage_error_with_a_right_one(
     levels: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["task", "export", "4", "--hints", levels, "--out", str(tmp_path / "o")]) == 2
-    assert "try: for example: --hints 0, " in capsys.readouterr().err
+    assert "hint: for example: --hints 0, " in capsys.readouterr().err
     assert not (tmp_path / "o").exists()
 
 
@@ -71,7 +71,7 @@ def test_an_export_without_a_source_ends_with_3(tmp_path: Path, capsys: pytest.C
         str(tmp_path / "s"),
     ]
     assert run(argv) == 3
-    assert "try:" in capsys.readouterr().err
+    assert "hint:" in capsys.readouterr().err
     assert not (tmp_path / "o").exists()
 
 

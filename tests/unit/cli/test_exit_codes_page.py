@@ -57,7 +57,7 @@ def test_the_example_of_each_code_ends_with_it(code, example, desk, monkeypatch,
     assert run(words(example)) == code
     captured = capsys.readouterr()
     if code > 1:
-        assert re.match(r"error: .+\n  try: .+\n", captured.err), "a message, and what to do next"
+        assert re.match(r"error: .+\nhint: .+\n", captured.err), "a message, and what to do next"
         assert captured.out == ""
 
 

@@ -98,7 +98,7 @@ def test_the_plan_for_people_holds_the_same(tmp_path, capsys):
         "fineweb_train_000037.bin",
         "train_gpt2.py",
         "REFUSED  count: 8 GPUs wanted, 0 here",
-        "try: speedrun data fetch --record 3",
+        "hint: speedrun data fetch --record 3",
         "would be refused here, for 2 of these findings",
     ):
         assert wanted in told

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from kit.core.text import MAX_MARKS, REPLACEMENT, escape_json, is_printable, one_line, printable
+from kit.core.text import MAX_MARKS, REPLACEMENT, counted, escape_json, is_printable, one_line, printable
 
 HIDDEN = {
     "line feed": "\n", "carriage return": "\r", "tab": "\t", "escape": "\x1b", "delete": "\x7f",
@@ -58,3 +58,10 @@ def test_json_says_the_same_with_nothing_hidden_in_it(what):
     text = escape_json(json.dumps(value, indent=2, ensure_ascii=False))
     assert json.loads(text) == value
     assert all(is_printable(line) for line in text.split("\n"))
+
+
+def test_a_number_stands_with_the_right_form_of_its_noun():
+    assert [counted(n, "run") for n in (0, 1, 2)] == ["0 runs", "1 run", "2 runs"]
+    assert (
+        counted(1, "entry", "entries") == "1 entry" and counted(1200, "entry", "entries") == "1,200 entries"
+    )

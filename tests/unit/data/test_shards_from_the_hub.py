@@ -299,7 +299,7 @@ def test_without_the_extra_the_fix_is_named(
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(PrerequisiteError) as refusal:
         fetch(dataset, NAMES, store)
-    assert "speedrun-kit[hub]" in refusal.value.hint
+    assert refusal.value.hint.endswith("-m pip install -e '.[hub]'")
 
 
 def locked(dataset: DataSet, hub: Served) -> None:

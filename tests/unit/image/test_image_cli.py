@@ -73,7 +73,7 @@ def test_a_stale_lock_is_4_and_names_the_command(speedrun, tiny):
     path.write_text(path.read_text() + "\n# changed\n")
     code, _, err = speedrun("build", "tiny")
     assert code == 4
-    assert "image.toml" in err and "lock.json" in err and "try: speedrun image lock tiny" in err
+    assert "image.toml" in err and "lock.json" in err and "hint: speedrun image lock tiny" in err
 
 
 def test_a_result_that_differs_is_4_with_a_report(speedrun, tiny):

@@ -237,7 +237,7 @@ def test_without_the_extra_the_line_that_installs_it_is_named(tmp_path, monkeypa
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(PrerequisiteError, match="huggingface_hub is not installed") as raised:
         send(REPO, tmp_path, ["x"], "title", None, None)
-    assert raised.value.hint == "pip install 'speedrun-kit[hub]'"
+    assert raised.value.hint.endswith("-m pip install -e '.[hub]'")
 
 
 @pytest.mark.parametrize("url", ["hf://", "hf://one", "hf://a/b/c", "https://a/b", "hf://../x", "hf://a/b\n"])

@@ -194,7 +194,7 @@ def test_without_the_sdk_the_line_that_installs_it_is_named(fake, monkeypatch):
     monkeypatch.setitem(sys.modules, "docker", None)
     with pytest.raises(PrerequisiteError, match="the docker SDK is not installed") as missing:
         Engine(fake.url)
-    assert missing.value.hint == "pip install 'speedrun-kit[docker]'"
+    assert missing.value.hint.endswith("-m pip install -e '.[docker]'")
 
 
 def test_a_refused_container_leaves_no_lease_and_the_engines_own_words(fake, runtime, tmp_path):
