@@ -30,10 +30,9 @@ def judge(
     """
     Return the verdict.
 
-    `refused` if a fatal check failed, which means that the script broke a rule. Where the run did not complete,
-    lines that are missing (`evidence.*`) are a consequence of that and no broken rule: it is `failed`. A run
-    is also `failed` if its last validation line is not the one of its last step, or holds no finite loss;
-    else it is `reached` if that loss is at most the target.
+    `refused` if a fatal check failed: the script broke a rule. `failed` if the run did not complete, even if
+    lines are missing (`evidence.*`), or if its last validation line is not the one of its last step, or holds
+    no finite loss. Else `reached` if that loss is at most the target.
     """
     broken = [c for c in checks if c.severity is Severity.FATAL and c.outcome is Outcome.FAILED]
     if status is not RunStatus.COMPLETED:
