@@ -5,6 +5,7 @@ from __future__ import annotations
 from kit.cli.interrupt import cancellable
 from kit.cli.live import listener
 from kit.cli.series_text import show_series, shown_below
+from kit.cli.stderr import STDERR
 from kit.cli.terminal import note, say_path
 from kit.core.text import one_line
 from kit.evaluate.audits import AuditSelection
@@ -30,6 +31,7 @@ def run_series_live(
     """Run a series, tell it live, show its table; return the exit code."""
     arms = plan_arms(request, series_request, places)
     _tell_power(series_request.runs)
+    STDERR.stage("prepare data and image")
     with cancellable() as cancelled:
         record = run_series(
             arms,
@@ -41,6 +43,7 @@ def run_series_live(
             _tell_end,
         )
         stopped = cancelled()
+    STDERR.close()
     figures = open_series(record.parent, trusted(places.keys), places.records)
     show_series(figures, as_json)
     if not as_json:

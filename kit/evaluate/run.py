@@ -36,7 +36,7 @@ from kit.sandbox.speed_probe import Speed, measure
 from kit.sandbox.supervise import RunCallbacks
 from kit.sandbox.watchdog import watchdog
 from kit.values.output import StoredOutput
-from kit.values.run_result import RunResult
+from kit.values.run_result import Point, RunResult
 from kit.values.run_spec import RunSpec
 
 
@@ -49,8 +49,12 @@ class Listener:
     probed: Callable[[Probe], None] = lambda probe: None
     measured: Callable[[Speed], None] = lambda speed: None
     """Called with how fast the run's GPUs are."""
+    auditing: Callable[[], None] = lambda: None
+    """Called when the run has ended and its checks begin."""
     rerunning: Callable[[str], None] = lambda name: None
     """Called with the name of each further run that an audit starts."""
+    rerun_point: Callable[[Point], None] = lambda point: None
+    """Called with each claim of such a run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +114,9 @@ def run_prepared(
                 listener.watch.cancelled,
                 listener.rerunning,
                 held_out,
+                listener.rerun_point,
             )
+            listener.auditing()
             at_rest = static_findings(ready, folder, result, start)
             report = reruns.audit(context, result)
         except BaseException as e:
