@@ -32,7 +32,7 @@ SUMMARIES = {
     "bundle": "Verify signed results and read them.",
     "data": "Fetch, verify and lock the data of the records.",
     "doctor": "Start a real guest in every runtime, look from its inside, and say what is missing.",
-    "eval": "Run a submission in its pinned image, audit it, and sign what came of it.",
+    "eval": "Run a submission in its pinned image, audit it, and sign the result.",
     "hint": "Show and check the hints of the 19 tasks.",
     "image": "Pin, fetch, build, verify and load images: the same lock gives the same bytes on any machine.",
     "keys": "Make a signing key and choose whose results to trust.",

@@ -1,4 +1,4 @@
-"""`speedrun eval`: one evaluation, told live on stderr, its bundle on stdout."""
+"""`speedrun eval`: show one evaluation on stderr while it goes on, and print its bundle's path."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ def deadline_options(command: Callable[..., int]) -> Callable[..., int]:
     """Add the five deadline flags."""
     texts = {
         "start": "to the guest's first line",
-        "warmup": "from there to its first timed step",
+        "warmup": "from the first line to the first timed step",
         "stall": "without a new step",
-        "teardown": "from the last validation to its exit",
+        "teardown": "from the last validation to the guest's exit",
         "total": "for the whole run",
     }
     for name, text in reversed(texts.items()):
@@ -62,7 +62,7 @@ def deadline_options(command: Callable[..., int]) -> Callable[..., int]:
 @click.option(
     "--submission",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder with train_gpt2.py and, for its arguments, run.toml.  [default: the record's own script]",
+    help="Directory with train_gpt2.py, and run.toml if it takes arguments.  [default: the record's own script]",
 )
 @click.option("--profile", type=click.Choice(["full", "smoke"]), default="full", show_default=True)
 @click.option(
@@ -73,12 +73,12 @@ def deadline_options(command: Callable[..., int]) -> Callable[..., int]:
     "--gpus",
     type=click.IntRange(min=0),
     metavar="N",
-    help="GPUs of a full run, of those in CUDA_VISIBLE_DEVICES if it is set.  [default: 8]",
+    help="Number of GPUs of a full run; CUDA_VISIBLE_DEVICES limits which.  [default: 8]",
 )
 @click.option(
     "--accept-world-size",
     is_flag=True,
-    help="Run also on a number of GPUs that changes the record's steps; never ranked.",
+    help="Allow a number of GPUs that changes the record's steps; never ranked.",
 )
 @click.option(
     "--python",
@@ -90,23 +90,31 @@ def deadline_options(command: Callable[..., int]) -> Callable[..., int]:
     "--audit",
     "audits",
     metavar="NAMES",
-    help="Audits that take further runs: canary, held-out, baseline, screen, all; comma-separated.",
+    help="Audits that need further runs: canary, held-out, baseline, screen, all; comma-separated.",
 )
 @click.option(
     "--audit-seed",
     metavar="TEXT",
-    help="What the audits' streams and windows follow from, for a verifier who issued it.  [default: chance]",
+    help="Seed for audit streams and held-out windows, if a verifier issued one.  [default: random]",
 )
 @click.option(
-    "--runs", type=click.IntRange(1, 1000), default=1, show_default=True, help="A series of N runs."
+    "--runs",
+    type=click.IntRange(1, 1000),
+    default=1,
+    show_default=True,
+    help="Number of runs; more than 1 is a series.",
 )
 @click.option(
-    "--interleave", is_flag=True, help="A series that runs start record, next record and submission in turn."
+    "--interleave", is_flag=True, help="Run start record, next record and submission in turn, as a series."
 )
 @click.option("--stop-on-failure", is_flag=True, help="End a series at the first run that does not complete.")
-@click.option("--plan", "plan_only", is_flag=True, help="Print what would be done, and stop.")
+@click.option("--plan", "plan_only", is_flag=True, help="Print the plan and stop.")
 @click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Folder of runs."
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("runs"),
+    show_default=True,
+    help="Directory for runs.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the bundle's path.")
 @click.option("-v", "--verbose", is_flag=True, help="List all audit checks, also those that passed.")
@@ -115,7 +123,7 @@ def deadline_options(command: Callable[..., int]) -> Callable[..., int]:
 @keys_option
 def command(**options: Any) -> int:
     """
-    Run a submission in its pinned image, audit it, and sign what came of it.
+    Run a submission in its pinned image, audit it, and sign the result.
 
     Exits with 0 if the target was reached, with 1 if it was not; the signed bundle says why. With --runs all
     runs are reserved and signed first; then 0 means that the mean loss is below the target with p < 0.01.
@@ -130,7 +138,7 @@ def command(**options: Any) -> int:
     """
     several = options["runs"] > 1 or options["interleave"]
     if options["stop_on_failure"] and not several:
-        raise UsageError("--stop-on-failure is about a series", "pass --runs N, too, or leave it out")
+        raise UsageError("--stop-on-failure needs a series", "add --runs N, or omit --stop-on-failure")
     request = _request(options)
     places = places_of(options["store"], options["mirror"], options["keys"], options["out"])
     audits = select_audits((options["audits"] or "").replace(",", " ").split(), options["audit_seed"])
@@ -138,7 +146,7 @@ def command(**options: Any) -> int:
     if options["plan_only"]:
         _show_plan(plan, places, audits, options["as_json"])
         if several:
-            note("a series: this is the plan of each of its runs of the submission")
+            note("this plan applies to each run of the submission in the series")
         return 0
     STDERR.start_clock()
     recover_runs(places.out, places.keys)

@@ -1,4 +1,4 @@
-"""`speedrun eval --runs`: a series, told live on stderr, its record on stdout. Computes no figure."""
+"""`speedrun eval --runs`: show a series on stderr while it goes on, and print its record's path."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def run_series_live(
     audits: AuditSelection | None,
     as_json: bool,
 ) -> int:
-    """Run a series, tell it live, show its table; return the exit code."""
+    """Run a series, show its progress and its table; return the exit code."""
     arms = plan_arms(request, series_request, places)
     _tell_power(series_request.runs)
     STDERR.stage("prepare data and image")
@@ -53,7 +53,7 @@ def run_series_live(
 
 def _tell_power(runs: int) -> None:
     if runs < 2:
-        note("one run proves nothing about a mean: p needs at least 2")
+        note("a p-value needs at least 2 runs")
         return
     chance = power(runs, SD, MARGIN)
     note(
@@ -63,12 +63,12 @@ def _tell_power(runs: int) -> None:
 
 
 def _tell_plan(plan: SeriesPlan) -> None:
-    note(f"series {plan.id}: {len(plan.slots)} runs reserved and signed; it ends after: {plan.rule}")
+    note(f"series {plan.id}: {len(plan.slots)} runs reserved and signed; stop rule: {plan.rule}")
 
 
 def _tell_end(slot: Slot, outcome: Evaluation | None) -> None:
     if outcome is None:
-        note(f"  {slot.arm}: lost; its record says why")
+        note(f"  {slot.arm}: interrupted; its record says why")
         return
     p = outcome.predicate
     loss = "no loss" if p.claims.final_val_loss is None else f"val_loss {p.claims.final_val_loss:.4f}"

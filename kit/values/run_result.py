@@ -1,4 +1,4 @@
-"""RunResult: what came of one guest, as the host observed it. What the guest said is kept apart."""
+"""RunResult: the outcome of one guest, as the host observed it. Claims of the guest are kept apart."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class RunStatus(StrEnum):
 
 
 class OutputStream(StrEnum):
-    """Where a line came from."""
+    """The stream that a line was printed on."""
 
     STDOUT = "stdout"
     STDERR = "stderr"

@@ -245,7 +245,7 @@ def test_the_command_line_says_what_an_option_needs(capsys):
         (["--gpus", "1"], "the smoke profile runs on CPUs"),
         (["--runtime", "host", "--runs", "2"], "a series needs a runtime that contains"),
         (["--runtime", "runc", "--interleave"], "--interleave compares a submission"),
-        (["--audit", "nonsense"], "there is no audit 'nonsense'"),
+        (["--audit", "nonsense"], "unknown audit 'nonsense'"),
     ):
         assert run(["eval", "--record", "3", "--profile", "smoke", "--out", "/nonexistent/x", *argv]) == 2
         assert said in capsys.readouterr().err

@@ -60,7 +60,7 @@ def test_the_plan_says_that_the_gpus_are_missing_and_what_to_do(plan):
     assert found["shards"] == {
         "id": "shards",
         "level": "refusal",
-        "detail": "38 of 38 shards are not here",
+        "detail": "38 of 38 shards are missing",
         "fix": "speedrun data fetch --record 3",
     }
     assert "unpinned" in found["data"]["detail"]

@@ -163,7 +163,7 @@ def test_a_copy_of_a_run_is_refused_and_the_run_itself_closed_once(lost, refused
         copy.path.mkdir(parents=True)
         for name in names:
             shutil.copy(original.path / name, copy.path / name)
-    assert "is a copy of the one" in refused(copy)
+    assert "is a copy of the run's directory" in refused(copy)
     assert close_lost(tmp_path / "elsewhere", tmp_path / "keys") == [original]
     with pytest.raises(SignatureError, match="is a copy"):
         close_lost(tmp_path / "runs", tmp_path / "keys")
@@ -231,7 +231,9 @@ def test_a_run_that_goes_on_is_neither_ended_nor_recorded_elsewhere(living, tmp_
     if how in ("link", "renamed"):
         assert close_lost(out, tmp_path / "keys") == []
     else:
-        with pytest.raises(SignatureError, match=r"is a copy of the one|the run goes on in another folder"):
+        with pytest.raises(
+            SignatureError, match=r"is a copy of the run's|the run is still going on in another directory"
+        ):
             close_lost(out, tmp_path / "keys")
     assert reaped == [] and not copy.result.exists()
 
