@@ -62,7 +62,7 @@ def deadline_options(command: Callable[..., int]) -> Callable[..., int]:
 @click.option(
     "--submission",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Directory with train_gpt2.py, and run.toml if it takes arguments.  [default: the record's own script]",
+    help="Directory with train_gpt2.py; run.toml holds arguments.  [default: the record's own script]",
 )
 @click.option("--profile", type=click.Choice(["full", "smoke"]), default="full", show_default=True)
 @click.option(

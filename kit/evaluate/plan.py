@@ -86,7 +86,7 @@ def resolve_image(request: Request, terms: TaskTerms, runtime: Runtime) -> str:
 
 
 def resolve_python(request: Request, era: str) -> str:
-    """Return the guest's interpreter. Raises `PrerequisiteError` if the request names no interpreter for the host image."""
+    """Return the guest's interpreter. Raises `PrerequisiteError` if `--python` is missing."""
     if era != HOST_IMAGE:
         return "python3"
     if request.python is None:

@@ -233,7 +233,7 @@ def test_an_image_that_was_not_unpacked_is_not_started(tmp_path, monkeypatch):
 
 def test_a_guest_that_cannot_be_ended_is_named(monkeypatch):
     monkeypatch.setattr(lost, "reap", lambda *a: False)
-    with pytest.raises(RunError, match="cannot end the guest of r03-x"):
+    with pytest.raises(RunError, match="cannot kill the guest of run r03-x"):
         lost._end_guest("r03-x", (RuntimeName.RUNC,))
 
 

@@ -142,7 +142,7 @@ def test_the_reservation_of_another_run_is_refused(lost, refused):
     folder, source = lost(0), lost(1)
     shutil.copy(source.intent, folder.intent)
     shutil.rmtree(source.path)
-    assert f"it is the reservation of {source.run_id}" in refused(folder)
+    assert f"is the reservation of another run, {source.run_id}" in refused(folder)
 
 
 def test_the_reservation_of_a_series_is_none_of_a_run(lost, refused, tmp_path):
