@@ -161,7 +161,7 @@ def _run(
             if probed.failed:
                 listed = "; ".join(f"{c.id}: {c.detail}" for c in probed.failed)
                 raise RunError(
-                    f"isolation checks failed in the {runtime.name} runtime: {listed}", "run: speedrun doctor"
+                    f"isolation checks failed in the {runtime.name} runtime: {listed}", "see: speedrun doctor"
                 )
 
         speed = _speed(ready, places, folder, listener)
