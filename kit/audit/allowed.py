@@ -24,12 +24,15 @@ from kit.audit.allowlist import (
     METHODS,
     MODULES,
     ODD,
+    READ_DUNDERS,
 )
+from kit.audit.indirect import ARRAY, PLAIN_CALLS, indirections, special_name, tested_types
 from kit.audit.known import CLOCKS, KnownNames
 from kit.audit.names import BUILTIN_NAMES, OTHER, UNCLEAR, Meaning, Names, split_chain
 from kit.audit.patterns import KNOWN_VARIABLES, SETTINGS
 from kit.audit.reading import LOOKING, READERS, READING_ATTRIBUTES
 from kit.audit.variables import BindingKind, Module, Scope, Variable
+from kit.audit.writing import FileNames
 
 NAMESPACES = frozenset(
     ".".join(parts[:n]) for parts in (name.split(".") for name in MODULES) for n in range(1, len(parts) + 1)
@@ -71,6 +74,7 @@ class _Judge:
     def __init__(self, module: Module, names: Names, known: KnownNames) -> None:
         """Begin with nothing accounted for."""
         self.module, self.names = module, names
+        self.files = FileNames(node for node, _ in module.visits)
         self.attributes = known.attributes - ODD
         self.clocks = CLOCKS if known.clock else frozenset()
         self.done: set[int] = set()
@@ -80,6 +84,8 @@ class _Judge:
         self.decorators: set[int] = set()
         self.idle: set[int] = set()
         """Ids of dotted names that are whole statements: nothing is done with them."""
+        self.tested = set(module.annotations)
+        """Ids of expressions in whose place a class is only named or compared."""
         self.environment: set[int] = set()
         """Ids of expressions in whose place the variables of the environment may stand."""
         self.operators = {
@@ -106,6 +112,7 @@ class _Judge:
 
     def _note(self, node: ast.AST) -> None:
         """Note in which places names stand that are judged by their places."""
+        self.tested.update(map(id, tested_types(node)))
         match node:
             case ast.Attribute(value=ast.Name() | ast.Attribute() as value):
                 self.done.add(id(value))
@@ -147,6 +154,8 @@ class _Judge:
                     yield from _environment(key)
             case ast.MatchClass(kwd_attrs=attributes):
                 yield from (d for a in attributes for d in self._attribute(a))
+            case ast.Constant(value=value) if special_name(value):
+                yield f"the text {value!r}"
             case ast.AsyncFunctionDef() | ast.AsyncFor() | ast.AsyncWith() | ast.Await():
                 yield type(node).__name__
 
@@ -190,9 +199,12 @@ class _Judge:
             if stores and last:
                 yield from self._store(attribute, meaning, root)
                 return
-            harmless = last and (
-                (id(node) in self.idle and not meaning.paths and not meaning.builtin)
-                or self._is_own_state(attribute, meaning)
+            harmless = (n == 0 and attribute in DUNDERS and _is_super(root)) or (
+                last
+                and (
+                    (id(node) in self.idle and not meaning.paths and not meaning.builtin)
+                    or self._is_own_state(attribute, meaning)
+                )
             )
             if not harmless:
                 yield from self._step(meaning, attribute)
@@ -261,7 +273,7 @@ class _Judge:
         if name in READING_ATTRIBUTES:
             return
         if _is_dunder(name):
-            if name not in DUNDERS:
+            if name not in READ_DUNDERS:
                 yield f"the attribute {name}"
         elif name not in METHODS and name not in self.attributes:
             yield f"the attribute {name}"
@@ -281,15 +293,21 @@ class _Judge:
 
     def _value(self, node: ast.expr, meaning: Meaning) -> Iterator[str]:
         """Judge what a whole dotted name is used for."""
+        compiles = isinstance(node, ast.Attribute) and node.attr == "compile" and not meaning.paths
+        if compiles and id(node) not in self.called:
+            yield "compile as a value"
         aliased = id(node) in self.module.aliased
         for path in sorted(meaning.paths):
             if path == ENVIRONMENT:
                 if id(node) not in self.environment:
                     yield f"{path} as a value"
+            elif path == ARRAY:
+                if id(node) not in self.tested and not aliased:
+                    yield f"{path} other than in an annotation or a test"
             elif path in DECORATORS:
                 if id(node) not in self.decorating and not aliased:
                     yield f"{path} other than by a call that decorates"
-            elif path in LITERAL_ARGUMENTS or path in CALLED_PATHS:
+            elif path in LITERAL_ARGUMENTS or path in CALLED_PATHS or path in PLAIN_CALLS:
                 if id(node) not in self.called and not aliased and id(node) not in self.decorators:
                     yield f"{path} as a value"
             elif (path in self.modules or self.names.is_own(path)) and not aliased:
@@ -297,6 +315,7 @@ class _Judge:
 
     def _call(self, node: ast.Call, scope: Scope) -> Iterator[str]:
         root, attributes = split_chain(node.func)
+        meaning = OTHER
         if isinstance(root, ast.Name):
             meaning = self.names.of_chain(root, attributes, scope)
             if not attributes and meaning.builtin and root.id in CALLED_ONLY:
@@ -307,6 +326,7 @@ class _Judge:
                 first = node.args[0] if node.args else None
                 if not (isinstance(first, ast.Constant) and first.value in LITERAL_ARGUMENTS[path]):
                     yield f"{path}() of anything but a known name"
+        yield from indirections(node, meaning.paths, self.files)
         match node.func:
             case ast.Attribute(value=ast.Constant(value=str(text)), attr="format"):
                 if FIELD.search(text):
@@ -318,7 +338,8 @@ class _Judge:
         """Judge a call that looks for an attribute by a text."""
         match name, node.args:
             case "type", [argument] if not isinstance(argument, ast.Starred) and not node.keywords:
-                return
+                if id(node) not in self.tested:
+                    yield "type() other than in a test"
             case (
                 ("getattr" | "hasattr" | "setattr" | "delattr"),
                 [of, ast.Constant(value=str(attribute)), *_],
@@ -339,13 +360,29 @@ class _Judge:
                 continue
             arguments = (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)
             for annotation in (*(a.annotation for a in arguments), node.returns):
-                for part in ast.walk(annotation) if annotation is not None else ():
+                for part in _evaluated(annotation):
                     if isinstance(part, ast.Name):
                         meaning = self.names.of_name(part.id, scope)
                         if any(v.kinds - {BindingKind.CLASS} for v in meaning.variables):
                             yield f"the annotation {part.id} of an operator"
                     elif isinstance(part, ast.Call | ast.JoinedStr | ast.Lambda | ast.NamedExpr):
                         yield "a computed annotation of an operator"
+
+
+def _evaluated(annotation: ast.expr | None) -> Iterator[ast.AST]:
+    """Yield the parts of an annotation and, where texts stand in it, of the code that they are."""
+    for part in ast.walk(annotation) if annotation is not None else ():
+        yield part
+        if isinstance(part, ast.Constant) and isinstance(part.value, str):
+            try:
+                code = ast.parse(part.value.strip(), mode="eval", feature_version=(3, 11))
+            except (SyntaxError, ValueError):
+                continue
+            yield from ast.walk(code)
+
+
+def _is_super(node: ast.expr) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "super"
 
 
 def _definition(name: str) -> Iterator[str]:

@@ -37,7 +37,12 @@ DUNDERS = _names(
     __rtruediv__ __setitem__ __slots__ __str__ __sub__ __truediv__ __version__
     """
 )
-"""Names with two underscores at each end that a script may define and call."""
+"""Names with two underscores at each end that a script may define, and ask `super()` for."""
+READ_DUNDERS = _names("__all__ __call__ __init__ __name__ __version__")
+"""
+Of those, what it may ask anything else for. `ParameterList.__getitem__(f, 0)` looks for an attribute of `f`
+that `f` itself names.
+"""
 
 PLAIN_METHODS = _names(
     """
@@ -48,8 +53,8 @@ PLAIN_METHODS = _names(
     popitem real remove removeprefix removesuffix replace reverse rfind rindex rjust rpartition rsplit
     rstrip setdefault sort split splitlines start startswith step stop strip symmetric_difference title
     to_bytes from_bytes union update upper values zfill appendleft maxlen most_common move_to_end popleft
-    rotate subtract total _asdict _fields _replace args cache_clear close compile enter_context flush send
-    write
+    rotate setter subtract total _asdict _fields _replace args cache_clear close compile enter_context flush
+    send write
     """
 )
 """Of numbers, texts, collections, generators, contexts and files that are open."""

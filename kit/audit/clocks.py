@@ -8,9 +8,9 @@ between a validation line and the next training line.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 
 from kit.values.run_result import Point
 
@@ -41,18 +41,16 @@ class Reading:
     claimed_s: float
 
 
-def readings(points: Sequence[Point]) -> list[Reading]:
-    """Return the lines that show both clocks, in the order of their arrival."""
-    return [
-        Reading(p, p.host_ns / 1e9, p.train_time_ms / 1e3)
-        for p in points
-        if p.host_ns is not None and p.train_time_ms is not None
-    ]
+def readings(points: Iterable[Point]) -> Iterator[Reading]:
+    """Yield the lines that show both clocks, in the order of their arrival."""
+    for p in points:
+        if p.host_ns is not None and p.train_time_ms is not None:
+            yield Reading(p, p.host_ns / 1e9, p.train_time_ms / 1e3)
 
 
-def leads(points: Sequence[Point]) -> list[float]:
-    """Return how many seconds the host's clock was ahead of the guest's, at each line that shows both."""
-    return [r.host_s - r.claimed_s for r in readings(points)]
+def leads(points: Iterable[Point]) -> Iterator[float]:
+    """Yield how many seconds the host's clock was ahead of the guest's, at each line that shows both."""
+    return (r.host_s - r.claimed_s for r in readings(points))
 
 
 def follow(points: Sequence[Point], untimed_steps: int, training_every: int = 1) -> list[TimedLine]:
@@ -62,13 +60,17 @@ def follow(points: Sequence[Point], untimed_steps: int, training_every: int = 1)
     At that line the guest sets its clock to zero. Lines without both clocks are left out.
     """
     both = readings(points)
-    timed = next((n for n, r in enumerate(both) if r.point.step > untimed_steps), len(both))
-    reset = timed > 0 and both[timed - 1].point.step == untimed_steps
-    run = both[timed - 1 :] if reset else both[timed:]
-    if not run:
+    last_untimed: Reading | None = None
+    first = next(both, None)
+    while first is not None and first.point.step <= untimed_steps:
+        last_untimed, first = first, next(both, None)
+    reset = last_untimed is not None and last_untimed.point.step == untimed_steps
+    begin = last_untimed if reset else first
+    if begin is None:
         return []
-    lines = [TimedLine(run[0].host_s, 0.0 if reset else run[0].claimed_s, 0.0, 0.0)]
-    for before, after in pairwise(run):
+    lines = [TimedLine(begin.host_s, 0.0 if reset else begin.claimed_s, 0.0, 0.0)]
+    rest = chain((first,), both) if reset and first is not None else both
+    for before, after in pairwise(chain((begin,), rest)):
         last = lines[-1]
         host_s, claimed_s = after.host_s - last.host_s, after.claimed_s - last.claimed_s
         if _is_validation(before.point, after.point, training_every):

@@ -12,6 +12,20 @@ NETWORK = {
 PROCESS = {"concurrent", "multiprocessing", "pty", "sched", "signal"}
 NVIDIA_SMI = ("run", "check_output", "PIPE", "STDOUT", "DEVNULL")
 """What of `subprocess` the records use, for `nvidia-smi` alone."""
+NVIDIA_SMI_OPTIONS = frozenset(
+    {
+        "capture_output",
+        "check",
+        "encoding",
+        "errors",
+        "stderr",
+        "stdout",
+        "text",
+        "timeout",
+        "universal_newlines",
+    }
+)
+"""With which it may be called; others choose another program, or what it reads."""
 PROCESS_CALLS = re.compile(
     r"os\.(system|popen|fork|forkpty|exec\w*|spawn\w*|posix_spawn\w*|kill|killpg|_exit|abort|nice|setsid"
     r"|sched_\w+)|torch\.multiprocessing\..*|threading\.setprofile|atexit\.register"
@@ -49,6 +63,8 @@ KNOWN_VARIABLES = {
     "PYTORCH_CUDA_ALLOC_CONF", "NANOGPT_TRAIN_FILES", "NANOGPT_VAL_FILES", "NANOGPT_VAL_TOKENS",
     "PYTORCH_ALLOC_CONF", "DISABLE_FP8", "OMP_NUM_THREADS", "TOKENIZERS_PARALLELISM", "GLOO_SOCKET_IFNAME",
 }  # fmt: skip
+DATA_VARIABLES = {"DATA_PATH", "NANOGPT_TRAIN_FILES", "NANOGPT_VAL_FILES", "NANOGPT_VAL_TOKENS"}
+"""Which say where the shards are and how much is scored: the host sets them."""
 DATA_TEXT = re.compile(r"\.bin\b|fineweb|data/|/workspace|/input|/tmp|/dev/shm|/proc|/sys\b|/etc\b|~")
 OFFICIAL = {"data/fineweb10B/fineweb_train_*.bin", "data/fineweb10B/fineweb_val_*.bin"}
 OFFICIAL_TOKENS = 10_485_760
@@ -65,7 +81,8 @@ SELECTION = {
     "topk", "where",
 }  # fmt: skip
 """What picks among numbers, or bounds them."""
-CRITERIA = {"cross_entropy", "nll_loss", "CrossEntropyLoss", "NLLLoss"}
+CRITERIA = {"cross_entropy": 2, "nll_loss": 2, "CrossEntropyLoss": 0, "NLLLoss": 0}
+"""With how many arguments they weigh every token alike."""
 CRITERION_OPTIONS = {"ignore_index", "label_smoothing", "reduction", "weight"}
 CLAIM = re.compile(r"val[_ ]loss|train_time|step_avg|tel:")
 FALSE_CLAIM = re.compile(r"(val_loss:|val loss |tel:)\s*[0-9.]|train_time:\s*[0-9]")

@@ -17,6 +17,7 @@ from itertools import islice
 
 from kit.audit.names import OTHER, Names, split_chain
 from kit.audit.variables import BindingKind, Module, Scope, ScopeKind, lookup
+from kit.audit.writing import FileNames
 
 READING_ATTRIBUTES = frozenset(
     {
@@ -98,6 +99,7 @@ class _FileUse:
         self.named_calls: list[ast.Call] = []
         self.readers: set[int] = set()
         """Ids of variables that are functions which read files."""
+        self.file_names = FileNames(node for node, _ in module.visits)
 
     def reads(self) -> Iterator[Read]:
         """Yield every read."""
@@ -227,9 +229,11 @@ class _FileUse:
 
     def _what(self, node: ast.expr, kind: str) -> str:
         """Say which file a name reads or writes, as far as it is written out."""
-        if kind == "writes":
-            return "open() to write"
         call = self.calls.get(id(node))
+        if kind == "writes":
+            written = node.value if isinstance(node, ast.Attribute) else _file_of(call)
+            known = self.file_names.is_harmless(written)
+            return "open() to write" if known else "open() to write under a name that is not written out"
         about = [*call.args, *(k.value for k in call.keywords)] if call else []
         parts = list(islice((p for a in [node, *about] for p in ast.walk(a)), MAX_LOOKED_AT))
         if any(_is_own_path(p) for p in parts):
@@ -310,6 +314,13 @@ class _FileUse:
                 case _:
                     return
         self.copied.update(id(p) for s in (item, *body) for p in ast.walk(s))
+
+
+def _file_of(call: ast.Call | None) -> ast.expr | None:
+    if call is None:
+        return None
+    named = [k.value for k in call.keywords if k.arg == "file"]
+    return next(iter([*call.args, *named]), None)
 
 
 def _in_generator(scope: Scope) -> bool:

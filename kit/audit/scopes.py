@@ -62,6 +62,7 @@ class _Walk:
         self.name, self.is_package = name, is_package
         self.visits: list[Visit] = []
         self.aliased: set[int] = set()
+        self.annotations: set[int] = set()
         self.bindings: list[tuple[Scope, str, _Binding]] = []
         self.bound: set[int] = set()
         """Ids of targets whose binding is known already."""
@@ -79,7 +80,12 @@ class _Walk:
                 self.stack += reversed(list(self._children(node, at)))
         for at, name, bind in self.bindings:
             bind(_home(at, name).variables.setdefault(name, Variable()))
-        return Module(self.name, scope, self.visits, self.aliased)
+        return Module(self.name, scope, self.visits, self.aliased, self.annotations)
+
+    def _annotation(self, node: ast.AST) -> list[ast.expr]:
+        code = _annotation(node)
+        self.annotations.update(id(part) for n in code for part in ast.walk(n))
+        return code
 
     def _bind(self, scope: Scope, name: str, kind: BindingKind = BindingKind.VALUE) -> None:
         self.bindings.append((scope, name, partial(_bind_kind, kind)))
@@ -108,7 +114,7 @@ class _Walk:
                         n, ast.expr_context | ast.operator | ast.unaryop | ast.cmpop | ast.boolop
                     ):
                         yield n, scope
-                yield from ((n, scope) for n in _annotation(node))
+                yield from ((n, scope) for n in self._annotation(node))
 
     def _function(
         self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda, scope: Scope
@@ -118,7 +124,7 @@ class _Walk:
             yield from ((n, scope) for n in node.decorator_list)
             if node.returns is not None:
                 yield node.returns, scope
-                yield from ((n, scope) for n in _annotation(node))
+                yield from ((n, scope) for n in self._annotation(node))
             self.bindings.append((scope, node.name, partial(_bind_function, node.args, inner)))
         a = node.args
         self.visits.append((a, scope))

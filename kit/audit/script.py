@@ -26,10 +26,19 @@ from kit.audit.signals import Signal, SourceRule, parse, signals
 from kit.audit.variables import Module
 
 RUN_TOML = "run.toml"
+DATA_OPTIONS = ("input_bin", "input_val_bin", "train_bin", "train_files", "val_max_steps", "val_tokens")
+"""Of the records' scripts; `argparse` takes any beginning of one that is no other's."""
 MAX_FILE = 64 << 10
 """Bytes of a file that is not Python; kernels in CUDA or C++ take a few thousand."""
-FOREIGN = sys.stdlib_module_names | {"numpy", "sitecustomize", "torch", "triton", "usercustomize"}
-"""Modules that are Python's, the image's or the interpreter's own."""
+FOREIGN = sys.stdlib_module_names | {
+    "_distutils_hack", "filelock", "fsspec", "functorch", "isympy", "jinja2", "markupsafe", "mpmath",
+    "networkx", "numpy", "nvidia", "pkg_resources", "setuptools", "sitecustomize", "sympy", "torch",
+    "torchgen", "triton", "typing_extensions", "usercustomize",
+}  # fmt: skip
+"""
+Modules that are Python's, the images' or the interpreter's own. A file of that name comes before them: torch
+would import it, and hand it functions of its own.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +173,8 @@ def _arguments(data: bytes) -> Iterator[Signal]:
     args = [str(a) for a in tomllib.loads(data.decode("utf-8")).get("args", ())]
     for name, value in zip(args, (*args[1:], ""), strict=False):
         key = name.lstrip("-").replace("-", "_").lower().split("=")[0]
-        about_data = VALIDATION.fullmatch(key) or key in ("input_bin", "train_files", "train_bin")
+        shortened = bool(key) and any(option.startswith(key) for option in DATA_OPTIONS)
+        about_data = VALIDATION.fullmatch(key) or shortened
         if name.startswith("-") and about_data:
             yield Signal(SourceRule.DATA, f"{name} {value}", 0)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from kit.audit.patterns import CRITERIA, CRITERION_OPTIONS, LOSSES, SELECTION
@@ -33,25 +33,36 @@ def find_loss_nodes(nodes: Sequence[ast.AST]) -> LossNodes:
     return LossNodes(frozenset(losses), frozenset(comparisons))
 
 
-def selections_in(node: ast.AST, loss_nodes: LossNodes) -> Iterator[str]:
-    """Yield what is done to losses by a call or an index; `losses.sort()` is one of `sort of losses`."""
+def selections_in(
+    node: ast.AST, loss_nodes: LossNodes, called: Collection[str], handed: Collection[str]
+) -> Iterator[str]:
+    """
+    Yield what is done to losses by a call or an index; `losses.sort()` is one of `sort of losses`.
+
+    `called` are the last parts of the names of what is called, `handed` of what `functools.partial` gets.
+    """
     match node:
-        case ast.Call(func=ast.Attribute(attr=name) | ast.Name(id=name)):
-            if name in SELECTION and id(node) in loss_nodes.losses:
-                yield f"{name} of losses"
-            if name in CRITERIA:
-                yield from _options(name, node.keywords)
+        case ast.Call(args=args, keywords=keywords):
+            for name in sorted(SELECTION.intersection(called)):
+                if id(node) in loss_nodes.losses:
+                    yield f"{name} of losses"
+            for name in sorted(CRITERIA.keys() & called):
+                yield from _options(name, args, keywords)
+            for name in sorted(CRITERIA.keys() & handed):
+                yield from _options(name, args[1:], keywords)
         case ast.Subscript(slice=where) if (
             id(where) in loss_nodes.comparisons and id(node) in loss_nodes.losses
         ):
             yield "losses picked by a comparison"
 
 
-def _options(name: str, keywords: list[ast.keyword]) -> Iterator[str]:
+def _options(name: str, args: list[ast.expr], keywords: list[ast.keyword]) -> Iterator[str]:
     for keyword in keywords:
         plain = isinstance(keyword.value, ast.Constant) and keyword.value.value in PLAIN
-        if keyword.arg in CRITERION_OPTIONS and not plain:
-            yield f"{name}({keyword.arg}={ast.unparse(keyword.value)[:40]})"
+        if keyword.arg is None or (keyword.arg in CRITERION_OPTIONS and not plain):
+            yield f"{name}({keyword.arg or '**'}={ast.unparse(keyword.value)[:40]})"
+    for arg in (*args[CRITERIA[name] :], *(a for a in args[: CRITERIA[name]] if isinstance(a, ast.Starred))):
+        yield f"{name}({ast.unparse(arg)[:40]}) by its place"
 
 
 def _is_of_losses(node: ast.AST) -> bool:

@@ -25,6 +25,7 @@ from kit.audit.patterns import (
     COMPILE_OPTION,
     CONFIGS,
     DATA_TEXT,
+    DATA_VARIABLES,
     DYNAMIC,
     DYNAMIC_ATTRIBUTES,
     DYNAMIC_BUILTINS,
@@ -34,6 +35,7 @@ from kit.audit.patterns import (
     MAX_TEXT,
     NETWORK,
     NVIDIA_SMI,
+    NVIDIA_SMI_OPTIONS,
     OFFICIAL,
     OUTPUT,
     PROCESS,
@@ -146,6 +148,8 @@ def _signals_of_node(
                 yield from _subscript(full, node)
         case ast.Constant(value=str() | bytes() as value):
             yield from _text(value)
+        case ast.Constant(value=int() as value) if value.bit_length() > 8 * MAX_TEXT:
+            yield SourceRule.BLOB, f"a number of {value.bit_length() // 8} bytes"
         case ast.JoinedStr(values=values):
             yield from _printed(values)
         case ast.List(elts=items) | ast.Tuple(elts=items) | ast.Set(elts=items) if len(items) > MAX_ITEMS:
@@ -153,7 +157,18 @@ def _signals_of_node(
         case ast.Dict(keys=items) if len(items) > MAX_ITEMS:
             yield SourceRule.BLOB, f"a literal of {len(items)} entries"
     yield from ((SourceRule.DATA, description) for description in settings(node))
-    yield from ((SourceRule.SELECTION, description) for description in selections_in(node, loss_nodes))
+    yield from ((SourceRule.SELECTION, description) for description in _selections(node, names, loss_nodes))
+
+
+def _selections(node: ast.AST, names: ImportedNames, loss_nodes: LossNodes) -> Iterator[str]:
+    """Yield what is done to losses, by whatever names functions go."""
+    called: set[str] = set()
+    handed: set[str] = set()
+    if isinstance(node, ast.Call):
+        called = {full.rpartition(".")[2] for full in full_names(node.func, names)}
+        if "partial" in called and node.args:
+            handed = {full.rpartition(".")[2] for full in full_names(node.args[0], names)}
+    return selections_in(node, loss_nodes, called, handed)
 
 
 def _module(name: str) -> Iterator[tuple[SourceRule, str]]:
@@ -212,6 +227,8 @@ def _call(node: ast.Call, full: str, names: ImportedNames) -> Iterator[tuple[Sou
         yield SourceRule.PROCESS, f"{full}()"
     if full == "open":
         yield SourceRule.SURROUNDINGS, "open()"
+    if full == "os.environ.setdefault" and node.args:
+        yield from _set_variable(node.args[0])
     if full in ("os.environ.get", "os.getenv") and node.args:
         yield from _variable(node.args[0])
     if full.endswith(".next_batch") and "val" in full:
@@ -221,7 +238,7 @@ def _call(node: ast.Call, full: str, names: ImportedNames) -> Iterator[tuple[Sou
 def _is_nvidia_smi(node: ast.Call) -> bool:
     match node.args:
         case [ast.List(elts=[ast.Constant(value="nvidia-smi")])]:
-            return not any(k.arg in ("env", "executable", "shell", "preexec_fn") for k in node.keywords)
+            return all(k.arg in NVIDIA_SMI_OPTIONS for k in node.keywords)
     return False
 
 
@@ -248,12 +265,20 @@ def _subscript(full: str, node: ast.Subscript) -> Iterator[tuple[SourceRule, str
         yield SourceRule.PATCH, f"{full}[] ="
     if full == "os.environ":
         yield from _variable(node.slice)
+        if stores:
+            yield from _set_variable(node.slice)
 
 
 def _variable(node: ast.expr) -> Iterator[tuple[SourceRule, str]]:
     name = node.value if isinstance(node, ast.Constant) else None
     if not isinstance(name, str) or name not in KNOWN_VARIABLES:
         yield SourceRule.SURROUNDINGS, f"os.environ[{name if isinstance(name, str) else '?'}]"
+
+
+def _set_variable(node: ast.expr) -> Iterator[tuple[SourceRule, str]]:
+    name = node.value if isinstance(node, ast.Constant) else None
+    if name in DATA_VARIABLES:
+        yield SourceRule.DATA, f"os.environ[{name}] ="
 
 
 def _text(value: str | bytes) -> Iterator[tuple[SourceRule, str]]:

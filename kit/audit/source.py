@@ -7,6 +7,7 @@ against it. So a start script that calls `nvidia-smi` may go on doing so, and mo
 
 from __future__ import annotations
 
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 
@@ -19,6 +20,8 @@ from kit.audit.signals import Signal, SourceRule
 __all__ = ["CHECKS", "PARSE", "SIZE", "SourceFile", "judge"]
 MAX_ADDED = 64 << 10
 """Bytes by which a submission may outgrow its start script before a person should look: records add 16 K."""
+MAX_CONTENT = 24 << 10
+"""Bytes by which it may outgrow it when both are compressed; 80 KiB of code come to that. Records add 1 K."""
 SHOWN = 4
 LISTED = 24
 """Places that are shown of what a reviewer has to look at."""
@@ -63,8 +66,9 @@ CHECKS = {
         "compiler options that the rules do not allow", "options that come with library calls"
     ),
     SourceRule.BLOB: _check(
-        SourceRule.BLOB, F, "long literals, long tables, files that are not text",
-        "a blob in many short pieces",
+        SourceRule.BLOB, F,
+        "long literals, long tables, files that are not text, a script that has 24 KiB more to say",
+        "a small blob in many short pieces",
     ),
     SourceRule.LINES: _check(
         SourceRule.LINES, W,
@@ -119,6 +123,7 @@ def judge(submission: Sequence[SourceFile], baseline: Sequence[SourceFile] | Non
     before, _ = signals_of(start, known)
     after, faults = signals_of(read_script(submission), known)
     added = _added(before, after)
+    added += _content(submission, baseline)
     grown = sum(len(f.data) for f in submission) - sum(len(f.data) for f in baseline)
     findings = [PARSE.failed("; ".join(faults[:SHOWN])) if faults else PARSE.passed("every file can be read")]
     findings += [_finding(CHECKS[rule], [s for s in added if s[1].rule is rule]) for rule in CHECKS]
@@ -127,6 +132,19 @@ def judge(submission: Sequence[SourceFile], baseline: Sequence[SourceFile] | Non
     else:
         findings.append(SIZE.passed(f"{grown:+d} bytes against the start script", added_bytes=grown))
     return tuple(findings)
+
+
+def _content(submission: Sequence[SourceFile], baseline: Sequence[SourceFile]) -> list[tuple[str, Signal]]:
+    """Return a signal if the files have far more to say, whatever names or pieces it is spread over."""
+    grown = _compressed(submission) - _compressed(baseline)
+    if grown <= MAX_CONTENT:
+        return []
+    text = f"at least {grown >> 10} KiB of content, however it is written"
+    return [("the submission", Signal(SourceRule.BLOB, text, 0))]
+
+
+def _compressed(files: Sequence[SourceFile]) -> int:
+    return sum(len(zlib.compress(f.data, 9)) for f in files)
 
 
 def _finding(check: Check, added: list[tuple[str, Signal]]) -> Finding:

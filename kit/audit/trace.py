@@ -8,6 +8,7 @@ lines. Where the grammar has no clock, or a file has no stamps, the checks that 
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -99,10 +100,12 @@ def clock(points: Sequence[Point], untimed_steps: int = 0) -> Finding:
         return CLOCK.failed(
             f"the guest's clock gained {worst_s:.1f} s on the host's between two lines", worst_gain_s=worst_s
         )
-    timed = clocks.readings([p for p in points if p.step > untimed_steps])
-    if len(timed) < 2:
+    timed = clocks.readings(p for p in points if p.step > untimed_steps)
+    first = next(timed, None)
+    last = next(iter(deque(timed, maxlen=1)), None)
+    if first is None or last is None:
         return CLOCK.skipped("fewer than two timed lines that show both clocks")
-    claimed_s, host_s = timed[-1].claimed_s - timed[0].claimed_s, timed[-1].host_s - timed[0].host_s
+    claimed_s, host_s = last.claimed_s - first.claimed_s, last.host_s - first.host_s
     figures = {"claimed_s": claimed_s, "host_s": host_s, "worst_gain_s": worst_s}
     detail = f"the guest claims {claimed_s:.1f} s of the host's {host_s:.1f} s between its timed lines"
     return CLOCK.passed(detail, **figures)

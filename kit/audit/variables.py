@@ -96,6 +96,8 @@ class Module:
     """Each node comes before those in it."""
     aliased: set[int]
     """Ids of expressions that are only given a second name."""
+    annotations: set[int]
+    """Ids of the parts of annotations that are written as texts."""
 
 
 def lookup(name: str, scope: Scope) -> tuple[list[Variable], bool]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +29,8 @@ from kit.values.profile import Profile
 from kit.values.task_id import file_label
 
 ERA_FILES = ("digest", "image.toml", "lock.json")
+MAX_ENTRIES = 32_768
+"""Files and folders of an unpacked capsule: its own, what was received in their places, and room."""
 _WHEEL = re.compile(
     bag.KIT + r"/[A-Za-z0-9_.]+-[A-Za-z0-9_.+]+(-[0-9][A-Za-z0-9_]*)?(-[A-Za-z0-9_.]+){3}\.whl"
 )
@@ -68,10 +72,12 @@ def open_capsule(root: Path, trusted: Trusted) -> Capsule:
     Verify the bundle of an unpacked capsule, and that the files in it are those of a capsule of this run.
 
     Files were compared with the manifest when it was unpacked (`kit.capsule.unpack`); only those beside the
-    bundle are hashed again. What the packer signed is not looked at: nothing here rests on it. Raises as
+    bundle are hashed again. What the packer signed is not looked at: nothing here rests on it. The folder may
+    be anybody's: nothing in it is opened before all of it was found to be plain files. Raises as
     `open_bundle`, `DigestMismatch` naming what does not belong to the bundle, and `IntegrityError` naming a
     file that no capsule of this run has.
     """
+    _require_plain(root)
     bundle = open_bundle(root / bag.RUN, trusted)
     p = bundle.predicate
     listed = bag.parse_manifest((root / bag.MANIFEST).read_bytes(), bag.MANIFEST)
@@ -85,6 +91,23 @@ def open_capsule(root: Path, trusted: Trusted) -> Capsule:
     spec = capsule_spec(p, root / bag.RECORDS)
     facts = CapsuleFacts(p, bundle.key_id, spec, manifest, config, layers, bool(packed))
     return Capsule(root, bundle, facts, listed, words)
+
+
+def _require_plain(root: Path) -> None:
+    """Refuse links, pipes and devices, more than a capsule's files, and a manifest that is too large."""
+    count = 0
+    for where, folders, files in os.walk(root):
+        count += len(folders) + len(files)
+        if count > MAX_ENTRIES:
+            raise IntegrityError(f"{root} holds more than {MAX_ENTRIES} files and folders", _AGAIN)
+        for path in (Path(where, name) for name in (*folders, *files)):
+            kind = path.lstat().st_mode
+            if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
+                named = path.relative_to(root).as_posix()
+                raise IntegrityError(f"{named}: neither a plain file nor a folder", _AGAIN)
+    manifest = root / bag.MANIFEST
+    if manifest.exists() and manifest.stat().st_size > bag.largest(bag.MANIFEST):
+        raise IntegrityError(f"{bag.MANIFEST} has more than {bag.largest(bag.MANIFEST)} bytes", _AGAIN)
 
 
 def classify(

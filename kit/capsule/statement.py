@@ -19,6 +19,7 @@ from kit.core.schema import validate
 from kit.result import dsse, intoto
 from kit.result.keys import PublicKey, Signer, Trusted, public_key, seal
 from kit.result.predicate import Verdict
+from kit.result.revocations import Revocation
 from kit.values.profile import Profile
 from kit.values.software import Kit
 
@@ -82,7 +83,9 @@ class SignedCapsule:
 
     claims: CapsuleClaims
     trusted: bool
-    """False if the packer's key is only the one that lies in the capsule."""
+    """False if the packer's key is only the one that lies in the capsule, or was revoked."""
+    revoked: Revocation | None = None
+    """Why the packer's key is not trusted any more."""
 
 
 def sign_capsule(claims: CapsuleClaims, tags: Mapping[str, bytes], signer: Signer) -> dict[str, bytes]:
@@ -123,7 +126,7 @@ def _read_signed(tags: Mapping[str, bytes], trusted: Trusted) -> SignedCapsule:
     claims: CapsuleClaims = decode(CapsuleClaims, document["predicate"], "$.predicate")
     if claims.packer.key_id != key.key_id:
         raise SignatureError(f"names the packer's key {claims.packer.key_id}, but {key.key_id} signed it")
-    return SignedCapsule(claims, trusted.get(key.key_id) is not None)
+    return SignedCapsule(claims, trusted.trusts(key.key_id), trusted.revocation(key.key_id))
 
 
 def _key(hint: str, pem: bytes) -> PublicKey:

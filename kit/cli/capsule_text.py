@@ -8,6 +8,8 @@ from typing import Any
 from kit.capsule.guide import title
 from kit.capsule.receive import RECEIVED, ReceivedCapsule, Voucher
 from kit.cli.terminal import note
+from kit.core.codec import encode
+from kit.result.revocations import Revocation
 from kit.values.task_id import listed_as
 
 WORDS = {
@@ -21,13 +23,13 @@ def tell_received(received: ReceivedCapsule) -> None:
     """Say what a capsule holds, who signed it, whose word each part is, and what was replaced."""
     bundle, signed = received.capsule.bundle, received.signed
     note(title(bundle.predicate))
-    note(f"result: signed by {_key(bundle.trusted)}, {bundle.key_id}")
+    note(f"result: signed by {_key(bundle.trusted, bundle.revoked)}, {bundle.key_id}")
     if signed is None:
         note("warning: packed by version 0.1: files that the result does not name are not signed")
     else:
         packer = signed.claims.packer
         kit = f"speedrun-kit {packer.kit.version}"
-        note(f"capsule: packed by {_key(signed.trusted)} with {kit}, {packer.key_id}")
+        note(f"capsule: packed by {_key(signed.trusted, signed.revoked)} with {kit}, {packer.key_id}")
     for voucher, files in _by_voucher(received).items():
         note(f"  {WORDS[voucher]}: {', '.join(files)}")
     if signed is None:
@@ -51,6 +53,7 @@ def received_document(received: ReceivedCapsule) -> dict[str, Any]:
         packer = {
             "key_id": signed.claims.packer.key_id,
             "trusted": signed.trusted,
+            "revoked": encode(Revocation, signed.revoked),
             "kit": {"version": kit.version, "commit": kit.commit},
         }
     return {
@@ -70,7 +73,9 @@ def received_document(received: ReceivedCapsule) -> dict[str, Any]:
     }
 
 
-def _key(trusted: bool) -> str:
+def _key(trusted: bool, revoked: Revocation | None) -> str:
+    if revoked is not None:
+        return f"a REVOKED key ({revoked.describe()})"
     return "a trusted key" if trusted else "a key that you do not trust"
 
 

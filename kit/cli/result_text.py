@@ -60,6 +60,8 @@ def _trust(bundle: VerifiedBundle) -> Iterator[str]:
     yield _row(CHECKED, "signed by", f"{bundle.key_id} ({trust_word(bundle)})")
     where = assess_tier(bundle.predicate, bundle.trusted)
     yield _row(CHECKED, "tier", where.tier + (f"; next: {where.missing}" if where.missing else ""))
+    if where.said:
+        yield _row(CLAIMED, "why", where.said)
     passed = ", ".join(name for number, name in enumerate(STEPS) if number not in bundle.unchecked)
     yield _row(CHECKED, "verified", passed)
     if bundle.unchecked:

@@ -102,12 +102,19 @@ def _close(folder: RunFolder, signer: Signer) -> Claim:
             raise SignatureError(f"{folder.path}: {REFUSALS[claim]}")
         if claim is not Claim.MINE or not is_open(folder):
             return claim if claim is not Claim.MINE else Claim.RUNNING
+        _require_no_link(folder)
         if is_at_work(folder.run_id):
             raise SignatureError(f"{folder.path}: {GOES_ON}")
         planned = reservation.planned
         _end_guest(folder.run_id, (planned.environment.runtime.name,))
         mark_lost(folder, signer, planned, reservation.subject, INTERRUPTED)
     return Claim.MINE
+
+
+def _require_no_link(folder: RunFolder) -> None:
+    """Refuse a link to a folder: whoever made it chose a place that he may not be able to write himself."""
+    if folder.path.is_symlink():
+        raise SignatureError(f"{folder.path} is a link")
 
 
 def own_reservation(folder: RunFolder, own: PublicKey) -> Reservation:
@@ -123,6 +130,7 @@ def _close_unsigned(folder: RunFolder, signer: Signer) -> Claim:
     with adopt(folder) as mine:
         if not mine:
             return Claim.RUNNING
+        _require_no_link(folder)
         if is_at_work(folder.run_id):
             raise SignatureError(f"{folder.intent}: it is not signed, and {GOES_ON}")
         if any(not processes.is_own(pid) for pid in processes.marked(folder.run_id)):

@@ -21,6 +21,8 @@ MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 MAX_BUNDLE = 4 << 20
 """Bytes of the largest bundle."""
+MAX_VALUES = 120_000
+"""Objects, arrays and what is in them, of one signed document; no schema of one allows 100,000."""
 P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 """See: SEC 2, secp256r1, n."""
 
@@ -72,7 +74,7 @@ def parse_canonical(data: bytes, where: str) -> Any:
     That leaves no room for duplicate keys, white space, other escapes or a second document behind the first.
     Raises `SchemaError` naming `where`.
     """
-    document = parse_json(data, where)
+    document = parse_json(data, where, MAX_VALUES)
     if canonical_json(_doubles(document)) != data:
         raise SchemaError(f"{where}: not in canonical form (RFC 8785)")
     return document

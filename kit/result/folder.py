@@ -28,7 +28,7 @@ SIGNER = "signer.pem"
 MAX_FILES = 1024
 """Files of a submission, and as many folders."""
 MAX_BOUND = 1 << 30
-"""Bytes of the largest file beside a bundle that is read."""
+"""Bytes of the largest file beside a bundle that is read, and of all files of a submission."""
 
 
 def locate(path: Path) -> Path:
@@ -66,7 +66,7 @@ def submission_files(folder: Path) -> tuple[InputFile, ...]:
     Return the files of `folder/submission`, sorted by name.
 
     Raises `DigestMismatch` for anything but regular files and folders, since what a link points to is not
-    bound, and for more than `MAX_FILES` of them.
+    bound, and for more than `MAX_FILES` of them or `MAX_BOUND` bytes.
     """
     return tuple(sorted(_walk(folder / SUBMISSION), key=lambda f: f.name))
 
@@ -78,7 +78,9 @@ def subjects(folder: Path) -> Subjects:
 
 
 def _walk(submission: Path) -> Iterator[InputFile]:
-    waiting, files, folders = [""], 0, 0
+    if submission.is_symlink():
+        raise DigestMismatch(f"{submission} is a link, and not a folder")
+    waiting, files, folders, size = [""], 0, 0, 0
     while waiting:
         prefix = waiting.pop()
         for entry in _entries(submission / prefix):
@@ -92,6 +94,9 @@ def _walk(submission: Path) -> Iterator[InputFile]:
                 waiting.append(f"{prefix}{entry.name}/")
             else:
                 path = Path(entry.path)
+                size += entry.stat(follow_symlinks=False).st_size
+                if size > MAX_BOUND:
+                    raise DigestMismatch(f"{submission} holds more than {MAX_BOUND} bytes")
                 digest = _digest(path)
                 yield InputFile(f"{prefix}{entry.name}", path.stat().st_size, digest)
 

@@ -4,12 +4,14 @@ Keys: an own one made on first use, others' public ones as PEM files in a folder
     <folder>/own.key      the private key, PKCS #8 PEM, mode 0600; the folder has mode 0700
     <folder>/<name>.pem   public keys that this user trusts; the own key is always trusted
     <folder>/revoked.json signed list of keys that are not trusted any more, see `Trusted`
+    <folder>/.lock        locked while that list is renewed
 
 The private key is not encrypted: who can read this user's files can sign as this user.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import tempfile
@@ -21,6 +23,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from kit.core import locks
 from kit.core.digest import Sha256, sha256_bytes
 from kit.core.errors import PrerequisiteError, SignatureError, UsageError
 from kit.core.files import disk_errors, write_atomic
@@ -28,6 +31,7 @@ from kit.result.dsse import PAYLOAD_TYPE, Envelope, dump, low_s, pae
 from kit.result.revocations import FILE, Revocation, read_revocations, revocation_statement
 
 OWN = "own.key"
+LOCK = ".lock"
 MAX_PEM = 8192
 """Bytes of the largest key file that is read; a P-256 public key has 178."""
 
@@ -98,8 +102,12 @@ class Trusted:
     """Id of the reader's own key."""
 
     def get(self, key_id: str) -> PublicKey | None:
-        """Return the key with this id, also if it is revoked."""
+        """Return the key with this id, also if it is revoked: ask `trusts` before anything rests on it."""
         return next((k for k in self.keys if k.key_id == key_id), None)
+
+    def trusts(self, key_id: str) -> bool:
+        """Tell whether the reader chose the key with this id, and nobody revoked it."""
+        return self.get(key_id) is not None and self.revocation(key_id) is None
 
     def revocation(self, key_id: str) -> Revocation | None:
         """Return why the key with this id is not trusted any more; None if nobody revoked it."""
@@ -215,14 +223,29 @@ def revoke(folder: Path, revocation: Revocation) -> Path:
     Raises `UsageError` if the key is revoked already, or the own key is: a list of a revoked key counts for
     nobody. Raises as `load` and `trusted` do.
     """
-    signer, before = load(folder), trusted(folder)
-    if before.revocation(signer.key_id) is not None:
-        raise UsageError("the own key is revoked", f"remove {folder / OWN}, then: speedrun keys generate")
-    if before.revocation(revocation.key_id) is not None:
-        raise UsageError(f"the key {revocation.key_id} is revoked already", "speedrun keys list")
-    statement = revocation_statement((*before.revoked, revocation))
-    write_atomic(folder / FILE, seal(statement, signer))
+    signer = load(folder)
+    with _alone(folder):
+        before = trusted(folder)
+        if before.revocation(signer.key_id) is not None:
+            raise UsageError("the own key is revoked", f"remove {folder / OWN}, then: speedrun keys generate")
+        if before.revocation(revocation.key_id) is not None:
+            raise UsageError(f"the key {revocation.key_id} is revoked already", "speedrun keys list")
+        statement = revocation_statement((*before.revoked, revocation))
+        write_atomic(folder / FILE, seal(statement, signer))
     return folder / FILE
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold a key folder's lock for the block: of two lists at once, none may lack what the other has."""
+    with disk_errors(folder):
+        lock = locks.acquire(folder / LOCK, wait=True)
+    assert lock  # noqa: S101 - it was waited for
+    try:
+        lock.note()
+        yield
+    finally:
+        lock.release()
 
 
 def _create(folder: Path, path: Path) -> None:

@@ -37,7 +37,7 @@ def find_key(document: Path, hint: str, trusted: Trusted) -> tuple[PublicKey, bo
     """
     key = trusted.get(hint)
     if key is not None:
-        return key, trusted.revocation(hint) is None
+        return key, trusted.trusts(hint)
     beside = folder.signer_beside(document, hint)
     if beside is not None:
         return beside, False

@@ -37,6 +37,8 @@ BALLAST = 256 << 10
 """Bytes; the record of a lost run has about 10,000."""
 RESERVING = ".reserving-"
 ALIVE = ".alive"
+_TEMPORARY = re.compile(r"\.{1,2}(alive|ballast|scratch|intent\.json|result\.json|signer\.pem)(\..+)?")
+"""Names of what an unfinished run has and a finished one has not."""
 RUN_ID = re.compile(r"r[0-9]{2}-[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
 
 
@@ -103,8 +105,15 @@ class RunFolder:
         self.clear()
 
     def clear(self) -> None:
-        """Remove what only an unfinished run needs; its result is there. The intent goes last: see `tidy`."""
-        for path in self.path.glob(".*"):
+        """
+        Remove what only an unfinished run needs; its result is there. The intent goes last: see `tidy`.
+
+        Nothing else goes, not even what is hidden: who may rename folders in `out` may put another in the
+        place of this one at any moment.
+        """
+        for path in self.path.iterdir():
+            if not _TEMPORARY.fullmatch(path.name):
+                continue
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
             else:
@@ -228,7 +237,7 @@ def tidy(out: Path) -> None:
         with staged(out, RESERVING):
             pass
     for folder in (RunFolder(out / name) for name in names if RUN_ID.fullmatch(name)):
-        if folder.intent.exists() and folder.result.exists():
+        if folder.intent.exists() and folder.result.exists() and not folder.path.is_symlink():
             with _locked(folder) as mine:
                 if mine:
                     folder.clear()

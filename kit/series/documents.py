@@ -26,8 +26,10 @@ class SignedDocuments:
     """None while it goes on."""
     bundles: dict[str, Sha256]
     """Run id -> sha256 of its bundle, of each run that ended; empty while the series goes on."""
+    key_id: Sha256
+    """Of the key that signed both, and that must have signed every run."""
     trusted: bool
-    """The reader chose the keys of both."""
+    """The reader chose that key."""
 
     @property
     def slots(self) -> dict[str, Slot]:
@@ -40,24 +42,28 @@ def read_documents(where: Path, trusted: Trusted, unfinished: bool = False) -> S
     Verify the documents in a series' folder; the runs are not looked at.
 
     Without `unfinished` the record must be there. Raises as `read`, and `DigestMismatch` if the record is not
-    the plan's or does not account for every reserved run.
+    the plan's, is another key's or does not account for every reserved run.
     """
-    planned, _, plan_trusted = read(where / PLAN, trusted)
+    planned = read(where / PLAN, trusted)
+    if planned.body.ended is not None:
+        raise DigestMismatch(f"{where / PLAN} is a record, and not a plan")
     plan_sha256 = sha256_file(where / PLAN)
     if unfinished and not (where / RECORD).exists():
-        return SignedDocuments(planned.plan, plan_sha256, None, {}, plan_trusted)
+        return SignedDocuments(planned.body.plan, plan_sha256, None, {}, planned.key_id, planned.trusted)
     if not (where / RECORD).exists():
         raise PrerequisiteError(
             f"{where.name} has not ended", f"if its kit died: speedrun doctor --fix --out {where.parent}"
         )
-    body, bundles, record_trusted = read(where / RECORD, trusted)
-    ended = body.ended
-    if ended is None or ended.plan_sha256 != plan_sha256 or planned.plan != body.plan:
+    record = read(where / RECORD, trusted)
+    plan, ended = record.body.plan, record.body.ended
+    if ended is None or ended.plan_sha256 != plan_sha256 or planned.body.plan != plan:
         raise DigestMismatch(f"{where / RECORD} is not the record of {PLAN}")
-    reserved = sorted(slot.run_id for slot in body.plan.slots)
-    if sorted([*bundles, *ended.not_started]) != reserved or len(set(reserved)) != len(reserved):
+    if record.key_id != planned.key_id:
+        raise DigestMismatch(f"{where / RECORD} is signed by {record.key_id}, {PLAN} by {planned.key_id}")
+    reserved = sorted(slot.run_id for slot in plan.slots)
+    if sorted([*record.bundles, *ended.not_started]) != reserved or len(set(reserved)) != len(reserved):
         raise DigestMismatch(f"{where / RECORD} does not account for every reserved run")
-    return SignedDocuments(body.plan, plan_sha256, ended, bundles, plan_trusted and record_trusted)
+    return SignedDocuments(plan, plan_sha256, ended, record.bundles, record.key_id, record.trusted)
 
 
 def other_scripts(plan: SeriesPlan, records: Path) -> Iterator[str]:
@@ -84,6 +90,8 @@ def differences(documents: SignedDocuments, bundle: VerifiedBundle, bundle_sha25
     named = p.series.plan_sha256 if p.series else None
     if slot is None or (p.run.nonce, named) != (slot.nonce, documents.plan_sha256):
         yield f"is not the run that was reserved as {p.run.id}"
+    elif bundle.key_id != documents.key_id:
+        yield f"is signed by {bundle.key_id}, and its series by {documents.key_id}"
     elif bundle.statement.subjects.submission != slot.submission_sha256:
         yield "ran another submission than was reserved"
     elif documents.ended and documents.bundles.get(p.run.id) != bundle_sha256:

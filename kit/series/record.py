@@ -185,9 +185,21 @@ def _statement(body: SeriesBody, subjects: list[tuple[str, Sha256]]) -> bytes:
     return canonical_json(document)
 
 
-def read(path: Path, trusted: Trusted) -> tuple[SeriesBody, dict[str, Sha256], bool]:
+@dataclass(frozen=True, slots=True)
+class SignedBody:
+    """What a plan or a record says, under a signature that was verified."""
+
+    body: SeriesBody
+    bundles: dict[str, Sha256]
+    """Run id -> sha256 of its bundle; of a plan none."""
+    key_id: Sha256
+    trusted: bool
+    """The reader chose the key."""
+
+
+def read(path: Path, trusted: Trusted) -> SignedBody:
     """
-    Verify a plan or a record: return its body, each bundle's digest, and whether its key is trusted.
+    Verify a plan or a record.
 
     The bundles themselves are not looked at. Raises `PrerequisiteError`, `SignatureError`, `SchemaError`.
     """
@@ -202,4 +214,4 @@ def read(path: Path, trusted: Trusted) -> tuple[SeriesBody, dict[str, Sha256], b
         document["subject"]
     ):
         raise DigestMismatch(f"{path.name}: the subjects are not those of the plan")
-    return body, subjects, known
+    return SignedBody(body, subjects, key.key_id, known)

@@ -86,10 +86,10 @@ def close_abandoned(out: Path, signer: Signer) -> tuple[ClosedSeries, ...]:
 
 def _close(where: Path, signer: Signer) -> Path | None:
     """Close one series; return None if that is another's to do."""
-    body, _, mine = read(where / PLAN, Trusted((signer.public,)))
-    if not mine:
+    planned = read(where / PLAN, Trusted((signer.public,)))
+    if not planned.trusted:
         return None
-    plan = body.plan
+    plan = planned.body.plan
     with claimed(where, ALIVE, _lease(where, plan, signer)) as claim:
         if claim in REFUSALS:
             raise SignatureError(f"{where}: {REFUSALS[claim]}")

@@ -88,6 +88,8 @@ def parse_line(
         step, total = (last.step, last.total_steps) if last else (0, 0)
     else:
         step, total = int(fields["step"]), int(fields.get("total") or 0)
+        if last is not None and last.total_steps == total:
+            total = last.total_steps  # one number for all lines, of which there may be many
     ms = fields.get("ms")
     return Point(
         step=step,

@@ -50,5 +50,6 @@ def _as_json(bundle: VerifiedBundle) -> dict[str, Any]:
         "unchecked_steps": list(bundle.unchecked),
         "tier": where.tier.value,
         "missing_for_next_tier": where.missing,
+        "signer_says_of_it": where.said,
         "predicate": bundle.document["predicate"],
     }

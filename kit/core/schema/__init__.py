@@ -8,11 +8,12 @@ the version (`result.v1`). Validation never fetches a reference from anywhere.
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import math
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,16 @@ from kit.core.errors import PrerequisiteError, SchemaError, UsageError
 MAX_DOCUMENT = 64 << 20
 """Bytes of the largest document that is read; a larger one is refused before it is parsed."""
 
+MAX_DEPTH = 64
+"""Objects and arrays within each other; the kit's own documents have 8."""
+MAX_VIOLATIONS = 1000
+"""Violations of a schema that are compared for the one to tell."""
+
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_TEXT = re.compile(rb'"(?:[^"\\]|\\.?)*+"?', re.DOTALL)
+"""A text of a JSON document. It matches behind every quotation mark, so that no document is read twice."""
+_NO_BRACKETS = re.compile(rb"[^\[\]{}]+")
+_LEAVES = re.compile(rb"\[\]|\{\}")
 
 
 @functools.cache
@@ -56,7 +66,8 @@ def validate(name: str, document: Any, where: str) -> None:
     """
     validator = _validator(name)
     try:
-        worst = jsonschema.exceptions.best_match(validator.iter_errors(document))
+        found = itertools.islice(validator.iter_errors(document), MAX_VIOLATIONS)
+        worst = jsonschema.exceptions.best_match(found)
     except (RecursionError, ValueError) as e:  # a value that cannot even be spelled in the message
         raise SchemaError(f"{where}: nested too deeply, or a number too long") from e
     if worst is not None:
@@ -70,7 +81,13 @@ def validate(name: str, document: Any, where: str) -> None:
 def _validator(name: str) -> jsonschema.Draft202012Validator:
     schema = load_schema(name)
     jsonschema.Draft202012Validator.check_schema(schema)
-    own = {"pattern": _pattern}
+    own: dict[str, Any] = {"pattern": _pattern}
+    for keyword, limit in (
+        ("items", "maxItems"),
+        ("additionalProperties", "maxProperties"),
+        ("propertyNames", "maxProperties"),
+    ):
+        own[keyword] = _unless_too_many(jsonschema.Draft202012Validator.VALIDATORS[keyword], limit)
     validator = jsonschema.validators.extend(jsonschema.Draft202012Validator, own)  # type: ignore[no-untyped-call]
     instance: jsonschema.Draft202012Validator = validator(schema)
     return instance
@@ -85,14 +102,28 @@ def _pattern(
         yield jsonschema.ValidationError(f"{instance!r} does not match {pattern!r}")
 
 
-def parse_json(data: bytes, where: str) -> Any:
+def _unless_too_many(keyword: Callable[..., Iterator[Any]], limit: str) -> Callable[..., Iterator[Any]]:
+    """Return a keyword that looks at nothing in what has more parts than its schema allows: that is told."""
+
+    def bounded(validator: object, value: object, instance: Any, schema: dict[str, Any]) -> Iterator[Any]:
+        if not isinstance(instance, list | dict) or len(instance) <= schema.get(limit, len(instance)):
+            yield from keyword(validator, value, instance, schema)
+
+    return bounded
+
+
+def parse_json(data: bytes, where: str, max_values: int | None = None) -> Any:
     """
     Parse JSON strictly: UTF-8, no duplicate keys, finite numbers, no lone surrogates, bounded size and depth.
 
-    Raises `SchemaError` naming `where`.
+    `max_values` bounds objects, arrays and what is in them, before they take any memory. Raises `SchemaError`
+    naming `where`.
     """
     if len(data) > MAX_DOCUMENT:
         raise SchemaError(f"{where}: larger than {MAX_DOCUMENT} bytes")
+    structure = _TEXT.sub(b"", data)
+    if max_values is not None and sum(map(structure.count, (b",", b"[", b"{"))) > max_values:
+        raise SchemaError(f"{where}: more than {max_values} values")
 
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
         mapping: dict[str, Any] = {}
@@ -110,7 +141,19 @@ def parse_json(data: bytes, where: str) -> Any:
             json.dumps(document, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as e:
         raise SchemaError(f"{where}: not valid JSON: {_short(e)}") from e
+    if _is_too_deep(structure):
+        raise SchemaError(f"{where}: objects and arrays lie more than {MAX_DEPTH} deep")
     return document
+
+
+def _is_too_deep(structure: bytes) -> bool:
+    """Tell whether a valid document, without its texts, is deeper than `MAX_DEPTH`."""
+    brackets = _NO_BRACKETS.sub(b"", structure)
+    for _ in range(MAX_DEPTH):
+        if not brackets:
+            return False
+        brackets = _LEAVES.sub(b"", brackets)
+    return bool(brackets)
 
 
 def _finite(text: str) -> float:

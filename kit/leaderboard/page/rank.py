@@ -213,11 +213,11 @@ def _reruns(
     firsts: Mapping[Sha256, Submitted],
     record_of: Callable[[str | int], Record],
 ) -> Iterator[tuple[Sha256, Sha256, Agreement]]:
-    """Yield (first bundle, key of the rerun, agreement) for every rerun under another trusted key."""
+    """Yield (first bundle, key of the rerun, agreement) for every rerun by another key that stands by it."""
     for second in accepted:
         named = second.bundle.predicate.reproduces
         first = firsts.get(named.bundle_sha256) if named else None
-        if first is None or first.bundle.key_id == second.bundle.key_id:
+        if first is None or second.entry.retracted or first.bundle.key_id == second.bundle.key_id:
             continue
         p = first.bundle.predicate
         allowed = tolerance(p.task.profile, record_of(p.task.id))

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 from importlib import resources
 from pathlib import Path
 
+from kit.core.digest import sha256_bytes
+from kit.core.errors import DigestMismatch
 from kit.core.files import write_atomic
 from kit.leaderboard.page.escape import escape
 from kit.leaderboard.page.plots import COLORS, PlotDot, PlotLine, color_of, dots_plot, lines_plot
@@ -22,7 +24,10 @@ from kit.leaderboard.page.tables import (
     series_table,
     tools,
 )
+from kit.leaderboard.submit.entry import bounded
 from kit.result.appraisal.trust import Tier
+from kit.result.dsse import MAX_BUNDLE
+from kit.result.folder import BUNDLE
 
 MAX_LINES = 24
 """Curves of one plot."""
@@ -33,13 +38,15 @@ def write_site(board: Board, site: Path, title: str, tasks: int) -> Path:
     Write `index.html` and `bundles/<run_id>.json` below `site`; return the page.
 
     The page loads nothing and needs no script; the same board gives the same bytes. Raises `RunError` if the
-    disk is full. Other files in `site` stay.
+    disk is full, `IntegrityError` if a bundle is not the checked one any more. Other files in `site` stay.
     """
     page = site / "index.html"
     for group in (*board.groups, *board.baselines):
         for result in group.results:
-            bundle = result.submitted.where / "result.json"
-            write_atomic(site / "bundles" / f"{result.run_id}.json", bundle.read_bytes())
+            data = bounded(result.submitted.where / BUNDLE, MAX_BUNDLE)
+            if sha256_bytes(data) != result.submitted.bundle_sha256:
+                raise DigestMismatch(f"{result.submitted.where / BUNDLE} was changed after it was checked")
+            write_atomic(site / "bundles" / f"{result.run_id}.json", data)
     write_atomic(page, render(board, title, tasks).encode("utf-8"))
     return page
 

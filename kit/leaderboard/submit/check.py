@@ -79,7 +79,7 @@ def check(
         else:
             runs += _open_run(root, place, trusted, findings)
         progress(done + 1, len(places))
-    findings += _check_together(root, runs)
+    findings += list(_check_together(root, runs, {f.where for f in findings}))
     findings += list(_lookalikes(root, runs, series, {f.where for f in findings}))
     findings += list(check_series(root, runs, series, {f.where for f in findings}))
     faulty = {f.where for f in findings}
@@ -227,12 +227,16 @@ def _why_no_task(submitted: Submitted) -> str:
     return f"record {number} starts no task: {record.no_task}"
 
 
-def _check_together(root: Path, opened: Sequence[Submitted]) -> Iterator[BoardFinding]:
-    """Compare results with each other; the one that comes first by place is taken for the original."""
+def _check_together(root: Path, opened: Sequence[Submitted], faulty: Set[str]) -> Iterator[BoardFinding]:
+    """
+    Compare results with each other; the one that comes first by place is taken for the original.
+
+    One that is `faulty` already comes last: with it, whoever has no trusted key could take any run's place.
+    """
     runs: dict[str, str] = {}
     nonces: dict[str, str] = {}
     logs: dict[str, str] = {}
-    for submitted in sorted(opened, key=lambda s: s.where):
+    for submitted in sorted(opened, key=lambda s: (_relative_place(root, s) in faulty, s.where)):
         place = _relative_place(root, submitted)
         statement = submitted.bundle.statement
         run, nonce = statement.predicate.run.id, statement.predicate.run.nonce

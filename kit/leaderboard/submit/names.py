@@ -40,16 +40,83 @@ _ALIKE = {
     **{"օ": "o", "ո": "n", "ս": "u", "հ": "h", "ց": "g", "զ": "q", "յ": "j", "տ": "s", "լ": "l", "ք": "p"},
     **{"ס": "o", "ו": "l", "ן": "l", "י": "'"},
     # Latin
+    **{
+        "ĸ": "k",
+        "ꟾ": "l",
+        "ꟷ": "-",
+        "ǃ": "l",
+        "ǁ": "ll",
+        "ɜ": "3",
+        "ʒ": "3",
+        "ȝ": "3",
+        "ƽ": "5",
+        "ƨ": "2",
+        "ƿ": "p",
+        "ɵ": "o",
+    },
     **{"ı": "l", "ɩ": "l", "ǀ": "l", "ł": "l", "ƚ": "l", "ɑ": "a", "ɡ": "g", "ø": "o", "đ": "d", "ħ": "h"},
     **{"ŧ": "t", "ß": "b", "ꞵ": "b", "ƅ": "b", "ʋ": "v", "ʏ": "y", "ᴏ": "o", "ᴄ": "c", "ᴠ": "v", "ᴡ": "w"},
     **{"ᴢ": "z", "ꜱ": "s", "ʟ": "l", "ɪ": "l", "ɴ": "n", "ʀ": "r", "ʙ": "b", "ɢ": "g", "ʜ": "h", "ᴛ": "t"},
     **{"ᴀ": "a", "ᴅ": "d", "ᴇ": "e", "ᴊ": "j", "ᴋ": "k", "ᴍ": "m", "ᴘ": "p", "ᴜ": "u", "ꞌ": "'", "ɣ": "y"},
+    # Chinese, Japanese and Korean, which may stand beside Latin and each other
+    **{
+        "ニ": "二",
+        "ハ": "八",
+        "カ": "力",
+        "ロ": "口",
+        "囗": "口",
+        "ト": "卜",
+        "エ": "工",
+        "タ": "夕",
+        "チ": "千",
+    },
+    **{
+        "ミ": "三",
+        "ム": "厶",
+        "ヌ": "又",
+        "オ": "才",
+        "セ": "七",
+        "ヒ": "匕",
+        "ヘ": "へ",
+        "リ": "り",
+        "イ": "亻",
+    },
+    **{
+        "ㄙ": "厶",
+        "ㄇ": "冂",
+        "ㄏ": "厂",
+        "ㄖ": "日",
+        "ㄕ": "尸",
+        "ㄈ": "匚",
+        "ㄦ": "儿",
+        "ル": "儿",
+        "ㄩ": "凵",
+    },
+    **{"ㄠ": "幺", "ㄗ": "卩", "ㄐ": "丩", "ㄅ": "勹", "ㄤ": "尢", "\u1106": "口", "\u1161": "卜"},
+    **{"一": "-", "ー": "-", "ㄧ": "-", "\u1173": "-", "丨": "l", "\u1175": "l", "〇": "o", "\u110b": "o"},
+    **{
+        "\u11bc": "o",
+        "メ": "x",
+        "乂": "x",
+        "ㄨ": "x",
+        "丫": "y",
+        "ㄚ": "y",
+        "ㄒ": "t",
+        "丅": "t",
+        "\u116e": "t",
+    },
+    **{"ノ": "/", "丿": "/", "丶": "'", "ヽ": "'"},
     # digits and signs
     **{"0": "o", "1": "l", "i": "l", "|": "l", "!": "l", "_": "-", "`": "'", '"': "'", ",": ".", ";": ":"},
 }
+_VARIANT = re.compile(
+    "LATIN (?:SMALL LETTER|SMALL CAPITAL LETTER|LETTER SMALL CAPITAL) (?:DOTLESS |BARRED )?([A-Z])"
+    "(?: WITH .*| BAR)?"
+)
+"""Unicode's name of a letter of Latin with a hook, a stroke or a tail, or of a small one of capital form."""
 _CAPITALS = str.maketrans("ΑΒΕΖΗΙΚΜΝΟΡΤΥΧАВЕКМНОРСТУХЅІЈԌԚԜҮՕՍՏԼ", "ABEZHIKMNOPTYXABEKMHOPCTYXSIJGQWYOUSL")
 """Capitals that are drawn like another letter than their small ones are."""
-_PAIRS = (("rn", "m"), ("vv", "w"), ("''", "'"))
+_PAIRS = (("rn", "m"), ("cl", "d"), ("vv", "w"), ("''", "'"))
 
 
 def name_fault(name: str) -> str:
@@ -101,7 +168,13 @@ def _skeleton(name: str) -> str:
     folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", name).casefold()).casefold()
     plain = (c for c in folded if not unicodedata.category(c).startswith("M"))
     digits = (str(unicodedata.digit(c)) if unicodedata.category(c) == "Nd" else c for c in plain)
-    letters = "".join(_ALIKE.get(c, c) for c in digits)
+    letters = "".join(_ALIKE.get(c) or _base(c) for c in digits)
     for pair, one in _PAIRS:
         letters = letters.replace(pair, one)
-    return re.sub(r"[ -]+", "-", letters)
+    return re.sub(r"[ -]+", "-", letters).strip("-.:'") or letters
+
+
+def _base(character: str) -> str:
+    """Return the letter that a small one of Latin is drawn upon, or the character itself."""
+    variant = None if character.isascii() else _VARIANT.fullmatch(unicodedata.name(character, ""))
+    return variant[1].lower() if variant else character

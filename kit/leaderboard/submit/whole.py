@@ -14,7 +14,7 @@ from kit.leaderboard.submit.entry import BoardEntry, Submitted
 from kit.leaderboard.submit.finding import BoardFinding, BoardRule
 from kit.leaderboard.submit.series import SubmittedSeries
 from kit.series.documents import differences
-from kit.series.record import Arm
+from kit.series.record import Arm, SeriesPlan
 
 
 def check_series(
@@ -23,11 +23,15 @@ def check_series(
     """
     Yield what is wrong with series and their runs, among what could be opened.
 
-    `faulty` holds the places that already have a finding. A place is named relative to `root`.
+    `faulty` holds the places that already have a finding; of two series of one plan, one of them is never
+    taken for the original. A place is named relative to `root`.
     """
     by_plan: dict[str, SubmittedSeries] = {}
-    for submitted in series:
-        first = by_plan.setdefault(submitted.documents.plan_sha256, submitted)
+    firsts: dict[tuple[str, SeriesPlan], SubmittedSeries] = {}
+    for submitted in sorted(series, key=lambda s: _place(root, s) in faulty):
+        # Not the file's digest: one signature fits into the envelopes of both versions.
+        first = firsts.setdefault((submitted.documents.key_id, submitted.documents.plan), submitted)
+        by_plan.setdefault(submitted.documents.plan_sha256, submitted)
         if first is not submitted:
             yield BoardFinding(
                 _place(root, submitted), BoardRule.DUPLICATE, f"the series is also in {_place(root, first)}"

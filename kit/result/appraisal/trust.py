@@ -63,7 +63,9 @@ class TierAssessment:
 
     tier: Tier
     missing: str
-    """For a person; empty at the top."""
+    """For a person, in the reader's own words; empty at the top."""
+    said: str = ""
+    """What the signer says of the check that came to nothing: his word alone."""
 
 
 def assess_tier(predicate: Predicate, trusted: bool) -> TierAssessment:
@@ -91,7 +93,7 @@ def missing_evidence(predicate: Predicate) -> str:
     """Return what keeps a result's steps and time from being proved, for a person; empty if nothing does."""
     if predicate.audit.tier_rules == FIRST_RULES:
         return ""
-    return _missing_lines(predicate) or _first_missing(predicate, TIME_PASSED)
+    return ": ".join(_missing_lines(predicate) or _first_missing(predicate, TIME_PASSED))
 
 
 def _missing_for_any(predicate: Predicate, trusted: bool) -> str:
@@ -104,27 +106,28 @@ def _missing_for_any(predicate: Predicate, trusted: bool) -> str:
 
 def _by_second_rules(predicate: Predicate) -> TierAssessment:
     floor = (FLOOR,) if predicate.task.profile is Profile.SMOKE else ()
+    if failed := _failed_fatally(predicate):
+        return TierAssessment(Tier.SELF_REPORTED, failed)
     missing = (
-        _failed_fatally(predicate)
-        or _missing_lines(predicate)
+        _missing_lines(predicate)
         or _first_missing(predicate, SCREENED_PASSED)
         or _first_missing(predicate, SCREENED_JUDGED, (Outcome.PASSED, Outcome.FAILED))
     )
     if missing:
-        return TierAssessment(Tier.SELF_REPORTED, missing)
+        return TierAssessment(Tier.SELF_REPORTED, *missing)
     if missing := _first_missing(predicate, (*floor, *CANARY_PASSED)):
-        return TierAssessment(Tier.SCREENED, missing)
+        return TierAssessment(Tier.SCREENED, *missing)
     if missing := _first_missing(predicate, HELD_OUT_PASSED):
-        return TierAssessment(Tier.CANARY, missing)
+        return TierAssessment(Tier.CANARY, *missing)
     return TierAssessment(Tier.CANARY_HELD_OUT, "")
 
 
-def _missing_lines(predicate: Predicate) -> str:
+def _missing_lines(predicate: Predicate) -> tuple[str, ...]:
     """Compare the lines that were counted with those that were owed, whatever the checks say."""
     lines = predicate.evidence.training_lines
     if lines.expected is not None and lines.seen < lines.expected:
-        return f"it printed {lines.seen} of {lines.expected} training lines"
-    return ""
+        return (f"it printed {lines.seen} of {lines.expected} training lines",)
+    return ()
 
 
 def _required(predicate: Predicate, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -141,17 +144,21 @@ def _required(predicate: Predicate, names: tuple[str, ...]) -> tuple[str, ...]:
 
 def _first_missing(
     predicate: Predicate, names: tuple[str, ...], earning: tuple[Outcome, ...] = (Outcome.PASSED,)
-) -> str:
-    """Return, for a person, the first of these checks that is absent or came to nothing that earns a tier."""
+) -> tuple[str, ...]:
+    """
+    Tell of the first of these checks that is absent or came to nothing that earns a tier.
+
+    Returns what keeps the tier away, for a person, and what the signer says of it; nothing if nothing does.
+    """
     for name in _required(predicate, names):
         ran = [c for c in predicate.audit.checks if _is_named(c, name)]
         if not ran:
-            return f"the check {name} did not run"
+            return (f"the check {name} did not run",)
         for check in ran:
             if check.outcome not in earning:
                 how = "failed" if check.outcome is Outcome.FAILED else "was skipped"
-                return f"the check {check.id} {how}: {check.detail}"
-    return ""
+                return f"the check {check.id} {how}", check.detail
+    return ()
 
 
 def _by_first_rules(predicate: Predicate) -> TierAssessment:

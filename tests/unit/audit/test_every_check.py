@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from dataclasses import replace
 
@@ -13,7 +15,9 @@ from kit.audit.canary import CanaryStream, Rerun, StreamKind
 from kit.audit.finding import Finding, Outcome
 from kit.audit.held_out import RerunLosses
 from kit.audit.registry import CHECKS, check
+from kit.audit.script import FOREIGN
 from kit.audit.source import SourceFile
+from kit.core.facts import facts_root
 from kit.values.cadence import Cadence
 from kit.values.run_result import Point, RunStatus
 
@@ -231,6 +235,11 @@ def test_a_hidden_second_validation_is_counted_as_data():
     assert tripped.outcome is Outcome.FAILED and "train_gpt2.py:10" in tripped.detail
 
 
+DIGITS = hashlib.shake_256(b"weights").hexdigest(30_000)
+PIECES = [DIGITS[n : n + 100] for n in range(0, len(DIGITS), 100)]
+"""30,000 bytes that nothing makes shorter, and the same in short pieces."""
+
+
 @pytest.mark.parametrize(
     ("code", "rule"),
     [
@@ -248,8 +257,19 @@ def test_a_hidden_second_validation_is_counted_as_data():
         ("from torch.hub import load_state_dict_from_url as get\nget('x')\n", "source.weights"),
         ("import sys\nsys._getframe(1)\n", "source.dynamic"),
         ("files = 'data/fineweb10B/fineweb_val_*.bin'\n", None),
+        ("import os\nos.environ['NANOGPT_VAL_TOKENS'] = '64'\n", "source.data"),
+        ("import os as o\ndel o.environ['NANOGPT_VAL_FILES']\n", "source.data"),
+        ("from os import environ as e\ne.setdefault('DATA_PATH', 'x')\n", "source.data"),
+        ("import os\nn = os.environ.get('NANOGPT_VAL_TOKENS')\n", None),
+        ("import os\nos.environ['OMP_NUM_THREADS'] = '1'\n", None),
         ("files = 'data/fineweb10B/fineweb_val_000000.bin'\n", "source.data"),
         ("table = [" + "1," * 2000 + "]\n", "source.blob"),
+        (f"table = 0x{DIGITS[:20_000]}\n", "source.blob"),
+        ("table = [" + "".join(f"0x{d}," for d in PIECES) + "]\n", "source.blob"),
+        ("".join(f"t{n} = [0x{d}]\n" for n, d in enumerate(PIECES)), "source.blob"),
+        ("class Table:\n" + "".join(f"    k{d} = 1\n" for d in PIECES), "source.blob"),
+        ("def table(n):\n" + "".join(f"    if n < 1: return 0x{d}\n" for d in PIECES), "source.blob"),
+        ("def f(x):\n    return x + 1\n" * 5000, None),
         ("x = 3.2\nprint(f'step:1/1 val_loss:{3.2:.4f} train_time:{x}ms')\n", "source.claim"),
     ],
 )  # fmt: skip
@@ -262,6 +282,9 @@ def test_the_rules_see_through_other_names(code, rule):
     ("name", "data", "rule"),
     [
         ("run__toml", b'args = ["--val_max_steps", "1"]', "source.data"),
+        ("run__toml", b'args = ["--val_m", "1"]', "source.data"),
+        ("run__toml", b'args = ["--input_v=x"]', "source.data"),
+        ("run__toml", b'args = ["--val_loss_every", "128", "--warmup_iters", "9"]', None),
         ("run__toml", b"args = [", "source.parse"),
         ("weights__bin", b"\0" * 100, "source.blob source.allowed"),
         ("latin__py", b"x = '\xff'", "source.parse"),
@@ -269,6 +292,9 @@ def test_the_rules_see_through_other_names(code, rule):
         ("hidden__py", b"\n# vim: set fileencoding=rot13 :\nk = 1\n", "source.parse"),
         ("hidden__py", b"# coding: no-such\nx = 1\n", "source.parse"),
         ("plain__py", b"\xef\xbb\xbf# coding: utf-8\nx = 1\n", None),
+        ("sympy__py", b"", "source.patch"),
+        ("numpy__py", b"", "source.patch"),
+        ("triton_kernels__py", b"", None),
         ("kernel__cu", b"__global__ void f() {}", "source.allowed"),
         ("run__toml", b'args = ["--seed", "2"]', None),
     ],
@@ -276,3 +302,13 @@ def test_the_rules_see_through_other_names(code, rule):
 def test_files_beside_the_script_are_judged_too(name, data, rule):
     tripped = {f.id for f in added("", **{name: data}) if f.outcome is Outcome.FAILED}
     assert tripped == set(rule.split() if rule else ())
+
+
+def test_no_file_stands_in_for_a_module_of_an_image():
+    wheels = {
+        w["name"]
+        for lock in facts_root().glob("images/*/lock.json")
+        for w in json.loads(lock.read_text())["wheels"]
+    }
+    modules = {w.partition("-cu12")[0].partition("-")[0] if w.startswith("nvidia") else w for w in wheels}
+    assert {m.replace("-", "_") for m in modules} <= FOREIGN

@@ -49,6 +49,25 @@ LISTED = (
     START + "names = glob.glob('*')\n",
     START + "import os\nos.listdir('.')\n",
     START + "open('x.txt', 'w').write('x')\n",
+    *(
+        START.replace('"logs/run.txt"', name)
+        for name in (
+            '"statistics.py"',
+            '"helper" + ".py"',
+            'f"logs/run.{kind}"',
+            '"%s" % name',
+            'os.path.join("logs", name)',
+            'name + "run.txt"',
+            '"../tmp/x.pth"',
+        )
+    ),
+    START.replace("print0(code)", "name = 'helper.py'\nname = 'a.txt'\nprint0(code)").replace(
+        '"logs/run.txt"', "name"
+    ),
+    START + "torch.save(code, 'helper.py')\n",
+    START + "torch.save(code, name)\n",
+    START + "torch.save(code, 'logs/x.pt', pickle_module=P())\n",
+    START + "list(map(torch.save, [1], ['helper.py']))\n",
 )
 PLAIN = (
     START,
@@ -58,6 +77,13 @@ PLAIN = (
         "filename", "path"
     ),
     START.replace('open("logs/run.txt", "a")', 'open("logs/other.txt", mode="a")'),
+    START.replace("print0(code)", "logfile = None\nlogfile = f'logs/{code[:0]}.txt'\nprint0(code)")
+    .replace("code[:0]", "1")
+    .replace('"logs/run.txt"', "logfile"),
+    START.replace("import os,", "from pathlib import Path\nimport os,").replace(
+        'open("logs/run.txt", "a")', '(Path("logs") / f"{1}.log").open("a")'
+    ),
+    START.replace('"logs/run.txt"', 'os.path.join("logs", "%06d.txt" % 1)'),
     START.replace(
         "np.frombuffer(f.read(), dtype=np.uint16)", "torch.frombuffer(f.read(), dtype=torch.uint16)"
     ),

@@ -206,6 +206,71 @@ class Packed(TrainStream):
         order = torch.randperm(len(self.shards), generator=torch.Generator().manual_seed(1)).tolist()
         return [self.shards[i] for i in order if i != self.shard]
 """,
+    "ordinary Python": """
+import functools
+from dataclasses import dataclass, field
+from enum import Enum, IntEnum
+
+class Phase(Enum):
+    WARM = "warm"
+    COLD = "cold"
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    name: str = "x"
+    betas: tuple[float, float] = (0.9, 0.95)
+    scales: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        assert 0 < self.betas[0] < 1, f"{self.betas[0]!r:>8}"
+
+class Level:
+    @property
+    def value(self) -> float:
+        return float(torch.asarray([0.5, self.low])[0])
+
+    @value.setter
+    def value(self, low: float) -> None:
+        self.low = low
+
+class Levels(dict):
+    def __getitem__(self, key):
+        return super().__getitem__(key.lower())
+
+    def __setitem__(self, key, value):
+        super().__setitem__(key.lower(), value)
+
+def noted(f):
+    @functools.wraps(f)
+    def inner(*args, **kwargs):
+        return f(*args, **kwargs)
+    return inner
+
+@noted
+def pick(phase: Phase, values: list[float]) -> float:
+    match phase:
+        case Phase.WARM if (n := len(values)) > 1:
+            return max(values, key=lambda v: v * n)
+        case _:
+            return sum(v for v in values)
+
+class Gains(nn.Module):
+    def __init__(self, n: int) -> None:
+        super().__init__()
+        self.gains = nn.ParameterList([nn.Parameter(torch.ones(1)) for _ in range(n)])
+        self.named = nn.ParameterDict({"a": nn.Parameter(torch.zeros(1))})
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.gains[0] + self.named["a"] if type(self).__name__ else x
+
+def shown(x: np.ndarray | None, y: "np.ndarray") -> np.ndarray:
+    if isinstance(x, np.ndarray) and type(x) is type(y):
+        print(type(x), f"{type(y)}", type(x).__name__)
+    z: np.ndarray = np.asarray([0.5])
+    return z
+
+torch.save({"phase": Phase("warm").value}, f"logs/{int(pick(Phase.COLD, [1.0]))}.pt")
+""",
     "a loop over numbers": """
 def quintics(count: int = 5) -> list[tuple[float, float, float]]:
     found = []

@@ -25,6 +25,14 @@ PICKS = (
     "F.nll_loss(x, y, weight=w)",
     "nn.CrossEntropyLoss(label_smoothing=0.1)",
     "F.log_softmax(x, -1).gather(-1, y).quantile(0.99)",
+    "F.cross_entropy(x, y, w)",
+    "F.cross_entropy(*[x, y, w])",
+    "F.cross_entropy(x, y, **{'ignore_index': 3})",
+    "nn.CrossEntropyLoss(w)",
+    "ce = F.cross_entropy\nce(x, y, w)",
+    "from torch.nn.functional import cross_entropy as ce\nce(x, y, ignore_index=3)",
+    "import functools\nfunctools.partial(F.cross_entropy, ignore_index=3)(x, y)",
+    "from functools import partial as p\np(F.nll_loss, weight=w)(x, y)",
 )
 PLAIN = (
     "x.sort().values",
@@ -37,6 +45,9 @@ PLAIN = (
     "torch.stack(losses).sum()",
     "F.cross_entropy(x, y, reduction='sum')",
     "F.cross_entropy(x, y, reduction='mean')",
+    "F.cross_entropy(input=x, target=y)",
+    "ce = F.cross_entropy\nce(x, y)",
+    "nn.CrossEntropyLoss()(x, y)",
     "dist.all_reduce(val_loss, op=dist.ReduceOp.AVG)",
 )
 

@@ -33,6 +33,8 @@ BESIDE = (
     SourceFile("a/b/c.py", b"import os as far\nfrom helper import o as near\n"),
 )
 START = (SourceFile("train_gpt2.py", HEAD.encode()), *BESIDE)
+GLOBALS, ARRAY = '"__glo" + "bals__"', '"__array" + "_interface__"'
+"""Names of attributes as no rule can read them."""
 
 
 def failed(code: str) -> dict[str, Finding]:
@@ -187,6 +189,10 @@ FATAL = (
     "import ctypes",
     "from torch import from_file",
     "k.fn.__globals__",
+    "import subprocess; subprocess.run(['nvidia-smi'], **{'execu' + 'table': '/usr/bin/python3'})",
+    "import subprocess; subprocess.check_output(['nvidia-smi'], input=b'x')",
+    "import subprocess; subprocess.run(['nvidia-smi'], cwd='x')",
+    "from subprocess import run as r; r(['nvidia-smi'], *o)",
 )
 LISTED = (
     'from helper import o; o.popen("x")',
@@ -339,6 +345,37 @@ LISTED = (
     'import triton.language as tl; tl.inline_asm_elementwise("x")',
     'import triton.language as tl; tl.core.extern_elementwise("x")',
     "triton.runtime",
+    f"import functools; functools.wraps(f, assigned=({GLOBALS},), updated=())(b)",
+    f"from functools import wraps; w = wraps; w(f, ({GLOBALS},))(b)",
+    f"import functools; [functools.wraps][0](f, ({GLOBALS},))(b)",
+    f"import functools; functools.partial(functools.wraps, assigned=({GLOBALS},))(f)(b)",
+    f"k._key_to_attr = g; nn.ParameterDict.__getitem__(k, {GLOBALS})",
+    f"class P(nn.ParameterDict): pass\nP.__getitem__(k, {GLOBALS})",
+    f"type(nn.ParameterDict()).__getitem__(k, {GLOBALS})",
+    "nn.ModuleList.__setitem__(type(x), 0, g)",
+    f'from enum import Enum; Enum("E", {{{ARRAY}: 1}})',
+    f"argparse.Namespace(**{{{ARRAY}: 1}})",
+    f"p.set_defaults(**{{{ARRAY}: 1}})",
+    f"p.add_argument({ARRAY}, default=1)",
+    f'p.add_argument("--x", dest={ARRAY})',
+    "p.parse_args([], namespace=type(x))",
+    "m = Model(); c = m.compile; c(mode='x')",
+    "m = Model(); list(map(m.compile, ['x']))",
+    "x = '__globals__'",
+    "v = np.frombuffer(np.array([None]), dtype=np.int64); v[0] = id(f)",
+    "v = torch.frombuffer(np.array([None]), dtype=torch.int64)",
+    "v = torch.asarray(np.array([None]).data, dtype=torch.int64)",
+    "v = list(map(np.frombuffer, [np.array([None])]))",
+    "class R:\n    def read(self): return np.array([None])\nf = R(); np.frombuffer(f.read(), 'i8')",
+    "class R:\n    def read(self): return np.array([None])\nwith R() as f: np.frombuffer(f.read(), 'i8')",
+    "x = np.ndarray((1,), 'O', np.array([id(f)]))",
+    "A = np.ndarray; A((1,), 'O', np.array([id(f)]))",
+    "[np.ndarray][0]((1,), 'O', b'x')",
+    "class A(np.ndarray): pass",
+    "A = type(np.zeros(1)); A((1,), 'O', b'x')",
+    "def f(A): A((1,), 'O', b'x')\nf(type(np.zeros(1)))",
+    '@torch.library.custom_op("a::b", mutates_args=())\ndef f(x: "inspect.stack()") -> Tensor: pass\n'
+    "class inspect:\n    stack = 1",
 )
 
 

@@ -9,7 +9,7 @@ from kit.capsule import bag
 from kit.capsule.content import open_capsule
 from kit.capsule.unpack import unpack
 from kit.core.digest import files_under
-from kit.core.errors import DigestMismatch, SchemaError
+from kit.core.errors import DigestMismatch, IntegrityError, SchemaError
 from kit.core.schema import MAX_DOCUMENT
 from kit.result.keys import Trusted
 from kit.result.predicate import Image
@@ -45,6 +45,39 @@ def blob(workshop):
 def test_a_capsule_whose_parts_fit_is_opened(unpacked):
     capsule = unpacked()
     assert capsule.bundle.trusted and capsule.shards is None
+
+
+PLACES = (bag.MANIFEST, bag.RUN_MD, f"{bag.RUN}/result.json", f"{bag.RECORDS}/03.toml", "data/more")
+
+
+@pytest.mark.parametrize("path", PLACES)
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+def test_a_folder_from_anybody_is_opened_if_it_holds_plain_files_alone(
+    tmp_path, workshop, honest, path, kind
+):
+    """Whoever used plain tar has what the archive held: a pipe that nobody writes, a link to /dev/zero."""
+    place = unpack(honest, tmp_path / "capsule") / path
+    place.unlink(missing_ok=True)
+    match kind:
+        case "pipe":
+            os.mkfifo(place)
+        case "device":
+            place.symlink_to("/dev/zero")
+        case "folder":
+            place.symlink_to(tmp_path)
+    with pytest.raises(IntegrityError, match=f"{path}: neither a plain file nor a folder"):
+        open_capsule(tmp_path / "capsule", Trusted((workshop.signer,)))
+
+
+def test_a_folder_with_files_without_end_is_not_read(tmp_path, workshop, honest, monkeypatch):
+    root = unpack(honest, tmp_path / "capsule")
+    (root / bag.MANIFEST).chmod(0o644)
+    os.truncate(root / bag.MANIFEST, 1 << 40)
+    with pytest.raises(IntegrityError, match="has more than 1048576 bytes"):
+        open_capsule(root, Trusted((workshop.signer,)))
+    monkeypatch.setattr("kit.capsule.content.MAX_ENTRIES", 20)
+    with pytest.raises(IntegrityError, match="holds more than 20 files"):
+        open_capsule(root, Trusted((workshop.signer,)))
 
 
 @pytest.mark.parametrize(

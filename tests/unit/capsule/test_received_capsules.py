@@ -7,6 +7,7 @@ trusts, whose files still do not replace what follows from the result.
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 import re
@@ -22,10 +23,12 @@ from kit.capsule.content import Word, open_capsule
 from kit.capsule.receive import RECEIVED, OwnFacts, Voucher, receive
 from kit.capsule.statement import CapsulePart
 from kit.cli import run as speedrun
+from kit.cli.capsule_text import received_document, tell_received
 from kit.core.digest import files_under, sha256_bytes
 from kit.core.errors import DigestMismatch, IntegrityError, SignatureError
 from kit.core.facts import facts_root
 from kit.result.keys import Trusted, load_or_create, trusted
+from kit.result.revocations import new_revocation
 from kit.values.software import Kit
 
 GOLDEN = Path(__file__).parents[2] / "assets" / "golden"
@@ -104,6 +107,22 @@ def test_an_honest_capsule_is_left_as_it_was_packed(received, honest):
     files = files_under(got.capsule.root)
     assert files == {n: sha256_bytes(d) for n, d in {**packed.tags, **packed.payload}.items()}
     assert open_capsule(got.capsule.root, Trusted(())).bundle.path == got.capsule.bundle.path
+
+
+def test_a_packer_whose_key_was_revoked_is_not_trusted(received, refused, workshop, wheels, tmp_path, capsys):
+    """His key is still among the reader's: only the list that revokes it tells."""
+    packed = opened(workshop.pack(tmp_path / "revoked.tar", wheels=wheels))
+    entry = new_revocation(workshop.packer.key_id, "laptop stolen", None, datetime.date(2026, 11, 28))
+    known = replace(workshop.trusted, revoked=(entry,))
+    got = received(packed, known)
+    assert got.capsule.bundle.trusted and not got.signed.trusted and not got.accepted
+    assert got.set_aside == tuple(w.name for w in wheels), "they would run without a container"
+    tell_received(got)
+    assert "packed by a REVOKED key (laptop stolen, revoked on 2026-11-28)" in capsys.readouterr().err
+    assert received_document(got)["packer"]["revoked"]["reason"] == "laptop stolen"
+    edited(packed, bag.RUN_MD)
+    signed_by(load_or_create(workshop.places.keys))(packed)
+    refused(packed, DigestMismatch, "its packer's key is not trusted", known)
 
 
 def test_the_reader_says_whose_word_each_part_is(received, honest, knows_tiny):
@@ -441,7 +460,7 @@ def test_the_command_tells_packer_words_and_differences(tmp_path, strangers, str
     answer = json.loads(shown.out)
     assert answer["accepted"] is False and answer["trusted"] is True
     assert answer["packer"] == {
-        "key_id": stranger.key_id, "trusted": False, "kit": {"version": "9", "commit": None},
+        "key_id": stranger.key_id, "trusted": False, "revoked": None, "kit": {"version": "9", "commit": None},
     }  # fmt: skip
     assert answer["parts"][CONFIG] == "packer" and answer["parts"]["data/run/result.json"] == "result"
     assert any("mounts '/' at '/mnt'" in text for text in answer["replaced"][CONFIG])

@@ -27,7 +27,7 @@ from kit.result.predicate import Verdict
 from kit.result.reservation import read_reservation, reserve_run, reserve_series
 from kit.result.verify import open_bundle
 from kit.sandbox import processes
-from kit.sandbox.folder import RunFolder
+from kit.sandbox.folder import RunFolder, tidy
 from kit.sandbox.runtime import lease as leases
 from kit.values.run_result import RunStatus
 
@@ -92,6 +92,46 @@ def test_a_planted_statement_of_the_old_form_gives_a_record_without_a_word_of_it
     assert (p.run.argv, p.run.env, p.run.nonce) == (("unknown",), (), "00")
     assert assess_tier(p, trusted=True).tier is Tier.SELF_REPORTED
     assert sample.run.nonce not in json.dumps(found.document)
+
+
+def test_a_planted_folder_does_not_have_others_files_listed_and_signed(tmp_path, make, refused):
+    """Who may write in the folder of runs, and not read the files, would learn names, sizes and digests."""
+    folder = planted(tmp_path, make, make.predicate(ASSETS), statement.PREDICATE_TYPE_V1)
+    (tmp_path / "private").mkdir()
+    (tmp_path / "private" / "password").write_text("123456")
+    shutil.rmtree(folder.submission)
+    folder.submission.symlink_to(tmp_path / "private")
+    assert "submission is a link" in refused(folder)
+
+
+@pytest.mark.parametrize("kind", ["signed", "unsigned"])
+def test_a_link_in_the_place_of_a_runs_folder_is_refused(tmp_path, make, lost, reaped, kind):
+    folder = lost() if kind == "signed" else planted(
+        tmp_path, make, make.predicate(ASSETS), statement.PREDICATE_TYPE_V1
+    )  # fmt: skip
+    elsewhere = RunFolder(folder.path.rename(tmp_path / folder.run_id))
+    folder.path.symlink_to(elsewhere.path)
+    with pytest.raises(SignatureError, match=f"{folder.run_id} is a link"):
+        close_lost(tmp_path / "runs", tmp_path / "keys")
+    assert reaped == [] and not elsewhere.result.exists()
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_what_a_run_never_made_is_not_removed_with_it(tmp_path, lost, linked):
+    """A folder that took the run's place while it was closed may be anybody's home."""
+    folder = lost()
+    for name in (".ssh", ".scratch"):
+        (folder.path / name).mkdir(exist_ok=True)
+    for name in (".profile", ".alive.0123456789abcdef", ".result.json.abcd"):
+        (folder.path / name).touch()
+    folder.result.write_bytes(b"{}")
+    if linked:
+        real = folder.path.rename(tmp_path / folder.run_id)
+        folder.path.symlink_to(real)
+    before = {path.name for path in folder.path.iterdir()}
+    tidy(tmp_path / "runs")
+    kept = {path.name for path in folder.path.iterdir()}
+    assert kept == before if linked else {n for n in kept if n.startswith(".")} == {".ssh", ".profile"}
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from kit.audit.baseline import UNTIMED_OVERHEAD, UNTIMED_OVERHEAD_FIGURE, WARMUP
 from kit.benchmark.tasks import load_task, load_tasks
 from kit.cli import run as speedrun
 from kit.core.digest import sha256_file
+from kit.core.errors import IntegrityError
 from kit.core.facts import facts_root
 from kit.leaderboard.page.plots import PlotDot, PlotLine, dots_plot, lines_plot
 from kit.leaderboard.page.rank import rank
@@ -49,14 +50,13 @@ def board(tmp_path, press):
             lay_out(open_bundle(folder, self.trusted), entry or BoardEntry("an-agent"), self.root)
             return folder
 
-        def repeat(self, first, number, signer=other, **fields):
+        def repeat(self, first, number, signer=other, entry=None, **fields):
             found = open_bundle(first, self.trusted)
             named = Reproduces(found.predicate.run.id, found.key_id, sha256_file(found.path))
             script = (first / "submission" / "train_gpt2.py").read_bytes()
             extra = (("reproduces", named),)
-            return self.add(
-                number, entry=BoardEntry("rerun"), signer=signer, script=script, extra=extra, **fields
-            )
+            entry = entry or BoardEntry("rerun")
+            return self.add(number, entry=entry, signer=signer, script=script, extra=extra, **fields)
 
         def series(self, first, made, runs=None, entry=None, end=True):
             """Run a series of which `made` candidates were made, and submit it whole."""
@@ -182,6 +182,22 @@ def test_what_was_not_accepted_is_listed_with_its_reasons_and_has_no_score(board
     assert "smoke" in reasons["an-agent"] and "not trusted" in reasons["stranger"]
 
 
+@pytest.mark.parametrize("how", ["edited", "link"])
+def test_a_bundle_that_changed_since_it_was_checked_is_not_published(board, tmp_path, how):
+    board.add(1)
+    found = board.rank()
+    bundle = found.groups[0].results[0].submitted.where / "result.json"
+    bundle.unlink()
+    (tmp_path / "secret").write_text("123456")
+    if how == "edited":
+        bundle.write_text("123456")
+    else:
+        bundle.symlink_to(tmp_path / "secret")
+    with pytest.raises(IntegrityError, match=r"not a plain file|was changed after it was checked"):
+        write_site(found, tmp_path / "site", "Board", len(TASKS))
+    assert not (tmp_path / "site" / "bundles").exists()
+
+
 def test_a_retracted_run_stays_listed_without_a_score(board):
     board.add(1, share=0.2)
     board.add(2, share=0.9, entry=BoardEntry("an-agent", retracted=Retraction("2026-02-01", "a leak")))
@@ -201,6 +217,14 @@ def test_only_a_rerun_under_another_trusted_key_that_agrees_makes_reproduced(boa
     (group,) = board.rank().groups
     assert len(group.results[0].reproduced_by) == 1
     assert "reproduced: 1 of 1" in render(board.rank(), "Board", len(TASKS))
+
+
+@pytest.mark.parametrize("loss", [3.278, 3.2901])
+def test_a_rerun_that_was_retracted_is_evidence_for_and_against_nobody(board, loss):
+    gone = Retraction("2026-02-01", "another machine than it says")
+    board.repeat(board.add(1), 2, entry=BoardEntry("rerun", retracted=gone), final_loss=loss)
+    (group,) = board.rank().groups
+    assert group.results[0].reproduced_by == () and group.results[0].contradicted_by == ()
 
 
 def test_a_rerun_that_disagrees_is_shown_too(board):

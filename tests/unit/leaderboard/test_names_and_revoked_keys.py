@@ -34,6 +34,12 @@ ALIKE = [
     ("νανο", "ΝΑΝΟ"),
     ("HYPE", "НУРЕ"), ("café", "cafe"), ("GPT", "ＧＰＴ"), ("modern", "modem"), ("fine", "ﬁne"),
     ("a_b", "a-b"), ("a b", "a-b"), ("gpt-2", "gpt-²"), ("straße", "strasse"),
+    ("gpt-4", "gpt一4"), ("gpt-4", "gpt\u30fc4"), ("gpt-4", "gpt\u31614"), ("model", "m〇de\u3163"),
+    ("工", "エ"),
+    ("ロカニ", "口力二"), ("ハトタ", "八卜夕"), ("ペン", "ぺン"), ("model", "mo\u0256el"),
+    ("model", "mode\u026d"),
+    ("task", "tas\u0138"), ("o1", "o\u01c3"), ("GPT", "\u0193PT"), ("model.", "model"), ("model-", "model"),
+    ("cloud", "doud"),
 ]  # fmt: skip
 
 

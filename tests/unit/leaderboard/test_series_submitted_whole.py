@@ -2,10 +2,12 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
 from kit.cli import run as speedrun
+from kit.core.digest import canonical_json, sha256_file
 from kit.core.errors import DigestMismatch, PrerequisiteError
 from kit.leaderboard.submit.check import check
 from kit.leaderboard.submit.entry import BoardEntry, lay_out
@@ -14,7 +16,8 @@ from kit.leaderboard.submit.series import lay_out_series, whole_series
 from kit.result.keys import Trusted
 from kit.result.predicate import Series
 from kit.result.verify import open_bundle
-from kit.series.record import Arm, SeriesPlan, Slot, StopRule, close, new_series_id, opened
+from kit.series.documents import differences
+from kit.series.record import Arm, SeriesPlan, Slot, StopRule, close, new_series_id, opened, read
 from kit.values.profile import Profile
 
 SCRIPTS = {arm: f"# {arm}\n".encode() for arm in Arm}
@@ -199,6 +202,46 @@ def test_a_run_of_a_strangers_plan_does_not_fit_into_a_series(board, ran, truste
     assert "not the bundle that the series' record binds" in of_series(checked)[runs[0].name]
 
 
+@pytest.fixture
+def two_keys(press):
+    """Trust in the TEST-ONLY signer and in another one."""
+    other = press.MAKE.test_only_key("other")
+    return other, Trusted((press.MAKE.SIGNER.public, other.public))
+
+
+def test_nobody_else_ends_a_series_whatever_key_he_has(ran, two_keys, press):
+    """He takes a plan that was published and signs that its runs never started, or were others."""
+    other, both = two_keys
+    where = ran(started=0, end=False)
+    plan = read(where / "plan.json", both).body.plan
+    close(where, plan, other, "they were too slow")
+    (where / "signer.pem").write_bytes(press.MAKE.SIGNER.public.pem)
+    with pytest.raises(DigestMismatch, match=r"series.json is signed by [0-9a-f]{64}, plan.json by"):
+        whole_series(where, both)
+
+
+def test_a_run_of_a_series_is_signed_by_the_key_of_its_series(ran, two_keys, press, tmp_path):
+    other, both = two_keys
+    where = ran()
+    papers, (run, *_) = whole_series(where, both)
+    named = run.predicate.series
+    shutil.rmtree(run.path.parent)
+    extra = (("series", Series(named.id, named.plan_sha256)),)
+    sample = press.Sample(0, script=SCRIPTS[Arm.CANDIDATE], extra=extra)
+    forged = press.press(tmp_path / "runs", sample, other)
+    digest = sha256_file(forged / "result.json")
+    papers = replace(papers, bundles={**papers.bundles, run.predicate.run.id: digest})
+    (why,) = differences(papers, open_bundle(forged, both), digest)
+    assert why.startswith(f"is signed by {other.key_id}")
+
+
+def test_a_record_is_not_the_plan_of_a_series_that_goes_on(ran, trusted):
+    where = ran()
+    (where / "series.json").rename(where / "plan.json")
+    with pytest.raises(DigestMismatch, match="is a record, and not a plan"):
+        whole_series(where, trusted)
+
+
 def test_documents_that_were_edited_are_refused_with_all_their_runs(board, trusted):
     root, runs, own = board()
     data = (own / "series.json").read_bytes()
@@ -255,6 +298,31 @@ def test_the_same_series_twice_is_a_duplicate(board, trusted):
     (other / own.name / "entry.json").write_text(json.dumps(document | {"agent": "b"}))
     checked = check(root, trusted)
     assert [f.rule for f in checked.findings] == [Breach.DUPLICATE]
+
+
+def test_the_same_series_in_the_envelope_of_the_other_version_is_a_duplicate(board, trusted):
+    """One signature fits into both; the file has another digest then."""
+    root, _, own = board(end=False, started=0)
+    copied = root / "submissions" / "03" / "b" / own.name
+    shutil.copytree(own, copied)
+    document = json.loads((own / "entry.json").read_bytes())
+    (copied / "entry.json").write_text(json.dumps(document | {"agent": "b"}))
+    plan = json.loads((own / "plan.json").read_bytes())
+    del plan["verificationMaterial"]["tlogEntries"], plan["dsseEnvelope"]["signatures"][0]["keyid"]
+    (copied / "plan.json").write_bytes(canonical_json(plan))
+    checked = check(root, trusted)
+    assert [s.where for s in checked.series] == [own]
+    assert [f.rule for f in checked.findings] == [Breach.DUPLICATE]
+
+
+def test_a_faulty_copy_of_a_series_takes_no_series_place(board, trusted):
+    """It comes first by path; what is wrong with it is that its place is another."""
+    root, _, own = board(end=False, started=0)
+    copied = root / "submissions" / "01" / "a" / own.name
+    shutil.copytree(own, copied)
+    checked = check(root, trusted)
+    assert [s.where for s in checked.series] == [own]
+    assert {f.where for f in checked.findings} == {copied.relative_to(root).as_posix()}
 
 
 def test_files_that_have_no_place_in_a_series_are_named(board, trusted):

@@ -175,6 +175,20 @@ def test_the_same_run_under_two_agents_is_a_duplicate(submit, trusted):
     assert [s.where for s in checked.accepted] == [first]
 
 
+@pytest.mark.parametrize(
+    ("number", "fields"), [(2, {}), (9, {"nonce": f"{2:032x}"}), (9, {"log": "one output"})]
+)
+def test_who_has_no_trusted_key_takes_no_runs_place(submit, trusted, press, tmp_path, number, fields):
+    """His folder comes first by path, and has the run's id, its nonce or its output."""
+    copied = submit(number, agent="a", signer=press.MAKE.STRANGER, **fields)
+    shutil.rmtree(tmp_path / "runs")
+    good = submit(2, agent="b", **({} if "nonce" in fields else fields))
+    checked = check(submit.root, trusted)
+    assert [s.where for s in checked.accepted] == [good]
+    assert {f.where for f in checked.findings} == {copied.relative_to(submit.root).as_posix()}
+    assert len(checked.findings) == 2, "that it is a copy is said, too"
+
+
 def test_a_run_signed_again_under_another_id_is_a_replay(submit, trusted):
     submit(1, log="one output")
     second = submit(2, log="one output")

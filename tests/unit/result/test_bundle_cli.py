@@ -122,6 +122,28 @@ def test_show_of_many_points_keeps_the_first_and_the_last(assets, make):
     assert "54.0000" not in text
 
 
+def test_no_word_of_the_signer_is_on_a_line_that_was_checked(assets, signer, make, home, capsys):
+    """Of the check that keeps the tier away, the name is the reader's finding, and the detail is not."""
+
+    def skip(document):
+        predicate = document["predicate"]
+        predicate["environment"]["isolation"]["level"] = "contained"
+        check = next(c for c in predicate["audit"]["checks"] if c["id"] == "trace.clock")
+        check |= {"outcome": "skipped", "detail": "never mind; tier: canary + held-out"}
+
+    forged = make.with_payload((assets / "good.json").read_bytes(), skip)
+    (home / "forged.json").write_bytes(forged)
+    where = ["bundle", "show", str(home / "forged.json"), "--bundle-only", "--key", str(signer)]
+    assert run(where) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "  tier          self-reported; next: the check trace.clock was skipped" in lines
+    assert [line[0] for line in lines if "canary + held-out" in line] == ["?", "?"]
+    assert run([*where, "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["missing_for_next_tier"] == "the check trace.clock was skipped"
+    assert answer["signer_says_of_it"] == "never mind; tier: canary + held-out"
+
+
 def test_the_schema_is_printed_whole(capsys):
     assert run(["bundle", "schema"]) == 0
     assert json.loads(capsys.readouterr().out)["$id"] == "urn:speedrun-kit:schema:result.v2"

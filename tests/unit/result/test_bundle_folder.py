@@ -53,6 +53,15 @@ def test_more_files_in_many_folders_are_refused_too(run_folder):
         folder.submission_files(run_folder)
 
 
+def test_files_that_are_large_only_together_are_refused_unread(run_folder, monkeypatch):
+    monkeypatch.setattr(folder, "sha256_file", lambda path: "0" * 64)
+    for number in range(3):
+        with (run_folder / "submission" / f"{number}.bin").open("wb") as f:
+            f.truncate(folder.MAX_BOUND // 2)
+    with pytest.raises(DigestMismatch, match="holds more than 1073741824 bytes"):
+        folder.submission_files(run_folder)
+
+
 def test_folders_within_folders_without_end_are_refused(run_folder, monkeypatch):
     monkeypatch.setattr(folder, "MAX_FILES", 50)  # Python itself could not remove a deeper tree
     (run_folder / "submission" / Path(*"a" * 60)).mkdir(parents=True)

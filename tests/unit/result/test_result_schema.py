@@ -6,11 +6,13 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import Annotated, Union, get_args, get_origin, get_type_hints
 
+import jsonschema
 import pytest
 
 from kit.core.codec import OPTIONAL, decode, encode
 from kit.core.errors import SchemaError
-from kit.core.schema import load_schema, validate
+from kit.core.schema import load_schema, schema_names, validate
+from kit.result import dsse
 from kit.result.predicate import Predicate, Reproduces
 
 
@@ -92,6 +94,56 @@ def test_every_object_array_text_and_integer_of_the_schema_is_bounded(schema):
     assert all(kinds.values())
 
 
+def most_values(schema, node):
+    """Return how many values the largest document of a schema's node has."""
+    if "$ref" in node:
+        target = schema
+        for key in node["$ref"].removeprefix("#/").split("/"):
+            target = target[key]
+        return most_values(schema, target)
+    if "anyOf" in node:
+        return max(most_values(schema, one) for one in node["anyOf"])
+    count = 1 + sum(most_values(schema, part) for part in node.get("properties", {}).values())
+    count += sum(most_values(schema, part) for part in node.get("prefixItems", ()))
+    if isinstance(node.get("items"), dict):
+        count += node["maxItems"] * most_values(schema, node["items"])
+    if isinstance(node.get("additionalProperties"), dict):
+        count += node["maxProperties"] * most_values(schema, node["additionalProperties"])
+    return count
+
+
+@pytest.mark.parametrize("name", [n for n in schema_names() if "predicateType" in str(load_schema(n))])
+def test_a_signed_document_has_fewer_values_than_are_read(name):
+    most = most_values(load_schema(name), load_schema(name))
+    if name.startswith("reservation"):  # what it plans is a result, whose schema is asked separately
+        most += most_values(load_schema("result.v2"), load_schema("result.v2"))
+    assert most < dsse.MAX_VALUES
+
+
+class Unread(list):
+    """An array that must not be looked into."""
+
+    def __iter__(self):
+        pytest.fail("its parts were looked at")
+
+
+def test_an_array_with_more_parts_than_it_may_have_is_refused_unread(make, good):
+    document = make.payload_of(good)
+    document["predicate"]["claims"]["val_points"] = Unread([{}] * 5000)
+    with pytest.raises(SchemaError, match="val_points"):
+        validate("result.v2", document, "result")
+
+
+def test_of_violations_without_end_the_first_thousand_are_compared(make, good, monkeypatch):
+    document = make.payload_of(good)
+    told = []
+    monkeypatch.setattr(jsonschema.exceptions, "best_match", lambda found: told.extend(found))
+    document["predicate"]["run"]["env"] = {f"={n}": 0 for n in range(200)}
+    document["predicate"]["claims"]["val_points"] = [{}] * 4000
+    validate("result.v2", document, "result")
+    assert len(told) == 1000
+
+
 @pytest.mark.parametrize(
     ("name", "bad"),
     [
@@ -110,15 +162,11 @@ def test_every_object_array_text_and_integer_of_the_schema_is_bounded(schema):
 def test_patterns_refuse_what_slips_past_careless_ones(schema, name, bad):
     """Python's `$` accepts a line end behind the text."""
     node = {"$defs": schema["$defs"], "$ref": f"#/$defs/{name}"}
-    import jsonschema
-
     assert not jsonschema.Draft202012Validator(node).is_valid(bad)
 
 
 @pytest.mark.parametrize("good", ["train_gpt2.py", "lib/kernels.cu", "..a", "a..b/c", ".hidden"])
 def test_ordinary_paths_are_accepted(schema, good):
-    import jsonschema
-
     node = {"$defs": schema["$defs"], "$ref": "#/$defs/path"}
     assert jsonschema.Draft202012Validator(node).is_valid(good)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import datetime
 import json
+import threading
 
 import pytest
 
 from kit.cli import run
 from kit.core.digest import canonical_json
 from kit.core.errors import SchemaError, SignatureError, UsageError
+from kit.result import keys as keys_module
 from kit.result.keys import OWN, load, load_or_create, revoke, seal, throwaway, trusted
 from kit.result.revocations import FILE, Revocation, new_revocation, revocation_statement
 from kit.result.verify import open_bundle
@@ -47,6 +49,24 @@ def test_a_key_that_the_own_key_revoked_is_not_trusted_any_more_and_the_others_a
     assert known.revocation(known.own) is None
     with pytest.raises(UsageError, match="revoked already"):
         revoke(folder, entry(one))
+
+
+def test_of_two_revocations_at_once_none_is_lost(keys, monkeypatch):
+    folder, one, two = keys
+    other = threading.Thread(target=revoke, args=(folder, entry(two)))
+    sign = keys_module.revocation_statement
+
+    def interrupted(entries):
+        if entries[-1].key_id == one.key_id:
+            other.start()
+            other.join(0.5)  # it must wait: this list is not written yet
+        return sign(entries)
+
+    monkeypatch.setattr(keys_module, "revocation_statement", interrupted)
+    revoke(folder, entry(one))
+    other.join()
+    known = trusted(folder)
+    assert known.revocation(one.key_id) and known.revocation(two.key_id)
 
 
 def test_a_result_of_a_revoked_key_verifies_and_is_not_trusted(press, tmp_path):

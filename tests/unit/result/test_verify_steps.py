@@ -149,6 +149,11 @@ def test_a_huge_bundle_is_refused_before_it_is_parsed(put, good, trusted, monkey
     [
         b"[" * 100_000 + b"]" * 100_000,
         b'{"a":' * 50_000 + b"1" + b"}" * 50_000,
+        b"[" * 900 + b"]" * 900,
+        b'{"a":' * 600 + b"1" + b"}" * 600,
+        b"[" + b"[]," * 1_300_000 + b"[]]",
+        b"[" + b"0," * 2_000_000 + b"0]",
+        b'["' + b'\\"' * 2_000_000 + b"\\",
         b"NaN",
         b"1e999",
         b"9" * 5000,
@@ -162,6 +167,11 @@ def test_a_huge_bundle_is_refused_before_it_is_parsed(put, good, trusted, monkey
     ids=[
         "deep array",
         "deep object",
+        "array that json.loads takes",
+        "object that json.loads takes",
+        "a million arrays",
+        "two million numbers",
+        "a text without an end",
         "NaN",
         "inf",
         "digits",
@@ -176,6 +186,14 @@ def test_a_huge_bundle_is_refused_before_it_is_parsed(put, good, trusted, monkey
 def test_json_that_breaks_parsers_is_refused_in_step_0(put, trusted, data):
     with pytest.raises(SchemaError, match=r"^step 0: "):
         open_bundle(put(data), trusted)
+
+
+@pytest.mark.parametrize(
+    "payload", [b"[" * 900 + b"]" * 900, b"[" + b"0," * 1_000_000 + b"0]"], ids=["deep", "many"]
+)
+def test_a_signed_payload_that_breaks_parsers_is_refused_in_step_4(put, trusted, make, payload):
+    with pytest.raises(SchemaError, match=r"^step 4: payload: "):
+        open_bundle(put(make.signed(payload)), trusted)
 
 
 @pytest.mark.parametrize("data", [b"null", b"[]", b"1", b'""', b"{}"])

@@ -324,7 +324,7 @@ def test_a_bundle_scores_only_if_its_verdict_is_reached(served: dict[str, Verifi
     assert found.kinds == (BaselineKind.SCALED,)
     hidden = "its work outside its own clock was not compared with the start script's: eval --audit baseline"
     assert [n for n in notes if hidden not in n] == [
-        "candidate: tier screened: the check canary.to_end was skipped: not asked for",
+        "candidate: tier screened: the check canary.to_end was skipped",
         "refused: tier self-reported: the signer's key is not trusted",
     ]
     assert [n.split(":")[0] for n in notes if hidden in n] == ["candidate", "refused"]
