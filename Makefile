@@ -1,4 +1,4 @@
-# Every target is one command. `make` alone prints this list.
+# Every target is one command. `make` without a target prints the list.
 PYTHON  ?= python3
 VENV    ?= .venv
 BIN     := $(VENV)/bin
@@ -13,81 +13,81 @@ EVAL     = $(BIN)/speedrun eval --record $(RECORD) --profile $(PROFILE) \
 .PHONY: help setup runtime eval plan doctor image verify test unit coverage hostile crash bench lint format reference constraints reproduce pack submit report
 
 need-%:
-	@[ -n "$($*)" ] || { echo "make: $*=... is missing; make help shows it" >&2; exit 2; }
+	@[ -n "$($*)" ] || { printf "error: %s=... is missing\nhint: make help\n" "$*" >&2; exit 2; }
 
-help: ## print this list
+help: ## list the targets
 	@echo "usage: make TARGET [NAME=value ...]"
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(VENV)/.installed ## make the virtual environment in .venv
+setup: $(VENV)/.installed ## create the virtual environment in .venv
 
 $(VENV)/.installed: pyproject.toml constraints.txt
-	@$(PYTHON) -m venv $(VENV) || { echo "make: python venv is missing: apt-get install -y python3-venv" >&2; exit 3; }
+	@$(PYTHON) -m venv $(VENV) || { printf "error: the Python module venv is missing\nhint: as root: apt-get install -y python3-venv\n" >&2; exit 3; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]' --constraint constraints.txt >&2
 	@touch $@
 
-runtime: ## see that a container runtime is here; INSTALL=1 installs runc
+runtime: ## check for a container runtime; with INSTALL=1, install runc if there is none
 	@PATH="$$PATH:/usr/sbin:/sbin"; { command -v runc || [ -S /run/docker.sock ] || [ -n "$$DOCKER_HOST" ]; } >/dev/null && exit 0; \
 	if [ "$(INSTALL)" = 1 ] && [ "$$(id -u)" = 0 ]; then { apt-get update -qq && $(RUNC); } >&2; \
-	else echo "make: no container runtime answers; as root: $(RUNC)   (INSTALL=1 does it, as root)" >&2; exit 3; fi
+	else printf "error: no container runtime found\nhint: as root: $(RUNC); or pass INSTALL=1\n" >&2; exit 3; fi
 
-eval: need-RECORD setup runtime ## run and sign: RECORD=3 [PROFILE=smoke] [SUBMISSION=DIR] [RUNTIME=] [IMAGE=] [GPUS=] [OUT=]
+eval: need-RECORD setup runtime ## run a submission and sign the result: RECORD=3 [PROFILE=smoke] [SUBMISSION=DIR] [RUNTIME=] [IMAGE=] [GPUS=] [OUT=]
 	@$(EVAL)
 
-plan: need-RECORD setup ## print what `make eval` with the same values would do: RECORD=3 [PROFILE=smoke] [...]
+plan: need-RECORD setup ## print what `make eval` would do: RECORD=3 [PROFILE=smoke] [...]
 	@$(EVAL) --plan
 
-doctor: setup ## start a real guest in every runtime and say what is missing
+doctor: setup ## check that this machine can run evaluations
 	@$(BIN)/speedrun doctor
 
-image: need-ERA setup ## rebuild an image and compare it with its committed digest: ERA=cpu
+image: need-ERA setup ## rebuild an image and check its committed digests: ERA=cpu
 	@$(BIN)/speedrun image verify $(ERA)
 
 verify: need-BUNDLE setup ## verify a signed result: BUNDLE=runs/<run_id>
 	@$(BIN)/speedrun bundle verify $(BUNDLE)
 
-reproduce: need-BUNDLE setup runtime ## run a result again and compare: BUNDLE=runs/<run_id> or a capsule [RUNTIME=] [OUT=]
+reproduce: need-BUNDLE setup runtime ## rerun a signed result and compare: BUNDLE=runs/<run_id> or a capsule [RUNTIME=] [OUT=]
 	@$(BIN)/speedrun reproduce $(BUNDLE) $(if $(RUNTIME),--runtime $(RUNTIME)) $(if $(OUT),--out $(OUT)) $(EVALFLAGS)
 
-pack: need-BUNDLE setup ## one archive for an offline rerun: BUNDLE=runs/<run_id> [FILE=]
+pack: need-BUNDLE setup ## pack a run into one archive for an offline rerun: BUNDLE=runs/<run_id> [FILE=]
 	@$(BIN)/speedrun pack $(BUNDLE) $(if $(FILE),--out $(FILE))
 
-submit: need-BUNDLE need-AGENT need-TO setup ## lay a result out for a shared repository: BUNDLE=runs/<run_id> AGENT=name TO=DIR or hf://owner/name
+submit: need-BUNDLE need-AGENT need-TO setup ## prepare a leaderboard submission: BUNDLE=runs/<run_id> AGENT=name TO=DIR or hf://owner/name
 	@$(BIN)/speedrun submit $(BUNDLE) --agent $(AGENT) --to $(TO)
 
-report: need-BOARD setup ## a page of all submissions: BOARD=DIR [SITE=site]
+report: need-BOARD setup ## build a leaderboard page: BOARD=DIR [SITE=site]
 	@$(BIN)/speedrun report $(BOARD) $(if $(SITE),--out $(SITE))
 
-test: setup runtime unit ## every test; needs a container runtime and the package registries
+test: setup runtime unit ## run all tests; needs a container runtime and the network
 	@$(BIN)/python -m pytest tests/integration --numprocesses 2 --dist loadfile --durations 12 $(TESTFLAGS)
 
-unit: setup ## the tests that need no container and no network
+unit: setup ## run the tests that need neither a container nor the network
 	@$(BIN)/python -m pytest tests/unit --numprocesses auto $(TESTFLAGS)
 
-coverage: setup ## the unit tests with branch coverage of kit/: its total, and the files below 85 %
+coverage: setup ## run the unit tests with branch coverage; print the total and files below 85 %
 	@$(BIN)/python -m pytest tests/unit --numprocesses auto --cov --cov-report= $(TESTFLAGS)
 	@$(BIN)/python -m coverage report | awk '$$NF + 0 < 85 || $$1 == "TOTAL"'
 
-hostile: setup runtime ## run every attack for real in runc and Docker, and write the threat model: [RUNTIME=runc]
+hostile: setup runtime ## run every attack in runc and Docker, and write the threat model: [RUNTIME=runc]
 	@$(ASSETS) $(BIN)/python tests/hostile --record $(if $(RUNTIME),--runtime $(RUNTIME))
 
-crash: setup runtime ## kill the kit at every moment and break what it stands on; write the table: [RUNTIME=runc]
+crash: setup runtime ## kill the kit at every stage, break its disks and engines, and write the table: [RUNTIME=runc]
 	@$(ASSETS) $(BIN)/python tests/crash --record $(if $(RUNTIME),--runtime $(RUNTIME))
 
-bench: setup ## time what is claimed to be fast, side by side: [ERA=torch-2.5.1] [IMAGES="assemble build load run disk"]
+bench: setup ## measure the claims about speed: [ERA=torch-2.5.1] [IMAGES="assemble build load run disk"]
 	@$(BIN)/python benchmarks/bootstrap.py
 	@$(BIN)/python benchmarks/board.py
 	@$(BIN)/python benchmarks/images.py --era $(or $(ERA),torch-2.5.1) $(IMAGES)
 
-lint: setup ## format check, lint, types, import contract, docstrings
+lint: setup ## check format, lint, types, imports between packages and docstrings
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports --no-cache && $(BIN)/interrogate -q kit
 
 format: setup ## format the code
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
-reference: setup ## write docs/reference/cli.md from the commands' help
+reference: setup ## write docs/reference/cli.md from the help texts
 	@$(BIN)/python docs/reference/write_cli.py
 
-constraints: setup ## renew constraints.txt from what is installed
+constraints: setup ## update constraints.txt from the installed versions
 	@{ echo "# Exact versions of the development environment; renew with: make constraints"; \
 	  $(BIN)/python -m pip freeze --exclude-editable; } > constraints.txt

@@ -1,9 +1,10 @@
 """
-Repeating somebody's run: verify, bring the same image, rerun, compare, sign. Judges no first run by itself.
+Repeat a run of someone else: verify it, bring the same image, rerun, compare, sign.
 
-1. The bundle is verified with the files beside it. 2. What cannot be compared is said before anything starts.
-3. The image is built or taken from the capsule, and must have the bundle's digests. 4. The rerun goes through
-`kit.evaluate`. 5. Its bundle names the first one; whether they agree is computed, here and by any reader.
+1. The bundle is verified with the files beside it. 2. A result that cannot be compared is refused before
+anything starts. 3. The image is built or taken from the capsule, and must have the bundle's digests. 4. The
+rerun goes through `kit.evaluate`. 5. Its bundle names the original one; every reader computes whether they
+agree.
 """
 
 from __future__ import annotations
@@ -36,35 +37,36 @@ from kit.values.run_spec import RuntimeName
 
 
 class NotComparable(DigestMismatch):
-    """A sound result that this kit cannot repeat: its image, record or data are others."""
+    """A valid result that this kit cannot repeat, because its image, record or data differ."""
 
 
 @dataclass(frozen=True, slots=True)
 class OriginalRun:
-    """A verified run that may be repeated here."""
+    """A verified run that can be repeated on this machine."""
 
     bundle: VerifiedBundle
     places: Places
-    """Where the rerun takes its image from."""
+    """Directories and sources of the rerun."""
     own_image: bool
-    """Whether the run's image is the one that this kit promises for its era."""
+    """Whether the run's image is the one that this kit has for the era."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reproduction:
-    """What came of repeating a run."""
+    """A rerun and its comparison with the original."""
 
     outcome: Evaluation
     comparison: Comparison
     same_key: bool
-    """The rerun is signed by the first run's own key: it binds nobody."""
+    """Whether the key of the original run signed the rerun, so that it is no independent evidence."""
 
 
 def from_bundle(path: Path, trusted: Trusted, places: Places) -> OriginalRun:
     """
-    Verify a bundle and bring its image, built from this kit's lock if the store has it not.
+    Verify a bundle and bring its image; build it from this kit's lock if it is not in the store.
 
-    Raises as `open_bundle` and `ensure_layout`; `NotComparable` if image, record or data are not this kit's.
+    Raises as `open_bundle` and `ensure_layout`; `NotComparable` if image, record or data differ from
+    this kit's.
     """
     bundle = open_bundle(path, trusted)
     _require_same_facts(bundle.predicate, places)
@@ -76,12 +78,12 @@ def from_bundle(path: Path, trusted: Trusted, places: Places) -> OriginalRun:
 
 def from_capsule(capsule: Capsule, places: Places) -> OriginalRun:
     """
-    Bring a capsule's image and data into the store; nothing is fetched.
+    Bring a capsule's image and data into the store, without a network.
 
-    Nothing rests on the packer's word: blobs and shards are compared with the bundle's digests again, and
-    record and data are this kit's own. The capsule's image.toml is used only for an image that is not this
-    kit's, and only if it states the bundle's fidelity. Raises `NotComparable` if it does not, if the image is
-    not the bundle's, or if record or data are not this kit's.
+    The packer is not trusted: blobs and shards are compared with the bundle's digests again, and the record
+    and the data must be this kit's. The capsule's image.toml is used only if this kit does not have the
+    image, and only if it states the bundle's fidelity. Raises `NotComparable` if the fidelity or the image
+    differs from the bundle's, or the record or data from this kit's.
     """
     p = capsule.bundle.predicate
     _require_same_facts(p, places)
@@ -96,14 +98,14 @@ def from_capsule(capsule: Capsule, places: Places) -> OriginalRun:
             places.store.ensure(Artifact(f.name, f.size, f.sha256), sources, places.progress)
     if not same and dict(fidelity_of(record, layout)) != dict(p.environment.fidelity):
         raise NotComparable(
-            "image.toml in the capsule states another fidelity than the result",
+            "image.toml in the capsule states a different fidelity than the bundle",
             f"use the kit that ran it: {_version(p)}",
         )
     return OriginalRun(capsule.bundle, replace(places, images=images), same)
 
 
 def _is_own_image(p: Predicate, places: Places) -> bool:
-    """Tell whether the run's image is the one that this kit has for its era."""
+    """Return whether the run's image is the one that this kit has for the era."""
     image = p.environment.image
     try:
         spec = read_spec(places.images, _era(p))
@@ -115,10 +117,10 @@ def _is_own_image(p: Predicate, places: Places) -> bool:
 
 def plan_again(original: OriginalRun, runtime: RuntimeName | None, engine: str) -> RunPlan:
     """
-    Work out the rerun: the first run's submission, image, GPUs and deadlines. Starts nothing.
+    Plan the rerun with the original's submission, image, GPUs and deadlines. Starts nothing.
 
-    `runtime` None takes the first one that contains; `engine` is the socket of Docker or Podman. Raises
-    `UsageError` for the host runtime, and as `draft` does.
+    If `runtime` is None, the first container runtime that works is used; `engine` is the socket of Docker or
+    Podman. Raises `UsageError` for the host runtime, and as `draft` does.
     """
     p = original.bundle.predicate
     clocks = p.run.deadlines
@@ -137,7 +139,7 @@ def plan_again(original: OriginalRun, runtime: RuntimeName | None, engine: str) 
     )
     if request.runtime is RuntimeName.HOST:
         raise UsageError(
-            "a rerun on the host runtime reproduces nothing: it contains nothing", "use --runtime runc"
+            "a rerun with --runtime host is no evidence: it provides no isolation", "pass --runtime runc"
         )
     return draft(request, original.places)
 
@@ -145,7 +147,7 @@ def plan_again(original: OriginalRun, runtime: RuntimeName | None, engine: str) 
 def repeat(
     original: OriginalRun, plan: RunPlan, listener: Listener, audits: AuditSelection | None = None
 ) -> Reproduction:
-    """Run it again, make the audits that are wanted, and compare. Raises as `prepared` and `conduct` do."""
+    """Repeat the run, with the selected audits, and compare. Raises as `prepared` and `run_prepared` do."""
     bundle = original.bundle
     named = Reproduces(bundle.predicate.run.id, bundle.key_id, sha256_file(bundle.path))
     with prepared(plan, original.places) as ready:
@@ -159,22 +161,30 @@ def repeat(
 
 def _era(p: Predicate) -> str:
     if p.environment.image is None:
-        raise UsageError(
-            f"run {p.run.id} ran on its machine's own files: nobody else has them",
-            "only runs in an image can be reproduced",
-        )
+        raise _without_image(p)
     return p.environment.era
+
+
+def _without_image(p: Predicate) -> UsageError:
+    return UsageError(
+        f"run {p.run.id} did not run in an image, but on the files of its machine",
+        "choose a run that was made without --image host",
+    )
 
 
 def _require_image(p: Predicate, layout: Layout) -> None:
     recorded = p.environment.image
-    built = (layout.config_digest, layout.manifest_digest)
-    if recorded is None or (recorded.config_digest, recorded.manifest_digest) != built:
-        raise NotComparable(
-            f"the run's image is {recorded.manifest_digest if recorded else None},"
-            f" this one is {layout.manifest_digest}",
-            f"use the run's capsule, or the kit that ran it: {_version(p)}",
-        )
+    if recorded is None:
+        raise _without_image(p)
+    for kind, used, here in (
+        ("config", recorded.config_digest, layout.config_digest),
+        ("manifest", recorded.manifest_digest, layout.manifest_digest),
+    ):
+        if used != here:
+            raise NotComparable(
+                f"image {kind} digest mismatch: the run used {used[:12]}, this kit has {here[:12]}",
+                f"use the capsule of the run, or the kit that ran it: {_version(p)}",
+            )
 
 
 def _require_same_facts(p: Predicate, places: Places) -> None:
@@ -185,7 +195,7 @@ def _require_same_facts(p: Predicate, places: Places) -> None:
 def _other_facts(p: Predicate, places: Places) -> Iterator[str]:
     record = records.load(places.records, p.task.id)
     if record.manifest_sha256 != p.inputs.record_manifest.sha256:
-        yield f"{record.manifest} is another version than the run's"
+        yield f"{record.manifest} differs from the version that the run used"
     yield from task_data(p.task.profile, record, places).differences(p.inputs.data.files, places)
 
 

@@ -1,4 +1,4 @@
-"""Writes `cli.md` from the commands' own help, as `make reference`. Describes nothing itself."""
+"""Write `cli.md` from the help texts of the commands; `make reference` runs it."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ PAGE = Path(__file__).with_name("cli.md")
 WIDTH = 100
 HEAD = """# Commands
 
-Written by `make reference` from what `--help` prints. Change the commands, not this page.
+`make reference` writes this page from the output of `--help`. Change the commands, not this page.
 
-Exit codes: 0 yes; 1 done, and the answer is no; 2 usage; 3 something is missing; 4 bytes are not what was
-promised; 5 the kit could not do it; 130 interrupted, and the guest is gone. stdout is for machines, stderr
+Exit codes: 0 yes; 1 done, and the answer is no; 2 usage error; 3 something is missing; 4 verification
+failed; 5 other failure; 130 interrupted, and the guest has been stopped. stdout is for machines, stderr is
 for people.
-An option that takes a value can be set in the environment: `SPEEDRUN_EVAL_RUNTIME=docker` stands for
-`speedrun eval --runtime docker`.
+Every option with a value can also be set in the environment: `SPEEDRUN_EVAL_RUNTIME=docker` has the effect
+of `speedrun eval --runtime docker`.
 """
 
 
 def commands(command: click.Command, parent: click.Context | None, name: str) -> Iterator[click.Context]:
     """Yield the context of a command and of all below it, in the order of their names."""
     settings = {"terminal_width": WIDTH, "max_content_width": WIDTH, **command.context_settings}
-    command._help_option = None  # click keeps it from the first context, which may have been another
+    command._help_option = None  # click caches it from the first context, which may have been another one
     context = click.Context(command, info_name=name, parent=parent, **settings)
     yield context
     if isinstance(command, click.Group):
         for below in command.list_commands(context):
-            found = command.get_command(context, below)
-            if found is not None:
-                yield from commands(found, context, below)
+            subcommand = command.get_command(context, below)
+            if subcommand is not None:
+                yield from commands(subcommand, context, below)
 
 
 def page() -> str:

@@ -1,8 +1,8 @@
 """
-The command `speedrun`: flags in, one library call, render out. Decides nothing about runs itself.
+The command `speedrun`: parse options, call the library once, print the answer.
 
 This package is the only place that prints, exits and reads the environment. stdout is for machines,
-stderr for people; exit codes are those of `EXIT_CODES`. Commands are loaded when they are used.
+stderr for people; exit codes are those of `EXIT_CODES`. A command's module is imported when it is used.
 """
 
 from __future__ import annotations
@@ -26,28 +26,27 @@ EXIT_CODES: tuple[tuple[type[KitError], int], ...] = (
     (IntegrityError, 4),
     (RunError, 5),
 )
-"""First match wins. 0 is yes, 1 is done and the answer is no, 130 is interrupted."""
+"""The first match counts. 0: yes, 1: done and the answer is no, 130: interrupted."""
 
+SEE_DOCTOR = "see: speedrun doctor"
 SUMMARIES = {
-    "bundle": "Verify signed results and read them.",
-    "data": "Fetch, verify and lock the data of the records.",
-    "doctor": "Start a real guest in every runtime, look from its inside, and say what is missing.",
-    "eval": "Run a submission in its pinned image, audit it, and sign the result.",
-    "hint": "Show and check the hints of the 19 tasks.",
-    "image": "Pin, fetch, build, verify and load images: the same lock gives the same bytes on any machine.",
-    "keys": "Make a signing key and choose whose results to trust.",
-    "log": "Read the logs of runs: validation points, environment, embedded source.",
-    "pack": "Pack a run as a capsule: bundle, submission, image, lock, key and RUN.md in one tar.",
-    "record": "Show the 21 upstream records and fetch their scripts.",
-    "report": "Check every submission below FOLDER/submissions and write SITE/index.html; offline.",
-    "reproduce": "Run somebody's result again and sign what came of it.",
-    "score": "Score signed bundles, or a table of runs.",
-    "series": "Verify a series and show what it comes to.",
-    "submit": "Submit results, and check submissions.",
-    "task": "Show the 19 tasks and export them as folders for an agent.",
-    "unpack": (
-        "Unpack a capsule, compare every byte with its manifests, and verify the bundle in it; offline."
-    ),
+    "bundle": "Verify and show signed results.",
+    "data": "Download, verify and lock the training data.",
+    "doctor": "Check that this machine can run evaluations.",
+    "eval": "Run a submission in a container and sign the result.",
+    "hint": "Show and check the hints for the tasks.",
+    "image": "Lock, build, verify and load container images.",
+    "keys": "Manage your signing key and the keys you trust.",
+    "log": "Parse training logs.",
+    "pack": "Pack a run into one archive for an offline rerun.",
+    "record": "List the upstream records and fetch their scripts.",
+    "report": "Build a leaderboard page from submissions.",
+    "reproduce": "Rerun a signed result and compare the outcomes.",
+    "score": "Compute scores (FSR) from signed results or a table.",
+    "series": "Verify a series of runs and show its statistics.",
+    "submit": "Prepare and check leaderboard submissions.",
+    "task": "List the tasks and export them for an agent.",
+    "unpack": "Unpack an archive made by `pack` and verify it.",
 }
 
 
@@ -60,7 +59,7 @@ SUMMARIES = {
 @click.version_option(__version__, prog_name="speedrun")
 def speedrun() -> None:
     """
-    Run, check and sign attempts at the NanoGPT speedrun records.
+    Run, check and sign attempts to speed up NanoGPT training.
 
     \b
     Examples:
@@ -71,7 +70,7 @@ def speedrun() -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run the command line and exit with the code of the project's table."""
+    """Run the command line and exit with a code of `EXIT_CODES`."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="surrogateescape")  # a path is printed as the bytes that it is
@@ -80,16 +79,16 @@ def main(argv: list[str] | None = None) -> None:
 
 def run(argv: list[str] | None = None) -> int:
     """
-    Run the command line and return its exit code; the one error boundary.
+    Run the command line and return its exit code. All errors are caught and printed here.
 
-    Where nobody reads stdout any more, click ends the process with 1: an answer that was not given is no yes.
+    If the reader of stdout has gone, click ends the process with 1, because the answer was not delivered.
     """
     try:
         code: Any = speedrun.main(
             args=argv, prog_name="speedrun", standalone_mode=False, auto_envvar_prefix="SPEEDRUN"
         )
     except KitError as e:
-        complain(e.headline, e.hint, e.details)
+        complain(e.headline, _elsewhere(e.hint, argv), e.details)
         return next((code for kind, code in EXIT_CODES if isinstance(e, kind)), 5)
     except click.ClickException as e:
         _show(e)
@@ -98,10 +97,10 @@ def run(argv: list[str] | None = None) -> int:
         complain("interrupted")
         return 130
     except OSError as e:
-        complain(f"{e.filename or 'this machine'}: {e.strerror or e}", _what_to_do(e))
+        complain(f"{e.filename or 'system'}: {e.strerror or e}", _elsewhere(_hint_for(e), argv))
         return 5
     except MemoryError:
-        complain("out of memory", "free some, or use another machine")
+        complain("out of memory", "free memory, or use a machine with more")
         return 5
     finally:
         STDERR.close()
@@ -109,22 +108,29 @@ def run(argv: list[str] | None = None) -> int:
 
 
 def _show(e: click.ClickException) -> None:
-    """Show what click says, as click does; it may quote an argument."""
+    """Print a usage error of click with the command's usage."""
     if isinstance(e, click.exceptions.NoArgsIsHelpError):
         e.show()
         return
     context = e.ctx if isinstance(e, click.UsageError) else None
     if context is not None:
-        note(*context.get_usage().splitlines(), f"Try '{context.command_path} --help' for help.", "")
-    message = f"Error: {e.format_message()}"
-    note(*(message.splitlines() if isinstance(e, click.MissingParameter) else (message,)))
+        note(*context.get_usage().splitlines(), "")
+    message = e.format_message()
+    first, *more = message.splitlines() if isinstance(e, click.MissingParameter) else (message,)
+    complain(first, f"{context.command_path} --help" if context else "", more)
 
 
-def _what_to_do(e: OSError) -> str:
+def _elsewhere(hint: str, argv: list[str] | None) -> str:
+    """Return `hint`, or an empty text if it names the command that is running."""
+    running = (sys.argv[1:] if argv is None else argv)[:1]
+    return "" if running == ["doctor"] and hint == SEE_DOCTOR else hint
+
+
+def _hint_for(e: OSError) -> str:
     match e.errno:
         case errno.ENOSPC | errno.EDQUOT:
-            return "free space on its disk"
+            return "free disk space"
         case errno.EMFILE | errno.ENFILE:
-            return "allow more open files: ulimit -n"
+            return "raise the limit on open files, for example: ulimit -n 4096"
         case _:
-            return "see: speedrun doctor"
+            return SEE_DOCTOR

@@ -1,4 +1,4 @@
-"""`python -m kit.cli`, the same as `speedrun`. Holds no code of its own."""
+"""`python -m kit.cli` is the same as `speedrun`."""
 
 from kit.cli import main
 

@@ -1,4 +1,4 @@
-"""What people and scripts are told of a received capsule: what it holds, and whose word each part is."""
+"""Report a received capsule as text and as JSON: its contents, and who vouches for each part."""
 
 from __future__ import annotations
 
@@ -13,38 +13,38 @@ from kit.result.revocations import Revocation
 from kit.values.task_id import listed_as
 
 WORDS = {
-    Voucher.RESULT: "named by the signed result",
-    Voucher.KIT: "the same as this kit's own",
-    Voucher.PACKER: "the packer's word alone",
+    Voucher.RESULT: "bound by the signed result",
+    Voucher.KIT: "identical to this kit's files",
+    Voucher.PACKER: "vouched for by the packer only",
 }
 
 
 def tell_received(received: ReceivedCapsule) -> None:
-    """Say what a capsule holds, who signed it, whose word each part is, and what was replaced."""
+    """Print who signed a capsule, who vouches for each part, and what was replaced."""
     bundle, signed = received.capsule.bundle, received.signed
     note(title(bundle.predicate))
-    note(f"result: signed by {_key(bundle.trusted, bundle.revoked)}, {bundle.key_id}")
+    note(f"result: signed by {_key(bundle.trusted, bundle.revoked)}, {bundle.key_id[:12]}")
     if signed is None:
-        note("warning: packed by version 0.1: files that the result does not name are not signed")
+        note("warning: packed by version 0.1: files that the result does not bind are not signed")
     else:
         packer = signed.claims.packer
         kit = f"speedrun-kit {packer.kit.version}"
-        note(f"capsule: packed by {_key(signed.trusted, signed.revoked)} with {kit}, {packer.key_id}")
+        note(f"capsule: packed by {_key(signed.trusted, signed.revoked)} with {kit}, {packer.key_id[:12]}")
     for voucher, files in _by_voucher(received).items():
         note(f"  {WORDS[voucher]}: {', '.join(files)}")
     if signed is None:
         names = ", ".join(file.path for file in received.replaced)
-        note(f"  replaced by this kit's own: {names}; as version 0.1 wrote them they are in {RECEIVED}/")
+        note(f"  replaced by this kit's files: {names}; the received ones are in {RECEIVED}/")
     for file in received.replaced if signed is not None else ():
-        note(f"warning: {file.path} is not what this kit makes; it is now in {RECEIVED}/: do not use it")
+        note(f"warning: {file.path} differs from what this kit writes; do not use it (now in {RECEIVED}/)")
         for difference in file.differences:
             note(f"  the received {file.path} {difference}")
     if received.set_aside:
-        note(f"warning: the wheels are now in {RECEIVED}/: do not install what an untrusted key has packed")
+        note(f"warning: the wheels were packed by an untrusted key; do not install them (now in {RECEIVED}/)")
 
 
 def received_document(received: ReceivedCapsule) -> dict[str, Any]:
-    """Return the same as JSON."""
+    """Return the report as a JSON object."""
     capsule, signed = received.capsule, received.signed
     p = capsule.bundle.predicate
     packer = None
@@ -76,11 +76,11 @@ def received_document(received: ReceivedCapsule) -> dict[str, Any]:
 def _key(trusted: bool, revoked: Revocation | None) -> str:
     if revoked is not None:
         return f"a REVOKED key ({revoked.describe()})"
-    return "a trusted key" if trusted else "a key that you do not trust"
+    return "a trusted key" if trusted else "an untrusted key"
 
 
 def _by_voucher(received: ReceivedCapsule) -> dict[Voucher, list[str]]:
-    """Return the files by voucher; those of the result, of which there are many, by folder."""
+    """Return the files by voucher; the many files of the result are shortened to directories."""
     grouped: dict[Voucher, dict[str, None]] = defaultdict(dict)
     for path, voucher in received.vouchers.items():
         short = path.removeprefix("data/")

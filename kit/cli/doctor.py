@@ -1,4 +1,4 @@
-"""`speedrun doctor`: what works on this machine, and what to do about the rest."""
+"""`speedrun doctor`: check that this machine can run evaluations."""
 
 from __future__ import annotations
 
@@ -20,18 +20,23 @@ MARKS = {"ok": "ok     ", "missing": "missing", "broken": "BROKEN "}
 
 
 @click.command(name="doctor")
-@click.option("--fix", is_flag=True, help="End guests of interrupted runs, close their records, tidy up.")
+@click.option("--fix", is_flag=True, help="Remove the leftovers of interrupted runs and close their records.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Folder of runs."
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("runs"),
+    show_default=True,
+    help="Directory of runs.",
 )
 @store_option
 @keys_option
 def command(fix: bool, as_json: bool, out: Path, store: Path, keys: Path) -> int:
     """
-    Start a real guest in every runtime, look from its inside, and say what is missing.
+    Check that this machine can run evaluations.
 
-    Exits with 0 if contained runs can be made here, with 3 if something is missing.
+    Starts a small program in every runtime and tests its isolation; then checks GPUs, disk space and
+    interrupted runs. Exit 0: a container runtime works. 3: something is missing.
 
     \b
     Examples:
@@ -53,7 +58,7 @@ def command(fix: bool, as_json: bool, out: Path, store: Path, keys: Path) -> int
         if not as_json:
             say(f"{MARKS[diagnosis.health]}  {diagnosis.id:<14} {diagnosis.detail}")
             if diagnosis.fix:
-                say(f"                         try: {diagnosis.fix}")
+                say(f"                         hint: {diagnosis.fix}")
     ready = usable(diagnoses)
     if as_json:
         checks = [{"id": d.id, "health": d.health, "detail": d.detail, "fix": d.fix} for d in diagnoses]

@@ -39,10 +39,10 @@ SECONDS = Number(min=0.1, max=7 * 86400)
 def deadline_options(command: Callable[..., int]) -> Callable[..., int]:
     """Add the five deadline flags."""
     texts = {
-        "start": "to the guest's first line",
+        "start": "until the script's first line of output",
         "warmup": "from the first line to the first timed step",
         "stall": "without a new step",
-        "teardown": "from the last validation to the guest's exit",
+        "teardown": "from the last validation to the exit",
         "total": "for the whole run",
     }
     for name, text in reversed(texts.items()):
@@ -51,29 +51,45 @@ def deadline_options(command: Callable[..., int]) -> Callable[..., int]:
             f"{name}_s",
             type=SECONDS,
             metavar="SECONDS",
-            help=f"Longest time {text}.",
+            help=f"Timeout {text}.",
         )
         command = flag(command)
     return command
 
 
 @click.command(name="eval")
-@click.option("--record", type=int, required=True, metavar="N", help="Start record of the task.")
+@click.option(
+    "--record", type=int, required=True, metavar="N", help="Number of the task, which is its start record."
+)
 @click.option(
     "--submission",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Directory with train_gpt2.py; run.toml holds arguments.  [default: the record's own script]",
+    help="Directory with train_gpt2.py and optionally run.toml (arguments).  [default: the record's script]",
 )
-@click.option("--profile", type=click.Choice(["full", "smoke"]), default="full", show_default=True)
 @click.option(
-    "--runtime", type=click.Choice(["auto", "docker", "runc", "host"]), default="auto", show_default=True
+    "--profile",
+    type=click.Choice(["full", "smoke"]),
+    default="full",
+    show_default=True,
+    help="full: 8 GPUs and FineWeb; smoke: CPU and synthetic data, never ranked.",
 )
-@click.option("--image", metavar="ERA|host", help="Image to run in.  [default: the record's era; smoke: cpu]")
+@click.option(
+    "--runtime",
+    type=click.Choice(["auto", "docker", "runc", "host"]),
+    default="auto",
+    show_default=True,
+    help="Container runtime; host provides no isolation and is never ranked.",
+)
+@click.option(
+    "--image",
+    metavar="ERA|host",
+    help="Image to run in (see `speedrun image list`).  [default: the record's era; smoke: cpu]",
+)
 @click.option(
     "--gpus",
     type=click.IntRange(min=0),
     metavar="N",
-    help="Number of GPUs of a full run; CUDA_VISIBLE_DEVICES limits which.  [default: 8]",
+    help="Number of GPUs for a full run, chosen from CUDA_VISIBLE_DEVICES if set.  [default: 8]",
 )
 @click.option(
     "--accept-world-size",
@@ -90,25 +106,29 @@ def deadline_options(command: Callable[..., int]) -> Callable[..., int]:
     "--audit",
     "audits",
     metavar="NAMES",
-    help="Audits that need further runs: canary, held-out, baseline, screen, all; comma-separated.",
+    help="Audits that need extra runs: canary, held-out, baseline, screen, all; comma-separated.",
 )
 @click.option(
     "--audit-seed",
     metavar="TEXT",
-    help="Seed for audit streams and held-out windows, if a verifier issued one.  [default: random]",
+    help="Seed for audit streams.  [default: random]",
 )
 @click.option(
     "--runs",
     type=click.IntRange(1, 1000),
     default=1,
     show_default=True,
-    help="Number of runs; more than 1 is a series.",
+    help="Number of runs; more than 1 make a series.",
 )
 @click.option(
-    "--interleave", is_flag=True, help="Run start record, next record and submission in turn, as a series."
+    "--interleave",
+    is_flag=True,
+    help="Make a series that alternates start record, next record and submission.",
 )
-@click.option("--stop-on-failure", is_flag=True, help="End a series at the first run that does not complete.")
-@click.option("--plan", "plan_only", is_flag=True, help="Print the plan and stop.")
+@click.option(
+    "--stop-on-failure", is_flag=True, help="Stop a series at the first run that does not complete."
+)
+@click.option("--plan", "plan_only", is_flag=True, help="Print what would be done, then exit.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -123,10 +143,13 @@ def deadline_options(command: Callable[..., int]) -> Callable[..., int]:
 @keys_option
 def command(**options: Any) -> int:
     """
-    Run a submission in its pinned image, audit it, and sign the result.
+    Run a submission in a container and sign the result.
 
-    Exits with 0 if the target was reached, with 1 if it was not; the signed bundle says why. With --runs all
-    runs are reserved and signed first; then 0 means that the mean loss is below the target with p < 0.01.
+    The container's image is pinned by digest. The run is timed from outside and audited. Prints the path of
+    the signed result (the bundle).
+
+    Exit 0: the target was reached. 1: it was not; the bundle says why. With --runs, all runs are reserved and
+    signed before the first one starts; 0 then means that the mean loss is below the target with p < 0.01.
 
     \b
     Examples:

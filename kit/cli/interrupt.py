@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while a guest runs: a flag that the library polls. Ends nothing itself."""
+"""Turn Ctrl-C and SIGTERM into a flag that the library polls while a guest runs."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from types import FrameType
 @contextlib.contextmanager
 def cancellable() -> Iterator[Callable[[], bool]]:
     """
-    Turn the first Ctrl-C, SIGTERM or SIGHUP into a polled flag, so that the run still ends in a record.
+    Yield a function that tells whether Ctrl-C, SIGTERM or SIGHUP came; the run still ends in a record.
 
-    A SIGHUP that is ignored stays so: under `nohup`, a run outlives its terminal.
+    A SIGHUP that is ignored stays ignored, so that under `nohup` a run outlives its terminal.
     """
     caught: list[int] = []
 

@@ -1,4 +1,4 @@
-"""Groups of commands that import a command's module when the command is used, not to list it."""
+"""Groups of commands that import the module of a command only when the command is used."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class LazyGroup(click.Group):
     """
     A group whose command `name` is the attribute `command` of the module `<package>.<name>`.
 
-    `summaries` maps each name to the first sentence of the command's help: lists of commands and completion
-    are made from it alone.
+    `summaries` maps each name to the first sentence of the command's help. Lists of commands and completion
+    use only it, so that they import no command.
     """
 
     def __init__(self, *args: Any, package: str, summaries: Mapping[str, str], **settings: Any) -> None:
@@ -28,18 +28,18 @@ class LazyGroup(click.Group):
         return sorted(self.summaries)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the one module that is needed."""
+        """Import the module of a command and return the command."""
         if cmd_name not in self.summaries:
             return None
         command: click.Command = importlib.import_module(f"{self.package}.{cmd_name}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands as click does, from their summaries."""
+        """Write the list of commands, from their summaries."""
         self._summarized().format_commands(ctx, formatter)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Complete a command's name or an option of the group."""
+        """Complete the name of a command or an option of the group."""
         commands = self._summarized().commands.items()
         items = [
             CompletionItem(name, help=command.get_short_help_str())

@@ -1,4 +1,4 @@
-"""Whom to ask on this machine for GPUs and engines, as the environment says. Asks nobody itself."""
+"""Find the GPU driver and the container engines, from the environment. Does not contact them."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from kit.sandbox.engine import DEFAULT_ENGINE
 
 def gpu_sources() -> Sources:
     """
-    Return whom to ask for this machine's GPUs: the driver, for those of `$CUDA_VISIBLE_DEVICES` if set.
+    Return the sources of GPU information; only GPUs in `$CUDA_VISIBLE_DEVICES` if it is set.
 
-    What the environment sets of `kit.values.hardware.LINK_VARIABLES` goes along.
+    They include the variables of `kit.values.hardware.LINK_VARIABLES` that are set.
     """
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     nvml = Driver() if named is None else Visible(Driver(), named)
@@ -28,9 +28,10 @@ def gpu_sources() -> Sources:
 
 def docker_socket() -> str:
     """
-    Return where Docker would answer, as the docker command finds it; asks nobody whether it does.
+    Return the URL of Docker's socket, as the docker command finds it. Does not contact it.
 
-    That is `$DOCKER_HOST`, the context of `$DOCKER_CONTEXT` or the user's settings, or the system's socket.
+    The URL comes from `$DOCKER_HOST`, the context in `$DOCKER_CONTEXT` or the user's settings, or is that of
+    the system's socket.
     See: https://docs.docker.com/engine/manage-resources/contexts/
     """
     host = os.environ.get("DOCKER_HOST", "")
@@ -46,12 +47,13 @@ def docker_socket() -> str:
         return str(meta["Endpoints"]["docker"]["Host"])
     except (KeyError, TypeError) as e:
         raise UsageError(
-            f"the docker context {context!r} names no engine", "see: docker context ls; or set DOCKER_HOST"
+            f"the docker context {context!r} has no endpoint",
+            "set DOCKER_HOST, or use another docker context",
         ) from e
 
 
 def podman_socket() -> str:
-    """Return where Podman's service would answer: `$CONTAINER_HOST`, the user's socket, or the system's."""
+    """Return the URL of Podman's socket: `$CONTAINER_HOST`, the user's socket, or the system's."""
     host = os.environ.get("CONTAINER_HOST", "")
     if host:
         return host

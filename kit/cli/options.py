@@ -1,4 +1,4 @@
-"""Options that several commands share, resolved from the user's environment and settings. Makes nothing."""
+"""Options that several commands share, and their defaults."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Number(click.FloatRange):
-    """A finite number in a range; `nan` is in none, though no comparison says so."""
+    """A finite number in a range. Refuses `nan`, which passes every comparison of `FloatRange`."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """See `click.FloatRange.convert`."""
@@ -23,7 +23,7 @@ class Number(click.FloatRange):
 
 
 def default_store() -> Path:
-    """Return `speedrun-kit` in the user's cache folder: `$XDG_CACHE_HOME` or `~/.cache`."""
+    """Return the default store: `speedrun-kit` in `$XDG_CACHE_HOME` or `~/.cache`."""
     cache = os.environ.get("XDG_CACHE_HOME", "")
     base = Path(cache) if cache.startswith("/") else Path.home() / ".cache"
     return base / "speedrun-kit"
@@ -34,8 +34,8 @@ store_option = click.option(
     "store",
     type=click.Path(file_okay=False, path_type=Path),
     default=default_store,
-    show_default="the cache folder of the user, speedrun-kit/",
-    help="Folder of the content-addressed store.",
+    show_default="~/.cache/speedrun-kit",
+    help="Directory of the store: downloads, images and data.",
 )
 """`--store DIR`, passed as `store: Path`."""
 
@@ -44,7 +44,7 @@ mirror_option = click.option(
     "mirror",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     default=None,
-    help="Folder of downloaded files (any depth), asked before the network.",
+    help="Directory of files that you already have, searched before the network.",
 )
 """`--mirror DIR`, passed as `mirror: Path | None`."""
 
@@ -54,13 +54,13 @@ upstream_option = click.option(
     "mirror",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     default=None,
-    help="Local git directory of upstream, asked instead of the network.",
+    help="Local clone of the upstream repository, used instead of the network.",
 )
 """`--mirror DIR`, of upstream's repository; passed as `mirror: Path | None`."""
 
 
 def default_keys() -> Path:
-    """Return the user's key folder: `$XDG_CONFIG_HOME` or `~/.config`, then `speedrun-kit/keys`."""
+    """Return the default key directory: `speedrun-kit/keys` in `$XDG_CONFIG_HOME` or `~/.config`."""
     config = os.environ.get("XDG_CONFIG_HOME", "")
     base = Path(config) if config.startswith("/") else Path.home() / ".config"
     return base / "speedrun-kit" / "keys"
@@ -71,7 +71,7 @@ keys_option = click.option(
     "keys",
     type=click.Path(file_okay=False, path_type=Path),
     default=default_keys,
-    show_default="the configuration folder of the user, speedrun-kit/keys",
-    help="Folder of the own key and of the trusted public keys (*.pem).",
+    show_default="~/.config/speedrun-kit/keys",
+    help="Directory with your signing key and the public keys that you trust (*.pem).",
 )
 """`--keys DIR`, passed as `keys: Path`."""

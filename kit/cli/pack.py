@@ -1,4 +1,4 @@
-"""`speedrun pack`: one archive with all that an offline rerun needs. Reruns nothing."""
+"""`speedrun pack`: pack a run into one archive for an offline rerun."""
 
 from __future__ import annotations
 
@@ -19,11 +19,16 @@ from kit.result.keys import trusted
 @click.command(name="pack")
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option(
-    "--out", "file", type=click.Path(dir_okay=False, path_type=Path), help="[default: <run_id>.capsule.tar]"
+    "--out",
+    "file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Archive to write.  [default: <run_id>.capsule.tar]",
 )
-@click.option("--with-data", is_flag=True, help="Pack the data too; synthetic data always are.")
 @click.option(
-    "--with-kit", is_flag=True, help="Pack wheels of this kit and of what it needs, from pip's index."
+    "--with-data", is_flag=True, help="Include the training data; synthetic data is always included."
+)
+@click.option(
+    "--with-kit", is_flag=True, help="Include wheels of this kit and of its dependencies, from pip's index."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the file's path.")
 @store_option
@@ -39,12 +44,12 @@ def command(
     mirror: Path | None,
     keys: Path,
 ) -> None:
-    """Pack a run as a capsule: bundle, submission, image, lock, key and RUN.md in one tar.
+    """Pack a run into one archive for an offline rerun.
 
-    Your key signs the list of its files. The archive can be checked with tar, sha256sum and openssl alone;
-    its RUN.md says how. The same run, packed with the same key, gives the same bytes. Its size is about that
-    of the image: 1 GB for cpu, 5 GB for CUDA eras. --with-kit adds about 10 MB, and whoever gets the capsule
-    can install this kit without a network.
+    The archive (a capsule) contains the bundle, submission, image, lock file, public key and RUN.md. Your key
+    signs the list of its files. It can be checked with tar, sha256sum and openssl alone; RUN.md says how. The
+    same run packed with the same key gives the same bytes. The archive is about as large as the image: 1 GB
+    for cpu, 5 GB for CUDA. --with-kit adds about 10 MB, so that the receiver can install this kit offline.
 
     \b
     Examples:
@@ -56,9 +61,9 @@ def command(
     with kit_wheels() if with_kit else contextlib.nullcontext(()) as wheels:
         packed = pack(bundle, file, trusted(keys), places(store, mirror, keys), with_data, wheels)
     if not packed.trusted:
-        note("the bundle is signed by a key that you do not trust")
-    note(f"{megabytes(packed.size)}, the data {'included' if packed.with_data else 'left out (--with-data)'}")
-    note(f"the list of its files is signed by your key, {packed.key_id}")
+        note("warning: the bundle is signed by an untrusted key")
+    note(f"{megabytes(packed.size)}, data {'included' if packed.with_data else 'not included (--with-data)'}")
+    note(f"file list signed by your key {packed.key_id[:12]}")
     if as_json:
         emit_json(
             {

@@ -1,4 +1,4 @@
-"""Where commands that run or rebuild something read and write, from their options. Checks nothing there."""
+"""Return the directories and sources that an evaluation uses, from the command's options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which kit this is: its version and, in a checkout, its commit."""
+"""Find the version of this kit and, in a checkout, its commit."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kit.values.software import Kit
 
 
 def this_kit() -> Kit:
-    """Return the running kit; the commit is None outside a checkout and where files differ from it."""
+    """Return the running kit; the commit is None outside a checkout or with uncommitted changes."""
     root = PACKAGE.parent
     if not (root / ".git").exists():
         return Kit(__version__, None)

@@ -1,4 +1,4 @@
-"""Say which runs and series were interrupted and have a record now. The library closes them."""
+"""Close interrupted runs and series, and report each."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from kit.cli.terminal import note
 from kit.evaluate.recovery import close_lost
 from kit.series.recovery import close_lost_series
 
-ELSEWHERE = "has no result and belongs to another machine, which alone can close it: speedrun doctor --fix"
+ELSEWHERE = "has no result; only the machine that started it can close it: speedrun doctor --fix"
 
 
 def recover_runs(out: Path, keys: Path) -> None:
-    """Close the runs below `out` that were interrupted, and name each."""
+    """Close the interrupted runs below `out`, and report each."""
     for folder in close_lost(out, keys, lambda folder: note(f"run {folder.run_id} {ELSEWHERE}")):
         note(f"run {folder.run_id} was interrupted; its record is {folder.result}")
 
 
 def recover_series(out: Path, keys: Path) -> None:
-    """Close the series below `out` that were interrupted, and name each; their runs are closed before."""
+    """Close the interrupted series below `out`, and report each. Close their runs first."""
     for series in close_lost_series(out, keys):
         note(f"series {series.id} was interrupted; its record is {series.record}")

@@ -1,4 +1,4 @@
-"""`speedrun report`: a repository of submissions as one static page. Accepts and signs nothing."""
+"""`speedrun report`: build a static page from a repository of submissions."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from kit.cli.extras import require_score
 from kit.cli.options import keys_option
 from kit.cli.terminal import Meter, emit_json, note, say_path
 from kit.core.facts import facts_root
+from kit.core.text import counted
 from kit.leaderboard.submit.check import check
 from kit.result.keys import trusted
 
@@ -18,16 +19,22 @@ from kit.result.keys import trusted
 @click.command(name="report")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option(
-    "--out", "site", type=click.Path(file_okay=False, path_type=Path), default=Path("site"), show_default=True
+    "--out",
+    "site",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("site"),
+    show_default=True,
+    help="Directory to write.",
 )
-@click.option("--title", default="NanoGPT speedrun tasks", show_default=True)
+@click.option("--title", default="NanoGPT speedrun tasks", show_default=True, help="Title of the page.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the page's path.")
 @keys_option
 def command(folder: Path, site: Path, title: str, as_json: bool, keys: Path) -> None:
-    """Check every submission below FOLDER/submissions and write SITE/index.html; offline.
+    """Build a leaderboard page from submissions.
 
-    The page is self-contained: it loads nothing, works without a script, and sorts and filters with one.
-    What was not accepted is listed with its reasons, what was retracted stays as retracted.
+    Checks every submission below FOLDER/submissions and writes SITE/index.html, offline. The page loads
+    nothing from elsewhere and works without JavaScript, which only adds sorting and filters. Submissions that
+    were not accepted are listed with the reasons; retracted ones are marked.
 
     \b
     Examples:
@@ -43,7 +50,10 @@ def command(folder: Path, site: Path, title: str, as_json: bool, keys: Path) -> 
     tasks = load_tasks(facts_root())
     board = rank(checked, facts_root(), tasks)
     page = write_site(board, site, title, len(tasks))
-    note(f"{len(checked.accepted)} results in {len(board.groups)} rows, {len(board.refused)} not accepted")
+    note(
+        f"{counted(len(checked.accepted), 'result')} in {counted(len(board.groups), 'row')}, "
+        f"{len(board.refused)} not accepted"
+    )
     if as_json:
         rows = [
             {

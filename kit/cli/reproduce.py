@@ -1,4 +1,4 @@
-"""`speedrun reproduce`: somebody's run again, and whether it agrees. Says nothing about who signed it."""
+"""`speedrun reproduce`: rerun a signed result and compare the outcomes."""
 
 from __future__ import annotations
 
@@ -40,10 +40,22 @@ from kit.values.run_spec import RuntimeName
 
 @click.command(name="reproduce")
 @click.argument("source", type=click.Path(path_type=Path))
-@click.option("--offline", is_flag=True, help="Ask no network: the store, --mirror and the capsule must do.")
-@click.option("--runtime", type=click.Choice(["auto", "docker", "runc"]), default="auto", show_default=True)
 @click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Folder of runs."
+    "--offline", is_flag=True, help="Do not use the network; use only the store, --mirror and the capsule."
+)
+@click.option(
+    "--runtime",
+    type=click.Choice(["auto", "docker", "runc"]),
+    default="auto",
+    show_default=True,
+    help="Container runtime.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("runs"),
+    show_default=True,
+    help="Directory for runs.",
 )
 @click.option("--audit", "audits", metavar="NAMES", help="Audits of the rerun, as in `speedrun eval`.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the bundle's path.")
@@ -61,13 +73,14 @@ def command(
     mirror: Path | None,
     keys: Path,
 ) -> int:
-    """Run somebody's result again and sign what came of it. SOURCE is a bundle, a run's folder or a capsule.
+    """Rerun a signed result and compare the outcomes.
 
-    The first bundle is verified, the image built from the lock or taken from the capsule, and its digests
-    compared; then the same submission runs on the same data. The new bundle names the first.
+    SOURCE is a bundle, the directory of a run, or a capsule (an archive made by `pack`). The bundle is
+    verified; the image is built from the lock file or taken from the capsule, and its digests are compared.
+    Then the same submission runs on the same data. The new signed bundle names the original one.
 
-    Exit 0: reproduced. 1: not reproduced, or not comparable; both say why. 4: bundle, capsule or image are
-    refused before anything starts.
+    Exit 0: reproduced. 1: not reproduced, or not comparable; the output says why. 4: bundle, capsule or image
+    failed verification, and nothing was started.
 
     \b
     Examples:
@@ -80,7 +93,7 @@ def command(
     try:
         return _again(source, trusted(keys), places, runtime, selection, as_json)
     except NotComparable as e:
-        note(f"NOT COMPARABLE: {e.message}", f"  try: {e.hint}")
+        note(f"NOT COMPARABLE: {e.message}", f"hint: {e.hint}")
         if as_json:
             emit_json({"reproduces": {"agreement": Agreement.NOT_COMPARABLE, "reasons": [e.message]}})
         return 1
@@ -89,13 +102,13 @@ def command(
 def _again(
     source: Path, trusted: Trusted, places: Places, runtime: str, selection: AuditSelection, as_json: bool
 ) -> int:
-    """Repeat the run, tell what came of it, return the exit code."""
+    """Repeat the run, print the comparison and return the exit code."""
     STDERR.start_clock()
-    with _first(source, trusted, places) as first, cancellable() as cancelled:
-        _tell(first)
+    with _original(source, trusted, places) as original, cancellable() as cancelled:
+        _tell_original(original)
         STDERR.stage("prepare data and image")
-        plan = plan_again(first, None if runtime == "auto" else RuntimeName(runtime), docker_socket())
-        reproduction = repeat(first, plan, listener(plan, cancelled), selection)
+        plan = plan_again(original, None if runtime == "auto" else RuntimeName(runtime), docker_socket())
+        reproduction = repeat(original, plan, listener(plan, cancelled), selection)
     STDERR.close()
     close(reproduction.outcome)
     _tell_comparison(reproduction)
@@ -109,8 +122,8 @@ def _again(
 
 
 @contextlib.contextmanager
-def _first(source: Path, trusted: Trusted, places: Places) -> Iterator[OriginalRun]:
-    """Give the verified first run; what a capsule was unpacked into is removed afterwards."""
+def _original(source: Path, trusted: Trusted, places: Places) -> Iterator[OriginalRun]:
+    """Yield the verified original run; delete the unpacked capsule afterwards."""
     if source.is_dir() and (source / "tagmanifest-sha256.txt").is_file():
         yield from_capsule(open_capsule(source, trusted), places)
     elif source.suffix == ".tar" or ".tar." in source.name:
@@ -123,12 +136,12 @@ def _first(source: Path, trusted: Trusted, places: Places) -> Iterator[OriginalR
         yield from_bundle(source, trusted, places)
 
 
-def _tell(first: OriginalRun) -> None:
-    p = first.bundle.predicate
-    key = f"key {first.bundle.key_id[:16]}, {trust_word(first.bundle)}"
-    note(f"first run {p.run.id}: {title(p)}; {key}")
-    if not first.own_image:
-        note("  its image is not the one that this kit builds for its era; it runs in its own")
+def _tell_original(original: OriginalRun) -> None:
+    p = original.bundle.predicate
+    key = f"key {original.bundle.key_id[:12]}, {trust_word(original.bundle)}"
+    note(f"original run {p.run.id}: {title(p)}; {key}")
+    if not original.own_image:
+        note("warning: this kit builds another image for this era; the rerun uses the image of the capsule")
 
 
 def _tell_comparison(reproduction: Reproduction) -> None:
@@ -137,13 +150,13 @@ def _tell_comparison(reproduction: Reproduction) -> None:
     agreed = c.agreement == "reproduced"
     note(f"{c.agreement.upper()}" + ("" if not why else f" ({why})" if agreed else f": {why}"))
     if c.loss_difference is not None:
-        note(f"  final loss {c.loss_difference:+.4f} (allowed: {c.tolerance.loss:.4f} either way)")
+        note(f"  final loss {c.loss_difference:+.4f} (tolerance: ±{c.tolerance.loss:.4f})")
     if c.curve_difference is not None:
-        note(f"  largest difference of the loss at one step {c.curve_difference:.4f}")
+        note(f"  largest loss difference at one step {c.curve_difference:.4f}")
     if c.time_ratio is not None:
-        note(f"  training time x {c.time_ratio:.3f}")
+        note(f"  training time {c.time_ratio:.3f} times the original")
     if reproduction.same_key:
-        note("  both runs are signed by one key: this is no evidence for others")
+        note("warning: both runs are signed by the same key; this is no independent evidence")
 
 
 def _document(reproduction: Reproduction) -> dict[str, Any]:

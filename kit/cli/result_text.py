@@ -1,8 +1,8 @@
 """
-A verified result as text for a terminal: whom to trust first, then what is said. Reads and decides nothing.
+Format a verified result for a terminal: first whether to trust it, then its contents.
 
-Every line that rests on the signer's word alone begins with `?`. Values are shown as one printable line each,
-and no longer than `kit.core.text.MAX_SHOWN`, so none can look like a line of this text.
+A line that only the signer vouches for begins with `?`. Each value is shown as one printable line of at most
+`kit.core.text.MAX_SHOWN` characters, so that no value can imitate a line of this text.
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ from collections.abc import Iterable, Iterator
 from kit.cli.speed import speed_lines
 from kit.cli.terminal import megabytes
 from kit.cli.untrusted import trust_word
-from kit.core.text import one_line, printable
+from kit.core.text import counted, one_line, printable
 from kit.result.appraisal.trust import assess_tier
 from kit.result.predicate import Outcome, Predicate
 from kit.result.verify import STEPS, VerifiedBundle
 from kit.values.run_result import RunStatus
 
 MAX_POINTS = 12
-"""Validation points that are shown."""
+"""Validation points shown."""
 MAX_FILES = 24
-"""Files of the submission that are shown, and reasons against a rank."""
+"""Files of the submission shown, and reasons against a rank."""
 CLAIMED, CHECKED = "?", " "
-_LEGEND = "? = the signer's word: this command could not check it"
+_LEGEND = "? = claimed by the signer; this command could not check it"
 
 
 def format_bundle(bundle: VerifiedBundle) -> str:
-    """Return the whole text, one topic per paragraph; the first says how far the rest can be trusted."""
+    """Return the whole text, one paragraph per topic; the first says how far to trust the rest."""
     p = bundle.predicate
     parts = [
         _trust(bundle),
@@ -51,7 +51,7 @@ def _claimed(rows: Iterable[tuple[str, str]]) -> Iterator[str]:
 
 
 def _mark(bundle: VerifiedBundle) -> str:
-    """Return the mark of what is compared with the log: a lost run's may be cut short, so its is not."""
+    """Return the mark of values compared with the log; a lost run's log may be cut, so it proves nothing."""
     lost = bundle.predicate.run.status is RunStatus.LOST
     return CLAIMED if bundle.unchecked or lost else CHECKED
 
@@ -102,7 +102,7 @@ def _run(bundle: VerifiedBundle) -> Iterator[str]:
             ("ended", how),
             ("started", p.run.started_at),
             ("command", " ".join(p.run.argv)),
-            ("environment", f"{len(p.run.env)} variables"),
+            ("environment", counted(len(p.run.env), "variable")),
             ("kit", f"{p.run.kit.version}{commit}"),
             *(
                 (str(t.phase), f"{t.seconds:.1f} s of at most {t.deadline_s:.0f} s")
@@ -110,7 +110,7 @@ def _run(bundle: VerifiedBundle) -> Iterator[str]:
             ),
             ("wall time", f"{observations.wall_s:.1f} s"),
             ("peak memory", "not counted" if peak is None else megabytes(peak)),
-            ("gone after", f"{observations.teardown.kill_s:.2f} s; left behind: {left}"),
+            ("stopped in", f"{observations.teardown.kill_s:.2f} s; left behind after exit: {left}"),
         ]
     )
     yield _row(_mark(bundle), "output", f"{megabytes(observations.output_bytes)}")
@@ -118,8 +118,8 @@ def _run(bundle: VerifiedBundle) -> Iterator[str]:
 
 def _claims(bundle: VerifiedBundle) -> Iterator[str]:
     p, mark = bundle.predicate, _mark(bundle)
-    compared = "as guest.log and stamps have it" if mark == CHECKED else "not compared with guest.log"
-    yield f"{mark} claimed by the guest, and when the host saw it; {compared}"
+    compared = "matches guest.log and stamps" if mark == CHECKED else "not compared with guest.log"
+    yield f"{mark} loss and time claimed by the script, and time on the host's clock; {compared}"
     yield f"{mark}         step      val loss   train time   host clock"
     rows = list(zip(p.claims.val_points, p.observations.val_point_host_ms, strict=True))
     hidden = len(rows) - MAX_POINTS
@@ -132,7 +132,7 @@ def _claims(bundle: VerifiedBundle) -> Iterator[str]:
         times = f"{_seconds(point.train_time_ms):>11}  {_seconds(host_ms):>11}"
         yield f"{mark} {point.step:>12}  {loss:>12}  {times}"
     trained = p.observations.train_wall_s
-    observed = "not observed" if trained is None else f"observed from the end of the warm-up {trained:.1f} s"
+    observed = "not observed" if trained is None else f"observed after the warm-up {trained:.1f} s"
     yield f"{CLAIMED} training: claimed {_seconds(p.claims.train_time_ms)}; {observed}"
 
 
@@ -142,7 +142,7 @@ def _seconds(ms: float | None) -> str:
 
 def _environment(p: Predicate) -> Iterator[str]:
     where = p.environment
-    image = "the machine's own files" if where.image is None else f"sha256:{where.image.config_digest}"
+    image = "none (files of the host)" if where.image is None else f"sha256:{where.image.config_digest}"
     gpus = ", ".join(f"{g.name} ({megabytes(g.memory)})" for g in p.hardware.gpus) or "none"
     yield f"{CLAIMED} environment {one_line(where.era)}"
     yield from _claimed(
@@ -153,7 +153,8 @@ def _environment(p: Predicate) -> Iterator[str]:
             ("not enforced", ", ".join(where.runtime.not_enforced) or "nothing"),
             (
                 "machine",
-                f"{p.hardware.cpu.model}, {p.hardware.cpu.cores} cores, {megabytes(p.hardware.memory)}",
+                f"{p.hardware.cpu.model}, {counted(p.hardware.cpu.cores, 'core')}, "
+                f"{megabytes(p.hardware.memory)}",
             ),
             ("GPUs", gpus),
             *(("speed", line) for line in speed_lines(p.hardware.probe or ())),
@@ -173,11 +174,11 @@ def _inputs(bundle: VerifiedBundle) -> Iterator[str]:
         yield f"{mark} {one_line(f.name, 80):<13} {megabytes(f.size)}, sha256 {f.sha256}"
     yield from _more(len(p.inputs.submission))
     pinned = "pinned" if data.pinned else "UNPINNED"
-    yield from _claimed([("data", f"{data.name}, {len(data.files)} files, {pinned}")])
+    yield from _claimed([("data", f"{data.name}, {counted(len(data.files), 'file')}, {pinned}")])
 
 
 def _audit(p: Predicate) -> Iterator[str]:
-    yield f"{CLAIMED} audit" if p.audit.checks else f"{CLAIMED} audit: no check ran"
+    yield f"{CLAIMED} audit" if p.audit.checks else f"{CLAIMED} audit: no checks ran"
     for check in p.audit.checks:
         word = check.outcome.upper() if check.outcome is Outcome.FAILED else check.outcome.value
         yield f"{CLAIMED}   {word:<8} {one_line(check.id)} ({check.severity}): {one_line(check.detail)}"

@@ -1,4 +1,4 @@
-"""`speedrun score`: FSR and aggregates of many runs. Runs nothing and signs nothing."""
+"""`speedrun score`: compute FSR and aggregates of many runs."""
 
 from __future__ import annotations
 
@@ -20,46 +20,57 @@ from kit.score.rows import Row, read_bundles, read_table
 @click.command(name="score")
 @click.argument("bundles", type=click.Path(path_type=Path), nargs=-1)
 @click.option(
-    "--table", type=click.Path(dir_okay=False, path_type=Path), help="CSV: task, config, run, val_loss, …"
+    "--table",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="CSV file of runs: task, config, run, val_loss, …",
 )
 @click.option(
     "--baseline",
-    "wanted",
     type=click.Choice(["auto", "same-machine", "scaled", "re-timed", "official"]),
     default="auto",
     show_default=True,
-    help="What FSR is measured between; auto takes the best that the runs allow.",
+    help="Reference times for FSR; auto takes the best available ones.",
 )
-@click.option("--partial", is_flag=True, help="Leave out tasks without a run, instead of counting them as 0.")
-@click.option("--paper-rules", is_flag=True, help="Score as the paper's released analysis did, to compare.")
+@click.option("--partial", is_flag=True, help="Leave out tasks without a run instead of counting them as 0.")
 @click.option(
-    "--power", "show_power", is_flag=True, help="Print how many runs upstream's p < 0.01 needs, and stop."
+    "--paper-rules", is_flag=True, help="Use the rules of the paper's released analysis, for comparison."
+)
+@click.option(
+    "--power", "show_power", is_flag=True, help="Print how many runs upstream's p < 0.01 needs, then exit."
 )
 @click.option(
     "--sd",
     type=Number(min=0, min_open=True),
     default=0.0017,
     show_default=True,
-    help="For --power.",
+    help="Standard deviation of the final loss, for --power.",
 )
 @click.option(
     "--margin",
     type=Number(min=0, min_open=True),
     default=0.002,
     show_default=True,
-    help="For --power.",
+    help="Distance of the mean loss from the target, for --power.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the bootstrap.")
-@click.option("--repetitions", type=click.IntRange(100, 1_000_000), default=50_000, show_default=True)
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the bootstrap."
+)
+@click.option(
+    "--repetitions",
+    type=click.IntRange(100, 1_000_000),
+    default=50_000,
+    show_default=True,
+    help="Repetitions of the bootstrap.",
+)
 @keys_option
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(**options: Any) -> None:
-    """Score signed bundles, or a table of runs.
+    """Compute scores (FSR) from signed results or a table.
 
-    FSR of a run is (start - time) / (start - target): 0 is the start record's time, 1 the next record's. A
-    run that failed or ended above 3.28 scores 0, and so does one that is slower than its start. Every run
-    and every one of the 19 tasks counts. Runs of role start and target, or bundles of the records' own
-    scripts, give a same-machine baseline.
+    FSR, the fraction of speedup recovered, is (start - time) / (start - target): 0 is the time of the start
+    record, 1 that of the next record. A run that failed, ended above 3.28 or is slower than its start scores
+    0. Every run and all 19 tasks count. Runs with the role start or target, or bundles of the records' own
+    scripts, give a baseline on the same machine.
 
     \b
     Examples:
@@ -83,16 +94,14 @@ def command(**options: Any) -> None:
     if options["paper_rules"]:
         show_paper(paper_score(rows, tasks, **drawn), options["as_json"])
         return
-    kind = None if options["wanted"] == "auto" else BaselineKind(options["wanted"])
+    kind = None if options["baseline"] == "auto" else BaselineKind(options["baseline"])
     scores = score(rows, tasks, baseline_kind=kind, partial=options["partial"], **drawn)
     show_scores(scores, drawn, options["as_json"])
 
 
 def _rows(bundles: tuple[Path, ...], table: Path | None, keys: Path) -> tuple[Row, ...]:
     if bool(bundles) == (table is not None):
-        raise UsageError(
-            "either bundles or one --table are scored", "speedrun score runs/r*/, or --table runs.csv"
-        )
+        raise UsageError("pass either bundles or --table", "for example: speedrun score runs/r*/")
     if table is not None:
         return read_table(table)
     rows, notes = read_bundles(bundles, trusted(keys), facts_root() / "records")

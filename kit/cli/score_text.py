@@ -1,4 +1,4 @@
-"""Scores as tables for a person and as JSON objects. Computes no score."""
+"""Print scores as tables and as JSON objects."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import asdict
 from typing import Any
 
 from kit.cli.terminal import emit_json, note, say, table
-from kit.core.text import one_line
+from kit.core.text import counted, one_line
 from kit.score.metrics import Interval, power, runs_needed
 from kit.score.paper import PaperScore
 from kit.score.report import ConfigScore, TaskScore
 
 
 def show_scores(scores: tuple[ConfigScore, ...], drawn: dict[str, int], as_json: bool) -> None:
-    """Print the scores of every configuration; `drawn` is how the bootstrap was drawn."""
+    """Print the scores of every configuration. `drawn` holds the seed and repetitions of the bootstrap."""
     if as_json:
         emit_json({"rules": "kit", **drawn, "configs": [_document(c) for c in scores]})
         return
@@ -25,7 +25,7 @@ def show_scores(scores: tuple[ConfigScore, ...], drawn: dict[str, int], as_json:
         if config.absent:
             numbers = ", ".join(map(str, config.absent))
             how = "left out" if config.partial else "counted as 0"
-            say(f"without a run, {how}: {numbers}")
+            say(f"tasks without a run, {how}: {numbers}")
         say("", *_figures(config.figures), "")
 
 
@@ -64,24 +64,28 @@ def _document(config: ConfigScore) -> dict[str, Any]:
 
 
 def _finite(document: dict[str, Any]) -> dict[str, Any]:
-    """Replace what JSON cannot say by null."""
+    """Replace numbers that JSON cannot represent by None."""
     return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in document.items()}
 
 
 def show_paper(scores: tuple[PaperScore, ...], as_json: bool) -> None:
-    """Print what the paper's rules make of the runs."""
-    note("paper rules: best 3 runs of a task, losses under 3.29, start record 20 left out; not comparable")
+    """Print the scores under the paper's rules."""
+    note("warning: paper rules (best 3 runs of a task, losses under 3.29, no task 20): not comparable")
     if as_json:
         emit_json({"rules": "paper", "configs": [asdict(c) for c in scores]})
         return
     for c in scores:
-        say(f"{one_line(c.config)}: {c.mean:.3f} ± {c.plus_minus:.3f} over {len(c.cells)} tasks")
-        say(f"{c.runs} runs, {c.left_out} of them left out; {c.padded} scores repeated to make three", "")
+        say(f"{one_line(c.config)}: {c.mean:.3f} ± {c.plus_minus:.3f} over {counted(len(c.cells), 'task')}")
+        say(
+            f"{counted(c.runs, 'run')}, {c.left_out} left out; "
+            f"{counted(c.padded, 'score')} repeated to make three",
+            "",
+        )
         say(*_figures(c.figures), "")
 
 
 def show_power(sd: float, margin: float, as_json: bool) -> None:
-    """Print how likely a number of runs shows a mean below the target."""
+    """Print the power of the test that the mean loss is below the target, by number of runs."""
     sizes = (2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 30)
     powers = {n: power(n, sd, margin) for n in sizes}
     try:
@@ -92,6 +96,6 @@ def show_power(sd: float, margin: float, as_json: bool) -> None:
         emit_json({"sd": sd, "margin": margin, "alpha": 0.01, "power": powers, "runs_for_80_percent": needed})
         return
     say(*table(("runs", "power"), [(str(n), f"{p:.2f}") for n, p in powers.items()], right=2))
-    what = f"{needed} runs" if needed else "more than 10,000 runs"
-    say("", f"A mean loss {margin:g} below 3.28, where runs differ by {sd:g} (sd):")
-    say(f"{what} show it at p < 0.01 in 8 of 10 tries")
+    what = counted(needed, "run") if needed else "more than 10,000 runs"
+    say("", f"If the mean loss is {margin:g} below 3.28 and the standard deviation of runs is {sd:g},")
+    say(f"{what} show it at p < 0.01 with a probability of 80 %.")

@@ -1,4 +1,4 @@
-"""`speedrun series`: verify a series and show its figures. Runs none."""
+"""`speedrun series`: verify a series of runs and show its statistics."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ from kit.result.keys import trusted
 
 @click.command(name="series")
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @keys_option
 def command(folder: Path, as_json: bool, keys: Path) -> int:
-    """Verify a series and show what it comes to. FOLDER is <out>/<series_id>; its runs lie beside it.
+    """Verify a series of runs and show its statistics.
 
-    Plan, record and every run's bundle are verified, and that each run is the one that was reserved before
-    the first started. All figures are computed anew.
+    FOLDER is <out>/<series_id>; the directories of the runs are in <out>, too. The plan, the record and every
+    run's bundle are verified, and each run must be one that was reserved before the first run started. All
+    statistics are computed again.
 
-    Exit 0: the mean loss is below the target with p < 0.01. 1: it is not shown to be, or the key is not
-    trusted. 4: something is not what was signed.
+    Exit 0: the mean loss is below the target with p < 0.01. 1: it is not, or the key is untrusted. 4:
+    verification failed.
 
     \b
     Examples:
@@ -38,6 +39,6 @@ def command(folder: Path, as_json: bool, keys: Path) -> int:
     figures = open_series(folder, trusted(keys), facts_root() / "records")
     show_series(figures, as_json)
     if not figures.trusted:
-        note("signed by a key that you do not trust")
+        note("warning: the series is signed by an untrusted key")
         distrust(folder)
     return 0 if figures.trusted and shown_below(figures) else 1

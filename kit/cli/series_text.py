@@ -1,10 +1,11 @@
-"""The figures of a series as a table for a person and as one JSON object. Computes none."""
+"""Print the statistics of a series as tables and as one JSON object."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from kit.cli.terminal import emit_json, note, table
+from kit.core.text import counted
 from kit.series.figures import Member, SeriesFigures
 
 
@@ -26,7 +27,7 @@ def show_series(figures: SeriesFigures, as_json: bool) -> None:
         )
         for m in figures.members
     ]  # fmt: skip
-    note(*table(("run", "arm", "ended", "loss", "its clock, ms", "excess, ms"), rows))
+    note(*table(("run", "arm", "ended", "loss", "claimed, ms", "untimed, ms"), rows))
     heads = ("arm", "reserved", "with a loss", "reached", "mean time, ms", "95 %")
     arms = [
         (
@@ -49,21 +50,22 @@ def _number(value: float | None, form: str) -> str:
 
 def _loss(figures: SeriesFigures) -> str:
     if figures.loss is None:
-        return f"mean loss: not stated, since not every run ended with a loss (target {figures.target:g})"
-    p = "needs two runs" if figures.loss.p != figures.loss.p else f"{figures.loss.p:.4f}"
-    return f"mean loss {figures.loss.mean:.4f} of {figures.loss.runs} runs; p against {figures.target:g}: {p}"
+        return f"mean loss: unknown, because not every run ended with a loss (target {figures.target:g})"
+    p = "needs 2 runs" if figures.loss.p != figures.loss.p else f"{figures.loss.p:.4f}"
+    runs = counted(figures.loss.runs, "run")
+    return f"mean loss {figures.loss.mean:.4f} of {runs}; p against {figures.target:g}: {p}"
 
 
 def _fsr(figures: SeriesFigures) -> str:
     if figures.ratio is None:
-        return "FSR: not stated; it needs two timed runs of each arm (--interleave)"
+        return "FSR: unknown; it needs 2 timed runs of each arm (--interleave)"
     if figures.unresolved:
-        return "FSR: unresolved; start and target cannot be told apart on this machine"
+        return "FSR: unresolved; start and target differ too little on this machine"
     r = figures.ratio
     text = f"FSR {r.estimate:.3f}, 95 % {r.low:.3f} .. {r.high:.3f} (Fieller)"
     if shown_below(figures):
         return text
-    return f"{text}; of the times alone: the mean loss is not shown to be below the target"
+    return f"{text}; from times only: the mean loss is not shown to be below the target"
 
 
 def _document(figures: SeriesFigures) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Figures of the speed probe as lines for a person. Measures nothing."""
+"""Format the measurements of the speed probe."""
 
 from __future__ import annotations
 

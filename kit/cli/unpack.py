@@ -1,4 +1,4 @@
-"""`speedrun unpack`: a capsule from anybody, into a new folder, or refused. Runs nothing of it."""
+"""`speedrun unpack`: unpack a capsule and verify it. Runs nothing from it."""
 
 from __future__ import annotations
 
@@ -20,21 +20,26 @@ from kit.result.keys import trusted
 @click.command(name="unpack")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.option(
-    "--to", "folder", type=click.Path(path_type=Path), help="New folder.  [default: <run_id>.unpacked]"
+    "--to", "folder", type=click.Path(path_type=Path), help="New directory.  [default: <run_id>.unpacked]"
 )
 @click.option(
-    "--max-bytes", type=click.IntRange(min=1), default=64 << 30, show_default="64 GiB", help="Of the payload."
+    "--max-bytes",
+    type=click.IntRange(min=1),
+    default=64 << 30,
+    show_default="64 GiB",
+    help="Maximum size of the unpacked files.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the folder's path.")
 @keys_option
 def command(file: Path, folder: Path | None, max_bytes: int, as_json: bool, keys: Path) -> int:
-    """Unpack a capsule, compare every byte with its manifests, and verify the bundle in it; offline.
+    """Unpack an archive made by `pack` and verify it.
 
-    RUN.md and the container's configuration in the new folder are made by this kit from the verified bundle.
-    Received ones that differ are reported and lie in received/.
+    Works offline. Every byte is compared with the manifests in the archive, and its bundle is verified. This
+    kit writes RUN.md and the container's configuration anew from the bundle; received ones that differ are
+    reported and moved to received/.
 
-    Exit 0: a trusted key signed the result and, unless this kit has the same, all else. 1: one of the two
-    keys is not trusted. 4: refused. A refusal leaves nothing behind.
+    Exit 0: a trusted key signed the result, and all other files are signed by a trusted key or identical to
+    this kit's. 1: one of the two keys is untrusted. 4: verification failed, and nothing is left on the disk.
 
     \b
     Examples:

@@ -1,1 +1,1 @@
-"""Find out what works on this machine and in an image."""
+"""Check what works on this machine and in an image."""

@@ -1,8 +1,8 @@
 """
-What works on this machine, found out by doing it: every runtime starts a real guest. Mends only when asked.
+Check what works on this machine: start a guest in every runtime, look at GPUs, disk and interrupted runs.
 
-runc and host are asked with this machine's own files as the image, so that none has to be built first;
-docker with the image `cpu`, if the engine has it.
+The runtimes runc and host use this machine's files as their image, so that no image has to be built first;
+docker uses the image `cpu`, if the engine has it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from kit.core import locks
 from kit.core.errors import KitError, PrerequisiteError
 from kit.core.locks import Standing
 from kit.core.store import Store
-from kit.evaluate import runtimes as engines
+from kit.core.text import counted
+from kit.evaluate import runtimes
 from kit.evaluate.recovery import close_lost
 from kit.gpu.preflight import GpuRequirements, Sources, preflight
 from kit.image.build import ensure_layout, survey
@@ -38,24 +39,30 @@ from kit.values.run_spec import GIB, MIB, ImageRef, Limits, RunSpec, RuntimeName
 
 ROOM_FOR_AN_ERA = 15 * GIB
 ENGINE_PATIENCE_S = 5.0
-INSTEAD = "use another --runtime"
+SEE_DOCTOR = "see: speedrun doctor"
+OTHER_RUNTIME = {
+    RuntimeName.DOCKER: RuntimeName.RUNC,
+    RuntimeName.RUNC: RuntimeName.DOCKER,
+    RuntimeName.HOST: RuntimeName.RUNC,
+}
+"""The runtime to use if this one does not work."""
 ERA = "cpu"
-"""The image that docker is asked to start; the smallest one."""
+"""The image that docker starts; the smallest one."""
 
 
 class Health(StrEnum):
-    """How one thing is."""
+    """Result of one check."""
 
     OK = "ok"
     MISSING = "missing"
-    """Not here; what needs it cannot be done."""
+    """Not present; whatever needs it does not work."""
     BROKEN = "broken"
-    """Here, but it does not do what it should."""
+    """Present, but it does not work."""
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """One thing that was looked at."""
+    """One check and its result."""
 
     id: str
     health: Health
@@ -65,33 +72,33 @@ class Diagnosis:
 
 @dataclass(frozen=True, slots=True)
 class DoctorConfig:
-    """What is examined."""
+    """Settings of `examine`."""
 
     store: Store
     images: Path
     out: Path
-    """Folder of runs."""
+    """Directory of runs."""
     keys: Path
     python: Path
-    """The interpreter that runc's guest runs."""
+    """The interpreter that the guest of runc uses."""
     engine: str
-    """The URL of the socket at which Docker or Podman would answer."""
+    """The URL of the socket of Docker or Podman."""
     gpus: Sources = field(default_factory=Sources)
 
 
 def examine(config: DoctorConfig, fix: bool) -> Iterator[Diagnosis]:
-    """Look at everything in turn; with `fix`, end guests without a kit, close their records, tidy up."""
+    """Yield each check. With `fix`, remove leftovers of interrupted runs and close their records."""
     yield _diagnosis(RuntimeName.DOCKER, partial(_try_docker, config))
     for name in (RuntimeName.RUNC, RuntimeName.HOST):
-        yield _diagnosis(name, partial(_try_runtime, engines.make(name, config.python), config.python))
+        yield _diagnosis(name, partial(_try_runtime, runtimes.make(name, config.python), config.python))
     yield gpus(config.gpus)
     yield _disk(config.store, fix)
     yield _containers(config.engine, fix)
-    yield _lost(config.out, config.keys, fix)
+    yield _interrupted(config.out, config.keys, fix)
 
 
 def usable(diagnoses: list[Diagnosis]) -> bool:
-    """Tell whether a contained run can be made here."""
+    """Tell whether a container runtime works and nothing is broken."""
     contained = [
         d for d in diagnoses if d.id in (f"runtime-{RuntimeName.RUNC}", f"runtime-{RuntimeName.DOCKER}")
     ]
@@ -104,9 +111,14 @@ def _diagnosis(name: RuntimeName, attempt: Callable[[], str]) -> Diagnosis:
     try:
         return Diagnosis(title, Health.OK, attempt())
     except PrerequisiteError as e:
-        return Diagnosis(title, Health.MISSING, e.message, e.hint)
+        return Diagnosis(title, Health.MISSING, e.message, _fix(name, e.hint))
     except KitError as e:
-        return Diagnosis(title, Health.BROKEN, e.message, e.hint)
+        return Diagnosis(title, Health.BROKEN, e.message, _fix(name, e.hint))
+
+
+def _fix(name: RuntimeName, hint: str) -> str:
+    """Return the hint of an error, or another one where the hint is to run this command."""
+    return hint if hint not in ("", SEE_DOCTOR) else f"pass --runtime {OTHER_RUNTIME[name]} to: speedrun eval"
 
 
 def _try_docker(config: DoctorConfig) -> str:
@@ -115,14 +127,14 @@ def _try_docker(config: DoctorConfig) -> str:
         identity = _built_image(config)
         if identity is None or engine.image_id(identity.config_digest, identity.manifest_digest) is None:
             raise PrerequisiteError(
-                f"{about.name} {about.version} answers, but no guest was started: it has no image {ERA}",
+                f"{about.name} {about.version} answers, but does not have the image {ERA}",
                 f"speedrun image load {ERA}",
             )
     return f"{about.name}: {_try_runtime(Docker(config.engine), config.python, identity)}"
 
 
 def _built_image(config: DoctorConfig) -> ImageRef | None:
-    """Return the image if the store has it; nothing is fetched or built for a look."""
+    """Return the image if the store has it, else None; do not fetch or build it."""
     if not survey(ERA, config.images, config.store).built:
         return None
     layout = ensure_layout(ERA, config.images, config.store, ())
@@ -149,21 +161,22 @@ def _try_runtime(runtime: Runtime, python: Path, image: ImageRef | None = None) 
                 probed = probe(runtime, spec, inside, scratch)
                 if probed.failed:
                     listed = ", ".join(check.id for check in probed.failed)
-                    raise KitError(f"it starts guests but does not contain them: {listed}", INSTEAD)
+                    raise KitError(f"isolation failed: {listed}")
             with run_guest(runtime, spec, scratch) as run:
                 printed = run.output.log.read_bytes()
         if run.result.status is not RunStatus.COMPLETED or printed != b"hello\n":
-            raise KitError(f"a guest was started but did not do its work: {run.result.reason}", INSTEAD)
+            raise KitError(f"the test program failed: {run.result.reason}")
         if not runtime.contains:
-            return "starts a process and ends it; contains nothing, never ranked"
+            return "works; provides no isolation, so its runs are never ranked"
         lacking = probed.enforcement.not_enforced
-        limits = f"; not enforced here: {', '.join(lacking)}" if lacking else "; every limit is enforced"
-        passed = f"{len(probed.checks)} isolation checks passed"
-        return f"version {probed.enforcement.version} starts a guest, {passed}{limits}"
+        limits = f"; not enforced: {', '.join(lacking)}" if lacking else "; all limits are enforced"
+        total = counted(len(probed.checks), "check")
+        passed = f"isolation: {len(probed.checks) - len(probed.failed)} of {total} passed"
+        return f"version {probed.enforcement.version} works; {passed}{limits}"
 
 
 def gpus(sources: Sources) -> Diagnosis:
-    """Tell which GPUs are here, and what would keep a full run from them or its result from being ranked."""
+    """List the GPUs, and what would prevent a full run on them or a rank for it."""
     try:
         inventory = sources.nvml.read()
     except KitError as e:
@@ -171,7 +184,7 @@ def gpus(sources: Sources) -> Diagnosis:
     count = len(inventory.gpus)
     hidden = f"; CUDA_VISIBLE_DEVICES hides {inventory.hidden} more" if inventory.hidden else ""
     if not count:
-        none = f"no NVIDIA GPU; only the smoke profile runs here{hidden}"
+        none = f"no NVIDIA GPU; only --profile smoke works here{hidden}"
         return Diagnosis("gpus", Health.MISSING, none)
     ready = preflight(GpuRequirements(count, if_fewer="see: nvidia-smi"), sources)
     names = ", ".join(sorted({gpu.name for gpu in ready.gpus}))
@@ -194,14 +207,17 @@ def _disk(store: Store, fix: bool) -> Diagnosis:
         return Diagnosis("store", Health.BROKEN, e.message, e.hint)
     except OSError as e:
         return Diagnosis(
-            "store", Health.BROKEN, f"cannot write {store.root}: {e.strerror}", "choose another --store"
+            "store",
+            Health.BROKEN,
+            f"cannot write {store.root}: {e.strerror}",
+            "pass another directory with --store",
         )
     detail = f"{store.root}: {free / 1e9:.0f} GB free"
     if not locked:
-        detail += "; its file system has no locks, so lock files stand in for them"
-    short = f"{detail}; a CUDA era needs {ROOM_FOR_AN_ERA / 1e9:.0f} GB"
+        detail += "; the file system has no locks, so lock files are used"
+    short = f"{detail}; a CUDA image needs {ROOM_FOR_AN_ERA / 1e9:.0f} GB"
     if free < ROOM_FOR_AN_ERA:
-        return Diagnosis("store", Health.MISSING, short, "choose a larger disk with --store")
+        return Diagnosis("store", Health.MISSING, short, "pass a directory on a larger disk with --store")
     return Diagnosis("store", Health.OK, detail)
 
 
@@ -209,32 +225,34 @@ def _containers(engine: str, fix: bool) -> Diagnosis:
     state = docker.state_folder()
     if fix:
         swept = docker.sweep(engine, state)
-        return Diagnosis("containers", Health.OK, f"{len(swept)} containers of lost runs removed")
+        return Diagnosis(
+            "containers", Health.OK, f"removed {counted(len(swept), 'container')} of interrupted runs"
+        )
     run_ids = docker.orphans(engine, state)
     if run_ids:
-        detail = f"{len(run_ids)} runs whose kit is gone have left containers: {', '.join(run_ids[:4])}"
+        detail = f"{counted(len(run_ids), 'interrupted run')} left containers: {', '.join(run_ids[:4])}"
         return Diagnosis("containers", Health.BROKEN, detail, "speedrun doctor --fix")
-    return Diagnosis("containers", Health.OK, "no lost run has left one")
+    return Diagnosis("containers", Health.OK, "no containers of interrupted runs")
 
 
-def _lost(out: Path, keys: Path, fix: bool) -> Diagnosis:
+def _interrupted(out: Path, keys: Path, fix: bool) -> Diagnosis:
     if fix:
         others: list[RunFolder] = []
         try:
             closed = close_lost(out, keys, others.append)
         except KitError as e:
             return Diagnosis("lost-runs", Health.BROKEN, e.message, e.hint)
-        detail = f"{len(closed)} records closed below {out}"
+        detail = f"closed {counted(len(closed), 'record')} in {out}"
         if others:
             names = ", ".join(folder.run_id for folder in others[:4])
-            detail += f"; {len(others)} runs belong to other machines, which alone can close them: {names}"
+            detail += f"; {counted(len(others), 'run')} to be closed on the machine of the run: {names}"
         return Diagnosis("lost-runs", Health.OK, detail)
     owners = [owner(folder) for folder in unfinished(out)]
     ended, running = owners.count(Standing.ENDED), owners.count(Standing.RUNNING)
     elsewhere = owners.count(Standing.ELSEWHERE)
     if ended:
-        detail = f"{ended} runs below {out} were interrupted and have no result"
+        detail = f"{counted(ended, 'interrupted run')} in {out} without a result"
         return Diagnosis("lost-runs", Health.BROKEN, detail, f"speedrun doctor --fix --out {out}")
     more = f"; {running} running" if running else ""
-    more += f"; {elsewhere} of other machines" if elsewhere else ""
-    return Diagnosis("lost-runs", Health.OK, f"none below {out}{more}")
+    more += f"; {elsewhere} on other machines" if elsewhere else ""
+    return Diagnosis("lost-runs", Health.OK, f"none in {out}{more}")

@@ -122,14 +122,14 @@ def test_kit_and_daemon_killed_together_leave_nothing(daemon, started, tmp_path)
     process.communicate()
     assert wait_until(lambda: daemon.guests() == [] and daemon.helpers() == [], 10)
     daemon.start()
-    assert "1 records closed" in doctor(daemon, tmp_path, "--fix")
+    assert "closed 1 record in " in doctor(daemon, tmp_path, "--fix")
     assert left_of(folder.name) == [] and daemon.containers() == []
     assert "the kit ended" in recorded(folder, tmp_path / "keys")
 
 
 def test_a_container_of_a_living_kit_is_not_swept_by_another(daemon, started, tmp_path):
     process, folder = started()
-    assert "0 containers of lost runs removed" in doctor(daemon, tmp_path, "--fix")
+    assert "removed 0 containers of interrupted runs" in doctor(daemon, tmp_path, "--fix")
     assert daemon.containers() == [folder.name] and process.poll() is None
 
 

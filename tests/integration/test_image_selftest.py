@@ -85,13 +85,13 @@ def test_a_guest_that_dies_in_the_middle_fails_with_its_last_words(replaced):
     tested, checks = replaced(FORGED.format(names=CHECKS[:3], end=end))
     assert not tested.passed
     assert "boom" in checks["guest"].detail and "exited with 7" in checks["guest"].detail
-    assert checks["report"].detail.endswith(f"it ends before {CHECKS[3]}")
+    assert checks["report"].detail.endswith(f"ends before the check {CHECKS[3]}")
     assert checks["gloo"].detail == "no answer"
 
 
 def test_a_guest_that_says_too_much_fails(replaced):
     tested, checks = replaced(FORGED.format(names=[*CHECKS, "gloo"], end=""))
-    assert not tested.passed and "more after the last check" in checks["report"].detail
+    assert not tested.passed and "unexpected line after the last check" in checks["report"].detail
 
 
 def test_a_cancelled_self_test_leaves_nothing_behind(replaced, monkeypatch):

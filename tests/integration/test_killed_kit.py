@@ -61,7 +61,7 @@ def test_killing_the_kit_leaves_nothing_of_the_guest_and_the_record_says_lost(ru
         str(tmp_path / "keys"),
     ]
     done = subprocess.run(command, env=contained.env, capture_output=True, text=True, check=False)
-    assert "1 records closed" in done.stdout
+    assert "closed 1 record in " in done.stdout
     shown = verify(folder, tmp_path / "keys")
     assert shown.returncode == 0, shown.stderr
     assert not (folder / "intent.json").exists() and not (folder / ".scratch").exists()
@@ -90,7 +90,7 @@ def test_a_run_of_a_living_kit_is_not_closed_by_another(running, tmp_path, conta
         str(tmp_path / "keys"),
     ]
     done = subprocess.run(command, env=contained.env, capture_output=True, text=True, check=False)
-    assert "0 records closed" in json.loads(done.stdout)["checks"][-1]["detail"]
+    assert "closed 0 records in " in json.loads(done.stdout)["checks"][-1]["detail"]
     assert process.poll() is None and not (folder / "result.json").exists()
     os.kill(process.pid, 0)
 

@@ -1,4 +1,4 @@
-"""`speedrun bundle`: verify signed results and read them. Takes no part in making them."""
+"""`speedrun bundle`: verify and show signed results."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import click
 from kit.cli.lazy import LazyGroup
 
 SUMMARIES = {
-    "schema": "Print a JSON Schema (2020-12); by default that of a bundle's payload.",
-    "show": "Verify a bundle, then print how far it can be trusted and what it says.",
-    "verify": "Verify bundles, given as files or as run folders; offline.",
+    "schema": "Print the JSON Schema of a signed document.",
+    "show": "Verify a bundle and print its trust tier and contents.",
+    "verify": "Verify the signature and files of bundles; offline.",
 }
 
 
 @click.group("bundle", cls=LazyGroup, package=__name__, summaries=SUMMARIES)
 def command() -> None:
-    """Verify signed results and read them.
+    """Verify and show signed results.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""What the commands of `speedrun bundle` share: whose keys, and which files."""
+"""Options that the commands of `speedrun bundle` share."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ key_option = click.option(
     "key_files",
     type=click.Path(dir_okay=False, path_type=Path),
     multiple=True,
-    help="Trust this PEM public key, and none of the key folder, unless it is revoked there. Repeatable.",
+    help="Trust this public key (PEM) instead of those in --keys; revoked keys stay revoked. Repeatable.",
 )
 
 
 bundle_only_option = click.option(
     "--bundle-only",
     is_flag=True,
-    help="Leave out the files beside the bundle (step 6, and the log in step 7).",
+    help="Do not check the files beside the bundle (step 6, and the log in step 7).",
 )
 
 
 def trusted_keys(keys: Path, key_files: tuple[Path, ...]) -> Trusted:
-    """Return the keys of the files if there are any, else those of the folder; its revoked keys count."""
+    """Return the keys in `key_files` or, if there are none, in `keys`; revocations in `keys` always count."""
     if not key_files:
         return trusted(keys)
     revoked = trusted(keys).revoked if (keys / FILE).exists() else ()

@@ -12,7 +12,9 @@ from kit.core.schema import load_schema, schema_names
 @click.argument("name", default="result.v2")
 @click.option("--list", "list_names", is_flag=True, help="List the names of all schemas.")
 def command(name: str, list_names: bool) -> None:
-    """Print a JSON Schema (2020-12); by default that of a bundle's payload.
+    """Print the JSON Schema of a signed document.
+
+    NAME defaults to the payload of a bundle. The schemas use draft 2020-12.
 
     \b
     Examples:

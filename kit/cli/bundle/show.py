@@ -1,4 +1,4 @@
-"""`speedrun bundle show`: what a verified bundle says, and how far that can be trusted."""
+"""`speedrun bundle show`: print a verified bundle and its trust tier."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from kit.result.verify import STEPS, VerifiedBundle, open_bundle
 @keys_option
 @key_option
 @bundle_only_option
-@click.option("--json", "as_json", is_flag=True, help="The verified predicate as JSON on stdout.")
+@click.option("--json", "as_json", is_flag=True, help="Print the verified contents as JSON.")
 def command(path: Path, keys: Path, key_files: tuple[Path, ...], bundle_only: bool, as_json: bool) -> None:
-    """Verify a bundle, then print how far it can be trusted and what it says.
+    """Verify a bundle and print its trust tier and contents.
 
-    A line that begins with `?` is the signer's word: nothing here could be compared with it.
+    A line that begins with `?` is a claim of the signer that this command could not check.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""`speedrun bundle verify`: whether the bytes are what a trusted key signed."""
+"""`speedrun bundle verify`: check the signature and files of bundles."""
 
 from __future__ import annotations
 
@@ -25,15 +25,17 @@ from kit.values.task_id import listed_as
 @keys_option
 @key_option
 @bundle_only_option
-@click.option("--json", "as_json", is_flag=True, help="Answers as JSON on stdout.")
+@click.option("--json", "as_json", is_flag=True, help="Print the answers as JSON.")
 def command(
     paths: tuple[Path, ...], keys: Path, key_files: tuple[Path, ...], bundle_only: bool, as_json: bool
 ) -> int:
-    """Verify bundles, given as files or as run folders; offline.
+    """Verify the signature and files of bundles; offline.
 
-    Exit 0: the bytes are what a trusted key signed. 1: they are what their key signed, but that key is not
-    trusted, or was revoked. 3: there is no bundle. 4: refused; the message names the step of
-    docs/reference/bundle.md. Whether the target was reached does not matter here.
+    PATHS are bundles or the directories of runs.
+
+    Exit 0: intact, and signed by a trusted key. 1: intact, but the key is untrusted or revoked. 3: bundle not
+    found. 4: verification failed; the message names the step of docs/reference/bundle.md. Whether the run
+    reached its target does not matter here.
 
     \b
     Examples:
@@ -85,8 +87,8 @@ def _line(answer: dict[str, Any]) -> str:
     word = "ok" if answer["trusted"] else "valid, but the key is not trusted"
     if answer["revoked"] is not None:
         word = f"signed by a revoked key ({Revocation(**answer['revoked']).describe()})"
-    files = " (files beside it not checked)" if answer["unchecked_steps"] else ""
+    files = " (files beside the bundle not checked)" if answer["unchecked_steps"] else ""
     return (
-        f"{answer['path']}: {word}{files}; key {answer['key_id'][:16]}; record {answer['record']},"
+        f"{answer['path']}: {word}{files}; key {answer['key_id'][:12]}; record {answer['record']},"
         f" {answer['verdict']}, {'ranked' if answer['ranked'] else 'unranked'}; tier {answer['tier']}"
     )

@@ -1,4 +1,4 @@
-"""`speedrun data`: the shards that records train on: fetch, verify, lock, synth. Trains nothing."""
+"""`speedrun data`: download, verify and lock the training data."""
 
 from __future__ import annotations
 
@@ -7,18 +7,16 @@ import click
 from kit.cli.lazy import LazyGroup
 
 SUMMARIES = {
-    "fetch": "Bring the shards of a record into the store, and print the folder that holds them.",
-    "lock": "Write down which sha256 the Hub states for every shard at one revision.",
-    "synth": "Make the smoke profile's shards from their seed, and print the folder that holds them.",
-    "verify": (
-        "Check the shards of a record: header, token count, size, sha256; exit 4 if one is not as stated."
-    ),
+    "fetch": "Download the data of a record into the store.",
+    "lock": "Write a lock file with the sha256 of every shard.",
+    "synth": "Generate the synthetic data of the smoke profile.",
+    "verify": "Verify the downloaded data of a record.",
 }
 
 
 @click.group("data", cls=LazyGroup, package=__name__, summaries=SUMMARIES)
 def command() -> None:
-    """Fetch, verify and lock the data of the records.
+    """Download, verify and lock the training data.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""`speedrun data fetch`: bring the shards of a record into the store."""
+"""`speedrun data fetch`: download the data of a record."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ from kit.data.fetch import fetch
 @click.option(
     "--mirror",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder of shards that are here already, asked before the Hub.",
+    help="Directory of shards that you already have, tried before the Hub.",
 )
-@click.option("--held-out", is_flag=True, help="Fetch also the shards that --audit held-out reads.")
+@click.option("--held-out", is_flag=True, help="Also download the shards for --audit held-out.")
 @endpoint_option
 @store_option
 @json_option
 def command(
     record: int, mirror: Path | None, held_out: bool, endpoint: str | None, store: Path, as_json: bool
 ) -> None:
-    """Bring the shards of a record into the store, and print the folder that holds them.
+    """Download the data of a record into the store.
 
-    A broken transfer is resumed. Every shard is compared with the sha256 in records/fineweb10B.lock.json; as
-    long as there is no such lock, with what the Hub states (or with the files of --mirror), and then full
-    runs say `data: unpinned`.
+    Prints the directory of the shards. An interrupted download is resumed. Each shard is checked against the
+    sha256 in records/fineweb10B.lock.json. Without this lock file, it is checked against the Hub or --mirror,
+    and full runs report `data: unpinned`.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""`speedrun data lock`: write down what the Hub states of every shard."""
+"""`speedrun data lock`: write the lock file of the data."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ from kit.data.hub import Hub
 
 
 @click.command("lock")
-@click.option("--revision", help="Commit of the data set.  [default: its newest]")
+@click.option("--revision", help="Commit of the data set.  [default: the newest]")
 @click.option(
-    "--out", type=click.Path(dir_okay=False, path_type=Path), help="[default: records/fineweb10B.lock.json]"
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File to write.  [default: records/fineweb10B.lock.json]",
 )
 @endpoint_option
 def command(revision: str | None, out: Path | None, endpoint: str | None) -> None:
-    """Write down which sha256 the Hub states for every shard at one revision.
+    """Write a lock file with the sha256 of every shard.
 
-    Whoever reaches the Hub can make it, and anyone can compare: the file is the same for the same revision.
+    Reads the digests from the Hub. The same revision always gives the same file, so others can compare.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""What the commands of `speedrun data` share: which shards a record needs, and how they are shown."""
+"""Options and output that the commands of `speedrun data` share."""
 
 from __future__ import annotations
 
@@ -8,20 +8,19 @@ import click
 
 from kit.benchmark.records import load
 from kit.core.facts import facts_root
+from kit.core.text import counted
 from kit.data.dataset import DataSet, load_dataset
 from kit.data.fetch import Shards
 
 record_option = click.option(
-    "--record", type=int, required=True, metavar="N", help="The record whose shards are meant."
+    "--record", type=int, required=True, metavar="N", help="Record whose data to use."
 )
 
 
-endpoint_option = click.option(
-    "--endpoint", metavar="URL", help="Another server that speaks the Hub's protocol."
-)
+endpoint_option = click.option("--endpoint", metavar="URL", help="URL of another server with the Hub's API.")
 
 
-json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
 def shards_of(record: int) -> tuple[DataSet, tuple[str, ...]]:
@@ -38,15 +37,15 @@ def held_out_shards_of(record: int) -> tuple[str, ...]:
 
 
 def origin_line(shards: Shards) -> str:
-    """Say where the shards are from, and who states their digests."""
+    """Return a line about the source of the shards and of their digests."""
     revision = f" at {shards.revision[:12]}" if shards.revision else ""
-    pinned = "pinned by its lock" if shards.pinned else "unpinned"
-    number = len(shards.files)
-    return f"data: {pinned}; {number} shards of {shards.repo}{revision}, stated by the {shards.stated_by}"
+    pinned = "pinned by the lock file" if shards.pinned else "unpinned"
+    number = counted(len(shards.files), "shard")
+    return f"data: {pinned}; {number} of {shards.repo}{revision}, digests from the {shards.stated_by}"
 
 
 def document(shards: Shards) -> dict[str, Any]:
-    """Return shards for a JSON object."""
+    """Return the shards as a JSON object."""
     return {
         "folder": str(shards.folder),
         "repo": shards.repo,

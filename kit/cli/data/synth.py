@@ -1,4 +1,4 @@
-"""`speedrun data synth`: make the smoke profile's shards from their seed."""
+"""`speedrun data synth`: generate the data of the smoke profile."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from kit.cli.options import store_option
 from kit.cli.terminal import Meter, emit_json, note, say_path
 from kit.core.facts import facts_root
 from kit.core.store import Store
+from kit.core.text import counted
 from kit.data import synth
 
 
@@ -18,12 +19,14 @@ from kit.data import synth
 @click.option(
     "--derive",
     is_flag=True,
-    help="Make everything anew, compare with records/smoke.toml; exit 1 if it differs.",
+    help="Generate everything again and compare with records/smoke.toml; exit 1 if it differs.",
 )
 @store_option
 @json_option
 def command(derive: bool, store: Path, as_json: bool) -> int:
-    """Make the smoke profile's shards from their seed, and print the folder that holds them.
+    """Generate the synthetic data of the smoke profile.
+
+    Prints the directory of the shards. The data follow from a fixed seed.
 
     \b
     Examples:
@@ -37,12 +40,11 @@ def command(derive: bool, store: Path, as_json: bool) -> int:
         wrong = made.differences(spec)
         files = {f.name: {"size": f.size, "sha256": f.sha256} for f in made.files}
         emit_json({"files": files, "floor": float(made.floor), "entropy_rate": float(made.entropy_rate)})
-        note(
-            f"records/smoke.toml differs: {', '.join(wrong)}" if wrong else "records/smoke.toml says the same"
-        )
+        note(f"records/smoke.toml differs: {', '.join(wrong)}" if wrong else "records/smoke.toml matches")
         return 1 if wrong else 0
     data = synth.ensure_smoke(spec, Store(store), Meter())
-    note(f"smoke data: {len(data.files)} shards; floor {data.floor:.4f}, target {data.target:.4f} nats")
+    shards = counted(len(data.files), "shard")
+    note(f"smoke data: {shards}; floor {data.floor:.4f}, target {data.target:.4f} nats")
     if as_json:
         files = {f.name: {"size": f.size, "sha256": f.sha256} for f in data.files}
         scores = {"floor": data.floor, "target": data.target, "val_tokens": data.val_tokens}

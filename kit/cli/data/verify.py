@@ -1,4 +1,4 @@
-"""`speedrun data verify`: compare the shards of a record with what is stated of them."""
+"""`speedrun data verify`: check the downloaded data of a record."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from kit.cli.options import store_option
 from kit.cli.terminal import Meter, emit_json, note, say
 from kit.core.errors import IntegrityError
 from kit.core.store import Store
+from kit.core.text import counted
 from kit.data.fetch import find
 from kit.data.verify import drop_faulty
 from kit.data.verify import verify as check
@@ -18,16 +19,19 @@ from kit.data.verify import verify as check
 
 @click.command("verify")
 @record_option
-@click.option("--rehash", is_flag=True, help="Read every byte again, also of unchanged files.")
+@click.option("--rehash", is_flag=True, help="Hash every file again, even if it has not changed.")
 @click.option(
-    "--drop", is_flag=True, help="Remove shards that are not as stated, so that they can be fetched again."
+    "--drop",
+    is_flag=True,
+    help="Delete shards that failed verification, so that they can be downloaded again.",
 )
 @store_option
 @json_option
 def command(record: int, rehash: bool, drop: bool, store: Path, as_json: bool) -> None:
-    """Check the shards of a record: header, token count, size, sha256; exit 4 if one is not as stated.
+    """Verify the downloaded data of a record.
 
-    A file that did not change since it was hashed is not hashed again.
+    Checks the header, token count, size and sha256 of each shard. A file that has not changed since it was
+    hashed is not hashed again. Exit 4: a shard failed verification.
 
     \b
     Examples:
@@ -44,10 +48,10 @@ def command(record: int, rehash: bool, drop: bool, store: Path, as_json: bool) -
         emit_json({"record": record, **document(shards), "faults": faults, "hashed": hashed})
     else:
         note(origin_line(shards))
-        say(f"{len(checked) - len(bad)} of {len(checked)} shards are as stated")
+        say(f"{len(checked) - len(bad)} of {len(checked)} shards passed verification")
     if bad:
         lines = "; ".join(f"{c.name}: {c.fault}" for c in bad[:3])
         fix = f"speedrun data {'fetch' if drop else 'verify --drop'} --record {record}"
         if drop:
             drop_faulty(shards, checked, Store(store))
-        raise IntegrityError(f"{len(bad)} shards are not as stated: {lines}", fix)
+        raise IntegrityError(f"{counted(len(bad), 'shard')} failed verification: {lines}", fix)

@@ -1,4 +1,4 @@
-"""`speedrun hint`: show the hints and check them against the house style."""
+"""`speedrun hint`: show the hints and check their style."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import click
 from kit.cli.lazy import LazyGroup
 
 SUMMARIES = {
-    "lint": "Check the hints of TASKS (all 19 when none is named); exit 1 if a rule is broken.",
-    "show": "Print one hint of TASK (its start record) as Markdown.",
+    "lint": "Check hints against the style rules.",
+    "show": "Print one hint of a task as Markdown.",
 }
 
 
 @click.group("hint", cls=LazyGroup, package=__name__, summaries=SUMMARIES)
 def command() -> None:
-    """Show and check the hints of the 19 tasks.
+    """Show and check the hints for the tasks.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""`speedrun hint lint`: check the hints against the house style."""
+"""`speedrun hint lint`: check hints against the style rules."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from kit.cli.options import store_option
 from kit.cli.terminal import emit_json, note, say
 from kit.core.facts import facts_root
 from kit.core.store import Store
+from kit.core.text import counted
 
 
 @click.command("lint")
@@ -23,11 +24,13 @@ from kit.core.store import Store
     "--mirror",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     default=None,
-    help="git directory of the upstream repository: look also for overlap with the scripts",
+    help="Local clone of the upstream repository; also check for overlap with its scripts.",
 )
-@click.option("--json", "as_json", is_flag=True, help="findings as JSON on stdout")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 def command(tasks: tuple[int, ...], store: Path, mirror: Path | None, as_json: bool) -> int:
-    """Check the hints of TASKS (all 19 when none is named); exit 1 if a rule is broken.
+    """Check hints against the style rules.
+
+    TASKS are task numbers; without any, all 19 are checked. Exit 1: a hint breaks a rule.
 
     \b
     Examples:
@@ -47,9 +50,9 @@ def command(tasks: tuple[int, ...], store: Path, mirror: Path | None, as_json: b
         for f in findings:
             where = f"task {f.task} level {int(f.level)} line {f.line}"
             say(f"{where}: {f.rule.value}: {f.message}")
-        unread = "" if mirror else "; overlap with the scripts was not looked at (--mirror)"
-        apart = [""] if findings else []  # also where stdout and stderr were captured apart and joined
-        note(*apart, f"{len(hints)} hints, {len(findings)} findings{unread}")
+        unread = "" if mirror else "; overlap with the scripts not checked (needs --mirror)"
+        apart = [""] if findings else []  # a blank line, also where stdout and stderr are one stream
+        note(*apart, f"{counted(len(hints), 'hint')}, {counted(len(findings), 'finding')}{unread}")
     return 1 if findings else 0
 
 

@@ -12,10 +12,15 @@ from kit.core.facts import facts_root
 @click.command("show")
 @click.argument("task", type=int)
 @click.option(
-    "--level", type=click.IntRange(1, 3), required=True, help="1 pseudocode, 2 description, 3 paper"
+    "--level",
+    type=click.IntRange(1, 3),
+    required=True,
+    help="Hint level: 1 pseudocode, 2 description, 3 paper.",
 )
 def command(task: int, level: int) -> None:
-    """Print one hint of TASK (its start record) as Markdown.
+    """Print one hint of a task as Markdown.
+
+    TASK is the number of the task, which is that of its start record.
 
     \b
     Examples:

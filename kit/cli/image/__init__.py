@@ -1,4 +1,4 @@
-"""`speedrun image`: lock, fetch, build, verify, load and export the images of the eras. Runs no guest."""
+"""`speedrun image`: lock, build, verify, load and export container images."""
 
 from __future__ import annotations
 
@@ -7,28 +7,25 @@ import click
 from kit.cli.lazy import LazyGroup
 
 SUMMARIES = {
-    "build": "Build an era's image into the store, unless it is there; refuse anything but the promised one.",
-    "diff": "Say in what two images differ: packages, layers, and the entries of layers that both have.",
-    "disk": "Say what the built images take on this disk, beside what their distinct layers add up to.",
-    "export": (
-        "Write an era's image as one archive that docker, podman and OCI tools load; always the same bytes."
-    ),
-    "fetch": "Bring every file of an era's lock into the store; resumes what broke off.",
-    "list": "List the eras: what they hold, and how much of it is in the store.",
-    "load": (
-        "Give an era's image to Docker or Podman, unless it is there, and see that it is the promised one."
-    ),
-    "lock": (
-        "Resolve images/ERA/image.toml and write lock.json: every file by sha256, no address of a registry."
-    ),
-    "test": "Start an era's image as a run's would be started, and see that it can do what records need.",
-    "verify": "Build an era anew from its files and compare every digest with images/ERA/digest.",
+    "build": "Build an image into the store.",
+    "diff": "Compare two images: packages, layers and files.",
+    "disk": "Show how much disk space the built images use.",
+    "export": "Write an image as one archive for docker or podman.",
+    "fetch": "Download the files of an image into the store.",
+    "list": "List the images and what is in the store.",
+    "load": "Load an image into Docker or Podman.",
+    "lock": "Resolve an image's packages and write lock.json.",
+    "test": "Run the self-test of an image in a container.",
+    "verify": "Rebuild an image and check its committed digests.",
 }
 
 
 @click.group("image", cls=LazyGroup, package=__name__, summaries=SUMMARIES)
 def command() -> None:
-    """Pin, fetch, build, verify and load images: the same lock gives the same bytes on any machine.
+    """Lock, build, verify and load container images.
+
+    ERA names an image, for example `cpu` or `torch-2.4.1`; see `speedrun image list`. The same lock file
+    gives the same bytes on any machine.
 
     \b
     Examples:

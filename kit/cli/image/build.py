@@ -1,4 +1,4 @@
-"""`speedrun image build`: build an era's image into the store."""
+"""`speedrun image build`: build an image into the store."""
 
 from __future__ import annotations
 
@@ -17,12 +17,15 @@ from kit.image.fetch import default_fetchers
 
 @click.command("build")
 @click.argument("era")
-@click.option("--accept", is_flag=True, help="Write the outcome to images/ERA/digest: a new promise.")
+@click.option("--accept", is_flag=True, help="Accept the new digests and write them to images/ERA/digest.")
 @store_option
 @mirror_option
 @json_option
 def command(era: str, accept: bool, store: Path, mirror: Path | None, as_json: bool) -> None:
-    """Build an era's image into the store, unless it is there; refuse anything but the promised one.
+    """Build an image into the store.
+
+    An image that is in the store already is not built again. Exit 4: the digests differ from
+    images/ERA/digest.
 
     \b
     Examples:

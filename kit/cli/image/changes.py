@@ -1,4 +1,4 @@
-"""Differences of image entries as text for a person."""
+"""Format the differences between image files for people."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ SHOWN = 12
 
 
 def format_changes(changes: Sequence[ImageChange], before: str, after: str) -> list[str]:
-    """Format changes of entries for a person, by layer, the first `SHOWN` of each."""
+    """Format changes by layer, the first `SHOWN` of each."""
     lines: list[str] = []
     for layer in dict.fromkeys(c.layer for c in changes):
         mine = [c for c in changes if c.layer == layer]
         mine.sort(key=lambda c: None in (c.before, c.after))
         only = [sum(c.after is None for c in mine), sum(c.before is None for c in mine)]
         lines.append(
-            f"entries of layer {layer}: {len(mine) - sum(only)} changed,"
+            f"files of layer {layer}: {len(mine) - sum(only)} changed,"
             f" {only[0]} only in {before}, {only[1]} only in {after}"
         )
         lines += [f"  {c.name}: {c.before or 'absent'} -> {c.after or 'absent'}" for c in mine[:SHOWN]]

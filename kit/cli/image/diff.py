@@ -1,4 +1,4 @@
-"""`speedrun image diff`: in what two images differ."""
+"""`speedrun image diff`: compare two images."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from kit.image.diff import compare_images
 @click.argument("a")
 @click.argument("b")
 @store_option
-@click.option("--json", "as_json", is_flag=True, help="Every difference as JSON on stdout.")
+@click.option("--json", "as_json", is_flag=True, help="Print every difference as JSON.")
 @click.pass_context
 def command(context: click.Context, a: str, b: str, store: Path, as_json: bool) -> None:
-    """Say in what two images differ: packages, layers, and the entries of layers that both have.
+    """Compare two images: packages, layers and files.
 
-    A and B are eras, or folders with an OCI layout that anybody built. Entries are compared where the
-    layers' bytes are on this disk. Exits with 0 if the images are the same, with 1 if not.
+    A and B are eras, or directories with an OCI layout. Files are compared in layers that are on this disk.
+    Exit 0: the images are the same. 1: they differ.
 
     \b
     Examples:
@@ -38,7 +38,7 @@ def command(context: click.Context, a: str, b: str, store: Path, as_json: bool) 
     if as_json:
         emit_json({"a": a, "b": b, **difference.document()})
     elif difference.same:
-        say(f"the same image: manifest sha256:{one.manifest}")
+        say(f"the images are the same: manifest sha256:{one.manifest}")
     else:
         rows = [(c.kind, c.name, c.before or "-", c.after or "-") for c in difference.packages]
         rows += [
@@ -49,5 +49,5 @@ def command(context: click.Context, a: str, b: str, store: Path, as_json: bool) 
         say(*table(("what", "name", a, b), rows))
         say(*format_changes(difference.entries, a, b))
         if difference.unread:
-            say(f"not on this disk, so not compared entry by entry: {', '.join(difference.unread)}")
+            say(f"layers not on this disk, files not compared: {', '.join(difference.unread)}")
     context.exit(0 if difference.same else 1)

@@ -1,4 +1,4 @@
-"""`speedrun image disk`: what the built images take on this disk."""
+"""`speedrun image disk`: show the disk space that the built images use."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from kit.cli.options import store_option
 from kit.cli.terminal import emit_json, megabytes, say
 from kit.core.facts import facts_root
 from kit.core.store import Store
+from kit.core.text import counted
 from kit.image.disk import disk_usage
 
 
 @click.command("disk")
 @store_option
-@click.option("--json", "as_json", is_flag=True, help="Outcome as JSON on stdout.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(store: Path, as_json: bool) -> None:
-    """Say what the built images take on this disk, beside what their distinct layers add up to.
+    """Show how much disk space the built images use.
 
-    Downloads, which `fetch` brings, and file systems that runc unpacked are not counted.
+    Downloaded packages and the file systems unpacked for runc are not counted.
 
     \b
     Examples:
@@ -31,6 +32,7 @@ def command(store: Path, as_json: bool) -> None:
         emit_json(usage.document())
         return
     say(
-        f"{len(usage.eras)} images, {megabytes(usage.summed)} of layers; distinct: {usage.layers} layers,"
-        f" {megabytes(usage.distinct)}; on disk {megabytes(usage.on_disk)}, {usage.ratio:.4f} times that"
+        f"{counted(len(usage.eras), 'image')}, {megabytes(usage.summed)} of layers; "
+        f"{counted(usage.layers, 'distinct layer')}, {megabytes(usage.distinct)}; "
+        f"on disk {megabytes(usage.on_disk)}, {usage.ratio:.4f} times the distinct layers"
     )

@@ -1,4 +1,4 @@
-"""`speedrun image export`: write an era's image as one archive."""
+"""`speedrun image export`: write an image as one archive."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from kit.image.fetch import default_fetchers
 @mirror_option
 @json_option
 def command(era: str, out: Path, store: Path, mirror: Path | None, as_json: bool) -> None:
-    """Write an era's image as one archive that docker, podman and OCI tools load; always the same bytes.
+    """Write an image as one archive for docker or podman.
 
-    Prints its sha256 as sha256sum does.
+    The archive always has the same bytes. Prints its sha256 as sha256sum does.
 
     \b
     Examples:

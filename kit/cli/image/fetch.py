@@ -1,4 +1,4 @@
-"""`speedrun image fetch`: bring every file of an era's lock into the store."""
+"""`speedrun image fetch`: download the files of an image."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from kit.cli.options import mirror_option, store_option
 from kit.cli.terminal import Meter, emit_json, megabytes, note
 from kit.core.facts import facts_root
 from kit.core.store import Store
+from kit.core.text import counted
 from kit.image import acquire
 from kit.image.fetch import default_fetchers
 from kit.image.lock import read_lock
@@ -23,7 +24,9 @@ from kit.image.spec import read_spec
 @mirror_option
 @json_option
 def command(era: str, store: Path, mirror: Path | None, as_json: bool) -> None:
-    """Bring every file of an era's lock into the store; resumes what broke off.
+    """Download the files of an image into the store.
+
+    These are the packages in images/ERA/lock.json. An interrupted download is resumed.
 
     \b
     Examples:
@@ -32,6 +35,6 @@ def command(era: str, store: Path, mirror: Path | None, as_json: bool) -> None:
     """
     lock = read_lock(read_spec(facts_root() / "images", era))
     fetched = acquire.fetch(lock, Store(store), default_fetchers(mirror), Meter())
-    note(f"{era}: {len(lock.artifacts)} files are in {store}, {megabytes(fetched)} of them new")
+    note(f"{era}: {counted(len(lock.artifacts), 'file')} in {store}, {megabytes(fetched)} downloaded")
     if as_json:
         emit_json({"era": era, "files": len(lock.artifacts), "bytes": lock.size, "fetched_bytes": fetched})

@@ -1,4 +1,4 @@
-"""`speedrun image list`: the eras, and how much of them is in the store."""
+"""`speedrun image list`: list the images and what is in the store."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ from kit.image.spec import eras
 @store_option
 @json_option
 def command(store: Path, as_json: bool) -> None:
-    """List the eras: what they hold, and how much of it is in the store.
+    """List the images and what is in the store.
+
+    An image is named by its era, the records that share one environment.
 
     \b
     Examples:
@@ -42,4 +44,4 @@ def command(store: Path, as_json: bool) -> None:
         )
         for s in surveys
     ]
-    say(*table(("era", "download", "to fetch", "built", "lock", "what it is"), rows))
+    say(*table(("era", "download", "to fetch", "built", "lock", "contents"), rows))

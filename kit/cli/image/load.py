@@ -1,4 +1,4 @@
-"""`speedrun image load`: give an era's image to Docker or Podman."""
+"""`speedrun image load`: load an image into Docker or Podman."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from kit.cli.options import mirror_option, store_option
 from kit.cli.terminal import Meter, emit_json, megabytes, note, say
 from kit.core.facts import facts_root
 from kit.core.store import Store
+from kit.core.text import counted
 from kit.image import engine as room
 from kit.image.build import ensure_layout
 from kit.image.fetch import default_fetchers
@@ -21,16 +22,17 @@ from kit.image.fetch import default_fetchers
 @click.argument("era")
 @click.option(
     "--engine", type=click.Choice(["docker", "podman"]), default="docker", show_default=True,
-    help="Who is given the image: at $DOCKER_HOST or the current docker context, or at $CONTAINER_HOST.",
+    help="Target engine: docker ($DOCKER_HOST or the current context) or podman ($CONTAINER_HOST).",
 )  # fmt: skip
 @store_option
 @mirror_option
 @json_option
 def command(era: str, engine: str, store: Path, mirror: Path | None, as_json: bool) -> None:
-    """Give an era's image to Docker or Podman, unless it is there, and see that it is the promised one.
+    """Load an image into Docker or Podman.
 
-    Docker's classic store is sent only the layers that it lacks. Prints the engine's id of the image, which
-    is the config's digest or the manifest's; exits with 4 if the engine ends up with another one.
+    An image that the engine has already is not sent again; Docker's classic store gets only missing layers.
+    Prints the engine's image id, which is the digest of the config or the manifest. Exit 4: the engine has a
+    different image.
 
     \b
     Examples:
@@ -43,7 +45,7 @@ def command(era: str, engine: str, store: Path, mirror: Path | None, as_json: bo
         loaded = room.ensure_loaded(layout, docker_socket(), meter)
     else:
         loaded = room.load_podman(layout, podman_socket(), meter)
-    there = f"{loaded.layers_left_out} of {len(layout.diff_ids)} layers were there"
+    there = f"{loaded.layers_left_out} of {counted(len(layout.diff_ids), 'layer')} already present"
     note(f"{loaded.engine} has {era}: {megabytes(loaded.sent)} sent, {there}")
     if as_json:
         emit_json(

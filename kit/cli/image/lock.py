@@ -1,4 +1,4 @@
-"""`speedrun image lock`: resolve an era, or check that its lock is not stale."""
+"""`speedrun image lock`: write lock.json, or check that it is not stale."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from kit.cli.options import mirror_option, store_option
 from kit.cli.terminal import Meter, emit_json, megabytes, note
 from kit.core.facts import facts_root
 from kit.core.store import Store
+from kit.core.text import counted
 from kit.image.digest import read_identity
 from kit.image.fetch import default_fetchers
 from kit.image.lock import lock_path, read_lock, write_lock
@@ -20,12 +21,14 @@ from kit.image.spec import read_spec
 
 @click.command("lock")
 @click.argument("era")
-@click.option("--check", is_flag=True, help="Only see that lock.json and digest are not stale; no network.")
+@click.option("--check", is_flag=True, help="Check for a stale lock; offline.")
 @store_option
 @mirror_option
 @json_option
 def command(era: str, check: bool, store: Path, mirror: Path | None, as_json: bool) -> None:
-    """Resolve images/ERA/image.toml and write lock.json: every file by sha256, no address of a registry.
+    """Resolve an image's packages and write lock.json.
+
+    Reads images/ERA/image.toml. Every file is pinned by sha256; no registry address is written.
 
     \b
     Examples:
@@ -36,10 +39,10 @@ def command(era: str, check: bool, store: Path, mirror: Path | None, as_json: bo
     if check:
         locked = read_lock(spec)
         read_identity(spec, locked)
-        note(f"{lock_path(spec)} belongs to {spec.source.name}, and digest to it")
+        note(f"{lock_path(spec)} and digest are up to date with {spec.source.name}")
     else:
         resolved = resolve(spec, Store(store), default_fetchers(mirror), Meter())
         locked = write_lock(spec, resolved.debs, resolved.wheels)
-        note(f"wrote {lock_path(spec)}: {len(locked.artifacts)} files, {megabytes(locked.size)}")
+        note(f"wrote {lock_path(spec)}: {counted(len(locked.artifacts), 'file')}, {megabytes(locked.size)}")
     if as_json:
         emit_json({"era": era, "sha256": locked.sha256, "files": len(locked.artifacts), "bytes": locked.size})

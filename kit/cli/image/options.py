@@ -1,7 +1,7 @@
-"""What the commands of `speedrun image` share."""
+"""Options that the commands of `speedrun image` share."""
 
 from __future__ import annotations
 
 import click
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Outcome as JSON on stdout.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")

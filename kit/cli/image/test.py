@@ -1,7 +1,8 @@
-"""`speedrun image test`: what an era's image can do, shown by itself under a run's limits."""
+"""`speedrun image test`: run the self-test of an image in a container."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -12,6 +13,9 @@ from kit.cli.options import mirror_option, store_option
 from kit.cli.terminal import Meter, emit_json, note, say, table
 from kit.core.facts import facts_root
 from kit.core.store import Store
+from kit.core.text import counted
+from kit.diagnose.imagetest.judge import SelfTestCheck
+from kit.diagnose.imagetest.report import SelfTestOutcome
 from kit.diagnose.imagetest.run import NO_RECORD, SelfTestContext, selftest
 from kit.evaluate.request import Request
 from kit.evaluate.runtimes import choose
@@ -22,22 +26,28 @@ from kit.values.run_spec import RuntimeName
 
 @click.command("test")
 @click.argument("era")
-@click.option("--runtime", type=click.Choice(["auto", "docker", "runc"]), default="auto", show_default=True)
+@click.option(
+    "--runtime",
+    type=click.Choice(["auto", "docker", "runc"]),
+    default="auto",
+    show_default=True,
+    help="Container runtime.",
+)
 @click.option(
     "--gpus",
     type=click.IntRange(min=0, max=8),
     metavar="N",
-    help="GPUs that the guest gets.  [default: those of this machine, if they suit the image]",
+    help="Number of GPUs for the guest.  [default: all, if they suit the image]",
 )
-@click.option("--json", "as_json", is_flag=True, help="Outcome as JSON on stdout.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @store_option
 @mirror_option
 def command(era: str, runtime: str, gpus: int | None, as_json: bool, store: Path, mirror: Path | None) -> int:
-    """Start an era's image as a run's would be started, and see that it can do what records need.
+    """Run the self-test of an image in a container.
 
-    Compares its packages with lock.json, imports torch, triton and numpy, compiles a C extension, a function
-    and a kernel, lets two ranks talk; with GPUs, NCCL and Triton on them. Exits with 0 if no check
-    failed, with 1 if one did.
+    The container has the limits of a real run. The test checks its isolation, compares its packages with
+    lock.json, imports torch, triton and numpy, compiles a C extension, a function and a kernel, and connects
+    two ranks; with GPUs, it also tests NCCL and Triton. Exit 0: no check failed. 1: a check failed.
 
     \b
     Examples:
@@ -61,7 +71,13 @@ def command(era: str, runtime: str, gpus: int | None, as_json: bool, store: Path
             for c in tested.checks
         ]  # fmt: skip
         say(*table(("check", "outcome", "seconds", "detail"), rows))
-    failed = sum(check.outcome == "failed" for check in tested.checks)
-    summary = f"{failed} of {len(tested.checks)} checks FAILED" if failed else "no check failed"
-    note(f"{era} in {chosen.name}: {summary}, {tested.seconds:.1f} s")
+    note(f"{era} in {chosen.name}: {_summary(tested.checks)}, {tested.seconds:.1f} s")
     return 130 if tested.cancelled else 0 if tested.passed else 1
+
+
+def _summary(checks: Sequence[SelfTestCheck]) -> str:
+    outcomes = [check.outcome for check in checks]
+    failed, skipped = (outcomes.count(o) for o in (SelfTestOutcome.FAILED, SelfTestOutcome.SKIPPED))
+    total = counted(len(checks), "check")
+    passed = f"{failed} of {total} FAILED" if failed else f"{len(checks) - skipped} of {total} passed"
+    return f"{passed}, {skipped} skipped" if skipped else passed

@@ -1,4 +1,4 @@
-"""`speedrun image verify`: build an era anew and compare every digest."""
+"""`speedrun image verify`: rebuild an image and check its committed digests."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from kit.cli.terminal import Meter, emit_json, note
 from kit.core.errors import DigestMismatch
 from kit.core.facts import facts_root
 from kit.core.store import Store
+from kit.core.text import counted
 from kit.image import build as room
 from kit.image.fetch import default_fetchers
 
@@ -23,10 +24,10 @@ from kit.image.fetch import default_fetchers
 @mirror_option
 @json_option
 def command(era: str, store: Path, mirror: Path | None, as_json: bool) -> None:
-    """Build an era anew from its files and compare every digest with images/ERA/digest.
+    """Rebuild an image and check its committed digests.
 
-    Nothing that an earlier build made is read. Exits with 0 if all are the same, with 4 if one differs; if
-    the store has the promised layers, it says which entries of them differ.
+    Nothing from an earlier build is reused. Exit 0: all digests match images/ERA/digest. 4: a digest differs;
+    if the store has the expected layers, the changed files are listed.
 
     \b
     Examples:
@@ -42,8 +43,10 @@ def command(era: str, store: Path, mirror: Path | None, as_json: bool) -> None:
     if differences:
         lines = [*differences, *format_changes(done.entries, "promised", "built")]
         raise DigestMismatch(
-            f"era {era} did not build into what images/{era}/digest promises:",
-            "report it with the output of: speedrun doctor --json",
+            f"image {era} was rebuilt with other digests than images/{era}/digest:",
+            "report this with the output of: speedrun doctor --json",
             lines,
         )
-    note(f"{era}: config, manifest and {len(done.built.layers)} layers are the promised ones")
+    note(
+        f"{era}: config, manifest and {counted(len(done.built.layers), 'layer')} match the committed digests"
+    )

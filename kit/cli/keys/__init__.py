@@ -1,4 +1,4 @@
-"""`speedrun keys`: make the own signing key, show it, and say whose results to trust."""
+"""`speedrun keys`: manage your signing key and the keys you trust."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import click
 from kit.cli.lazy import LazyGroup
 
 SUMMARIES = {
-    "generate": "Make the own key; `speedrun eval` does this by itself on first use.",
-    "list": "List the trusted keys, the own one included, and those that were revoked.",
-    "revoke": "Revoke a key: add it to the list revoked.json of the key folder, which the own key signs.",
-    "show": "Print the own public key as PEM, for those who are to trust it.",
-    "trust": "Trust the public key in the file PEM from now on.",
+    "generate": "Create your signing key.",
+    "list": "List trusted and revoked keys.",
+    "revoke": "Revoke a key: no result signed by it is trusted.",
+    "show": "Print your public key as PEM.",
+    "trust": "Trust the public key in a PEM file.",
 }
 
 
 @click.group("keys", cls=LazyGroup, package=__name__, summaries=SUMMARIES)
 def command() -> None:
-    """Make a signing key and choose whose results to trust.
+    """Manage your signing key and the keys you trust.
 
     \b
     Examples:

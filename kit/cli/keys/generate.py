@@ -1,4 +1,4 @@
-"""`speedrun keys generate`: make the own key."""
+"""`speedrun keys generate`: create your signing key."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from kit.result.keys import OWN, load_or_create
 @click.command("generate")
 @keys_option
 def command(keys: Path) -> None:
-    """Make the own key; `speedrun eval` does this by itself on first use. An existing key stays.
+    """Create your signing key.
+
+    `speedrun eval` creates one on first use. An existing key is kept. Prints the key id.
 
     \b
     Examples:
@@ -23,5 +25,5 @@ def command(keys: Path) -> None:
     """
     existed = (keys / OWN).exists()
     signer = load_or_create(keys)
-    note(f"{'there is a key already' if existed else 'made a key'}: {keys / OWN}")
+    note(f"{'key exists' if existed else 'created key'}: {keys / OWN}")
     say(signer.key_id)

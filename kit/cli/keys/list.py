@@ -1,7 +1,8 @@
-"""`speedrun keys list`: list the trusted keys, and those that were revoked."""
+"""`speedrun keys list`: list trusted and revoked keys."""
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ from kit.result.revocations import Revocation
 
 @click.command("list")
 @keys_option
-@click.option("--json", "as_json", is_flag=True, help="Keys as JSON on stdout.")
+@click.option("--json", "as_json", is_flag=True, help="Print the keys as JSON.")
 def command(keys: Path, as_json: bool) -> None:
-    """List the trusted keys, the own one included, and those that were revoked.
+    """List trusted and revoked keys.
+
+    Your own key is trusted, too.
 
     \b
     Examples:
@@ -37,11 +40,11 @@ def command(keys: Path, as_json: bool) -> None:
         emit_json({"keys": listed, "revoked": [_document(entry) for entry in known.revoked]})
         return
     for path, key_id, own in files:
-        say(f"{key_id}  {path.stem}{'  (own)' if own else ''}{_mark(known.revocation(key_id))}")
+        say(f"{key_id}  {path.stem}{'  (your key)' if own else ''}{_mark(known.revocation(key_id))}")
     for entry in others:
         say(f"{entry.key_id}  (no file){_mark(entry)}")
     if not files and not others:
-        note(f"no keys in {keys}; make one with: speedrun keys generate")
+        note(f"no keys in {keys}", f"hint: speedrun keys generate --keys {shlex.quote(str(keys))}")
 
 
 def _mark(revocation: Revocation | None) -> str:

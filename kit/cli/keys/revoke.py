@@ -1,4 +1,4 @@
-"""`speedrun keys revoke`: trust a key no more, and sign that."""
+"""`speedrun keys revoke`: stop trusting a key."""
 
 from __future__ import annotations
 
@@ -17,14 +17,17 @@ from kit.result.revocations import new_revocation
 
 @click.command("revoke")
 @click.argument("key", metavar="FILE|KEY_ID")
-@click.option("--reason", required=True, metavar="TEXT", help="Why, on one line; readers see it.")
-@click.option("--since", metavar="DATE", help="Day from which others may have had the key, like 2026-11-28.")
+@click.option("--reason", required=True, metavar="TEXT", help="Reason, on one line; shown to readers.")
+@click.option(
+    "--since", metavar="DATE", help="First day on which others may have had the key, like 2026-11-28."
+)
 @keys_option
 def command(key: str, reason: str, since: str | None, keys: Path) -> None:
-    """Revoke a key: add it to the list revoked.json of the key folder, which the own key signs.
+    """Revoke a key: no result signed by it is trusted.
 
-    No result of a revoked key is trusted, whatever its date: who has the key chooses the date. Copy the list
-    into a repository of submissions to tell others; it counts for those who trust your key.
+    Adds the key to revoked.json in the key directory and signs this list with your key. The date of a result
+    does not matter, because whoever has the key can choose any date. Copy the list into a repository of
+    submissions to inform others; it counts for those who trust your key.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""`speedrun keys show`: print the own public key."""
+"""`speedrun keys show`: print your public key."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from kit.result.keys import load
 @click.command("show")
 @keys_option
 def command(keys: Path) -> None:
-    """Print the own public key as PEM, for those who are to trust it.
+    """Print your public key as PEM.
+
+    Give it to the people who should trust your results.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""`speedrun keys trust`: trust a public key from now on."""
+"""`speedrun keys trust`: trust a public key."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from kit.result.keys import trust as trust_key
 
 @click.command("trust")
 @click.argument("pem", type=click.Path(path_type=Path))
-@click.option("--name", default=None, help="What to call it  [default: the file's name]")
+@click.option("--name", default=None, help="Name of the key.  [default: the file's name]")
 @keys_option
 def command(pem: Path, name: str | None, keys: Path) -> None:
-    """Trust the public key in the file PEM from now on. Compare its id with the owner's first.
+    """Trust the public key in a PEM file.
+
+    First compare its key id with the owner, over a channel that you trust.
 
     \b
     Examples:
@@ -27,5 +29,9 @@ def command(pem: Path, name: str | None, keys: Path) -> None:
     path = trust_key(keys, pem, name if name is not None else pem.stem)
     key_id = read_public(path).key_id
     revoked = trusted(keys).revocation(key_id)
-    note(f"still not trusted: it is revoked ({revoked.describe()})" if revoked else f"trusted as {path}")
+    note(
+        f"warning: still not trusted: the key is revoked ({revoked.describe()})"
+        if revoked
+        else f"trusted as {path}"
+    )
     say(key_id)

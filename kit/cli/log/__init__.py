@@ -1,4 +1,4 @@
-"""`speedrun log`: read a log file of upstream's or of the kit's. Judges nothing."""
+"""`speedrun log`: parse training logs."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import click
 from kit.cli.lazy import LazyGroup
 
 SUMMARIES = {
-    "parse": "Read FILE: points, environment block, embedded source.",
+    "parse": "Parse one log: losses, environment, embedded source.",
 }
 
 
 @click.group("log", cls=LazyGroup, package=__name__, summaries=SUMMARIES)
 def command() -> None:
-    """Read the logs of runs: validation points, environment, embedded source.
+    """Parse training logs.
 
     \b
     Examples:

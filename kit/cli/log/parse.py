@@ -1,4 +1,4 @@
-"""`speedrun log parse`: read a log file of upstream's or of the kit's."""
+"""`speedrun log parse`: parse a training log, from upstream or from this kit."""
 
 from __future__ import annotations
 
@@ -21,18 +21,22 @@ MAX_ROWS = 10_000
 @click.command("parse")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.option(
-    "--grammar", type=click.Choice(["step", "llm.c", "classic"]), help="[default: the one that fits]"
+    "--grammar",
+    type=click.Choice(["step", "llm.c", "classic"]),
+    help="Format of the log.  [default: detected]",
 )
-@click.option("--train", is_flag=True, help="Training lines, too.")
+@click.option("--train", is_flag=True, help="Include training lines, not only validation.")
 @click.option(
-    "--source", type=click.Path(file_okay=False, path_type=Path), help="Write the embedded source there."
+    "--source",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Directory to write the embedded source to.",
 )
-@click.option("--json", "as_json", is_flag=True, help="All of it as JSON on stdout.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def command(file: Path, grammar: str | None, train: bool, source: Path | None, as_json: bool) -> int:
-    """Read FILE: points, environment block, embedded source.
+    """Parse one log: losses, environment, embedded source.
 
-    A run's `guest.log` with `stamps` beside it is read as it was live: only whole lines of stdout
-    count, with the host's stamps. Exits with 1 if no line is a claim.
+    For a run's `guest.log` with a `stamps` file beside it, only complete lines of stdout count, and the
+    host's times are shown. Exit 1: no line reports a step.
 
     \b
     Examples:
@@ -71,14 +75,14 @@ def _document(log: Log, train: bool) -> dict[str, Any]:
 
 
 def _show(log: Log, train: bool) -> None:
-    lines = [f"grammar      {log.grammar or 'none: no line is a claim'}"]
+    lines = [f"grammar      {log.grammar or 'none: no line reports a step'}"]
     if (e := log.environment) is not None:
         lines.append(
-            f"environment  torch {e.torch or '?'}, CUDA {e.cuda or '?'}, python {e.python or 'not said'}"
+            f"environment  torch {e.torch or '?'}, CUDA {e.cuda or '?'}, python {e.python or 'unknown'}"
         )
-        lines.append(f"GPUs         {len(e.gpus)} x {e.gpus[0]}" if e.gpus else "GPUs         not said")
+        lines.append(f"GPUs         {len(e.gpus)} x {e.gpus[0]}" if e.gpus else "GPUs         unknown")
     lines += [f"source       {s.name}, {len(s.data)} bytes" for s in log.sources]
-    lines.append(f"points       {len(log.validations)} validation, {len(log.points)} in all")
+    lines.append(f"points       {len(log.validations)} validation, {len(log.points)} total")
     say(*lines, "")
     rows = [
         (

@@ -1,4 +1,4 @@
-"""`speedrun record`: what the upstream records are, and their scripts. Runs none of them."""
+"""`speedrun record`: list the upstream records and fetch their scripts."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import click
 from kit.cli.lazy import LazyGroup
 
 SUMMARIES = {
-    "fetch": "Fetch a record's script, check it, and print the folder that holds it.",
-    "list": "List the records: official minutes, the paper's re-timed minutes, steps, shards, era.",
-    "show": "Show one record: times, script, environment, data, deadlines.",
+    "fetch": "Download the script of a record and verify it.",
+    "list": "List the records: times, steps, shards, era.",
+    "show": "Show one record: times, script, data, deadlines.",
 }
 
 
 @click.group("record", cls=LazyGroup, package=__name__, summaries=SUMMARIES)
 def command() -> None:
-    """Show the 21 upstream records and fetch their scripts.
+    """List the upstream records and fetch their scripts.
 
     \b
     Examples:

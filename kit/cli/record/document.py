@@ -10,7 +10,7 @@ from kit.values.task_id import listed_as
 
 
 def document(record: Record) -> dict[str, Any]:
-    """Return a record as a JSON object; `number`, `next_record` and `script.origin` as in version 0.1."""
+    """Return a record as a JSON object; `number`, `next_record` and `script.origin` keep their 0.1 form."""
     values = asdict(record)
     following = None if record.target is None else listed_as(record.target)
     script = {**values["script"], "origin": values["script"]["origins"][0]}

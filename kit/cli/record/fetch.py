@@ -1,4 +1,4 @@
-"""`speedrun record fetch`: fetch a record's script and check it."""
+"""`speedrun record fetch`: download the script of a record and verify it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from kit.core.store import Store
 @click.argument("number", type=int)
 @upstream_option
 @store_option
-@click.option("--json", "as_json", is_flag=True, help="Folder and digests as JSON on stdout.")
+@click.option("--json", "as_json", is_flag=True, help="Print the directory and the digests as JSON.")
 def command(number: int, mirror: Path | None, store: Path, as_json: bool) -> None:
-    """Fetch a record's script, check it, and print the folder that holds it.
+    """Download the script of a record and verify it.
 
-    Records 4 to 21 carry their script in the log that upstream pinned; 1 to 3 are files of a commit. The
-    folder is a submission: it can be given to `speedrun eval --submission`.
+    The script comes from upstream's log for records 4 to 21 and from a commit for records 1 to 3. Prints the
+    directory of the script, which works as a submission: `speedrun eval --submission DIR`.
 
     \b
     Examples:

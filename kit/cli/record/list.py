@@ -11,9 +11,11 @@ from kit.core.facts import facts_root
 
 
 @click.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Records as JSON on stdout.")
+@click.option("--json", "as_json", is_flag=True, help="Print the records as JSON.")
 def command(as_json: bool) -> None:
-    """List the records: official minutes, the paper's re-timed minutes, steps, shards, era.
+    """List the records: times, steps, shards, era.
+
+    `min` is the official time in minutes, `re-timed` the time that the benchmark's paper measured.
 
     \b
     Examples:

@@ -12,9 +12,9 @@ from kit.core.facts import facts_root
 
 @click.command("show")
 @click.argument("number", type=int)
-@click.option("--json", "as_json", is_flag=True, help="The record as JSON on stdout.")
+@click.option("--json", "as_json", is_flag=True, help="Print the record as JSON.")
 def command(number: int, as_json: bool) -> None:
-    """Show one record: times, script, environment, data, deadlines.
+    """Show one record: times, script, data, deadlines.
 
     \b
     Examples:
@@ -36,7 +36,7 @@ def _lines(record: Record) -> list[tuple[str, str]]:
         ("set", f"{record.date} by {', '.join(record.contributors)}"),
         ("official", f"{record.official_s / 60:g} min on 8 H100"),
         *_retimed(record),
-        ("task", record.no_task or f"task {record.name}: towards record {record.target}"),
+        ("task", record.no_task or f"task {record.name}: reach the time of record {record.target}"),
         *(("script", f"{o.path} ({script.source}) at {o.commit[:12]}") for o in script.origins),
         *(("edit", f"line {', '.join(map(str, e.lines))} {e.change}ed: {e.why}") for e in script.edits),
         *((("arguments", " ".join(script.args)),) if script.args else ()),
@@ -47,7 +47,7 @@ def _lines(record: Record) -> list[tuple[str, str]]:
         ),
         ("GPUs", f"{', '.join(gpus)} take the same steps ({record.world_size})"),
         ("era", f"{record.era}: torch {record.torch_fidelity}, python {record.python_fidelity}"),
-        ("it ran", f"torch {record.torch or 'unknown'}, python {record.python or 'unknown'}"),
+        ("ran on", f"torch {record.torch or 'unknown'}, python {record.python or 'unknown'}"),
         ("data", f"{record.train_shards} training shards, {record.val_tokens:,} validation tokens"),
     ]
     if record.log:

@@ -1,4 +1,4 @@
-"""`speedrun submit`: a result into a shared repository, and the check that waits there. Ranks nobody."""
+"""`speedrun submit`: prepare and check leaderboard submissions."""
 
 from __future__ import annotations
 
@@ -7,11 +7,8 @@ import click
 from kit.cli.lazy import LazyGroup
 
 SUMMARIES = {
-    "check": "Check every submission below FOLDER/submissions, all findings at once; offline.",
-    "send": (
-        "Lay a run or a series out as a submission: in a folder, or as a pull request to "
-        "a dataset of the Hub."
-    ),
+    "check": "Check every submission in a repository; offline.",
+    "send": "Prepare a run or a series as a submission.",
 }
 
 
@@ -19,7 +16,7 @@ class WithDefault(LazyGroup):
     """A group whose first word may be left out: `submit RUN` is `submit send RUN`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put `send` in front of what names no command."""
+        """Insert `send` if the first word is not a command."""
         if args and args[0] not in (*self.summaries, "-h", "--help"):
             args = ["send", *args]
         return super().parse_args(ctx, args)
@@ -27,7 +24,9 @@ class WithDefault(LazyGroup):
 
 @click.group("submit", cls=WithDefault, package=__name__, summaries=SUMMARIES)
 def command() -> None:
-    """Submit results, and check submissions.
+    """Prepare and check leaderboard submissions.
+
+    `submit RUN` is short for `submit send RUN`.
 
     \b
     Examples:

@@ -8,20 +8,24 @@ import click
 
 from kit.cli.options import keys_option
 from kit.cli.terminal import Meter, emit_json, note, say
+from kit.core.text import counted
 from kit.leaderboard.submit.check import check, summary
 from kit.result.keys import trusted
 
 
 @click.command("check")
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="All findings as one JSON object on stdout.")
+@click.option("--json", "as_json", is_flag=True, help="Print all findings as one JSON object.")
 @keys_option
 def command(folder: Path, as_json: bool, keys: Path) -> int:
-    """Check every submission below FOLDER/submissions, all findings at once; offline.
+    """Check every submission in a repository; offline.
 
-    Exit 0: nothing found. 1: well-formed, but not acceptable: an untrusted key, a smoke or host run, a
-    duplicate, a replay, a part of a series. 3: a file is missing. 4: files that are not what was signed, or
-    have no place there. The highest counts. A run that missed its target is acceptable: every run counts.
+    Lists all findings for the submissions below FOLDER/submissions. A run that missed its target is
+    acceptable, because every run counts.
+
+    Exit 0: no findings. 1: well-formed, but not acceptable (an untrusted key, a smoke or host run, a
+    duplicate, a replay, a part of a series). 3: a file is missing. 4: a file failed verification or is
+    unexpected. The highest code counts.
 
     \b
     Examples:
@@ -38,7 +42,7 @@ def command(folder: Path, as_json: bool, keys: Path) -> int:
     else:
         for f in checked.findings:
             say(f"{f.where}: {f.rule}: {f.message}")
-        counts = ", ".join(f"{n} {rule}" for rule, n in summary(checked).items()) or "no finding"
+        counts = ", ".join(f"{n} {rule}" for rule, n in summary(checked).items()) or "no findings"
         whole = f", {len(checked.series)} series" if checked.series else ""
-        note(f"{len(checked.accepted)} results{whole} accepted; {counts}")
+        note(f"{counted(len(checked.accepted), 'result')}{whole} accepted; {counts}")
     return checked.exit_code

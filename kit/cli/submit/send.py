@@ -1,4 +1,4 @@
-"""`speedrun submit send`: lay a run or a series out as a submission. Ranks nobody."""
+"""`speedrun submit send`: prepare a run or a series as a submission."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import click
 from kit.cli.options import keys_option
 from kit.cli.terminal import emit_json, note, say_path
 from kit.core.errors import UsageError
-from kit.core.text import one_line
+from kit.core.text import counted, one_line
 from kit.leaderboard.submit.entry import BoardEntry, lay_out, place_of
 from kit.leaderboard.submit.hub import SCHEME, repository
 from kit.leaderboard.submit.hub import send as send_to_hub
@@ -31,25 +31,36 @@ from kit.result.verify import open_bundle
 
 @click.command("send")
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--to", "target", required=True, metavar="DIR|hf://OWNER/NAME", help="Where it goes.")
-@click.option("--agent", required=True, metavar="NAME", help="Of a-z, 0-9 and -.")
-@click.option("--model", metavar="NAME", help="The language model behind the agent.")
 @click.option(
-    "--hint", "hints", type=click.IntRange(1, 3), multiple=True, help="A level that it was given; repeat."
+    "--to",
+    "target",
+    required=True,
+    metavar="DIR|hf://OWNER/NAME",
+    help="Destination: a directory, or a dataset on the Hub.",
 )
-@click.option("--note", help="One line for readers.")
-@click.option("--capsule", metavar="URL", help="Where the run's capsule can be had.")
-@click.option("--endpoint", metavar="URL", help="Another Hub than the configured one.")
+@click.option("--agent", required=True, metavar="NAME", help="Name of the agent, of a-z, 0-9 and -.")
+@click.option("--model", metavar="NAME", help="Language model of the agent.")
+@click.option(
+    "--hint",
+    "hints",
+    type=click.IntRange(1, 3),
+    multiple=True,
+    help="Hint level that the agent was given. Repeatable.",
+)
+@click.option("--note", help="Comment for readers, on one line.")
+@click.option("--capsule", metavar="URL", help="URL of the run's capsule.")
+@click.option("--endpoint", metavar="URL", help="URL of another server with the Hub's API.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @keys_option
 def command(run: Path, target: str, keys: Path, endpoint: str | None, as_json: bool, **about: Any) -> None:
-    """Lay a run or a series out as a submission: in a folder, or as a pull request to a dataset of the Hub.
+    """Prepare a run or a series as a submission.
 
-    RUN is a run's folder, or a series': then all its runs go with it, for a series is submitted whole. Of a
-    series that goes on, its plan is sent, which tells everybody what was reserved.
+    Writes files to a directory, or opens a pull request to a dataset on the Hub. RUN is the directory of a
+    run or of a series. A series is submitted with all its runs. Of an unfinished series, only the plan is
+    submitted, which shows the reserved runs.
 
-    It is verified first, with the files beside it. A run that cannot be ranked is sent all the same: what
-    counts is what the receiver's check says, with the keys that he trusts.
+    The bundle and the files beside it are verified first. A run that cannot be ranked is submitted, too: the
+    receiver's check decides, with the keys trusted there.
 
     \b
     Examples:
@@ -78,7 +89,7 @@ def command(run: Path, target: str, keys: Path, endpoint: str | None, as_json: b
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """What goes into the repository."""
+    """A submission that is ready to be written."""
 
     id: str
     place: str
@@ -87,14 +98,15 @@ class Parcel:
 
 
 def _parcel(where: Path, entry: BoardEntry, trusted: Trusted) -> Parcel:
-    """Verify a run or a series, and tell what keeps it from a rank."""
+    """Verify a run or a series, and warn if it cannot be ranked."""
     if is_series(where.resolve().name):
         documents, runs = whole_series(where, trusted)
         plan = documents.plan
         for why in dict.fromkeys(w for run in runs for w in run.predicate.score.unranked_because):
-            note(f"not every run can be ranked: {one_line(why)}")
+            note(f"warning: not every run can be ranked: {one_line(why)}")
         if documents.ended is None:
-            note(f"the series goes on: its plan of {len(plan.slots)} runs is submitted, its runs are not")
+            slots = counted(len(plan.slots), "run")
+            note(f"warning: unfinished series: its plan of {slots} is submitted, its runs are not")
         return Parcel(
             plan.id, place_of_series(documents, entry.agent),
             f"Add {plan.id}: {len(runs)} of {len(plan.slots)} runs, task {plan.record} by {entry.agent}",
@@ -104,7 +116,7 @@ def _parcel(where: Path, entry: BoardEntry, trusted: Trusted) -> Parcel:
     require_alone(bundle)
     p = bundle.predicate
     if not p.score.ranked:
-        note(f"it cannot be ranked: {'; '.join(map(one_line, p.score.unranked_because))}")
+        note(f"warning: the run cannot be ranked: {'; '.join(map(one_line, p.score.unranked_because))}")
     return Parcel(
         p.run.id, place_of(bundle, entry.agent), f"Add {p.run.id}: task {p.task.id} by {entry.agent}",
         lambda root: lay_out(bundle, entry, root),

@@ -1,4 +1,4 @@
-"""`speedrun task`: the 19 tasks, and folders to hand to an agent. Runs no agent."""
+"""`speedrun task`: list the tasks and export them for an agent."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ import click
 from kit.cli.lazy import LazyGroup
 
 SUMMARIES = {
-    "export": "Write a folder to hand to an agent: script, run.toml, TASK.md and the chosen hints.",
-    "list": "List the tasks: from which record to which, what there is to gain, how noisy one run is.",
-    "show": "Show one task, for its operator: it names the target, so it is not for the agent.",
+    "export": "Write the directory of a task for an agent.",
+    "list": "List the tasks: records, time to gain, noise.",
+    "show": "Show one task, including its target.",
 }
 
 
 @click.group("task", cls=LazyGroup, package=__name__, summaries=SUMMARIES)
 def command() -> None:
-    """Show the 19 tasks and export them as folders for an agent.
+    """List the tasks and export them for an agent.
+
+    In a task, an agent starts from one record's script and tries to reach the time of the next record.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""`speedrun task export`: write a folder to hand to an agent."""
+"""`speedrun task export`: write the directory of a task for an agent."""
 
 from __future__ import annotations
 
@@ -20,15 +20,21 @@ from kit.core.store import Store
 @click.command("export")
 @click.argument("number", type=int)
 @click.option(
-    "--hints", "levels", default="0", show_default=True, metavar="L[,L..]", help="0 none, or some of 1,2,3."
+    "--hints",
+    "levels",
+    default="0",
+    show_default=True,
+    metavar="L[,L..]",
+    help="Hint levels to include: 0 for none, or some of 1,2,3.",
 )
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="New folder.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="New directory.")
 @upstream_option
 @store_option
 def command(number: int, levels: str, out: Path, mirror: Path | None, store: Path) -> None:
-    """Write a folder to hand to an agent: script, run.toml, TASK.md and the chosen hints.
+    """Write the directory of a task for an agent.
 
-    It holds nothing of the target record beyond what the chosen hints tell.
+    It contains the start record's script, run.toml, TASK.md and the chosen hints. Apart from these hints,
+    nothing in it comes from the target record.
 
     \b
     Examples:
@@ -47,10 +53,11 @@ def _levels(text: str) -> tuple[HintLevel, ...]:
         hints = tuple(HintLevel(int(part)) for part in text.split(","))
     except ValueError as e:
         raise UsageError(
-            f"--hints {text!r} is no list of levels", "for example: --hints 0, --hints 2, --hints 1,3"
+            f"--hints {text!r} is not a list of levels", "for example: --hints 0, --hints 2, --hints 1,3"
         ) from e
     if HintLevel.NONE in hints and len(hints) > 1:
         raise UsageError(
-            f"--hints {text!r}: 0 means none and stands alone", "for example: --hints 0, or --hints 1,3"
+            f"--hints {text!r}: 0 (no hints) cannot be combined with other levels",
+            "for example: --hints 0, or --hints 1,3",
         )
     return hints

@@ -11,9 +11,9 @@ from kit.core.facts import facts_root
 
 
 @click.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Tasks as JSON on stdout.")
+@click.option("--json", "as_json", is_flag=True, help="Print the tasks as JSON.")
 def command(as_json: bool) -> None:
-    """List the tasks: from which record to which, what there is to gain, how noisy one run is.
+    """List the tasks: records, time to gain, noise.
 
     \b
     Examples:
@@ -36,7 +36,7 @@ def command(as_json: bool) -> None:
         )
         for t in tasks
     ]
-    heads = ("task", "to", "start s", "gap s", "gap", "noise", "what people did")
+    heads = ("task", "to", "start s", "gap s", "gap", "noise", "what the target changed")
     say(*table(heads, rows, right=6))
-    say("", "Times are the paper's; noise is the standard error of one run's FSR from timing alone.")
-    say("Record 6 starts no task: record 7 is the same script under a newer PyTorch.")
+    say("", "Times are from the paper; noise is the standard error of one run's FSR from timing alone.")
+    say("There is no task 6: record 7 is the script of record 6 with a newer PyTorch.")

@@ -1,4 +1,4 @@
-"""`speedrun task show`: show one task, for its operator."""
+"""`speedrun task show`: show one task, including its target."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from kit.core.facts import facts_root
 
 @click.command("show")
 @click.argument("number", type=int)
-@click.option("--json", "as_json", is_flag=True, help="The task as JSON on stdout.")
+@click.option("--json", "as_json", is_flag=True, help="Print the task as JSON.")
 def command(number: int, as_json: bool) -> None:
-    """Show one task, for its operator: it names the target, so it is not for the agent.
+    """Show one task, including its target.
+
+    Do not show this output to the agent.
 
     \b
     Examples:
@@ -33,10 +35,10 @@ def command(number: int, as_json: bool) -> None:
         ("target", f"{task.target.title} ({task.target.reference_ms:,.0f} ms)"),
         (
             "gap",
-            f"{task.gap_ms:,.0f} ms of the paper's times,"
+            f"{task.gap_ms:,.0f} ms between the paper's times,"
             f" {100 * task.gap_ms / task.start.reference_ms:.1f} %",
         ),
-        ("noise", f"{task.noise:.2f} of FSR for one run, from timing alone"),
+        ("noise", f"{task.noise:.2f}, the standard error of one run's FSR from timing alone"),
         ("era", task.start.era),
         ("hints", f"levels {levels}"),
     )

@@ -1,5 +1,5 @@
 """
-Image self-test: starts an era's image as a run's would be started and lets it show what it can do.
+Self-test of an image: start it under the limits of a run and check that it can do what records need.
 
-`conduct` starts it, `report` reads what it said as a stranger's, `judge` holds that against the lock.
+`run` starts it, `report` reads its output, which is untrusted, and `judge` compares that with the lock.
 """

@@ -1,8 +1,8 @@
 """
-Holding a self-test's answers against what the host knows of the image: lock and image.toml. Starts nothing.
+Compare the answers of a self-test with what the host knows of the image: its lock and image.toml.
 
-The guest is not told which versions there should be. Not seen: an image that was made to pass; that it is
-the promised one, its digest says.
+The guest does not know the expected versions. An image that was built to pass is not detected here; its
+digest shows whether it is the expected image.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kit.core.codec import prose
+from kit.core.text import counted
 from kit.diagnose.imagetest.report import CHECKS, SelfTestAnswer, SelfTestOutcome, SelfTestReport
 from kit.image.lock import Lock
 from kit.image.spec import EraSpec
@@ -18,7 +19,7 @@ from kit.values.run_result import RunResult, RunStatus
 
 NEED_GPUS = ("nccl", "triton-kernel")
 UNCHECKED_LAYOUTS = ("TORCHINDUCTOR_SIZE_ASSERTS", "0")
-"""What an image's environment says if Inductor is to take an operator that declares another layout."""
+"""The variable by which an image lets Inductor accept an operator that declares another layout."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,25 +31,25 @@ class SelfTestCheck:
     detail: str
     """One printable line."""
     seconds: float | None = None
-    """The guest's own clock; None for what it did not answer."""
+    """Seconds on the guest's clock; None without an answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What the host knows of the image."""
+    """What the host expects of the image."""
 
     packages: tuple[tuple[str, str], ...]
     """Every wheel of the lock: name and version."""
     components: tuple[tuple[str, str], ...]
-    """What image.toml says under fidelity, for example torch and `2.4.1+cu121`."""
+    """Names and versions under fidelity in image.toml, for example torch and `2.4.1+cu121`."""
     no_gpus: str | None
-    """Why the guest got no GPU; None if it got some."""
+    """Why the guest has no GPU; None if it has one."""
     unchecked_layouts: bool = False
-    """Whether the image's environment says so."""
+    """Whether the image's environment contains `UNCHECKED_LAYOUTS`."""
 
 
 def expectation_of(spec: EraSpec, lock: Lock, no_gpus: str | None) -> Expected:
-    """Return what an image of this spec and lock must answer."""
+    """Return the answers that an image of this spec and lock must give."""
     return Expected(
         packages=tuple(sorted((w.project, w.version) for w in lock.wheels)),
         components=tuple(sorted((f.component, f.version) for f in spec.fidelity)),
@@ -58,7 +59,7 @@ def expectation_of(spec: EraSpec, lock: Lock, no_gpus: str | None) -> Expected:
 
 
 def judge(report: SelfTestReport, expectation: Expected) -> tuple[SelfTestCheck, ...]:
-    """Judge every check; one that was not answered, or differs from what the host knows, has failed."""
+    """Judge every check. A check without an answer, or with an unexpected one, has failed."""
     answers = {answer.id: answer for answer in report.answers}
     return tuple(
         _judge_one(answers[name], expectation)
@@ -79,31 +80,31 @@ def _judge_one(answer: SelfTestAnswer, expectation: Expected) -> SelfTestCheck:
 
 
 def _objection(answer: SelfTestAnswer, expectation: Expected) -> str | None:
-    """Return what the host holds against an answer."""
+    """Return why an answer is wrong, or None."""
     if answer.outcome is SelfTestOutcome.SKIPPED:
         return _skip_objection(answer, expectation)
     reported, packages = dict(answer.versions), dict(expectation.packages)
     if answer.id == "packages":
         return _differences(packages, reported)
-    promised = dict(expectation.components).get(answer.id) or packages.get(answer.id)
-    if promised is not None and reported != {answer.id: promised}:
-        return f"it is version {reported.get(answer.id, 'unknown')}, and should be {promised}"
+    expected = dict(expectation.components).get(answer.id) or packages.get(answer.id)
+    if expected is not None and reported != {answer.id: expected}:
+        return f"version {reported.get(answer.id, 'unknown')}, expected {expected}"
     return None
 
 
 def _skip_objection(answer: SelfTestAnswer, expectation: Expected) -> str | None:
     if answer.id in NEED_GPUS:
-        return f"skipped ({answer.detail}), but it was given GPUs" if expectation.no_gpus is None else None
+        return f"skipped ({answer.detail}), but the guest has GPUs" if expectation.no_gpus is None else None
     if answer.id == "custom-operator" and not expectation.unchecked_layouts:
         return None
     if answer.id in dict(expectation.packages) or answer.id != "triton":
-        return f"skipped ({answer.detail}), but it could have been checked"
+        return f"skipped ({answer.detail}), but this check must run"
     return None
 
 
 def _differences(packages: dict[str, str], installed: dict[str, str]) -> str | None:
     odd = [
-        f"{name} is {installed.get(name, 'not there')}, and should be {packages.get(name, 'absent')}"
+        f"{name}: {installed.get(name, 'not installed')}, expected {packages.get(name, 'not installed')}"
         for name in sorted({*packages, *installed})
         if packages.get(name) != installed.get(name)
     ]
@@ -111,27 +112,32 @@ def _differences(packages: dict[str, str], installed: dict[str, str]) -> str | N
 
 
 def judge_isolation(probed: Probe) -> SelfTestCheck:
-    """Judge what the isolation probe found in the same start."""
+    """Judge the isolation probe of the same start."""
     if probed.failed:
         detail = "; ".join(f"{check.id}: {check.detail}" for check in probed.failed)
         return SelfTestCheck("isolation", SelfTestOutcome.FAILED, prose(detail), probed.seconds)
     return SelfTestCheck(
-        "isolation", SelfTestOutcome.PASSED, f"{len(probed.checks)} ways out are shut", probed.seconds
+        "isolation",
+        SelfTestOutcome.PASSED,
+        f"{len(probed.checks)} of {counted(len(probed.checks), 'check')} passed",
+        probed.seconds,
     )
 
 
 def judge_ending(result: RunResult, report: SelfTestReport, words: str) -> tuple[SelfTestCheck, ...]:
-    """Return what is wrong with how the guest ended and reported; empty if nothing is."""
+    """Return a failed check for each fault in the report, the exit and the teardown of the guest."""
     wrong = []
     if report.fault is not None:
-        wrong.append(SelfTestCheck("report", SelfTestOutcome.FAILED, f"cannot be read: {report.fault}"))
+        wrong.append(SelfTestCheck("report", SelfTestOutcome.FAILED, f"invalid report: {report.fault}"))
     if result.status is not RunStatus.COMPLETED:
-        detail = f"{result.reason}; last words: {words}" if words else result.reason
+        detail = f"{result.reason}; last line on stderr: {words}" if words else result.reason
         wrong.append(SelfTestCheck("guest", SelfTestOutcome.FAILED, prose(detail)))
     if result.teardown.remains:
         wrong.append(
             SelfTestCheck(
-                "teardown", SelfTestOutcome.FAILED, prose("left: " + ", ".join(result.teardown.remains))
+                "teardown",
+                SelfTestOutcome.FAILED,
+                prose("left behind after exit: " + ", ".join(result.teardown.remains)),
             )
         )
     return tuple(wrong)

@@ -1,4 +1,4 @@
-"""What a self-test said, read as a stranger's: each check once, in order, in one form. Judges nothing."""
+"""Read the report of a self-test, which is untrusted: each check once, in order, in one form."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ CHECKS = (
     "python", "packages", "numpy", "torch", "triton", "c-extension", "inductor", "custom-operator",
     "gloo", "nccl", "triton-kernel",
 )  # fmt: skip
-"""What the guest reports, in this order."""
+"""The checks that the guest reports, in this order."""
 
 
 class SelfTestOutcome(StrEnum):
-    """How a check ended."""
+    """Outcome of a check."""
 
     PASSED = "passed"
     FAILED = "failed"
     SKIPPED = "skipped"
-    """There was nothing to check, and the host knows why."""
+    """Not applicable, for a reason that the host knows."""
 
 
 @dataclass(frozen=True, slots=True)
 class SelfTestAnswer:
-    """What the guest said of one check, in its form and not judged."""
+    """The guest's report of one check; its form is valid, its content is not judged."""
 
     id: str
     outcome: SelfTestOutcome
@@ -47,15 +47,15 @@ class SelfTestReport:
 
     answers: tuple[SelfTestAnswer, ...]
     fault: str | None
-    """Why what follows is not read; None if the report is whole."""
+    """Why the rest was not read; None if the report is complete."""
 
 
 def read_report(pieces: Iterable[Piece]) -> SelfTestReport:
     """
-    Read the guest's report out of what it printed: its stdout alone, whole lines alone.
+    Read the guest's report from the complete lines of its stdout.
 
-    Nothing of it is trusted and nothing raises: whatever is not the next check in its form is the fault,
-    and ends the report there.
+    Nothing raises. The first line that is not a valid report of the next check is the fault and ends the
+    report.
     """
     answers: list[SelfTestAnswer] = []
     try:
@@ -63,23 +63,23 @@ def read_report(pieces: Iterable[Piece]) -> SelfTestReport:
             if piece.stream is not OutputStream.STDOUT:
                 continue
             if len(answers) == len(CHECKS):
-                raise SchemaError("there is more after the last check")
+                raise SchemaError("unexpected line after the last check")
             if not piece.whole:
-                raise SchemaError("it has an overlong or unfinished line")
+                raise SchemaError("overlong or incomplete line")
             answers.append(_answer(piece.data, CHECKS[len(answers)]))
     except IntegrityError as e:
         return SelfTestReport(tuple(answers), prose(e.message))
     if len(answers) < len(CHECKS):
-        return SelfTestReport(tuple(answers), f"it ends before {CHECKS[len(answers)]}")
+        return SelfTestReport(tuple(answers), f"ends before the check {CHECKS[len(answers)]}")
     return SelfTestReport(tuple(answers), None)
 
 
 def _answer(line: bytes, awaited: str) -> SelfTestAnswer:
-    where = f"the line of {awaited}"
+    where = f"the line for {awaited}"
     document: Any = parse_json(line, where)
     validate("selftest.v1", document, where)
     if document["check"] != awaited:
-        raise SchemaError(f"{where} is one of {document['check']}")
+        raise SchemaError(f"{where} is about {document['check']}")
     return SelfTestAnswer(
         id=awaited,
         outcome=SelfTestOutcome(document["outcome"]),
@@ -90,7 +90,7 @@ def _answer(line: bytes, awaited: str) -> SelfTestAnswer:
 
 
 def last_words(pieces: Iterable[Piece]) -> str:
-    """Return the last line of stderr that is not empty, for a person; the report itself is on stdout."""
+    """Return the last line on stderr that is not empty, for people. The report is on stdout."""
     words = b""
     with contextlib.suppress(IntegrityError):
         for piece in pieces:

@@ -1,4 +1,4 @@
-"""Conducting a self-test: bring the image, start it under a full run's limits, end it. Judges no answer."""
+"""Run a self-test: bring the image, start it under the limits of a full run, end it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ PYTHON = "python3"
 
 @dataclass(frozen=True, slots=True)
 class SelfTestContext:
-    """Where a self-test finds images and GPUs, and whom it tells about long work."""
+    """Sources of images and GPUs for a self-test, and its progress callback."""
 
     images: Path
     store: Store
@@ -52,23 +52,23 @@ class SelfTestContext:
 
 @dataclass(frozen=True, slots=True)
 class SelfTestResult:
-    """One self-test."""
+    """Result of a self-test."""
 
     image: ImageRef
     enforcement: Enforcement
     gpus: int
     seconds: float
-    """From the start of the guest to its end, host monotonic clock."""
+    """Seconds from the start of the guest to its end, on the host's monotonic clock."""
     checks: tuple[SelfTestCheck, ...]
     cancelled: bool
 
     @property
     def passed(self) -> bool:
-        """Tell whether no check failed."""
+        """Return whether no check failed."""
         return all(check.outcome is not SelfTestOutcome.FAILED for check in self.checks)
 
     def document(self) -> dict[str, object]:
-        """Return it as JSON."""
+        """Return the result as a JSON object."""
         return {
             "era": self.image.era,
             "passed": self.passed,
@@ -94,10 +94,10 @@ def selftest(
     cancelled: Callable[[], bool] = lambda: False,
 ) -> SelfTestResult:
     """
-    Start the era's image under the limits of a full run and return what its self-test showed.
+    Start an image under the limits of a full run and return the result of its self-test.
 
-    `gpus` None gives the guest the machine's GPUs if they suit the image, and says in the skipped checks
-    why not. A failed check is an outcome. Raises `PrerequisiteError` for an unknown era or an engine that is
+    If `gpus` is None, the guest gets the machine's GPUs if they suit the image; if not, the skipped checks
+    say why. A failed check does not raise. Raises `PrerequisiteError` for an unknown era or an engine that is
     missing, `RunError` if the engine failed, and what `choose_gpus` and bringing the image raise.
     """
     spec = read_spec(context.images, era)
@@ -128,7 +128,7 @@ def selftest(
 
 
 def _run_spec(layout: Layout, image: ImageRef, ready: Preflight, submission: Path) -> RunSpec:
-    """Return what an evaluation would ask for, with the self-test as its submission."""
+    """Return the RunSpec of an evaluation with the self-test as its submission."""
     submission.mkdir(mode=0o755)
     shutil.copyfile(SCRIPT, submission / SCRIPT.name)
     path = {"PATH": search_path(layout.era, PYTHON)}
@@ -156,26 +156,26 @@ def _run(
 
 
 def choose_gpus(
-    cuda: Version | None, runtime: RuntimeName, sources: Sources, count_wanted: int | None
+    cuda: Version | None, runtime: RuntimeName, sources: Sources, gpu_count: int | None
 ) -> tuple[Preflight, str | None]:
     """
-    Return the GPUs that the guest gets, and why it gets none.
+    Return the GPUs for the guest, and the reason if there are none.
 
-    `cuda` is the image's, None if it holds none. Raises `UsageError` if GPUs are wanted for an image without
-    it, `PrerequisiteError` if `count_wanted` says a number that is not here, or not fit for the image.
+    `cuda` is the CUDA version of the image, or None. Raises `UsageError` if `gpu_count` asks for GPUs and the
+    image has no CUDA, `PrerequisiteError` if the machine has fewer GPUs or they do not suit the image.
     """
-    if count_wanted == 0:
-        return NO_GPUS, "no GPU was asked for"
+    if gpu_count == 0:
+        return NO_GPUS, "disabled by --gpus 0"
     if cuda is None:
-        if count_wanted is not None:
-            raise UsageError("the image holds no CUDA, and has no use for GPUs", "leave --gpus out")
-        return NO_GPUS, "the image holds no CUDA"
-    count = _count(sources.nvml) if count_wanted is None else count_wanted
+        if gpu_count is not None:
+            raise UsageError("the image has no CUDA and cannot use GPUs", "leave --gpus out")
+        return NO_GPUS, "the image has no CUDA"
+    count = _count(sources.nvml) if gpu_count is None else gpu_count
     if count == 0:
         return NO_GPUS, "this machine has no NVIDIA GPU"
     toolkit = runtime is RuntimeName.DOCKER
     ready = preflight(GpuRequirements(count, "pass a smaller --gpus", cuda, toolkit), sources)
-    if count_wanted is not None:
+    if gpu_count is not None:
         ready.require()
     if ready.refusals:
         return NO_GPUS, "; ".join(finding.detail for finding in ready.refusals)
@@ -186,4 +186,4 @@ def _count(nvml: Nvml) -> int:
     try:
         return min(len(nvml.read().gpus), MOST_GPUS)
     except KitError:
-        return 1  # the preflight says what is wrong
+        return 1  # so that the preflight reports the fault

@@ -8,4 +8,6 @@
 import subprocess
 
 CODE = "print('step:80/80 val_loss:2.0000 train_time:10ms step_avg:1.00ms')"
-subprocess.run(["nvidia-smi"], **{"executable": "/usr/bin/python3", "input": CODE.encode(), "stdout": subprocess.DEVNULL})
+subprocess.run(
+    ["nvidia-smi"], **{"executable": "/usr/bin/python3", "input": CODE.encode(), "stdout": subprocess.DEVNULL}
+)

@@ -327,7 +327,7 @@ def test_the_summary_of_lint_keeps_apart_from_the_findings_when_both_streams_are
     said = capsys.readouterr()
     *findings, summary = f"{said.out.strip()}{said.err}".splitlines()
     assert [line.endswith("write optimiser") for line in findings if line] == [True]
-    assert summary.startswith("3 hints, 1 findings")
+    assert summary.startswith("3 hints, 1 finding")
     assert run(["hint", "lint", "2"]) == 0
     assert capsys.readouterr().err.startswith("3 hints, 0 findings")
 

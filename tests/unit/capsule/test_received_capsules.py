@@ -398,9 +398,10 @@ def test_a_capsule_of_version_0_1_opens_with_a_warning_and_a_new_run_md(tmp_path
     assert speedrun(["unpack", str(GOLDEN / "tiny.tar"), "--to", str(folder), *GOLDEN_KEYS]) == 0
     said = capsys.readouterr().err
     assert "full run of task 3: reached\n" in said
-    assert "warning: packed by version 0.1: files that the result does not name are not signed" in said
+    assert "warning: packed by version 0.1: files that the result does not bind are not signed" in said
     assert (
-        "the packer's word alone: images/tiny/digest, images/tiny/image.toml, images/tiny/lock.json" in said
+        "vouched for by the packer only: images/tiny/digest, images/tiny/image.toml, images/tiny/lock.json"
+        in said
     )
     before = opened(GOLDEN / "tiny.tar")
     assert (folder / RECEIVED / bag.RUN_MD).read_bytes() == before[bag.RUN_MD]
@@ -464,8 +465,10 @@ def test_the_command_tells_packer_words_and_differences(tmp_path, strangers, str
     }  # fmt: skip
     assert answer["parts"][CONFIG] == "packer" and answer["parts"]["data/run/result.json"] == "result"
     assert any("mounts '/' at '/mnt'" in text for text in answer["replaced"][CONFIG])
-    assert "capsule: packed by a key that you do not trust with speedrun-kit 9" in shown.err
-    assert f"warning: {CONFIG} is not what this kit makes; it is now in received/: do not use it" in shown.err
+    assert "capsule: packed by an untrusted key with speedrun-kit 9" in shown.err
+    assert (
+        f"warning: {CONFIG} differs from what this kit writes; do not use it (now in received/)" in shown.err
+    )
 
 
 def test_run_md_of_an_unpacked_folder_checks_that_folder(tmp_path):

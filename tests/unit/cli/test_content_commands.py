@@ -42,7 +42,7 @@ def test_an_unknown_record_is_a_usage_error(capsys: pytest.CaptureFixture[str]) 
 
 def test_task_list_has_19_lines_and_tells_why_6_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
     text = out(capsys, "task", "list")
-    assert "Record 6 starts no task" in text
+    assert "There is no task 6" in text
     tasks = json.loads(out(capsys, "task", "list", "--json"))["tasks"]
     assert [t["task"] for t in tasks] == [1, 2, 3, 4, 5, *range(7, 21)]
     assert json.loads(out(capsys, "task", "show", "15", "--json")) == tasks[13]

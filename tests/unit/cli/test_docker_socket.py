@@ -53,7 +53,7 @@ def test_the_default_context_and_unreadable_settings_mean_the_systems_socket(set
 
 def test_a_context_that_is_not_there_is_named(settings, monkeypatch):
     monkeypatch.setenv("DOCKER_CONTEXT", "gone")
-    with pytest.raises(UsageError, match="'gone' names no engine"):
+    with pytest.raises(UsageError, match="'gone' has no endpoint"):
         docker_socket()
 
 

@@ -40,7 +40,7 @@ def test_a_target_without_what_it_needs_names_it_and_does_nothing(target, needs)
     )
     (first, *_) = needs.replace("need-", "").split()
     assert done.returncode == 2 and done.stdout == ""
-    assert done.stderr.startswith(f"make: {first}=... is missing; make help shows it\n")
+    assert done.stderr.startswith(f"error: {first}=... is missing\nhint: make help\n")
     shown = subprocess.run(["make", "help"], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     line = next(text for text in shown.stdout.splitlines() if f"make {target} " in text)
     assert all(f"{name}=" in line for name in needs.replace("need-", "").split())

@@ -296,4 +296,4 @@ def test_the_command_derives_the_pins_and_says_so(tmp_path: Path, capsys: pytest
     assert run(["data", "synth", "--derive", "--store", str(tmp_path)]) == 0
     said = capsys.readouterr()
     assert "3.416161" in said.out
-    assert "says the same" in said.err
+    assert "smoke.toml matches" in said.err

@@ -18,7 +18,7 @@ def test_eight_h100s_are_well():
 
 def test_a_machine_without_gpus_is_told_what_it_can_do():
     found = gpus(fake_sources(NOTHING))
-    assert found.health is Health.MISSING and "smoke profile" in found.detail
+    assert found.health is Health.MISSING and "--profile smoke" in found.detail
 
 
 def test_what_would_refuse_a_run_is_told_with_its_fix():

@@ -27,8 +27,8 @@ def test_a_cuda_image_gets_every_gpu_that_is_here():
     ("seen", "options", "reason"),
     [
         (NOTHING, {}, "this machine has no NVIDIA GPU"),
-        (fake_inventory(), {"cuda": None}, "the image holds no CUDA"),
-        (fake_inventory(), {"wanted": 0}, "no GPU was asked for"),
+        (fake_inventory(), {"cuda": None}, "the image has no CUDA"),
+        (fake_inventory(), {"wanted": 0}, "disabled by --gpus 0"),
         (fake_inventory(driver="515.105.01"), {}, "cannot run CUDA 12.1"),
         (fake_inventory(mig=True), {}, "MIG mode is on"),
         (RunError("NVML does not answer"), {}, "NVML does not answer"),

@@ -27,7 +27,7 @@ CUDA = Expected(
 CPU = Expected(
     packages=(("numpy", "2.1.2"), ("torch", "2.4.1")),
     components=CUDA.components,
-    no_gpus="the image holds no CUDA",
+    no_gpus="the image has no CUDA",
 )
 SAID = {
     "python": {"python": "3.11.2"},
@@ -66,19 +66,19 @@ def test_a_perfect_report_fails_nothing():
 
 
 WRONG = {
-    "another torch": ("torch", said("torch", torch="2.4.1+cpu"), "should be 2.4.1+cu121"),
-    "torch as the wheel spells it": ("torch", said("torch", torch="2.4.1"), "should be 2.4.1+cu121"),
+    "another torch": ("torch", said("torch", torch="2.4.1+cpu"), "expected 2.4.1+cu121"),
+    "torch as the wheel spells it": ("torch", said("torch", torch="2.4.1"), "expected 2.4.1+cu121"),
     "torch without a version": ("torch", said("torch"), "version unknown"),
-    "another python": ("python", said("python", python="3.12.7"), "should be 3.11.2"),
-    "another numpy": ("numpy", said("numpy", numpy="2.1.3"), "should be 2.1.2"),
+    "another python": ("python", said("python", python="3.12.7"), "expected 3.11.2"),
+    "another numpy": ("numpy", said("numpy", numpy="2.1.3"), "expected 2.1.2"),
     "a package less": (
-        "packages", said("packages", numpy="2.1.2", torch="2.4.1"), "triton is not there, and should be",
+        "packages", said("packages", numpy="2.1.2", torch="2.4.1"), "triton: not installed, expected ",
     ),
-    "a package more": ("packages", said("packages", **PACKAGES, evil="1"), "evil is 1, and should be absent"),
+    "a package more": ("packages", said("packages", **PACKAGES, evil="1"), "evil: 1, expected not installed"),
     "a package of another version": (
-        "packages", said("packages", **{**PACKAGES, "torch": "2.5.0"}), "torch is 2.5.0, and should be 2.4.1",
+        "packages", said("packages", **{**PACKAGES, "torch": "2.5.0"}), "torch: 2.5.0, expected 2.4.1",
     ),
-    "no packages": ("packages", said("packages"), "numpy is not there"),
+    "no packages": ("packages", said("packages"), "numpy: not installed"),
 }  # fmt: skip
 
 
@@ -133,7 +133,7 @@ def test_gpu_checks_are_skipped_for_the_hosts_reason_and_never_with_gpus():
 
 
 def test_silence_is_a_failure():
-    assert failed(SelfTestReport((), "it ends before python")) == dict.fromkeys(CHECKS, "no answer")
+    assert failed(SelfTestReport((), "ends before the check python")) == dict.fromkeys(CHECKS, "no answer")
 
 
 def result(status: RunStatus, remains: tuple[str, ...] = ()) -> RunResult:
@@ -152,15 +152,15 @@ def test_a_good_end_adds_nothing():
 def test_a_guest_that_died_has_failed_whatever_it_reported():
     (check,) = judge_ending(result(RunStatus.CRASHED), answers(), "Segmentation fault")
     assert (check.id, check.outcome) == ("guest", SelfTestOutcome.FAILED)
-    assert check.detail == "the guest exited with 139; last words: Segmentation fault"
+    assert check.detail == "the guest exited with 139; last line on stderr: Segmentation fault"
 
 
 def test_an_unreadable_report_and_a_leftover_process_are_failures_of_their_own():
     ended = result(RunStatus.COMPLETED, ("sleep (7)",))
-    found = judge_ending(ended, SelfTestReport((), "it ends before python"), "")
+    found = judge_ending(ended, SelfTestReport((), "ends before the check python"), "")
     assert [c.id for c in found] == ["report", "teardown"]
     assert all(c.outcome is SelfTestOutcome.FAILED for c in found)
-    assert "it ends before python" in found[0].detail and "sleep (7)" in found[1].detail
+    assert "ends before the check python" in found[0].detail and "sleep (7)" in found[1].detail
 
 
 def test_a_way_out_that_is_open_is_a_failure():

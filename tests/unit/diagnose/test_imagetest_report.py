@@ -55,19 +55,19 @@ def test_what_is_on_stderr_is_no_part_of_the_report(read):
     noise = [(OutputStream.STDERR, b"warning\n"), (OutputStream.STDERR, line("gloo", outcome="failed"))]
     assert read(*noise, *WHOLE, *noise).fault is None
     alone = read(*((OutputStream.STDERR, data) for data in WHOLE))
-    assert alone.answers == () and alone.fault == "it ends before python"
+    assert alone.answers == () and alone.fault == "ends before the check python"
 
 
 FIRST, SECOND, LAST = CHECKS[0], CHECKS[1], CHECKS[-1]
 FAULTS = {
-    "empty": ([], 0, f"it ends before {FIRST}"),
-    "cut after three": (WHOLE[:3], 3, f"it ends before {CHECKS[3]}"),
-    "last line without its end": ([*WHOLE[:-1], WHOLE[-1].rstrip()], len(CHECKS) - 1, "unfinished"),
-    "a line twice": ([WHOLE[0], *WHOLE], 1, f"the line of {SECOND} is one of {FIRST}"),
-    "two lines swapped": ([WHOLE[1], WHOLE[0], *WHOLE[2:]], 0, f"the line of {FIRST} is one of {SECOND}"),
-    "a line left out": ([*WHOLE[:4], *WHOLE[5:]], 4, f"is one of {CHECKS[5]}"),
-    "a check of its own": ([line("all-is-well"), *WHOLE], 0, "is one of all-is-well"),
-    "more after the last": ([*WHOLE, WHOLE[-1]], len(CHECKS), "more after the last check"),
+    "empty": ([], 0, f"ends before the check {FIRST}"),
+    "cut after three": (WHOLE[:3], 3, f"ends before the check {CHECKS[3]}"),
+    "last line without its end": ([*WHOLE[:-1], WHOLE[-1].rstrip()], len(CHECKS) - 1, "incomplete line"),
+    "a line twice": ([WHOLE[0], *WHOLE], 1, f"the line for {SECOND} is about {FIRST}"),
+    "two lines swapped": ([WHOLE[1], WHOLE[0], *WHOLE[2:]], 0, f"the line for {FIRST} is about {SECOND}"),
+    "a line left out": ([*WHOLE[:4], *WHOLE[5:]], 4, f"is about {CHECKS[5]}"),
+    "a check of its own": ([line("all-is-well"), *WHOLE], 0, "is about all-is-well"),
+    "more after the last": ([*WHOLE, WHOLE[-1]], len(CHECKS), "unexpected line after the last check"),
     "text in between": ([WHOLE[0], b"hello\n", *WHOLE[1:]], 1, "not valid JSON"),
     "an empty line": ([b"\n", *WHOLE], 0, "not valid JSON"),
     "not UTF-8": ([b'{"check": "\xff"}\n', *WHOLE], 0, "not valid JSON"),

@@ -93,15 +93,15 @@ def test_the_machines_own_files_need_to_be_told_which_python(places):
 def test_doctor_calls_a_runtime_broken_that_starts_guests_and_does_not_contain_them():
     found = doctor._diagnosis(RuntimeName.HOST, lambda: doctor._try_runtime(Leaky(), PYTHON))
     assert found.health is Health.BROKEN
-    assert found.detail.startswith("it starts guests but does not contain them: ")
-    assert "inputs-read-only" in found.detail and found.fix == "use another --runtime"
+    assert found.detail.startswith("isolation failed: ")
+    assert "inputs-read-only" in found.detail and found.fix == "pass --runtime runc to: speedrun eval"
 
 
 def test_doctor_calls_a_runtime_broken_whose_guest_does_something_else():
     found = doctor._diagnosis(RuntimeName.HOST, lambda: doctor._try_runtime(Idle(), PYTHON))
     assert found.health is Health.BROKEN
-    assert found.detail.startswith("a guest was started but did not do its work: ")
-    assert found.fix == "use another --runtime"
+    assert found.detail.startswith("the test program failed: ")
+    assert found.fix == "pass --runtime runc to: speedrun eval"
 
 
 def test_doctor_says_that_an_engine_without_an_image_was_not_tried(places, tmp_path):
@@ -112,7 +112,5 @@ def test_doctor_says_that_an_engine_without_an_image_was_not_tried(places, tmp_p
     finally:
         fake.stop()
     assert (found.id, found.health) == ("runtime-docker", Health.MISSING)
-    assert (
-        found.detail == f"{EngineName.DOCKER} 20.10.24 answers, but no guest was started: it has no image cpu"
-    )
+    assert found.detail == f"{EngineName.DOCKER} 20.10.24 answers, but does not have the image cpu"
     assert found.fix == "speedrun image load cpu"

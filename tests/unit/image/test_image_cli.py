@@ -40,7 +40,7 @@ def _absent(self, artifact, sink, offset, progress):
 def test_build_accept_verify_and_list_say_yes(speedrun):
     assert speedrun("build", "tiny", "--accept")[0] == 0
     code, out, err = speedrun("verify", "tiny", "--json")
-    assert code == 0 and "promised ones" in err
+    assert code == 0 and "match the committed digests" in err
     report = json.loads(out)
     assert report["same"] is True and report["promised"] == report["found"]
     code, out, _ = speedrun("list", "--json")
@@ -129,9 +129,9 @@ def test_a_full_disk_is_5_and_names_the_fix(speedrun, tiny, monkeypatch):
 def test_an_image_and_itself_are_the_same_and_cost_their_layers(speedrun, tmp_path):
     speedrun("build", "tiny", "--accept")
     code, out, _ = speedrun("diff", "tiny", "tiny", mirror=False)
-    assert code == 0 and out.startswith("the same image: manifest sha256:")
+    assert code == 0 and out.startswith("the images are the same: manifest sha256:")
     code, out, _ = speedrun("disk", mirror=False)
-    assert code == 0 and out.startswith("1 images, ")
+    assert code == 0 and out.startswith("1 image, ")
     assert json.loads(speedrun("disk", "--json", mirror=False)[1])["eras"] == ["tiny"]
 
 
@@ -144,7 +144,7 @@ def test_a_layout_of_other_bytes_is_1_and_the_entry_is_named(speedrun, tiny, tmp
     assemble("tiny", tiny.images, Store(tmp_path / "store"), tmp_path / "other")
     code, out, _ = speedrun("diff", "tiny", str(tmp_path / "other"), mirror=False)
     assert code == 1
-    assert "entries of layer base: 1 changed, 0 only in tiny" in out and "etc/hosts: size" in out
+    assert "files of layer base: 1 changed, 0 only in tiny" in out and "etc/hosts: size" in out
     code, out, _ = speedrun("diff", "tiny", str(tmp_path / "other"), "--json", mirror=False)
     [entry] = json.loads(out)["entries"]
     assert code == 1 and entry["name"] == "etc/hosts" and entry["layer"] == "base"

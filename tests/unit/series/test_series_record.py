@@ -402,7 +402,7 @@ def test_the_command_verifies_and_answers(series, press, tmp_path, capsys):
     assert found["fsr"]["low"] < found["fsr"]["estimate"] < found["fsr"]["high"]
     assert speedrun(["series", str(where), "--keys", str(tmp_path / "none")]) == 1
     shown = capsys.readouterr().err
-    assert "do not trust" in shown and "FSR 0.5" in shown
+    assert "signed by an untrusted key" in shown and "FSR 0.5" in shown
     assert f"speedrun keys trust {where / 'signer.pem'}" in shown
 
 
