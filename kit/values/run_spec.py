@@ -24,7 +24,7 @@ SUBMISSION = PurePosixPath("/input/submission")
 
 
 class RuntimeName(StrEnum):
-    """What runs guests. `host` contains nothing."""
+    """The runtime that runs guests. `host` provides no isolation."""
 
     RUNC = "runc"
     DOCKER = "docker"
