@@ -43,7 +43,7 @@ class LineRate:
         self._then = clock()
 
     def take(self) -> bool:
-        """Use up the right to one line if there is one now."""
+        """Tell whether a line may be printed now, and count it if so."""
         now = self._clock()
         self._left = min(self._left + (now - self._then) * LINES_PER_S, BURST)
         self._then = now
@@ -105,7 +105,7 @@ class Live:
             warn(f"this run will not be ranked: GPU speed was not measured: {one_line(speed.fault)}")
 
     def phase(self, phase: Phase, now_s: float) -> None:
-        """Show that a phase began; the last, which its last validation line starts, after that line."""
+        """Show that a phase began. Teardown is shown after the validation line that starts it."""
         self._print_waiting()
         if phase is Phase.TEARDOWN:
             self._ended = True

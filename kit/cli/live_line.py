@@ -1,4 +1,4 @@
-"""One line at the bottom of a terminal that is redrawn in place, by rich. Chooses no words."""
+"""Draw one live line at the bottom of a terminal with rich."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ REDRAWN_PER_S = 8
 
 
 class _Elapsed(ProgressColumn):
-    """The elapsed time, which goes on while nothing else changes."""
+    """The elapsed time, redrawn even if nothing else changes."""
 
     max_refresh = None
 

@@ -1,4 +1,4 @@
-"""Progress of transfers and other long work: how much is done, how fast, how long it still takes."""
+"""Show the progress of transfers and other long work: amount, rate, remaining time."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """
-How a run ended, as lines on stderr and as one JSON object: failure, audit, verdict and where the files are.
+Show how a run ended: failure, audit, verdict, and the paths of log and bundle.
 
-Decides nothing: every word follows from the signed predicate and from the guest's output.
+All lines follow from the signed predicate and the guest's output.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
-The command's stderr: whole lines, and what goes on now. On a terminal that is one live line below the others.
+Print lines and the current activity on stderr. On a terminal the activity is one live line below the others.
 
-Elsewhere nothing is redrawn: a thread prints what goes on whenever no line came for `SILENT_S`.
+Elsewhere a thread prints the activity whenever no line was printed for `SILENT_S`.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from kit.cli.live_line import LiveLine
 
 SILENT_S = 9.0
-"""Seconds without a line after which a line says what goes on; no silence is longer than 10 s."""
+"""Seconds without a line after which the activity is printed; no silence is longer than 10 s."""
 LOOK_S = 0.5
-"""How often the thread looks whether it is time for a line."""
+"""Seconds between two looks of the thread."""
 
 
 class Stderr:
@@ -35,9 +35,9 @@ class Stderr:
         self._started_s: float | None = None
         self._wrote_s = clock()
         self._stage = ""
-        """The stage that goes on; empty outside of `eval` and the like."""
+        """The current stage; empty in commands without stages."""
         self._now = ""
-        """The part of it that goes on; empty if nothing that takes long does."""
+        """The current activity; empty if there is none."""
         self._live: LiveLine | None = None
         self._thread: threading.Thread | None = None
         self._end = threading.Event()
@@ -69,7 +69,7 @@ class Stderr:
 
     def show(self, text: str, done: int = 0, total: int = 0, after: str = "") -> None:
         """
-        Say what goes on: at once on a terminal, elsewhere when nothing was printed for a while.
+        Set the current activity. A terminal shows it at once, other outputs after `SILENT_S`.
 
         `done` of `total` is drawn as a bar if `total` is not 0; `after` follows it.
         """
@@ -87,7 +87,7 @@ class Stderr:
                 self._thread.start()
 
     def finish(self) -> None:
-        """Say that what `show` named has ended; the stage goes on."""
+        """End the current activity; the stage is the activity again."""
         with self._lock:
             self._now = ""
             if self._stage:
@@ -96,7 +96,7 @@ class Stderr:
                 self._stop_live_line()
 
     def close(self) -> None:
-        """Take the live line away, stop the clock and the thread; the command ends or answers."""
+        """Remove the live line; stop the clock and the thread."""
         with self._lock:
             self._stop_live_line()
             self._end.set()
@@ -109,7 +109,7 @@ class Stderr:
             self._live = None
 
     def repeat(self) -> None:
-        """Print what goes on if nothing was printed for `SILENT_S`."""
+        """Print the current activity if nothing was printed for `SILENT_S`."""
         with self._lock:
             if self._now and self._clock() - self._wrote_s >= SILENT_S:
                 self.line(f"{self.elapsed()}still running: {self._now}")
