@@ -14,8 +14,6 @@ WINDOW_S = 15.0
 """The rate is that of the last seconds."""
 SAMPLE_S = 0.5
 DRAW_S = 0.1
-TELL_S = 9.0
-"""Seconds between two lines where there is no terminal."""
 MEASURED_S = 0.5
 """A rate over less time than this is not shown."""
 MAX_LABEL = 60
@@ -59,7 +57,7 @@ class Rate:
 
 class Meter:
     """
-    A `kit.core.store.Progress` for people: a live line on a terminal, a line each `TELL_S` elsewhere.
+    A `kit.core.store.Progress` for people: a live line on a terminal, now and then a line elsewhere.
 
     `count` shows numbers instead of bytes.
     """
@@ -78,7 +76,7 @@ class Meter:
         self._lock = threading.Lock()
         self._label = ""
         self._finished = True
-        self._began_s = self._drew_s = self._told_s = 0.0
+        self._began_s = self._drew_s = 0.0
         self._first = self._last = 0
         self._rate = Rate(0.0, 0)
 
@@ -103,20 +101,19 @@ class Meter:
                 self._stderr.finish()
             elif total and now - self._drew_s >= DRAW_S:
                 self._drew_s = now
-                self._show(done, total, now)
+                self._show(done, total)
 
     def _begin(self, label: str, done: int, now: float) -> None:
         self._label, self._finished = label, False
-        self._began_s, self._drew_s, self._told_s = now, 0.0, now
+        self._began_s, self._drew_s = now, 0.0
         self._first, self._rate = done, Rate(now, done)
 
-    def _show(self, done: int, total: int, now: float) -> None:
+    def _show(self, done: int, total: int) -> None:
         text = one_line(self._label, MAX_LABEL)
         after = self._progress(done, total)
         self._stderr.show(text, done, total, after)
-        if not is_terminal() and now - self._told_s >= TELL_S:
-            self._told_s = now
-            self._stderr.line(f"{self._stderr.elapsed()}{text}: {after}")
+        if not is_terminal():
+            self._stderr.repeat()
 
     def _progress(self, done: int, total: int) -> str:
         """Return for example `12.0 MB of 40.0 MB, 3.1 MB/s, 9 s left`."""

@@ -44,7 +44,7 @@ class Stderr:
 
     def start_clock(self) -> None:
         """Begin to count the seconds that `stage` shows."""
-        self._started_s = self._clock()
+        self._started_s = self._wrote_s = self._clock()
 
     def elapsed(self) -> str:
         """Return the elapsed time for the start of a line, as `[  2.0 s] `; empty without a clock."""

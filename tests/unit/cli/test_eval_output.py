@@ -288,8 +288,8 @@ def test_a_transfer_shows_rate_and_remaining_time(clock, capsys):
         clock.now += 0.25
     meter("fetch cpu", 400 * 10**6, 400 * 10**6)
     assert capsys.readouterr().err.splitlines() == [
-        "[  9.0 s] fetch cpu: 144.0 MB of 400.0 MB, 16.0 MB/s, 16 s left",
-        "[ 18.0 s] fetch cpu: 288.0 MB of 400.0 MB, 16.0 MB/s, 7 s left",
+        "[  9.0 s] still running: fetch cpu, 144.0 MB of 400.0 MB, 16.0 MB/s, 16 s left",
+        "[ 18.0 s] still running: fetch cpu, 288.0 MB of 400.0 MB, 16.0 MB/s, 7 s left",
         "[ 25.0 s] fetch cpu: 400.0 MB in 25.0 s (16.0 MB/s)",
     ]
 
@@ -309,7 +309,7 @@ def test_other_things_than_bytes_are_counted(clock, capsys):
     meter("check results", 10, 40)
     meter("check results", 40, 40)
     assert capsys.readouterr().err.splitlines() == [
-        "[ 10.0 s] check results: 10 of 40, 30 s left",
+        "[ 10.0 s] still running: check results, 10 of 40, 30 s left",
         "[ 10.0 s] check results: 40 in 10.0 s",
     ]
 
