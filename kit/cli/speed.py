@@ -18,7 +18,7 @@ OF_A_GPU = re.compile(r"gpu([0-9]{1,4})\.[a-z0-9_]+", re.ASCII)
 
 
 def speed_lines(figures: tuple[tuple[str, float], ...]) -> Iterator[str]:
-    """Yield one line for each GPU in the measurements, and one for all GPUs; skip unknown names."""
+    """Give one line for each GPU that the figures speak of, and one for the sum of all; skip other names."""
     known = dict(figures)
     gpus = sorted({int(match[1]) for name in known if (match := OF_A_GPU.fullmatch(name))})
     for gpu in gpus:
