@@ -122,8 +122,9 @@ def _show(e: click.ClickException) -> None:
 
 def _elsewhere(hint: str, argv: list[str] | None) -> str:
     """Return `hint`, or an empty text if it names the command that is running."""
-    running = (sys.argv[1:] if argv is None else argv)[:1]
-    return "" if running == ["doctor"] and hint == SEE_DOCTOR else hint
+    running = sys.argv[1:] if argv is None else argv
+    named = hint.partition("speedrun ")[2].split()
+    return "" if named and named in (running, running[:1]) else hint
 
 
 def _hint_for(e: OSError) -> str:

@@ -36,7 +36,7 @@ def command(fix: bool, as_json: bool, out: Path, store: Path, keys: Path) -> int
     Check that this machine can run evaluations.
 
     Starts a small program in every runtime and tests its isolation; then checks GPUs, disk space and
-    interrupted runs. Exit 0: a container runtime works. 3: something is missing.
+    interrupted runs. Exit 0: a container runtime works and nothing is broken. 3: otherwise.
 
     \b
     Examples:

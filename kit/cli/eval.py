@@ -59,7 +59,11 @@ def deadline_options(command: Callable[..., int]) -> Callable[..., int]:
 
 @click.command(name="eval")
 @click.option(
-    "--record", type=int, required=True, metavar="N", help="Number of the task, which is its start record."
+    "--record",
+    type=int,
+    required=True,
+    metavar="N",
+    help="Task to run, named by the number of its start record.",
 )
 @click.option(
     "--submission",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-SPELLED = (
+FORMATS = (
     ("matmul_bf16_tflops", "bf16 products {:.4g} TFLOP/s"),
     ("copy_gbs", "copies {:.4g} GB/s"),
     ("sm_clock_mhz", "at {:.4g} MHz"),
@@ -18,12 +18,12 @@ OF_A_GPU = re.compile(r"gpu([0-9]{1,4})\.[a-z0-9_]+", re.ASCII)
 
 
 def speed_lines(figures: tuple[tuple[str, float], ...]) -> Iterator[str]:
-    """Give one line for each GPU that the figures speak of, and one for the sum of all; skip other names."""
+    """Yield one line for each GPU and one for all of them together; skip unknown names."""
     known = dict(figures)
     gpus = sorted({int(match[1]) for name in known if (match := OF_A_GPU.fullmatch(name))})
     for gpu in gpus:
         texts = [
-            text.format(known[f"gpu{gpu}.{name}"]) for name, text in SPELLED if f"gpu{gpu}.{name}" in known
+            text.format(known[f"gpu{gpu}.{name}"]) for name, text in FORMATS if f"gpu{gpu}.{name}" in known
         ]
         if texts:
             yield f"GPU {gpu}: {', '.join(texts)}"

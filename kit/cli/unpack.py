@@ -29,7 +29,9 @@ from kit.result.keys import trusted
     show_default="64 GiB",
     help="Maximum size of the unpacked files.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the folder's path.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object instead of the directory's path."
+)
 @keys_option
 def command(file: Path, folder: Path | None, max_bytes: int, as_json: bool, keys: Path) -> int:
     """Unpack an archive made by `pack` and verify it.

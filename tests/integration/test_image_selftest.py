@@ -77,10 +77,10 @@ def test_praise_without_the_right_versions_fails(replaced):
     assert not tested.passed
     bad = {name for name, check in checks.items() if check.outcome is SelfTestOutcome.FAILED}
     assert bad == {"python", "packages", "numpy", "torch"}
-    assert "torch is not there" in checks["packages"].detail
+    assert "torch: not installed" in checks["packages"].detail
 
 
-def test_a_guest_that_dies_in_the_middle_fails_with_its_last_words(replaced):
+def test_a_guest_that_dies_in_the_middle_fails_with_its_last_error_line(replaced):
     end = "import sys; sys.stderr.write('boom\\n'); sys.stderr.flush(); os._exit(7)"
     tested, checks = replaced(FORGED.format(names=CHECKS[:3], end=end))
     assert not tested.passed

@@ -17,6 +17,8 @@ SUMMARIES = {
 def command() -> None:
     """Verify and show signed results.
 
+    A bundle is the signed result of a run, the file result.json in its directory.
+
     \b
     Examples:
       speedrun bundle verify runs/<run_id>

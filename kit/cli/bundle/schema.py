@@ -1,4 +1,4 @@
-"""`speedrun bundle schema`: the JSON Schemas of signed documents."""
+"""`speedrun bundle schema`: print the JSON Schema of a signed document."""
 
 from __future__ import annotations
 

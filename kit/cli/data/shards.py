@@ -17,7 +17,9 @@ record_option = click.option(
 )
 
 
-endpoint_option = click.option("--endpoint", metavar="URL", help="URL of another server with the Hub's API.")
+endpoint_option = click.option(
+    "--endpoint", metavar="URL", help="URL of a server with the API of the Hugging Face Hub."
+)
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

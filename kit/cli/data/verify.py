@@ -9,7 +9,7 @@ import click
 from kit.cli.data.shards import document, json_option, origin_line, record_option, shards_of
 from kit.cli.options import store_option
 from kit.cli.terminal import Meter, emit_json, note, say
-from kit.core.errors import IntegrityError
+from kit.core.errors import IntegrityError, PrerequisiteError
 from kit.core.store import Store
 from kit.core.text import counted
 from kit.data.fetch import find
@@ -39,7 +39,10 @@ def command(record: int, rehash: bool, drop: bool, store: Path, as_json: bool) -
       speedrun data verify --record 11 --rehash --json
     """
     dataset, names = shards_of(record)
-    shards = find(dataset, names, Store(store))
+    try:
+        shards = find(dataset, names, Store(store))
+    except PrerequisiteError as e:
+        raise PrerequisiteError(e.message, f"speedrun data fetch --record {record}") from e
     checked = check(dataset, shards, Store(store), rehash=rehash, progress=Meter())
     bad = [c for c in checked if c.fault]
     if as_json:

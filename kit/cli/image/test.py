@@ -59,9 +59,9 @@ def command(era: str, runtime: str, gpus: int | None, as_json: bool, store: Path
         Request(NO_RECORD, Profile.SMOKE, runtime=name, image=era, gpus=gpus, engine=docker_socket())
     )
     fetchers = default_fetchers(mirror)
-    bench = SelfTestContext(facts_root() / "images", Store(store), fetchers, gpu_sources(), Meter())
+    context = SelfTestContext(facts_root() / "images", Store(store), fetchers, gpu_sources(), Meter())
     with cancellable() as cancelled:
-        tested = selftest(era, chosen, bench, gpus, cancelled)
+        tested = selftest(era, chosen, context, gpus, cancelled)
     if as_json:
         emit_json(tested.document())
     else:

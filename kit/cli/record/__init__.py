@@ -17,6 +17,8 @@ SUMMARIES = {
 def command() -> None:
     """List the upstream records and fetch their scripts.
 
+    A record is a script of KellerJordan/modded-nanogpt that was the fastest at its time.
+
     \b
     Examples:
       speedrun record list

@@ -36,7 +36,7 @@ from kit.result.verify import open_bundle
     "target",
     required=True,
     metavar="DIR|hf://OWNER/NAME",
-    help="Destination: a directory, or a dataset on the Hub.",
+    help="Destination: a directory, or a dataset on the Hugging Face Hub.",
 )
 @click.option("--agent", required=True, metavar="NAME", help="Name of the agent, of a-z, 0-9 and -.")
 @click.option("--model", metavar="NAME", help="Language model of the agent.")
@@ -49,7 +49,7 @@ from kit.result.verify import open_bundle
 )
 @click.option("--note", help="Comment for readers, on one line.")
 @click.option("--capsule", metavar="URL", help="URL of the run's capsule.")
-@click.option("--endpoint", metavar="URL", help="URL of another server with the Hub's API.")
+@click.option("--endpoint", metavar="URL", help="URL of a server with the API of the Hugging Face Hub.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @keys_option
 def command(run: Path, target: str, keys: Path, endpoint: str | None, as_json: bool, **about: Any) -> None:
@@ -73,22 +73,22 @@ def command(run: Path, target: str, keys: Path, endpoint: str | None, as_json: b
         raise UsageError(f"--model: {fault}")
     entry = BoardEntry(**about)
     repo = repository(target) if target.startswith(SCHEME) else None
-    parcel = _parcel(run, entry, trusted(keys))
+    prepared = _prepare(run, entry, trusted(keys))
     if repo is None:
-        files = parcel.lay_out(Path(target))
-        address = str(Path(target) / parcel.place)
+        files = prepared.lay_out(Path(target))
+        address = str(Path(target) / prepared.place)
     else:
         with tempfile.TemporaryDirectory(prefix="speedrun-submit-") as folder:
-            files = parcel.lay_out(Path(folder))
-            address = send_to_hub(repo, Path(folder), files, parcel.title, endpoint, None)
+            files = prepared.lay_out(Path(folder))
+            address = send_to_hub(repo, Path(folder), files, prepared.title, endpoint, None)
     if as_json:
-        emit_json({"address": address, "files": list(files), "id": parcel.id})
+        emit_json({"address": address, "files": list(files), "id": prepared.id})
     else:
         say_path(address)
 
 
 @dataclass(frozen=True, slots=True)
-class Parcel:
+class PreparedSubmission:
     """A submission that is ready to be written."""
 
     id: str
@@ -97,7 +97,7 @@ class Parcel:
     lay_out: Callable[[Path], tuple[str, ...]]
 
 
-def _parcel(where: Path, entry: BoardEntry, trusted: Trusted) -> Parcel:
+def _prepare(where: Path, entry: BoardEntry, trusted: Trusted) -> PreparedSubmission:
     """Verify a run or a series, and warn if it cannot be ranked."""
     if is_series(where.resolve().name):
         documents, runs = whole_series(where, trusted)
@@ -107,7 +107,7 @@ def _parcel(where: Path, entry: BoardEntry, trusted: Trusted) -> Parcel:
         if documents.ended is None:
             slots = counted(len(plan.slots), "run")
             note(f"warning: unfinished series: its plan of {slots} is submitted, its runs are not")
-        return Parcel(
+        return PreparedSubmission(
             plan.id, place_of_series(documents, entry.agent),
             f"Add {plan.id}: {len(runs)} of {len(plan.slots)} runs, task {plan.record} by {entry.agent}",
             lambda root: lay_out_series(where, documents, runs, entry, root),
@@ -117,7 +117,7 @@ def _parcel(where: Path, entry: BoardEntry, trusted: Trusted) -> Parcel:
     p = bundle.predicate
     if not p.score.ranked:
         note(f"warning: the run cannot be ranked: {'; '.join(map(one_line, p.score.unranked_because))}")
-    return Parcel(
+    return PreparedSubmission(
         p.run.id, place_of(bundle, entry.agent), f"Add {p.run.id}: task {p.task.id} by {entry.agent}",
         lambda root: lay_out(bundle, entry, root),
     )  # fmt: skip

@@ -124,13 +124,13 @@ def judge_isolation(probed: Probe) -> SelfTestCheck:
     )
 
 
-def judge_ending(result: RunResult, report: SelfTestReport, words: str) -> tuple[SelfTestCheck, ...]:
+def judge_ending(result: RunResult, report: SelfTestReport, error_line: str) -> tuple[SelfTestCheck, ...]:
     """Return a failed check for each fault in the report, the exit and the teardown of the guest."""
     wrong = []
     if report.fault is not None:
         wrong.append(SelfTestCheck("report", SelfTestOutcome.FAILED, f"invalid report: {report.fault}"))
     if result.status is not RunStatus.COMPLETED:
-        detail = f"{result.reason}; last line on stderr: {words}" if words else result.reason
+        detail = f"{result.reason}; last line on stderr: {error_line}" if error_line else result.reason
         wrong.append(SelfTestCheck("guest", SelfTestOutcome.FAILED, prose(detail)))
     if result.teardown.remains:
         wrong.append(

@@ -89,11 +89,11 @@ def _answer(line: bytes, awaited: str) -> SelfTestAnswer:
     )
 
 
-def last_words(pieces: Iterable[Piece]) -> str:
+def last_error_line(pieces: Iterable[Piece]) -> str:
     """Return the last line on stderr that is not empty, for people. The report is on stdout."""
-    words = b""
+    last = b""
     with contextlib.suppress(IntegrityError):
         for piece in pieces:
             if piece.stream is OutputStream.STDERR and piece.data.strip():
-                words = piece.data
-    return prose(words[-300:].decode("utf-8", "replace").strip())
+                last = piece.data
+    return prose(last[-300:].decode("utf-8", "replace").strip())

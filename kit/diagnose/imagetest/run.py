@@ -12,7 +12,7 @@ from kit.core.facts import guest_file
 from kit.core.store import Fetcher, Progress, Store, no_progress
 from kit.core.version import Version
 from kit.diagnose.imagetest.judge import SelfTestCheck, expectation_of, judge, judge_ending, judge_isolation
-from kit.diagnose.imagetest.report import SelfTestOutcome, last_words, read_report
+from kit.diagnose.imagetest.report import SelfTestOutcome, last_error_line, read_report
 from kit.evaluate.gpus import cuda_of
 from kit.evaluate.launch import CACHES, full_limits, gpu_variables, search_path
 from kit.evaluate.prepare import bring_image
@@ -112,7 +112,7 @@ def selftest(
         result = run.result
         if ready.gpus:
             result = add_release(result, await_release(ready.gpus, context.gpus.nvml))
-        report, words = read_report(run.output.pieces()), last_words(run.output.pieces())
+        report, error_line = read_report(run.output.pieces()), last_error_line(run.output.pieces())
     return SelfTestResult(
         image=image,
         enforcement=run.enforcement,
@@ -121,7 +121,7 @@ def selftest(
         checks=(
             judge_isolation(probed),
             *judge(report, expectation_of(spec, lock, no_gpus)),
-            *judge_ending(result, report, words),
+            *judge_ending(result, report, error_line),
         ),
         cancelled=result.status is RunStatus.CANCELLED,
     )

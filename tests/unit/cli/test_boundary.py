@@ -50,6 +50,33 @@ def test_an_error_becomes_its_exit_code_a_message_and_a_hint(monkeypatch, capsys
     assert "error: what went wrong" in captured.err and "hint: what to do" in captured.err
 
 
+@pytest.mark.parametrize(
+    ("argv", "hint", "shown"),
+    [
+        (["doctor", "--json"], "see: speedrun doctor", False),
+        (["doctor", "--fix"], "speedrun doctor --fix", False),
+        (["doctor"], "speedrun doctor --fix", True),
+        (["eval"], "see: speedrun doctor", True),
+        (["image", "lock", "cpu", "--check"], "speedrun image lock cpu", True),
+    ],
+)
+def test_a_hint_never_names_the_command_that_prints_it(monkeypatch, capsys, argv, hint, shown):
+    def fail(**_):
+        raise errors.RunError("what went wrong", hint)
+
+    monkeypatch.setattr(speedrun, "main", fail)
+    run(argv)
+    assert (f"hint: {hint}\n" in capsys.readouterr().err) is shown
+
+
+@pytest.mark.parametrize("argv", [["eval"], ["eval", "--record", "x"], ["no-such-command"]])
+def test_a_usage_error_looks_like_every_other_error(capsys, argv):
+    assert run(argv) == 2
+    *usage, error, hint = capsys.readouterr().err.splitlines()
+    assert usage[0].startswith("Usage: speedrun") and error.startswith("error: ")
+    assert hint in ("hint: speedrun eval --help", "hint: speedrun --help")
+
+
 def test_an_interrupt_is_130(monkeypatch):
     def fail(**_):
         raise KeyboardInterrupt

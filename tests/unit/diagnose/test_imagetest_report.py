@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from kit.diagnose.imagetest.report import CHECKS, SelfTestOutcome, last_words, read_report
+from kit.diagnose.imagetest.report import CHECKS, SelfTestOutcome, last_error_line, read_report
 from kit.guest import selftest
 from kit.sandbox.stamp import LogWriter
 from kit.values.output import StoredOutput
@@ -109,9 +109,9 @@ def test_files_that_do_not_fit_together_are_a_fault(read, tmp_path):
     assert "stamps" in (read_report(output.pieces()).fault or "")
 
 
-def test_last_words_are_what_stderr_said_last_whatever_stdout_said_after_it(read, tmp_path):
+def test_last_error_line_are_what_stderr_said_last_whatever_stdout_said_after_it(read, tmp_path):
     def words():
-        return last_words(StoredOutput(tmp_path / "log", tmp_path / "stamps").pieces())
+        return last_error_line(StoredOutput(tmp_path / "log", tmp_path / "stamps").pieces())
 
     read(
         (OutputStream.STDERR, b"first\n"),
