@@ -241,7 +241,7 @@ def test_the_command_line_says_what_an_option_needs(capsys):
     from kit.cli import run
 
     for argv, said in (
-        (["--image", "host", "--runtime", "docker"], "docker runtime runs images"),
+        (["--image", "host", "--runtime", "docker"], "docker runtime cannot run --image host"),
         (["--gpus", "1"], "the smoke profile runs on CPUs"),
         (["--runtime", "host", "--runs", "2"], "a series needs a runtime that contains"),
         (["--runtime", "runc", "--interleave"], "--interleave compares a submission"),

@@ -348,7 +348,7 @@ def test_a_submission_that_was_changed_does_not_become_the_one_that_ran(lost, tm
 def test_an_unsigned_folder_named_without_a_time_is_refused(tmp_path, make, refused):
     folder = planted(tmp_path, make, make.predicate(ASSETS), statement.PREDICATE_TYPE_V1)
     odd = RunFolder(folder.path.rename(folder.path.with_name("r03-20269999T999999Z-00000000")))
-    assert "names no time" in refused(odd)
+    assert "contains no time" in refused(odd)
 
 
 def test_processes_of_another_user_are_not_ended_for_an_unsigned_folder(tmp_path, make, refused, monkeypatch):
