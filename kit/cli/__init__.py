@@ -16,6 +16,7 @@ import click
 
 from kit import __version__
 from kit.cli.lazy import LazyGroup
+from kit.cli.stderr import STDERR
 from kit.cli.terminal import complain, note
 from kit.core.errors import IntegrityError, KitError, PrerequisiteError, RunError, UsageError
 
@@ -101,6 +102,8 @@ def run(argv: list[str] | None = None) -> int:
     except MemoryError:
         complain("out of memory", "free memory, or use a machine with more")
         return 5
+    finally:
+        STDERR.close()
     return code if isinstance(code, int) else 0
 
 

@@ -23,13 +23,13 @@ def tell_received(received: ReceivedCapsule) -> None:
     """Print who signed a capsule, who vouches for each part, and what was replaced."""
     bundle, signed = received.capsule.bundle, received.signed
     note(title(bundle.predicate))
-    note(f"result: signed by {_key(bundle.trusted, bundle.revoked)}, {bundle.key_id}")
+    note(f"result: signed by {_key(bundle.trusted, bundle.revoked)}, {bundle.key_id[:12]}")
     if signed is None:
         note("warning: packed by version 0.1: files that the result does not bind are not signed")
     else:
         packer = signed.claims.packer
         kit = f"speedrun-kit {packer.kit.version}"
-        note(f"capsule: packed by {_key(signed.trusted, signed.revoked)} with {kit}, {packer.key_id}")
+        note(f"capsule: packed by {_key(signed.trusted, signed.revoked)} with {kit}, {packer.key_id[:12]}")
     for voucher, files in _by_voucher(received).items():
         note(f"  {WORDS[voucher]}: {', '.join(files)}")
     if signed is None:
@@ -76,7 +76,7 @@ def received_document(received: ReceivedCapsule) -> dict[str, Any]:
 def _key(trusted: bool, revoked: Revocation | None) -> str:
     if revoked is not None:
         return f"a REVOKED key ({revoked.describe()})"
-    return "a trusted key" if trusted else "a key that you do not trust"
+    return "a trusted key" if trusted else "an untrusted key"
 
 
 def _by_voucher(received: ReceivedCapsule) -> dict[Voucher, list[str]]:

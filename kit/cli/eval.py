@@ -1,4 +1,4 @@
-"""`speedrun eval`: one evaluation, told live on stderr, its bundle on stdout."""
+"""`speedrun eval`: show one evaluation on stderr while it goes on, and print its bundle's path."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from kit.cli import live
+from kit.cli import live, result_lines
 from kit.cli.extras import require_score
 from kit.cli.interrupt import cancellable
 from kit.cli.machine import docker_socket
@@ -17,6 +17,7 @@ from kit.cli.options import Number, keys_option, mirror_option, store_option
 from kit.cli.places import places as places_of
 from kit.cli.plan_text import format_plan
 from kit.cli.recovery import recover_runs, recover_series
+from kit.cli.stderr import STDERR
 from kit.cli.terminal import emit_json, note, say, say_path
 from kit.core.errors import UsageError
 from kit.evaluate.audits import AuditSelection, RerunAudit, select_audits
@@ -140,6 +141,7 @@ def deadline_options(command: Callable[..., int]) -> Callable[..., int]:
     help="Directory for runs.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the bundle's path.")
+@click.option("-v", "--verbose", is_flag=True, help="List all audit checks, also those that passed.")
 @store_option
 @mirror_option
 @keys_option
@@ -163,7 +165,7 @@ def command(**options: Any) -> int:
     """
     several = options["runs"] > 1 or options["interleave"]
     if options["stop_on_failure"] and not several:
-        raise UsageError("--stop-on-failure is about a series", "pass --runs N, too, or leave it out")
+        raise UsageError("--stop-on-failure needs a series", "add --runs N, or omit --stop-on-failure")
     request = _request(options)
     places = places_of(options["store"], options["mirror"], options["keys"], options["out"])
     audits = select_audits((options["audits"] or "").replace(",", " ").split(), options["audit_seed"])
@@ -171,8 +173,9 @@ def command(**options: Any) -> int:
     if options["plan_only"]:
         _show_plan(plan, places, audits, options["as_json"])
         if several:
-            note("a series: this is the plan of each of its runs of the submission")
+            note("this plan applies to each run of the submission in the series")
         return 0
+    STDERR.start_clock()
     recover_runs(places.out, places.keys)
     recover_series(places.out, places.keys)
     if several:
@@ -180,10 +183,11 @@ def command(**options: Any) -> int:
         from kit.cli.series_live import run_series_live
 
         return run_series_live(request, _series_request(options), places, audits, options["as_json"])
+    STDERR.stage("prepare data and image")
     with prepared(plan, places) as ready, cancellable() as cancelled:
         live.machine(ready.preflight)
         outcome = run_prepared(ready, places, live.listener(plan, cancelled), audits)
-    _report(outcome, options["as_json"])
+    _report(outcome, options["as_json"], options["verbose"])
     return _exit_code(outcome)
 
 
@@ -216,14 +220,13 @@ def _show_plan(plan: RunPlan, places: Places, audits: AuditSelection, as_json: b
         say(*format_plan(report))
 
 
-def _report(outcome: Evaluation, as_json: bool) -> None:
-    live.close(outcome)
+def _report(outcome: Evaluation, as_json: bool, verbose: bool) -> None:
+    STDERR.close()
+    result_lines.close(outcome, verbose)
     if as_json:
-        emit_json(live.summary(outcome))
+        emit_json(result_lines.summary(outcome))
     else:
-        here = Path.cwd()
-        bundle = outcome.bundle
-        say_path(bundle.relative_to(here) if bundle.is_relative_to(here) else bundle)
+        say_path(result_lines.shown_path(outcome.bundle))
 
 
 def _exit_code(outcome: Evaluation) -> int:

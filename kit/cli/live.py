@@ -1,33 +1,37 @@
-"""What a person sees of a run while it goes on and when it has ended, and the same as one JSON object."""
+"""Show a run on stderr while it goes on; `kit.cli.result_lines` shows how it ended. Decides nothing."""
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 from kit.cli.speed import speed_lines
-from kit.cli.terminal import note, redraw
-from kit.core.text import one_line
+from kit.cli.stderr import STDERR
+from kit.cli.terminal import fail, note, warn
+from kit.core.text import counted, one_line
 from kit.evaluate.plan import RunPlan
-from kit.evaluate.run import Evaluation, Listener
+from kit.evaluate.run import Listener
 from kit.gpu.preflight import Preflight
 from kit.sandbox.folder import RunFolder
 from kit.sandbox.isolation_probe import IsolationResult
 from kit.sandbox.speed_probe import GpuSpeed
 from kit.sandbox.supervise import RunCallbacks
+from kit.values.profile import Profile
 from kit.values.run_result import Point
 from kit.values.run_spec import Phase
 
 LINES_PER_S = 4.0
-"""Claims that are told a second, however many the guest prints."""
+"""Validation lines that are printed per second, however many the guest prints."""
 BURST = 8
-"""Claims that may be told at once after a quiet time."""
-TRAIN_EVERY_S = 2.0
-LAST_LINES = 12
-LAST_BYTES = 8192
+"""Validation lines that are printed at once after a quiet time."""
+SHOWN_EVERY_S = 0.2
+"""How often a training line may change the live line."""
+PHASES = {
+    Phase.START: "start (waiting for the first line)",
+    Phase.WARMUP: "warm-up",
+    Phase.TRAINING: "training",
+    Phase.TEARDOWN: "teardown",
+}
 
 
 class LineRate:
@@ -39,7 +43,7 @@ class LineRate:
         self._then = clock()
 
     def take(self) -> bool:
-        """Use up the right to one line if there is one now."""
+        """Tell whether a line may be printed now, and count it if so."""
         now = self._clock()
         self._left = min(self._left + (now - self._then) * LINES_PER_S, BURST)
         self._then = now
@@ -50,166 +54,146 @@ class LineRate:
 
 
 class Live:
-    """Tells phases, and of the claims the latest ones, a few lines a second; losses in nats per token."""
+    """Shows phases and validation lines, and the newest step as progress; losses in nats per token."""
 
     def __init__(self, plan: RunPlan, rate: LineRate | None = None) -> None:
         self._plan = plan
-        self._tty = sys.stderr.isatty()
         self._rate = rate or LineRate()
-        self._last_step_s = 0.0
+        self._shown_s = 0.0
         self._waiting: Point | None = None
-        """The latest validation claim that came too soon after others."""
+        """The newest validation line, if it came too soon after others."""
+        self._loss = ""
+        """The newest validation loss, as text."""
+        self._ended = False
+        """Whether the teardown began and was not shown yet."""
+        self._prefix = ""
+        """Which rerun the steps belong to."""
 
     def reserved(self, folder: RunFolder) -> None:
         """Name the run."""
         plan = self._plan
+        smoke = plan.terms.profile is Profile.SMOKE
         note(
-            f"run {folder.run_id}: record {plan.record.name}, "
-            f"profile {plan.terms.profile}, runtime {plan.runtime.name}, image {plan.era}"
+            f"run {folder.run_id}: record {plan.record.name}, profile {plan.terms.profile}"
+            f"{' (never ranked)' if smoke else ''}, runtime {plan.runtime.name}, image {plan.era}"
         )
-        if plan.terms.profile == "smoke":
-            note("  UNRANKED: the smoke profile is a toy task on synthetic data")
         for reason in plan.terms.ranking_blockers:
-            note(f"  UNRANKED: {reason}")
+            warn(f"this run will not be ranked: {reason}")
         if not plan.runtime.contains:
-            note("  UNRANKED: this runtime contains nothing; the guest is a process of this user")
+            warn("the runtime host provides no isolation: the script runs with your rights")
+        else:
+            STDERR.stage("check isolation")
 
-    def probed(self, probe: IsolationResult) -> None:
-        """Tell what the isolation probe found."""
-        shut = len(probe.checks) - len(probe.failed)
-        note(f"  isolation: {shut} of {len(probe.checks)} ways out are shut, asked from the inside")
+    def probed(self, probe: Probe) -> None:
+        """Show what the isolation probe found."""
+        passed = len(probe.checks) - len(probe.failed)
+        note(
+            f"isolation: {passed} of {counted(len(probe.checks), 'check')} passed (run inside the container)"
+        )
         for check in probe.failed:
-            note(f"    OPEN {check.id}: {one_line(check.detail)}")
+            fail(f"{check.id}: {one_line(check.detail)}")
         if probe.enforcement.not_enforced:
-            note(f"    not enforced on this machine: {', '.join(probe.enforcement.not_enforced)}")
+            warn(f"not enforced on this machine: {', '.join(probe.enforcement.not_enforced)}")
+        if self._plan.terms.gpus:
+            STDERR.stage("measure GPU speed")
 
-    def measured(self, speed: GpuSpeed) -> None:
-        """Tell how fast the GPUs are."""
+    def measured(self, speed: Speed) -> None:
+        """Show how fast the GPUs are."""
         for line in speed_lines(speed.figures):
             note(f"  {line}")
         if speed.fault:
-            note(f"  UNRANKED: the GPUs could not be measured: {one_line(speed.fault)}")
+            warn(f"this run will not be ranked: GPU speed was not measured: {one_line(speed.fault)}")
 
     def phase(self, phase: Phase, now_s: float) -> None:
-        """Tell that a phase began."""
-        self._tell_waiting()
-        self._clear()
-        note(f"  {now_s:7.1f} s  {phase}")
+        """Show that a phase began. Teardown is shown after the validation line that starts it."""
+        self._print_waiting()
+        if phase is Phase.TEARDOWN:
+            self._ended = True
+        else:
+            STDERR.stage(PHASES[phase])
+
+    def auditing(self) -> None:
+        """Show that the run has ended and its checks begin."""
+        self._print_waiting()
+        self._print_end()
+        STDERR.stage("audit")
+
+    def rerunning(self, name: str) -> None:
+        """Show that an audit starts a further run."""
+        self._prefix, self._loss = f"{name}: ", ""
+        STDERR.stage(f"audit: run {name}")
 
     def point(self, point: Point) -> None:
-        """Tell a claim: validation lines if they are few, training lines now and then."""
-        if point.val_loss is None:
-            now = time.monotonic()
-            if now - self._last_step_s < TRAIN_EVERY_S:
-                return
-            self._last_step_s = now
-        if self._rate.take():
-            self._waiting = None
-            self._tell(point)
-        elif point.val_loss is not None:
-            self._waiting = point
+        """Show a validation line if they are few; a training line only as progress."""
+        if point.val_loss is not None:
+            self._loss = f"val_loss {point.val_loss:.4f}"
+            if self._rate.take():
+                self._waiting = None
+                self._print(point)
+            else:
+                self._waiting = point
+        self.progress(point)
+        self._print_end()
+
+    def rerun_point(self, point: Point) -> None:
+        """Show the step of an audit's run as progress."""
+        if point.val_loss is not None:
+            self._loss = f"val_loss {point.val_loss:.4f}"
+        self.progress(point)
+
+    def progress(self, point: Point) -> None:
+        """Show the step that was reached."""
+        now = time.monotonic()
+        if now - self._shown_s >= SHOWN_EVERY_S:
+            self._shown_s = now
+            STDERR.show(f"{self._prefix}{_step(point)}", point.step, point.total_steps, self._loss)
 
     def tick(self) -> None:
-        """Tell the claim that had to wait, once it may be told."""
+        """Print the validation line that had to wait, once it may be printed."""
         if self._waiting is not None and self._rate.take():
-            self._tell_waiting()
+            self._print_waiting()
+        self._print_end()
 
-    def _tell_waiting(self) -> None:
+    def _print_end(self) -> None:
+        if self._ended:
+            self._ended = False
+            self._print_waiting()
+            STDERR.stage(PHASES[Phase.TEARDOWN])
+
+    def _print_waiting(self) -> None:
         point, self._waiting = self._waiting, None
         if point is not None:
-            self._tell(point)
+            self._print(point)
 
-    def _tell(self, point: Point) -> None:
-        self._clear()
-        loss = f"  val_loss {point.val_loss:.4f}" if point.val_loss is not None else ""
-        clocks = f"host {(point.host_ns or 0) / 1e9:.1f} s"
-        if point.train_time_ms is not None:
-            clocks += f", its own clock {point.train_time_ms / 1e3:.1f} s"
-        line = f"             step {point.step}/{point.total_steps or '?'}{loss}  ({clocks})"
-        if self._tty and point.val_loss is None:
-            redraw(line)
-        else:
-            note(line)
+    def _print(self, point: Point) -> None:
+        clock = f"  train_time {point.train_time_ms / 1e3:.1f} s" if point.train_time_ms is not None else ""
+        note(f"{STDERR.elapsed()}{_step(point)}  val_loss {point.val_loss:.4f}{clock}")
 
-    def _clear(self) -> None:
-        if self._tty:
-            redraw()
+
+def _step(point: Point) -> str:
+    return f"step {point.step}/{point.total_steps or '?'}"
 
 
 def listener(plan: RunPlan, cancelled: Callable[[], bool]) -> Listener:
-    """Return what tells a person about a run on stderr while it goes on."""
+    """Return what shows a run on stderr while it goes on."""
     live = Live(plan)
     return Listener(
         watch=RunCallbacks(phase=live.phase, point=live.point, cancelled=cancelled, tick=live.tick),
         reserved=live.reserved,
         probed=live.probed,
         measured=live.measured,
-        rerunning=lambda name: note(f"  audit: running {name}"),
+        auditing=live.auditing,
+        rerunning=live.rerunning,
+        rerun_point=live.rerun_point,
     )
 
 
 def machine(preflight: Preflight) -> None:
-    """Tell which GPUs the run gets, and what is odd about them."""
+    """Show which GPUs the run gets, and what is unusual about them."""
     if preflight.gpus:
         names = ", ".join(sorted({gpu.name for gpu in preflight.gpus}))
         note(f"GPUs: {len(preflight.gpus)} x {names}, driver {preflight.driver}")
     for finding in preflight.warnings:
-        note(f"  UNRANKED: {finding.detail}" + (f" (hint: {finding.fix})" if finding.fix else ""))
-
-
-def close(outcome: Evaluation) -> None:
-    """Tell how the run ended."""
-    p = outcome.predicate
-    loss = "no final loss" if p.claims.final_val_loss is None else f"val_loss {p.claims.final_val_loss:.4f}"
-    note(f"  {p.run.status}: {one_line(p.run.reason)}")
-    if p.run.status != "completed":
-        _tell_last_words(outcome.bundle.parent / "guest.log")
-    for check in p.audit.checks:
-        note(f"  audit {check.id}: {check.outcome}: {one_line(check.detail)}")
-    note(
-        f"  {p.score.verdict}: {loss}, target {p.task.target_val_loss:g}; "
-        f"{p.observations.wall_s:.1f} s on the host's clock"
-    )
-    if not p.score.ranked:
-        note(f"  unranked: {'; '.join(map(one_line, p.score.unranked_because))}")
-
-
-def _tell_last_words(log: Path) -> None:
-    """Show the end of what the guest printed."""
-    with log.open("rb") as f:
-        f.seek(max(f.seek(0, 2) - LAST_BYTES, 0))
-        lines = f.read().decode(errors="replace").splitlines()[-LAST_LINES:]
-    for line in lines:
-        note(f"    guest | {one_line(line, 200)}")
-
-
-def summary(outcome: Evaluation) -> dict[str, Any]:
-    """Return the object that `eval --json` prints."""
-    p = outcome.predicate
-    return {
-        "run_id": p.run.id,
-        "status": p.run.status,
-        "reason": p.run.reason,
-        "verdict": p.score.verdict,
-        "bundle": str(outcome.bundle),
-        "claims": {
-            "steps": p.claims.final_step,
-            "final_val_loss": p.claims.final_val_loss,
-            "train_time_ms": p.claims.train_time_ms,
-        },
-        "observations": {
-            "wall_s": round(p.observations.wall_s, 3),
-            "train_wall_s": None
-            if p.observations.train_wall_s is None
-            else round(p.observations.train_wall_s, 3),
-            "phases": {t.phase: round(t.seconds, 3) for t in p.observations.phases},
-        },
-        "audit": {
-            c.id: {"outcome": c.outcome, "severity": c.severity, "detail": c.detail} for c in p.audit.checks
-        },
-        "score": {
-            "ranked": p.score.ranked,
-            "fsr": p.score.fsr,
-            "unranked_because": list(p.score.unranked_because),
-        },
-    }
+        warn(f"this run will not be ranked: {finding.detail}")
+        if finding.fix:
+            note(f"hint: {finding.fix}")

@@ -1,4 +1,4 @@
-"""The report of a plan as text for a person. Looks at nothing itself."""
+"""Format the report of a plan for a person."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _findings(findings: tuple[PreflightFinding, ...]) -> Iterator[str]:
             yield f"             hint: {finding.fix}"
     refused = sum(finding.level is Level.REFUSAL for finding in findings)
     if refused:
-        yield f"  this run would be refused here, for {refused} of these findings"
+        yield f"  this run would be refused on this machine, for {refused} of these findings"
 
 
 def _limit(name: str, value: int) -> str:

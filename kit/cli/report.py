@@ -45,7 +45,7 @@ def command(folder: Path, site: Path, title: str, as_json: bool, keys: Path) -> 
     from kit.leaderboard.page.rank import rank
     from kit.leaderboard.page.site import write_site
 
-    meter = Meter(spell=str)
+    meter = Meter(count=True)
     checked = check(folder, trusted(keys), lambda done, total: meter("submissions", done, total))
     tasks = load_tasks(facts_root())
     board = rank(checked, facts_root(), tasks)

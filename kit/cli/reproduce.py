@@ -14,10 +14,12 @@ from kit.capsule.guide import title
 from kit.capsule.receive import OwnFacts, receive
 from kit.cli.capsule_text import tell_received
 from kit.cli.interrupt import cancellable
-from kit.cli.live import close, listener, summary
+from kit.cli.live import listener
 from kit.cli.machine import docker_socket
 from kit.cli.options import keys_option, mirror_option, store_option
 from kit.cli.places import places as places_of
+from kit.cli.result_lines import close, summary
+from kit.cli.stderr import STDERR
 from kit.cli.terminal import emit_json, note, say_path
 from kit.cli.untrusted import trust_word
 from kit.evaluate.audits import AuditSelection, select_audits
@@ -101,10 +103,13 @@ def _again(
     source: Path, trusted: Trusted, places: Places, runtime: str, selection: AuditSelection, as_json: bool
 ) -> int:
     """Repeat the run, print the comparison and return the exit code."""
+    STDERR.start_clock()
     with _original(source, trusted, places) as original, cancellable() as cancelled:
         _tell_original(original)
+        STDERR.stage("prepare data and image")
         plan = plan_again(original, None if runtime == "auto" else RuntimeName(runtime), docker_socket())
         reproduction = repeat(original, plan, listener(plan, cancelled), selection)
+    STDERR.close()
     close(reproduction.outcome)
     _tell_comparison(reproduction)
     if as_json:

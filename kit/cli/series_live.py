@@ -1,10 +1,11 @@
-"""`speedrun eval --runs`: a series, told live on stderr, its record on stdout. Computes no figure."""
+"""`speedrun eval --runs`: show a series on stderr while it goes on, and print its record's path."""
 
 from __future__ import annotations
 
 from kit.cli.interrupt import cancellable
 from kit.cli.live import listener
 from kit.cli.series_text import show_series, shown_below
+from kit.cli.stderr import STDERR
 from kit.cli.terminal import note, say_path
 from kit.core.text import one_line
 from kit.evaluate.audits import AuditSelection
@@ -27,9 +28,10 @@ def run_series_live(
     audits: AuditSelection | None,
     as_json: bool,
 ) -> int:
-    """Run a series, tell it live, show its table; return the exit code."""
+    """Run a series, show its progress and its table; return the exit code."""
     arms = plan_arms(request, series_request, places)
     _tell_power(series_request.runs)
+    STDERR.stage("prepare data and image")
     with cancellable() as cancelled:
         record = run_series(
             arms,
@@ -41,6 +43,7 @@ def run_series_live(
             _tell_end,
         )
         stopped = cancelled()
+    STDERR.close()
     figures = open_series(record.parent, trusted(places.keys), places.records)
     show_series(figures, as_json)
     if not as_json:
@@ -50,7 +53,7 @@ def run_series_live(
 
 def _tell_power(runs: int) -> None:
     if runs < 2:
-        note("one run proves nothing about a mean: p needs at least 2")
+        note("a p-value needs at least 2 runs")
         return
     chance = power(runs, SD, MARGIN)
     note(
@@ -60,12 +63,12 @@ def _tell_power(runs: int) -> None:
 
 
 def _tell_plan(plan: SeriesPlan) -> None:
-    note(f"series {plan.id}: {len(plan.slots)} runs reserved and signed; it ends after: {plan.rule}")
+    note(f"series {plan.id}: {len(plan.slots)} runs reserved and signed; stop rule: {plan.rule}")
 
 
 def _tell_end(slot: Slot, outcome: Evaluation | None) -> None:
     if outcome is None:
-        note(f"  {slot.arm}: lost; its record says why")
+        note(f"  {slot.arm}: interrupted; its record says why")
         return
     p = outcome.predicate
     loss = "no loss" if p.claims.final_val_loss is None else f"val_loss {p.claims.final_val_loss:.4f}"

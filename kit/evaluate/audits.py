@@ -1,5 +1,5 @@
 """
-The audits of one evaluation: which are wanted, and the findings of those that need no further run.
+Select the audits of one evaluation, and make those that need no further run.
 
 Judging is `kit.audit`'s; further runs of guests are `kit.evaluate.reruns`'.
 """
@@ -45,13 +45,13 @@ GROUPS = {
 
 @dataclass(frozen=True, slots=True)
 class AuditSelection:
-    """The audits to make, and what chance they follow from. The seed is revealed in the result."""
+    """The audits to make, and the seed of their streams. The result reveals the seed."""
 
     audits: frozenset[RerunAudit] = frozenset()
     seed: str = field(default_factory=lambda: secrets.token_hex(8))
 
     def has(self, *audits: RerunAudit) -> bool:
-        """Tell whether one of them is wanted."""
+        """Tell whether one of these audits is selected."""
         return not self.audits.isdisjoint(audits)
 
 
@@ -65,7 +65,7 @@ def select_audits(names: Iterable[str], seed: str | None = None) -> AuditSelecti
             selected.add(RerunAudit(name))
         else:
             known = ", ".join([*GROUPS, *RerunAudit])
-            raise UsageError(f"there is no audit {name!r}", f"choose among: {known}")
+            raise UsageError(f"unknown audit {name!r}", f"choose one of: {known}")
     return AuditSelection(frozenset(selected)) if seed is None else AuditSelection(frozenset(selected), seed)
 
 
@@ -73,7 +73,7 @@ def static_findings(
     ready: Prepared, folder: RunFolder, result: RunResult, baseline: tuple[SourceFile, ...] | None
 ) -> tuple[Finding, ...]:
     """
-    Return the findings about what one run left behind.
+    Return the findings of the checks that need no further run.
 
     Raises `DigestMismatch` if the submission's files in the run's folder are not those that ran.
     """
@@ -88,7 +88,7 @@ def static_findings(
 
 
 def _submission(ready: Prepared, folder: RunFolder) -> tuple[SourceFile, ...]:
-    """Read the files that are judged, and compare the very bytes with those that were prepared."""
+    """Read the submission's files, and compare their digests with those that were prepared."""
     files = files_of(folder.submission)
     if {f.name: sha256_bytes(f.data) for f in files} != {f.name: f.sha256 for f in ready.files}:
         raise DigestMismatch(f"{folder.submission} was changed during the run")

@@ -1,4 +1,4 @@
-"""From what was planned, observed and found to the predicate that is signed. Judges nothing itself."""
+"""Compose the predicate that is signed from the plan, the observations and the findings."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ from kit.values.task_id import PAPER_SET
 
 @dataclass(frozen=True, slots=True)
 class HostObservations:
-    """What was found out around a run, beside its result."""
+    """What the host observed around a run, in addition to its result."""
 
     checks: tuple[ProbeCheck, ...] = ()
     """Of the isolation probe."""
@@ -66,7 +66,7 @@ NOTHING_SEEN = HostObservations()
 
 @dataclass(frozen=True, slots=True)
 class Reserved:
-    """What was fixed before the run started, beside its RunSpec."""
+    """What was fixed before the run started, in addition to its RunSpec."""
 
     nonce: str
     entry: str
@@ -98,7 +98,7 @@ def run_of(spec: RunSpec, result: RunResult, reserved: Reserved) -> Run:
 
 
 def evidence_of(claims: Claims, cadence: Cadence, training_lines: int) -> Evidence:
-    """Return the lines that a run owed by its own last step, and those that it printed."""
+    """Return how many lines the run had to print up to its last step, and how many it printed."""
     last = claims.final_step or 0
     return Evidence(
         guest_clock=cadence.guest_clock,
@@ -108,7 +108,7 @@ def evidence_of(claims: Claims, cadence: Cadence, training_lines: int) -> Eviden
 
 
 def runtime_of(enforcement: Enforcement) -> RuntimeInfo:
-    """Return how the guest was really held."""
+    """Return the isolation that was enforced on the guest."""
     return RuntimeInfo(
         name=enforcement.runtime,
         version=enforcement.version,
@@ -171,10 +171,10 @@ def compose(
     return replace(predicate, score=_score(predicate, verdict, _unranked(ready, observations.speed)))
 
 
-def _unranked(ready: Prepared, speed: GpuSpeed | None) -> tuple[str, ...]:
-    """Return what only the host knows against ranking, beside what the predicate shows."""
+def _unranked(ready: Prepared, speed: Speed | None) -> tuple[str, ...]:
+    """Return the reasons against ranking that only the host knows."""
     warnings = (f.detail for f in ready.preflight.warnings if f.id not in (MODEL, LINKS))
-    slow = (f"how fast its GPUs are is not known: {speed.fault}",) if speed and speed.fault else ()
+    slow = (f"the speed of its GPUs was not measured: {speed.fault}",) if speed and speed.fault else ()
     return tuple(prose(reason) for reason in (*ready.plan.terms.ranking_blockers, *warnings, *slow))
 
 

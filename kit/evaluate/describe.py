@@ -1,5 +1,5 @@
 """
-Describe a plan: what a run would fetch, mount and be limited to, and what keeps it from running here.
+Describe a plan: downloads, mounts, limits, and what prevents the run on this machine.
 
 It looks at this machine and the store as they are now; it fetches and starts nothing.
 """
@@ -103,7 +103,7 @@ class PlanReport:
 
     @property
     def download_bytes(self) -> int:
-        """How much is to be downloaded."""
+        """Bytes to download."""
         return sum(a.size for a in self.missing)
 
     def document(self) -> dict[str, Any]:
@@ -178,12 +178,12 @@ def _shard_findings(
 ) -> Iterator[PreflightFinding]:
     absent = sum(not s.present for s in shards)
     if absent:
-        detail = f"{absent} of {len(shards)} shards are not here"
+        detail = f"{absent} of {len(shards)} shards are missing"
         yield PreflightFinding(
             "shards", Level.REFUSAL, detail, f"speedrun data fetch --record {plan.record.name}"
         )
     if not pinned:
-        yield PreflightFinding("data", Level.WARNING, "unpinned: no lock says which bytes the shards are")
+        yield PreflightFinding("data", Level.WARNING, "unpinned: no lock states the digests of the shards")
 
 
 def _script(plan: RunPlan, places: Places) -> tuple[PlannedFile, ...]:

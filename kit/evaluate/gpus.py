@@ -1,4 +1,4 @@
-"""What a plan needs of this machine's GPUs, and the preflight that looks for it. Knows no driver itself."""
+"""Compare the GPUs that a plan needs with those of this machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RUNTIME_LIBRARIES = ("nvidia-cuda-runtime", "nvidia-cuda-runtime-cu12")
 
 
 def look(plan: RunPlan, places: Places) -> Preflight:
-    """Look at the machine's GPUs as they are now. Raises nothing: see `Preflight.require`."""
+    """Check the machine's GPUs as they are now. Raises nothing: see `Preflight.require`."""
     if not plan.terms.gpus:
         return NO_GPUS
     return preflight(gpu_requirements(plan, places), places.gpus)

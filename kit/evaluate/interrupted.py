@@ -1,7 +1,7 @@
 """
-The record of a run that was interrupted: its values and its bound files. Decides nothing, ends no guest.
+Make the record of an interrupted run. Kills no guest.
 
-Every word of it is the kit's own: from its signed reservation, or derived from the files that are there.
+All values come from the signed reservation, or are derived from the files that the run left.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class BoundFile:
 
 
 def lost_result(spec: RunSpec, reason: str) -> RunResult:
-    """Return the result of a run of which nothing is known but that it was reserved."""
+    """Return the result of a run that was reserved and about which nothing else is known."""
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
     return _result(spec.run_id, reason, now)
 
@@ -94,7 +94,7 @@ def _result(run_id: str, reason: str, started_at: str) -> RunResult:
 
 def lost_statement(folder: RunFolder, planned: Predicate, submission: Sha256, reason: str) -> bytes:
     """
-    Return the statement of a lost run, as it was planned; the output that there is stays and is bound.
+    Return the statement of a lost run: its plan, and the digests of the output that it left.
 
     Raises `OSError` for output that is gone, `DigestMismatch` for what is no regular file.
     """
@@ -110,7 +110,7 @@ def lost_statement(folder: RunFolder, planned: Predicate, submission: Sha256, re
 
 def unsigned_statement(folder: RunFolder) -> bytes:
     """
-    Return the statement of a run that version 0.1 left unfinished, without a word of its reservation.
+    Return the statement of a run that version 0.1 left unfinished; its reservation is not used.
 
     Run id, record and time are those of the folder's name; the files are as they lie there. Raises as
     `lost_statement`, and `SchemaError` for a name without a time.
@@ -169,7 +169,7 @@ def _unknown_run(result: RunResult) -> Run:
 
 
 def _unknown_task(run_id: str) -> TaskInfo:
-    """Name the record as the run id does; of the two profiles the one that is never ranked."""
+    """Take the record from the run id, and the smoke profile, which is never ranked."""
     return TaskInfo(
         id=str(max(1, int(run_id[1:3]))),
         set=PAPER_SET,
@@ -185,7 +185,7 @@ def _started_at(run_id: str) -> str:
     try:
         time = datetime.datetime.strptime(run_id.split("-")[1], "%Y%m%dT%H%M%SZ")  # noqa: DTZ007 - it is UTC
     except ValueError as e:
-        raise SchemaError(f"{run_id} names no time") from e
+        raise SchemaError(f"run id {run_id} contains no time") from e
     return time.replace(tzinfo=datetime.UTC).isoformat(timespec="milliseconds")
 
 

@@ -31,7 +31,7 @@ CACHES = {
 
 
 def full_limits() -> Limits:
-    """Return the limits of a full run: of the memory all but a tenth, which the machine itself needs."""
+    """Return the limits of a full run; a tenth of the memory is left to the machine."""
     return Limits(memory=machine.read_machine().memory * 9 // 10)
 
 
@@ -53,7 +53,7 @@ def torchrun(era: str, python: str, contains: bool, world_size: int) -> tuple[st
 
 
 def script_environment(val_tokens: int, extra: dict[str, str]) -> tuple[tuple[str, str], ...]:
-    """Return what a script finds in its environment, sorted: caches, and where its shards are."""
+    """Return the script's environment variables, sorted: caches and the paths of the shards."""
     inside = DATA.relative_to(WORKSPACE)
     conventions = {
         "DATA_PATH": ".",
@@ -71,7 +71,7 @@ def search_path(era: str, python: str) -> str:
 
 
 def gpu_variables(preflight: Preflight) -> dict[str, str]:
-    """Return the variables that show a guest the GPUs that were looked at, no other, and how to link them."""
+    """Return the variables that give a guest the checked GPUs and no others, and say how to link them."""
     uuids = ",".join(gpu.uuid for gpu in preflight.gpus)
     return {
         "NVIDIA_VISIBLE_DEVICES": uuids or "void",

@@ -1,8 +1,8 @@
 """
-Plan: a request worked out against the facts and this machine, before anything is fetched or started.
+Plan a run from a request, the facts and this machine. Fetches and starts nothing.
 
-One resolver after the other: record, submission, terms of the task, runtime, image. Each raises what is wrong
-while it costs nothing. Whether the machine has the GPUs, `kit.evaluate.gpus` finds out.
+Record, submission, terms of the task, runtime and image are resolved in this order. Each raises its errors
+before anything was spent. `kit.evaluate.gpus` checks the GPUs.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class RunPlan:
 
 
 def draft(request: Request, places: Places) -> RunPlan:
-    """Work the request out. Fetches, builds and starts nothing."""
+    """Return the plan of a request. Fetches, builds and starts nothing."""
     record = records.load(places.records, request.record)
     submission = load_submission(request.submission) if request.submission else None
     terms = resolve_terms(request, record, places)
@@ -86,7 +86,7 @@ def resolve_image(request: Request, terms: TaskTerms, runtime: Runtime) -> str:
 
 
 def resolve_python(request: Request, era: str) -> str:
-    """Return the guest's interpreter. Raises `PrerequisiteError` if this machine's own is not named."""
+    """Return the guest's interpreter. Raises `PrerequisiteError` if `--python` is missing."""
     if era != HOST_IMAGE:
         return "python3"
     if request.python is None:

@@ -1,4 +1,4 @@
-"""Bringing what a plan needs: image, data and submission, each checked by digest. Starts no guest."""
+"""Fetch what a plan needs: image, data and submission, each checked by digest. Starts no guest."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from kit.values.run_spec import GpuDevice, ImageRef, Mount, RunSpec, RuntimeName
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A plan with its bytes at hand."""
+    """A plan whose files are all on this machine."""
 
     plan: RunPlan
     spec: RunSpec
@@ -39,7 +39,7 @@ class Prepared:
     files: tuple[InputFile, ...]
     """The submission's."""
     preflight: Preflight
-    """The GPUs as they were found just before the run."""
+    """The GPUs just before the run."""
     nonce: str
     reproduces: Reproduces | None = None
     series: Series | None = None
@@ -48,10 +48,10 @@ class Prepared:
 @contextlib.contextmanager
 def prepared(plan: RunPlan, places: Places) -> Iterator[Prepared]:
     """
-    Bring data, submission and image; the staged submission lasts as long as the block.
+    Fetch data, submission and image; the staged submission is removed when the block ends.
 
     What can be refused is refused before the first byte is fetched; the image, the largest, comes last.
-    Raises `PrerequisiteError` for GPUs or shards that are not here or not fit, and what fetching raises.
+    Raises `PrerequisiteError` for GPUs or shards that are missing or unfit, and what fetching raises.
     """
     gpus.look(plan, places).require()
     data, shards = plan.terms.data.bring(places)
@@ -85,7 +85,7 @@ def looked_again(ready: Prepared, places: Places) -> Prepared:
     """
     Return `ready` with the machine's GPUs as they are now, for a run that starts later than it was prepared.
 
-    Nothing is raised: a run whose GPUs are not fit any more is refused by `conduct`, and recorded.
+    Raises nothing: `run_prepared` refuses a run whose GPUs are no longer fit, and records that.
     """
     now = gpus.look(ready.plan, places)
     devices = tuple(GpuDevice(gpu.uuid, gpu.minor) for gpu in now.gpus)
@@ -95,7 +95,7 @@ def looked_again(ready: Prepared, places: Places) -> Prepared:
 
 def fidelity_of(record: Record, layout: Layout) -> tuple[tuple[str, Fidelity], ...]:
     """
-    Return how near the image's components are to what the record ran, sorted by component.
+    Return the fidelity of each of the image's components, sorted by component.
 
     An era's image says it for most of its records; in the record's own era the record itself knows better:
     records 1 to 3 share an era with later ones, but their logs do not say what they ran.
@@ -133,7 +133,7 @@ def bring_image(
     fetchers: Sequence[Fetcher],
     progress: Progress = no_progress,
 ) -> tuple[Layout, ImageRef]:
-    """Bring an era's image to where `runtime` starts it from; raises as `ensure_layout` and the engine do."""
+    """Build an era's image and load it into `runtime`; raises as `ensure_layout` and the engine do."""
     layout = ensure_layout(era, images, store, fetchers, progress)
     rootfs = ensure_rootfs(layout, store, progress) if runtime.name is RuntimeName.RUNC else None
     if isinstance(runtime, Docker):
@@ -152,7 +152,7 @@ def environment(
 
 @contextlib.contextmanager
 def _submission(plan: RunPlan, places: Places) -> Iterator[Path]:
-    """Give a directory that holds exactly the files that will run."""
+    """Provide a directory that holds exactly the files that will run."""
     with places.store.staging("submissions") as folder:
         if plan.submission is not None:
             plan.submission.write(folder)

@@ -1,5 +1,5 @@
 """
-Closing the runs that were interrupted: end what is left of the guest, then sign a record that says `lost`.
+Close interrupted runs: kill what is left of the guest, then sign a record with status `lost`.
 
 1. The reservation must be this user's own, signed and of this folder's name. 2. A run of another machine is
 left alone, and so is one whose owner still works. 3. A copy of a folder is refused: the run is another one's.
@@ -29,10 +29,10 @@ from kit.sandbox.watchdog import reap
 from kit.values.run_spec import RuntimeName
 
 ATTEMPTS = 20
-GOES_ON = "the run goes on in another folder"
+GOES_ON = "the run is still going on in another directory"
 REFUSALS = {
-    Takeover.COPY: "this folder is a copy of the one that the run was reserved in",
-    Takeover.REPLACED: f"{ALIVE} is missing or was replaced since the run was reserved",
+    Claim.COPY: "this directory is a copy of the run's directory",
+    Claim.REPLACED: f"{ALIVE} is missing or was replaced since the run was reserved",
 }
 
 
@@ -42,7 +42,7 @@ def mark_lost(folder: RunFolder, signer: Signer, planned: Predicate, submission:
 
 
 def sign(folder: RunFolder, signer: Signer, payload: bytes) -> None:
-    """Leave the public key, then the signed bundle; from then on the run has ended."""
+    """Write the public key, then the signed bundle, which ends the run."""
     bundle = seal(payload, signer)
     folder.ballast.unlink(missing_ok=True)
     leave_key(folder.path, signer)
@@ -53,7 +53,7 @@ def close_lost(
     out: Path, keys: Path, elsewhere: Callable[[RunFolder], None] = lambda folder: None
 ) -> list[RunFolder]:
     """
-    End and record every run below `out` that was interrupted; return them. Runs that go on are left alone.
+    Close every interrupted run below `out`; return them. Runs that still go on are left alone.
 
     `elsewhere` is called with each run that belongs to another machine, which alone can close it. Raises
     `RunError` if something of a guest cannot be ended, `IntegrityError` for a reservation that is planted,
@@ -83,7 +83,7 @@ def close_lost(
 
 
 def _named(folder: RunFolder, e: KitError | OSError) -> KitError:
-    """Say which run cannot be closed, and what to do."""
+    """Return an error that names the run that cannot be closed, and what to do."""
     aside = f"if you do not expect it there, move it away: mv {folder.path} {folder.path.parent.parent}"
     if isinstance(e, OSError):
         return PrerequisiteError(f"cannot close run {folder.run_id}: {e.filename}: {e.strerror}", aside)
@@ -92,8 +92,8 @@ def _named(folder: RunFolder, e: KitError | OSError) -> KitError:
     return e
 
 
-def _close(folder: RunFolder, signer: Signer) -> Takeover:
-    """Close one run if it is this process's to close; return whose it is."""
+def _close(folder: RunFolder, signer: Signer) -> Claim:
+    """Close one run if this process may do so; return who may."""
     if is_unsigned_v1(folder.intent):
         return _close_unsigned(folder, signer)
     reservation = own_reservation(folder, signer.public)
@@ -121,12 +121,12 @@ def own_reservation(folder: RunFolder, own: PublicKey) -> Reservation:
     """Return the verified reservation of a folder's run. Raises as `read_reservation`."""
     reservation = read_reservation(folder.intent, own)
     if reservation.body.id != folder.run_id:
-        raise SchemaError(f"{folder.intent}: it is the reservation of {reservation.body.id}")
+        raise SchemaError(f"{folder.intent} is the reservation of another run, {reservation.body.id}")
     return reservation
 
 
-def _close_unsigned(folder: RunFolder, signer: Signer) -> Takeover:
-    """Close a run of version 0.1, of which nothing is known but its name and its files."""
+def _close_unsigned(folder: RunFolder, signer: Signer) -> Claim:
+    """Close a run of version 0.1, whose reservation is not signed."""
     with adopt(folder) as mine:
         if not mine:
             return Takeover.RUNNING
@@ -145,4 +145,4 @@ def _end_guest(run_id: str, runtimes: Iterable[RuntimeName]) -> None:
     for runtime in runtimes:
         state = docker.state_folder() if runtime is RuntimeName.DOCKER else runc.state_folder()
         if not any(reap(runtime, str(state), run_id) for _ in range(ATTEMPTS)):
-            raise RunError(f"cannot end the guest of {run_id}", "look for it with: ps -ef")
+            raise RunError(f"cannot kill the guest of run {run_id}", "find its processes with: ps -ef")

@@ -1,4 +1,4 @@
-"""What a user asks for, and the places that an evaluation uses. Checks nothing against the machine."""
+"""The request of a user, and the directories that an evaluation uses. Checks nothing on the machine."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Request:
     """An era or `host`; None means the one that belongs to the profile and record."""
     gpus: int | None = None
     accept_world_size: bool = False
-    """Run also on a number of GPUs that changes the record's steps; such a run is never ranked."""
+    """Allow a number of GPUs that changes the record's steps; such a run is never ranked."""
     overrides: Overrides = field(default_factory=Overrides)
     python: Path | None = None
     """The interpreter that `--image host` offers."""
@@ -59,7 +59,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where an evaluation reads and writes, and whom it tells about long work."""
+    """Where an evaluation reads and writes, and its progress callback."""
 
     records: Path
     images: Path
@@ -69,9 +69,9 @@ class Places:
     fetchers: Sequence[Fetcher]
     kit: Kit
     gpus: Sources = field(default_factory=Sources)
-    """Whom the GPU preflight asks."""
+    """The sources of the GPU preflight."""
     offline: bool = False
-    """Whether the network must not be asked, for scripts of records neither."""
+    """Whether the network must not be used, not even for scripts of records."""
     upstream: Path | None = None
     """A local git directory of the upstream repository, for records' scripts."""
     progress: Progress = no_progress

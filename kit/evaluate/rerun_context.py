@@ -47,14 +47,22 @@ class RerunContext:
     """Called with the name of each rerun before it starts."""
     held_out: HeldOutSource | None = None
     """None if no held-out text is wanted, or not enough is there."""
+    point: Callable[[Point], None] = lambda point: None
+    """Called with each claim of a rerun."""
 
     def run(self, name: str, spec: RunSpec, lines: int | None = None) -> RunResult:
         """Run one guest to its end, or to `lines` validation lines; its log stays in the run's folder."""
         self.announce(name)
         plan, gpus = self.ready.plan, self.ready.preflight.gpus
         validated: list[int] = []
+
+        def take(point: Point) -> None:
+            if point.val_loss is not None:
+                validated.append(point.step)
+            self.point(point)
+
         callbacks = RunCallbacks(
-            point=lambda p: validated.append(p.step) if p.val_loss is not None else None,
+            point=take,
             cancelled=lambda: self.cancelled() or (lines is not None and len(validated) >= lines),
         )
         output, scratch = self.output(name), self.folder.scratch

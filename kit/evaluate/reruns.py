@@ -33,9 +33,9 @@ from kit.values.run_spec import Phase, RunSpec
 
 SCREEN_LINES = 3
 """Validation lines after which a screen is ended; step 0 proves nothing."""
-NO_HELD_OUT = "the record reads so many shards that none are left to draw other text from"
+NO_HELD_OUT = "the record reads all shards, so no other text is left"
 NOT_COMPLETED = "the run itself did not complete"
-CANCELLED = "the operator cancelled"
+CANCELLED = "the run was cancelled"
 REQUESTED = {
     StreamKind.UNIFORM: RerunAudit.UNIFORM,
     StreamKind.NGRAM: RerunAudit.NGRAM,
@@ -45,7 +45,7 @@ REQUESTED = {
 
 @dataclass(frozen=True, slots=True)
 class RerunReport:
-    """What the reruns of one evaluation showed."""
+    """The findings of the reruns of one evaluation."""
 
     findings: tuple[Finding, ...]
     held_out: HeldOut | None
@@ -54,7 +54,7 @@ class RerunReport:
 
 def audit(context: RerunContext, result: RunResult) -> RerunReport:
     """
-    Make every audit that is wanted.
+    Make every selected audit.
 
     Nothing is rerun if the run itself did not complete, or once the operator cancelled: skipped checks earn
     no trust. An engine that fails on a rerun makes that check skipped; the run's own record stands.
@@ -109,11 +109,11 @@ def _judge_stream(
 
 
 def _finding_or_skipped(check: Check, rerun: Callable[[], Finding]) -> Finding:
-    """Return what a rerun showed; where it could not be made, its check alone is skipped."""
+    """Return the finding of a rerun; if the rerun fails, only its check is skipped."""
     try:
         return rerun()
     except KitError as e:
-        return check.skipped(f"the rerun could not be made: {e.message}")
+        return check.skipped(f"the rerun failed: {e.message}")
 
 
 def _draw(context: RerunContext, kind: StreamKind) -> TokenStream:
@@ -143,7 +143,7 @@ def _shard_writer(context: RerunContext, drawn: TokenStream) -> Callable[[Path],
 
 
 def _val_size(context: RerunContext) -> int:
-    """Return the size of the validation shard, which every other one in its place has, too; bytes."""
+    """Return the size of the validation shard in bytes; its replacements have the same size."""
     return next(f.size for f in context.ready.data.files if f.name == val_name(context.ready))
 
 
@@ -180,7 +180,7 @@ def _compare(
         output = context.output("baseline")
         points = read_run(output.log, output.stamps, context.ready.plan.terms.grammar)
     except KitError as e:
-        yield from _skip_comparisons(context, f"the start script could not be run: {e.message}")
+        yield from _skip_comparisons(context, f"the start script did not run: {e.message}")
         return
     yield from _compare_timings(timings_of(start_result, points), context, result)
     if uniform is not None:
@@ -199,7 +199,7 @@ def _judge_noise(context: RerunContext, spec: RunSpec, uniform: RunResult) -> Fi
 
 
 def _compare_timings(reference: RunTimings, context: RerunContext, result: RunResult) -> tuple[Finding, ...]:
-    """Compare the run with how its start script went."""
+    """Compare the run's times with those of its start script."""
     if _last_loss(result) is None:
         return (baseline.WARMUP.skipped(NOT_COMPLETED),)
     return baseline.judge(timings_of(result, context.points()), reference)
@@ -239,7 +239,7 @@ def _compose_held_out(context: RerunContext, source: HeldOutSource, shard: Path)
 
 def timings_of(result: RunResult, points: tuple[Point, ...]) -> RunTimings:
     """
-    Return how a run went, as the rules of ranked runs look at it; `points` are all of its claims.
+    Return a run's times as the rules of ranked runs use them; `points` are all of its claims.
 
     The time of a run that did not complete is nobody's measure: it has none. Where the script has no clock of
     its own, the host's time of its timed steps is taken.

@@ -1,5 +1,5 @@
 """
-Conducting one prepared run: reserve, probe, supervise, audit, sign. Every reserved run ends in a record.
+Run one prepared plan: reserve, probe, supervise, audit, sign. Every reserved run ends in a record.
 
 The order is the promise: the reservation is signed and durable before anything starts, the watchdog stands
 before the guest does, the key is read before the guest starts and used after it is gone.
@@ -36,31 +36,35 @@ from kit.sandbox.speed_probe import GpuSpeed, measure
 from kit.sandbox.supervise import RunCallbacks
 from kit.sandbox.watchdog import watchdog
 from kit.values.output import StoredOutput
-from kit.values.run_result import RunResult
+from kit.values.run_result import Point, RunResult
 from kit.values.run_spec import RunSpec
 
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """Who is told what, beside the run's own `RunCallbacks`."""
+    """Callbacks for the stages of an evaluation; `watch` holds those of the run itself."""
 
     watch: RunCallbacks = field(default_factory=RunCallbacks)
     reserved: Callable[[RunFolder], None] = lambda folder: None
-    probed: Callable[[IsolationResult], None] = lambda probe: None
-    measured: Callable[[GpuSpeed], None] = lambda speed: None
-    """Called with how fast the run's GPUs are."""
+    probed: Callable[[Probe], None] = lambda probe: None
+    measured: Callable[[Speed], None] = lambda speed: None
+    """Called with the speed of the run's GPUs."""
+    auditing: Callable[[], None] = lambda: None
+    """Called when the run has ended and its checks begin."""
     rerunning: Callable[[str], None] = lambda name: None
     """Called with the name of each further run that an audit starts."""
+    rerun_point: Callable[[Point], None] = lambda point: None
+    """Called with each claim of such a run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What came of an evaluation."""
+    """The outcome of an evaluation."""
 
     predicate: Predicate
     bundle: Path
     timings: RunTimings
-    """How it went, for a run that is compared with it."""
+    """Its times, for a run that is compared with it."""
 
 
 def run_prepared(
@@ -71,7 +75,7 @@ def run_prepared(
     reference_timings: RunTimings | None = None,
 ) -> Evaluation:
     """
-    Run what was prepared, make the audits that are wanted, and return the signed record.
+    Run a prepared plan, make the selected audits, and return the signed result.
 
     `reference_timings`: how the start script ran on this machine, where a series ran it anyway. The run is
     compared with it, unless an audit runs the start script itself.
@@ -83,7 +87,9 @@ def run_prepared(
     """
     selection = selection or AuditSelection()
     if selection.audits and not ready.plan.runtime.contains:
-        raise UsageError("audits by further runs need a runtime that contains the guest", "leave --audit out")
+        raise UsageError(
+            "--audit needs a runtime that isolates the guest", "use --runtime runc or docker, or omit --audit"
+        )
     start = ready.plan.terms.start_script.files(places)
     wants_held_out = selection.has(RerunAudit.HELD_OUT)
     held_out = ready.plan.terms.data.bring_held_out(places) if wants_held_out else None
@@ -110,14 +116,16 @@ def run_prepared(
                 listener.watch.cancelled,
                 listener.rerunning,
                 held_out,
+                listener.rerun_point,
             )
-            at_rest = static_findings(ready, folder, result, start)
+            listener.auditing()
+            static = static_findings(ready, folder, result, start)
             report = reruns.audit(context, result)
         except BaseException as e:
-            reason = e.message if isinstance(e, KitError) else f"the kit failed: {type(e).__name__}: {e}"
+            reason = e.message if isinstance(e, KitError) else f"speedrun failed: {type(e).__name__}: {e}"
             mark_lost(folder, signer, planned, submission, reason)
             raise
-        findings = (*at_rest, *report.findings)
+        findings = (*static, *report.findings)
         predicate = compose(ready, places, result, observations, findings, context.points(), report.held_out)
         subjects = Subjects(submission, result.log_sha256, result.stamps_sha256)
         sign(folder, signer, statement(predicate, subjects))
@@ -126,7 +134,7 @@ def run_prepared(
 
 def _reserver(places: Places, signer: Signer) -> Signer:
     """
-    Return the key of the reservation: the own one, also where the result gets one that is thrown away.
+    Return the key that signs the reservation: the user's, even if the result gets a throwaway key.
 
     A run whose reservation is signed with a key that is gone cannot be closed once it is interrupted: that is
     only so for a runtime that contains nothing, on a machine where this user cannot keep a key.
@@ -153,7 +161,7 @@ def _run(
             if probed.failed:
                 listed = "; ".join(f"{c.id}: {c.detail}" for c in probed.failed)
                 raise RunError(
-                    f"the {runtime.name} runtime does not contain: {listed}", "see: speedrun doctor"
+                    f"isolation checks failed in the {runtime.name} runtime: {listed}", "see: speedrun doctor"
                 )
 
         speed = _speed(ready, places, folder, listener)
@@ -172,7 +180,7 @@ def _run(
 
 @contextlib.contextmanager
 def _own_val(ready: Prepared, folder: RunFolder) -> Iterator[RunSpec]:
-    """Mount the run's validation shard as those of its reruns; what contains nothing has no reruns."""
+    """Mount the run's validation shard as in its reruns, which only an isolating runtime has."""
     if not ready.plan.runtime.contains:
         yield ready.spec
         return

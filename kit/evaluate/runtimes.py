@@ -1,4 +1,4 @@
-"""Choosing the runtime: which ones answer here, and the first of them that contains. Starts no guest."""
+"""Choose the runtime: the requested one, or the first that answers and isolates. Starts no guest."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def make(name: RuntimeName, python: Path | None, socket: str = engine.DEFAULT_EN
 
 def choose(request: Request) -> Runtime:
     """
-    Return the runtime to use: the wanted one, or the first that contains: docker, if it answers, or runc.
+    Return the requested runtime; without one docker if it answers, else runc.
 
     `host` is never chosen by itself, and docker not for this machine's own files. Raises `UsageError` for
     docker with those, `PrerequisiteError` with the line that installs a runtime.
@@ -44,7 +44,7 @@ def choose(request: Request) -> Runtime:
     own_files = request.image == HOST_IMAGE
     if request.runtime is RuntimeName.DOCKER and own_files:
         raise UsageError(
-            "the docker runtime runs images, not this machine's own files", "use --runtime runc, or an era"
+            "the docker runtime cannot run --image host", "use --runtime runc, or name an era with --image"
         )
     if request.runtime is not None:
         return make(request.runtime, request.python, request.engine)
@@ -52,4 +52,4 @@ def choose(request: Request) -> Runtime:
         return Docker(request.engine)
     if installed():
         return Runc(request.python)
-    raise PrerequisiteError("no container runtime answers on this machine", INSTALL_RUNC)
+    raise PrerequisiteError("no container runtime found on this machine", INSTALL_RUNC)

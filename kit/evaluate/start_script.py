@@ -34,7 +34,7 @@ class StartScript(Protocol):
 
     @property
     def to_fetch(self) -> tuple[Artifact, ...]:
-        """What has to be fetched for it, unless it is in the store."""
+        """The artifacts to fetch for it, unless they are in the store."""
 
     def write(self, folder: Path, places: Places) -> None:
         """Write its files into an empty directory. Raises what fetching raises."""

@@ -1,4 +1,4 @@
-"""Making canary streams: shards from drawn tokens, and text-like samples drawn by a guest. Judges nothing."""
+"""Make canary streams: shards of drawn tokens, and text-like samples drawn by a guest."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def write(folder: Path, files: tuple[SourceFile, ...]) -> None:
 
 
 def write_stream(path: Path, drawn: TokenStream, size: int) -> None:
-    """Write a drawn stream as a shard of `size` bytes, so that it looks like the one that it stands for."""
+    """Write a drawn stream as a shard of `size` bytes, the size of the shard that it replaces."""
     write_shard(path, canary_streams.fill_shard(drawn, (size - HEADER_BYTES) // TOKEN_BYTES))
 
 
@@ -86,7 +86,7 @@ def _draw(ready: Prepared, folder: Path, arguments: tuple[str, ...], run: Sampli
     spec = replace(ready.spec, submission=folder, argv=plan.launcher(), deadlines=deadlines)
     result, log = run(spec)
     if result.status is not RunStatus.COMPLETED:
-        raise RunError(f"the sampler's guest ended as {result.status}: {result.reason}", f"see {log}")
+        raise RunError(f"the sampling run ended with status {result.status}: {result.reason}", f"see {log}")
     return canary_streams.read_samples(_lines(log), ready.plan.terms.val_tokens)
 
 

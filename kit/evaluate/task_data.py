@@ -10,6 +10,7 @@ from typing import Protocol, assert_never
 from kit.benchmark.records import Record
 from kit.core.errors import IntegrityError, NetworkError, PrerequisiteError
 from kit.core.store import Artifact
+from kit.core.text import counted
 from kit.data import held_out, synth
 from kit.data.dataset import DataSet, load_dataset, load_lock
 from kit.data.fetch import Shards, fetch, find, find_statement
@@ -65,7 +66,7 @@ class TaskData(Protocol):
         """Whether the kit makes the shards itself."""
 
     def planned(self, places: Places) -> PlannedData:
-        """Return which shards are read and which of them are in the store. Reads none of them."""
+        """Return the shards of the run, and which of them are in the store. Reads none of them."""
 
     def bring(self, places: Places) -> tuple[Data, Path]:
         """Return the data, every shard compared with its digest, and the directory that holds them."""
@@ -80,7 +81,7 @@ class TaskData(Protocol):
         """Return where the store has these shards, or would have them, in the same order."""
 
     def differences(self, files: Sequence[InputFile], places: Places) -> Iterator[str]:
-        """Say how another run's shards differ from these; what the kit does not pin differs in nothing."""
+        """Return how another run's shards differ from these; unpinned shards are not compared."""
 
 
 def task_data(profile: Profile, record: Record, places: Places) -> TaskData:
@@ -130,7 +131,7 @@ class SmokeTaskData:
         """See `TaskData.differences`."""
         pins = sorted((pin.file.name, pin.file.sha256) for pin in self.spec.shards)
         if pins != sorted((f.name, f.sha256) for f in files):
-            yield "the smoke data of this kit are not the run's"
+            yield "the smoke data of this version differ from the run's"
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +153,7 @@ class FinewebTaskData:
         See `TaskData.bring`. A shard that did not change since it was hashed is not hashed again.
 
         Raises `PrerequisiteError` with the command that fetches them if one is missing, `IntegrityError` if
-        one is not as stated.
+        one fails verification.
         """
         dataset, names = self._shards(places)
         try:
@@ -172,7 +173,7 @@ class FinewebTaskData:
         """
         See `TaskData.bring_held_out`. Shards that are missing are fetched.
 
-        Raises as `fetch` does, `IntegrityError` if a shard is not as stated.
+        Raises as `fetch` does, `IntegrityError` if a shard fails verification.
         """
         dataset = load_dataset(places.records)
         names = dataset.held_out(self.record.train_shards)
@@ -209,7 +210,7 @@ class FinewebTaskData:
         try:
             return fetch(dataset, names, places.store, progress=places.progress)
         except NetworkError as e:
-            raise NetworkError(e.message, f"with the shards at hand: {command} --mirror DIR") from e
+            raise NetworkError(e.message, f"if you have the shards: {command} --mirror DIR") from e
 
     def _require_sound(self, dataset: DataSet, shards: Shards, places: Places) -> None:
         faults = _faults(verify(dataset, shards, places.store, progress=places.progress))
@@ -218,10 +219,10 @@ class FinewebTaskData:
 
 
 def _faults(checks: tuple[ShardCheck, ...]) -> str:
-    """Return what is wrong with shards in one line; nothing if they are sound."""
+    """Return the faults of shards as one line; empty if there are none."""
     faulty = [c for c in checks if c.fault]
     listed = "; ".join(f"{c.name}: {c.fault}" for c in faulty[:3])
-    return f"{len(faulty)} shards are not as stated: {listed}" if faulty else ""
+    return f"{counted(len(faulty), 'shard')} failed verification: {listed}" if faulty else ""
 
 
 def _planned_shards(dataset: DataSet, names: tuple[str, ...], places: Places) -> tuple[PlannedShard, ...]:

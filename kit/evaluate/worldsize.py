@@ -1,4 +1,4 @@
-"""What a record's script does on another number of GPUs than its own, and whether that is still its task."""
+"""Decide whether a record's script still does its task on another number of GPUs."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ def world_size_blockers(record: Record, gpus: int, accepted: bool, own_script: b
 
     Raises `UsageError` for a number that no script splits its work by, for one at which the record's script
     stops, and, unless `accepted`, for one that changes the record's optimisation steps. The rule is that of
-    the record's own script: what a submission makes of the number is not known.
+    the record's own script: what a submission does with that number is not known.
     """
     if gpus not in POSSIBLE:
         raise UsageError(f"a full run uses 1, 2, 4 or 8 GPUs, not {gpus}", "pass --gpus 8")
     if gpus == RECORD_GPUS:
         return ()
     if record.world_size.keeps_the_record(gpus):
-        return (f"with {gpus} of {RECORD_GPUS} GPUs the steps are the record's, the time is not",)
+        same = "the steps are the record's, but the time is not comparable"
+        return (f"with {gpus} of {RECORD_GPUS} GPUs {same}",)
     change = _change(record, gpus)
     if own_script and record.world_size is WorldSize.EXACTLY_8:
         raise UsageError(
@@ -33,7 +34,7 @@ def world_size_blockers(record: Record, gpus: int, accepted: bool, own_script: b
         )
     if not accepted:
         raise UsageError(
-            f"record {record.name} would not be itself: with {gpus} of {RECORD_GPUS} GPUs {change}",
+            f"record {record.name} would be a different task: with {gpus} of {RECORD_GPUS} GPUs {change}",
             f"pass --gpus {RECORD_GPUS}, or --accept-world-size for a run that is never ranked",
         )
     return (f"with {gpus} of {RECORD_GPUS} GPUs {change}",)

@@ -26,6 +26,8 @@ def fetch(lock: Lock, store: Store, fetchers: Sequence[Fetcher], progress: Progr
             fetcher.expect(a for a in missing if isinstance(a, Wheel))
     total = sum(a.size for a in missing)
     meter = ByteMeter(f"fetch {lock.era}", total, progress)
+    if total:
+        progress(f"fetch {lock.era}", 0, total)  # before pip is asked, which takes a while
     with ThreadPoolExecutor(DOWNLOADS) as pool:
         # Largest first, so that no large download starts last.
         ordered = sorted(missing, key=lambda a: (-a.size, a.name))

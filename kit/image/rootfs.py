@@ -19,6 +19,7 @@ from kit.core.store import Progress, Store, no_progress
 from kit.image.bounded import UNREADABLE
 from kit.image.build import Layout
 from kit.image.entry import plain_path, refusal, safe_target
+from kit.image.meter import ByteMeter
 from kit.image.oci import blob_path
 
 LAYERS = "unpacked"
@@ -51,7 +52,13 @@ def ensure_rootfs(layout: Layout, store: Store, progress: Progress = no_progress
 
 
 def _make(layout: Layout, home: Path, store: Store, progress: Progress) -> None:
-    trees = [_unpacked(layout, diff_id, store, progress) for diff_id in layout.diff_ids]
+    blobs = {diff_id: blob_path(layout.path, diff_id) for diff_id in layout.diff_ids}
+    sizes = {diff_id: blob.stat().st_size if blob.exists() else 0 for diff_id, blob in blobs.items()}
+    meter = ByteMeter(f"unpack {layout.era}", sum(sizes.values()), progress)
+    trees = []
+    for diff_id in layout.diff_ids:
+        trees.append(_unpacked(layout, diff_id, store, meter.part))
+        meter.part(diff_id, sizes[diff_id], sizes[diff_id])  # also where the layer was unpacked before
     with store.staging(ROOTS) as folder:
         root = folder / TREE
         root.mkdir()
@@ -87,7 +94,7 @@ class _HashingReader:
     def __init__(self, path: Path, progress: Progress) -> None:
         self._file = path.open("rb")
         self._size = path.stat().st_size
-        self._label = f"unpack {path.name[:12]}"
+        self._label = path.name
         self._progress = progress
         self._done = 0
         self.digest = hashlib.sha256()

@@ -1,4 +1,4 @@
-"""RunResult: the outcome of one guest, as observed by the host. The guest's claims are kept separately."""
+"""RunResult: the outcome of one guest, as the host observed it. Claims of the guest are kept apart."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class RunStatus(StrEnum):
 
 
 class OutputStream(StrEnum):
-    """The stream of a line."""
+    """The stream that a line was printed on."""
 
     STDOUT = "stdout"
     STDERR = "stderr"

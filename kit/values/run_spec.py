@@ -24,7 +24,7 @@ SUBMISSION = PurePosixPath("/input/submission")
 
 
 class RuntimeName(StrEnum):
-    """The runtime that runs a guest. `host` provides no isolation."""
+    """The runtime that runs guests. `host` provides no isolation."""
 
     RUNC = "runc"
     DOCKER = "docker"

@@ -47,7 +47,7 @@ def test_the_report_has_the_promised_keys(reached):
 def test_a_smoke_result_says_unranked_everywhere(reached):
     run, keys = reached
     assert run.report["score"]["ranked"] is False
-    assert "UNRANKED" in run.stderr
+    assert "not ranked: smoke profile" in run.stderr
     assert "unranked" in verify(run.folder, keys).stdout
     assert run.predicate["score"]["ranked"] is False
 

@@ -237,7 +237,7 @@ def test_an_image_that_was_not_unpacked_is_not_started(tmp_path, monkeypatch):
 
 def test_a_guest_that_cannot_be_ended_is_named(monkeypatch):
     monkeypatch.setattr(lost, "reap", lambda *a: False)
-    with pytest.raises(RunError, match="cannot end the guest of r03-x"):
+    with pytest.raises(RunError, match="cannot kill the guest of run r03-x"):
         lost._end_guest("r03-x", (RuntimeName.RUNC,))
 
 
@@ -245,11 +245,11 @@ def test_the_command_line_says_what_an_option_needs(capsys):
     from kit.cli import run
 
     for argv, said in (
-        (["--image", "host", "--runtime", "docker"], "docker runtime runs images"),
+        (["--image", "host", "--runtime", "docker"], "docker runtime cannot run --image host"),
         (["--gpus", "1"], "the smoke profile runs on CPUs"),
-        (["--runtime", "host", "--runs", "2"], "a series cannot use --runtime host"),
-        (["--runtime", "runc", "--interleave"], "--interleave needs a submission"),
-        (["--audit", "nonsense"], "there is no audit 'nonsense'"),
+        (["--runtime", "host", "--runs", "2"], "a series needs a runtime that contains"),
+        (["--runtime", "runc", "--interleave"], "--interleave compares a submission"),
+        (["--audit", "nonsense"], "unknown audit 'nonsense'"),
     ):
         assert run(["eval", "--record", "3", "--profile", "smoke", "--out", "/nonexistent/x", *argv]) == 2
         assert said in capsys.readouterr().err

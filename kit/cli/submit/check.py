@@ -32,7 +32,7 @@ def command(folder: Path, as_json: bool, keys: Path) -> int:
       speedrun submit check ../leaderboard
       speedrun submit check ../leaderboard --json
     """
-    meter = Meter(spell=str)
+    meter = Meter(count=True)
     checked = check(folder, trusted(keys), lambda done, total: meter("submissions", done, total))
     if as_json:
         findings = [{"where": f.where, "rule": f.rule, "message": f.message} for f in checked.findings]

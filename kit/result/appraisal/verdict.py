@@ -19,7 +19,9 @@ from kit.values.run_result import RunStatus
 from kit.values.run_spec import Phase
 
 CLOCK_SLACK_S = 1.0
-"""Seconds that the sum of the phases may differ from the wall time; both are read at different moments."""
+"""How far the phases' sum may be from the wall time: they are read at different moments."""
+MISSING_LINES = "evidence."
+"""Checks that fail where a run did not print all its lines. Results of version 0.1 have none of them."""
 
 
 def judge(
@@ -28,10 +30,14 @@ def judge(
     """
     Return the verdict.
 
-    `refused` if a fatal check failed; `failed` if the run did not complete, or its last validation line is
-    not the one of its last step, or holds no finite loss; else `reached` if that loss is at most the target.
+    `refused` if a fatal check failed: the script broke a rule. `failed` if the run did not complete, even if
+    lines are missing (`evidence.*`), or if its last validation line is not the one of its last step, or holds
+    no finite loss. Else `reached` if that loss is at most the target.
     """
-    if any(c.severity is Severity.FATAL and c.outcome is Outcome.FAILED for c in checks):
+    broken = [c for c in checks if c.severity is Severity.FATAL and c.outcome is Outcome.FAILED]
+    if status is not RunStatus.COMPLETED:
+        broken = [c for c in broken if not c.id.startswith(MISSING_LINES)]
+    if broken:
         return Verdict.REFUSED
     if status is not RunStatus.COMPLETED or claims.final_val_loss is None or claims.steps is None:
         return Verdict.FAILED

@@ -36,7 +36,7 @@ def test_a_kit_that_has_the_era_uses_its_own_files_about_it(brought, workshop, h
 
 def test_a_packers_word_about_fidelity_does_not_get_into_another_result(brought, honest):
     """The rerun's signer would sign what image.toml says, which nothing binds."""
-    with pytest.raises(NotComparable, match=r"image\.toml in the capsule states another fidelity"):
+    with pytest.raises(NotComparable, match=r"image\.toml in the capsule states a different fidelity"):
         brought(honest, facts_root() / "images")
 
 

@@ -62,7 +62,7 @@ def test_the_plan_says_that_the_gpus_are_missing_and_what_to_do(plan):
     assert found["shards"] == {
         "id": "shards",
         "level": "refusal",
-        "detail": "38 of 38 shards are not here",
+        "detail": "38 of 38 shards are missing",
         "fix": "speedrun data fetch --record 3",
     }
     assert "unpinned" in found["data"]["detail"]
@@ -101,7 +101,7 @@ def test_the_plan_for_people_holds_the_same(tmp_path, capsys):
         "train_gpt2.py",
         "REFUSED  count: 8 GPUs wanted, 0 here",
         "hint: speedrun data fetch --record 3",
-        "would be refused here, for 2 of these findings",
+        "would be refused on this machine, for 2 of these findings",
     ):
         assert wanted in told
 
@@ -109,9 +109,9 @@ def test_the_plan_for_people_holds_the_same(tmp_path, capsys):
 def test_the_plan_of_a_series_says_that_it_is_that_of_each_run(tmp_path, capsys):
     where = ["--store", str(tmp_path / "s"), "--out", str(tmp_path / "r")]
     assert run([*PLAN, "--runs", "3", *where]) == 0
-    assert "the plan of each of its runs" in capsys.readouterr().err
+    assert "this plan applies to each run of the submission" in capsys.readouterr().err
 
 
 def test_an_end_for_a_series_that_is_none_is_refused(capsys):
     assert run([*PLAN, "--stop-on-failure"]) == 2
-    assert "pass --runs N" in capsys.readouterr().err
+    assert "add --runs N" in capsys.readouterr().err

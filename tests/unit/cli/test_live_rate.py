@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from kit.cli.live import BURST, LINES_PER_S, LineRate, Live
+from kit.cli.live import BURST, LINES_PER_S, PHASES, LineRate, Live
 from kit.values.run_result import Point
 from kit.values.run_spec import Phase
 
@@ -57,9 +57,10 @@ def test_a_phase_is_always_told_and_after_the_claim_that_waited(live, capsys):
         shown.point(val(step))
     for phase in Phase:
         shown.phase(phase, 1.0)
+    shown.tick()
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == BURST + 1 + len(Phase)
-    assert "step 49/" in lines[BURST] and str(Phase.START) in lines[BURST + 1]
+    assert "step 49/" in lines[BURST] and PHASES[Phase.START] in lines[BURST + 1]
 
 
 def test_training_lines_do_not_take_the_place_of_a_waiting_validation(live, capsys):

@@ -43,7 +43,7 @@ def test_runc_is_taken_where_docker_does_not_answer(machine):
 
 def test_host_is_never_taken_by_itself(machine):
     machine(docker=False, runc=False)
-    with pytest.raises(PrerequisiteError, match="no container runtime answers") as missing:
+    with pytest.raises(PrerequisiteError, match="no container runtime found") as missing:
         engines.choose(request())
     assert "runc" in missing.value.hint
 
@@ -55,7 +55,7 @@ def test_the_machines_own_files_go_to_runc_even_where_docker_answers(machine):
 
 def test_docker_with_the_machines_own_files_is_a_usage_error(machine):
     machine(docker=True, runc=True)
-    with pytest.raises(UsageError, match="not this machine's own files"):
+    with pytest.raises(UsageError, match="docker runtime cannot run --image host"):
         engines.choose(request(runtime=RuntimeName.DOCKER, image="host"))
 
 

@@ -154,7 +154,7 @@ def test_a_changed_shard_is_refused_before_the_run(request_full, places, shards)
     victim = places.store.blob(shards.files[0].sha256)
     victim.chmod(0o644)
     victim.write_bytes(pack_header(TOKENS) + bytes([9, 9] * TOKENS))
-    with pytest.raises(IntegrityError, match="not as stated") as refused:
+    with pytest.raises(IntegrityError, match="failed verification") as refused:
         ready_of(request_full, places)
     assert refused.value.hint == f"speedrun data verify --drop --record {RECORD}"
 

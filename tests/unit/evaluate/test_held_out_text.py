@@ -151,7 +151,7 @@ def test_the_signed_statement_names_the_held_out_shard(ready, report):
 def test_without_other_text_the_check_is_skipped_and_the_result_names_none(ready, tmp_path):
     report = reruns.audit(context_of(ready, tmp_path, source=False), completed(ready[0].spec))
     (finding,) = (f for f in report.findings if f.id == "held_out")
-    assert finding.outcome == "skipped" and "reads so many shards" in finding.detail
+    assert finding.outcome == "skipped" and "reads all shards" in finding.detail
     assert report.held_out is None
 
 

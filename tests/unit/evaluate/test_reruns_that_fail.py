@@ -81,7 +81,7 @@ def judged(ready, tmp_path):
 
 def test_a_held_out_window_that_cannot_be_run_leaves_the_start_script_judged(judged):
     skipped, ids = judged("held-out")
-    assert skipped["held_out"] == "the rerun could not be made: no engine for held-out"
+    assert skipped["held_out"] == "the rerun failed: no engine for held-out"
     assert ids.count("baseline.warmup") == 1 and len(set(ids)) == len(ids)
 
 
@@ -93,14 +93,14 @@ def test_noise_that_the_start_script_cannot_be_run_on_keeps_no_held_out_window_f
 
 def test_a_start_script_that_cannot_be_run_is_named_for_every_comparison_with_it(judged):
     skipped, ids = judged("baseline")
-    assert "the start script could not be run: no engine for baseline" in skipped["baseline.warmup"]
+    assert "the start script did not run: no engine for baseline" in skipped["baseline.warmup"]
     assert skipped["held_out"] == skipped["baseline.warmup"]
     assert len(ids) == 3
 
 
 def test_what_the_operator_cancelled_is_not_called_a_run_that_did_not_complete(judged):
     skipped, ids = judged(cancelled=True)
-    assert set(skipped.values()) == {"the operator cancelled"} and len(skipped) == len(ids) == 3
+    assert set(skipped.values()) == {"the run was cancelled"} and len(skipped) == len(ids) == 3
 
 
 def test_nothing_is_run_again_after_a_run_that_did_not_complete(judged, ready):

@@ -60,13 +60,15 @@ def places(tmp_path):
 def test_nothing_is_run_where_the_probe_finds_a_way_out_and_the_record_says_so(places, tmp_path):
     request = Request(3, Profile.SMOKE, runtime=RuntimeName.HOST, python=PYTHON)
     plan = replace(draft(request, places), runtime=Leaky())
-    said = r"the host runtime does not contain: .*inputs-read-only: "
+    said = r"isolation checks failed in the host runtime: .*inputs-read-only: "
     with prepared(plan, places) as ready, pytest.raises(RunError, match=said) as e:
         run_prepared(ready, places, Listener())
     assert e.value.hint == "see: speedrun doctor"
     (made,) = places.out.iterdir()
     run = open_bundle(made, Trusted(())).predicate.run
-    assert run.status is RunStatus.LOST and run.reason.startswith("the host runtime does not contain: ")
+    assert run.status is RunStatus.LOST and run.reason.startswith(
+        "isolation checks failed in the host runtime: "
+    )
     assert (made / "guest.log").read_bytes() == b""
 
 
@@ -75,7 +77,7 @@ def test_audits_by_further_runs_are_refused_where_nothing_is_contained(places, t
     argv += ["--python", str(PYTHON), "--out", str(places.out), "--store", str(places.store.root)]
     assert speedrun([*argv, "--keys", str(places.keys)]) == 2
     said = capsys.readouterr().err
-    assert "audits by further runs need a runtime that contains" in said and "leave --audit out" in said
+    assert "--audit needs a runtime that isolates the guest" in said and "or omit --audit" in said
     assert not places.out.exists() or list(places.out.iterdir()) == []
 
 

@@ -52,6 +52,21 @@ def test_only_a_failed_fatal_check_refuses(severity, outcome):
     assert found is (Verdict.REFUSED if refused else Verdict.REACHED)
 
 
+def fatal(name):
+    return AuditCheck(name, Severity.FATAL, Outcome.FAILED, "", ())
+
+
+@pytest.mark.parametrize("status", [s for s in RunStatus if s is not RunStatus.COMPLETED])
+def test_lines_that_a_run_could_not_print_do_not_make_it_refused(status):
+    missing = (fatal("evidence.training_lines"), fatal("evidence.last_step"))
+    assert judge(status, claims(3.0), 3.28, missing) is Verdict.FAILED
+    assert judge(status, claims(3.0), 3.28, (*missing, fatal("source.network"))) is Verdict.REFUSED
+
+
+def test_a_completed_run_that_left_lines_out_is_refused():
+    assert judge(RunStatus.COMPLETED, claims(3.0), 3.28, (fatal("evidence.times"),)) is Verdict.REFUSED
+
+
 @pytest.fixture
 def full(make, assets):
     """A predicate that nothing stands against."""
