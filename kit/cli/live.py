@@ -84,7 +84,7 @@ class Live:
         else:
             STDERR.stage("check isolation")
 
-    def probed(self, probe: Probe) -> None:
+    def probed(self, probe: IsolationResult) -> None:
         """Show what the isolation probe found."""
         passed = len(probe.checks) - len(probe.failed)
         note(
@@ -97,7 +97,7 @@ class Live:
         if self._plan.terms.gpus:
             STDERR.stage("measure GPU speed")
 
-    def measured(self, speed: Speed) -> None:
+    def measured(self, speed: GpuSpeed) -> None:
         """Show how fast the GPUs are."""
         for line in speed_lines(speed.figures):
             note(f"  {line}")

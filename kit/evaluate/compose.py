@@ -171,7 +171,7 @@ def compose(
     return replace(predicate, score=_score(predicate, verdict, _unranked(ready, observations.speed)))
 
 
-def _unranked(ready: Prepared, speed: Speed | None) -> tuple[str, ...]:
+def _unranked(ready: Prepared, speed: GpuSpeed | None) -> tuple[str, ...]:
     """Return the reasons against ranking that only the host knows."""
     warnings = (f.detail for f in ready.preflight.warnings if f.id not in (MODEL, LINKS))
     slow = (f"the speed of its GPUs was not measured: {speed.fault}",) if speed and speed.fault else ()

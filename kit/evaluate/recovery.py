@@ -31,8 +31,8 @@ from kit.values.run_spec import RuntimeName
 ATTEMPTS = 20
 GOES_ON = "the run is still going on in another directory"
 REFUSALS = {
-    Claim.COPY: "this directory is a copy of the run's directory",
-    Claim.REPLACED: f"{ALIVE} is missing or was replaced since the run was reserved",
+    Takeover.COPY: "this directory is a copy of the run's directory",
+    Takeover.REPLACED: f"{ALIVE} is missing or was replaced since the run was reserved",
 }
 
 
@@ -92,7 +92,7 @@ def _named(folder: RunFolder, e: KitError | OSError) -> KitError:
     return e
 
 
-def _close(folder: RunFolder, signer: Signer) -> Claim:
+def _close(folder: RunFolder, signer: Signer) -> Takeover:
     """Close one run if this process may do so; return who may."""
     if is_unsigned_v1(folder.intent):
         return _close_unsigned(folder, signer)
@@ -125,7 +125,7 @@ def own_reservation(folder: RunFolder, own: PublicKey) -> Reservation:
     return reservation
 
 
-def _close_unsigned(folder: RunFolder, signer: Signer) -> Claim:
+def _close_unsigned(folder: RunFolder, signer: Signer) -> Takeover:
     """Close a run of version 0.1, whose reservation is not signed."""
     with adopt(folder) as mine:
         if not mine:

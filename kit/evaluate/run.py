@@ -46,8 +46,8 @@ class Listener:
 
     watch: RunCallbacks = field(default_factory=RunCallbacks)
     reserved: Callable[[RunFolder], None] = lambda folder: None
-    probed: Callable[[Probe], None] = lambda probe: None
-    measured: Callable[[Speed], None] = lambda speed: None
+    probed: Callable[[IsolationResult], None] = lambda probe: None
+    measured: Callable[[GpuSpeed], None] = lambda speed: None
     """Called with the speed of the run's GPUs."""
     auditing: Callable[[], None] = lambda: None
     """Called when the run has ended and its checks begin."""
