@@ -77,7 +77,7 @@ def planted(tmp_path, make, predicate, kind=statement.PREDICATE_TYPE, number=7) 
 def test_a_planted_statement_that_says_completed_is_refused_by_name(tmp_path, make, refused):
     sample = make.predicate(ASSETS)
     folder = planted(tmp_path, make, sample)
-    assert refused(folder).endswith("intent.json: it is not signed")
+    assert refused(folder).endswith("intent.json: the reservation is not signed")
 
 
 def test_a_planted_statement_of_the_old_form_gives_a_record_without_a_word_of_it(tmp_path, make, reaped):
@@ -190,7 +190,7 @@ def test_the_reservation_of_a_series_is_none_of_a_run(lost, refused, tmp_path):
     own = load(tmp_path / "keys")
     lease = read_reservation(folder.intent, own.public).body.lease
     folder.intent.write_bytes(reserve_series(folder.run_id, b"plan", lease, own))
-    assert "of a series, not of a run" in refused(folder)
+    assert "belongs to a series, not to a run" in refused(folder)
 
 
 @pytest.mark.parametrize("names", [None, ("intent.json", "guest.log", "stamps")])
@@ -362,7 +362,7 @@ def test_a_planned_result_must_say_lost(make, planned, lost, tmp_path):
     own = load(tmp_path / "keys")
     lease = read_reservation(lost().intent, own.public).body.lease
     completed = make.predicate(ASSETS)
-    with pytest.raises(SchemaError, match="plans a lost run, not one that was completed"):
+    with pytest.raises(SchemaError, match="the planned status is completed, expected lost"):
         reserve_run(completed, make.subjects(ASSETS).submission, lease, own)
 
 

@@ -136,7 +136,7 @@ def test_a_plan_for_a_record_that_is_not_there_is_refused_alone(board, trusted):
     _, _, bad = board(arms=INTERLEAVED, started=0, end=False, start=99)
     checked = check(root, trusted)
     assert [f.rule for f in checked.findings] == [Breach.INVALID]
-    assert "no record 99" in checked.findings[0].message and bad.name in checked.findings[0].where
+    assert "record 99 not found" in checked.findings[0].message and bad.name in checked.findings[0].where
     assert [s.where for s in checked.series] == [good]
 
 
