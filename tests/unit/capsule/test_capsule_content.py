@@ -63,7 +63,7 @@ def test_a_missing_layer_is_refused(unpacked, blob):
     def remove(root):
         blob(root, "layer").unlink()
 
-    with pytest.raises(DigestMismatch, match="image blob .* is missing"):
+    with pytest.raises(DigestMismatch, match=r"image blob .* is missing"):
         unpacked(remove)
 
 
