@@ -8,7 +8,7 @@ from typing import Any
 from kit.core.errors import SchemaError
 from kit.core.schema import parse_json
 
-MAX_TOLD = 12
+MAX_LISTED = 12
 """Number of differences that are listed for one file."""
 
 
@@ -16,17 +16,17 @@ def differences(received: bytes, made: bytes, is_config: bool) -> tuple[str, ...
     """Describe how `received` differs from `made`; `is_config` for a container's config.json."""
     if is_config:
         try:
-            found = list(_config(parse_json(received, "it"), parse_json(made, "made")))
+            lines = list(_config(parse_json(received, "it"), parse_json(made, "made")))
         except SchemaError:
-            found = ["is not valid JSON"]
+            lines = ["is not valid JSON"]
         except (AttributeError, KeyError, TypeError):
-            found = ["is not a container configuration"]
-        found = found or ["has the same content in another JSON encoding"]
+            lines = ["is not a container configuration"]
+        lines = lines or ["has the same content in another JSON encoding"]
     else:
-        found = list(_lines(received, made))
-    left = len(found) - MAX_TOLD
+        lines = list(_lines(received, made))
+    left = len(lines) - MAX_LISTED
     more = [f"and {left} more difference{'s' if left > 1 else ''}"] if left > 0 else []
-    return (*found[:MAX_TOLD], *more)
+    return (*lines[:MAX_LISTED], *more)
 
 
 def _lines(received: bytes, made: bytes) -> Iterator[str]:

@@ -104,11 +104,11 @@ def receive(
     """
     judged: list[ReceivedCapsule] = []
     unpack(file, folder, max_bytes, progress, lambda root: judged.append(_judge(root, trusted, own)))
-    (found,) = judged
+    (received,) = judged
     bundle = replace(
-        found.capsule.bundle, path=folder / found.capsule.bundle.path.relative_to(found.capsule.root)
+        received.capsule.bundle, path=folder / received.capsule.bundle.path.relative_to(received.capsule.root)
     )
-    return replace(found, capsule=replace(found.capsule, root=folder, bundle=bundle))
+    return replace(received, capsule=replace(received.capsule, root=folder, bundle=bundle))
 
 
 def _judge(root: Path, trusted: Trusted, own: OwnFacts) -> ReceivedCapsule:

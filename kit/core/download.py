@@ -30,7 +30,7 @@ RETRY_AFTER_MAX_S = 300.0
 TIMEOUT_S = 60.0
 """Longest silence of a server."""
 REPORT_S = 4.0
-"""A wait is reported after this time, and at the latest after twice of it."""
+"""Interval of repeated reports; the longest time without a report is twice as long."""
 _REPORT_MIN_S = 0.05
 
 # Not OSError as a whole: a full disk is not a network error.
@@ -196,12 +196,12 @@ class _Transfer:
             with _open(request, self._artifact.name, self._timeout_s) as response:
                 if response.status != 206:
                     self._restart()
-                promised = self._read(response)
+                whole = self._read(response)
         except _RangeRefused as e:
             self._restart()
             raise _BrokenTransfer(str(e)) from e
         # A whole response that is too short is another file, not a broken transfer: its digest will differ.
-        if self.offset < self._artifact.size and not promised:
+        if self.offset < self._artifact.size and not whole:
             raise _BrokenTransfer("the connection was closed")
 
     def _read(self, response: http.client.HTTPResponse) -> bool:

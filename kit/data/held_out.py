@@ -94,10 +94,10 @@ def _windows(path: Path, offset: int) -> Iterator[tuple[int, int]]:
 
 def _document(data: mmap.mmap, position: int) -> int:
     """Return the byte offset of the first document at or after `position`, or -1."""
-    found = data.find(BOS_BYTES, position)
-    while found >= 0 and found % TOKEN_BYTES:
-        found = data.find(BOS_BYTES, found + 1)
-    return found
+    offset = data.find(BOS_BYTES, position)
+    while offset >= 0 and offset % TOKEN_BYTES:
+        offset = data.find(BOS_BYTES, offset + 1)
+    return offset
 
 
 def _offset(label: str) -> int:

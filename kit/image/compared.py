@@ -119,7 +119,7 @@ def _only_manifest(path: Path) -> Sha256:
     if len(digests) != 1:
         raise UsageError(
             f"{path} lists {len(digests)} images, expected 1",
-            "copy one image into a layout of its own with skopeo copy",
+            "copy one image into a separate layout with: skopeo copy",
         )
     if not is_sha256(digests[0]):  # it becomes part of a path
         raise SchemaError(f"{path}: {digests[0][:80]!r} is not a sha256 digest")

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from kit.capsule.differences import MAX_TOLD, differences
+from kit.capsule.differences import MAX_LISTED, differences
 
 CONFIG = {
     "process": {
@@ -92,7 +92,7 @@ def test_of_a_text_the_first_other_line_is_shown():
 
 def test_neither_length_nor_number_of_differences_is_theirs_to_choose():
     many = told(lambda c: c.update({f"key{n}": "x" * 5000 for n in range(500)}))
-    assert len(many) == MAX_TOLD + 1 and many[-1] == "and 488 more differences"
+    assert len(many) == MAX_LISTED + 1 and many[-1] == "and 488 more differences"
     assert max(map(len, many)) < 250
 
 
