@@ -58,7 +58,7 @@ def read_documents(where: Path, trusted: Trusted, unfinished: bool = False) -> S
     record = read(where / RECORD, trusted)
     plan, ended = record.body.plan, record.body.ended
     if ended is None or ended.plan_sha256 != plan_sha256 or planned.body.plan != plan:
-        raise DigestMismatch(f"{where / RECORD} is not the record of {PLAN}")
+        raise DigestMismatch(f"{where / RECORD} does not match {PLAN}")
     if record.key_id != planned.key_id:
         raise DigestMismatch(f"{where / RECORD} is signed by {record.key_id}, {PLAN} by {planned.key_id}")
     reserved = sorted(slot.run_id for slot in plan.slots)
@@ -93,7 +93,7 @@ def run_mismatches(
     slot = documents.slots.get(p.run.id)
     named = p.series.plan_sha256 if p.series else None
     if slot is None or (p.run.nonce, named) != (slot.nonce, documents.plan_sha256):
-        yield f"is not the run that was reserved as {p.run.id}"
+        yield f"does not match the run reserved as {p.run.id}"
     elif bundle.key_id != documents.key_id:
         yield f"is signed by {bundle.key_id}, and its series by {documents.key_id}"
     elif bundle.statement.subjects.submission != slot.submission_sha256:

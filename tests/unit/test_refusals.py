@@ -247,8 +247,11 @@ def test_the_command_line_says_what_an_option_needs(capsys):
     for argv, said in (
         (["--image", "host", "--runtime", "docker"], "docker runtime cannot run --image host"),
         (["--gpus", "1"], "the smoke profile runs on CPUs"),
-        (["--runtime", "host", "--runs", "2"], "a series needs a runtime that contains"),
-        (["--runtime", "runc", "--interleave"], "--interleave compares a submission"),
+        (
+            ["--runtime", "host", "--runs", "2"],
+            "a series cannot use --runtime host, which provides no isolation",
+        ),
+        (["--runtime", "runc", "--interleave"], "--interleave needs a submission"),
         (["--audit", "nonsense"], "unknown audit 'nonsense'"),
     ):
         assert run(["eval", "--record", "3", "--profile", "smoke", "--out", "/nonexistent/x", *argv]) == 2

@@ -67,7 +67,7 @@ def validate(name: str, document: Any, where: str) -> None:
         found = itertools.islice(validator.iter_errors(document), MAX_VIOLATIONS)
         worst = jsonschema.exceptions.best_match(found)
     except (RecursionError, ValueError) as e:  # a value that cannot even be spelled in the message
-        raise SchemaError(f"{where}: nested too deeply, or a number too long") from e
+        raise SchemaError(f"{where}: nested too deeply, or a number is too long") from e
     if worst is not None:
         text = worst.message if len(worst.message) <= 300 else worst.message[:300] + " …"
         raise SchemaError(

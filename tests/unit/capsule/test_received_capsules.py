@@ -122,7 +122,7 @@ def test_a_packer_whose_key_was_revoked_is_not_trusted(received, refused, worksh
     assert received_document(got)["packer"]["revoked"]["reason"] == "laptop stolen"
     edited(packed, bag.RUN_MD)
     signed_by(load_or_create(workshop.places.keys))(packed)
-    refused(packed, DigestMismatch, "its packer's key is not trusted", known)
+    refused(packed, DigestMismatch, "the packer's key is untrusted", known)
 
 
 def test_the_reader_says_whose_word_each_part_is(received, honest, knows_tiny):

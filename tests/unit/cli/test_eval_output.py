@@ -23,7 +23,7 @@ from kit.evaluate.run import Evaluation
 from kit.result.appraisal import verdict
 from kit.result.predicate import Outcome, Severity
 from kit.sandbox.folder import RunFolder
-from kit.sandbox.isolation_probe import Probe, ProbeCheck
+from kit.sandbox.isolation_probe import IsolationResult, ProbeCheck
 from kit.values.profile import Profile
 from kit.values.run_result import Enforcement, Point, RunStatus
 from kit.values.run_spec import Phase, RuntimeName
@@ -170,7 +170,9 @@ def plan(profile=Profile.SMOKE, blockers=(), contains=True):
 def probe(*failed):
     checks = [ProbeCheck(f"check-{n}", True, "") for n in range(20 - len(failed))]
     enforcement = Enforcement(RuntimeName.RUNC, "1", True, None, ("memory",) if failed else ())
-    return Probe((*checks, *(ProbeCheck(name, False, "it answered") for name in failed)), enforcement, 0.5)
+    return IsolationResult(
+        (*checks, *(ProbeCheck(name, False, "it answered") for name in failed)), enforcement, 0.5
+    )
 
 
 def run(clock):

@@ -99,7 +99,7 @@ def test_the_plan_for_people_holds_the_same(tmp_path, capsys):
         "8 ranks, 8 GPUs",
         "fineweb_train_000037.bin",
         "train_gpt2.py",
-        "REFUSED  count: 8 GPUs wanted, 0 here",
+        "REFUSED  count: the run needs 8 GPUs, this machine has none",
         "hint: speedrun data fetch --record 3",
         "would be refused on this machine, for 2 of these findings",
     ):

@@ -58,7 +58,7 @@ def test_files_that_are_large_only_together_are_refused_unread(run_folder, monke
     for number in range(3):
         with (run_folder / "submission" / f"{number}.bin").open("wb") as f:
             f.truncate(folder.MAX_BOUND // 2)
-    with pytest.raises(DigestMismatch, match="holds more than 1073741824 bytes"):
+    with pytest.raises(DigestMismatch, match="has more than 1073741824 bytes"):
         folder.submission_files(run_folder)
 
 

@@ -194,7 +194,7 @@ def test_a_process_that_is_not_the_guests_is_not_measured_where_the_kernel_gives
 
 def test_without_the_sdk_the_line_that_installs_it_is_named(fake, monkeypatch):
     monkeypatch.setitem(sys.modules, "docker", None)
-    with pytest.raises(PrerequisiteError, match="the Python package docker is not installed") as missing:
+    with pytest.raises(PrerequisiteError, match="the docker SDK is not installed") as missing:
         Engine(fake.url)
     assert missing.value.hint.endswith("-m pip install -e '.[docker]'")
 
