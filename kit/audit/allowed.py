@@ -227,7 +227,7 @@ class _Judge:
             yield f"the name {node.id}"  # any other unbound name only raises NameError
 
     def _step(self, meaning: Meaning, attribute: str) -> Iterator[str]:
-        """Judge one attribute of a value."""
+        """Check whether a script may use one attribute of a value."""
         for path in sorted(meaning.paths):
             full = f"{path}.{attribute}"
             if self.names.is_own(path):

@@ -70,7 +70,7 @@ class CanaryStream:
 
     @property
     def bound(self) -> float:
-        """Return the lowest loss that passes."""
+        """Return the threshold: a lower loss is impossible and fails."""
         return self.floor - STANDARD_ERRORS * self.standard_error - ALLOWANCE
 
 
@@ -126,12 +126,13 @@ def judge(stream: CanaryStream, rerun: Rerun, claimed: float | None) -> Finding:
             f"the stream's bound {stream.bound:.4f} is not above the claimed loss; seed {stream.seed}",
             **figures,
         )
-    detail = f"the lowest loss is {lowest:.4f}, {lowest - stream.floor:+.4f} nats from the floor"
+    distance = f"{lowest - stream.floor:+.4f} nats relative to the lowest possible loss"
+    detail = f"the lowest loss is {lowest:.4f}, {distance}"
     return check.passed(f"{detail}; seed {stream.seed}", **figures)
 
 
 def compare_with_baseline(candidate: Sequence[Point], baseline: Sequence[Point]) -> Finding:
-    """Compare the final losses of both scripts on the same noise."""
+    """Compare the final losses of both scripts, validated on the same random tokens."""
     candidate_loss, baseline_loss = _last(candidate), _last(baseline)
     if candidate_loss is None or baseline_loss is None:
         return VERSUS_BASELINE.skipped("one of the two scripts printed no loss")

@@ -39,4 +39,7 @@ def check(points: Sequence[Point], floor: float | None) -> Finding:
         return FLOOR.failed(
             f"the run claims a loss of {lowest:.4f}, below the stream's floor of {floor:.4f}", **figures
         )
-    return FLOOR.passed(f"the lowest claimed loss is {lowest - floor:+.4f} nats from the floor", **figures)
+    return FLOOR.passed(
+        f"the lowest claimed loss is {lowest - floor:+.4f} nats relative to the lowest possible loss",
+        **figures,
+    )

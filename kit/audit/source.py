@@ -91,7 +91,7 @@ CHECKS = {
     ),
     SourceRule.FILES: _check(
         SourceRule.FILES, F,
-        "file reads that the start script does not have, for example of a text file in the submission",
+        "reading files that the start script does not read, for example a text file in the submission",
         "a reader from the start script that gets another path at run time",
     ),
     SourceRule.CHARACTERS: _check(

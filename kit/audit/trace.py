@@ -92,7 +92,7 @@ def monotone(points: Sequence[Point], untimed_steps: int = 0) -> Finding:
 
 def clock(points: Sequence[Point], untimed_steps: int = 0) -> Finding:
     """
-    Check that the guest's clock gains nothing on the host's between any two lines, from the guest's start on.
+    Check that the guest's clock never runs faster than the host's between two lines, from the guest's start.
 
     A reset of the clock at the end of the untimed steps is not a gain.
     """

@@ -89,7 +89,7 @@ class FileNames:
         )
 
     def _is_plain(self, node: ast.expr, depth: int) -> bool:
-        """Tell whether this is surely a text or a path of Python's own, not of a class of the script."""
+        """Tell whether this is certainly a built-in string or path, not an instance of the script's class."""
         match node:
             case ast.Constant(value=str()) | ast.JoinedStr():
                 return True

@@ -160,8 +160,8 @@ runc run --bundle box {run_id}
 """
 
 _COMPARE = """\
-This prints the losses of the first run. On the same kind of machine, losses agree to the last digit or nearly
-so. Times differ.
+This prints the losses of the original run. On the same kind of machine, your losses agree with them to the
+last digit or nearly so. Times differ.
 
 ```sh said
 grep 'val.loss' capsule/data/run/guest.log

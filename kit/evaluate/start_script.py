@@ -22,7 +22,7 @@ REFERENCE = guest_file("train_reference.py")
 
 
 class StartScript(Protocol):
-    """A script that a profile runs by itself."""
+    """The script that a profile runs if no submission is given."""
 
     @property
     def entry(self) -> str:

@@ -143,7 +143,7 @@ class PrivateApt:
             uri = uri.strip("'")
             package, version, _ = file.removesuffix(".deb").split("_")
             if not uri.startswith(self.mirror) or not digest.startswith("SHA256:"):
-                raise ValueError("another mirror, or no SHA256")
+                raise ValueError("the line names another mirror or lacks a SHA256")
             pool = unquote(uri.removeprefix(self.mirror))
             return AptPackage(package, unquote(version), pool, int(size), digest.removeprefix("SHA256:"))
         except ValueError as e:

@@ -164,7 +164,7 @@ def close(where: Path, plan: SeriesPlan, signer: Signer, reason: str) -> Path:
 
 
 def _require_own(run: RunFolder, slot: Slot, plan_sha256: Sha256, signer: Signer) -> None:
-    """Check that this signer signed the bundle, and that it is of the reserved run; skip its files."""
+    """Check that this signer signed the bundle and that it names the reserved run; read no other file."""
     try:
         bundle = open_bundle(run.result, Trusted((signer.public,)), bundle_only=True)
     except IntegrityError as e:

@@ -307,7 +307,7 @@ def _limits(attacks: list[Attack], kept: Kept) -> str:
         "* Training on the mounted validation data is detected on noise if the model is large enough to memorize it, or to differ",
         "  from an honest model. It is not detected on held-out text.",
         "* The comparisons of time (`baseline.*`) need an idle machine. Under load, or if the run is the first to read the image",
-        "  from disk, an honest script can fail `baseline.warmup` or get seconds added. In this case run it again.",
+        "  from disk, an honest script can fail `baseline.warmup`, or its counted time grows. If so, run it again.",
         "* The figures of `canary.*` and `baseline.*` were not measured in the full profile, because its runs need eight GPUs.",
     ]
     passed = [a for a in attacks if _came(kept, a.name) == AttackOutcome.NOT_CAUGHT]

@@ -21,7 +21,7 @@ from kit.image.spec import read_spec
 
 @click.command("lock")
 @click.argument("era")
-@click.option("--check", is_flag=True, help="Check for a stale lock; offline.")
+@click.option("--check", is_flag=True, help="Check whether lock.json is out of date, without the network.")
 @store_option
 @mirror_option
 @json_option

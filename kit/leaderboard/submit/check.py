@@ -238,7 +238,7 @@ def _why_no_task(submitted: Submitted) -> str:
 
 def _check_together(root: Path, opened: Sequence[Submitted], faulty: Set[str]) -> Iterator[BoardFinding]:
     """
-    Compare results with each other; the one that comes first by place is taken for the original.
+    Compare results with each other. Of two copies, the one whose path sorts first counts as the original.
 
     One that is `faulty` already comes last: with it, whoever has no trusted key could take any run's place.
     """
