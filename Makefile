@@ -24,7 +24,7 @@ setup: $(VENV)/.installed ## create the virtual environment in .venv
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -m venv $(VENV) || { printf "error: the Python module venv is missing\nhint: as root: apt-get install -y python3-venv\n" >&2; exit 3; }
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]' --constraint constraints.txt >&2
+	@$(BIN)/python -m pip install --disable-pip-version-check --editable '.[dev]' --constraint constraints.txt >&2
 	@touch $@
 
 runtime: ## check for a container runtime; with INSTALL=1, install runc if there is none

@@ -84,7 +84,7 @@ def test_a_guest_that_dies_in_the_middle_fails_with_its_last_error_line(replaced
     end = "import sys; sys.stderr.write('boom\\n'); sys.stderr.flush(); os._exit(7)"
     tested, checks = replaced(FORGED.format(names=CHECKS[:3], end=end))
     assert not tested.passed
-    assert "boom" in checks["guest"].detail and "exited with 7" in checks["guest"].detail
+    assert "boom" in checks["guest"].detail and "exited with code 7" in checks["guest"].detail
     assert checks["report"].detail.endswith(f"ends before the check {CHECKS[3]}")
     assert checks["gloo"].detail == "no answer"
 
