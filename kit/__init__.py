@@ -1,3 +1,3 @@
 """speedrun-kit: pinned images, contained runs and signed results for the LLM speedrunning benchmark."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
