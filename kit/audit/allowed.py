@@ -213,7 +213,7 @@ class _Judge:
 
     def _name(self, node: ast.Name, meaning: Meaning, bare: bool) -> Iterator[str]:
         if UNCLEAR in meaning.paths:
-            yield f"the name {node.id}, which has too many possible meanings"
+            yield f"the name {node.id}, which is assigned too many values to follow"
         if not meaning.builtin or node.id in BUILTINS:
             return
         bound = bool(meaning.variables)

@@ -55,7 +55,7 @@ def leads(points: Iterable[Point]) -> Iterator[float]:
 
 def follow(points: Sequence[Point], untimed_steps: int, training_every: int = 1) -> list[TimedLine]:
     """
-    Return the lines after the untimed steps, and the line that ends the untimed steps if it exists.
+    Return the line that ends the untimed steps, if there is one, and all lines after it.
 
     At that line the guest resets its clock. Lines without both clocks are left out.
     """

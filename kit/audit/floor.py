@@ -32,7 +32,7 @@ def check(points: Sequence[Point], floor: float | None) -> Finding:
         return FLOOR.skipped("the floor of the data is unknown")
     losses = [p.val_loss for p in points if p.val_loss is not None and math.isfinite(p.val_loss)]
     if not losses:
-        return FLOOR.skipped("the run printed no loss", floor=floor)
+        return FLOOR.skipped("the run printed no finite loss to compare", floor=floor)
     lowest = min(losses)
     figures = {"floor": floor, "lowest_val_loss": lowest, "slack": SLACK}
     if lowest < floor - SLACK:

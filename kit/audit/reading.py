@@ -84,7 +84,7 @@ def reads(module: Module, names: Names) -> tuple[list[Read], frozenset[int]]:
 
 class _FileUse:
     def __init__(self, module: Module, names: Names) -> None:
-        """Start with no tainted names."""
+        """Prepare to search `module`; search nothing yet."""
         self.module, self.names = module, names
         self.calls: dict[int, ast.Call] = {}
         """Calls, by the id of the called expression."""

@@ -98,7 +98,7 @@ def deadline_options(command: Callable[..., int]) -> Callable[..., int]:
 @click.option(
     "--accept-world-size",
     is_flag=True,
-    help="Allow a number of GPUs that changes the record's steps; never ranked.",
+    help="Allow a number of GPUs with which a step sees another number of tokens; never ranked.",
 )
 @click.option(
     "--python",

@@ -101,7 +101,7 @@ def _document(data: mmap.mmap, position: int) -> int:
 
 
 def _offset(label: str) -> int:
-    """Return a uniform number below `WINDOW`, which is a power of two."""
+    """Derive a number below `WINDOW`, a power of two, from a hash of `label`; all are equally likely."""
     return int.from_bytes(_digest(label, 8), "big") % WINDOW
 
 

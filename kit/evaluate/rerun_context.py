@@ -93,7 +93,7 @@ class RerunContext:
     def with_val(
         self, spec: RunSpec, write: Callable[[Path], None]
     ) -> contextlib.AbstractContextManager[RunSpec]:
-        """Give `spec` with the validation shard that `write` writes."""
+        """Yield a copy of `spec` with the validation shard that `write` writes."""
         return mounted_val(spec, val_name(self.ready), self.folder.scratch, write)
 
     @contextlib.contextmanager

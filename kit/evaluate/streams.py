@@ -86,7 +86,10 @@ def _draw(ready: Prepared, folder: Path, arguments: tuple[str, ...], run: Sampli
     spec = replace(ready.spec, submission=folder, argv=plan.launcher(), deadlines=deadlines)
     result, log = run(spec)
     if result.status is not RunStatus.COMPLETED:
-        raise RunError(f"the sampling run ended with status {result.status}: {result.reason}", f"see {log}")
+        raise RunError(
+            f"the run that draws the canary text ended with status {result.status}: {result.reason}",
+            f"see {log}",
+        )
     return canary_streams.read_samples(_lines(log), ready.plan.terms.val_tokens)
 
 

@@ -72,7 +72,7 @@ class TaskData(Protocol):
         """Return the data, every shard compared with its digest, and the directory that holds them."""
 
     def planned_held_out(self, places: Places) -> tuple[PlannedShard, ...]:
-        """Return the shards that held-out text needs, beside those of the run. Reads none of them."""
+        """Return the shards that held-out text needs in addition to the run's. Opens none of them."""
 
     def bring_held_out(self, places: Places) -> HeldOutSource | None:
         """Return what held-out text is made of, every shard compared with its digest; None if not enough."""

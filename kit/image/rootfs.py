@@ -89,7 +89,7 @@ def _unpacked(layout: Layout, diff_id: Sha256, store: Store, progress: Progress)
 
 
 class _HashingReader:
-    """A file that is hashed while tarfile reads it."""
+    """A layer's tar file, hashed while tarfile unpacks it."""
 
     def __init__(self, path: Path, progress: Progress) -> None:
         self._file = path.open("rb")

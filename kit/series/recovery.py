@@ -28,7 +28,7 @@ REFUSALS = {
 
 @dataclass(frozen=True, slots=True)
 class ClosedSeries:
-    """An abandoned series whose record is signed now."""
+    """An abandoned series that was closed just now by signing its record."""
 
     id: str
     record: Path

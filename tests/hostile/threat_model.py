@@ -311,7 +311,7 @@ def _limits(attacks: list[Attack], kept: Kept) -> str:
         "* The figures of `canary.*` and `baseline.*` were not measured in the full profile, because its runs need eight GPUs.",
     ]
     passed = [a for a in attacks if _came(kept, a.name) == AttackOutcome.NOT_CAUGHT]
-    named = [f"* Not caught: `{a.name}`: {a.title}." for a in passed]
+    named = [f"* The attack `{a.name}` is not caught: {a.title}." for a in passed]
     return "\n".join([*lines, *named])
 
 

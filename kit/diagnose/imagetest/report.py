@@ -90,7 +90,7 @@ def _answer(line: bytes, awaited: str) -> SelfTestAnswer:
 
 
 def last_error_line(pieces: Iterable[Piece]) -> str:
-    """Return the last line on stderr that is not empty, for people. The report is on stdout."""
+    """Return the last non-empty line of stderr, for an error message. The report is on stdout."""
     last = b""
     with contextlib.suppress(IntegrityError):
         for piece in pieces:

@@ -150,7 +150,7 @@ def _clocks(p: Predicate) -> Iterator[str]:
     observations = p.observations
     order = [list(Phase).index(t.phase) for t in observations.phases]
     if order != sorted(set(order)):
-        yield "the phases are out of order"
+        yield "the phases are not listed in the order start, warmup, training, teardown"
     total = sum(t.seconds for t in observations.phases)
     if (
         p.run.status is not RunStatus.LOST

@@ -43,7 +43,7 @@ def test_a_sampler_that_fails_is_named_with_its_log(ready, tmp_path):
     def fails(spec):
         return replace(lost_result(spec, "the guest exited with 1"), status=RunStatus.CRASHED), log
 
-    said = "sampling run ended with status crashed: the guest exited with 1"
+    said = "run that draws the canary text ended with status crashed: the guest exited with 1"
     with pytest.raises(RunError, match=said) as e:
         streams.model(found, store, "seed", fails)
     assert e.value.hint == f"see {log}"

@@ -209,7 +209,7 @@ def test_phases_out_of_order_are_a_contradiction(full, make, assets):
     seen = full.observations
     turned = replace(full, observations=replace(seen, phases=seen.phases[::-1]))
     found = list(contradictions(turned, make.subjects(assets).submission))
-    assert found == ["the phases are out of order"]
+    assert found == ["the phases are not listed in the order start, warmup, training, teardown"]
 
 
 def test_a_file_listed_twice_is_a_contradiction(full, make, assets):
