@@ -114,7 +114,7 @@ class PlanReport:
 
 def describe_plan(plan: RunPlan, places: Places, held_out: bool = False) -> PlanReport:
     """
-    Describe a plan as it would run on this machine now. Raises what reading the data set's file or lock raises.
+    Return what a plan would do on this machine now. Raises as reading the data set's file or lock does.
 
     `held_out` adds the shards that the audit of that name reads.
     """

@@ -36,7 +36,11 @@ class _Pending:
 
 
 class LogWriter:
-    """Writes the log, with stdout and stderr, and its time stamps; `feed` returns whole stdout lines. Raises `RunError` if the disk is full."""
+    """
+    Writes the log, with stdout and stderr, and its time stamps.
+
+    `feed` returns whole stdout lines. Raises `RunError` if the disk is full.
+    """
 
     def __init__(self, log: Path, stamps: Path, limits: Limits) -> None:
         self._where = log

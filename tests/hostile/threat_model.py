@@ -234,7 +234,8 @@ def _how(attack: Attack, kept: Kept) -> str:
     else:
         kills = [kept[r]["outcomes"].get(attack.name, {}).get("kill_s") for r in _runtimes(kept)]
         times = " / ".join(f"{s:.2f}" for s in kills if s is not None)
-        said.append(f"{outcome['status']}; nothing left {times} s after it ended")
+        names = " / ".join(_runtimes(kept))
+        said.append(f"status {outcome['status']}; no process left {times} s after it ended ({names})")
     found = "; ".join(said) + "."
     return f"{found} {attack.note}" if attack.note else found
 
