@@ -21,8 +21,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "docs/**/*.md", ".github/**/*.md")
-WORDS = re.compile(r"[A-Za-z]{2,}[^A-Za-z]+[A-Za-z]{2,}")
-"""A text has at least two words."""
+WORDS = re.compile(r"[A-Za-z]{2,}\W* [^A-Za-z]*[A-Za-z]{2,}")
+"""A text has at least two words with a blank between them."""
 CODE = re.compile(r"```.*?```", re.DOTALL)
 SENTENCE = re.compile(r"(?<=[.!?:])\s+(?=[A-Z*`\[])")
 
@@ -70,15 +70,18 @@ def of_module(path: Path, source: str) -> Iterator[Text]:
 
 
 def of_page(path: Path, source: str) -> Iterator[Text]:
-    """Yield each sentence, row and heading outside code blocks."""
+    """Yield each sentence and heading outside code blocks, and each row of a table after its header."""
     source = CODE.sub(lambda m: "\n" * m[0].count("\n"), source)
     at = 1
     for block in re.split(r"\n\s*\n", source):
-        rows = block.split("\n") if block.lstrip().startswith("|") else [" ".join(block.split())]
-        for row in rows:
-            for sentence in SENTENCE.split(row.strip()):
-                if WORDS.search(sentence):
-                    yield Text(str(path), at, "sentence", sentence)
+        if block.lstrip().startswith("|"):
+            header, *rows = block.strip().split("\n")
+            sentences = [f"{header} {row}" for row in rows[1:]]
+        else:
+            sentences = SENTENCE.split(" ".join(block.split()))
+        for sentence in sentences:
+            if WORDS.search(sentence):
+                yield Text(str(path), at, "sentence", sentence)
         at += block.count("\n") + 2
 
 
