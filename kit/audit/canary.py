@@ -45,7 +45,7 @@ SCREENS = {
 }
 TO_END = Check(
     "canary.to_end.model", Severity.FATAL,
-    _SEES.format("text-like samples") + "; a loss of the easier first part of the window alone",
+    _SEES.format("text-like samples") + "; a loss scored on the easier first part of the window only",
     _FAMILY,
 )  # fmt: skip
 VERSUS_BASELINE = Check(
@@ -127,7 +127,7 @@ def judge(stream: CanaryStream, rerun: Rerun, claimed: float | None) -> Finding:
             **figures,
         )
     distance = f"{lowest - stream.floor:+.4f} nats relative to the lowest possible loss"
-    detail = f"the lowest loss is {lowest:.4f}, {distance}"
+    detail = f"the script's lowest loss is {lowest:.4f}, {distance}"
     return check.passed(f"{detail}; seed {stream.seed}", **figures)
 
 

@@ -1,5 +1,5 @@
 """
-`evidence.*`: check that a run printed every line that its record's script prints.
+`evidence.*`: check that a run's printed lines are complete: training, validation, last step, times.
 
 A missing line leaves its steps unproved. The expected lines follow from the run's last step and from the
 record's file (`kit.values.cadence`), never from the log. `points` are all claims in order of arrival.

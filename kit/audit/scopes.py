@@ -58,7 +58,7 @@ class _Walk:
     """The state of one walk: pending nodes, and names to bind after all declarations are known."""
 
     def __init__(self, name: str, is_package: bool) -> None:
-        """Start with an empty module."""
+        """Prepare to walk a module; nothing is visited or bound yet."""
         self.name, self.is_package = name, is_package
         self.visits: list[Visit] = []
         self.aliased: set[int] = set()

@@ -14,7 +14,7 @@ ELSEWHERE = "has no result; only the machine that started it can close it: speed
 def recover_runs(out: Path, keys: Path) -> None:
     """Close the interrupted runs below `out`, and report each."""
     for folder in close_lost(out, keys, lambda folder: note(f"run {folder.run_id} {ELSEWHERE}")):
-        note(f"run {folder.run_id} was interrupted; its record is {folder.result}")
+        note(f"run {folder.run_id} was interrupted; its bundle, signed as lost, is {folder.result}")
 
 
 def recover_series(out: Path, keys: Path) -> None:

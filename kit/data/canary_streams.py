@@ -45,7 +45,7 @@ class TokenStream:
 
 
 def vocabulary(rows: int) -> tuple[int, ...]:
-    """Return the token ids of a model with `rows` output rows; in a small model, the last row is BOS."""
+    """Return the token ids that a model with `rows` output rows can predict; a small one ends with BOS."""
     if rows > BOS:
         return tuple(range(VOCABULARY))
     return (*range(rows - 1), BOS)

@@ -161,7 +161,7 @@ def _make(spec: SmokeSpec, store: Store, folder: Path, progress: Progress) -> No
 
 
 def write_smoke(spec: SmokeSpec, folder: Path) -> Iterator[ShardPin]:
-    """Write the shards into `folder`; yield the pin of each written shard. Digests are not checked."""
+    """Write the shards of `spec` into `folder`, yielding the pin of each. Digests are not checked."""
     language = Language(spec.language)
     for pin in spec.shards:
         write_shard(folder / pin.file.name, language.sample(pin.stream, pin.tokens))

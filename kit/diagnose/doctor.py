@@ -230,7 +230,7 @@ def _containers(engine: str, fix: bool) -> Diagnosis:
         )
     run_ids = docker.orphans(engine, state)
     if run_ids:
-        detail = f"{counted(len(run_ids), 'interrupted run')} left containers: {', '.join(run_ids[:4])}"
+        detail = f"{counted(len(run_ids), 'interrupted run')} left containers; runs: {', '.join(run_ids[:4])}"
         return Diagnosis("containers", Health.BROKEN, detail, "speedrun doctor --fix")
     return Diagnosis("containers", Health.OK, "no containers of interrupted runs")
 

@@ -37,7 +37,7 @@ class Layout:
     epoch: int
 
     def document(self) -> dict[str, object]:
-        """Return the fields that scripts need, as JSON."""
+        """Return the fields that `image build --json` prints."""
         return {
             "era": self.era,
             "path": str(self.path),

@@ -52,7 +52,7 @@ def packed_members(archive: ZipFile, path: Path, infos: list[ZipInfo], origin: s
                 raise _refused(part.name, "overlaps another member")
             free = part.offset + part.packed
             if free > archive.start_dir:
-                raise _refused(part.name, "overlaps the archive's directory")
+                raise _refused(part.name, "overlaps the zip's central directory")
             members[info.filename] = part
     return members
 

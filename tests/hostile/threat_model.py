@@ -235,7 +235,9 @@ def _how(attack: Attack, kept: Kept) -> str:
         kills = [kept[r]["outcomes"].get(attack.name, {}).get("kill_s") for r in _runtimes(kept)]
         times = " / ".join(f"{s:.2f}" for s in kills if s is not None)
         names = " / ".join(_runtimes(kept))
-        said.append(f"status {outcome['status']}; no process left {times} s after it ended ({names})")
+        said.append(
+            f"status {outcome['status']}; all its processes were gone {times} s after its exit or the decision to kill it ({names})"
+        )
     found = "; ".join(said) + "."
     return f"{found} {attack.note}" if attack.note else found
 

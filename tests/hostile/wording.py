@@ -71,7 +71,7 @@ TITLES = {
 
 NOTES = {
     "claim_flood": "The guest is killed after 100,000 claims; the operator sees a few lines per second.",
-    "counts_pairs": "The counts are almost the same for every cut and order of long windows.",
+    "counts_pairs": "Other cuts or another order of long windows hardly change the counts, so they would not hide the text.",
     "deletes_itself": "The host keeps a separate copy, which the bundle binds.",
     "detects_the_benchmark": "A script can always detect this. `source.surroundings` shows that it looked; the canary tests what it does next.",
     "eats_terminals": "Limits for the whole machine apply to both: kernel.pty.max and fs.aio-max-nr.",

@@ -38,7 +38,7 @@ class TaskScripts:
 
     @cached_property
     def texts(self) -> tuple[str, str]:
-        """Return the target script and the diff's lines, without diff markers."""
+        """Return the target script, and its diff from the start script without diff markers."""
         diff = list(difflib.unified_diff(self.start.splitlines(), self.target.splitlines(), lineterm=""))[2:]
         return self.target, "\n".join(line[1:] for line in diff if not line.startswith("@@"))
 

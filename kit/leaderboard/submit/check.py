@@ -124,7 +124,7 @@ def _places(root: Path, findings: list[BoardFinding]) -> Iterator[str]:
                     )
         level = below
         if len(level) > MAX_RESULTS:
-            raise PrerequisiteError(f"{root} contains more than {MAX_RESULTS} directories")
+            raise PrerequisiteError(f"{root} has more than {MAX_RESULTS} directories on one level")
     yield from level
 
 

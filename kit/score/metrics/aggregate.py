@@ -48,7 +48,7 @@ class Interval:
 
 
 class _Scores:
-    """The runs of all tasks in one array, and the rank of each by its score."""
+    """The runs of all tasks in one array, and each run's position when sorted by score, lowest first."""
 
     def __init__(self, scores: Sequence[Sequence[float]]) -> None:
         tasks = [np.asarray(task, dtype=float) for task in scores]

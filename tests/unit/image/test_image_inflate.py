@@ -114,7 +114,7 @@ def test_a_member_that_ends_too_early_is_refused(kitchen):
         (_own(0, b"EVIL"), "local header not found"),
         (_directory(20, struct.pack("<L", 400)), "overlaps another member"),
         (_directory(42, struct.pack("<L", 1 << 30)), "local header not found"),
-        (_directory(20, struct.pack("<L", 1 << 30)), "overlaps the archive's directory"),
+        (_directory(20, struct.pack("<L", 1 << 30)), "overlaps the zip's central directory"),
     ],
     ids=["name", "method", "signature", "overlap", "outside", "beyond the end"],
 )
@@ -131,7 +131,7 @@ def test_a_last_member_that_runs_into_the_directory_is_refused(tmp_path):
     at = data.index(b"PK\x01\x02")
     data[at + 20 : at + 24] = struct.pack("<L", 60)
     path.write_bytes(data)
-    with pytest.raises(IntegrityError, match="overlaps the archive's directory"):
+    with pytest.raises(IntegrityError, match="overlaps the zip's central directory"):
         located(path)
 
 

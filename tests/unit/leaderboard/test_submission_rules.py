@@ -331,7 +331,7 @@ def test_a_repository_of_more_folders_than_are_looked_at_is_refused_as_a_whole(s
     for n in range(3):
         submit(n)
     monkeypatch.setattr("kit.leaderboard.submit.check.MAX_RESULTS", 2)
-    with pytest.raises(PrerequisiteError, match="board contains more than 2 directories"):
+    with pytest.raises(PrerequisiteError, match="board has more than 2 directories"):
         check(submit.root, trusted)
 
 
