@@ -47,7 +47,7 @@ def indirections(node: ast.Call, paths: Collection[str], files: FileNames) -> It
         elif path == SAVES and not files.is_harmless(node.args[1]):
             yield f"{path}() under a name that is not written out"
         if path in BUFFERS and not _is_read(node.args[0] if node.args else None, files):
-            yield f"{path}() of other memory than what was read from a file"
+            yield f"{path}() of memory that was not read from a file"
         if path == "argparse.Namespace" and any(k.arg is None for k in node.keywords):
             yield f"{path}() of names that are not written out"
     if isinstance(node.func, ast.Attribute):

@@ -93,7 +93,7 @@ def deadline_options(command: Callable[..., int]) -> Callable[..., int]:
     "--gpus",
     type=click.IntRange(min=0),
     metavar="N",
-    help="Number of GPUs for a full run, chosen from CUDA_VISIBLE_DEVICES if set.  [default: 8]",
+    help="Number of GPUs for a full run; only those in CUDA_VISIBLE_DEVICES if it is set.  [default: 8]",
 )
 @click.option(
     "--accept-world-size",

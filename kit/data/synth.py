@@ -46,7 +46,7 @@ class ShardPin:
 
 @dataclass(frozen=True, slots=True)
 class SmokeGuest:
-    """Settings of the reference trainer in the smoke profile."""
+    """Settings of every guest in the smoke profile; `args` is for the reference trainer alone."""
 
     args: tuple[str, ...]
     """Arguments of `train_reference.py`; other scripts do not get them."""

@@ -100,7 +100,7 @@ class RecordScript:
 
 
 def script_sources(places: Places) -> records.Sources:
-    """Return where records' own scripts may come from, beside the store."""
+    """Return the sources of scripts that the store lacks: a local clone, else https; none if offline."""
     if places.offline and places.upstream is None:
         return records.nowhere
     return records.sources(places.upstream)

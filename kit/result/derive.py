@@ -67,7 +67,7 @@ def observations_of(result: RunResult) -> Observations:
 
 
 def _phases(result: RunResult) -> tuple[PhaseTime, ...]:
-    """Cut the phases at the end of the run, since the last lines are read shortly after it."""
+    """Shorten the phases so that their sum does not exceed the run: its last lines may be read later."""
     left, cut = result.wall_s, []
     for time in result.phases:
         seconds = min(max(time.seconds, 0.0), left)

@@ -177,7 +177,7 @@ class Hardware:
 
 @dataclass(frozen=True, slots=True)
 class InputFile:
-    """A file that the guest could read."""
+    """A file by name, size and sha256."""
 
     name: str
     """Relative POSIX path."""

@@ -93,7 +93,7 @@ def shim_pids(container: str) -> list[int]:
 
 
 def descendants(roots: Iterable[int]) -> list[int]:
-    """Return `roots` and all their living descendants."""
+    """Return those of `roots` and all their descendants that are alive."""
     children: dict[int, list[int]] = {}
     for pid in pids():
         children.setdefault(_parent(pid), []).append(pid)

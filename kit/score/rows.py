@@ -71,7 +71,10 @@ def read_table(path: Path) -> tuple[Row, ...]:
         known = len(names) == len(set(names)) and set(names) <= set(COLUMNS)
         scored = "fsr" in names or {"val_loss", "train_time_ms"} <= set(names)
         if not known or "task" not in names or not scored:
-            raise SchemaError(f"{path}: invalid columns: {', '.join(map(repr, names)) or 'none'}", _NEEDS)
+            raise SchemaError(
+                f"{path}: a column is unknown, missing or repeated: {', '.join(map(repr, names)) or 'none'}",
+                _NEEDS,
+            )
         rows = [_row(cells, f"{path}:{reader.line_num}", n) for n, cells in enumerate(reader, 1)]
     except csv.Error as e:
         raise SchemaError(f"{path}:{reader.reader.line_num}: {e}") from e

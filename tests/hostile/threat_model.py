@@ -204,7 +204,7 @@ def _attacks(attacks: list[Attack], kept: Kept) -> str:
         lines += [
             "| attack | "
             + " | ".join(f"{r}, seconds" for r in runtimes)
-            + " | failed checks and measurements |",
+            + (" | failed checks and measurements |" if kind == "score" else " | how the run ended |"),
             "|---|" + "---|" * (len(runtimes) + 1),
         ]
         for attack in attacks:
@@ -236,7 +236,7 @@ def _how(attack: Attack, kept: Kept) -> str:
         times = " / ".join(f"{s:.2f}" for s in kills if s is not None)
         names = " / ".join(_runtimes(kept))
         said.append(
-            f"status {outcome['status']}; all its processes were gone {times} s after its exit or the decision to kill it ({names})"
+            f"the run's status was `{outcome['status']}`; all its processes were gone {times} s after its exit or the decision to kill it ({names})"
         )
     found = "; ".join(said) + "."
     return f"{found} {attack.note}" if attack.note else found
@@ -287,7 +287,7 @@ def _patterns(attacks: list[Attack], kept: Kept) -> str:
         "|---:|---|---|",
     ]
     for number, title in PATTERNS.items():
-        said = [f"`{a.name}` {_came(kept, a.name)}" for a in attacks if number in a.patterns]
+        said = [f"`{a.name}`: {_came(kept, a.name)}" for a in attacks if number in a.patterns]
         if number in ELSEWHERE:
             said.append(ELSEWHERE[number])
         lines.append(f"| {number} | {title} | {'; '.join(said)} |")

@@ -53,7 +53,7 @@ class WorldSize(StrEnum):
 
 
 class LineEdit(StrEnum):
-    """The kind of change to whole lines."""
+    """What an edit does to lines of a published script: comment them out, or remove the comment mark."""
 
     COMMENT = "comment"
     UNCOMMENT = "uncomment"
@@ -91,7 +91,7 @@ class ScriptFile:
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """Lines to comment out or in, because the published script cannot run in an image."""
+    """Lines to comment out or to uncomment, because the published script cannot run in an image."""
 
     file: str
     change: LineEdit

@@ -233,7 +233,7 @@ def _abandoned(state: Path, run_id: str) -> bool:
 
 
 def sweep(url: str, state: Path) -> tuple[str, ...]:
-    """Run `tidy`, remove the other `orphans` of the engine at `url`, and return all their run ids."""
+    """Run `tidy`, remove other ended runs' containers from the engine at `url`; return all their run ids."""
     swept = set(tidy(state))
     with contextlib.suppress(KitError), contextlib.closing(Engine(url, REAP_PATIENCE_S)) as engine:
         for container in _ended(engine, state):

@@ -216,9 +216,9 @@ def test_a_table_is_read_with_its_defaults_and_failed_runs(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "invalid columns: none"),
-        ("task,config\n", "invalid columns"),
-        ("task,val_loss\n4,3.2\n", "invalid columns"),
+        ("", "a column is unknown, missing or repeated: none"),
+        ("task,config\n", "a column is unknown, missing or repeated"),
+        ("task,val_loss\n4,3.2\n", "a column is unknown, missing or repeated"),
         (HEAD + "four,a,,,1,3.2,1,\n", ":2: "),
         (HEAD + "4,a,judge,,1,3.2,1,\n", "judge"),
         (HEAD + "4,a,,,1,three,1,\n", "'three'"),
