@@ -31,11 +31,11 @@ HEADS = (
     Head(
         "FSR",
         "down",
-        "Mean over all runs of the row. In small print: the 95 % interval of the runs that reached the target,"
-        " and the source of the two records' times. same-machine: both records ran on the same machine as the agent's"
-        " script. scaled: only the start record ran there, and the target's time is estimated. re-timed:"
-        " times from the benchmark's paper. official: times from the speedrun's leaderboard. unresolved: the"
-        " two records' times are too close to state an FSR.",
+        "Mean over all runs of the row. In small print: the 95 % interval of the runs that reached the"
+        " target, and the source of the two records' times. same-machine: both records ran on the same"
+        " machine as the agent's script. scaled: only the start record ran there, and the target's time is"
+        " estimated. re-timed: times from the benchmark's paper. official: times from the speedrun's"
+        " leaderboard. unresolved: the two records' times are too close to state an FSR.",
     ),
     Head(
         "Reached",
