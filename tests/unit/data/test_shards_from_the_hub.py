@@ -19,6 +19,7 @@ import pytest
 
 from kit.benchmark.records import load
 from kit.cli import run
+from kit.cli.data.shards import origin_line
 from kit.core.digest import sha256_bytes
 from kit.core.download import ATTEMPTS
 from kit.core.errors import (
@@ -365,8 +366,75 @@ def test_a_folder_without_a_shard_or_with_a_wrong_one_is_refused(
     with pytest.raises(IntegrityError, match=f"{TOKENS + 1} tokens"):
         fetch(dataset, NAMES, store, mirror=folder)
     (folder / "deep" / NAMES[0]).unlink()
-    with pytest.raises(PrerequisiteError, match=NAMES[0]):
-        fetch(dataset, NAMES, store, mirror=folder)
+    with pytest.raises(NetworkError, match=rf"1 shard not found in .*{NAMES[0]}.*, and cannot reach the Hub"):
+        fetch(dataset, NAMES, store, mirror=folder, endpoint="http://127.0.0.1:9")
+
+
+def test_a_mirror_with_some_shards_gives_those_and_the_hub_the_others(
+    dataset: DataSet, store: Store, tmp_path: Path, hub: Served
+) -> None:
+    folder = folder_of_shards(tmp_path)
+    (folder / "deep" / NAMES[0]).unlink()
+    shards = fetch(dataset, NAMES, store, mirror=folder, endpoint=hub.url)
+    assert {p.name: p.read_bytes() for p in shards.folder.iterdir()} == SHARDS
+    assert [s.stated_by for s in shards.stated] == [StatedBy.HUB, StatedBy.FOLDER, StatedBy.FOLDER]
+    assert (shards.stated_by, shards.revision, transfers(hub)) == (StatedBy.FOLDER, None, [NAMES[0]])
+    sources = f"digests from local files (2 of them) and the Hub at {COMMIT[:12]} (1 of them)"
+    assert origin_line(shards) == f"data: unpinned; 3 shards of {REPO}, {sources}"
+    assert find(dataset, NAMES, store) == shards
+
+
+def test_shards_of_a_mirror_do_not_keep_later_ones_from_the_hub(
+    dataset: DataSet, store: Store, tmp_path: Path, hub: Served
+) -> None:
+    folder = folder_of_shards(tmp_path)
+    fetch(dataset, NAMES[:1], store, mirror=folder)
+    assert bring(dataset, store, hub).stated[0].stated_by is StatedBy.FOLDER
+    assert transfers(hub) == list(NAMES[1:])
+
+
+def test_a_shard_of_a_mirror_that_is_gone_is_stated_anew(
+    dataset: DataSet, store: Store, tmp_path: Path, hub: Served
+) -> None:
+    folder = folder_of_shards(tmp_path)
+    shards = fetch(dataset, NAMES, store, mirror=folder)
+    for file in shards.files[:2]:
+        store.blob(file.sha256).unlink()
+    other = SHARDS[NAMES[1]][:-1] + b"\xff"
+    (folder / "deep" / NAMES[0]).unlink()
+    (folder / "deep" / NAMES[1]).write_bytes(other)
+    again = fetch(dataset, NAMES, store, mirror=folder, endpoint=hub.url)
+    assert [s.stated_by for s in again.stated] == [StatedBy.HUB, StatedBy.FOLDER, StatedBy.FOLDER]
+    assert again.files[1].sha256 == sha256_bytes(other)
+    assert bring(dataset, store, hub) == again
+
+
+def test_a_store_of_version_01_that_mixed_the_sources_is_mended(
+    dataset: DataSet, store: Store, tmp_path: Path, hub: Served
+) -> None:
+    mixed = dataclasses.replace(Hub(hub.url).state(dataset, NAMES), revision=None, stated_by=StatedBy.FOLDER)
+    (store.room("data") / "fineweb10B.stated.json").write_bytes(mixed.to_json())
+    assert bring(dataset, store, hub).stated_by is StatedBy.HUB
+
+
+def test_the_hubs_digests_of_version_01_survive_a_mirror(
+    dataset: DataSet, store: Store, tmp_path: Path, hub: Served
+) -> None:
+    stated = Hub(hub.url).state(dataset, NAMES[:1])
+    (store.room("data") / "fineweb10B.stated.json").write_bytes(stated.to_json())
+    shards = fetch(dataset, NAMES, store, mirror=folder_of_shards(tmp_path))
+    assert [s.stated_by for s in shards.stated] == [StatedBy.HUB, StatedBy.FOLDER, StatedBy.FOLDER]
+
+
+def test_links_in_a_mirror_are_followed(dataset: DataSet, store: Store, tmp_path: Path) -> None:
+    folder = folder_of_shards(tmp_path)
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    (linked / "data").symlink_to(folder / "deep", target_is_directory=True)
+    (folder / "deep" / "back").symlink_to(linked, target_is_directory=True)
+    (linked / "broken.bin").symlink_to(tmp_path / "nowhere")
+    shards = fetch(dataset, NAMES, store, mirror=linked)
+    assert {p.name: p.read_bytes() for p in shards.folder.iterdir()} == SHARDS
 
 
 def test_shards_that_are_not_here_are_named_with_the_command(
