@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kit.core.digest import tree_digest
-from kit.core.download import repeated
 from kit.core.errors import IntegrityError, NetworkError, PrerequisiteError
 from kit.core.files import files_below
 from kit.core.store import Artifact, Fetcher, FolderFetcher, Progress, Store, no_progress
@@ -154,8 +153,8 @@ def _state(
     """Keep the digests of the shards in `mirror`, and the Hub's digests of the others, in the store."""
     places, elsewhere = shards_below(mirror, names) if mirror else ({}, list(names))
     if elsewhere:  # first, because it fails at once or not at all
-        with _named_mirror(mirror, elsewhere), repeated(progress, f"look up {dataset.name} on the Hub"):
-            keep_statement(dataset, store, Hub(endpoint).state(dataset, elsewhere, revision))
+        with _named_mirror(mirror, elsewhere):
+            keep_statement(dataset, store, Hub(endpoint).state(dataset, elsewhere, revision, progress))
     if places:
         keep_statement(dataset, store, folder_statement(dataset, places, store, progress))
 

@@ -63,6 +63,7 @@ class FakeHub(http.server.BaseHTTPRequestHandler):
     """Speaks the part of the Hub's protocol that is used; `faults` go wrong in order, one a transfer."""
 
     faults: list[str]
+    limits: list[int]
     asked: list[str]
     stated: dict[str, bytes]
 
@@ -91,6 +92,9 @@ class FakeHub(http.server.BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
         self.asked.append(self.path)
+        if self.limits:
+            self.answer(self.limits.pop(0), {"error": "limit"}, retry_after="1")
+            return
         assert self.path == f"/api/datasets/{REPO}/paths-info/{COMMIT}"
         paths = parse_qs(body).get("paths") or json.loads(body)["paths"]
         rows = [
@@ -125,11 +129,13 @@ class FakeHub(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body[: len(body) // 2] if fault == "cut" else body)
 
-    def answer(self, code: int, document: Any, error: str = "") -> None:
+    def answer(self, code: int, document: Any, error: str = "", retry_after: str = "") -> None:
         body = json.dumps(document).encode()
         self.send_response(code)
         if code >= 400 and error:
             self.send_header("X-Error-Code", error)
+        if retry_after:
+            self.send_header("Retry-After", retry_after)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -148,7 +154,7 @@ class Served:
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    handler = type("Fresh", (FakeHub,), {"faults": [], "asked": [], "stated": dict(SHARDS)})
+    handler = type("Fresh", (FakeHub,), {"faults": [], "limits": [], "asked": [], "stated": dict(SHARDS)})
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as listening:
         thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -235,6 +241,20 @@ def test_a_transfer_that_breaks_for_good_is_resumed_by_the_next_command(
     hub.handler.asked.clear()
     bring(dataset, store, hub)
     assert transfers(hub) == [f"{NAMES[1]} bytes={len(SHARDS[NAMES[1]]) // 2}-", NAMES[2]]
+
+
+def test_a_rate_limit_of_the_hub_is_waited_for_and_named(
+    dataset: DataSet, store: Store, hub: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("kit.core.download.Repeater.sleep", lambda self, seconds: slept.append(seconds))
+    hub.handler.limits[:] = [429, 503]
+    bring(dataset, store, hub)
+    assert slept == [1, 1]
+    hub.handler.limits[:] = 99 * [429]
+    with pytest.raises(NetworkError, match=r"429 \(rate limit reached\), retry after 1 s") as e:
+        Hub(hub.url).state(dataset, NAMES)
+    assert e.value.hint == "run the command again after 1 s"
 
 
 def test_a_flipped_byte_is_refused_and_dropped(dataset: DataSet, store: Store, hub: Served) -> None:
