@@ -19,6 +19,9 @@ from kit.data.memo import Memo, identity
 from kit.data.shard import read_header
 from kit.data.statements import ShardStatements, StatedShard, keep_statement, read_statements, select
 
+NEWEST = "main"
+"""Where the Hub is asked for shards of a lock without revision; their digests decide."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shards:
@@ -69,12 +72,14 @@ def fetch(
         statements = read_statements(dataset, store)
     stated = _select(names, statements)
     local: list[Fetcher] = [FolderFetcher(mirror)] if mirror else []
-    hubs = _hub_sources(statements.repo, stated, store, endpoint, bool(mirror))
+    hubs = _hub_sources(statements, stated, store, endpoint, bool(mirror))
     memo = Memo(store)
     for shard in stated:
         artifact = shard.artifact
         fresh = not store.has(artifact)
-        path = store.ensure(artifact, [*local, *hubs] if shard.revision else local, progress)
+        path = store.ensure(
+            artifact, [*local, *hubs] if shard.revision or statements.pinned else local, progress
+        )
         _check(path, dataset)
         if fresh:
             memo.learn(path, identity(path), artifact.sha256)
@@ -174,14 +179,18 @@ def _named_mirror(mirror: Path | None, names: Sequence[str]) -> Iterator[None]:
 
 
 def _hub_sources(
-    repo: str, stated: Sequence[StatedShard], store: Store, endpoint: str | None, optional: bool
+    statements: ShardStatements,
+    stated: Sequence[StatedShard],
+    store: Store,
+    endpoint: str | None,
+    optional: bool,
 ) -> list[Fetcher]:
-    """Return the Hub as a source if a shard that it stated is missing from the store."""
-    needed = [s.revision for s in stated if s.revision is not None and not store.has(s.artifact)]
+    """Return the Hub as a source if a shard of the lock, or one that the Hub stated, is not in the store."""
+    needed = [s for s in stated if (s.revision or statements.pinned) and not store.has(s.artifact)]
     if not needed:
         return []
     try:
-        return [Hub(endpoint).fetcher(repo, needed[0])]
+        return [Hub(endpoint).fetcher(statements.repo, needed[0].revision or NEWEST)]
     except PrerequisiteError:
         if optional:
             return []
@@ -192,6 +201,11 @@ def _select(names: Sequence[str], statements: ShardStatements) -> tuple[StatedSh
     stated, unknown = select(statements, names)
     if unknown:
         more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
+        if statements.pinned:
+            raise PrerequisiteError(
+                f"the data lock has no digest for {unknown[0]}{more}",
+                "make a lock of more shards: speedrun data lock, or speedrun data lock --mirror DIR",
+            )
         raise PrerequisiteError(
             f"no digest is known for {unknown[0]}{more}", "speedrun data fetch --record N"
         )

@@ -355,11 +355,53 @@ def test_a_lock_of_another_data_set_file_is_stale(dataset: DataSet, facts: Path,
         load_lock(load_dataset(facts / "records"))
 
 
-def test_a_lock_needs_the_hubs_word(dataset: DataSet, store: Store, tmp_path: Path) -> None:
-    fetch(dataset, NAMES, store, mirror=folder_of_shards(tmp_path))
-    shutil.copy(store.room("data") / "fineweb10B.stated.json", lock_path(dataset))
-    with pytest.raises(SchemaError, match="digests and a revision from the Hub"):
+def test_a_lock_needs_the_hubs_revision(dataset: DataSet, hub: Served) -> None:
+    stated = Hub(hub.url).state(dataset, NAMES)
+    lock_path(dataset).write_bytes(dataclasses.replace(stated, revision=None).to_json())
+    with pytest.raises(SchemaError, match="must have their revision"):
         load_lock(dataset)
+
+
+def lock_of_mirror(mirror: Path, store: Store, *more: str) -> int:
+    return run(["data", "lock", "--mirror", str(mirror), "--store", str(store.root), *more])
+
+
+def test_shards_on_a_disk_give_a_lock_that_pins_them(
+    dataset: DataSet,
+    facts: Path,
+    store: Store,
+    tmp_path: Path,
+    hub: Served,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("kit.cli.data.lock.facts_root", lambda: facts)
+    mirror = folder_of_shards(tmp_path)
+    assert lock_of_mirror(mirror, store) == 0
+    lock = lock_path(dataset).read_bytes()
+    said = capsys.readouterr()
+    assert f"data lock: 3 of 3 shards, sha256 {sha256_bytes(lock)}" in said.err
+    assert said.out.strip().endswith("fineweb10B.lock.json")
+    again = tmp_path / "again.json"
+    assert lock_of_mirror(mirror, Store(tmp_path / "other"), "--out", str(again)) == 0
+    assert again.read_bytes() == lock, "the same shards give the same lock"
+    shards = fetch(dataset, NAMES, store, mirror=mirror)
+    assert (shards.pinned, shards.stated_by, shards.revision) == (True, StatedBy.FOLDER, None)
+    assert hub.handler.asked == []
+
+
+def test_a_lock_of_some_shards_names_those_that_it_lacks(
+    dataset: DataSet, facts: Path, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kit.cli.data.lock.facts_root", lambda: facts)
+    mirror = folder_of_shards(tmp_path)
+    (mirror / "deep" / NAMES[1]).unlink()
+    assert lock_of_mirror(mirror, store) == 0
+    with pytest.raises(PrerequisiteError, match=f"data lock has no digest for {NAMES[1]}"):
+        fetch(dataset, NAMES, store, mirror=mirror)
+    (mirror / "deep" / NAMES[2]).unlink()
+    assert lock_of_mirror(mirror, store) == 3, "without the validation shard"
+    assert lock_of_mirror(mirror, store, "--revision", COMMIT) == 2
 
 
 def folder_of_shards(tmp_path: Path) -> Path:
