@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential_jitter
 
+from kit.core.access import ANONYMOUS, WebAccess
 from kit.core.errors import KitError, NetworkError
 from kit.core.store import Artifact, Progress, no_progress
 from kit.core.transfer import TIMEOUT_S, BrokenTransfer, Transfer, open_url
@@ -42,6 +43,7 @@ def download(
     offset: int,
     progress: Progress,
     timeout_s: float = TIMEOUT_S,
+    access: WebAccess = ANONYMOUS,
 ) -> None:
     """
     Append the bytes at `url` from `offset` on to `sink`; retry and resume when the transfer breaks.
@@ -52,7 +54,7 @@ def download(
     bytes that arrived stay in `sink`.
     """
     with repeated(progress, artifact.name, offset, artifact.size) as report:
-        transfer = Transfer(url, artifact, sink, offset, report, timeout_s)
+        transfer = Transfer(url, artifact, sink, offset, report, timeout_s, access)
         try:
             retry(transfer.attempt, report, transfer.advanced)
         except BrokenTransfer as e:
@@ -63,7 +65,7 @@ def download(
             ) from e
 
 
-def content_length(url: str, name: str) -> str | None:
+def content_length(url: str, name: str, access: WebAccess = ANONYMOUS) -> str | None:
     """
     Return the Content-Length that a server states for `url`, None if it states none.
 
@@ -71,7 +73,7 @@ def content_length(url: str, name: str) -> str | None:
     """
 
     def attempt() -> str | None:
-        with open_url(urllib.request.Request(url, method="HEAD"), name, TIMEOUT_S) as response:  # noqa: S310
+        with open_url(urllib.request.Request(url, method="HEAD"), name, TIMEOUT_S, access) as response:  # noqa: S310
             return response.headers.get("Content-Length")
 
     with repeated(no_progress, name, 0, 0) as report:

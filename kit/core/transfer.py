@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from typing import BinaryIO
 from urllib.parse import urlsplit
 
+from kit.core.access import ANONYMOUS, WebAccess, refuse_socks
 from kit.core.digest import CHUNK
 from kit.core.errors import NetworkError, PrerequisiteError
 from kit.core.store import Artifact, Progress
@@ -55,12 +56,19 @@ class Transfer:
     """One file's transfer, in as many attempts as it needs."""
 
     def __init__(
-        self, url: str, artifact: Artifact, sink: BinaryIO, offset: int, report: Progress, timeout_s: float
+        self,
+        url: str,
+        artifact: Artifact,
+        sink: BinaryIO,
+        offset: int,
+        report: Progress,
+        timeout_s: float,
+        access: WebAccess,
     ) -> None:
         self.offset = offset
         """Bytes in `sink`."""
         self._url, self._artifact, self._sink = url, artifact, sink
-        self._report, self._timeout_s = report, timeout_s
+        self._report, self._timeout_s, self._access = report, timeout_s, access
         self._furthest = offset
 
     def advanced(self) -> bool:
@@ -75,7 +83,7 @@ class Transfer:
             headers["Range"] = f"bytes={self.offset}-"
         request = urllib.request.Request(self._url, headers=headers)  # noqa: S310  the schemes are the callers'
         try:
-            with open_url(request, self._artifact.name, self._timeout_s) as response:
+            with open_url(request, self._artifact.name, self._timeout_s, self._access) as response:
                 if response.status != 206:
                     self._restart()
                 whole = self._read(response)
@@ -103,18 +111,23 @@ class Transfer:
         self.offset = 0
 
 
-def open_url(request: urllib.request.Request, name: str, timeout_s: float) -> http.client.HTTPResponse:
+def open_url(
+    request: urllib.request.Request, name: str, timeout_s: float, access: WebAccess = ANONYMOUS
+) -> http.client.HTTPResponse:
     """Send a request; raise `BrokenTransfer` for what a retry may mend, and a `KitError` for the rest."""
     host = urlsplit(request.full_url).hostname
+    refuse_socks(request.full_url, access.proxy)
+    send = urllib.request.urlopen if access is ANONYMOUS else access.opener().open
     with network_errors():
         try:
-            response: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=timeout_s)  # noqa: S310
+            response: http.client.HTTPResponse = send(request, timeout=timeout_s)
             return response
         except urllib.error.HTTPError as e:
             e.close()
             reason = f"HTTP status {e.code}"
             if e.code in _MISSING:
-                raise PrerequisiteError(f"{host}: {reason} for {name}") from e
+                denied = " (login required, or permission denied)" if e.code in (401, 403) else ""
+                raise PrerequisiteError(f"{host}: {reason} for {name}{denied}") from e
             if e.code == 416:
                 raise RangeRefused(reason) from e
             if not is_temporary(e.code):

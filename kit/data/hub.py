@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, BinaryIO
 
+from kit.core.access import refuse_socks
 from kit.core.digest import Sha256, is_sha256
 from kit.core.download import advice, download, repeated, retry
 from kit.core.errors import IntegrityError, NetworkError, PrerequisiteError
@@ -72,6 +73,7 @@ class Hub:
 
     def _look_up(self, repo: str, names: Sequence[str], revision: str | None) -> tuple[str | None, list[Any]]:
         """Return the commit, and what the Hub says about the files; raise `BrokenTransfer` to try again."""
+        refuse_socks(self._api.endpoint)
         # HTTPError is the transport's base error; the transport depends on the library's version.
         from huggingface_hub.errors import (  # type: ignore[attr-defined]
             HfHubHTTPError,
