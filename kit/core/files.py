@@ -140,3 +140,29 @@ def sync(path: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """
+    Yield the files in `folder` at any depth, in a fixed order; links to files and directories are followed.
+
+    A directory that is reached twice, for example through a link to its parent, is entered once. Directories
+    that cannot be read are left out.
+    """
+    entered: set[tuple[int, int]] = set()
+    for where, folders, names in os.walk(folder, followlinks=True):
+        here = Path(where)
+        folders[:] = [name for name in sorted(folders) if _first_visit(here / name, entered)]
+        yield from (path for name in sorted(names) if (path := here / name).is_file())
+
+
+def _first_visit(folder: Path, entered: set[tuple[int, int]]) -> bool:
+    try:
+        status = folder.stat()
+    except OSError:
+        return False
+    visit = (status.st_dev, status.st_ino)
+    if visit in entered:
+        return False
+    entered.add(visit)
+    return True

@@ -20,7 +20,7 @@ from typing import BinaryIO, Protocol
 
 from kit.core.digest import CHUNK, Sha256, is_sha256, sha256_bytes, sha256_file
 from kit.core.errors import DigestMismatch, NetworkError, PrerequisiteError
-from kit.core.files import STAGING, disk_errors, make_folder, place, staged
+from kit.core.files import STAGING, disk_errors, files_below, make_folder, place, staged
 from kit.core.locks import acquire
 
 Progress = Callable[[str, int, int], None]
@@ -194,7 +194,7 @@ def copy_stream(
 
 
 class FolderFetcher:
-    """Fetches artifacts by name from a directory, at any depth: `--mirror DIR`."""
+    """Fetches artifacts by name from a directory, at any depth, through links: `--mirror DIR`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -206,7 +206,7 @@ class FolderFetcher:
         if self._index is None:
             if not self.folder.is_dir():
                 raise PrerequisiteError(f"{self.folder} is not a directory")
-            self._index = {p.name: p for p in sorted(self.folder.rglob("*")) if p.is_file()}
+            self._index = {p.name: p for p in files_below(self.folder)}
         path = self._index.get(artifact.name) or self._index.get(artifact.sha256)
         if path is None:
             raise PrerequisiteError("file not found")

@@ -137,16 +137,18 @@ def load_lock(dataset: DataSet) -> ShardDigests | None:
     """
     Read the committed lock; None if there is none, and then full runs are unpinned.
 
+    Whether its digests are the right ones is NOT checked: a board compares it with the lock that it accepts.
     Raises `StaleLock` if it was made from another version of the TOML file, `SchemaError` if its digests are
-    not from the Hub: only those can be checked by others.
+    from the Hub but it has no revision.
     """
     path = lock_path(dataset)
     if not path.exists():
         return None
     statement = read_statement(path, dataset)
-    if statement.stated_by is not StatedBy.HUB or statement.revision is None:
+    if (statement.stated_by is StatedBy.HUB) is (statement.revision is None):
         raise SchemaError(
-            f"{path}: a lock must have digests and a revision from the Hub", "speedrun data lock"
+            f"{path}: a lock with digests from the Hub must have their revision, and no other lock has one",
+            "speedrun data lock",
         )
     return statement
 

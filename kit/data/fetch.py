@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kit.core.digest import tree_digest
-from kit.core.download import repeated
-from kit.core.errors import IntegrityError, PrerequisiteError
-from kit.core.files import write_atomic
+from kit.core.errors import IntegrityError, NetworkError, PrerequisiteError
+from kit.core.files import files_below
 from kit.core.store import Artifact, Fetcher, FolderFetcher, Progress, Store, no_progress
-from kit.data.dataset import DataSet, ShardDigests, StatedBy, load_lock, read_statement
+from kit.core.text import counted
+from kit.data.dataset import DataSet, ShardDigests, StatedBy
 from kit.data.hub import Hub
 from kit.data.memo import Memo, identity
 from kit.data.shard import read_header
+from kit.data.statements import ShardStatements, StatedShard, keep_statement, read_statements, select
+
+NEWEST = "main"
+"""Where the Hub is asked for shards of a lock without revision; their digests decide."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +28,26 @@ class Shards:
     """Shards in one directory of the store, each a hard link to its blob."""
 
     folder: Path
-    files: tuple[Artifact, ...]
+    stated: tuple[StatedShard, ...]
     """Sorted by name."""
     repo: str
-    revision: str | None
-    stated_by: StatedBy
     pinned: bool
     """The digests come from a committed lock. Otherwise a full run reports unpinned data."""
+
+    @property
+    def files(self) -> tuple[Artifact, ...]:
+        """Return the shards without the sources of their digests, sorted by name."""
+        return tuple(s.artifact for s in self.stated)
+
+    @property
+    def stated_by(self) -> StatedBy:
+        """Return the source of the digests: the Hub only if it stated all of them."""
+        return next((s.stated_by for s in self.stated if s.stated_by is not StatedBy.HUB), StatedBy.HUB)
+
+    @property
+    def revision(self) -> str | None:
+        """Return the Hub's revision; None unless the Hub stated all digests."""
+        return self.stated[0].revision if self.stated and self.stated_by is StatedBy.HUB else None
 
 
 def fetch(
@@ -44,24 +62,28 @@ def fetch(
     """
     Download the named shards into the store.
 
-    Expected digests come from the lock if there is one, else from the files in `mirror` if given, else from
-    the Hub's newest revision; the latter two are kept in the store, and the result is not pinned. Shards in
-    the store are not downloaded. Raises as `Hub.state` and `Store.ensure` do; complete shards are kept.
+    Expected digests come from the lock if there is one, else from the file in `mirror` if it has one, else
+    from the Hub's newest revision; the latter two are kept in the store, and the result is not pinned. Shards
+    in the store are not downloaded. Raises as `Hub.state` and `Store.ensure` do; complete shards are kept.
     """
-    lock = load_lock(dataset)
-    statement = lock or _stated(dataset, names, store, mirror, endpoint, progress)
-    artifacts = _select_artifacts(dataset, names, statement)
-    sources: list[Fetcher] = [FolderFetcher(mirror)] if mirror else []
-    if statement.revision and not all(store.has(a) for a in artifacts):
-        sources += _hub_sources(statement, endpoint, bool(mirror))
+    statements = read_statements(dataset, store)
+    if not statements.pinned and (missing := _unstated(statements, names, store)):
+        _state(dataset, missing, statements.hub_revision, store, mirror, endpoint, progress)
+        statements = read_statements(dataset, store)
+    stated = _select(names, statements)
+    local: list[Fetcher] = [FolderFetcher(mirror)] if mirror else []
+    hubs = _hub_sources(statements, stated, store, endpoint, bool(mirror))
     memo = Memo(store)
-    for artifact in artifacts:
+    for shard in stated:
+        artifact = shard.artifact
         fresh = not store.has(artifact)
-        path = store.ensure(artifact, sources, progress)
+        path = store.ensure(
+            artifact, [*local, *hubs] if shard.revision or statements.pinned else local, progress
+        )
         _check(path, dataset)
         if fresh:
             memo.learn(path, identity(path), artifact.sha256)
-    return _lay_out(artifacts, statement, store, memo, pinned=lock is not None)
+    return _lay_out(stated, statements, store, memo)
 
 
 def find(dataset: DataSet, names: Sequence[str], store: Store) -> Shards:
@@ -70,108 +92,124 @@ def find(dataset: DataSet, names: Sequence[str], store: Store) -> Shards:
 
     Raises `PrerequisiteError` with the command that downloads them. Their bytes are not read: see `verify`.
     """
-    statement = find_statement(dataset, store)
-    if statement is None:
+    statements = read_statements(dataset, store)
+    if not statements.shards:
         raise PrerequisiteError(
             f"no shard of {dataset.name} is in the store", "speedrun data fetch --record N"
         )
-    artifacts = _select_artifacts(dataset, names, statement)
-    absent = [a.name for a in artifacts if not store.has(a)]
+    stated = _select(names, statements)
+    absent = [s.artifact.name for s in stated if not store.has(s.artifact)]
     if absent:
         some = ", ".join(absent[:3]) + (" …" if len(absent) > 3 else "")
         raise PrerequisiteError(
-            f"{len(absent)} of {len(artifacts)} shards of {dataset.name} are missing from the store ({some})",
+            f"{len(absent)} of {len(stated)} shards of {dataset.name} are missing from the store ({some})",
             "speedrun data fetch --record N",
         )
-    return _lay_out(artifacts, statement, store, Memo(store), pinned=load_lock(dataset) is not None)
+    return _lay_out(stated, statements, store, Memo(store))
 
 
-def find_statement(dataset: DataSet, store: Store) -> ShardDigests | None:
-    """Return the expected digests from the lock or from an earlier `fetch`; None if there are none."""
-    return load_lock(dataset) or _known(dataset, store)
+def known_artifacts(dataset: DataSet, store: Store) -> dict[str, Artifact]:
+    """Return the shards, by name, whose digests the lock or an earlier `fetch` states."""
+    return {name: s.artifact for name, s in read_statements(dataset, store).shards.items()}
 
 
-def _statement_path(dataset: DataSet, store: Store) -> Path:
-    return store.room("data") / f"{dataset.name}.stated.json"
+def folder_statement(
+    dataset: DataSet, places: Mapping[str, Path], store: Store, progress: Progress
+) -> ShardDigests:
+    """Return the digests of local shards. Raises `IntegrityError` if one is not a shard of the data set."""
+    memo = Memo(store)
+    files: list[Artifact] = []
+    for n, (name, path) in enumerate(sorted(places.items())):
+        progress(f"reading {path}", n * dataset.size, len(places) * dataset.size)
+        _check(path, dataset)
+        files.append(Artifact(name, dataset.size, memo.sha256(path)[0]))
+    memo.save()
+    return ShardDigests(dataset.repo, None, StatedBy.FOLDER, dataset.sha256, tuple(files))
 
 
-def _known(dataset: DataSet, store: Store) -> ShardDigests | None:
-    path = _statement_path(dataset, store)
-    return read_statement(path, dataset) if path.exists() else None
+def shards_below(mirror: Path, names: Sequence[str]) -> tuple[dict[str, Path], list[str]]:
+    """Return where a directory has the named shards, at any depth, and the names that it does not have."""
+    if not mirror.is_dir():
+        raise PrerequisiteError(f"{mirror} is not a directory")
+    every = {p.name: p for p in files_below(mirror) if p.suffix == ".bin"}
+    return {n: every[n] for n in names if n in every}, [n for n in names if n not in every]
 
 
-def _stated(
+def _unstated(statements: ShardStatements, names: Sequence[str], store: Store) -> list[str]:
+    """
+    Return the shards whose digests must be looked up.
+
+    A digest of a local file has no source once the file is in neither store nor mirror: it is stated anew.
+    """
+    stated, missing = select(statements, names)
+    gone = [s.artifact.name for s in stated if s.revision is None and not store.has(s.artifact)]
+    return missing + gone
+
+
+def _state(
     dataset: DataSet,
     names: Sequence[str],
+    revision: str | None,
     store: Store,
     mirror: Path | None,
     endpoint: str | None,
     progress: Progress,
-) -> ShardDigests:
-    """Return the expected digests from mirror or Hub if there is no lock, and save them in the store."""
-    known = _known(dataset, store)
-    missing = [n for n in names if known is None or known.artifact(n) is None]
-    if known is not None and not missing:
-        return known
-    if mirror is not None:
-        new = _folder_statement(dataset, missing, mirror, store, progress)
-    else:
-        with repeated(progress, f"look up {dataset.name} on the Hub"):
-            new = Hub(endpoint).state(dataset, missing, known.revision if known else None)
-    statement = new if known is None else _merged(known, new)
-    write_atomic(_statement_path(dataset, store), statement.to_json())
-    return statement
+) -> None:
+    """Keep the digests of the shards in `mirror`, and the Hub's digests of the others, in the store."""
+    places, elsewhere = shards_below(mirror, names) if mirror else ({}, list(names))
+    if elsewhere:  # first, because it fails at once or not at all
+        with _named_mirror(mirror, elsewhere):
+            keep_statement(dataset, store, Hub(endpoint).state(dataset, elsewhere, revision, progress))
+    if places:
+        keep_statement(dataset, store, folder_statement(dataset, places, store, progress))
 
 
-def _merged(known: ShardDigests, new: ShardDigests) -> ShardDigests:
-    files = tuple(sorted({*known.files, *new.files}, key=lambda a: a.name))
-    if known.stated_by is new.stated_by and known.revision == new.revision:
-        return ShardDigests(new.repo, new.revision, new.stated_by, new.dataset_sha256, files)
-    return ShardDigests(new.repo, None, StatedBy.FOLDER, new.dataset_sha256, files)
-
-
-def _folder_statement(
-    dataset: DataSet, names: Sequence[str], mirror: Path, store: Store, progress: Progress
-) -> ShardDigests:
-    if not mirror.is_dir():
-        raise PrerequisiteError(f"{mirror} is not a directory")
-    places = {p.name: p for p in sorted(mirror.rglob("*.bin")) if p.is_file()}
-    memo = Memo(store)
-    files: list[Artifact] = []
-    for n, name in enumerate(names):
-        progress(f"reading {mirror}", n * dataset.size, len(names) * dataset.size)
-        if name not in places:
-            raise PrerequisiteError(
-                f"{name} not found in {mirror}", f"download it from the data set {dataset.repo}"
-            )
-        _check(places[name], dataset)
-        files.append(Artifact(name, dataset.size, memo.sha256(places[name])[0]))
-    memo.save()
-    return ShardDigests(
-        dataset.repo, None, StatedBy.FOLDER, dataset.sha256, tuple(sorted(files, key=lambda a: a.name))
-    )
-
-
-def _hub_sources(statement: ShardDigests, endpoint: str | None, optional: bool) -> list[Fetcher]:
+@contextlib.contextmanager
+def _named_mirror(mirror: Path | None, names: Sequence[str]) -> Iterator[None]:
+    """Say in an error of the Hub which shards the mirror lacks."""
     try:
-        return [Hub(endpoint).fetcher(statement.repo, statement.revision or "")]
+        yield
+    except (NetworkError, PrerequisiteError) as e:
+        if mirror is None:
+            raise
+        some = ", ".join(sorted(names)[:3]) + (" …" if len(names) > 3 else "")
+        message = f"{counted(len(names), 'shard')} not found in {mirror} ({some}), and {e.message}"
+        hint = f"put the missing shards into {mirror}, or fix the connection to the Hub"
+        raise type(e)(message, e.hint if isinstance(e, PrerequisiteError) else hint) from e
+
+
+def _hub_sources(
+    statements: ShardStatements,
+    stated: Sequence[StatedShard],
+    store: Store,
+    endpoint: str | None,
+    optional: bool,
+) -> list[Fetcher]:
+    """Return the Hub as a source if a shard of the lock, or one that the Hub stated, is not in the store."""
+    needed = [s for s in stated if (s.revision or statements.pinned) and not store.has(s.artifact)]
+    if not needed:
+        return []
+    try:
+        return [Hub(endpoint).fetcher(statements.repo, needed[0].revision or NEWEST)]
     except PrerequisiteError:
         if optional:
             return []
         raise
 
 
-def _select_artifacts(
-    dataset: DataSet, names: Sequence[str], statement: ShardDigests
-) -> tuple[Artifact, ...]:
-    by_name = {a.name: a for a in statement.files}
-    unknown = [n for n in names if n not in by_name]
+def _select(names: Sequence[str], statements: ShardStatements) -> tuple[StatedShard, ...]:
+    stated, unknown = select(statements, names)
     if unknown:
         more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
+        if statements.pinned:
+            raise PrerequisiteError(
+                f"the data lock has no digest for {unknown[0]}{more}",
+                "make a lock of more shards: speedrun data lock, or speedrun data lock --mirror DIR",
+            )
         raise PrerequisiteError(
             f"no digest is known for {unknown[0]}{more}", "speedrun data fetch --record N"
         )
-    return tuple(by_name[n] for n in sorted(names))
+    return tuple(stated)
 
 
 def _check(path: Path, dataset: DataSet) -> None:
@@ -181,8 +219,9 @@ def _check(path: Path, dataset: DataSet) -> None:
 
 
 def _lay_out(
-    artifacts: tuple[Artifact, ...], statement: ShardDigests, store: Store, memo: Memo, *, pinned: bool
+    stated: tuple[StatedShard, ...], statements: ShardStatements, store: Store, memo: Memo
 ) -> Shards:
+    artifacts = tuple(s.artifact for s in stated)
     digest = tree_digest({a.name: a.sha256 for a in artifacts})
     folder = store.room("data") / f"shards-{digest[:16]}"
     if not _is_laid_out(folder, artifacts, store):
@@ -191,7 +230,7 @@ def _lay_out(
             if not _is_laid_out(folder, artifacts, store):
                 _replace(folder, artifacts, store, memo)
     memo.save()
-    return Shards(folder, artifacts, statement.repo, statement.revision, statement.stated_by, pinned)
+    return Shards(folder, stated, statements.repo, statements.pinned)
 
 
 def _replace(folder: Path, artifacts: tuple[Artifact, ...], store: Store, memo: Memo) -> None:

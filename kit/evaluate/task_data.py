@@ -13,7 +13,7 @@ from kit.core.store import Artifact
 from kit.core.text import counted
 from kit.data import held_out, synth
 from kit.data.dataset import DataSet, load_dataset, load_lock
-from kit.data.fetch import Shards, fetch, find, find_statement
+from kit.data.fetch import Shards, fetch, find, known_artifacts
 from kit.data.held_out import HeldOutText
 from kit.data.synth import SmokeSpec, load_smoke
 from kit.data.verify import ShardCheck, drop_faulty, verify
@@ -226,8 +226,7 @@ def _faults(checks: tuple[ShardCheck, ...]) -> str:
 
 
 def _planned_shards(dataset: DataSet, names: tuple[str, ...], places: Places) -> tuple[PlannedShard, ...]:
-    digests = find_statement(dataset, places.store)
-    artifacts = {a.name: a for a in digests.files} if digests else {}
+    artifacts = known_artifacts(dataset, places.store)
     return tuple(_planned(name, artifacts.get(name), dataset, places) for name in names)
 
 

@@ -17,6 +17,7 @@ from kit.core.store import Artifact, Fetcher, FolderFetcher, Progress, copy_stre
 from kit.image import index
 from kit.image.apt import PrivateApt, mirror_of
 from kit.image.lock import Deb, Wheel
+from kit.image.pip_settings import pip_access
 
 SNAPSHOT = "https://snapshot.debian.org/file/"
 PYTHON = "3.11"
@@ -44,7 +45,7 @@ class UrlFetcher:
         """See `Fetcher.fetch`."""
         if not isinstance(artifact, Wheel) or artifact.url is None:
             raise PrerequisiteError("no URL for this file")
-        download(artifact.url, artifact, sink, offset, progress)
+        download(artifact.url, artifact, sink, offset, progress, access=pip_access())
 
 
 class PipFetcher:
@@ -71,7 +72,7 @@ class PipFetcher:
         if urlsplit(url).scheme == "file":
             _copy(Path(urllib.request.url2pathname(urlsplit(url).path)), artifact, sink, progress)
         elif urlsplit(url).scheme in ("https", "http"):
-            download(url, artifact, sink, offset, progress)
+            download(url, artifact, sink, offset, progress, access=pip_access())
         else:
             raise PrerequisiteError(f"unsupported URL scheme {urlsplit(url).scheme!r}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import importlib.util
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -27,6 +28,9 @@ PLATFORMS = (
     "linux_x86_64",
 )
 """Every tag that Debian 12 can run, best first: pip does not derive older tags from the newest."""
+
+_LOGIN = re.compile(r"//[^/@\s]+@")
+"""User name and password in a URL; they are neither shown nor kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +77,7 @@ def offers(
                 "ERROR: pip failed without a message"
             ]
             raise PrerequisiteError(
-                words[-1].removeprefix("ERROR: ")[:300],
+                _LOGIN.sub("//", words[-1].removeprefix("ERROR: "))[:300],
                 "check the index that pip is configured for: pip config list",
             )
         installs = json.loads(report.read_bytes())["install"]
@@ -87,7 +91,7 @@ def _offer(item: dict[str, dict[str, object]]) -> IndexWheel:
     return IndexWheel(
         canonicalize_name(str(metadata["name"])),
         str(metadata["version"]),
-        str(item["download_info"]["url"]),
+        _LOGIN.sub("//", str(item["download_info"]["url"])),
         digest,
     )
 
@@ -118,6 +122,7 @@ def pins_before(requirements: tuple[str, ...], python: str, day: datetime.date) 
     )
     if done.returncode != 0:
         raise PrerequisiteError(
-            f"uv cannot resolve the wheels: {done.stderr.strip()[-400:]}", "check [wheels] in image.toml"
+            f"uv cannot resolve the wheels: {_LOGIN.sub('//', done.stderr.strip())[-400:]}",
+            "check [wheels] in image.toml",
         )
     return tuple(line.strip() for line in done.stdout.splitlines() if line.strip())

@@ -21,6 +21,7 @@ from kit.core.store import Fetcher, Progress, Store
 from kit.image import index
 from kit.image.apt import PrivateApt, mirror_of
 from kit.image.lock import Deb, Lock, Wheel, parse_lock, render_lock
+from kit.image.pip_settings import pip_access
 from kit.image.spec import EraSpec
 
 
@@ -88,7 +89,7 @@ def _size(url: str) -> int:
     parts = urlsplit(url)
     if parts.scheme == "file":
         return Path(urllib.request.url2pathname(parts.path)).stat().st_size
-    size = content_length(url, parts.path)
+    size = content_length(url, parts.path, pip_access())
     if size is None or not re.fullmatch(r"[0-9]{1,15}", size):
         raise NetworkError(
             f"cannot get the size of {parts.path}: {parts.hostname} sent no valid Content-Length",

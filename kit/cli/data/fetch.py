@@ -27,7 +27,7 @@ from kit.data.fetch import fetch
 @click.option(
     "--mirror",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Directory of shards that you already have, tried before the Hugging Face Hub.",
+    help="Directory with some or all of the shards; the others come from the Hub.",
 )
 @click.option("--held-out", is_flag=True, help="Also download the shards for --audit held-out.")
 @endpoint_option

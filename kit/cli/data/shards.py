@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import click
@@ -24,6 +25,8 @@ endpoint_option = click.option(
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
+_HUB = "the Hub at {}"
+
 
 def shards_of(record: int) -> tuple[DataSet, tuple[str, ...]]:
     """Return the data set, and the names of the shards that a record reads."""
@@ -40,10 +43,19 @@ def held_out_shards_of(record: int) -> tuple[str, ...]:
 
 def origin_line(shards: Shards) -> str:
     """Return a line about the source of the shards and of their digests."""
-    revision = f" at {shards.revision[:12]}" if shards.revision else ""
     pinned = "pinned by the lock file" if shards.pinned else "unpinned"
     number = counted(len(shards.files), "shard")
-    return f"data: {pinned}; {number} of {shards.repo}{revision}, digests from the {shards.stated_by}"
+    return f"data: {pinned}; {number} of {shards.repo}, digests from {_sources(shards)}"
+
+
+def _sources(shards: Shards) -> str:
+    """Return the sources of the digests, with the number of shards if there are two sources."""
+    counts = Counter((s.stated_by, s.revision) for s in shards.stated)
+    words = [
+        (_HUB.format(revision[:12]) if revision else "local files", n)
+        for (_, revision), n in sorted(counts.items(), key=lambda item: item[0][0])
+    ]
+    return " and ".join(f"{word} ({n} of them)" if len(words) > 1 else word for word, n in words)
 
 
 def document(shards: Shards) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from kit.core.digest import Sha256
 from kit.core.download import ATTEMPTS, download, repeated
 from kit.core.errors import NetworkError, PrerequisiteError, RunError
 from kit.core.store import Artifact, no_progress
+from kit.core.transfer import retry_after_s
 
 DATA = b"0123456789" * 100
 FILE = Artifact("a.bin", len(DATA), Sha256("0" * 64))
@@ -114,7 +115,7 @@ def test_retry_after_as_a_date_is_honoured(waits):
 
 @pytest.mark.parametrize("header", ["", "soon", "-5", "1.5", "Fri, 99 Foo 2026 99:99:99 GMT", "١٢"])
 def test_a_retry_after_that_says_nothing_is_ignored(header):
-    assert module._retry_after_s(header) == 0.0
+    assert retry_after_s(header) == 0.0
 
 
 def test_a_longer_backoff_than_retry_after_is_kept(waits, monkeypatch):
@@ -129,6 +130,44 @@ def test_a_wait_that_is_too_long_fails_and_tells_the_time(waits):
         fetched(url)
     assert "retry after 3600 s" in caught.value.message and "after 3600 s" in caught.value.hint
     assert waits == []
+
+
+def test_waits_that_the_server_asks_for_are_not_failures(waits):
+    with serving(*3 * ATTEMPTS * [(429, {"Retry-After": "1"})]) as (url, _):
+        assert fetched(url) == DATA
+    assert waits == 3 * ATTEMPTS * [1]
+
+
+def test_the_rate_limit_is_named_and_waits_in_a_row_are_bounded(waits):
+    with serving(then=(429, {"Retry-After": "1"})) as (url, _), pytest.raises(NetworkError) as caught:
+        fetched(url)
+    assert len(waits) == module.RETRY_AFTER_ATTEMPTS - 1
+    assert "HTTP status 429 (rate limit reached), retry after 1 s" in caught.value.message
+    assert caught.value.hint == "run the command again after 1 s; the download resumes"
+    waits.clear()
+    with serving(then=(503, {"Retry-After": "250"})) as (url, _), pytest.raises(NetworkError):
+        fetched(url)
+    assert waits == [250, 250]
+
+
+def test_a_rate_limit_without_a_time_is_waited_for_longer(waits):
+    with serving(then=(429, {})) as (url, ranges), pytest.raises(NetworkError) as caught:
+        fetched(url)
+    assert len(ranges) == module.RATE_LIMIT_ATTEMPTS
+    assert "rate limit reached" in caught.value.message and "check the network" not in caught.value.hint
+
+
+def test_the_time_of_a_rate_limit_header_is_honoured(waits):
+    with serving((429, {"RateLimit": '"resolvers";r=0;t=31'})) as (url, _):
+        assert fetched(url) == DATA
+    assert waits == [31]
+
+
+def test_progress_starts_the_count_of_waits_again(waits):
+    limit = (429, {"Retry-After": "200"})
+    with serving(*4 * [limit, limit, 10]) as (url, _):
+        assert fetched(url) == DATA
+    assert [w for w in waits if w] == 8 * [200]
 
 
 def test_progress_starts_the_count_again():

@@ -204,3 +204,14 @@ def test_a_file_in_the_place_of_the_store_is_something_missing_and_named(tmp_pat
     with pytest.raises(PrerequisiteError, match=f"cannot write .*/{place}") as e:
         Store(tmp_path / place).put(DATA)
     assert "--store" in e.value.hint
+
+
+def test_a_mirror_is_searched_through_links_that_go_in_circles(store, tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk" / "some.bin").write_bytes(DATA)
+    mirror = tmp_path / "mirror"
+    mirror.mkdir()
+    (mirror / "shards").symlink_to(tmp_path / "disk", target_is_directory=True)
+    (tmp_path / "disk" / "up").symlink_to(mirror, target_is_directory=True)
+    (mirror / "lost").symlink_to(tmp_path / "nowhere")
+    assert store.ensure(ARTIFACT, [FolderFetcher(mirror)]).read_bytes() == DATA

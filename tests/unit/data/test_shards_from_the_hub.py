@@ -19,6 +19,7 @@ import pytest
 
 from kit.benchmark.records import load
 from kit.cli import run
+from kit.cli.data.shards import origin_line
 from kit.core.digest import sha256_bytes
 from kit.core.download import ATTEMPTS
 from kit.core.errors import (
@@ -62,6 +63,7 @@ class FakeHub(http.server.BaseHTTPRequestHandler):
     """Speaks the part of the Hub's protocol that is used; `faults` go wrong in order, one a transfer."""
 
     faults: list[str]
+    limits: list[int]
     asked: list[str]
     stated: dict[str, bytes]
 
@@ -90,6 +92,9 @@ class FakeHub(http.server.BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
         self.asked.append(self.path)
+        if self.limits:
+            self.answer(self.limits.pop(0), {"error": "limit"}, retry_after="1")
+            return
         assert self.path == f"/api/datasets/{REPO}/paths-info/{COMMIT}"
         paths = parse_qs(body).get("paths") or json.loads(body)["paths"]
         rows = [
@@ -124,11 +129,13 @@ class FakeHub(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body[: len(body) // 2] if fault == "cut" else body)
 
-    def answer(self, code: int, document: Any, error: str = "") -> None:
+    def answer(self, code: int, document: Any, error: str = "", retry_after: str = "") -> None:
         body = json.dumps(document).encode()
         self.send_response(code)
         if code >= 400 and error:
             self.send_header("X-Error-Code", error)
+        if retry_after:
+            self.send_header("Retry-After", retry_after)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -147,7 +154,7 @@ class Served:
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    handler = type("Fresh", (FakeHub,), {"faults": [], "asked": [], "stated": dict(SHARDS)})
+    handler = type("Fresh", (FakeHub,), {"faults": [], "limits": [], "asked": [], "stated": dict(SHARDS)})
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as listening:
         thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -234,6 +241,20 @@ def test_a_transfer_that_breaks_for_good_is_resumed_by_the_next_command(
     hub.handler.asked.clear()
     bring(dataset, store, hub)
     assert transfers(hub) == [f"{NAMES[1]} bytes={len(SHARDS[NAMES[1]]) // 2}-", NAMES[2]]
+
+
+def test_a_rate_limit_of_the_hub_is_waited_for_and_named(
+    dataset: DataSet, store: Store, hub: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("kit.core.download.Repeater.sleep", lambda self, seconds: slept.append(seconds))
+    hub.handler.limits[:] = [429, 503]
+    bring(dataset, store, hub)
+    assert slept == [1, 1]
+    hub.handler.limits[:] = 99 * [429]
+    with pytest.raises(NetworkError, match=r"429 \(rate limit reached\), retry after 1 s") as e:
+        Hub(hub.url).state(dataset, NAMES)
+    assert e.value.hint == "run the command again after 1 s"
 
 
 def test_a_flipped_byte_is_refused_and_dropped(dataset: DataSet, store: Store, hub: Served) -> None:
@@ -334,11 +355,53 @@ def test_a_lock_of_another_data_set_file_is_stale(dataset: DataSet, facts: Path,
         load_lock(load_dataset(facts / "records"))
 
 
-def test_a_lock_needs_the_hubs_word(dataset: DataSet, store: Store, tmp_path: Path) -> None:
-    fetch(dataset, NAMES, store, mirror=folder_of_shards(tmp_path))
-    shutil.copy(store.room("data") / "fineweb10B.stated.json", lock_path(dataset))
-    with pytest.raises(SchemaError, match="digests and a revision from the Hub"):
+def test_a_lock_needs_the_hubs_revision(dataset: DataSet, hub: Served) -> None:
+    stated = Hub(hub.url).state(dataset, NAMES)
+    lock_path(dataset).write_bytes(dataclasses.replace(stated, revision=None).to_json())
+    with pytest.raises(SchemaError, match="must have their revision"):
         load_lock(dataset)
+
+
+def lock_of_mirror(mirror: Path, store: Store, *more: str) -> int:
+    return run(["data", "lock", "--mirror", str(mirror), "--store", str(store.root), *more])
+
+
+def test_shards_on_a_disk_give_a_lock_that_pins_them(
+    dataset: DataSet,
+    facts: Path,
+    store: Store,
+    tmp_path: Path,
+    hub: Served,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("kit.cli.data.lock.facts_root", lambda: facts)
+    mirror = folder_of_shards(tmp_path)
+    assert lock_of_mirror(mirror, store) == 0
+    lock = lock_path(dataset).read_bytes()
+    said = capsys.readouterr()
+    assert f"data lock: 3 of 3 shards, sha256 {sha256_bytes(lock)}" in said.err
+    assert said.out.strip().endswith("fineweb10B.lock.json")
+    again = tmp_path / "again.json"
+    assert lock_of_mirror(mirror, Store(tmp_path / "other"), "--out", str(again)) == 0
+    assert again.read_bytes() == lock, "the same shards give the same lock"
+    shards = fetch(dataset, NAMES, store, mirror=mirror)
+    assert (shards.pinned, shards.stated_by, shards.revision) == (True, StatedBy.FOLDER, None)
+    assert hub.handler.asked == []
+
+
+def test_a_lock_of_some_shards_names_those_that_it_lacks(
+    dataset: DataSet, facts: Path, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kit.cli.data.lock.facts_root", lambda: facts)
+    mirror = folder_of_shards(tmp_path)
+    (mirror / "deep" / NAMES[1]).unlink()
+    assert lock_of_mirror(mirror, store) == 0
+    with pytest.raises(PrerequisiteError, match=f"data lock has no digest for {NAMES[1]}"):
+        fetch(dataset, NAMES, store, mirror=mirror)
+    (mirror / "deep" / NAMES[2]).unlink()
+    assert lock_of_mirror(mirror, store) == 3, "without the validation shard"
+    assert lock_of_mirror(mirror, store, "--revision", COMMIT) == 2
 
 
 def folder_of_shards(tmp_path: Path) -> Path:
@@ -365,8 +428,75 @@ def test_a_folder_without_a_shard_or_with_a_wrong_one_is_refused(
     with pytest.raises(IntegrityError, match=f"{TOKENS + 1} tokens"):
         fetch(dataset, NAMES, store, mirror=folder)
     (folder / "deep" / NAMES[0]).unlink()
-    with pytest.raises(PrerequisiteError, match=NAMES[0]):
-        fetch(dataset, NAMES, store, mirror=folder)
+    with pytest.raises(NetworkError, match=rf"1 shard not found in .*{NAMES[0]}.*, and cannot reach the Hub"):
+        fetch(dataset, NAMES, store, mirror=folder, endpoint="http://127.0.0.1:9")
+
+
+def test_a_mirror_with_some_shards_gives_those_and_the_hub_the_others(
+    dataset: DataSet, store: Store, tmp_path: Path, hub: Served
+) -> None:
+    folder = folder_of_shards(tmp_path)
+    (folder / "deep" / NAMES[0]).unlink()
+    shards = fetch(dataset, NAMES, store, mirror=folder, endpoint=hub.url)
+    assert {p.name: p.read_bytes() for p in shards.folder.iterdir()} == SHARDS
+    assert [s.stated_by for s in shards.stated] == [StatedBy.HUB, StatedBy.FOLDER, StatedBy.FOLDER]
+    assert (shards.stated_by, shards.revision, transfers(hub)) == (StatedBy.FOLDER, None, [NAMES[0]])
+    sources = f"digests from local files (2 of them) and the Hub at {COMMIT[:12]} (1 of them)"
+    assert origin_line(shards) == f"data: unpinned; 3 shards of {REPO}, {sources}"
+    assert find(dataset, NAMES, store) == shards
+
+
+def test_shards_of_a_mirror_do_not_keep_later_ones_from_the_hub(
+    dataset: DataSet, store: Store, tmp_path: Path, hub: Served
+) -> None:
+    folder = folder_of_shards(tmp_path)
+    fetch(dataset, NAMES[:1], store, mirror=folder)
+    assert bring(dataset, store, hub).stated[0].stated_by is StatedBy.FOLDER
+    assert transfers(hub) == list(NAMES[1:])
+
+
+def test_a_shard_of_a_mirror_that_is_gone_is_stated_anew(
+    dataset: DataSet, store: Store, tmp_path: Path, hub: Served
+) -> None:
+    folder = folder_of_shards(tmp_path)
+    shards = fetch(dataset, NAMES, store, mirror=folder)
+    for file in shards.files[:2]:
+        store.blob(file.sha256).unlink()
+    other = SHARDS[NAMES[1]][:-1] + b"\xff"
+    (folder / "deep" / NAMES[0]).unlink()
+    (folder / "deep" / NAMES[1]).write_bytes(other)
+    again = fetch(dataset, NAMES, store, mirror=folder, endpoint=hub.url)
+    assert [s.stated_by for s in again.stated] == [StatedBy.HUB, StatedBy.FOLDER, StatedBy.FOLDER]
+    assert again.files[1].sha256 == sha256_bytes(other)
+    assert bring(dataset, store, hub) == again
+
+
+def test_a_store_of_version_01_that_mixed_the_sources_is_mended(
+    dataset: DataSet, store: Store, tmp_path: Path, hub: Served
+) -> None:
+    mixed = dataclasses.replace(Hub(hub.url).state(dataset, NAMES), revision=None, stated_by=StatedBy.FOLDER)
+    (store.room("data") / "fineweb10B.stated.json").write_bytes(mixed.to_json())
+    assert bring(dataset, store, hub).stated_by is StatedBy.HUB
+
+
+def test_the_hubs_digests_of_version_01_survive_a_mirror(
+    dataset: DataSet, store: Store, tmp_path: Path, hub: Served
+) -> None:
+    stated = Hub(hub.url).state(dataset, NAMES[:1])
+    (store.room("data") / "fineweb10B.stated.json").write_bytes(stated.to_json())
+    shards = fetch(dataset, NAMES, store, mirror=folder_of_shards(tmp_path))
+    assert [s.stated_by for s in shards.stated] == [StatedBy.HUB, StatedBy.FOLDER, StatedBy.FOLDER]
+
+
+def test_links_in_a_mirror_are_followed(dataset: DataSet, store: Store, tmp_path: Path) -> None:
+    folder = folder_of_shards(tmp_path)
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    (linked / "data").symlink_to(folder / "deep", target_is_directory=True)
+    (folder / "deep" / "back").symlink_to(linked, target_is_directory=True)
+    (linked / "broken.bin").symlink_to(tmp_path / "nowhere")
+    shards = fetch(dataset, NAMES, store, mirror=linked)
+    assert {p.name: p.read_bytes() for p in shards.folder.iterdir()} == SHARDS
 
 
 def test_shards_that_are_not_here_are_named_with_the_command(

@@ -1,0 +1,139 @@
+"""What a download needs beyond its URL: logins, certificate authorities, a client certificate, a proxy."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import posixpath
+import ssl
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
+
+from kit.core.errors import NetworkError, PrerequisiteError
+
+_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A user name and a password for one origin (scheme, host and port), or for one host."""
+
+    url: str
+    """
+    Without user name and password; of two logins for an origin, the one with the closer path is used.
+    `//host` stands for every scheme and port of the host.
+    """
+    user: str = field(repr=False)
+    password: str = field(repr=False)
+
+    def header(self) -> str:
+        """Return the value of the Authorization header."""
+        pair = f"{self.user}:{self.password}"
+        try:
+            raw = pair.encode("latin-1")
+        except UnicodeEncodeError:
+            raw = pair.encode()
+        return "Basic " + base64.b64encode(raw).decode("ascii")
+
+
+@dataclass(frozen=True, slots=True)
+class WebAccess:
+    """Logins and TLS settings; a login is sent to its own origin alone, also after a redirect."""
+
+    logins: tuple[Login, ...] = ()
+    authorities: tuple[Path, ...] = ()
+    """Files or directories of CA certificates that replace the system's; empty for the system's."""
+    client_cert: Path | None = None
+    """Certificate and private key in one PEM file."""
+    proxy: str | None = field(default=None, repr=False)
+    """URL of the proxy for all requests; None for the proxies of the environment."""
+
+    def login(self, url: str) -> Login | None:
+        """Return the login for a URL, or None."""
+        there = urlsplit(url)
+        same = [known for known in self.logins if origin(urlsplit(known.url)) == origin(there)]
+        closest = max(same, key=lambda known: _shared_path(known.url, url), default=None)
+        if closest is not None and closest.password:
+            return closest
+        host = f"//{there.hostname}"
+        return next((known for known in self.logins if known.url.lower() == host), closest)
+
+    def opener(self) -> urllib.request.OpenerDirector:
+        """Return an opener that uses this access. Raises `PrerequisiteError` for a bad certificate file."""
+        handlers: list[urllib.request.BaseHandler] = [_LoginHandler(self)]
+        if self.authorities or self.client_cert:
+            handlers.append(urllib.request.HTTPSHandler(context=self._context()))
+        if self.proxy:
+            handlers.append(urllib.request.ProxyHandler({"http": self.proxy, "https": self.proxy}))
+        return urllib.request.build_opener(*handlers)
+
+    def _context(self) -> ssl.SSLContext:
+        context = (
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if self.authorities else ssl.create_default_context()
+        )
+        for path in self.authorities:
+            with _certificate_errors(path):
+                is_folder = path.is_dir()
+                context.load_verify_locations(None if is_folder else path, path if is_folder else None)
+        if self.client_cert is not None:
+            with _certificate_errors(self.client_cert):
+                context.load_cert_chain(self.client_cert)
+        return context
+
+
+ANONYMOUS = WebAccess()
+"""No login, and the certificates and proxies of the system."""
+
+
+def origin(url: SplitResult) -> tuple[str, str, int | None]:
+    """Return scheme, host and port of a URL."""
+    return url.scheme, (url.hostname or "").rstrip("."), url.port or _PORTS.get(url.scheme)
+
+
+def refuse_socks(url: str, proxy: str | None = None) -> None:
+    """Raise `NetworkError` if a SOCKS proxy is configured for `url`: urllib cannot use one."""
+    parts = urlsplit(url)
+    configured = urllib.request.getproxies()
+    found = proxy or configured.get(parts.scheme) or configured.get("all") or ""
+    there = urlsplit(found)
+    if not there.scheme.startswith("socks") or urllib.request.proxy_bypass(parts.netloc.rpartition("@")[2]):
+        return
+    raise NetworkError(
+        f"cannot connect to {parts.hostname}: SOCKS proxies are not supported"
+        f" ({there.scheme}://{there.netloc.rpartition('@')[2]})",
+        "set https_proxy and http_proxy to an HTTP proxy, or use local files: --mirror DIR",
+    )
+
+
+class _LoginHandler(urllib.request.BaseHandler):
+    """Adds the login of the origin to each request, so that a redirect to another one gets none."""
+
+    def __init__(self, access: WebAccess) -> None:
+        self._access = access
+
+    def http_request(self, request: urllib.request.Request) -> urllib.request.Request:
+        """Add the Authorization header, if there is a login."""
+        login = self._access.login(request.full_url)
+        if login is not None:
+            request.add_unredirected_header("Authorization", login.header())
+        return request
+
+    https_request = http_request
+
+
+def _shared_path(a: str, b: str) -> int:
+    return len(posixpath.commonpath([urlsplit(url).path.strip("/") for url in (a, b)]))
+
+
+@contextlib.contextmanager
+def _certificate_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ssl.SSLError) as e:
+        raise PrerequisiteError(
+            f"cannot read the certificates in {path}: {e.strerror or e}",
+            "check PIP_CERT, PIP_CLIENT_CERT and REQUESTS_CA_BUNDLE, or pip config list",
+        ) from e

@@ -1,0 +1,240 @@
+"""Wheels come from an index with a login; the login goes to that index alone and is never shown."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import http.server
+import io
+import ssl
+import subprocess
+import threading
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from kit.core.access import WebAccess
+from kit.core.digest import Sha256
+from kit.core.download import download
+from kit.core.errors import NetworkError, PrerequisiteError
+from kit.core.store import Artifact, no_progress
+from kit.image import index
+from kit.image.fetch import PipFetcher, UrlFetcher
+from kit.image.lock import Wheel
+from kit.image.pip_settings import pip_access, read_access
+
+FILE = "demo_pkg-1.0-py3-none-any.whl"
+PASSWORD = "p@ss:wörd"
+QUOTED = "p%40ss%3Aw%C3%B6rd"
+
+
+def demo_wheel() -> bytes:
+    info = "demo_pkg-1.0.dist-info"
+    sink = io.BytesIO()
+    with zipfile.ZipFile(sink, "w") as archive:
+        archive.writestr("demo_pkg/__init__.py", "")
+        archive.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: demo-pkg\nVersion: 1.0\n")
+        archive.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: x\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        archive.writestr(f"{info}/RECORD", "")
+    return sink.getvalue()
+
+
+BYTES = demo_wheel()
+WHEEL = Wheel(FILE, len(BYTES), Sha256(hashlib.sha256(BYTES).hexdigest()), "demo-pkg", "1.0", None)
+
+
+@dataclass
+class Index:
+    """A package index on the loopback."""
+
+    user: str | None = "user"
+    elsewhere: str = ""
+    """Where the wheel is redirected to."""
+    port: int = 0
+    logins: list[str | None] = field(default_factory=list)
+    """Authorization header of each request for the wheel; pip makes some of its own for the metadata."""
+
+    @property
+    def expected(self) -> str:
+        return "Basic " + base64.b64encode(f"{self.user}:{PASSWORD}".encode("latin-1")).decode()
+
+
+@contextlib.contextmanager
+def serving(shop: Index, context: ssl.SSLContext | None = None) -> Iterator[Index]:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            given = self.headers.get("Authorization")
+            wheel = not self.path.startswith("/simple/")
+            if wheel:
+                shop.logins.append(given)
+            if shop.user is not None and given != shop.expected:
+                self.answer(401, b"", ("WWW-Authenticate", 'Basic realm="x"'))
+            elif wheel and shop.elsewhere:
+                self.answer(302, b"", ("Location", shop.elsewhere))
+            elif wheel:
+                self.answer(200, BYTES, ("Content-Type", "application/zip"))
+            else:
+                link = f'<a href="/f/{FILE}#sha256={WHEEL.sha256}">{FILE}</a>'
+                self.answer(200, link.encode(), ("Content-Type", "text/html"))
+
+        def answer(self, status: int, body: bytes, header: tuple[str, str]) -> None:
+            self.send_response(status)
+            self.send_header(*header)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        if context is not None:
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+        shop.port = server.server_port
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield shop
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture(autouse=True)
+def own_pip(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Let pip read no settings but those of the test."""
+    for name in ("PIP_FIND_LINKS", "PIP_EXTRA_INDEX_URL", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setenv("no_proxy", "127.0.0.1,localhost")
+
+
+def fetched() -> bytes:
+    sink = io.BytesIO()
+    PipFetcher().fetch(WHEEL, sink, 0, no_progress)
+    return sink.getvalue()
+
+
+@pytest.mark.parametrize("name", ["PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"])
+def test_a_login_in_the_url_of_an_index_is_used_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    with serving(Index()) as shop, serving(Index(user=None)) as other:
+        monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{other.port}/nothing")
+        monkeypatch.setenv(name, f"http://user:{QUOTED}@127.0.0.1:{shop.port}/simple")
+        assert fetched() == BYTES
+        offer = index.offers(("demo-pkg==1.0",), "3.11", closure=False)
+    assert set(shop.logins) == {shop.expected}
+    for shown in (repr(offer), repr(pip_access())):
+        assert "p@ss" not in shown and "p%40ss" not in shown
+
+
+def test_a_login_in_netrc_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "netrc").write_text(f"machine 127.0.0.1 login user password {PASSWORD}\n", "utf-8")
+    with serving(Index()) as shop:
+        monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{shop.port}/simple")
+        assert fetched() == BYTES
+    assert set(shop.logins) == {shop.expected}
+
+
+def test_a_login_does_not_follow_a_redirect_to_another_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(Index(user=None)) as store, serving(Index()) as shop:
+        shop.elsewhere = f"http://localhost:{store.port}/blob"
+        monkeypatch.setenv("PIP_INDEX_URL", f"http://user:{QUOTED}@127.0.0.1:{shop.port}/simple")
+        assert fetched() == BYTES
+    assert (set(shop.logins), set(store.logins)) == ({shop.expected}, {None})
+
+
+def test_a_login_is_not_sent_to_another_port_or_to_the_url_of_a_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(Index(user=None)) as other:
+        monkeypatch.setenv("PIP_INDEX_URL", f"http://user:{QUOTED}@127.0.0.1:9/simple")
+        locked = Wheel(
+            FILE, len(BYTES), WHEEL.sha256, "demo-pkg", "1.0", f"http://127.0.0.1:{other.port}/f/{FILE}"
+        )
+        UrlFetcher().fetch(locked, io.BytesIO(), 0, no_progress)
+    assert other.logins == [None]
+
+
+def test_an_index_that_refuses_the_login_is_named_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(Index(user="another")) as shop:
+        monkeypatch.setenv("PIP_INDEX_URL", f"http://user:{QUOTED}@127.0.0.1:{shop.port}/simple")
+        with pytest.raises(PrerequisiteError) as refused:
+            fetched()
+        assert "p%40ss" not in str(refused.value) and "p@ss" not in str(refused.value)
+        url = f"http://127.0.0.1:{shop.port}/f/{FILE}"
+        with pytest.raises(PrerequisiteError, match=r"HTTP status 401 .*login required"):
+            download(url, WHEEL, io.BytesIO(), 0, no_progress, access=pip_access())
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A certificate of 127.0.0.1 that signs itself, with its key."""
+    pem, key = tmp_path / "own.pem", tmp_path / "own.key"
+    argv = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    argv += ["-keyout", str(key), "-out", str(pem), "-days", "2", "-subj", "/CN=own"]
+    argv += ["-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run(argv, check=True, capture_output=True)
+    pem.write_bytes(pem.read_bytes() + key.read_bytes())
+    return pem
+
+
+@pytest.mark.parametrize("name", ["PIP_CERT", "REQUESTS_CA_BUNDLE"])
+def test_certificates_of_pip_are_used(monkeypatch: pytest.MonkeyPatch, certificate: Path, name: str) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    context.load_verify_locations(certificate)
+    context.verify_mode = ssl.CERT_REQUIRED
+    with serving(Index(), context) as shop:
+        monkeypatch.setenv("PIP_INDEX_URL", f"https://user:{QUOTED}@127.0.0.1:{shop.port}/simple")
+        monkeypatch.setenv(name, str(certificate))
+        monkeypatch.setenv("PIP_CLIENT_CERT", str(certificate))
+        assert fetched() == BYTES
+        monkeypatch.delenv("PIP_CLIENT_CERT")
+        url = f"https://127.0.0.1:{shop.port}/f/{FILE}"
+        with pytest.raises(NetworkError):
+            download(url, WHEEL, io.BytesIO(), 0, no_progress, access=pip_access())
+
+
+def test_a_certificate_file_that_is_missing_is_named() -> None:
+    access = read_access(":env:.cert='/nowhere/ca.pem'\n", {})
+    with pytest.raises(PrerequisiteError, match=r"certificates in /nowhere/ca\.pem: No such file") as e:
+        download("https://127.0.0.1:9/x", WHEEL, io.BytesIO(), 0, no_progress, access=access)
+    assert "PIP_CERT" in e.value.hint
+
+
+def test_the_strongest_setting_of_pip_counts(tmp_path: Path) -> None:
+    (tmp_path / "netrc").write_text("machine a.example login n password n\ndefault login d password d\n")
+    config = "global.cert='/weak'\ninstall.cert='/middle'\nglobal.proxy='http://p:1'\nnot a setting\n"
+    config += (
+        "global.extra-index-url='\\nhttps://t@a.example/x\\nhttps://u:v@b.example/y https://c.example'\n"
+    )
+    access = read_access(config, {"NETRC": str(tmp_path / "netrc")})
+    assert (access.authorities, access.proxy) == ((Path("/middle"),), "http://p:1")
+    found = {h: access.login(f"https://{h}.example/x/w.whl") for h in "abcz"}
+    assert [(k.user if k else None) for k in found.values()] == ["n", "u", "d", None]
+    bundled = read_access(config, {"REQUESTS_CA_BUNDLE": "/strong"})
+    assert bundled.authorities == (Path("/strong"),)
+    token = bundled.login("https://a.example/w.whl")
+    assert token is not None and (token.user, token.password) == ("t", "")
+
+
+@pytest.mark.parametrize("name", ["https_proxy", "all_proxy"])
+def test_a_socks_proxy_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    for other in ("HTTPS_PROXY", "ALL_PROXY", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(other, raising=False)
+    monkeypatch.setenv(name, "socks5h://me:secret@proxy.example:1080")
+    file = Artifact(FILE, 1, WHEEL.sha256)
+    with pytest.raises(NetworkError) as e:
+        download("https://index.example/x", file, io.BytesIO(), 0, no_progress)
+    said = "cannot connect to index.example: SOCKS proxies are not supported (socks5h://proxy.example:1080)"
+    assert e.value.message == said and "http_proxy" in e.value.hint
+    with pytest.raises(NetworkError, match="SOCKS"):
+        access = WebAccess(proxy="socks5://p:1")
+        download("https://index.example/x", file, io.BytesIO(), 0, no_progress, access=access)
