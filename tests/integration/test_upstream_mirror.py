@@ -37,7 +37,8 @@ from kit.core.digest import sha256_bytes
 from kit.core.facts import facts_root
 from kit.core.store import Store
 from kit.values import logfile
-from kit.values.log import Grammar, Log, read_log
+from kit.values.log import Grammar
+from kit.values.logread import Log, read_log
 
 MIRROR = os.environ.get("KIT_UPSTREAM_MIRROR", "")
 pytestmark = pytest.mark.upstream
