@@ -1,14 +1,16 @@
 """
-Read a log file that a person names: of upstream, of the kit, or copied from a terminal.
+Read a log file that a person names: of upstream's three tracks, of the kit, or copied from a terminal.
 
-More lines count here than in a run, whose claims `kit.values.log` reads: lines with a prefix, for
-example. No evaluation uses this module, and nothing that it reads enters a result.
+More lines count here than in a run, whose claims `kit.values.log` reads: lines with a prefix, with times in
+seconds and with further fields. No evaluation uses this module, and nothing that it reads enters a result.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
 from kit.values import logfile
@@ -18,7 +20,19 @@ from kit.values.output import read_log_bytes
 from kit.values.run_result import Point
 
 MAX_LINE = 1024
-"""Bytes of the longest line of a file that is read."""
+"""Bytes of the longest line of a file that is read; upstream's third track prints up to 170."""
+
+_FIELDS = re.compile(
+    r"step:(?P<step>[0-9]{1,9})/(?P<total>[0-9]{1,9})"
+    r"(?P<fields>(?: [A-Za-z][A-Za-z0-9_]{0,31}:[!-~]{1,64}){2,24})",
+    re.ASCII,
+)
+_KNOWN = {
+    "val_loss": re.compile(r"[0-9]{1,4}\.[0-9]{1,20}|nan|inf", re.ASCII),
+    "train_loss": re.compile(r"[0-9]{1,4}\.[0-9]{1,20}|nan|inf", re.ASCII),
+    "train_time": re.compile(r"([0-9]{1,10})ms|([0-9]{1,7}(?:\.[0-9]{1,9})?)s", re.ASCII),
+    "step_avg": re.compile(r"(?:[0-9]{1,9}\.[0-9]{1,6}|nan|inf)m?s", re.ASCII),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +92,26 @@ def parse_file_line(line: str, grammar: Grammar, last: Point | None = None) -> P
     if point is None:
         text = unwrapped(line)
         point = parse_line(text, grammar, last) if text != line and len(text) <= MAX_CLAIM else None
+        if point is None and grammar is Grammar.STEP:
+            point = _with_fields(text)
     return point
+
+
+def _with_fields(text: str) -> Point | None:
+    """Parse a line of the grammar `step` with fields in any order, further ones, or a time in seconds."""
+    match = _FIELDS.fullmatch(text)
+    if match is None:
+        return None
+    words = [word.partition(":") for word in match["fields"].split(" ")[1:]]
+    fields = {name: value for name, _, value in words}
+    if len(fields) != len(words) or not {"train_time", "step_avg"} <= fields.keys():
+        return None
+    if any(name in fields and not form.fullmatch(fields[name]) for name, form in _KNOWN.items()):
+        return None
+    time, loss = fields["train_time"], fields.get("val_loss")
+    ms = int(time[:-2]) if time.endswith("ms") else round(Decimal(time[:-1]) * 1000)
+    value = None if loss is None else float("nan") if loss == "inf" else float(loss)
+    return Point(int(match["step"]), int(match["total"]), value, ms)
 
 
 def _best(

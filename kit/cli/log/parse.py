@@ -36,7 +36,7 @@ MAX_ROWS = 10_000
 def command(file: Path, grammar: str | None, train: bool, source: Path | None, as_json: bool) -> int:
     """Parse one log: losses, environment, embedded source.
 
-    Reads the logs of upstream, and printed lines in a file or in gzip: with CR LF, in UTF-16,
+    Reads the logs of upstream's three tracks, and printed lines in a file or in gzip: with CR LF, in UTF-16,
     with colours, and with prefixes such as `[rank0]: ` or a time.
 
     For a run's `guest.log` with a `stamps` file beside it, only exact lines of stdout count, as in the run,

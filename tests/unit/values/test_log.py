@@ -191,7 +191,7 @@ def test_embedded_source_is_cut_off_and_never_read_for_claims(
 
 
 def test_a_log_that_ends_inside_its_environment_has_no_claims() -> None:
-    log = read_log(SOURCE + SEPARATOR + VAL.encode() + b"\n")
+    log = read_log(SOURCE + SEPARATOR + ENVIRONMENT + VAL.encode() + b"\n")
     assert (log.grammar, log.points) == (None, ())
 
 
