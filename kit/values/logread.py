@@ -16,6 +16,7 @@ from pathlib import Path
 from kit.values import logfile
 from kit.values.log import MAX_CLAIM, Grammar, bounded, parse_line, read_run
 from kit.values.logtext import plain_text, unwrapped
+from kit.values.lookalikes import LookAlikes, look_alikes, look_alikes_of_run
 from kit.values.output import read_log_bytes
 from kit.values.run_result import Point
 
@@ -46,6 +47,8 @@ class Log:
     environment: logfile.LogEnvironment | None
     other_lines: int
     """Number of other lines in the body (nvidia-smi, peak memory, warnings)."""
+    look_alikes: LookAlikes
+    """Those of the other lines that nearly are claims."""
 
     @property
     def validations(self) -> tuple[Point, ...]:
@@ -67,7 +70,9 @@ def read_log(source: bytes | Path, grammar: Grammar | None = None) -> Log:
     if lines[-1] == b"":
         lines.pop()
     best, points = _best(grammar, lambda g: bounded(_points(lines, g), "the log"), len(lines))
-    return Log(best, points, sections.sources, sections.environment, len(lines) - len(points))
+    others = len(lines) - len(points)
+    near = look_alikes(lines, best or Grammar.STEP, parse_file_line) if others else LookAlikes()
+    return Log(best, points, sections.sources, sections.environment, others, near)
 
 
 def read_any(path: Path, grammar: Grammar | None = None) -> Log:
@@ -81,7 +86,8 @@ def read_any(path: Path, grammar: Grammar | None = None) -> Log:
         return read_log(path, grammar)
     pieces = read_log_bytes(stamps).count(b"\n")
     best, points = _best(grammar, lambda g: read_run(path, stamps, g), pieces)
-    return Log(best, points, (), None, pieces - len(points))
+    near = look_alikes_of_run(path, stamps, best or Grammar.STEP)
+    return Log(best, points, (), None, pieces - len(points), near)
 
 
 def parse_file_line(line: str, grammar: Grammar, last: Point | None = None) -> Point | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from kit.cli.look_alikes import show_look_alikes
 from kit.cli.terminal import emit_json, say, table
 from kit.core.digest import sha256_bytes
 from kit.core.files import write_atomic
@@ -40,7 +41,8 @@ def command(file: Path, grammar: str | None, train: bool, source: Path | None, a
     with colours, and with prefixes such as `[rank0]: ` or a time.
 
     For a run's `guest.log` with a `stamps` file beside it, only exact lines of stdout count, as in the run,
-    and the host's times are shown. Exit 1: no line reports a step.
+    and the host's times are shown. Exit 1: no line reports a step. Warns of lines that look like claims but
+    are not, with the reason.
 
     \b
     Examples:
@@ -54,6 +56,7 @@ def command(file: Path, grammar: str | None, train: bool, source: Path | None, a
         emit_json(_document(log, train))
     else:
         _show(log, train)
+    show_look_alikes(log.look_alikes, log.grammar or Grammar.STEP)
     return 0 if log.points else 1
 
 
