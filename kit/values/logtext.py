@@ -44,7 +44,8 @@ _PREFIX = re.compile(
     r")(?:[ \t]{0,8}(?:[:|,>-][ \t]{0,8})?)",
     re.ASCII | re.IGNORECASE,
 )
-_MAX_PREFIXES = 6
+MAX_PREFIXES = 6
+"""Prefixes that are removed from one line."""
 
 
 def plain_text(data: bytes, where: str) -> bytes:
@@ -69,7 +70,7 @@ def plain_text(data: bytes, where: str) -> bytes:
 def unwrapped(line: str) -> str:
     """Return a line without the blanks around it and the prefixes of launchers, loggers and timestamps."""
     text = line.strip(" \t")
-    for _ in range(_MAX_PREFIXES):
+    for _ in range(MAX_PREFIXES):
         match = _PREFIX.match(text)
         if match is None:
             break
