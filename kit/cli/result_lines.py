@@ -6,14 +6,18 @@ All lines follow from the signed predicate and the guest's output.
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
+from kit.cli.look_alikes import show_look_alikes
 from kit.cli.terminal import fail, note, warn
+from kit.core.errors import KitError
 from kit.core.text import counted, one_line
 from kit.evaluate.failure import read_failure
 from kit.evaluate.run import Evaluation
 from kit.result.predicate import AuditCheck, Outcome, Predicate, Severity, Verdict
+from kit.values.lookalikes import look_alikes_of_run
 from kit.values.profile import Profile
 from kit.values.run_result import RunStatus
 from kit.values.run_spec import Phase
@@ -46,6 +50,8 @@ def close(outcome: Evaluation, verbose: bool = False) -> None:
     log = outcome.bundle.with_name("guest.log")
     if p.run.status is not RunStatus.COMPLETED:
         _show_failure(p, log)
+    if p.claims.final_step is None:
+        _show_look_alikes(p, log)
     _show_audit(p.audit.checks, verbose)
     note(f"result: {p.score.verdict} - {_why(p)}")
     if not p.score.ranked:
@@ -80,6 +86,12 @@ def _show_failure(p: Predicate, log: Path) -> None:
     for line in failure.lines:
         indent = line[: len(line) - len(line.lstrip(" "))]
         note(f"  | {indent}{one_line(line, GUEST_LINE)}".rstrip())
+
+
+def _show_look_alikes(p: Predicate, log: Path) -> None:
+    """Say why lines of a run without validation lines are no claims."""
+    with contextlib.suppress(KitError):  # unreadable output is reported by the checks
+        show_look_alikes(look_alikes_of_run(log, log.with_name("stamps"), p.claims.grammar), p.claims.grammar)
 
 
 def _show_audit(checks: tuple[AuditCheck, ...], verbose: bool) -> None:

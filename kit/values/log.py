@@ -9,20 +9,19 @@ Parse claims from a guest's printed lines, under one of three grammars.
     classic  the output of records 1-3's scripts; no clock, and a val line does not state its step
              val loss X    |     step S/N | train loss X | ...
 
-Only a whole line of stdout can be a claim. No language model reads claims.
+Only a whole line of stdout can be a claim. No language model reads claims. A log file that a person names may
+have other forms too: `kit.values.logread` reads those, and no evaluation uses it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 
 from kit.core.errors import SchemaError
-from kit.values import logfile
-from kit.values.output import read_lines, read_log_bytes
+from kit.values.output import read_lines
 from kit.values.run_result import OutputStream, Point
 
 MAX_CLAIM = 256
@@ -50,12 +49,12 @@ _AVG = r"(?:[0-9]{1,9}\.[0-9]{1,6}|nan|inf)"
 _TIME = rf"train_time:(?P<ms>[0-9]{{1,10}})ms step_avg:{_AVG}ms"
 _HEAD = rf"step:(?P<step>{_N})/(?P<total>{_N}) "
 
-_VAL = {
+VALIDATION = {
     Grammar.STEP: re.compile(rf"{_HEAD}val_loss:(?P<loss>{_LOSS}) {_TIME}", re.ASCII),
     Grammar.LLM_C: re.compile(rf"s:(?P<step>{_N}) tel:(?P<loss>{_LOSS})", re.ASCII),
     Grammar.CLASSIC: re.compile(rf"val loss (?P<loss>{_LOSS})", re.ASCII),
 }
-_TRAIN = {
+TRAINING = {
     Grammar.STEP: re.compile(rf"{_HEAD}(?:train_loss:(?:{_LOSS}) )?{_TIME}", re.ASCII),
     Grammar.LLM_C: re.compile(
         rf"s:(?P<step>{_N}) trl:(?:{_LOSS})(?: lr:[0-9.e-]{{1,20}} norm:[0-9.naif]{{1,20}})?"
@@ -78,7 +77,7 @@ def parse_line(
     """
     if len(line) > MAX_CLAIM:
         return None
-    match = _VAL[grammar].fullmatch(line) or _TRAIN[grammar].fullmatch(line)
+    match = VALIDATION[grammar].fullmatch(line) or TRAINING[grammar].fullmatch(line)
     if match is None:
         return None
     fields = match.groupdict()
@@ -131,10 +130,11 @@ def read_run(log: Path, stamps: Path, grammar: Grammar) -> tuple[Point, ...]:
     """
     claims = ClaimReader(grammar)
     lines = read_lines(log, stamps, MAX_CLAIM + 1)
-    return _bounded((claims.feed(data, OutputStream.STDOUT, True, t_ns) for t_ns, data in lines), str(log))
+    return bounded((claims.feed(data, OutputStream.STDOUT, True, t_ns) for t_ns, data in lines), str(log))
 
 
-def _bounded(points: Iterable[Point | None], where: str) -> tuple[Point, ...]:
+def bounded(points: Iterable[Point | None], where: str) -> tuple[Point, ...]:
+    """Collect the claims; raises `SchemaError` if there are more than `MAX_STORED_CLAIMS`."""
     found: list[Point] = []
     for point in points:
         if point is not None:
@@ -145,68 +145,3 @@ def _bounded(points: Iterable[Point | None], where: str) -> tuple[Point, ...]:
                     "the kit never writes so many; check that this is a run's log",
                 )
     return tuple(found)
-
-
-@dataclass(frozen=True, slots=True)
-class Log:
-    """The content of one log file. `points` include training lines, which have no `val_loss`."""
-
-    grammar: Grammar | None
-    """None if no line of the body is a claim."""
-    points: tuple[Point, ...]
-    sources: tuple[logfile.EmbeddedSource, ...]
-    environment: logfile.LogEnvironment | None
-    other_lines: int
-    """Number of other lines in the body (nvidia-smi, peak memory, warnings)."""
-
-    @property
-    def validations(self) -> tuple[Point, ...]:
-        """Return the validation claims, in order."""
-        return tuple(p for p in self.points if p.val_loss is not None)
-
-
-def read_log(source: bytes | Path, grammar: Grammar | None = None) -> Log:
-    """
-    Read an upstream log file, or any file of printed lines.
-
-    Claims are read from the body only, never from the embedded source. Without `grammar`, the grammar with
-    the most claims is used. Points have no stamps. Raises `PrerequisiteError` if the file is missing or
-    larger than `kit.values.output.MAX_LOG`.
-    """
-    sections = logfile.split(source if isinstance(source, bytes) else read_log_bytes(source))
-    lines = sections.body.split(b"\n")
-    if lines[-1] == b"":
-        lines.pop()
-    best, points = _best(grammar, lambda g: _claims(lines, g), len(lines))
-    return Log(best, points, sections.sources, sections.environment, len(lines) - len(points))
-
-
-def read_any(path: Path, grammar: Grammar | None = None) -> Log:
-    """
-    Read a log file; if it is a run's `guest.log`, use the stamps next to it.
-
-    Raises as `read_log` and `read_run` do.
-    """
-    stamps = path.with_name("stamps")
-    if path.name != "guest.log" or not stamps.is_file():
-        return read_log(path, grammar)
-    pieces = read_log_bytes(stamps).count(b"\n")
-    best, points = _best(grammar, lambda g: read_run(path, stamps, g), pieces)
-    return Log(best, points, (), None, pieces - len(points))
-
-
-def _best(
-    grammar: Grammar | None, read: Callable[[Grammar], tuple[Point, ...]], lines: int
-) -> tuple[Grammar | None, tuple[Point, ...]]:
-    best, points = grammar, read(grammar) if grammar else ()
-    for candidate in () if grammar else Grammar:
-        if len(claims := read(candidate)) > len(points):
-            best, points = candidate, claims
-        if points and 2 * len(points) >= lines:
-            break  # no line matches two grammars, so no other grammar can have more
-    return best, points
-
-
-def _claims(lines: list[bytes], grammar: Grammar) -> tuple[Point, ...]:
-    claims = ClaimReader(grammar)
-    return _bounded((claims.feed(line, OutputStream.STDOUT, True) for line in lines), "the log")

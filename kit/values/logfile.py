@@ -8,6 +8,8 @@ run printed. All 1,110 readable logs have one of these formats (`=` lines have e
     [=] source = environment = empty = lines  165 logs, 10 of them with the leading `=`; see below
     lines                                     2 logs, of llm.c's form
 
+In the third track, 13 logs have the form `source = lines`, without an environment.
+
 From record 61 on, more files follow the main script, each after `-` x 40, `# NAME`, `-` x 40.
 """
 
@@ -52,6 +54,9 @@ class LogEnvironment:
     """Model names as printed by nvidia-smi, which truncates them; one per GPU."""
 
 
+_NO_ENVIRONMENT = LogEnvironment(None, None, None, None, None, ())
+
+
 @dataclass(frozen=True, slots=True)
 class Sections:
     """The sections of an upstream log file. Only `body` may contain claims."""
@@ -65,8 +70,8 @@ def split(data: bytes) -> Sections:
     """
     Split a log file into its sections; a file without separators is all body.
 
-    The lines of the body are not checked. A file with only one separator has no body: the part after the
-    source is the environment of a run that never printed a line.
+    The lines of the body are not checked. In a file with only one separator, the part after the source is
+    the body if it states no environment; otherwise the run ended before it printed a line.
     """
     parts = _parts(data)
     if len(parts) == 1:
@@ -75,6 +80,8 @@ def split(data: bytes) -> Sections:
         parts = parts[1:]
     source, *rest = parts
     environment = _environment(rest[0]) if rest else None
+    if len(rest) == 1 and environment == _NO_ENVIRONMENT:
+        return Sections(_sources(source), None, rest[0])
     return Sections(_sources(source), environment, b"".join(rest[1:]))
 
 

@@ -27,7 +27,8 @@ from kit.result.appraisal.timing import counted_time
 from kit.result.appraisal.trust import CANARY_PASSED, HELD_OUT_PASSED, NEED_A_GUEST_CLOCK, Tier, assess_tier
 from kit.result.predicate import Outcome as Judged
 from kit.values.cadence import Cadence
-from kit.values.log import Grammar, read_log
+from kit.values.log import Grammar
+from kit.values.logread import read_log
 from kit.values.profile import Profile
 from kit.values.run_result import Point
 

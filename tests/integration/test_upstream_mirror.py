@@ -37,7 +37,8 @@ from kit.core.digest import sha256_bytes
 from kit.core.facts import facts_root
 from kit.core.store import Store
 from kit.values import logfile
-from kit.values.log import Grammar, Log, read_log
+from kit.values.log import Grammar
+from kit.values.logread import Log, read_log
 
 MIRROR = os.environ.get("KIT_UPSTREAM_MIRROR", "")
 pytestmark = pytest.mark.upstream
@@ -298,10 +299,12 @@ class Found:
     memory: bool
 
 
-def every_log() -> Iterator[tuple[str, bytes | None]]:
-    listing = git("ls-tree", "-r", "-z", HEAD, "records/track_1_short").split(b"\0")
+def every_log(
+    track: str = "track_1_short", endings: tuple[str, ...] = (".txt", ".log")
+) -> Iterator[tuple[str, bytes | None]]:
+    listing = git("ls-tree", "-r", "-z", HEAD, f"records/{track}").split(b"\0")
     entries = [(row.split(b"\t")[1].decode(), row.split()[2]) for row in listing if row]
-    wanted = [(name, blob) for name, blob in entries if name.endswith((".txt", ".log"))]
+    wanted = [(name, blob) for name, blob in entries if name.endswith(endings)]
     stream = git("cat-file", "--batch", stdin=b"\n".join(blob for _, blob in wanted) + b"\n")
     at = 0
     for name, _ in wanted:
@@ -420,3 +423,21 @@ def test_the_documented_figures_are_what_the_logs_say(survey: dict[str, Found | 
     assert f"{min(validations)} to {max(validations)} validation lines in a log" in text
     sizes = [f.size for f in read]
     assert f"Files have {min(sizes):,} to {max(sizes):,} bytes" in text
+
+
+@pytest.mark.parametrize(
+    ("track", "endings"),
+    [
+        ("track_2_medium", (".txt", ".log")),
+        ("track_3_optimization", (".txt", ".out")),
+        ("track_3_optimization", (".stdout",)),
+    ],
+)
+def test_the_other_tracks_are_read_as_the_page_says(track: str, endings: tuple[str, ...]) -> None:
+    logs = [data for _, data in every_log(track, endings) if data is not None]
+    stated = [re.search(rb"(?m)^(?:step:[0-9]+/[0-9]+ val_loss:|s:[0-9]+ tel:)[0-9]", data) for data in logs]
+    read = [bool(read_log(data).validations) for data in logs]
+    assert read == [match is not None for match in stated]
+    names = ", ".join(f"`{ending}`" for ending in endings)
+    row = f"| `records/{track}`: {names} | {len(logs)} | {sum(read)} | {sum(read)} |"
+    assert row in DOCUMENT.read_text().splitlines()

@@ -40,7 +40,7 @@ from kit.result import folder, keys, signed, verify
 from kit.sandbox.runtime import hostimage, runc
 from kit.score.rows import read_table
 from kit.series.run import SeriesRequest, plan_arms
-from kit.values import log
+from kit.values import logread
 from kit.values.profile import Profile
 from kit.values.run_spec import ImageRef, RunSpec, RuntimeName
 
@@ -90,7 +90,9 @@ REFUSALS = {
         lambda t: read_json(large(t / "x", 65 << 20)),
     ),
     "a device for a document": (SchemaError, "larger than", lambda t: read_json(Path("/dev/zero"))),
-    "a device for a log": (PrerequisiteError, "is larger than", lambda t: log.read_log(Path("/dev/zero"))),
+    "a device for a log": (
+        PrerequisiteError, "is larger than", lambda t: logread.read_log(Path("/dev/zero")),
+    ),
     "a lock that is too large": (
         SchemaError, "larger than", lambda t: promised(t, b"", b" " * MAX_DOCUMENT),
     ),
@@ -101,9 +103,9 @@ REFUSALS = {
         lambda t: validate("run.v1", parse_toml(b"args = 0x" + b"f" * 9000, "x"), "x"),
     ),
     "a log beyond the limit": (
-        PrerequisiteError, "the largest accepted log", lambda t: log.read_log(large(t / "x", 65 << 20)),
+        PrerequisiteError, "the largest accepted log", lambda t: logread.read_log(large(t / "x", 65 << 20)),
     ),
-    "a folder for a log": (PrerequisiteError, "Is a directory", lambda t: log.read_log(t)),
+    "a folder for a log": (PrerequisiteError, "Is a directory", lambda t: logread.read_log(t)),
     "a folder for a key": (PrerequisiteError, "Is a directory", lambda t: keys.read_public(t)),
     "an absent key": (PrerequisiteError, "key file not found", lambda t: keys.read_public(t / "x")),
     "a key that others may read": (

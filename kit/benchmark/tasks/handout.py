@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from kit.benchmark.hints import Hint, hint_form
 from kit.benchmark.records import Record
+from kit.values.log import Grammar
+from kit.values.lookalikes import EXAMPLES
 
 _GOAL = """\
 # Task {number}: train faster than record {number}
@@ -34,7 +36,9 @@ _RULES = """\
 3. **The loss must be real**: the mean cross entropy, in nats per token, of a probability distribution over
    the vocabulary. Compute the sum in float32.
 4. **Keep the printed lines**: the statements that print losses{clock}, and their arguments. The
-   kit parses whole lines of stdout with a fixed pattern. Print nothing else that matches it.
+   kit parses whole lines of stdout with a fixed pattern. Print nothing else that matches it. A validation
+   line is `{line}`, for example.
+   `docs/reference/log-format.md` in the repository of speedrun-kit states the exact format.
 5. **Do not tune the compiler.** You may set `dynamic=` and `coordinate_descent_tuning`. Add no other option
    of `torch.compile`, and no other setting of `torch._inductor` or `torch._dynamo`.
 6. **No outside resources.** There is no network, no other machine and no earlier checkpoint. Nothing is kept
@@ -84,6 +88,7 @@ def handout(start: Record, hints: tuple[Hint, ...]) -> str:
         "args": " [the arguments in run.toml]" if start.script.args else "",
         "validation": _validation(start),
         "clock": "" if classic else " and times",
+        "line": EXAMPLES[Grammar(start.grammar)],
         "era": start.era.removeprefix("torch-"),
         "shards": start.train_shards,
         "total": f"{start.deadlines.total_s / 60:.0f}",

@@ -9,10 +9,12 @@ from typing import Any
 
 import click
 
+from kit.cli.look_alikes import show_look_alikes
 from kit.cli.terminal import emit_json, say, table
 from kit.core.digest import sha256_bytes
 from kit.core.files import write_atomic
-from kit.values.log import Grammar, Log, read_any
+from kit.values.log import Grammar
+from kit.values.logread import Log, read_any
 
 MAX_ROWS = 10_000
 """Points that the table shows."""
@@ -35,8 +37,12 @@ MAX_ROWS = 10_000
 def command(file: Path, grammar: str | None, train: bool, source: Path | None, as_json: bool) -> int:
     """Parse one log: losses, environment, embedded source.
 
-    For a run's `guest.log` with a `stamps` file beside it, only complete lines of stdout count, and the
-    host's times are shown. Exit 1: no line reports a step.
+    Reads the logs of upstream's three tracks, and printed lines in a file or in gzip: with CR LF, in UTF-16,
+    with colours, and with prefixes such as `[rank0]: ` or a time.
+
+    For a run's `guest.log` with a `stamps` file beside it, only exact lines of stdout count, as in the run,
+    and the host's times are shown. Exit 1: no line reports a step. Warns of lines that look like claims but
+    are not, with the reason.
 
     \b
     Examples:
@@ -50,6 +56,7 @@ def command(file: Path, grammar: str | None, train: bool, source: Path | None, a
         emit_json(_document(log, train))
     else:
         _show(log, train)
+    show_look_alikes(log.look_alikes, log.grammar or Grammar.STEP)
     return 0 if log.points else 1
 
 

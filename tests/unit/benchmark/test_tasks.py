@@ -80,6 +80,9 @@ def test_the_handout_states_the_terms_of_its_record(number: int, script: Path, t
     assert f"{start.val_tokens:,}" in text
     assert "3.28" in text
     assert "60 minutes" in text
+    form = "step:125/5100 val_loss:4.5156 train_time:17750ms" if number > 3 else "val loss 3.2755"
+    assert form in text
+    assert "`docs/reference/log-format.md`" in text
     assert max(map(len, text.splitlines())) <= 110
     assert "{" not in text
 

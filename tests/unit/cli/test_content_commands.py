@@ -107,6 +107,18 @@ def test_log_parse_of_a_log_without_claims_ends_with_1(
     assert run(["log", "parse", str(tmp_path / "absent.txt")]) == 3
 
 
+@pytest.mark.parametrize("flags", [(), ("--json",)])
+def test_log_parse_says_why_lines_are_no_claims(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: tuple[str, ...]
+) -> None:
+    (tmp_path / "a.txt").write_bytes(VAL.replace(b"70.00ms", b"70ms") * 161)
+    assert run(["log", "parse", str(tmp_path / "a.txt"), *flags]) == 1
+    assert capsys.readouterr().err == (
+        "warning: 161 lines look like claims but are not: step_avg needs a decimal point\n"
+        "hint: print lines such as 'step:125/5100 val_loss:4.5156 train_time:17750ms step_avg:142.00ms'\n"
+    )
+
+
 def test_a_loss_of_nan_is_json_all_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.txt").write_bytes(VAL.replace(b"3.2755", b"nan"))
     document = json.loads(

@@ -103,6 +103,31 @@ def test_a_run_that_missed_it_with_a_warning(ended, capsys, make):
     ]
 
 
+NO_CLAIMS = {
+    "steps": None, "final_step": None, "final_val_loss": None, "train_time_ms": None, "val_points": (),
+    "val_points_printed": 0,
+}  # fmt: skip
+
+
+def test_a_run_without_claims_says_which_lines_nearly_are(ended, capsys, make, tmp_path):
+    line = "step:0/20 val_loss:10.8258 train_time:0ms step_avg:7ms\n"
+    stamps = f'[1,"o",{len(line)},1]\n[2,"o",{len(line)},1]\n[3,"o",6,1]\n'
+    next((tmp_path / "runs").iterdir()).joinpath("stamps").write_text(stamps)
+    claims = replace(make.predicate(make.HERE).claims, **NO_CLAIMS)
+    lines = ended(capsys, line * 2 + "hello\n", claims=claims).splitlines()
+    assert lines[:2] == [
+        "warning: 2 lines look like claims but are not: step_avg needs a decimal point",
+        "hint: print lines such as 'step:125/5100 val_loss:4.5156 train_time:17750ms step_avg:142.00ms'",
+    ]
+    assert "result: failed - the script printed no validation line" in lines
+    assert "look like" not in ended(capsys, line * 2 + "hello\n")
+
+
+def test_a_run_without_claims_and_without_stamps_only_says_that_it_failed(ended, capsys, make):
+    claims = replace(make.predicate(make.HERE).claims, **NO_CLAIMS)
+    assert "look like" not in ended(capsys, "step:0/20 val_loss:1\n", claims=claims)
+
+
 def test_a_refused_run_names_the_rules_that_it_broke(ended, capsys, make):
     p = make.predicate(make.HERE)
     audit = failing(p, **{"source.network": Severity.FATAL, "source.data": Severity.FATAL})

@@ -38,7 +38,8 @@ from kit.result import keys
 from kit.sandbox.engine import frames
 from kit.sandbox.runtime import lease
 from kit.values import logfile
-from kit.values.log import Grammar, read_any, read_log, read_run
+from kit.values.log import Grammar, read_run
+from kit.values.logread import read_any, read_log
 from kit.values.output import read_pieces
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets" / "bundles"

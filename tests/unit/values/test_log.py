@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kit.core.errors import IntegrityError, PrerequisiteError, SchemaError
-from kit.values.log import MAX_CLAIM, ClaimReader, Grammar, parse_line, read_log, read_run
+from kit.values.log import MAX_CLAIM, ClaimReader, Grammar, parse_line, read_run
+from kit.values.logread import read_log
 from kit.values.run_result import OutputStream, Point
 
 VAL = "step:5100/5100 val_loss:3.2755 train_time:721882ms step_avg:141.82ms"
@@ -190,7 +191,7 @@ def test_embedded_source_is_cut_off_and_never_read_for_claims(
 
 
 def test_a_log_that_ends_inside_its_environment_has_no_claims() -> None:
-    log = read_log(SOURCE + SEPARATOR + VAL.encode() + b"\n")
+    log = read_log(SOURCE + SEPARATOR + ENVIRONMENT + VAL.encode() + b"\n")
     assert (log.grammar, log.points) == (None, ())
 
 
