@@ -84,9 +84,7 @@ def run(argv: list[str] | None = None) -> int:
     If the reader of stdout has gone, click ends the process with 1, because the answer was not delivered.
     """
     try:
-        code: Any = speedrun.main(
-            args=argv, prog_name="speedrun", standalone_mode=False, auto_envvar_prefix="SPEEDRUN"
-        )
+        code: Any = speedrun.main(args=argv, prog_name="speedrun", standalone_mode=False)
     except KitError as e:
         complain(e.headline, _elsewhere(e.hint, argv), e.details)
         return next((code for kind, code in EXIT_CODES if isinstance(e, kind)), 5)
