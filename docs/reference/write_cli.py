@@ -20,6 +20,7 @@ failed; 5 other failure; 130 interrupted, and the guest has been stopped. stdout
 for people.
 Every option can also be set in the environment: `SPEEDRUN_EVAL_RUNTIME=docker` has the effect of
 `speedrun eval --runtime docker`, and `SPEEDRUN_EVAL_PLAN=1` that of `speedrun eval --plan`.
+A file `speedrun.toml` can give defaults: see [settings](settings.md).
 """
 
 
