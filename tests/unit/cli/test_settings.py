@@ -81,7 +81,7 @@ def test_a_required_option_may_be_in_the_file(here, capsys):
         ("[eval]\nruntme = 'runc'\n", "runtme", " in [eval]", "runtime"),
         ("[eval]\ntotal_deadline = 9\n", "total_deadline", " in [eval]", "total-deadline"),
         ("[evla]\nruntime = 'runc'\n", "evla", "", "eval"),
-        ("[bundle.verifi]\njson = true\n", "verifi", " in [bundle]", "verify"),
+        ("[bundle.shw]\njson = true\n", "shw", " in [bundle]", "show"),
         ("stor = '/x'\n", "stor", "", "store"),
         ("[bundle]\nkeys = '/x'\n", "keys", " in [bundle]", ""),
         ("[pack]\nbundle = 'x'\n", "bundle", " in [pack]", ""),
