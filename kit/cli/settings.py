@@ -92,8 +92,13 @@ def leaves(group: LazyGroup, path: tuple[str, ...] = ()) -> Iterator[tuple[str, 
 
 
 def _parse(file: Path) -> dict[str, Any]:
-    with file.open("rb") as f:
-        data = f.read(MAX_BYTES + 1)
+    try:
+        with file.open("rb") as f:
+            data = f.read(MAX_BYTES + 1)
+    except OSError as e:
+        raise UsageError(
+            f"cannot read {file}: {e.strerror}", f"make it readable, or remove it: {file}"
+        ) from e
     if len(data) > MAX_BYTES:
         raise UsageError(f"{file}: larger than {MAX_BYTES} bytes")
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -115,6 +116,9 @@ def _value(
     variable = str(option.envvar)
     file = settings.origins.get((*path, str(option.name)))
     origin = variable if source == "environment" else str(file) if source == "file" else None
+    if option.is_flag and isinstance(value, str):
+        with contextlib.suppress(click.BadParameter):
+            value = option.type.convert(value, option, context)
     return OptionValue(" ".join(path), long_name(option), _plain(value), source, origin, variable)
 
 

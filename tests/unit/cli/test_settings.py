@@ -149,6 +149,33 @@ def test_a_variable_of_no_option_is_named(here, monkeypatch, capsys):
     assert run(["config", "show", "evla"]) == 2
 
 
+@pytest.mark.parametrize(("text", "value"), [("0", False), ("yes", True), ("", False), ("maybe", "maybe")])
+def test_a_flags_variable_is_shown_as_what_it_means(text, value, here, monkeypatch, capsys):
+    monkeypatch.setenv("SPEEDRUN_EVAL_PLAN", text)
+    assert shown(capsys, "eval")["plan"]["value"] == value
+
+
+def test_repeated_options_are_split(here, monkeypatch, capsys):
+    monkeypatch.setenv("SPEEDRUN_SUBMIT_SEND_HINT", "1 2")
+    monkeypatch.setenv("SPEEDRUN_BUNDLE_VERIFY_KEY", "a.pem:b.pem")
+    assert shown(capsys, "submit", "send")["hint"]["value"] == ["1", "2"]
+    assert shown(capsys, "bundle", "verify")["key"]["value"] == ["a.pem", "b.pem"]
+
+
+def test_a_file_that_may_not_be_read_is_named(here, monkeypatch, capsys):
+    def refuse(self, *arguments):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    here.write_text("")
+    monkeypatch.setattr(Path, "open", refuse)
+    assert run(["keys", "list"]) == 2
+    said = capsys.readouterr().err
+    assert said.splitlines() == [
+        "error: cannot read speedrun.toml: Permission denied",
+        "hint: make it readable, or remove it: speedrun.toml",
+    ]
+
+
 def test_every_command_is_a_leaf_once(here):
     found = list(leaves(speedrun))
     assert len(found) == len(set(found)) and ("bundle", "verify") in found and ("eval",) in found
