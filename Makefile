@@ -2,93 +2,104 @@
 PYTHON  ?= python3
 VENV    ?= .venv
 BIN     := $(VENV)/bin
+BLANK   := $() $()
+INSTALLED := $(subst $(BLANK),\ ,$(VENV))/.installed
 PROFILE ?= full
 ASSETS  := PYTHONPATH=tests/assets
 LOOPBACK := unshare --net sh -c 'ip link set lo up && exec "$$@"' sh
 RUNC    := apt-get install -y --no-install-recommends runc
-EVAL     = $(BIN)/speedrun eval --record $(RECORD) --profile $(PROFILE) \
-  $(if $(SUBMISSION),--submission $(SUBMISSION)) $(if $(RUNTIME),--runtime $(RUNTIME)) \
-  $(if $(IMAGE),--image $(IMAGE)) $(if $(GPUS),--gpus $(GPUS)) $(if $(OUT),--out $(OUT)) $(EVALFLAGS)
+# $(call q,TEXT): TEXT as one word of the shell, with ~/ at its start expanded.
+# $(call opt,--flag,TEXT): a flag with a value; nothing if the value is empty.
+quoted   = '$(subst ','\'',$(1))'
+q        = $(if $(filter ~/%,$(firstword $(1))),"$$HOME"$(call quoted,$(subst ::~/,/,::$(1))),$(call quoted,$(1)))
+opt      = $(if $(2),$(1) $(call q,$(2)))
+SPEEDRUN = $(call q,$(BIN)/speedrun)
+PY       = $(call q,$(BIN)/python)
+EVAL     = $(SPEEDRUN) eval $(call opt,--record,$(RECORD)) $(call opt,--profile,$(PROFILE)) \
+  $(call opt,--submission,$(SUBMISSION)) $(call opt,--runtime,$(RUNTIME)) $(call opt,--image,$(IMAGE)) \
+  $(call opt,--gpus,$(GPUS)) $(call opt,--out,$(OUT)) $(EVALFLAGS)
+# make itself exits with 2 whenever a command fails, so the code of speedrun is printed.
+SAY_CODE = || { code=$$?; echo "speedrun exited with code $$code (docs/reference/exit-codes.md)" >&2; exit $$code; }
 
 .DEFAULT_GOAL := help
 .PHONY: help setup runtime eval plan doctor image verify test unit coverage hostile crash bench lint format reference constraints reproduce pack submit report
 
 need-%:
-	@[ -n "$($*)" ] || { printf "error: %s=... is missing\nhint: make help\n" "$*" >&2; exit 2; }
+	@[ -n $(call q,$($*)) ] || { printf "error: %s=... is missing\nhint: make help\n" "$*" >&2; exit 2; }
 
 help: ## list the targets
 	@echo "usage: make TARGET [NAME=value ...]"
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(VENV)/.installed ## create the virtual environment in .venv
+setup: $(INSTALLED) ## create the virtual environment in .venv
 
-$(VENV)/.installed: pyproject.toml constraints.txt
-	@$(PYTHON) -m venv $(VENV) || { printf "error: the Python module venv is missing\nhint: as root: apt-get install -y python3-venv\n" >&2; exit 3; }
-	@$(BIN)/python -m pip install --disable-pip-version-check --editable '.[dev]' --constraint constraints.txt >&2
-	@touch $@
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(call q,$(PYTHON)) -m venv $(call q,$(VENV)) || { printf "error: the Python module venv is missing\nhint: as root: apt-get install -y python3-venv\n" >&2; exit 3; }
+	@$(PY) -m pip install --disable-pip-version-check --editable '.[dev]' --constraint constraints.txt >&2
+	@touch $(call q,$@)
 
 runtime: ## check for a container runtime; with INSTALL=1, install runc if there is none
 	@PATH="$$PATH:/usr/sbin:/sbin"; { command -v runc || [ -S /run/docker.sock ] || [ -n "$$DOCKER_HOST" ]; } >/dev/null && exit 0; \
-	if [ "$(INSTALL)" = 1 ] && [ "$$(id -u)" = 0 ]; then { apt-get update -qq && $(RUNC); } >&2; \
+	if [ $(call q,$(INSTALL)) = 1 ] && [ "$$(id -u)" = 0 ]; then { apt-get update -qq && $(RUNC); } >&2; \
 	else printf "error: no container runtime found\nhint: as root: $(RUNC); or pass INSTALL=1\n" >&2; exit 3; fi
 
 eval: need-RECORD setup runtime ## run a submission and sign the result: RECORD=3 [PROFILE=smoke] [SUBMISSION=DIR] [RUNTIME=] [IMAGE=] [GPUS=] [OUT=]
-	@$(EVAL)
+	@$(EVAL) $(SAY_CODE)
 
 plan: need-RECORD setup ## print what `make eval` would do: RECORD=3 [PROFILE=smoke] [...]
-	@$(EVAL) --plan
+	@$(EVAL) --plan $(SAY_CODE)
 
 doctor: setup ## check that this machine can run evaluations
-	@$(BIN)/speedrun doctor
+	@$(SPEEDRUN) doctor $(SAY_CODE)
 
 image: need-ERA setup ## rebuild an image and check its committed digests: ERA=cpu
-	@$(BIN)/speedrun image verify $(ERA)
+	@$(SPEEDRUN) image verify $(call q,$(ERA)) $(SAY_CODE)
 
 verify: need-BUNDLE setup ## verify a signed result: BUNDLE=runs/<run_id>
-	@$(BIN)/speedrun bundle verify $(BUNDLE)
+	@$(SPEEDRUN) bundle verify $(call q,$(BUNDLE)) $(SAY_CODE)
 
 reproduce: need-BUNDLE setup runtime ## rerun a signed result and compare: BUNDLE=runs/<run_id> or a capsule [RUNTIME=] [OUT=]
-	@$(BIN)/speedrun reproduce $(BUNDLE) $(if $(RUNTIME),--runtime $(RUNTIME)) $(if $(OUT),--out $(OUT)) $(EVALFLAGS)
+	@$(SPEEDRUN) reproduce $(call q,$(BUNDLE)) $(call opt,--runtime,$(RUNTIME)) $(call opt,--out,$(OUT)) $(EVALFLAGS) $(SAY_CODE)
 
 pack: need-BUNDLE setup ## pack a run into one archive for an offline rerun: BUNDLE=runs/<run_id> [FILE=]
-	@$(BIN)/speedrun pack $(BUNDLE) $(if $(FILE),--out $(FILE))
+	@$(SPEEDRUN) pack $(call q,$(BUNDLE)) $(call opt,--out,$(FILE)) $(SAY_CODE)
 
 submit: need-BUNDLE need-AGENT need-TO setup ## prepare a leaderboard submission: BUNDLE=runs/<run_id> AGENT=name TO=DIR or hf://owner/name
-	@$(BIN)/speedrun submit $(BUNDLE) --agent $(AGENT) --to $(TO)
+	@$(SPEEDRUN) submit $(call q,$(BUNDLE)) $(call opt,--agent,$(AGENT)) $(call opt,--to,$(TO)) $(SAY_CODE)
 
 report: need-BOARD setup ## build a leaderboard page: BOARD=DIR [SITE=site]
-	@$(BIN)/speedrun report $(BOARD) $(if $(SITE),--out $(SITE))
+	@$(SPEEDRUN) report $(call q,$(BOARD)) $(call opt,--out,$(SITE)) $(SAY_CODE)
 
 test: setup runtime unit ## every test; needs a container runtime and the package registries
-	@$(BIN)/python -m pytest tests/integration --numprocesses 2 --dist loadfile --durations 10 $(TESTFLAGS)
+	@$(PY) -m pytest tests/integration --numprocesses 2 --dist loadfile --durations 10 $(TESTFLAGS)
 
 unit: setup ## the tests that need no container and no network; OFFLINE=1, as root, takes the network away
-	@$(if $(OFFLINE),$(LOOPBACK)) $(BIN)/python -m pytest tests/unit --numprocesses auto --durations 10 $(TESTFLAGS)
+	@$(if $(OFFLINE),$(LOOPBACK)) $(PY) -m pytest tests/unit --numprocesses auto --durations 10 $(TESTFLAGS)
 
 coverage: setup ## run the unit tests with branch coverage; print the total and files below 85 %
-	@$(BIN)/python -m pytest tests/unit --numprocesses auto --cov --cov-report= $(TESTFLAGS)
-	@$(BIN)/python -m coverage report | awk '$$NF + 0 < 85 || $$1 == "TOTAL"'
+	@$(PY) -m pytest tests/unit --numprocesses auto --cov --cov-report= $(TESTFLAGS)
+	@$(PY) -m coverage report | awk '$$NF + 0 < 85 || $$1 == "TOTAL"'
 
 hostile: setup runtime ## run every attack in runc and Docker, and write the threat model: [RUNTIME=runc]
-	@$(ASSETS) $(BIN)/python tests/hostile --record $(if $(RUNTIME),--runtime $(RUNTIME))
+	@$(ASSETS) $(PY) tests/hostile --record $(call opt,--runtime,$(RUNTIME))
 
 crash: setup runtime ## kill the kit at every stage, break its disks and engines, and write the table: [RUNTIME=runc]
-	@$(ASSETS) $(BIN)/python tests/crash --record $(if $(RUNTIME),--runtime $(RUNTIME))
+	@$(ASSETS) $(PY) tests/crash --record $(call opt,--runtime,$(RUNTIME))
 
 bench: setup ## measure the claims about speed: [ERA=torch-2.5.1] [IMAGES="assemble build load run disk"]
-	@$(BIN)/python benchmarks/bootstrap.py
-	@$(BIN)/python benchmarks/board.py
-	@$(BIN)/python benchmarks/images.py --era $(or $(ERA),torch-2.5.1) $(IMAGES)
+	@$(PY) benchmarks/bootstrap.py
+	@$(PY) benchmarks/board.py
+	@$(PY) benchmarks/images.py --era $(call q,$(or $(ERA),torch-2.5.1)) $(IMAGES)
 
 lint: setup ## format check, lint, types, import contract, docstrings
-	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/codespell && $(BIN)/mypy && $(BIN)/lint-imports --no-cache && $(BIN)/interrogate -q kit
+	@$(call q,$(BIN)/ruff) format --check . && $(call q,$(BIN)/ruff) check . && $(call q,$(BIN)/codespell) && $(call q,$(BIN)/mypy) && $(call q,$(BIN)/lint-imports) --no-cache && $(call q,$(BIN)/interrogate) -q kit
 
 format: setup ## format the code
-	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+	@$(call q,$(BIN)/ruff) format . && $(call q,$(BIN)/ruff) check --fix .
 
 reference: setup ## write docs/reference/cli.md from the help texts
-	@$(BIN)/python docs/reference/write_cli.py
+	@$(PY) docs/reference/write_cli.py
 
 constraints: setup ## update constraints.txt from the installed versions
 	@{ echo "# Exact versions of the development environment; renew with: make constraints"; \
-	  $(BIN)/python -m pip freeze --exclude-editable; } > constraints.txt
+	  $(PY) -m pip freeze --exclude-editable; } > constraints.txt

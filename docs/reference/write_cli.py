@@ -18,8 +18,9 @@ HEAD = """# Commands
 Exit codes: 0 yes; 1 done, and the answer is no; 2 usage error; 3 something is missing; 4 verification
 failed; 5 other failure; 130 interrupted, and the guest has been stopped. stdout is for machines, stderr is
 for people.
-Every option with a value can also be set in the environment: `SPEEDRUN_EVAL_RUNTIME=docker` has the effect
-of `speedrun eval --runtime docker`.
+Every option can also be set in the environment: `SPEEDRUN_EVAL_RUNTIME=docker` has the effect of
+`speedrun eval --runtime docker`, and `SPEEDRUN_EVAL_PLAN=1` that of `speedrun eval --plan`.
+A file `speedrun.toml` can give defaults: see [settings](settings.md).
 """
 
 

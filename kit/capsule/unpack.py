@@ -31,6 +31,7 @@ MAX_BYTES = 64 << 30
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
 """First bytes of gzip, bzip2, xz and Zstandard files."""
 _OCTAL = re.compile(rb"[0-7]{11}")
+_ORIGINAL = "use the .tar that `speedrun pack` wrote, or its directory if you have it: speedrun reproduce DIR"
 _KINDS = {
     b"1": "a hard link", b"2": "a symbolic link", b"3": "a device", b"4": "a device", b"6": "a pipe",
     b"S": "a sparse file", b"L": "a long name", b"g": "a global header",
@@ -150,6 +151,12 @@ class _Reader:
             raise IntegrityError(f"{self._name} is not a capsule")
         epoch = int(block[136:147], 8)
         if block != header(ArchiveEntry(bag.TOP, EntryKind.FOLDER, 0o755, ""), epoch):
+            if _is_capsule_member(block):
+                raise IntegrityError(
+                    f"{self._name}: another tool packed this capsule again: first member is"
+                    f" {_member_name(block)} in another form than `speedrun pack` writes",
+                    _ORIGINAL,
+                )
             raise IntegrityError(
                 f"{self._name}: first member is {_member_name(block)}, expected directory {bag.TOP}/"
             )
@@ -166,7 +173,9 @@ class _Reader:
         size = int(tail[124:135], 8) if _OCTAL.fullmatch(tail[124:135]) else 0
         if block != header(ArchiveEntry(full, kind, mode, "", size), self._epoch):
             raise IntegrityError(
-                f"{self._name}: invalid header of member {_member_name(block)}, expected {full}"
+                f"{self._name}: invalid header of member {_member_name(block)}, expected {full}",
+                _ORIGINAL if _is_capsule_member(tail) else "",
+                ("another tool may have packed this capsule again",) if _is_capsule_member(tail) else (),
             )
         return size
 
@@ -227,3 +236,17 @@ def _member_name(block: bytes) -> str:
     shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name) or "(no name)"
     kind = _KINDS.get(block[156:157])
     return f"{shown!r} ({kind})" if kind else repr(shown)
+
+
+def _is_capsule_member(block: bytes) -> bool:
+    """Tell whether a block is a valid tar header, by whatever tool, that names a member of a capsule."""
+    blank = block[:148] + b" " * 8 + block[156:]
+    stated = re.match(rb" *([0-7]{1,7})[\0 ]", block[148:156])
+    if len(block) != BLOCK or stated is None or int(stated[1], 8) != sum(blank):
+        return False
+    name = block[:100].split(b"\0", 1)[0].decode("ascii", "replace")
+    parts = [part for part in name.split("/") if part not in ("", ".") and not part.startswith("PaxHeaders")]
+    kind = block[156:157]
+    if kind not in (b"0", b"\0", b"5"):
+        return kind in (b"g", b"x", b"L")
+    return not parts or parts[0] in (bag.TOP, "data", *bag.TAG_FILES, *bag.SIGNED)

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 import sys
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from kit import __version__
 from kit.cli.lazy import LazyGroup
+from kit.cli.settings import Settings, read_settings
 from kit.cli.stderr import STDERR
 from kit.cli.terminal import complain, note
 from kit.core.errors import IntegrityError, KitError, PrerequisiteError, RunError, UsageError
@@ -31,6 +34,7 @@ EXIT_CODES: tuple[tuple[type[KitError], int], ...] = (
 SEE_DOCTOR = "see: speedrun doctor"
 SUMMARIES = {
     "bundle": "Verify and show signed results.",
+    "config": "Show the defaults from speedrun.toml and the environment.",
     "data": "Download, verify and lock the training data.",
     "doctor": "Check that this machine can run evaluations.",
     "eval": "Run a submission in a container and sign the result.",
@@ -84,8 +88,13 @@ def run(argv: list[str] | None = None) -> int:
     If the reader of stdout has gone, click ends the process with 1, because the answer was not delivered.
     """
     try:
+        settings = _settings(sys.argv[1:] if argv is None else argv)
         code: Any = speedrun.main(
-            args=argv, prog_name="speedrun", standalone_mode=False, auto_envvar_prefix="SPEEDRUN"
+            args=argv,
+            prog_name="speedrun",
+            standalone_mode=False,
+            obj=settings,
+            default_map=settings.default_map,
         )
     except KitError as e:
         complain(e.headline, _elsewhere(e.hint, argv), e.details)
@@ -107,6 +116,13 @@ def run(argv: list[str] | None = None) -> int:
     return code if isinstance(code, int) else 0
 
 
+def _settings(argv: list[str]) -> Settings:
+    """Read the files of settings, unless only help, the version or a completion is requested."""
+    if "_SPEEDRUN_COMPLETE" in os.environ or not argv or {"-h", "--help", "--version"}.intersection(argv):
+        return Settings()
+    return read_settings(speedrun)
+
+
 def _show(e: click.ClickException) -> None:
     """Print a usage error of click with the command's usage."""
     if isinstance(e, click.exceptions.NoArgsIsHelpError):
@@ -117,7 +133,22 @@ def _show(e: click.ClickException) -> None:
         note(*context.get_usage().splitlines(), "")
     message = e.format_message()
     first, *more = message.splitlines() if isinstance(e, click.MissingParameter) else (message,)
+    more += _origin(e)
     complain(first, f"{context.command_path} --help" if context else "", more)
+
+
+def _origin(e: click.ClickException) -> list[str]:
+    """Return a line about where a wrong value is from, if not from the command line."""
+    if not isinstance(e, click.BadParameter) or e.ctx is None or e.param is None:
+        return []
+    match e.ctx.get_parameter_source(str(e.param.name)):
+        case ParameterSource.ENVIRONMENT:
+            return [f"from the environment variable {e.param.envvar}"]
+        case ParameterSource.DEFAULT_MAP:
+            path = tuple(e.ctx.command_path.split()[1:])
+            return [f"from {e.ctx.find_root().obj.origins[(*path, e.param.name)]}"]
+        case _:
+            return []
 
 
 def _elsewhere(hint: str, argv: list[str] | None) -> str:

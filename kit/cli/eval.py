@@ -13,7 +13,7 @@ from kit.cli import live, result_lines
 from kit.cli.extras import require_score
 from kit.cli.interrupt import cancellable
 from kit.cli.machine import docker_socket
-from kit.cli.options import Number, keys_option, mirror_option, store_option
+from kit.cli.options import Duration, keys_option, mirror_option, store_option
 from kit.cli.places import places as places_of
 from kit.cli.plan_text import format_plan
 from kit.cli.recovery import recover_runs, recover_series
@@ -33,7 +33,7 @@ from kit.values.profile import Profile
 from kit.values.run_result import RunStatus
 from kit.values.run_spec import RuntimeName
 
-SECONDS = Number(min=0.1, max=7 * 86400)
+DEADLINE = Duration(min=0.1, max=7 * 86400)
 
 
 def deadline_options(command: Callable[..., int]) -> Callable[..., int]:
@@ -49,8 +49,8 @@ def deadline_options(command: Callable[..., int]) -> Callable[..., int]:
         flag = click.option(
             f"--{name}-deadline",
             f"{name}_s",
-            type=SECONDS,
-            metavar="SECONDS",
+            type=DEADLINE,
+            metavar="DURATION",
             help=f"Timeout {text}.",
         )
         command = flag(command)
@@ -154,6 +154,8 @@ def command(**options: Any) -> int:
 
     Exit 0: the target was reached. 1: it was not; the bundle says why. With --runs, all runs are reserved and
     signed before the first one starts; 0 then means that the mean loss is below the target with p < 0.01.
+
+    A DURATION is a number of seconds, or has units: 90s, 10m, 1h30m.
 
     \b
     Examples:

@@ -1,4 +1,8 @@
-"""Groups of commands that import the module of a command only when the command is used."""
+"""
+Groups of commands that import the module of a command only when the command is used.
+
+Each option of a command has the environment variable that its name promises (`environment_variable`).
+"""
 
 from __future__ import annotations
 
@@ -32,6 +36,8 @@ class LazyGroup(click.Group):
         if cmd_name not in self.summaries:
             return None
         command: click.Command = importlib.import_module(f"{self.package}.{cmd_name}").command
+        if not isinstance(command, click.Group):
+            _name_variables(command, (*self.package.split(".")[2:], cmd_name))
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -51,3 +57,25 @@ class LazyGroup(click.Group):
     def _summarized(self) -> click.Group:
         names = sorted(self.summaries)
         return click.Group(commands=[click.Command(name, help=self.summaries[name]) for name in names])
+
+
+def long_name(option: click.Option) -> str:
+    """Return the option's long name without dashes, such as `total-deadline`."""
+    names = [name.removeprefix("--") for name in option.opts if name.startswith("--")]
+    return names[0] if names else str(option.name)
+
+
+def environment_variable(path: tuple[str, ...], option: click.Option) -> str:
+    """Return the environment variable of an option: `SPEEDRUN_EVAL_TOTAL_DEADLINE`."""
+    return "_".join(("speedrun", *path, long_name(option))).replace("-", "_").upper()
+
+
+def _name_variables(command: click.Command, path: tuple[str, ...]) -> None:
+    """Give each option of a command its environment variable, and the help a line about them."""
+    options = [p for p in command.params if isinstance(p, click.Option)]
+    for option in options:
+        option.envvar = environment_variable(path, option)
+    if options:
+        shown = next((o for o in options if "-" in long_name(o) and not o.is_flag), options[0])
+        prefix = environment_variable(path, shown).removesuffix(long_name(shown).replace("-", "_").upper())
+        command.epilog = f"Environment: {prefix}<OPTION>, such as {shown.envvar} for --{long_name(shown)}."

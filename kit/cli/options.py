@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,32 @@ class Number(click.FloatRange):
         """See `click.FloatRange.convert`."""
         number = super().convert(value, param, ctx)
         return number if math.isfinite(number) else self.fail(f"{value} is not a number.", param, ctx)
+
+
+_NUMBER = r"(\d+(?:\.\d+)?)"
+_UNITS = re.compile(rf"(?:{_NUMBER}d)?\s*(?:{_NUMBER}h)?\s*(?:{_NUMBER}m)?\s*(?:{_NUMBER}s)?", re.ASCII)
+_SECONDS = (86400, 3600, 60, 1)
+
+
+class Duration(Number):
+    """A duration, passed in seconds. Takes a number of seconds, or units: `90s`, `10m`, `1h30m`, `2d`."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """See `click.FloatRange.convert`."""
+        text = str(value).strip()
+        units = _UNITS.fullmatch(text) if text else None
+        if units is not None:
+            value = sum(
+                float(number) * unit for number, unit in zip(units.groups(), _SECONDS, strict=True) if number
+            )
+        else:
+            try:
+                float(text)
+            except ValueError:
+                self.fail(f"{text!r} is not a duration: try seconds (600), or 90s, 10m, 1h30m.", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 def default_store() -> Path:

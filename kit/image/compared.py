@@ -21,6 +21,7 @@ from kit.image.digest import read_identity
 from kit.image.lock import read_lock
 from kit.image.oci import blob_path, read_document, read_manifest
 from kit.image.spec import eras, read_spec
+from kit.image.uncompressed import open_layer
 
 _STATUS = "var/lib/dpkg/status"
 _DIST_INFO = re.compile(r".*/dist-packages/([^/]+)-([^/-]+)\.dist-info/RECORD")
@@ -47,10 +48,11 @@ class ComparedImage:
     """(`deb` or `wheel`, name, version), sorted."""
 
 
-def read_image(name: str, images: Path, store: Store) -> ComparedImage:
+def read_image(name: str, images: Path, store: Store, packages: bool = True) -> ComparedImage:
     """
-    Read an image by the name of its era, or by the directory of its OCI layout.
+    Read an image by the name of its era, by the directory of its OCI layout, or by DIRECTORY:TAG.
 
+    Without `packages`, no layer of a layout is opened; with them, errors of `open_layer` are raised, too.
     Raises `UsageError` if `name` is neither, `PrerequisiteError` if the era has no lock or digest, and
     `SchemaError` or `DigestMismatch` for a broken layout. A layer's bytes are not hashed.
     """
@@ -58,7 +60,10 @@ def read_image(name: str, images: Path, store: Store) -> ComparedImage:
         return _read_era(name, images, store)
     folder = Path(name)
     if (folder / "oci-layout").is_file():
-        return _read_layout(name, folder)
+        return _read_layout(name, folder, None, packages)
+    path, colon, tag = name.rpartition(":")
+    if colon and (Path(path) / "oci-layout").is_file():
+        return _read_layout(name, Path(path), tag, packages)
     raise UsageError(
         f"{name!r} is neither an era nor a directory with an OCI layout",
         f"the known eras are: {', '.join(eras(images)) or 'none'}",
@@ -73,7 +78,8 @@ def tar_members(path: Path, file: IO[bytes]) -> dict[str, tarfile.TarInfo]:
         if any(member.size < 0 for member in members):
             raise ValueError("negative size")
     except (*UNREADABLE, OSError) as e:
-        hint = f"give an image with uncompressed layers; if the kit built it: rm {path}, then build it again"
+        foreign = any((parent / "oci-layout").is_file() for parent in path.absolute().parents[:3])
+        hint = "copy the image again" if foreign else f"rm {path}, then build the image again"
         raise IntegrityError(f"cannot read layer {path}: not a tar: {e}", hint) from e
     return {member.name: member for member in members}
 
@@ -91,9 +97,9 @@ def _read_era(era: str, images: Path, store: Store) -> ComparedImage:
     return ComparedImage(era, identity.config, identity.manifest, layers, tuple(sorted(packages)))
 
 
-def _read_layout(name: str, folder: Path) -> ComparedImage:
+def _read_layout(name: str, folder: Path, tag: str | None, packages: bool) -> ComparedImage:
     try:
-        manifest = _only_manifest(folder / "index.json")
+        manifest = _manifest_of(folder / "index.json", tag)
         config, descriptors = read_manifest(folder, manifest)
         document = parse_json(read_document(folder, config.digest), str(blob_path(folder, config.digest)))
     except FileNotFoundError as e:
@@ -105,25 +111,35 @@ def _read_layout(name: str, folder: Path) -> ComparedImage:
         ComparedLayer(title, d.digest, path if (path := blob_path(folder, d.digest)).is_file() else None)
         for title, d in zip(titles, descriptors, strict=True)
     )
-    packages = {p for layer in layers if layer.path is not None for p in _installed_packages(layer.path)}
-    return ComparedImage(name, config.digest, manifest, layers, tuple(sorted(packages)))
+    read = [layer.path for layer in layers if layer.path is not None] if packages else []
+    installed = {package for path in read for package in _installed_packages(path)}
+    return ComparedImage(name, config.digest, manifest, layers, tuple(sorted(installed)))
 
 
-def _only_manifest(path: Path) -> Sha256:
-    """Return the digest of the one manifest that a layout's index lists."""
+def _manifest_of(path: Path, tag: str | None) -> Sha256:
+    """Return the digest of the manifest that a layout's index lists: of this tag, or of all its images."""
     index = parse_json(read_bounded(path), str(path))
     try:
-        digests = [Sha256(str(m["digest"]).removeprefix("sha256:")) for m in index["manifests"]]
-    except (KeyError, TypeError) as e:
+        listed = [(Sha256(str(m["digest"]).removeprefix("sha256:")), _tag_of(m)) for m in index["manifests"]]
+    except (AttributeError, KeyError, TypeError) as e:
         raise SchemaError(f"{path} is not an OCI index") from e
+    digests = dict.fromkeys(digest for digest, name in listed if tag in (None, name))
+    for digest in digests:
+        if not is_sha256(digest):  # it becomes part of a path
+            raise SchemaError(f"{path}: {digest[:80]!r} is not a sha256 digest")
     if len(digests) != 1:
+        known = ", ".join(f"{path.parent}:{name}" for _, name in listed if name) or "none"
+        which = "" if tag is None else f" with the tag {tag!r}"
         raise UsageError(
-            f"{path} lists {len(digests)} images, expected 1",
-            "copy one image into a separate layout with: skopeo copy",
+            f"{path} lists {len(digests)} images{which}, expected 1",
+            f"name one by its tag; the tags are: {known}",
         )
-    if not is_sha256(digests[0]):  # it becomes part of a path
-        raise SchemaError(f"{path}: {digests[0][:80]!r} is not a sha256 digest")
-    return digests[0]
+    return next(iter(digests))
+
+
+def _tag_of(descriptor: Any) -> str | None:
+    name = (descriptor.get("annotations") or {}).get("org.opencontainers.image.ref.name")
+    return None if name is None else str(name)[:200]
 
 
 def _titles(config: Any, layers: int) -> list[str]:
@@ -138,7 +154,7 @@ def _titles(config: Any, layers: int) -> list[str]:
 
 def _installed_packages(layer: Path) -> Iterator[tuple[str, str, str]]:
     """Yield the packages that the metadata in a layer names."""
-    with layer.open("rb") as f:
+    with open_layer(layer) as f:
         entries = tar_members(layer, f)
         for path in entries:
             if (info := _DIST_INFO.fullmatch(path)) is not None:

@@ -6,12 +6,14 @@ import itertools
 import os
 import tarfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
 from kit.core.digest import CHUNK
-from kit.image.compared import ComparedImage, ComparedLayer, tar_members
+from kit.core.store import Store
+from kit.image.compared import ComparedImage, ComparedLayer, read_image, tar_members
+from kit.image.uncompressed import open_layer
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +62,19 @@ class ImageDifference:
         }
 
 
+def read_pair(a: str, b: str, images: Path, store: Store) -> tuple[ComparedImage, ComparedImage]:
+    """Read two images as `read_image` does. If their manifests are equal, no layer is opened."""
+    one, other = (read_image(name, images, store, packages=False) for name in (a, b))
+    if one.manifest == other.manifest:
+        return one, replace(one, name=other.name)
+    return read_image(a, images, store), read_image(b, images, store)
+
+
 def compare_images(a: ComparedImage, b: ComparedImage) -> ImageDifference:
     """
     Compare two images: packages, layers by title, and headers and bytes of the entries of changed layers.
 
-    Raises `IntegrityError` if a layer is not a tar.
+    Raises as `compare_layers` does.
     """
     layers: list[ImageChange] = []
     entries: list[ImageChange] = []
@@ -101,10 +111,11 @@ def compare_layers(title: str, before: Path, after: Path) -> tuple[ImageChange, 
     """
     Compare two layers by entry; if only the tar files differ, return the offset of the first difference.
 
-    Raises `IntegrityError` if a file is not a tar.
+    Compressed layers are compared by what they unpack to. Raises `IntegrityError` if a file is not a tar, and
+    as `open_layer` does.
     """
     changes: list[ImageChange] = []
-    with before.open("rb") as old_file, after.open("rb") as new_file:
+    with open_layer(before) as old_file, open_layer(after) as new_file:
         old, new = tar_members(before, old_file), tar_members(after, new_file)
         for path in sorted(old.keys() | new.keys()):
             difference = _difference(old.get(path), new.get(path), old_file, new_file)

@@ -11,8 +11,7 @@ from kit.cli.options import store_option
 from kit.cli.terminal import emit_json, say, table
 from kit.core.facts import facts_root
 from kit.core.store import Store
-from kit.image.compared import read_image
-from kit.image.diff import compare_images
+from kit.image.diff import compare_images, read_pair
 
 
 @click.command("diff")
@@ -24,7 +23,9 @@ from kit.image.diff import compare_images
 def command(context: click.Context, a: str, b: str, store: Path, as_json: bool) -> None:
     """Compare two images: packages, layers and files.
 
-    A and B are eras, or directories with an OCI layout. Files are compared in layers that are on this disk.
+    A and B are eras, or directories with an OCI layout; DIR:TAG names one of several images in a layout.
+    Files are compared in layers that are on this disk. Layers may be plain, gzip or Zstandard.
+
     Exit 0: the images are the same. 1: they differ.
 
     \b
@@ -33,12 +34,12 @@ def command(context: click.Context, a: str, b: str, store: Path, as_json: bool) 
       speedrun image diff cpu ./result
     """
     images = facts_root() / "images"
-    one, other = (read_image(name, images, Store(store)) for name in (a, b))
+    one, other = read_pair(a, b, images, Store(store))
     difference = compare_images(one, other)
     if as_json:
         emit_json({"a": a, "b": b, **difference.document()})
     elif difference.same:
-        say(f"the images are the same: manifest sha256:{one.manifest}")
+        say(f"the same image: manifest sha256:{one.manifest}")
     else:
         rows = [(c.kind, c.name, c.before or "-", c.after or "-") for c in difference.packages]
         rows += [
@@ -48,6 +49,8 @@ def command(context: click.Context, a: str, b: str, store: Path, as_json: bool) 
         ]  # fmt: skip
         say(*table(("what", "name", a, b), rows))
         say(*format_changes(difference.entries, a, b))
+        if one.config == other.config:
+            say(f"both have the config sha256:{one.config}: only the compression of layers differs")
         if difference.unread:
             say(f"layers not on this disk, files not compared: {', '.join(difference.unread)}")
     context.exit(0 if difference.same else 1)

@@ -338,3 +338,38 @@ def test_the_commands_refuse_it_with_their_exit_code_and_leave_nothing(tmp_path,
     assert found == code, capsys.readouterr().err
     assert "error: " in capsys.readouterr().err
     assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["x.tar"]
+
+
+def packed_again(way):
+    """The capsule's own members, by another tool."""
+    found, out = members(capsule()), io.BytesIO()
+    form = {"gnu": tarfile.GNU_FORMAT, "pax": tarfile.PAX_FORMAT}.get(way, tarfile.USTAR_FORMAT)
+    with tarfile.open(fileobj=out, mode="w", format=form) as archive:
+        for info, data in sorted(found, key=lambda pair: pair[0].name) if way == "sorted" else found:
+            match way:
+                case "dots":
+                    info.name = f"./{info.name}"
+                case "inside":
+                    info.name = info.name.removeprefix("capsule").lstrip("/") or "."
+                case "pax":
+                    info.pax_headers = {"mtime": "1783728000.5"}
+                case "owner":
+                    info.uid = info.gid = 1000
+                case "time":
+                    info.mtime = EPOCH + (0 if info.name == "capsule" else 1)
+            archive.addfile(info, io.BytesIO(data))
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("way", ["gnu", "pax", "dots", "inside", "owner", "sorted", "time"])
+def test_a_capsule_that_another_tool_packed_again_is_refused_with_the_reason(way, refused, tmp_path, capsys):
+    refused(packed_again(way), match=r"another tool (packed|may have packed) this capsule again")
+    assert speedrun(["unpack", str(tmp_path / "x.tar"), "--to", str(tmp_path / "new")]) == 4
+    assert "hint: use the .tar that `speedrun pack` wrote" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["other", "capsules/bagit.txt", "../capsule"])
+def test_a_tar_of_something_else_is_not_called_a_capsule(name, refused):
+    refused(
+        tar([(tarfile.TarInfo(name), b"x")]), match="x.tar: first member is .*, expected directory capsule/"
+    )

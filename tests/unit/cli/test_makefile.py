@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -29,7 +31,9 @@ def test_the_plan_is_that_of_the_run_that_is_asked_for():
             ["make", "--no-print-directory", "-n", "-o", "setup", target, *asked, "EVALFLAGS=--quiet"],
             cwd=REPOSITORY, capture_output=True, text=True, check=True,
         )  # fmt: skip
-        said[target] = done.stdout.partition("speedrun eval")[2].replace("\\\n", " ").split()
+        said[target] = (
+            done.stdout.partition("speedrun' eval")[2].partition(" ||")[0].replace("\\\n", " ").split()
+        )
     assert said["plan"] == [*said["eval"], "--plan"]
 
 
@@ -44,3 +48,77 @@ def test_a_target_without_what_it_needs_names_it_and_does_nothing(target, needs)
     shown = subprocess.run(["make", "help"], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     line = next(text for text in shown.stdout.splitlines() if f"make {target} " in text)
     assert all(f"{name}=" in line for name in needs.replace("need-", "").split())
+
+
+ODD = 'First Last\'s  (old) & "new"; rm'
+VALUES = {
+    "eval": ("RECORD", "PROFILE", "SUBMISSION", "RUNTIME", "IMAGE", "GPUS", "OUT"),
+    "plan": ("RECORD", "PROFILE", "SUBMISSION", "RUNTIME", "IMAGE", "GPUS", "OUT"),
+    "image": ("ERA",),
+    "verify": ("BUNDLE",),
+    "reproduce": ("BUNDLE", "RUNTIME", "OUT"),
+    "pack": ("BUNDLE", "FILE"),
+    "submit": ("BUNDLE", "AGENT", "TO"),
+    "report": ("BOARD", "SITE"),
+    "hostile": ("RUNTIME",),
+    "crash": ("RUNTIME",),
+    "bench": ("ERA",),
+}
+
+
+@pytest.mark.parametrize("target", VALUES)
+def test_a_value_with_blanks_and_quotes_is_one_argument(target):
+    given = {name: f"{name.lower()} {ODD}" for name in VALUES[target]}
+    done = subprocess.run(
+        ["make", "--no-print-directory", "-n", "-o", "setup", "-o", "runtime", target, "VENV=my env",
+         *(f"{name}={value}" for name, value in given.items())],
+        cwd=REPOSITORY, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    words = shlex.split(done.stdout.replace("\\\n", " "))
+    assert set(given.values()) <= set(words)
+    assert any(word.startswith("my env/bin/") for word in words)
+
+
+def test_every_variable_that_a_target_names_is_tried_with_blanks():
+    shown = subprocess.run(["make", "help"], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    for target, names in VALUES.items():
+        line = next(text for text in shown.stdout.splitlines() if f"make {target} " in text)
+        assert set(re.findall(r"([A-Z]+)=", line)) - {"IMAGES"} <= set(names)
+
+
+@pytest.fixture
+def stub(tmp_path):
+    """A virtual environment, below a folder with blanks, whose `speedrun` prints its arguments."""
+    venv = tmp_path / "my folder" / "env"
+    (venv / "bin").mkdir(parents=True)
+    program = venv / "bin" / "speedrun"
+    program.write_text('#!/bin/sh\nprintf "<%s>" "$@"\nexit "${STUB_CODE:-0}"\n')
+    program.chmod(0o755)
+    return venv
+
+
+def make(stub, *words, **env):
+    return subprocess.run(
+        ["make", "--no-print-directory", "-o", "setup", "-o", "runtime", f"VENV={stub}", *words],
+        cwd=REPOSITORY, env=os.environ | env, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_the_plan_of_a_submission_below_a_name_with_blanks(stub):
+    done = make(
+        stub, "plan", "RECORD=3", "SUBMISSION=a b/c", "EVALFLAGS=--audit canary", "OUT=~/my runs", HOME="/h h"
+    )
+    assert done.returncode == 0 and done.stderr == ""
+    assert "<--submission><a b/c>" in done.stdout and "<--out></h h/my runs>" in done.stdout
+    assert done.stdout.endswith("<--audit><canary><--plan>")
+
+
+@pytest.mark.parametrize(
+    "target", ["eval", "plan", "verify", "reproduce", "pack", "submit", "report", "doctor", "image"]
+)
+@pytest.mark.parametrize("code", ["1", "4"])
+def test_make_prints_the_exit_code_of_speedrun(target, code, stub):
+    every = ("RECORD=3", "BUNDLE=b", "AGENT=a", "TO=t", "BOARD=b", "ERA=cpu")
+    done = make(stub, target, *every, STUB_CODE=code)
+    assert done.returncode == 2
+    assert f"speedrun exited with code {code} (docs/reference/exit-codes.md)\n" in done.stderr

@@ -129,7 +129,7 @@ def test_a_full_disk_is_5_and_names_the_fix(speedrun, tiny, monkeypatch):
 def test_an_image_and_itself_are_the_same_and_cost_their_layers(speedrun, tmp_path):
     speedrun("build", "tiny", "--accept")
     code, out, _ = speedrun("diff", "tiny", "tiny", mirror=False)
-    assert code == 0 and out.startswith("the images are the same: manifest sha256:")
+    assert code == 0 and out.startswith("the same image: manifest sha256:")
     code, out, _ = speedrun("disk", mirror=False)
     assert code == 0 and out.startswith("1 image, ")
     assert json.loads(speedrun("disk", "--json", mirror=False)[1])["eras"] == ["tiny"]
