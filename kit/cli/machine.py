@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from kit.cli.home import home_directory
 from kit.core.errors import UsageError
 from kit.gpu.links import settings_in
 from kit.gpu.nvml import Driver, VisibleGpus
@@ -37,7 +38,8 @@ def docker_socket() -> str:
     host = os.environ.get("DOCKER_HOST", "")
     if host:
         return host
-    folder = Path(os.environ.get("DOCKER_CONFIG", "") or Path.home() / ".docker")
+    named = os.environ.get("DOCKER_CONFIG", "")
+    folder = Path(named) if named else (home_directory() or Path("/")) / ".docker"
     context = os.environ.get("DOCKER_CONTEXT", "") or _json(folder / "config.json").get("currentContext")
     if not context or context == "default":
         return DEFAULT_ENGINE
