@@ -77,6 +77,28 @@ def make_folder(folder: Path) -> Path:
     return folder
 
 
+def make_readable(folder: Path, root: Path) -> Path:
+    """
+    Create a directory below `root` and its parents; return it. All are readable by every uid.
+
+    A guest has another uid, and the umask of the user may deny others access.
+    """
+    missing = folder.relative_to(root).parts
+    for depth in range(1, len(missing) + 1):
+        made = root.joinpath(*missing[:depth])
+        made.mkdir(exist_ok=True)
+        made.chmod(0o755)
+    return folder
+
+
+def readable_copy(file: Path, folder: Path) -> Path:
+    """Copy a file into `folder`, readable by every uid; an installation may be private. Return the copy."""
+    copy = folder / file.name
+    shutil.copyfile(file, copy)
+    copy.chmod(0o444)
+    return copy
+
+
 @contextlib.contextmanager
 def disk_errors(where: Path) -> Iterator[None]:
     """Convert a full disk into a `RunError` and denied access into a `PrerequisiteError`, naming the path."""

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from kit.core import locks
 from kit.core.errors import KitError, PrerequisiteError
+from kit.core.files import make_readable
 from kit.core.locks import OwnerState
 from kit.core.store import Store
 from kit.core.text import counted
@@ -143,9 +144,9 @@ def _built_image(config: DoctorConfig) -> ImageRef | None:
 
 def _try_runtime(runtime: Runtime, python: Path, image: ImageRef | None = None) -> str:
     with guest_directory(None, "speedrun-doctor-") as scratch:
-        submission = scratch / "submission"
-        submission.mkdir(mode=0o755)
+        submission = make_readable(scratch / "submission", scratch)
         (submission / "hello.txt").write_text("hello\n")
+        (submission / "hello.txt").chmod(0o444)
         spec = RunSpec(
             run_id=new_run_id(0),
             image=image,
