@@ -50,7 +50,9 @@ def docker_socket() -> str:
     except (KeyError, TypeError) as e:
         raise UsageError(
             f"the docker context {context!r} has no endpoint",
-            "set DOCKER_HOST, or use another docker context",
+            "unset DOCKER_CONTEXT, or set DOCKER_HOST=unix:///path/to/docker.sock"
+            if os.environ.get("DOCKER_CONTEXT")
+            else "run `docker context use default`, or set DOCKER_HOST=unix:///path/to/docker.sock",
         ) from e
 
 

@@ -25,7 +25,7 @@ from kit.evaluate import runtimes
 from kit.evaluate.recovery import close_lost
 from kit.gpu.preflight import GpuRequirements, Sources, preflight
 from kit.image.build import ensure_layout, survey
-from kit.sandbox.engine import Engine
+from kit.sandbox.engine import Engine, SocketFinder
 from kit.sandbox.folder import RunFolder, new_run_id, owner, unfinished
 from kit.sandbox.isolation_probe import probe
 from kit.sandbox.run_guest import guest_directory, run_guest
@@ -82,8 +82,8 @@ class DoctorConfig:
     keys: Path
     python: Path
     """The interpreter that the guest of runc uses."""
-    engine: str
-    """The URL of the socket of Docker or Podman."""
+    engine: SocketFinder
+    """Returns the URL of the socket of Docker or Podman; what it raises is a result of the check."""
     gpus: Sources = field(default_factory=Sources)
 
 
@@ -123,7 +123,8 @@ def _fix(name: RuntimeName, hint: str) -> str:
 
 
 def _try_docker(config: DoctorConfig) -> str:
-    with contextlib.closing(Engine(config.engine, ENGINE_PATIENCE_S)) as engine:
+    url = config.engine()
+    with contextlib.closing(Engine(url, ENGINE_PATIENCE_S)) as engine:
         about = engine.about()
         identity = _built_image(config)
         if identity is None or engine.image_id(identity.config_digest, identity.manifest_digest) is None:
@@ -131,7 +132,7 @@ def _try_docker(config: DoctorConfig) -> str:
                 f"{about.name} {about.version} answers, but does not have the image {ERA}",
                 f"speedrun image load {ERA}",
             )
-    return f"{about.name}: {_try_runtime(Docker(config.engine), config.python, identity)}"
+    return f"{about.name}: {_try_runtime(Docker(url), config.python, identity)}"
 
 
 def _built_image(config: DoctorConfig) -> ImageRef | None:
@@ -222,14 +223,16 @@ def _disk(store: Store, fix: bool) -> Diagnosis:
     return Diagnosis("store", Health.OK, detail)
 
 
-def _containers(engine: str, fix: bool) -> Diagnosis:
-    state = docker.state_folder()
+def _containers(engine: SocketFinder, fix: bool) -> Diagnosis:
+    state, url = docker.state_folder(), ""  # without an engine, the leases of this user are checked
+    with contextlib.suppress(KitError):
+        url = engine()
     if fix:
-        swept = docker.sweep(engine, state)
+        swept = docker.sweep(url, state)
         return Diagnosis(
             "containers", Health.OK, f"removed {counted(len(swept), 'container')} of interrupted runs"
         )
-    run_ids = docker.orphans(engine, state)
+    run_ids = docker.orphans(url, state)
     if run_ids:
         detail = f"{counted(len(run_ids), 'interrupted run')} left containers: {', '.join(run_ids[:4])}"
         return Diagnosis("containers", Health.BROKEN, detail, "speedrun doctor --fix")
