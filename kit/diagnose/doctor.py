@@ -15,12 +15,12 @@ from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
-from kit.core import locks
 from kit.core.errors import KitError, PrerequisiteError
 from kit.core.files import make_readable
 from kit.core.locks import OwnerState
 from kit.core.store import Store
 from kit.core.text import counted
+from kit.diagnose.storage import try_storage
 from kit.evaluate import runtimes
 from kit.evaluate.recovery import close_lost
 from kit.gpu.preflight import GpuRequirements, Sources, preflight
@@ -115,6 +115,9 @@ def _diagnosis(name: RuntimeName, attempt: Callable[[], str]) -> Diagnosis:
         return Diagnosis(title, Health.MISSING, e.message, _fix(name, e.hint))
     except KitError as e:
         return Diagnosis(title, Health.BROKEN, e.message, _fix(name, e.hint))
+    except OSError as e:
+        where = f"{e.filename}: " if e.filename else ""
+        return Diagnosis(title, Health.BROKEN, f"{where}{e.strerror or e}", _fix(name, ""))
 
 
 def _fix(name: RuntimeName, hint: str) -> str:
@@ -204,7 +207,7 @@ def _disk(store: Store, fix: bool) -> Diagnosis:
         if fix:
             store.tidy()
         free = shutil.disk_usage(store.room("blobs")).free
-        locked = locks.supported(store.room("locks"))
+        findings = tuple(try_storage(store.room("locks")))
     except KitError as e:
         return Diagnosis("store", Health.BROKEN, e.message, e.hint)
     except OSError as e:
@@ -214,9 +217,10 @@ def _disk(store: Store, fix: bool) -> Diagnosis:
             f"cannot write {store.root}: {e.strerror}",
             "pass another directory with --store",
         )
-    detail = f"{store.root}: {free / 1e9:.0f} GB free"
-    if not locked:
-        detail += "; the file system has no locks, so lock files are used"
+    detail = "; ".join((f"{store.root}: {free / 1e9:.0f} GB free", *(found.text for found in findings)))
+    action = next((found.fix for found in findings if found.fix), "")
+    if action:
+        return Diagnosis("store", Health.BROKEN, detail, action)
     short = f"{detail}; a CUDA image needs {ROOM_FOR_AN_ERA / 1e9:.0f} GB"
     if free < ROOM_FOR_AN_ERA:
         return Diagnosis("store", Health.MISSING, short, "pass a directory on a larger disk with --store")
