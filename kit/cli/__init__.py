@@ -15,7 +15,6 @@ from typing import Any
 import click
 
 from kit import __version__
-from kit.cli.crash import describe_place, write_traceback
 from kit.cli.lazy import LazyGroup
 from kit.cli.stderr import STDERR
 from kit.cli.streams import flush_streams, prepare_streams
@@ -143,9 +142,13 @@ def _file(e: OSError) -> str:
 
 def _explain_unexpected(e: BaseException) -> None:
     """Print one line for an exception that no code expects, and write its traceback to a file."""
-    where = describe_place(e)
     what = f"{type(e).__name__}: {e}".removesuffix(": ")
-    file = write_traceback(e)
+    where, file = "", None
+    with contextlib.suppress(Exception):  # no memory or no file may be left, even to import a module
+        from kit.cli import crash
+
+        where = crash.describe_place(e)
+        file = crash.write_traceback(e)
     hint = f"report this error with the traceback in {file}" if file else "free disk space and try again"
     complain(one_line(f"unexpected error{f' at {where}' if where else ''}: {what}"), hint)
 

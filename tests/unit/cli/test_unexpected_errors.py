@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from kit.cli import run, speedrun
+from kit.cli import crash, run, speedrun
 from kit.cli.streams import replace_unencodable
 
 
@@ -108,3 +108,13 @@ def test_bytes_of_a_path_stay_and_characters_become_question_marks():
 
     assert encoded("\udcff") == (b"\xff", 1)
     assert encoded("\ufffd") == ("?", 1)
+
+
+def test_a_report_that_fails_itself_is_still_one_line_and_5(monkeypatch, capsys):
+    def fail(error):
+        raise MemoryError
+
+    monkeypatch.setattr(crash, "write_traceback", fail)
+    fails_with(monkeypatch, ZeroDivisionError("division by zero"))
+    assert run([]) == 5
+    assert capsys.readouterr().err.startswith("error: unexpected error")
