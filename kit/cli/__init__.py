@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -128,11 +129,23 @@ def _explain(e: BaseException, argv: list[str] | None) -> None:
             complain("interrupted")
         case MemoryError():
             complain("out of memory", "free memory, or use a machine with more")
+        case FileNotFoundError() if not e.filename and not _has_working_directory():
+            complain(
+                "the working directory no longer exists", "change to another directory, for example: cd /"
+            )
         case OSError() if e.filename or e.errno in HINTS:
             hint = HINTS.get(e.errno or 0, SEE_DOCTOR)
             complain(f"{_file(e)}: {e.strerror or e}", _elsewhere(hint, argv))
         case _:
             _explain_unexpected(e)
+
+
+def _has_working_directory() -> bool:
+    try:
+        Path.cwd()
+    except OSError:
+        return False
+    return True
 
 
 def _file(e: OSError) -> str:

@@ -118,3 +118,16 @@ def test_a_report_that_fails_itself_is_still_one_line_and_5(monkeypatch, capsys)
     fails_with(monkeypatch, ZeroDivisionError("division by zero"))
     assert run([]) == 5
     assert capsys.readouterr().err.startswith("error: unexpected error")
+
+
+def test_a_working_directory_that_was_removed_is_named(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    os.chdir(gone)
+    gone.rmdir()
+    code = run(["eval", "--record", "3", "--profile", "smoke", "--plan", "--runtime", "runc"])
+    assert code == 5
+    assert capsys.readouterr().err.startswith(
+        "error: the working directory no longer exists\nhint: change to"
+    )
