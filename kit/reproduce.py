@@ -33,6 +33,7 @@ from kit.result.keys import Trusted
 from kit.result.predicate import Predicate, Reproduces
 from kit.result.statement import SUBMISSION
 from kit.result.verify import VerifiedBundle, open_bundle
+from kit.sandbox.engine import SocketFinder
 from kit.values.run_spec import RuntimeName
 
 
@@ -115,12 +116,12 @@ def _is_own_image(p: Predicate, places: Places) -> bool:
     return image is not None and (own.config, own.manifest) == (image.config_digest, image.manifest_digest)
 
 
-def plan_again(original: OriginalRun, runtime: RuntimeName | None, engine: str) -> RunPlan:
+def plan_again(original: OriginalRun, runtime: RuntimeName | None, engine: SocketFinder) -> RunPlan:
     """
     Plan the rerun with the original's submission, image, GPUs and deadlines. Starts nothing.
 
-    If `runtime` is None, the first container runtime that works is used; `engine` is the socket of Docker or
-    Podman. Raises `UsageError` for the host runtime, and as `draft` does.
+    If `runtime` is None, the first container runtime that works is used; `engine` finds the socket of
+    Docker or Podman. Raises `UsageError` for the host runtime, and as `draft` does.
     """
     p = original.bundle.predicate
     clocks = p.run.deadlines

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from kit.core.digest import Sha256, sha256_bytes, tree_digest
 from kit.core.errors import PrerequisiteError, SchemaError, UsageError
+from kit.core.files import make_readable
 from kit.core.schema import parse_toml, validate
 
 ENTRY = "train_gpt2.py"
@@ -53,7 +54,7 @@ class Submission:
         """Write the files into an empty directory, read-only, for the guest."""
         for file in self.files:
             path = folder / file.name
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_readable(path.parent, folder)
             with path.open("xb") as f:
                 f.write(file.data)
             path.chmod(0o444)

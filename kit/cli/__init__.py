@@ -7,10 +7,12 @@ stderr for people; exit codes are those of `EXIT_CODES`. A command's module is i
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -20,8 +22,10 @@ from kit import __version__
 from kit.cli.lazy import LazyGroup
 from kit.cli.settings import Settings, read_settings
 from kit.cli.stderr import STDERR
+from kit.cli.streams import flush_streams, prepare_streams
 from kit.cli.terminal import complain, note
 from kit.core.errors import IntegrityError, KitError, PrerequisiteError, RunError, UsageError
+from kit.core.text import one_line
 
 EXIT_CODES: tuple[tuple[type[KitError], int], ...] = (
     (UsageError, 2),
@@ -32,6 +36,14 @@ EXIT_CODES: tuple[tuple[type[KitError], int], ...] = (
 """The first match counts. 0: yes, 1: done and the answer is no, 130: interrupted."""
 
 SEE_DOCTOR = "see: speedrun doctor"
+OPEN_FILES = "raise the limit on open files, for example: ulimit -n 4096"
+HINTS = {
+    errno.ENOSPC: "free disk space",
+    errno.EDQUOT: "free disk space",
+    errno.EMFILE: OPEN_FILES,
+    errno.ENFILE: OPEN_FILES,
+}
+"""What to do about an error of the system that names no file."""
 SUMMARIES = {
     "bundle": "Verify and show signed results.",
     "config": "Show the defaults from speedrun.toml and the environment.",
@@ -75,15 +87,15 @@ def speedrun() -> None:
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command line and exit with a code of `EXIT_CODES`."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="surrogateescape")  # a path is printed as the bytes that it is
-    sys.exit(run(argv))
+    prepare_streams()
+    code = run(argv)
+    flush_streams()
+    sys.exit(code)
 
 
 def run(argv: list[str] | None = None) -> int:
     """
-    Run the command line and return its exit code. All errors are caught and printed here.
+    Run the command line and return its exit code. All exceptions are caught and printed here.
 
     If the reader of stdout has gone, click ends the process with 1, because the answer was not delivered.
     """
@@ -96,23 +108,13 @@ def run(argv: list[str] | None = None) -> int:
             obj=settings,
             default_map=settings.default_map,
         )
-    except KitError as e:
-        complain(e.headline, _elsewhere(e.hint, argv), e.details)
-        return next((code for kind, code in EXIT_CODES if isinstance(e, kind)), 5)
-    except click.ClickException as e:
-        _show(e)
-        return e.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        complain("interrupted")
-        return 130
-    except OSError as e:
-        complain(f"{e.filename or 'system'}: {e.strerror or e}", _elsewhere(_hint_for(e), argv))
-        return 5
-    except MemoryError:
-        complain("out of memory", "free memory, or use a machine with more")
-        return 5
+    except (Exception, KeyboardInterrupt) as e:
+        with contextlib.suppress(OSError):  # stderr may be a full disk or a closed pipe
+            _explain(e, argv)
+        return _exit_code(e)
     finally:
-        STDERR.close()
+        with contextlib.suppress(OSError):
+            STDERR.close()
     return code if isinstance(code, int) else 0
 
 
@@ -121,6 +123,64 @@ def _settings(argv: list[str]) -> Settings:
     if "_SPEEDRUN_COMPLETE" in os.environ or not argv or {"-h", "--help", "--version"}.intersection(argv):
         return Settings()
     return read_settings(speedrun)
+
+
+def _exit_code(e: BaseException) -> int:
+    match e:
+        case click.ClickException():
+            return e.exit_code
+        case click.Abort() | KeyboardInterrupt():
+            return 130
+        case _:
+            return next((code for kind, code in EXIT_CODES if isinstance(e, kind)), 5)
+
+
+def _explain(e: BaseException, argv: list[str] | None) -> None:
+    """Print what failed and what to do next."""
+    match e:
+        case KitError():
+            complain(e.headline, _elsewhere(e.hint, argv), e.details)
+        case click.ClickException():
+            _show(e)
+        case click.Abort() | KeyboardInterrupt():
+            complain("interrupted")
+        case MemoryError():
+            complain("out of memory", "free memory, or use a machine with more")
+        case FileNotFoundError() if not e.filename and not _has_working_directory():
+            complain(
+                "the working directory no longer exists", "change to another directory, for example: cd /"
+            )
+        case OSError() if e.filename or e.errno in HINTS:
+            hint = HINTS.get(e.errno or 0, SEE_DOCTOR)
+            complain(f"{_file(e)}: {e.strerror or e}", _elsewhere(hint, argv))
+        case _:
+            _explain_unexpected(e)
+
+
+def _has_working_directory() -> bool:
+    try:
+        Path.cwd()
+    except OSError:
+        return False
+    return True
+
+
+def _file(e: OSError) -> str:
+    """Return the file that an error names, whose name may be bytes; `system` without one."""
+    return "system" if not e.filename else str(e.filename)
+
+
+def _explain_unexpected(e: BaseException) -> None:
+    """Print one line for an exception that no code expects, and write its traceback to a file."""
+    what = f"{type(e).__name__}: {e}".removesuffix(": ")
+    where, file = "", None
+    with contextlib.suppress(Exception):  # no memory or no file may be left, even to import a module
+        from kit.cli import crash
+
+        where = crash.describe_place(e)
+        file = crash.write_traceback(e)
+    hint = f"report this error with the traceback in {file}" if file else "free disk space and try again"
+    complain(one_line(f"unexpected error{f' at {where}' if where else ''}: {what}"), hint)
 
 
 def _show(e: click.ClickException) -> None:
@@ -156,13 +216,3 @@ def _elsewhere(hint: str, argv: list[str] | None) -> str:
     running = sys.argv[1:] if argv is None else argv
     named = hint.partition("speedrun ")[2].split()
     return "" if named and named in (running, running[:1]) else hint
-
-
-def _hint_for(e: OSError) -> str:
-    match e.errno:
-        case errno.ENOSPC | errno.EDQUOT:
-            return "free disk space"
-        case errno.EMFILE | errno.ENFILE:
-            return "raise the limit on open files, for example: ulimit -n 4096"
-        case _:
-            return SEE_DOCTOR

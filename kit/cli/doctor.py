@@ -49,7 +49,7 @@ def command(fix: bool, as_json: bool, out: Path, store: Path, keys: Path) -> int
         out=out,
         keys=keys,
         python=Path(shutil.which("python3") or sys.executable),
-        engine=docker_socket(),
+        engine=docker_socket,
         gpus=gpu_sources(),
     )
     diagnoses = []

@@ -210,7 +210,7 @@ def _request(options: dict[str, Any]) -> Request:
         accept_world_size=options["accept_world_size"],
         overrides=Overrides(**{name: options[name] for name in Overrides.__slots__}),
         python=options["python"] or (Path(python) if python else None),
-        engine=docker_socket(),
+        engine=docker_socket,
     )
 
 

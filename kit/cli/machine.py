@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from kit.cli.home import home_directory
 from kit.core.errors import UsageError
 from kit.gpu.links import settings_in
 from kit.gpu.nvml import Driver, VisibleGpus
@@ -37,7 +38,8 @@ def docker_socket() -> str:
     host = os.environ.get("DOCKER_HOST", "")
     if host:
         return host
-    folder = Path(os.environ.get("DOCKER_CONFIG", "") or Path.home() / ".docker")
+    named = os.environ.get("DOCKER_CONFIG", "")
+    folder = Path(named) if named else (home_directory() or Path("/")) / ".docker"
     context = os.environ.get("DOCKER_CONTEXT", "") or _json(folder / "config.json").get("currentContext")
     if not context or context == "default":
         return DEFAULT_ENGINE
@@ -48,7 +50,9 @@ def docker_socket() -> str:
     except (KeyError, TypeError) as e:
         raise UsageError(
             f"the docker context {context!r} has no endpoint",
-            "set DOCKER_HOST, or use another docker context",
+            "unset DOCKER_CONTEXT, or set DOCKER_HOST=unix:///path/to/docker.sock"
+            if os.environ.get("DOCKER_CONTEXT")
+            else "run `docker context use default`, or set DOCKER_HOST=unix:///path/to/docker.sock",
         ) from e
 
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-if TYPE_CHECKING:
-    pass
+from kit.cli.home import base_directory
 
 
 class Number(click.FloatRange):
@@ -50,10 +48,8 @@ class Duration(Number):
 
 
 def default_store() -> Path:
-    """Return the default store: `speedrun-kit` in `$XDG_CACHE_HOME` or `~/.cache`."""
-    cache = os.environ.get("XDG_CACHE_HOME", "")
-    base = Path(cache) if cache.startswith("/") else Path.home() / ".cache"
-    return base / "speedrun-kit"
+    """Return the default store: `speedrun-kit` in `$XDG_CACHE_HOME` or `~/.cache`; see `base_directory`."""
+    return base_directory("XDG_CACHE_HOME", ".cache", "--store") / "speedrun-kit"
 
 
 store_option = click.option(
@@ -88,9 +84,7 @@ upstream_option = click.option(
 
 def default_keys() -> Path:
     """Return the default key directory: `speedrun-kit/keys` in `$XDG_CONFIG_HOME` or `~/.config`."""
-    config = os.environ.get("XDG_CONFIG_HOME", "")
-    base = Path(config) if config.startswith("/") else Path.home() / ".config"
-    return base / "speedrun-kit" / "keys"
+    return base_directory("XDG_CONFIG_HOME", ".config", "--keys") / "speedrun-kit" / "keys"
 
 
 keys_option = click.option(

@@ -107,7 +107,7 @@ def _again(
     with _original(source, trusted, places) as original, cancellable() as cancelled:
         _tell_original(original)
         STDERR.stage("prepare data and image")
-        plan = plan_again(original, None if runtime == "auto" else RuntimeName(runtime), docker_socket())
+        plan = plan_again(original, None if runtime == "auto" else RuntimeName(runtime), docker_socket)
         reproduction = repeat(original, plan, listener(plan, cancelled), selection)
     STDERR.close()
     close(reproduction.outcome)

@@ -121,7 +121,11 @@ class Stderr:
 
 def is_terminal() -> bool:
     """Tell whether stderr is a terminal on which a line can be redrawn."""
-    return sys.stderr.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
+    return (
+        sys.stderr is not None
+        and sys.stderr.isatty()
+        and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
+    )
 
 
 STDERR = Stderr()

@@ -16,6 +16,7 @@ import click
 
 from kit.cli.meter import Meter, megabytes
 from kit.cli.stderr import STDERR
+from kit.cli.streams import can_encode
 from kit.core.text import escape_json, printable
 
 __all__ = [
@@ -82,10 +83,14 @@ def emit_json(value: Any) -> None:
     """
     Write one JSON object to stdout.
 
-    Characters that `kit.core.text.printable` replaces are escaped, so the values stay what they are.
+    Characters that `kit.core.text.printable` replaces, or that stdout lacks, are escaped, so the values stay
+    what they are.
     """
     STDERR.close()
-    click.echo(escape_json(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)))
+    text = escape_json(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False))
+    if not can_encode(text):
+        text = escape_json(json.dumps(value, indent=2, sort_keys=True))
+    click.echo(text)
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]], right: int = 0) -> list[str]:

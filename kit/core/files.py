@@ -20,6 +20,10 @@ from kit.core.locks import lock_file
 ELSEWHERE = "pass another directory with --store, --out, --keys or --to"
 
 STAGING = ".staging-"
+NO_LINKS = frozenset(
+    (errno.EPERM, errno.EMLINK, errno.EXDEV, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
+)
+"""Errors of `link` on a file system without hard links, or with too few of them."""
 
 
 @contextlib.contextmanager
@@ -75,6 +79,46 @@ def make_folder(folder: Path) -> Path:
     except FileExistsError as e:
         raise PrerequisiteError(f"cannot write {folder}: not a directory", ELSEWHERE) from e
     return folder
+
+
+def make_readable(folder: Path, root: Path) -> Path:
+    """
+    Create a directory below `root` and its parents; return it. All are readable by every uid.
+
+    A guest has another uid, and the umask of the user may deny others access.
+    """
+    missing = folder.relative_to(root).parts
+    for depth in range(1, len(missing) + 1):
+        made = root.joinpath(*missing[:depth])
+        made.mkdir(exist_ok=True)
+        made.chmod(0o755)
+    return folder
+
+
+def link_or_copy(file: Path, new: Path) -> bool:
+    """
+    Hard-link `file` as `new`; return False if the file system has no hard links, and `new` is a copy.
+
+    Raises `FileExistsError` if `new` exists.
+    """
+    try:
+        os.link(file, new, follow_symlinks=False)
+    except OSError as e:
+        if e.errno not in NO_LINKS:
+            raise
+        if os.path.lexists(new):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(new)) from e
+        shutil.copy2(file, new, follow_symlinks=False)
+        return False
+    return True
+
+
+def readable_copy(file: Path, folder: Path) -> Path:
+    """Copy a file into `folder`, readable by every uid; an installation may be private. Return the copy."""
+    copy = folder / file.name
+    shutil.copyfile(file, copy)
+    copy.chmod(0o444)
+    return copy
 
 
 @contextlib.contextmanager

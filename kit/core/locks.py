@@ -29,7 +29,7 @@ from pathlib import Path
 
 from kit.core.codec import decode, encode
 from kit.core.digest import canonical_json, sha256_bytes
-from kit.core.errors import KitError
+from kit.core.errors import KitError, PrerequisiteError
 from kit.core.schema import parse_json
 
 NO_LOCKS = frozenset((errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS))
@@ -172,22 +172,48 @@ def lock_file(fd: int, wait: bool = False) -> bool | None:
     return True
 
 
+@contextlib.contextmanager
+def lock_errors(folder: Path) -> Iterator[None]:
+    """Convert an error of `lock_file` on a file in `folder` into a `PrerequisiteError` that names it."""
+    try:
+        yield
+    except OSError as e:
+        raise PrerequisiteError(
+            f"the file system of {folder} has no working locks: {e.strerror}",
+            "pass a directory on another file system with --store, --out or --keys",
+        ) from e
+
+
 def supported(folder: Path) -> bool:
-    """Tell whether the file system of `folder` has locks. Raises `OSError` if it is not writable."""
-    with tempfile.TemporaryFile(dir=folder) as probe:
-        return lock_file(probe.fileno()) is not None
+    """
+    Try a lock in `folder`: tell whether the file system has locks.
+
+    Raises `OSError` if it is not writable, and `PrerequisiteError` if a lock fails or excludes nobody.
+    """
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".lock-") as probe, lock_errors(folder):
+        if lock_file(probe.fileno()) is None:
+            return False
+        second = os.open(probe.name, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            if lock_file(second):
+                raise OSError(errno.ENOLCK, "two processes got the same lock")
+        finally:
+            os.close(second)
+    return True
 
 
 def acquire(path: Path, *, wait: bool = False, create: bool = True) -> HeldLock | None:
     """
     Take the lock whose file is `path`; return None if another process holds it and `wait` is False.
 
-    Raises the file system's `OSError`. Does not follow a symbolic link.
+    Raises the file system's `OSError` if the file cannot be opened, and `PrerequisiteError` if it cannot be
+    locked. Does not follow a symbolic link.
     """
     flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_CREAT if create else 0)
     fd = os.open(path, flags, 0o600)
     try:
-        free = lock_file(fd, wait)
+        with lock_errors(path.parent):
+            free = lock_file(fd, wait)
         flag = _announce(path, wait) if free is None else None
     except BaseException:
         os.close(fd)

@@ -224,10 +224,10 @@ def _lay_out(
     artifacts = tuple(s.artifact for s in stated)
     digest = tree_digest({a.name: a.sha256 for a in artifacts})
     folder = store.room("data") / f"shards-{digest[:16]}"
-    if not _is_laid_out(folder, artifacts, store):
+    if not _is_laid_out(folder, artifacts, store, memo):
         with store.lock(f"data-{digest[:16]}"):
             # another process may have made it meanwhile, and its guest may be reading it
-            if not _is_laid_out(folder, artifacts, store):
+            if not _is_laid_out(folder, artifacts, store, memo):
                 _replace(folder, artifacts, store, memo)
     memo.save()
     return Shards(folder, stated, statements.repo, statements.pinned)
@@ -241,11 +241,13 @@ def _replace(folder: Path, artifacts: tuple[Artifact, ...], store: Store, memo: 
         staging.replace(folder)
 
 
-def _is_laid_out(folder: Path, artifacts: tuple[Artifact, ...], store: Store) -> bool:
+def _is_laid_out(folder: Path, artifacts: tuple[Artifact, ...], store: Store, memo: Memo) -> bool:
+    """Tell whether each file is a link to its blob, or a copy on a file system without hard links."""
     try:
         names = sorted(p.name for p in folder.iterdir())
         return names == [a.name for a in artifacts] and all(
-            (folder / a.name).samefile(store.blob(a.sha256)) for a in artifacts
+            (folder / a.name).samefile(store.blob(a.sha256)) or memo.sha256(folder / a.name)[0] == a.sha256
+            for a in artifacts
         )
     except FileNotFoundError:
         return False

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 import time
 from pathlib import Path
 
 from kit.core.digest import Sha256, is_sha256, sha256_file
 from kit.core.errors import SchemaError
-from kit.core.files import write_atomic
+from kit.core.files import link_or_copy, write_atomic
 from kit.core.schema import parse_json
 from kit.core.store import Store
 
@@ -60,9 +59,14 @@ class Memo:
                 self._new[expected] = digest
 
     def link(self, path: Path, new: Path) -> None:
-        """Hard-link a file, and keep its cache entry: a link changes the ctime."""
+        """
+        Hard-link a file, and keep its cache entry: a link changes the ctime.
+
+        Copies the file on a file system without hard links.
+        """
         known = self._recall(identity(path))
-        os.link(path, new)
+        if not link_or_copy(path, new):
+            return
         if known is not None:
             self.learn(path, identity(path), known)
 

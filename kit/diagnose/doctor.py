@@ -15,16 +15,17 @@ from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
-from kit.core import locks
 from kit.core.errors import KitError, PrerequisiteError
+from kit.core.files import make_readable
 from kit.core.locks import OwnerState
 from kit.core.store import Store
 from kit.core.text import counted
+from kit.diagnose.storage import try_storage
 from kit.evaluate import runtimes
 from kit.evaluate.recovery import close_lost
 from kit.gpu.preflight import GpuRequirements, Sources, preflight
 from kit.image.build import ensure_layout, survey
-from kit.sandbox.engine import Engine
+from kit.sandbox.engine import Engine, SocketFinder
 from kit.sandbox.folder import RunFolder, new_run_id, owner, unfinished
 from kit.sandbox.isolation_probe import probe
 from kit.sandbox.run_guest import guest_directory, run_guest
@@ -81,8 +82,8 @@ class DoctorConfig:
     keys: Path
     python: Path
     """The interpreter that the guest of runc uses."""
-    engine: str
-    """The URL of the socket of Docker or Podman."""
+    engine: SocketFinder
+    """Returns the URL of the socket of Docker or Podman; what it raises is a result of the check."""
     gpus: Sources = field(default_factory=Sources)
 
 
@@ -114,6 +115,9 @@ def _diagnosis(name: RuntimeName, attempt: Callable[[], str]) -> Diagnosis:
         return Diagnosis(title, Health.MISSING, e.message, _fix(name, e.hint))
     except KitError as e:
         return Diagnosis(title, Health.BROKEN, e.message, _fix(name, e.hint))
+    except OSError as e:
+        where = f"{e.filename}: " if e.filename else ""
+        return Diagnosis(title, Health.BROKEN, f"{where}{e.strerror or e}", _fix(name, ""))
 
 
 def _fix(name: RuntimeName, hint: str) -> str:
@@ -122,7 +126,8 @@ def _fix(name: RuntimeName, hint: str) -> str:
 
 
 def _try_docker(config: DoctorConfig) -> str:
-    with contextlib.closing(Engine(config.engine, ENGINE_PATIENCE_S)) as engine:
+    url = config.engine()
+    with contextlib.closing(Engine(url, ENGINE_PATIENCE_S)) as engine:
         about = engine.about()
         identity = _built_image(config)
         if identity is None or engine.image_id(identity.config_digest, identity.manifest_digest) is None:
@@ -130,7 +135,7 @@ def _try_docker(config: DoctorConfig) -> str:
                 f"{about.name} {about.version} answers, but does not have the image {ERA}",
                 f"speedrun image load {ERA}",
             )
-    return f"{about.name}: {_try_runtime(Docker(config.engine), config.python, identity)}"
+    return f"{about.name}: {_try_runtime(Docker(url), config.python, identity)}"
 
 
 def _built_image(config: DoctorConfig) -> ImageRef | None:
@@ -143,9 +148,9 @@ def _built_image(config: DoctorConfig) -> ImageRef | None:
 
 def _try_runtime(runtime: Runtime, python: Path, image: ImageRef | None = None) -> str:
     with guest_directory(None, "speedrun-doctor-") as scratch:
-        submission = scratch / "submission"
-        submission.mkdir(mode=0o755)
+        submission = make_readable(scratch / "submission", scratch)
         (submission / "hello.txt").write_text("hello\n")
+        (submission / "hello.txt").chmod(0o444)
         spec = RunSpec(
             run_id=new_run_id(0),
             image=image,
@@ -202,7 +207,7 @@ def _disk(store: Store, fix: bool) -> Diagnosis:
         if fix:
             store.tidy()
         free = shutil.disk_usage(store.room("blobs")).free
-        locked = locks.supported(store.room("locks"))
+        findings = tuple(try_storage(store.room("locks")))
     except KitError as e:
         return Diagnosis("store", Health.BROKEN, e.message, e.hint)
     except OSError as e:
@@ -212,23 +217,26 @@ def _disk(store: Store, fix: bool) -> Diagnosis:
             f"cannot write {store.root}: {e.strerror}",
             "pass another directory with --store",
         )
-    detail = f"{store.root}: {free / 1e9:.0f} GB free"
-    if not locked:
-        detail += "; the file system has no locks, so lock files are used"
+    detail = "; ".join((f"{store.root}: {free / 1e9:.0f} GB free", *(found.text for found in findings)))
+    action = next((found.fix for found in findings if found.fix), "")
+    if action:
+        return Diagnosis("store", Health.BROKEN, detail, action)
     short = f"{detail}; a CUDA image needs {ROOM_FOR_AN_ERA / 1e9:.0f} GB"
     if free < ROOM_FOR_AN_ERA:
         return Diagnosis("store", Health.MISSING, short, "pass a directory on a larger disk with --store")
     return Diagnosis("store", Health.OK, detail)
 
 
-def _containers(engine: str, fix: bool) -> Diagnosis:
-    state = docker.state_folder()
+def _containers(engine: SocketFinder, fix: bool) -> Diagnosis:
+    state, url = docker.state_folder(), ""  # without an engine, the leases of this user are checked
+    with contextlib.suppress(KitError):
+        url = engine()
     if fix:
-        swept = docker.sweep(engine, state)
+        swept = docker.sweep(url, state)
         return Diagnosis(
             "containers", Health.OK, f"removed {counted(len(swept), 'container')} of interrupted runs"
         )
-    run_ids = docker.orphans(engine, state)
+    run_ids = docker.orphans(url, state)
     if run_ids:
         detail = f"{counted(len(run_ids), 'interrupted run')} left containers; runs: {', '.join(run_ids[:4])}"
         return Diagnosis("containers", Health.BROKEN, detail, "speedrun doctor --fix")

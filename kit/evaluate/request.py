@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kit.core.store import Fetcher, Progress, Store, no_progress
 from kit.gpu.preflight import Sources
-from kit.sandbox.engine import DEFAULT_ENGINE
+from kit.sandbox.engine import SocketFinder, default_engine
 from kit.values.deadlines import Deadlines
 from kit.values.profile import Profile
 from kit.values.run_spec import RuntimeName
@@ -53,8 +53,8 @@ class Request:
     overrides: Overrides = field(default_factory=Overrides)
     python: Path | None = None
     """The interpreter that `--image host` offers."""
-    engine: str = DEFAULT_ENGINE
-    """The URL of the socket at which Docker or Podman would answer."""
+    engine: SocketFinder = default_engine
+    """Returns the URL of the socket at which Docker or Podman would answer; called only if one is needed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import assert_never
 from kit.core.errors import PrerequisiteError, UsageError
 from kit.evaluate.request import HOST_IMAGE, Request
 from kit.sandbox import engine
+from kit.sandbox.engine import SocketFinder, default_engine
 from kit.sandbox.runtime.docker import Docker
 from kit.sandbox.runtime.host import Host
 from kit.sandbox.runtime.port import Runtime
@@ -17,11 +18,12 @@ from kit.values.run_spec import RuntimeName
 INSTALL_RUNC = "apt-get install -y --no-install-recommends runc"
 
 
-def make(name: RuntimeName, python: Path | None, socket: str = engine.DEFAULT_ENGINE) -> Runtime:
+def make(name: RuntimeName, python: Path | None, socket: SocketFinder = default_engine) -> Runtime:
     """
     Return the adapter called `name`; it may still find its engine missing when it starts a guest.
 
-    `python` is what runc offers with `--image host`, `socket` the URL of Docker's or Podman's socket.
+    `python` is what runc offers with `--image host`, `socket` returns the URL of Docker's or Podman's
+    socket. Raises what `socket` raises, for docker only.
     """
     match name:
         case RuntimeName.RUNC:
@@ -29,7 +31,7 @@ def make(name: RuntimeName, python: Path | None, socket: str = engine.DEFAULT_EN
         case RuntimeName.HOST:
             return Host()
         case RuntimeName.DOCKER:
-            return Docker(socket)
+            return Docker(socket())
         case _:
             assert_never(name)
 
@@ -39,7 +41,8 @@ def choose(request: Request) -> Runtime:
     Return the requested runtime; without one docker if it answers, else runc.
 
     `host` is never chosen by itself, and docker not for this machine's own files. Raises `UsageError` for
-    docker with those, `PrerequisiteError` with the line that installs a runtime.
+    docker with those, what `request.engine` raises if only docker is left, and otherwise `PrerequisiteError`
+    with the line that installs a runtime.
     """
     own_files = request.image == HOST_IMAGE
     if request.runtime is RuntimeName.DOCKER and own_files:
@@ -48,8 +51,16 @@ def choose(request: Request) -> Runtime:
         )
     if request.runtime is not None:
         return make(request.runtime, request.python, request.engine)
-    if not own_files and engine.answers(request.engine):
-        return Docker(request.engine)
+    unknown: UsageError | None = None
+    if not own_files:
+        try:
+            url = request.engine()
+            if engine.answers(url):
+                return Docker(url)
+        except UsageError as e:  # Docker's settings are of no interest where runc can be used
+            unknown = e
     if installed():
         return Runc(request.python)
+    if unknown is not None:
+        raise unknown
     raise PrerequisiteError("no container runtime found on this machine", INSTALL_RUNC)

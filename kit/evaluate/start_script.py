@@ -55,6 +55,8 @@ class ReferenceTrainer:
         """See `StartScript.write`."""
         shutil.copyfile(REFERENCE, folder / self.entry)
         (folder / RUN_TOML).write_bytes(records.run_toml(self.args))
+        for name in (self.entry, RUN_TOML):
+            (folder / name).chmod(0o444)
 
     def files(self, places: Places) -> tuple[SourceFile, ...]:
         """See `StartScript.files`."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from kit.audit.source import SourceFile
 from kit.core.digest import canonical_json, sha256_bytes, sha256_file
 from kit.core.errors import KitError, RunError
+from kit.core.files import make_readable
 from kit.core.schema import read_json
 from kit.core.store import Store
 from kit.data import canary_streams
@@ -31,7 +32,7 @@ def write(folder: Path, files: tuple[SourceFile, ...]) -> None:
     folder.chmod(0o755)
     for file in files:
         path = folder / file.name
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_readable(path.parent, folder)
         path.write_bytes(file.data)
         path.chmod(0o444)
 

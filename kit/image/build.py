@@ -233,9 +233,9 @@ def _lay_out(spec: EraSpec, identity: ImageIdentity, store: Store) -> Layout:
     """Make a layout of hard links to blobs in the store; the caller holds the lock."""
     with store.staging(ROOM) as folder:
         write_layout(folder, spec.era, identity.manifest, store.blob(identity.manifest).stat().st_size)
-        for digest in {identity.config, identity.manifest, *identity.diff_ids}:
-            _link(store.blob(digest), blob_path(folder, digest))
         final = store.room(ROOM) / identity.manifest
+        for digest in {identity.config, identity.manifest, *identity.diff_ids}:
+            _link(store.blob(digest), blob_path(folder, digest), blob_path(final, digest))
         if _find_layout(spec, identity, store) is None:
             shutil.rmtree(final, ignore_errors=True)  # a blob of it is missing
             folder.rename(final)
@@ -248,11 +248,12 @@ def _lay_out(spec: EraSpec, identity: ImageIdentity, store: Store) -> Layout:
     return layout
 
 
-def _link(blob: Path, name: Path) -> None:
+def _link(blob: Path, name: Path, final: Path) -> None:
+    """Link a blob as `name`, which will be renamed to `final`."""
     try:
         name.hardlink_to(blob)
     except OSError:  # a file system without hard links
-        name.symlink_to(os.path.relpath(blob, name.parent))
+        name.symlink_to(os.path.relpath(blob, final.parent))
 
 
 def _find_layout(spec: EraSpec, identity: ImageIdentity, store: Store) -> Layout | None:

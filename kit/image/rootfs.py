@@ -6,7 +6,6 @@ import errno
 import hashlib
 import operator
 import os
-import shutil
 import stat
 import tarfile
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from typing import Any
 
 from kit.core.digest import CHUNK, Sha256
 from kit.core.errors import DigestMismatch, IntegrityError
+from kit.core.files import link_or_copy
 from kit.core.store import Progress, Store, no_progress
 from kit.image.bounded import UNREADABLE
 from kit.image.build import Layout
@@ -188,12 +188,7 @@ def _link(entry: os.DirEntry[str], status: os.stat_result, place: Path) -> None:
         place.symlink_to(Path(entry.path).readlink())
         os.utime(place, ns=(status.st_mtime_ns, status.st_mtime_ns), follow_symlinks=False)
         return
-    try:
-        os.link(entry.path, place, follow_symlinks=False)
-    except OSError as e:
-        if e.errno not in (errno.EPERM, errno.EMLINK, errno.EXDEV, errno.EOPNOTSUPP, errno.ENOSYS):
-            raise
-        shutil.copy2(entry.path, place)
+    link_or_copy(Path(entry.path), place)
 
 
 def _finish_folders(root: Path, folders: dict[str, int], epoch: int) -> None:

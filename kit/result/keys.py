@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from kit.core import locks
 from kit.core.digest import Sha256, sha256_bytes
 from kit.core.errors import PrerequisiteError, SignatureError, UsageError
-from kit.core.files import disk_errors, write_atomic
+from kit.core.files import NO_LINKS, disk_errors, write_atomic
 from kit.result.dsse import PAYLOAD_TYPE, Envelope, dump, low_s, pae
 from kit.result.revocations import FILE, Revocation, read_revocations, revocation_statement
 
@@ -274,11 +274,18 @@ def _create(folder: Path, path: Path) -> None:
                 f.flush()
                 os.fsync(f.fileno())
             # Link, do not rename: of two concurrent first uses, the second must not replace the first key.
-            os.link(name, path)
+            try:
+                os.link(name, path)
+            except OSError as e:
+                if e.errno not in NO_LINKS:
+                    raise
+                with _alone(folder):
+                    if not path.exists():
+                        Path(name).rename(path)
         except FileExistsError:
             return
         finally:
-            Path(name).unlink()
+            Path(name).unlink(missing_ok=True)
 
 
 def _folder(folder: Path) -> None:

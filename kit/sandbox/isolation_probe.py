@@ -8,8 +8,9 @@ from pathlib import Path, PurePosixPath
 
 from kit.core.errors import RunError, SchemaError
 from kit.core.facts import guest_file
+from kit.core.files import readable_copy
 from kit.core.schema import parse_json
-from kit.sandbox.run_guest import run_guest
+from kit.sandbox.run_guest import guest_directory, run_guest
 from kit.sandbox.runtime.port import Runtime
 from kit.values.deadlines import Deadlines
 from kit.values.run_result import Enforcement, RunStatus
@@ -55,14 +56,16 @@ def probe(runtime: Runtime, spec: RunSpec, python: str, scratch: Path) -> Isolat
     is invalid: a check without an answer never counts as passed.
     """
     began = time.monotonic()
-    probe_spec = replace(
-        spec,
-        argv=(python, "-I", str(TARGET / SCRIPT.name), str(spec.gpus)),
-        mounts=(*spec.mounts, *(Mount(file, TARGET / file.name) for file in (FIRST_CHECKS, SCRIPT))),
-        deadlines=DEADLINES,
-    )
-    with run_guest(runtime, probe_spec, scratch, prefix="probe-") as run:
-        tail, stdout = run.output.tail(), run.output.stdout()
+    with guest_directory(scratch, "checks-") as directory:
+        scripts = [readable_copy(file, directory) for file in (FIRST_CHECKS, SCRIPT)]
+        probe_spec = replace(
+            spec,
+            argv=(python, "-I", str(TARGET / SCRIPT.name), str(spec.gpus)),
+            mounts=(*spec.mounts, *(Mount(file, TARGET / file.name) for file in scripts)),
+            deadlines=DEADLINES,
+        )
+        with run_guest(runtime, probe_spec, scratch, prefix="probe-") as run:
+            tail, stdout = run.output.tail(), run.output.stdout()
     if run.result.status is not RunStatus.COMPLETED:
         raise RunError(f"the isolation probe did not finish: {run.result.reason}: {tail}", HINT)
     return IsolationResult(read_checks(stdout), run.enforcement, time.monotonic() - began)

@@ -14,6 +14,7 @@ from typing import Any
 
 from kit.core.errors import KitError, SchemaError
 from kit.core.facts import guest_file
+from kit.core.files import make_readable, readable_copy
 from kit.core.schema import parse_json
 from kit.sandbox.run_guest import guest_directory, run_guest
 from kit.sandbox.runtime.port import Runtime
@@ -61,15 +62,14 @@ def measure(runtime: Runtime, spec: RunSpec, python: str, scratch: Path) -> GpuS
     """
     began = time.monotonic()
     with guest_directory(scratch, "speed-") as directory:
-        nothing = directory / "nothing"
-        nothing.mkdir()
-        nothing.chmod(0o755)
+        nothing = make_readable(directory / "nothing", directory)
+        script = readable_copy(SCRIPT, directory)
         probe_spec = replace(
             spec,
             submission=nothing,
             argv=(python, "-I", str(TARGET)) if runtime.contains else (python, "-I", str(SCRIPT)),
             folders=(),
-            mounts=(Mount(SCRIPT, TARGET),),
+            mounts=(Mount(script, TARGET),),
             limits=replace(spec.limits, output=MOST_OUTPUT),
             deadlines=DEADLINES,
         )

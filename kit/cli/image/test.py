@@ -56,7 +56,7 @@ def command(era: str, runtime: str, gpus: int | None, as_json: bool, store: Path
     """
     name = None if runtime == "auto" else RuntimeName(runtime)
     chosen = choose(
-        Request(NO_RECORD, Profile.SMOKE, runtime=name, image=era, gpus=gpus, engine=docker_socket())
+        Request(NO_RECORD, Profile.SMOKE, runtime=name, image=era, gpus=gpus, engine=docker_socket)
     )
     fetchers = default_fetchers(mirror)
     context = SelfTestContext(facts_root() / "images", Store(store), fetchers, gpu_sources(), Meter())

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from kit.core.errors import KitError, UsageError
 from kit.core.facts import guest_file
+from kit.core.files import make_readable, readable_copy
 from kit.core.store import Fetcher, Progress, Store, no_progress
 from kit.core.version import Version
 from kit.diagnose.imagetest.judge import SelfTestCheck, expectation_of, judge, judge_ending, judge_isolation
@@ -129,8 +129,8 @@ def selftest(
 
 def _run_spec(layout: Layout, image: ImageRef, ready: Preflight, submission: Path) -> RunSpec:
     """Return the RunSpec of an evaluation with the self-test as its submission."""
-    submission.mkdir(mode=0o755)
-    shutil.copyfile(SCRIPT, submission / SCRIPT.name)
+    make_readable(submission, submission.parent)
+    readable_copy(SCRIPT, submission)
     path = {"PATH": search_path(layout.era, PYTHON)}
     return RunSpec(
         run_id=new_run_id(NO_RECORD),

@@ -11,7 +11,9 @@ from kit.sandbox.engine.api import (
     Engine,
     EngineInfo,
     EngineName,
+    SocketFinder,
     answers,
+    default_engine,
 )
 from kit.sandbox.engine.wire import frames
 
@@ -22,6 +24,8 @@ __all__ = [
     "Engine",
     "EngineInfo",
     "EngineName",
+    "SocketFinder",
     "answers",
+    "default_engine",
     "frames",
 ]

@@ -11,7 +11,7 @@ import json
 import os
 import resource
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -22,6 +22,8 @@ from kit.core.extras import install_command
 from kit.sandbox.engine.wire import address, hard_limit, peer_pid, why_silent
 
 DEFAULT_ENGINE = "unix:///var/run/docker.sock"
+SocketFinder = Callable[[], str]
+"""Returns the URL of an engine's socket, from the settings of the user; may raise `UsageError`."""
 MINIMUM_API = (1, 41)
 """Docker 20.10, the first version with a cgroup namespace per container. Podman 4 supports this API too."""
 PATIENCE_S = 10.0
@@ -260,6 +262,11 @@ class Engine:
 def _prefixed(digest: object) -> str:
     text = str(digest)
     return f"sha256:{text}" if is_sha256(text) else text
+
+
+def default_engine() -> str:
+    """Return the URL of the system's socket; a `SocketFinder`."""
+    return DEFAULT_ENGINE
 
 
 def answers(url: str, patience_s: float = 2.0) -> bool:

@@ -83,6 +83,7 @@ class HostGuest:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
+            umask=0o022,  # as in the other runtimes
             env={**env, processes.MARKER: spec.run_id},
         )
         assert self._process.stdout and self._process.stderr  # noqa: S101 - set by PIPE

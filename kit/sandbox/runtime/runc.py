@@ -131,6 +131,7 @@ class RuncGuest:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
+            umask=0o022,  # runc makes the directories of mount points, which the guest's uid must enter
             env={"PATH": os.environ.get("PATH", os.defpath), processes.MARKER: run_id},
         )
         assert self._process.stdout and self._process.stderr  # noqa: S101 - set by PIPE

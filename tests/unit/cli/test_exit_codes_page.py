@@ -100,12 +100,3 @@ def test_what_the_machine_refuses_is_one_line_and_5(monkeypatch, capsys, error, 
     monkeypatch.setattr(cli.speedrun, "main", fail)
     assert run([]) == 5
     assert said in capsys.readouterr().err
-
-
-def test_a_defect_of_the_kit_is_not_hidden(monkeypatch):
-    def fail(**_):
-        raise ZeroDivisionError
-
-    monkeypatch.setattr(cli.speedrun, "main", fail)
-    with pytest.raises(ZeroDivisionError):
-        run([])

@@ -73,7 +73,8 @@ def modules_after(*arguments):
 
 def test_help_imports_no_command():
     assert modules_after("--help") == [
-        "kit.cli", "kit.cli.lazy", "kit.cli.meter", "kit.cli.settings", "kit.cli.stderr", "kit.cli.terminal",
+        "kit.cli", "kit.cli.lazy", "kit.cli.meter", "kit.cli.settings", "kit.cli.stderr", "kit.cli.streams",
+        "kit.cli.terminal",
         "kit.core", "kit.core.errors", "kit.core.text",
     ]  # fmt: skip
 

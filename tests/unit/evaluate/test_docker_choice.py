@@ -16,7 +16,12 @@ SOCKET = "unix:///somewhere/docker.sock"
 
 
 def request(**more) -> Request:
-    return Request(record=3, profile=Profile.SMOKE, engine=SOCKET, python=Path("/usr/bin/python3"), **more)
+    settings = {"engine": lambda: SOCKET, "python": Path("/usr/bin/python3"), **more}
+    return Request(record=3, profile=Profile.SMOKE, **settings)
+
+
+def unknown_socket() -> str:
+    raise UsageError("the docker context 'gone' has no endpoint", "set DOCKER_HOST")
 
 
 @pytest.fixture
@@ -63,3 +68,23 @@ def test_docker_with_the_machines_own_files_is_a_usage_error(machine):
 def test_the_wanted_runtime_is_taken_without_asking_around(machine, name):
     machine(docker=False, runc=False)
     assert engines.choose(request(runtime=name)).name is name
+
+
+@pytest.mark.parametrize("name", [RuntimeName.RUNC, RuntimeName.HOST, None], ids=str)
+def test_settings_of_docker_that_lead_nowhere_do_not_stop_another_runtime(machine, name):
+    machine(docker=True, runc=True)
+    chosen = engines.choose(request(runtime=name, engine=unknown_socket))
+    assert chosen.name is (name or RuntimeName.RUNC)
+
+
+@pytest.mark.parametrize("name", [RuntimeName.DOCKER, None], ids=str)
+def test_settings_of_docker_that_lead_nowhere_are_named_where_docker_is_needed(machine, name):
+    machine(docker=True, runc=False)
+    with pytest.raises(UsageError, match="'gone' has no endpoint"):
+        engines.choose(request(runtime=name, engine=unknown_socket))
+
+
+@pytest.mark.parametrize("more", [{"runtime": RuntimeName.RUNC}, {"image": "host"}], ids=str)
+def test_a_run_in_runc_does_not_read_the_settings_of_docker(machine, more):
+    machine(docker=False, runc=True)
+    assert engines.choose(request(engine=lambda: pytest.fail("read"), **more)).name is RuntimeName.RUNC

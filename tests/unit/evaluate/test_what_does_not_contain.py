@@ -107,7 +107,7 @@ def test_doctor_calls_a_runtime_broken_whose_guest_does_something_else():
 def test_doctor_says_that_an_engine_without_an_image_was_not_tried(places, tmp_path):
     fake = FakeEngine(tmp_path)
     try:
-        patient = DoctorConfig(places.store, places.images, places.out, places.keys, PYTHON, fake.url)
+        patient = DoctorConfig(places.store, places.images, places.out, places.keys, PYTHON, lambda: fake.url)
         found = next(doctor.examine(patient, fix=False))
     finally:
         fake.stop()

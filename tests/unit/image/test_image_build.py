@@ -347,3 +347,14 @@ def test_a_survey_tells_what_is_here_and_changes_nothing(promised, tmp_path):
     toml = promised.images / "tiny" / "image.toml"
     toml.write_text(toml.read_text() + "# changed\n")
     assert build.survey("tiny", promised.images, store).state == "stale"
+
+
+def test_a_store_without_hard_links_has_a_layout_that_survives_a_move(promised, tmp_path, monkeypatch):
+    def no_link(*_, **__):
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", no_link)
+    ensure(promised, Store(tmp_path / "store"))
+    (tmp_path / "store").rename(tmp_path / "moved")
+    layout = ensure(promised, Store(tmp_path / "moved"), mirror=False)
+    assert all(oci.blob_path(layout.path, diff_id).is_file() for diff_id in layout.diff_ids)

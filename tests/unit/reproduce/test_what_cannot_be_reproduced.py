@@ -106,4 +106,4 @@ def test_the_host_runtime_reproduces_nothing(press, tmp_path):
     made = press.press(tmp_path, press.Sample(1))
     found = open_bundle(made, Trusted((press.MAKE.SIGNER.public,)))
     with pytest.raises(UsageError, match="is no evidence"):
-        plan_again(OriginalRun(found, None, own_image=True), RuntimeName.HOST, "unix:///none")
+        plan_again(OriginalRun(found, None, own_image=True), RuntimeName.HOST, lambda: "unix:///none")

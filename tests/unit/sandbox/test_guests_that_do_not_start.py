@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import time
@@ -12,6 +13,7 @@ import pytest
 from kit.core.errors import PrerequisiteError, RunError
 from kit.sandbox import isolation_probe as probe
 from kit.sandbox import processes
+from kit.sandbox import watchdog as watchdog_module
 from kit.sandbox.folder import new_run_id
 from kit.sandbox.runtime import hostimage, runc
 from kit.sandbox.runtime.host import Host
@@ -105,11 +107,54 @@ def test_an_answer_of_a_probe_that_says_nothing_is_no_passed_check(answer, said)
 
 def test_no_guest_is_started_without_a_watchdog():
     with (
-        pytest.raises(RunError, match="the watchdog process did not start") as e,
+        pytest.raises(
+            RunError, match="the watchdog process did not start: ValueError: 'no-such-runtime' is not"
+        ) as e,
         watchdog(("no-such-runtime", "-", RUN)),
     ):
         pytest.fail("the block was entered")
     assert "ulimit -u" in e.value.hint
+
+
+@pytest.mark.parametrize(
+    ("script", "said", "advice"),
+    [
+        ("echo 'No module named kit' >&2; exit 1", "No module named kit", "reinstall"),
+        ("exit 7", "exit code 7", "ulimit -u"),
+        ("kill -9 $$", "killed by signal 9", "free -h"),
+        ("exec >&-; echo 'it is late' >&2; exec sleep 0.2", "it is late", "ulimit -u"),
+        ("exec sleep 600", "no answer within 1 s", "ulimit -u"),
+    ],
+)
+def test_a_watchdog_that_does_not_start_says_why(program, monkeypatch, script, said, advice):
+    monkeypatch.setattr(sys, "executable", str(program("python", script)))
+    monkeypatch.setattr(watchdog_module, "READY_WITHIN_S", 1.0 if "600" in script else 60.0)
+    monkeypatch.setattr(watchdog_module, "ENDS_WITHIN_S", 1.0 if "600" in script else 60.0)
+    with (
+        pytest.raises(RunError, match=f"the watchdog process did not start: {said}") as e,
+        watchdog(("host", "-", RUN)),
+    ):
+        pytest.fail("the block was entered")
+    assert advice in e.value.hint
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.EAGAIN, "Resource temporarily unavailable"), "no new process: Resource temporarily"),
+        (PermissionError(errno.EACCES, "Permission denied", "/opt/python"), "/opt/python: Permission denied"),
+    ],
+)
+def test_a_machine_without_a_process_for_the_watchdog_is_named(monkeypatch, error, said):
+    def popen(*_, **__):
+        raise error
+
+    monkeypatch.setattr(watchdog_module.subprocess, "Popen", popen)
+    with (
+        pytest.raises(RunError, match=f"the watchdog process did not start: {said}"),
+        watchdog(("host", "-", RUN)),
+    ):
+        pytest.fail("the block was entered")
 
 
 def test_a_careful_umask_does_not_lock_the_guest_out_of_its_own_root(tmp_path):

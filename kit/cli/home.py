@@ -1,0 +1,39 @@
+"""Find the user's home directory. A user id of a container or a service may have none."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from pathlib import Path
+
+from kit.core.errors import PrerequisiteError
+
+
+def home_directory() -> Path | None:
+    """Return `$HOME`, else the directory of the passwd entry of this user id, else None."""
+    named = os.environ.get("HOME", "")
+    if named:
+        return Path(named)
+    try:
+        listed = pwd.getpwuid(os.getuid()).pw_dir
+    except KeyError:
+        return None
+    return Path(listed) if listed else None
+
+
+def base_directory(variable: str, below_home: str, option: str) -> Path:
+    """
+    Return the absolute directory that `variable` names, else `below_home` in the user's home directory.
+
+    Raises `PrerequisiteError` without a home directory; its hint names `option`.
+    """
+    named = os.environ.get(variable, "")
+    if named.startswith("/"):
+        return Path(named)
+    home = home_directory()
+    if home is None:
+        raise PrerequisiteError(
+            f"no home directory: HOME is not set, and user id {os.getuid()} has no passwd entry",
+            f"set HOME to a directory that this user can write, or pass {option} DIR",
+        )
+    return home / below_home

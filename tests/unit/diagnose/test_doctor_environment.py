@@ -1,0 +1,41 @@
+"""The doctor looks at everything else where one setting of the machine is broken."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kit.core.errors import UsageError
+from kit.core.store import Store
+from kit.diagnose import doctor
+from kit.diagnose.doctor import DoctorConfig, Health
+from kit.values.run_spec import RuntimeName
+
+
+def stale() -> str:
+    raise UsageError("the docker context 'gone' has no endpoint", "run `docker context use default`")
+
+
+@pytest.fixture
+def config(tmp_path):
+    return DoctorConfig(
+        Store(tmp_path / "store"), tmp_path, tmp_path / "runs", tmp_path, Path("python3"), stale
+    )
+
+
+def test_a_stale_docker_context_is_one_failed_check_of_many(config, monkeypatch):
+    monkeypatch.setattr(doctor, "_try_runtime", lambda *_: "works")
+    by_id = {d.id: d for d in doctor.examine(config, fix=False)}
+    docker = by_id[f"runtime-{RuntimeName.DOCKER}"]
+    assert (docker.health, docker.detail) == (Health.BROKEN, "the docker context 'gone' has no endpoint")
+    assert docker.fix == "run `docker context use default`"
+    assert by_id[f"runtime-{RuntimeName.RUNC}"].health is Health.OK
+    assert by_id["containers"].health is Health.OK and "lost-runs" in by_id
+
+
+def test_a_stale_docker_context_does_not_stop_the_repair(config, monkeypatch):
+    monkeypatch.setattr(doctor, "_try_runtime", lambda *_: "works")
+    monkeypatch.setattr(doctor.docker, "state_folder", lambda: config.out / "none")
+    by_id = {d.id: d for d in doctor.examine(config, fix=True)}
+    assert by_id["containers"].detail == "removed 0 containers of interrupted runs"
