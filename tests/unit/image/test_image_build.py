@@ -104,6 +104,7 @@ def test_the_order_in_which_a_folder_lists_its_files_does_not_show(tiny, tmp_pat
     class Backwards(list):
         __enter__ = lambda self: self  # noqa: E731
         __exit__ = lambda self, *_: None  # noqa: E731
+        __next__ = lambda self: self.pop(0) if self else next(iter(()))  # noqa: E731
         close = lambda self: None  # noqa: E731
 
     monkeypatch.setattr(
