@@ -7,6 +7,7 @@ from typing import Any
 
 from kit.core.errors import SchemaError
 from kit.core.schema import parse_json
+from kit.core.text import counted
 
 MAX_LISTED = 12
 """Number of differences that are listed for one file."""
@@ -25,7 +26,7 @@ def differences(received: bytes, made: bytes, is_config: bool) -> tuple[str, ...
     else:
         lines = list(_lines(received, made))
     left = len(lines) - MAX_LISTED
-    more = [f"and {left} more difference{'s' if left > 1 else ''}"] if left > 0 else []
+    more = [f"and {counted(left, 'more difference')}"] if left > 0 else []
     return (*lines[:MAX_LISTED], *more)
 
 

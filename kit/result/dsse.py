@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import base64
 import binascii
+import stat
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
 from kit.core.digest import canonical_json
-from kit.core.errors import SchemaError, SignatureError
+from kit.core.errors import PrerequisiteError, SchemaError, SignatureError
 from kit.core.schema import parse_json
 
 MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
@@ -39,6 +41,25 @@ class Envelope:
     """Id of the signer's key: sha256 of its SubjectPublicKeyInfo in DER."""
     with_keyid: bool = True
     """False for the format of version 0.1."""
+
+
+def read_file(path: Path) -> bytes:
+    """
+    Return the bytes of a file that may be a signed document.
+
+    Raises `PrerequisiteError` if it cannot be read, `SchemaError` if it is not a regular file or larger than
+    `MAX_BUNDLE`.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise SchemaError(f"{path} is not a regular file")
+        with path.open("rb") as f:
+            data = f.read(MAX_BUNDLE + 1)
+    except OSError as e:
+        raise PrerequisiteError(f"cannot read {path}: {e.strerror}") from e
+    if len(data) > MAX_BUNDLE:
+        raise SchemaError(f"{path} is larger than {MAX_BUNDLE} bytes")
+    return data
 
 
 def pae(payload_type: str, payload: bytes) -> bytes:

@@ -23,7 +23,6 @@ from kit.result import dsse
 from kit.result.intoto import parse_typed, wrap
 from kit.result.keys import PublicKey, Signer, seal
 from kit.result.predicate import Predicate
-from kit.result.signed import read_file
 from kit.result.statement import PREDICATE_TYPE_V1, SUBMISSION, Subjects, statement
 from kit.values.run_result import RunStatus
 
@@ -81,7 +80,7 @@ def read_reservation(path: Path, own: PublicKey) -> Reservation:
     `SignatureError` for a missing or foreign signature, `SchemaError`; the message begins with the path.
     """
     with _named(path):
-        return _verified(dsse.parse_canonical(read_file(path), WHAT), own)
+        return _verified(dsse.parse_canonical(dsse.read_file(path), WHAT), own)
 
 
 def is_unsigned_v1(path: Path) -> bool:
@@ -91,7 +90,7 @@ def is_unsigned_v1(path: Path) -> bool:
     Raises `PrerequisiteError` if it cannot be read, `SchemaError` if it is not JSON; both name the path.
     """
     with _named(path):
-        document = parse_json(read_file(path), WHAT)
+        document = parse_json(dsse.read_file(path), WHAT)
     return isinstance(document, dict) and document.get("predicateType") == PREDICATE_TYPE_V1
 
 

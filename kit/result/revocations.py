@@ -14,7 +14,7 @@ from typing import Protocol
 
 from kit.core.codec import decode, encode
 from kit.core.digest import Sha256, canonical_json
-from kit.core.errors import PrerequisiteError, SchemaError, SignatureError, UsageError
+from kit.core.errors import SchemaError, SignatureError, UsageError
 from kit.core.schema import validate
 from kit.core.text import one_line
 from kit.result import dsse
@@ -125,11 +125,4 @@ def read_revocations(path: Path, find_key: Callable[[str], Verifier | None]) -> 
 def _read(path: Path) -> bytes:
     if path.is_symlink() or not path.is_file():
         raise SchemaError(f"{path} is not a regular file")
-    try:
-        with path.open("rb") as f:
-            data = f.read(dsse.MAX_BUNDLE + 1)
-    except OSError as e:
-        raise PrerequisiteError(f"cannot read {path}: {e.strerror}") from e
-    if len(data) > dsse.MAX_BUNDLE:
-        raise SchemaError(f"{path} is larger than {dsse.MAX_BUNDLE} bytes")
-    return data
+    return dsse.read_file(path)

@@ -1,32 +1,12 @@
-"""Read signed documents and find the key that they name."""
+"""Find the key that a signed document names."""
 
 from __future__ import annotations
 
-import stat
 from pathlib import Path
 
-from kit.core.errors import PrerequisiteError, SchemaError, SignatureError
-from kit.result import dsse, folder
+from kit.core.errors import SignatureError
+from kit.result import folder
 from kit.result.keys import PublicKey, Trusted
-
-
-def read_file(path: Path) -> bytes:
-    """
-    Return the bytes of a file that may be a signed document.
-
-    Raises `PrerequisiteError` if it cannot be read, `SchemaError` if it is not a regular file or larger than
-    `dsse.MAX_BUNDLE`.
-    """
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise SchemaError(f"{path} is not a regular file")
-        with path.open("rb") as f:
-            data = f.read(dsse.MAX_BUNDLE + 1)
-    except OSError as e:
-        raise PrerequisiteError(f"cannot read {path}: {e.strerror}") from e
-    if len(data) > dsse.MAX_BUNDLE:
-        raise SchemaError(f"{path} is larger than {dsse.MAX_BUNDLE} bytes")
-    return data
 
 
 def find_key(document: Path, hint: str, trusted: Trusted) -> tuple[PublicKey, bool]:

@@ -90,7 +90,7 @@ def open_bundle(path: Path, trusted: Trusted, bundle_only: bool = False) -> Veri
     """
     bundle = folder.locate(path)
     with _step(0):
-        document = dsse.parse_canonical(signed.read_file(bundle), bundle.name)
+        document = dsse.parse_canonical(dsse.read_file(bundle), bundle.name)
     with _step(1):
         envelope = dsse.envelope_of(document)
     with _step(2):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from kit.benchmark.records import Record, load, own_digest
 from kit.core.errors import PrerequisiteError, SchemaError, UsageError
-from kit.core.text import is_printable
+from kit.core.text import counted, is_printable
 from kit.result.appraisal.timing import counted_time
 from kit.result.appraisal.trust import assess_tier
 from kit.result.appraisal.verdict import has_loss
@@ -172,7 +172,7 @@ def read_bundles(
     if smoke and smoke == len(paths):
         raise UsageError(f"all {smoke} runs are smoke runs, which have no score", FULL_PROFILE_HINT)
     if smoke:
-        notes.append(f"left out {smoke} smoke run{'' if smoke == 1 else 's'}: smoke runs have no score")
+        notes.append(f"left out {counted(smoke, 'smoke run')}: smoke runs have no score")
     return _unique(rows), tuple(notes)
 
 

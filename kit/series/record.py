@@ -30,7 +30,7 @@ from kit.result import dsse, folder
 from kit.result.intoto import parse_typed, wrap
 from kit.result.keys import Signer, Trusted, seal
 from kit.result.reservation import reserve_series
-from kit.result.signed import find_key, read_file
+from kit.result.signed import find_key
 from kit.result.verify import open_bundle
 from kit.sandbox.folder import RunFolder, is_open
 from kit.values.profile import Profile
@@ -203,7 +203,7 @@ def read(path: Path, trusted: Trusted) -> SignedBody:
 
     The bundles themselves are not checked. Raises `PrerequisiteError`, `SignatureError`, `SchemaError`.
     """
-    envelope = dsse.envelope_of(dsse.parse_canonical(read_file(path), path.name))
+    envelope = dsse.envelope_of(dsse.parse_canonical(dsse.read_file(path), path.name))
     key, known = find_key(path, envelope.hint, trusted)
     key.verify(envelope.signature, dsse.pae(envelope.payload_type, envelope.payload))
     document = parse_typed(envelope, PREDICATE_TYPE)

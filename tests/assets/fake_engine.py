@@ -55,7 +55,7 @@ class Handler(BaseHTTPRequestHandler):
         time.sleep(self.server.delay_s)
         status, value = self.server.answers.get(key, (404, {"message": f"the fake knows no {key}"}))
         body = json.dumps(value).encode()
-        with contextlib.suppress(BrokenPipeError):  # somebody lost patience
+        with contextlib.suppress(BrokenPipeError):  # the client has closed the connection
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))

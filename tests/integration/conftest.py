@@ -112,7 +112,7 @@ def arguments(tmp_path: Path, contained: Contained) -> list[str]:
 
 @pytest.fixture
 def evaluate(arguments: list[str], tmp_path: Path, contained: Contained):
-    """Evaluate a script, or the reference trainer, and return what came of it."""
+    """Evaluate a script, or the reference trainer, and return its result."""
 
     def run(script: str | None = None, *more: str, record: int = 3) -> Evaluated:
         command = [*SPEEDRUN, "eval", "--record", str(record), "--json", *arguments, *more]

@@ -57,7 +57,7 @@ def test_cudnn_which_other_eras_share_comes_first_and_torch_above_the_libraries(
 
 @pytest.fixture(scope="module")
 def image(runtime: None) -> None:
-    """The image is in this user's store, or somebody asked for it."""
+    """The image is in this user's store, or KIT_TEST_ERAS names it and it is built."""
     store = Store(default_store())
     if not survey(ERA, IMAGES, store).built:
         if ERA not in os.environ.get("KIT_TEST_ERAS", "").split(","):

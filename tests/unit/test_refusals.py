@@ -36,7 +36,7 @@ from kit.image.fetch import AptFetcher, PipFetcher, PoolFetcher, SnapshotFetcher
 from kit.image.lock import lock_path, read_lock
 from kit.image.spec import read_spec
 from kit.leaderboard.submit import entry
-from kit.result import folder, keys, signed, verify
+from kit.result import dsse, folder, keys, verify
 from kit.sandbox.runtime import hostimage, runc
 from kit.score.rows import read_table
 from kit.series.run import SeriesRequest, plan_arms
@@ -179,7 +179,7 @@ REFUSALS = {
         lambda t: ((t / "submission").mkdir(), large(t / "guest.log", (1 << 30) + 1), folder.subjects(t)),
     ),
     "a signed document that is not there": (
-        PrerequisiteError, "cannot read .*/x: No such file", lambda t: signed.read_file(t / "x"),
+        PrerequisiteError, "cannot read .*/x: No such file", lambda t: dsse.read_file(t / "x"),
     ),
     "a series of no run": (
         UsageError, "--runs must be from 1 to 1000, not 0",

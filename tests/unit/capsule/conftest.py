@@ -42,7 +42,7 @@ class Workshop:
 
     @property
     def trusted(self) -> Trusted:
-        """The keys of somebody who trusts signer and packer."""
+        """The keys of a reader who trusts signer and packer."""
         return Trusted((self.signer, self.packer))
 
     @property
@@ -88,7 +88,7 @@ def honest(workshop: Workshop) -> Path:
 
 @pytest.fixture(scope="module")
 def strangers(workshop: Workshop) -> Path:
-    """The archive of an honest capsule that somebody unknown packed."""
+    """The archive of an honest capsule whose packer is unknown to the reader."""
     return workshop.pack(workshop.base / "strangers.tar", keys=workshop.base / "stranger")
 
 

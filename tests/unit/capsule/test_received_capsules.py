@@ -1,7 +1,7 @@
 """
 A capsule from anybody, packed again by anybody: what is unsigned is neither believed nor left in its place.
 
-The attackers remake all manifests. One has no key, one has a key of his own; one is a packer that the reader
+The attackers remake all manifests. One has no key, one has their own key; one is a packer that the reader
 trusts, whose files still do not replace what follows from the result.
 """
 
@@ -110,7 +110,7 @@ def test_an_honest_capsule_is_left_as_it_was_packed(received, honest):
 
 
 def test_a_packer_whose_key_was_revoked_is_not_trusted(received, refused, workshop, wheels, tmp_path, capsys):
-    """His key is still among the reader's: only the list that revokes it tells."""
+    """The reader still has the packer's key; only the list of revoked keys names it."""
     packed = opened(workshop.pack(tmp_path / "revoked.tar", wheels=wheels))
     entry = new_revocation(workshop.packer.key_id, "laptop stolen", None, datetime.date(2026, 11, 28))
     known = replace(workshop.trusted, revoked=(entry,))

@@ -101,7 +101,7 @@ REMADE = """
 cd capsule && find data ! -type d | LC_ALL=C sort | xargs sha256sum > manifest-sha256.txt
 sha256sum RUN.md bag-info.txt bagit.txt capsule.json manifest-sha256.txt packer.pem \\
   > tagmanifest-sha256.txt"""
-"""The manifests again, as somebody would make them who changed the content."""
+"""New manifests, as an attacker who changed the content would make them."""
 BLOB = f"data/image/blobs/sha256/{sha256_bytes(CONFIG)}"
 RESULT = "capsule/data/run/result.json"
 CHANGES = {

@@ -1,5 +1,5 @@
 """
-No command shows a character of somebody else's that breaks a line, steers the terminal or hides.
+No command prints a foreign character that breaks a line, controls the terminal or is invisible.
 
 A stranger's bundle has a hostile text in every string that its schema lets be one, keys of objects included.
 """

@@ -79,7 +79,7 @@ def test_a_statement_that_is_not_there_is_named_with_the_command_that_makes_it(d
 
 
 class Shrinking(type(Path())):
-    """A file that somebody cuts short once its header was read."""
+    """A file that is truncated after its header was read."""
 
     opened = 0
     left = 1024 + 2 * 5

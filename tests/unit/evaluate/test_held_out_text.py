@@ -1,15 +1,11 @@
 """The held-out shard is in the result, can be composed again, and looks like the shard that it stands for."""
 
 import stat
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from kit.core.digest import sha256_bytes, sha256_file
-from kit.core.facts import facts_root
-from kit.core.store import Store
 from kit.data import held_out
 from kit.data.shard import write_shard
 from kit.evaluate import reruns
@@ -18,16 +14,10 @@ from kit.evaluate.audits import AuditSelection, RerunAudit
 from kit.evaluate.compose import NOTHING_SEEN, compose
 from kit.evaluate.interrupted import lost_result
 from kit.evaluate.launch import DATA
-from kit.evaluate.plan import draft
-from kit.evaluate.prepare import prepared
-from kit.evaluate.request import Places, Request
 from kit.evaluate.rerun_context import RerunContext
 from kit.result.statement import Subjects, statement
 from kit.sandbox.folder import RunFolder
-from kit.values.profile import Profile
 from kit.values.run_result import Point, RunStatus
-from kit.values.run_spec import RuntimeName
-from kit.values.software import Kit
 
 POINTS = (Point(0, 9, 5.5, 0, 10**9), Point(9, 9, 3.2, 8000, 10**10))
 SELECTION = AuditSelection(frozenset({RerunAudit.UNIFORM, RerunAudit.HELD_OUT}), "a seed")
@@ -67,18 +57,6 @@ def shape(spec):
             len(list(over.source.parent.iterdir())),
         ),
     )
-
-
-@pytest.fixture(scope="module")
-def ready(tmp_path_factory):
-    root, folder = facts_root(), tmp_path_factory.mktemp("held-out")
-    places = Places(
-        root / "records", root / "images", Store(folder / "store"), folder / "runs", folder / "keys",
-        fetchers=(), kit=Kit("0", None),
-    )  # fmt: skip
-    request = Request(3, Profile.SMOKE, runtime=RuntimeName.HOST, python=Path(sys.executable))
-    with prepared(draft(request, places), places) as found:
-        yield found, places
 
 
 @pytest.fixture

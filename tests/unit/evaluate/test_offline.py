@@ -1,4 +1,4 @@
-"""Whoever says `offline` is taken at his word: not even a record's own script is asked of the network."""
+"""`--offline` uses no network, not even for a record's own script."""
 
 from dataclasses import replace
 

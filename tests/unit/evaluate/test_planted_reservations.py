@@ -1,4 +1,4 @@
-"""What somebody planted, changed or copied in a folder of runs gets no signature, and ends no guest."""
+"""A planted, changed or copied reservation in a directory of runs gets no signature, and ends no guest."""
 
 from __future__ import annotations
 

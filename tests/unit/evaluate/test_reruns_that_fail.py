@@ -1,26 +1,16 @@
 """A rerun that cannot be made leaves its own check unjudged, and says why; what others showed stands."""
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from kit.core.errors import RunError
-from kit.core.facts import facts_root
-from kit.core.store import Store
 from kit.evaluate import reruns
 from kit.evaluate.audits import AuditSelection, RerunAudit
 from kit.evaluate.interrupted import lost_result
-from kit.evaluate.plan import draft
-from kit.evaluate.prepare import prepared
-from kit.evaluate.request import Places, Request
 from kit.evaluate.rerun_context import RerunContext
 from kit.sandbox.folder import RunFolder
-from kit.values.profile import Profile
 from kit.values.run_result import Point, RunStatus
-from kit.values.run_spec import RuntimeName
-from kit.values.software import Kit
 
 POINTS = (Point(0, 9, 5.5, 0, 10**9), Point(9, 9, 3.2, 8000, 10**10))
 WANTED = AuditSelection(frozenset({RerunAudit.UNIFORM, RerunAudit.BASELINE, RerunAudit.HELD_OUT}), "seed")
@@ -45,18 +35,6 @@ class Bench(RerunContext):
 
 def completed(spec):
     return replace(lost_result(spec, "it exited with 0"), status=RunStatus.COMPLETED, points=POINTS)
-
-
-@pytest.fixture(scope="module")
-def ready(tmp_path_factory):
-    root, folder = facts_root(), tmp_path_factory.mktemp("reruns")
-    places = Places(
-        root / "records", root / "images", Store(folder / "store"), folder / "runs", folder / "keys",
-        fetchers=(), kit=Kit("0", None),
-    )  # fmt: skip
-    request = Request(3, Profile.SMOKE, runtime=RuntimeName.HOST, python=Path(sys.executable))
-    with prepared(draft(request, places), places) as found:
-        yield found, places
 
 
 @pytest.fixture

@@ -188,7 +188,7 @@ def test_the_same_run_under_two_agents_is_a_duplicate(submit, trusted):
     ("number", "fields"), [(2, {}), (9, {"nonce": f"{2:032x}"}), (9, {"log": "one output"})]
 )
 def test_who_has_no_trusted_key_takes_no_runs_place(submit, trusted, press, tmp_path, number, fields):
-    """His folder comes first by path, and has the run's id, its nonce or its output."""
+    """The attacker's directory sorts first, and has the run's id, its nonce or its output."""
     copied = submit(number, agent="a", signer=press.MAKE.STRANGER, **fields)
     shutil.rmtree(tmp_path / "runs")
     good = submit(2, agent="b", **({} if "nonce" in fields else fields))
