@@ -72,7 +72,7 @@ class _Judge:
     """The check of one module; remembers the expressions that are already judged."""
 
     def __init__(self, module: Module, names: Names, known: KnownNames) -> None:
-        """Start with no expression judged."""
+        """Prepare the check of `module`; no expression is checked yet."""
         self.module, self.names = module, names
         self.files = FileNames(node for node, _ in module.visits)
         self.attributes = known.attributes - ODD

@@ -75,7 +75,7 @@ class Names:
                 variable.links.append(origin)
 
     def _follow(self, variable: Variable) -> bool:
-        """Follow the aliases of one variable and return whether its meanings changed."""
+        """Follow the aliases of one variable. Return whether the set of its possible meanings grew."""
         before = (len(variable.paths), variable.other)
         for node, scope in variable.aliases:
             root, attributes = split_chain(node)

@@ -73,7 +73,7 @@ CHECKS = {
     SourceRule.LINES: _check(
         SourceRule.LINES, W,
         "more statements that print a loss or time than the start script has",
-        "a changed statement that prints as often as before"
+        "a print statement that was changed but not repeated"
     ),
     SourceRule.TIMER: _check(
         SourceRule.TIMER, W, "more or fewer calls of timers or device synchronisation",

@@ -136,7 +136,8 @@ class _Reader:
         free = shutil.disk_usage(root).free
         if oxum.size > free:
             raise RunError(
-                f"no space left: {self._name} needs {oxum.size} bytes, {free} are free", "free disk space"
+                f"no space left: {self._name} needs {oxum.size} bytes, {free} are free",
+                "delete files to make room",
             )
         self._left = oxum.size
         return oxum

@@ -37,8 +37,8 @@ EXIT_CODES: tuple[tuple[type[KitError], int], ...] = (
 SEE_DOCTOR = "see: speedrun doctor"
 OPEN_FILES = "raise the limit on open files, for example: ulimit -n 4096"
 HINTS = {
-    errno.ENOSPC: "free disk space",
-    errno.EDQUOT: "free disk space",
+    errno.ENOSPC: "delete files to make room",
+    errno.EDQUOT: "delete files to make room",
     errno.EMFILE: OPEN_FILES,
     errno.ENFILE: OPEN_FILES,
 }
@@ -178,7 +178,11 @@ def _explain_unexpected(e: BaseException) -> None:
 
         where = crash.describe_place(e)
         file = crash.write_traceback(e)
-    hint = f"report this error with the traceback in {file}" if file else "free disk space and try again"
+    hint = (
+        f"report this error with the traceback in {file}"
+        if file
+        else "delete files to make room, then try again"
+    )
     complain(one_line(f"unexpected error{f' at {where}' if where else ''}: {what}"), hint)
 
 

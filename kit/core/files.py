@@ -130,7 +130,9 @@ def disk_errors(where: Path) -> Iterator[None]:
         raise
     except OSError as e:
         if e.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise RunError(f"no space left on the disk of {where}", f"free disk space, or {ELSEWHERE}") from e
+            raise RunError(
+                f"no space left on the disk of {where}", f"delete files to make room, or {ELSEWHERE}"
+            ) from e
         if e.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR):
             if (blocked := _elsewhere(e, where)) is not None:
                 raise PrerequisiteError(

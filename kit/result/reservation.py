@@ -136,5 +136,5 @@ def _sealed(reserved: ReservationBody, name: str, subject: Sha256, signer: Signe
 def _require_lost(planned: Predicate, submission: Sha256) -> None:
     """Check that the planned result is valid and has the status `lost`."""
     if planned.run.status is not RunStatus.LOST:
-        raise SchemaError(f"the planned status is {planned.run.status}, expected lost")
+        raise SchemaError(f"a reservation must state the status lost, not {planned.run.status}")
     statement(planned, Subjects(submission, EMPTY, EMPTY))

@@ -71,7 +71,7 @@ def _start(reaper: Sequence[str]) -> subprocess.Popen[bytes]:
             start_new_session=True,
         )
     except OSError as e:
-        raise _not_started(f"{e.filename or 'no new process'}: {e.strerror or e}") from e
+        raise _not_started(f"{e.filename or 'cannot start a process'}: {e.strerror or e}") from e
 
 
 def _not_started(reason: str) -> RunError:

@@ -275,7 +275,9 @@ def _figures(attack: Attack, outcome: dict[str, Any]) -> list[str]:
             f"claims {f['trace.pace.claimed_s']:.1f} s where the host measured {f['trace.pace.host_s']:.1f} s"
         )
     if "trace.clock" in failed:
-        said.append(f"its clock gains {f['trace.clock.worst_gain_s']:.1f} s between two lines")
+        said.append(
+            f"it claims {f['trace.clock.worst_gain_s']:.1f} s more than the host measured between two lines"
+        )
     return said
 
 

@@ -362,7 +362,7 @@ def test_a_planned_result_must_say_lost(make, planned, lost, tmp_path):
     own = load(tmp_path / "keys")
     lease = read_reservation(lost().intent, own.public).body.lease
     completed = make.predicate(ASSETS)
-    with pytest.raises(SchemaError, match="the planned status is completed, expected lost"):
+    with pytest.raises(SchemaError, match="must state the status lost, not completed"):
         reserve_run(completed, make.subjects(ASSETS).submission, lease, own)
 
 

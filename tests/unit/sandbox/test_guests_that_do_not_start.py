@@ -141,7 +141,10 @@ def test_a_watchdog_that_does_not_start_says_why(program, monkeypatch, script, s
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (OSError(errno.EAGAIN, "Resource temporarily unavailable"), "no new process: Resource temporarily"),
+        (
+            OSError(errno.EAGAIN, "Resource temporarily unavailable"),
+            "cannot start a process: Resource temporarily",
+        ),
         (PermissionError(errno.EACCES, "Permission denied", "/opt/python"), "/opt/python: Permission denied"),
     ],
 )
