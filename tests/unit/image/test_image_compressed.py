@@ -88,7 +88,9 @@ def test_a_layer_and_itself_compressed_differ_in_no_entry(pack, layout, compared
 
 
 @pytest.mark.parametrize(
-    "data", [b"no tar", gzip.compress(b"no tar"), gzip.compress(b"x" * 9000)[:-9], bz2.compress(b"")]
+    "data",
+    [b"no tar", gzip.compress(b"no tar"), gzip.compress(b"x" * 9000)[:-9], bz2.compress(b"")],
+    ids=["no tar", "gzip", "damaged gzip", "bzip2"],
 )
 def test_an_image_and_itself_are_the_same_whatever_its_layers_are(data, layout, compared):
     folder = layout("odd", [data])
