@@ -173,6 +173,8 @@ def open_submitted(where: Path, trusted: Trusted) -> Submitted:
     entry = read_entry(where / ENTRY)
     bundle = read_bounded(where / folder.BUNDLE, MAX_BUNDLE)
     files = load_submission(where / SUBMISSION)
+    if files.left_out:  # the result binds none of these
+        raise UsageError(f"unexpected file: {SUBMISSION}/{files.left_out[0]}", "remove it from the entry")
     with tempfile.TemporaryDirectory(prefix="speedrun-submitted-") as name:
         beside = Path(name)
         (beside / folder.BUNDLE).write_bytes(bundle)
