@@ -18,6 +18,7 @@ from kit.cli.places import places as places_of
 from kit.cli.plan_text import format_plan
 from kit.cli.recovery import recover_runs, recover_series
 from kit.cli.stderr import STDERR
+from kit.cli.submission_text import left_out_line
 from kit.cli.terminal import emit_json, note, say, say_path
 from kit.core.errors import UsageError
 from kit.evaluate.audits import AuditSelection, RerunAudit, select_audits
@@ -177,6 +178,8 @@ def command(**options: Any) -> int:
         if several:
             note("this plan applies to each run of the submission in the series")
         return 0
+    if plan.submission is not None and plan.submission.left_out:
+        note(left_out_line(plan.submission.left_out))
     STDERR.start_clock()
     recover_runs(places.out, places.keys)
     recover_series(places.out, places.keys)
