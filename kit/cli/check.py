@@ -48,7 +48,7 @@ def command(
     \b
     Examples:
       speedrun check my-agent/ --record 3 --profile smoke
-      speedrun check my-agent/ --record 11 --json
+      speedrun check my-agent/ --json
     """
     where = replace(places(store, None, Path("keys")), upstream=mirror)
     check = check_submission(submission, check_terms(record, Profile(profile), where))

@@ -139,13 +139,14 @@ def check_submission(folder: Path, terms: CheckTerms) -> SubmissionCheck:
     """
     read = read_submission(folder)
     files = tuple(SourceFile(f.name, f.data) for f in read.files)
+    broken = {fault.name for fault in read.faults}
     findings = (
         *(SubmissionFinding(_id_of(f.name), True, f.message, f.hint, f.name) for f in read.faults),
         *_parse_findings(files),
         *_argument_findings(read.args, files),
         *_start_findings(files, terms),
         *_data_findings(read, terms),
-        *_audit_findings(files, terms),
+        *_audit_findings(tuple(f for f in files if f.name not in broken), terms),
     )
     return SubmissionCheck(
         folder=folder,
