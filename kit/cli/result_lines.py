@@ -17,6 +17,7 @@ from kit.core.text import counted, one_line
 from kit.evaluate.failure import read_failure
 from kit.evaluate.run import Evaluation
 from kit.result.predicate import AuditCheck, Outcome, Predicate, Severity, Verdict
+from kit.values.log import Grammar
 from kit.values.lookalikes import look_alikes_of_run
 from kit.values.profile import Profile
 from kit.values.run_result import RunStatus
@@ -49,9 +50,9 @@ def close(outcome: Evaluation, verbose: bool = False) -> None:
     p = outcome.predicate
     log = outcome.bundle.with_name("guest.log")
     if p.run.status is not RunStatus.COMPLETED:
-        _show_failure(p, log)
+        show_failure(log, p.run.status)
     if p.claims.final_step is None:
-        _show_look_alikes(p, log)
+        show_look_alikes_of(log, p.claims.grammar)
     _show_audit(p.audit.checks, verbose)
     note(f"result: {p.score.verdict} - {_why(p)}")
     if not p.score.ranked:
@@ -65,7 +66,7 @@ def shown_path(path: Path) -> Path:
     return path.relative_to(here) if path.is_relative_to(here) else path
 
 
-def _show_failure(p: Predicate, log: Path) -> None:
+def show_failure(log: Path, status: RunStatus) -> None:
     """Show the guest's first traceback, or its last lines."""
     try:
         failure = read_failure(log)
@@ -79,7 +80,7 @@ def _show_failure(p: Predicate, log: Path) -> None:
         ranks = ", ".join(map(str, failure.ranks))
         where = "" if not ranks else f" (rank {ranks})" if len(failure.ranks) == 1 else f" (ranks {ranks})"
         note(f"first traceback in guest.log{where}:")
-    elif p.run.status is RunStatus.CANCELLED:
+    elif status is RunStatus.CANCELLED:
         return
     else:
         note("last lines of guest.log:")
@@ -88,10 +89,10 @@ def _show_failure(p: Predicate, log: Path) -> None:
         note(f"  | {indent}{one_line(line, GUEST_LINE)}".rstrip())
 
 
-def _show_look_alikes(p: Predicate, log: Path) -> None:
+def show_look_alikes_of(log: Path, grammar: Grammar) -> None:
     """Say why lines of a run without validation lines are no claims."""
     with contextlib.suppress(KitError):  # unreadable output is reported by the checks
-        show_look_alikes(look_alikes_of_run(log, log.with_name("stamps"), p.claims.grammar), p.claims.grammar)
+        show_look_alikes(look_alikes_of_run(log, log.with_name("stamps"), grammar), grammar)
 
 
 def _show_audit(checks: tuple[AuditCheck, ...], verbose: bool) -> None:
