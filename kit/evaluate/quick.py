@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from kit.core.errors import UsageError
+from kit.core.facts import guest_file
+from kit.core.files import readable_copy
+from kit.evaluate.launch import PORT, free_port
 from kit.evaluate.prepare import Prepared
 from kit.evaluate.request import Request
 from kit.evaluate.val_mount import ENGINE_PREFIX
@@ -20,12 +23,15 @@ from kit.sandbox.supervise import RunCallbacks
 from kit.values.output import StoredOutput
 from kit.values.profile import Profile
 from kit.values.run_result import Point, RunResult, RunStatus
+from kit.values.run_spec import Mount, RunSpec
 
-STEPS = 20
+STEPS = 15
 """The trial ends at the first line of this step or a later one."""
 VALIDATIONS = 2
 """The trial ends at this many validation lines, for scripts that print no training lines."""
 PREFIX = "speedrun-quick-"
+LAUNCHER = guest_file("ranks.py")
+TARGET = PurePosixPath("/input/ranks.py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +88,7 @@ def try_quickly(ready: Prepared, callbacks: RunCallbacks) -> QuickTrial:
         guest_directory(None, PREFIX) as scratch,
         run_guest(
             plan.runtime,
-            ready.spec,
+            _spec(ready, scratch),
             scratch,
             output,
             plan.terms.grammar,
@@ -98,4 +104,17 @@ def try_quickly(ready: Prepared, callbacks: RunCallbacks) -> QuickTrial:
         last=points[0] if points else None,
         val_loss=validations[-1].val_loss if validations else None,
         log=output.log,
+    )
+
+
+def _spec(ready: Prepared, scratch: Path) -> RunSpec:
+    """Return the run's spec, without torchrun, which takes seconds to import torch."""
+    plan = ready.plan
+    launcher = readable_copy(LAUNCHER, scratch)
+    where = str(TARGET) if plan.runtime.contains else str(launcher)
+    ranks = (str(plan.terms.world_size), str(free_port() if not plan.runtime.contains else PORT))
+    return replace(
+        ready.spec,
+        argv=(plan.python, "-S", where, *ranks, plan.entry, *plan.script_args),
+        mounts=(*ready.spec.mounts, Mount(launcher, TARGET)),
     )
