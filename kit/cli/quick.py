@@ -64,7 +64,7 @@ def _show(trial: QuickTrial, plan: RunPlan) -> None:
         show_look_alikes_of(trial.log, plan.terms.grammar)
         fail("the script ended without a line that counts")
     else:
-        show_failure(trial.log, result.status)
+        show_failure(trial.log, result.status, plan.terms.profile)
         phase = f" in {PHASES[result.ended_in]}" if result.ended_in else ""
         fail(f"{STATUSES[result.status]}{phase} at {step}: {one_line(result.reason)}")
     note(f"log: {trial.log}")

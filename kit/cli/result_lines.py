@@ -14,7 +14,8 @@ from kit.cli.look_alikes import show_look_alikes
 from kit.cli.terminal import fail, note, warn
 from kit.core.errors import KitError
 from kit.core.text import counted, one_line
-from kit.evaluate.failure import read_failure
+from kit.evaluate.check import CPU_HINT
+from kit.evaluate.failure import lacks_cuda, read_failure
 from kit.evaluate.run import Evaluation
 from kit.result.predicate import AuditCheck, Outcome, Predicate, Severity, Verdict
 from kit.values.log import Grammar
@@ -50,7 +51,7 @@ def close(outcome: Evaluation, verbose: bool = False) -> None:
     p = outcome.predicate
     log = outcome.bundle.with_name("guest.log")
     if p.run.status is not RunStatus.COMPLETED:
-        show_failure(log, p.run.status)
+        show_failure(log, p.run.status, p.task.profile)
     if p.claims.final_step is None:
         show_look_alikes_of(log, p.claims.grammar)
     _show_audit(p.audit.checks, verbose)
@@ -66,8 +67,8 @@ def shown_path(path: Path) -> Path:
     return path.relative_to(here) if path.is_relative_to(here) else path
 
 
-def show_failure(log: Path, status: RunStatus) -> None:
-    """Show the guest's first traceback, or its last lines."""
+def show_failure(log: Path, status: RunStatus, profile: Profile) -> None:
+    """Show the guest's first traceback, or its last lines; and what to do if it needs CUDA in a smoke run."""
     try:
         failure = read_failure(log)
     except OSError as e:
@@ -87,6 +88,8 @@ def show_failure(log: Path, status: RunStatus) -> None:
     for line in failure.lines:
         indent = line[: len(line) - len(line.lstrip(" "))]
         note(f"  | {indent}{one_line(line, GUEST_LINE)}".rstrip())
+    if profile is Profile.SMOKE and lacks_cuda(failure):
+        note(f"hint: the smoke profile runs on CPUs: {CPU_HINT}")
 
 
 def show_look_alikes_of(log: Path, grammar: Grammar) -> None:
