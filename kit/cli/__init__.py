@@ -56,11 +56,11 @@ SUMMARIES = {
     "log": "Parse training logs.",
     "pack": "Pack a run into one archive for an offline rerun.",
     "record": "List the upstream records and fetch their scripts.",
-    "report": "Build a leaderboard page from submissions.",
+    "report": "Build a leaderboard page from entries.",
     "reproduce": "Rerun a signed result and compare the outcomes.",
     "score": "Compute scores (FSR) from signed results or a table.",
     "series": "Verify a series of runs and show its statistics.",
-    "submit": "Prepare and check leaderboard submissions.",
+    "submit": "Prepare and check leaderboard entries.",
     "task": "List the tasks and export them for an agent.",
     "unpack": "Unpack an archive made by `pack` and verify it.",
 }
