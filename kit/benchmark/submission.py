@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from kit.benchmark.workspace import MAX_BYTES, RULES, FolderFault, list_folder
 from kit.core.digest import Sha256, sha256_bytes, tree_digest
 from kit.core.errors import PrerequisiteError, SchemaError, UsageError
 from kit.core.files import make_readable
@@ -15,15 +15,9 @@ from kit.core.schema import parse_toml, validate
 
 ENTRY = "train_gpt2.py"
 RUN_TOML = "run.toml"
-MAX_FILES = 64
-MAX_BYTES = 8 << 20
-"""Total bytes of all files."""
-MAX_DEPTH = 4
-CACHE = "__pycache__"
 
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 _RUN = 'write one line into run.toml, for example: args = ["--lr", "0.1"]'
-_RULES = f"a submission has {ENTRY}, {RUN_TOML} if it takes arguments, and other regular files"
+_NO_ENTRY = f"write the training script to {ENTRY}; {RULES}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +38,8 @@ class Submission:
     args: tuple[str, ...]
     files: tuple[SubmissionFile, ...]
     """Sorted by name, including `run.toml` if it exists."""
+    left_out: tuple[str, ...] = ()
+    """What the directory also holds and no run gets; see `kit.benchmark.workspace`."""
 
     @property
     def digest(self) -> Sha256:
@@ -60,59 +56,61 @@ class Submission:
             path.chmod(0o444)
 
 
+@dataclass(frozen=True, slots=True)
+class SubmissionFolder:
+    """The content of a directory, and every rule of submissions that it breaks."""
+
+    files: tuple[SubmissionFile, ...]
+    """Those that could be read, sorted by name."""
+    left_out: tuple[str, ...]
+    args: tuple[str, ...]
+    """Those of `run.toml`; none if it is missing or invalid."""
+    faults: tuple[FolderFault, ...]
+
+
 def load_submission(folder: Path) -> Submission:
     """
     Read a submission into memory.
 
-    Links, devices, pipes, sockets, hidden files and names other than `[A-Za-z0-9_.-]` are refused. So are
-    more than 64 files, 8 MiB or 4 levels, and an invalid `run.toml`. `__pycache__` is left out. The code is
-    not checked. Raises `PrerequisiteError` if the directory or its entry file is missing, `UsageError` if it
-    breaks a rule, `SchemaError` for `run.toml`.
+    Links, devices, pipes, sockets and names other than `[A-Za-z0-9_.-]` are refused. So are more than 64
+    files, 8 MiB or 4 levels, and an invalid `run.toml`. Hidden files and caches are left out; see
+    `kit.benchmark.workspace`. The code is not checked. Raises `PrerequisiteError` if the directory or its
+    entry file is missing, `UsageError` if it breaks a rule, `SchemaError` for `run.toml`.
+    """
+    read = read_submission(folder)
+    for fault in read.faults:
+        raise fault.error(fault.message, fault.hint)
+    return Submission(ENTRY, read.args, read.files, read.left_out)
+
+
+def read_submission(folder: Path) -> SubmissionFolder:
+    """
+    Read what a directory holds, and return every rule that it breaks instead of raising the first.
+
+    Raises `PrerequisiteError` if `folder` is not a directory, and `OSError` if it cannot be listed.
     """
     if not folder.is_dir():
-        raise PrerequisiteError(f"not a directory: {folder}", _RULES)
-    names = _names(folder)
-    if ENTRY not in names:
-        raise PrerequisiteError(f"{ENTRY} not found in {folder}", _RULES)
+        raise PrerequisiteError(f"not a directory: {folder}", RULES)
+    listing = list_folder(folder)
+    faults = list(listing.faults)
+    if ENTRY not in listing.names and not any(fault.name == ENTRY for fault in faults):
+        faults.append(FolderFault(ENTRY, f"{ENTRY} not found in {folder}", _NO_ENTRY, PrerequisiteError))
     files: list[SubmissionFile] = []
     left = MAX_BYTES
-    for name in names:
-        data = _read(folder / name, left)
+    for name in listing.names:
+        try:
+            data = _read(folder / name, left)
+        except UsageError as e:
+            faults.append(FolderFault(name, e.message, e.hint))
+            continue
         left -= len(data)
         files.append(SubmissionFile(name, data, sha256_bytes(data)))
-    return Submission(ENTRY, _args(files, folder), tuple(files))
-
-
-def _names(folder: Path) -> list[str]:
-    names: list[str] = []
-    waiting = [folder]
-    while waiting:
-        with os.scandir(waiting.pop()) as entries:
-            for entry in entries:
-                name = Path(entry.path).relative_to(folder).as_posix()
-                if _is_folder(entry, name, folder):
-                    waiting.append(Path(entry.path))
-                elif entry.name != CACHE:
-                    names.append(name)
-                if len(names) > MAX_FILES or len(waiting) > MAX_FILES:
-                    raise UsageError(f"{folder} has more than {MAX_FILES} files", _RULES)
-    return sorted(names)
-
-
-def _is_folder(entry: os.DirEntry[str], name: str, folder: Path) -> bool:
-    """Return whether an entry is a directory to read; refuse everything but files and directories."""
-    if entry.name == CACHE and entry.is_dir(follow_symlinks=False):
-        return False
-    if not _NAME.fullmatch(entry.name):
-        raise UsageError(f"invalid file name {name!r} in {folder}", "use letters, digits, '_', '.' and '-'")
-    if entry.is_dir(follow_symlinks=False):
-        if name.count("/") + 1 >= MAX_DEPTH:
-            raise UsageError(f"{name} in {folder} is more than {MAX_DEPTH} levels deep", _RULES)
-        return True
-    if not entry.is_file(follow_symlinks=False):
-        kind = "a symbolic link" if entry.is_symlink() else "not a regular file"
-        raise UsageError(f"{name} in {folder} is {kind}", _RULES)
-    return False
+    args: tuple[str, ...] = ()
+    try:
+        args = _args(files, folder)
+    except SchemaError as e:
+        faults.append(FolderFault(RUN_TOML, e.message, e.hint, SchemaError))
+    return SubmissionFolder(tuple(files), listing.left_out, args, tuple(faults))
 
 
 def _read(path: Path, limit: int) -> bytes:
@@ -120,10 +118,10 @@ def _read(path: Path, limit: int) -> bytes:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as e:
-        raise UsageError(f"cannot read {path}: {e.strerror}", _RULES) from e
+        raise UsageError(f"cannot read {path}: {e.strerror}", RULES) from e
     with os.fdopen(fd, "rb") as f:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise UsageError(f"{path} is not a regular file", _RULES)
+            raise UsageError(f"{path} is not a regular file", RULES)
         data = f.read(limit + 1)
     if len(data) > limit:
         raise UsageError(

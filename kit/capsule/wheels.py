@@ -19,6 +19,7 @@ from packaging.utils import canonicalize_name
 from kit.capsule.guide import EXTRAS
 from kit.core.download import repeated
 from kit.core.errors import PrerequisiteError
+from kit.core.extras import pip_install, reinstall_command
 from kit.core.facts import PACKAGE
 from kit.core.store import Progress, no_progress
 
@@ -83,9 +84,7 @@ def repack_installed(project: str, folder: Path) -> Path:
         contents[str(path)] = _installed_bytes(distribution, file, project)
     metadata = contents.get(f"{info}/WHEEL")
     if metadata is None or f"{info}/METADATA" not in contents:
-        raise PrerequisiteError(
-            f"{project} was not installed from a wheel", f"pip install --force-reinstall {project}"
-        )
+        raise PrerequisiteError(f"{project} was not installed from a wheel", _reinstall(project))
     tags = [line.split(": ", 1)[1] for line in metadata.decode().splitlines() if line.startswith("Tag: ")]
     rows = [f"{name},sha256={_urlsafe(data)},{len(data)}" for name, data in sorted(contents.items())]
     contents[f"{info}/RECORD"] = "".join(f"{row}\n" for row in (*rows, f"{info}/RECORD,,")).encode()
@@ -98,19 +97,21 @@ def repack_installed(project: str, folder: Path) -> Path:
     return wheel
 
 
+def _reinstall(project: str) -> str:
+    return reinstall_command() if project == PROJECT else pip_install("--force-reinstall", project)
+
+
 def _installed_bytes(
     distribution: importlib.metadata.Distribution, file: importlib.metadata.PackagePath, project: str
 ) -> bytes:
     try:
         data = Path(str(distribution.locate_file(file))).read_bytes()
     except OSError as e:
-        raise PrerequisiteError(
-            f"cannot read {file} of {project}: {e.strerror}", f"reinstall {project} with pip"
-        ) from e
+        raise PrerequisiteError(f"cannot read {file} of {project}: {e.strerror}", _reinstall(project)) from e
     if file.hash is not None and (file.hash.mode, file.hash.value) != ("sha256", _urlsafe(data)):
         raise PrerequisiteError(
             f"checksum mismatch: {file} of {project} was changed after installation",
-            f"reinstall {project} with pip",
+            _reinstall(project),
         )
     return data
 

@@ -45,6 +45,7 @@ HINTS = {
 """What to do about an error of the system that names no file."""
 SUMMARIES = {
     "bundle": "Verify and show signed results.",
+    "check": "Check a submission without running it.",
     "config": "Show the defaults from speedrun.toml and the environment.",
     "data": "Download, verify and lock the training data.",
     "doctor": "Check that this machine can run evaluations.",
@@ -55,11 +56,11 @@ SUMMARIES = {
     "log": "Parse training logs.",
     "pack": "Pack a run into one archive for an offline rerun.",
     "record": "List the upstream records and fetch their scripts.",
-    "report": "Build a leaderboard page from submissions.",
+    "report": "Build a leaderboard page from entries.",
     "reproduce": "Rerun a signed result and compare the outcomes.",
     "score": "Compute scores (FSR) from signed results or a table.",
     "series": "Verify a series of runs and show its statistics.",
-    "submit": "Prepare and check leaderboard submissions.",
+    "submit": "Prepare and check leaderboard entries.",
     "task": "List the tasks and export them for an agent.",
     "unpack": "Unpack an archive made by `pack` and verify it.",
 }

@@ -16,14 +16,17 @@ from kit.cli.machine import docker_socket
 from kit.cli.options import Duration, keys_option, mirror_option, store_option
 from kit.cli.places import places as places_of
 from kit.cli.plan_text import format_plan
+from kit.cli.quick import run_quick
 from kit.cli.recovery import recover_runs, recover_series
 from kit.cli.stderr import STDERR
+from kit.cli.submission_text import left_out_line
 from kit.cli.terminal import emit_json, note, say, say_path
 from kit.core.errors import UsageError
 from kit.evaluate.audits import AuditSelection, RerunAudit, select_audits
 from kit.evaluate.describe import describe_plan
 from kit.evaluate.plan import RunPlan, draft
 from kit.evaluate.prepare import prepared
+from kit.evaluate.quick import require_quick
 from kit.evaluate.request import Overrides, Places, Request
 from kit.evaluate.run import Evaluation, run_prepared
 from kit.result.predicate import Verdict
@@ -132,6 +135,11 @@ def deadline_options(command: Callable[..., int]) -> Callable[..., int]:
 @click.option(
     "--stop-on-failure", is_flag=True, help="Stop a series at the first run that does not complete."
 )
+@click.option(
+    "--quick",
+    is_flag=True,
+    help="Try the script for a few steps, without probe, audit and bundle: no result. Smoke profile only.",
+)
 @click.option("--plan", "plan_only", is_flag=True, help="Print what would be done, then exit.")
 @click.option(
     "--out",
@@ -140,7 +148,7 @@ def deadline_options(command: Callable[..., int]) -> Callable[..., int]:
     show_default=True,
     help="Directory for runs.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the bundle's path.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a path.")
 @click.option("-v", "--verbose", is_flag=True, help="List all audit checks, also those that passed.")
 @store_option
 @mirror_option
@@ -155,6 +163,9 @@ def command(**options: Any) -> int:
     Exit 0: the target was reached. 1: it was not; the bundle says why. With --runs, all runs are reserved and
     signed before the first one starts; 0 then means that the mean loss is below the target with p < 0.01.
 
+    With --quick, the script runs for a few steps in the same container; nothing is written into --out. Exit
+    0: it ran and printed lines that count. 1: it did not.
+
     A DURATION is a number of seconds, or has units: 90s, 10m, 1h30m.
 
     \b
@@ -162,6 +173,7 @@ def command(**options: Any) -> int:
       speedrun eval --record 3 --profile smoke
       speedrun eval --record 3 --submission my-agent/ --json
       speedrun eval --record 3 --profile smoke --audit canary,held-out
+      speedrun eval --record 3 --profile smoke --submission my-agent/ --quick
       speedrun eval --record 3 --plan
       speedrun eval --record 3 --submission my-agent/ --runs 10 --interleave
     """
@@ -169,6 +181,12 @@ def command(**options: Any) -> int:
     if options["stop_on_failure"] and not several:
         raise UsageError("--stop-on-failure needs a series", "add --runs N, or omit --stop-on-failure")
     request = _request(options)
+    if options["quick"]:
+        require_quick(request)
+        if several or options["audits"]:
+            raise UsageError(
+                "--quick makes one run and no audit", "omit --runs, --interleave and --audit, or omit --quick"
+            )
     places = places_of(options["store"], options["mirror"], options["keys"], options["out"])
     audits = select_audits((options["audits"] or "").replace(",", " ").split(), options["audit_seed"])
     plan = draft(request, places)
@@ -177,7 +195,11 @@ def command(**options: Any) -> int:
         if several:
             note("this plan applies to each run of the submission in the series")
         return 0
+    if plan.submission is not None and plan.submission.left_out:
+        note(left_out_line(plan.submission.left_out))
     STDERR.start_clock()
+    if options["quick"]:
+        return run_quick(plan, places, options["as_json"])
     recover_runs(places.out, places.keys)
     recover_series(places.out, places.keys)
     if several:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict
 
+from kit.cli.submission_text import left_out_line
 from kit.cli.terminal import megabytes
 from kit.evaluate.describe import PlannedFile, PlanReport
 from kit.gpu.preflight import Level, PreflightFinding
@@ -34,6 +35,7 @@ def format_plan(plan: PlanReport) -> list[str]:
             f"    {megabytes(a.size):>9}  {a.kind:<{width}}  {a.name}"
             for a in sorted(plan.missing, key=_by_kind)
         ),
+        *((f"  submission {left_out_line(plan.left_out)}",) if plan.left_out else ()),
         f"  store      {plan.store}",
         f"  result     {plan.out}/<run_id>/result.json",
         *_findings(plan.findings),

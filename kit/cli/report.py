@@ -1,4 +1,4 @@
-"""`speedrun report`: build a static page from a repository of submissions."""
+"""`speedrun report`: build a static page from a repository of entries."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from kit.result.keys import trusted
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the page's path.")
 @keys_option
 def command(folder: Path, site: Path, title: str, as_json: bool, keys: Path) -> None:
-    """Build a leaderboard page from submissions.
+    """Build a leaderboard page from entries.
 
-    Checks every submission below FOLDER/submissions and writes SITE/index.html, offline. The page loads
-    nothing from elsewhere and works without JavaScript, which only adds sorting and filters. Submissions that
+    Checks every entry below FOLDER/submissions and writes SITE/index.html, offline. The page loads
+    nothing from elsewhere and works without JavaScript, which only adds sorting and filters. Entries that
     were not accepted are listed with the reasons; retracted ones are marked.
 
     \b
@@ -46,7 +46,7 @@ def command(folder: Path, site: Path, title: str, as_json: bool, keys: Path) -> 
     from kit.leaderboard.page.site import write_site
 
     meter = Meter(count=True)
-    checked = check(folder, trusted(keys), lambda done, total: meter("submissions", done, total))
+    checked = check(folder, trusted(keys), lambda done, total: meter("entries", done, total))
     tasks = load_tasks(facts_root())
     board = rank(checked, facts_root(), tasks)
     page = write_site(board, site, title, len(tasks))

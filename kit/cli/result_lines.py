@@ -14,9 +14,11 @@ from kit.cli.look_alikes import show_look_alikes
 from kit.cli.terminal import fail, note, warn
 from kit.core.errors import KitError
 from kit.core.text import counted, one_line
-from kit.evaluate.failure import read_failure
+from kit.evaluate.check import CPU_HINT
+from kit.evaluate.failure import lacks_cuda, read_failure
 from kit.evaluate.run import Evaluation
 from kit.result.predicate import AuditCheck, Outcome, Predicate, Severity, Verdict
+from kit.values.log import Grammar
 from kit.values.lookalikes import look_alikes_of_run
 from kit.values.profile import Profile
 from kit.values.run_result import RunStatus
@@ -49,9 +51,9 @@ def close(outcome: Evaluation, verbose: bool = False) -> None:
     p = outcome.predicate
     log = outcome.bundle.with_name("guest.log")
     if p.run.status is not RunStatus.COMPLETED:
-        _show_failure(p, log)
+        show_failure(log, p.run.status, p.task.profile)
     if p.claims.final_step is None:
-        _show_look_alikes(p, log)
+        show_look_alikes_of(log, p.claims.grammar)
     _show_audit(p.audit.checks, verbose)
     note(f"result: {p.score.verdict} - {_why(p)}")
     if not p.score.ranked:
@@ -65,8 +67,8 @@ def shown_path(path: Path) -> Path:
     return path.relative_to(here) if path.is_relative_to(here) else path
 
 
-def _show_failure(p: Predicate, log: Path) -> None:
-    """Show the guest's first traceback, or its last lines."""
+def show_failure(log: Path, status: RunStatus, profile: Profile) -> None:
+    """Show the guest's first traceback, or its last lines; and what to do if it needs CUDA in a smoke run."""
     try:
         failure = read_failure(log)
     except OSError as e:
@@ -79,19 +81,21 @@ def _show_failure(p: Predicate, log: Path) -> None:
         ranks = ", ".join(map(str, failure.ranks))
         where = "" if not ranks else f" (rank {ranks})" if len(failure.ranks) == 1 else f" (ranks {ranks})"
         note(f"first traceback in guest.log{where}:")
-    elif p.run.status is RunStatus.CANCELLED:
+    elif status is RunStatus.CANCELLED:
         return
     else:
         note("last lines of guest.log:")
     for line in failure.lines:
         indent = line[: len(line) - len(line.lstrip(" "))]
         note(f"  | {indent}{one_line(line, GUEST_LINE)}".rstrip())
+    if profile is Profile.SMOKE and lacks_cuda(failure):
+        note(f"hint: the smoke profile runs on CPUs: {CPU_HINT}")
 
 
-def _show_look_alikes(p: Predicate, log: Path) -> None:
+def show_look_alikes_of(log: Path, grammar: Grammar) -> None:
     """Say why lines of a run without validation lines are no claims."""
     with contextlib.suppress(KitError):  # unreadable output is reported by the checks
-        show_look_alikes(look_alikes_of_run(log, log.with_name("stamps"), p.claims.grammar), p.claims.grammar)
+        show_look_alikes(look_alikes_of_run(log, log.with_name("stamps"), grammar), grammar)
 
 
 def _show_audit(checks: tuple[AuditCheck, ...], verbose: bool) -> None:

@@ -14,7 +14,6 @@ from kit.core.store import Artifact, Progress, no_progress
 from kit.core.transfer import BrokenTransfer, is_temporary, refused_for_now
 from kit.data.dataset import DataSet, ShardDigests, StatedBy
 
-EXTRA = "pip install 'speedrun-kit[hub]'"
 _ELSEWHERE = "check --endpoint, and --revision of speedrun data lock"
 _LATER = "run the command again later"
 _OFFLINE = "check the network and --endpoint, or use local files: speedrun data fetch --mirror DIR"

@@ -11,14 +11,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from kit.audit import evidence, floor, source, trace
+from kit.audit import evidence, floor, trace
 from kit.audit.finding import Finding
 from kit.audit.source import SourceFile
-from kit.benchmark.submission import ENTRY
 from kit.core.digest import sha256_bytes
 from kit.core.errors import DigestMismatch, UsageError
 from kit.evaluate.prepare import Prepared
-from kit.evaluate.start_script import REFERENCE, files_of
+from kit.evaluate.start_script import files_of, source_findings
 from kit.sandbox.folder import RunFolder
 from kit.values.log import read_run
 from kit.values.run_result import Point, RunResult
@@ -93,13 +92,3 @@ def _submission(ready: Prepared, folder: RunFolder) -> tuple[SourceFile, ...]:
     if {f.name: sha256_bytes(f.data) for f in files} != {f.name: f.sha256 for f in ready.files}:
         raise DigestMismatch(f"{folder.submission} was changed during the run")
     return files
-
-
-def source_findings(
-    files: tuple[SourceFile, ...], start: tuple[SourceFile, ...] | None
-) -> tuple[Finding, ...]:
-    """Judge what a submission adds to its start script; the kit's own trainer adds nothing to itself."""
-    own = REFERENCE.read_bytes()
-    if start is not None and any(f.name == ENTRY and f.data == own for f in files):
-        start = tuple(SourceFile(f.name, own) if f.name == ENTRY else f for f in start)
-    return source.judge(files, start)

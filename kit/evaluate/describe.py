@@ -93,6 +93,8 @@ class PlanReport:
     val_tokens: int
     artifacts: tuple[PlannedFile, ...]
     findings: tuple[PreflightFinding, ...]
+    left_out: tuple[str, ...]
+    """Files and directories beside the submission, which no run gets."""
     out: Path
     store: Path
 
@@ -146,6 +148,7 @@ def describe_plan(plan: RunPlan, places: Places, held_out: bool = False) -> Plan
             *_shard_findings(plan, shards, pinned),
             *(PreflightFinding("ranking", Level.WARNING, reason) for reason in plan.terms.ranking_blockers),
         ),
+        left_out=() if plan.submission is None else plan.submission.left_out,
         out=places.out,
         store=places.store.root,
     )

@@ -32,6 +32,12 @@ _GLOG = re.compile(r"[EWIF][0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2}\.", re.ASCII)
 """A line of torch's own log."""
 _TORCHRUN_REPORT = re.compile(r".*\bfailed \(exitcode: (-?[0-9]+)\) local_rank: ([0-9]+)", re.ASCII)
 """The first line of what torchrun prints after a worker failed."""
+_NO_CUDA = re.compile(
+    r"not compiled with CUDA enabled|No CUDA GPUs are available|Found no NVIDIA driver|CUDA driver version"
+    r"|torch\._C' has no attribute '_cuda|Distributed package doesn't have NCCL|ProcessGroupNCCL"
+    r"|dummy base class (Event|Stream|_Cuda\w+)|No module named 'triton'"
+)
+"""What PyTorch's CPU build says where a script uses CUDA."""
 _CLAIM = re.compile(r"step:[0-9]+/[0-9]+ |s:[0-9]+ t[er]l:", re.ASCII)
 
 
@@ -44,6 +50,11 @@ class GuestFailure:
     """The ranks that printed it, sorted; empty if the output does not say so."""
     is_traceback: bool
     """Whether `lines` are a traceback; if not, they are the last lines of the output."""
+
+
+def lacks_cuda(failure: GuestFailure) -> bool:
+    """Tell whether a script failed because it uses CUDA, and the machine or the image has none."""
+    return any(_NO_CUDA.search(line) for line in failure.lines)
 
 
 def read_failure(log: Path) -> GuestFailure:

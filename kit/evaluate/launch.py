@@ -42,7 +42,7 @@ def torchrun(era: str, python: str, contains: bool, world_size: int) -> tuple[st
     `--standalone` is not used: without a network it hangs on the host name.
     """
     program = ("torchrun",) if era != HOST_IMAGE else (python, "-m", "torch.distributed.run")
-    port = PORT if contains else _free_port()
+    port = PORT if contains else free_port()
     return (
         *program,
         "--nnodes=1",
@@ -80,7 +80,8 @@ def gpu_variables(preflight: Preflight) -> dict[str, str]:
     }
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of the loopback that is free now, for guests that share the host's network."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as s:
         s.bind(("127.0.0.1", 0))
         port: int = s.getsockname()[1]

@@ -14,12 +14,14 @@ from kit.benchmark.records import Record
 from kit.benchmark.submission import Submission, load_submission
 from kit.core.errors import PrerequisiteError, UsageError
 from kit.evaluate import runtimes
+from kit.evaluate.check import require_cpu
 from kit.evaluate.launch import torchrun
 from kit.evaluate.request import HOST_IMAGE, Places, Request
 from kit.evaluate.terms import TaskTerms, resolve_terms
 from kit.sandbox.runtime.hostimage import interpreter
 from kit.sandbox.runtime.port import Runtime
 from kit.values.deadlines import Deadlines
+from kit.values.profile import Profile
 from kit.values.run_spec import RuntimeName
 
 
@@ -53,11 +55,18 @@ class RunPlan:
 
 
 def draft(request: Request, places: Places) -> RunPlan:
-    """Return the plan of a request. Fetches, builds and starts nothing."""
+    """
+    Return the plan of a request. Fetches, builds and starts nothing.
+
+    Raises `UsageError` for a submission that surely needs CUDA in the smoke profile, as loading it does, and
+    as choosing terms, runtime and image does.
+    """
     record = records.load(places.records, request.record)
     submission = load_submission(request.submission) if request.submission else None
     terms = resolve_terms(request, record, places)
     runtime = runtimes.choose(request)
+    if submission is not None and terms.profile is Profile.SMOKE and runtime.contains:
+        require_cpu(submission)
     era = resolve_image(request, terms, runtime)
     script = submission or terms.start_script
     return RunPlan(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import assert_never
 
 from kit.core.errors import PrerequisiteError, UsageError
+from kit.core.extras import system_install
 from kit.evaluate.request import HOST_IMAGE, Request
 from kit.sandbox import engine
 from kit.sandbox.engine import SocketFinder, default_engine
@@ -14,8 +15,6 @@ from kit.sandbox.runtime.host import Host
 from kit.sandbox.runtime.port import Runtime
 from kit.sandbox.runtime.runc import Runc, installed
 from kit.values.run_spec import RuntimeName
-
-INSTALL_RUNC = "apt-get install -y --no-install-recommends runc"
 
 
 def make(name: RuntimeName, python: Path | None, socket: SocketFinder = default_engine) -> Runtime:
@@ -63,4 +62,4 @@ def choose(request: Request) -> Runtime:
         return Runc(request.python)
     if unknown is not None:
         raise unknown
-    raise PrerequisiteError("no container runtime found on this machine", INSTALL_RUNC)
+    raise PrerequisiteError("no container runtime found on this machine", system_install("runc"))

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from kit.audit import source
+from kit.audit.finding import Finding
 from kit.audit.source import SourceFile
 from kit.benchmark import records
 from kit.benchmark.records import Record
@@ -112,3 +114,13 @@ def files_of(folder: Path) -> tuple[SourceFile, ...]:
     """Read the files of a submission's directory, sorted by name."""
     paths = sorted(p for p in folder.rglob("*") if p.is_file())
     return tuple(SourceFile(p.relative_to(folder).as_posix(), p.read_bytes()) for p in paths)
+
+
+def source_findings(
+    files: tuple[SourceFile, ...], start: tuple[SourceFile, ...] | None
+) -> tuple[Finding, ...]:
+    """Judge what a submission adds to its start script; the kit's own trainer adds nothing to itself."""
+    own = REFERENCE.read_bytes()
+    if start is not None and any(f.name == ENTRY and f.data == own for f in files):
+        start = tuple(SourceFile(f.name, own) if f.name == ENTRY else f for f in start)
+    return source.judge(files, start)

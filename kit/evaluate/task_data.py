@@ -65,6 +65,9 @@ class TaskData(Protocol):
     def made_here(self) -> bool:
         """Whether the kit makes the shards itself."""
 
+    def names(self, places: Places) -> tuple[str, ...]:
+        """Return the file names of the shards, in their order. Reads none of them."""
+
     def planned(self, places: Places) -> PlannedData:
         """Return the shards of the run, and which of them are in the store. Reads none of them."""
 
@@ -102,6 +105,10 @@ class SmokeTaskData:
     spec: SmokeSpec
     fact_files: tuple[str, ...] = ("smoke.toml",)
     made_here: bool = True
+
+    def names(self, places: Places) -> tuple[str, ...]:
+        """See `TaskData.names`."""
+        return tuple(pin.file.name for pin in self.spec.shards)
 
     def planned(self, places: Places) -> PlannedData:
         """See `TaskData.planned`."""
@@ -141,6 +148,10 @@ class FinewebTaskData:
     record: Record
     fact_files: tuple[str, ...] = ()
     made_here: bool = False
+
+    def names(self, places: Places) -> tuple[str, ...]:
+        """See `TaskData.names`."""
+        return self._shards(places)[1]
 
     def planned(self, places: Places) -> PlannedData:
         """See `TaskData.planned`."""

@@ -13,6 +13,7 @@ from enum import StrEnum
 
 from kit.core import version
 from kit.core.errors import KitError, PrerequisiteError
+from kit.core.extras import system_install
 from kit.core.version import Version
 from kit.gpu import cuda, driver, toolkit
 from kit.gpu.driver import DriverFiles
@@ -263,9 +264,10 @@ def _toolkit(installed: Version | None) -> PreflightFinding:
         )
     names = ", ".join(e.cve for e in escapes)
     safe = version.format_version(toolkit.safe_version())
+    update = system_install(toolkit.PACKAGE, upgrade=True)
     return PreflightFinding(
         "toolkit",
         Level.REFUSAL,
         f"container toolkit {version.format_version(installed)} has known container escapes ({names})",
-        f"update it to {safe} or newer ({toolkit.INSTALL}), or use --runtime runc, which does not need it",
+        f"update it to {safe} or newer ({update}), or use --runtime runc, which does not need it",
     )

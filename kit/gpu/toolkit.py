@@ -14,7 +14,7 @@ from kit.core.version import Version, parse
 
 COMMAND = "nvidia-ctk"
 BULLETIN = "https://nvidia.custhelp.com/app/answers/detail/a_id/"
-INSTALL = "apt-get install --only-upgrade nvidia-container-toolkit"
+PACKAGE = "nvidia-container-toolkit"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from kit.core.digest import Sha256, is_sha256
 from kit.core.errors import DigestMismatch, PrerequisiteError, RunError
+from kit.core.extras import system_install
 from kit.core.store import Progress, no_progress
 from kit.image import archive
 from kit.image.archive import NOTHING
@@ -126,7 +127,7 @@ def _podman(*arguments: str) -> str:
             [PODMAN, *arguments], capture_output=True, text=True, timeout=PODMAN_TIMEOUT_S, check=False
         )
     except FileNotFoundError as e:
-        raise PrerequisiteError("podman is not installed", "apt-get install podman") from e
+        raise PrerequisiteError("podman is not installed", system_install("podman")) from e
     except subprocess.TimeoutExpired as e:
         raise RunError(
             f"timeout: podman {arguments[0]} did not finish within {PODMAN_TIMEOUT_S:.0f} s",

@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 from packaging.utils import canonicalize_name
 
 from kit.core.errors import PrerequisiteError
+from kit.core.extras import pip_install
 
 PLATFORMS = (
     *(f"manylinux_2_{minor}_x86_64" for minor in range(28, 16, -1)),
@@ -109,7 +110,7 @@ def pins_before(requirements: tuple[str, ...], python: str, day: datetime.date) 
     else:
         raise PrerequisiteError(
             "uv is not installed: it resolves the wheels as of the date in image.toml",
-            f"{sys.executable} -m pip install uv",
+            pip_install("uv"),
         )
     limit = f"{day + datetime.timedelta(days=1)}T00:00:00Z"
     argv = [

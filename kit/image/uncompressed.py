@@ -15,6 +15,7 @@ from isal import igzip, isal_zlib
 
 from kit.core.digest import CHUNK
 from kit.core.errors import IntegrityError, PrerequisiteError
+from kit.core.extras import system_install
 from kit.image.tarball import BLOCK
 
 MAX_LAYER = 64 << 30
@@ -107,7 +108,7 @@ def _zstd(path: Path, file: IO[bytes]) -> Iterator[IO[bytes]]:
     else:
         raise PrerequisiteError(
             f"cannot read layer {path}: it is compressed with Zstandard, and zstd is not installed",
-            "as root: apt-get install -y zstd",
+            system_install("zstd"),
         )
 
 

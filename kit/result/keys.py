@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from kit.core import locks
 from kit.core.digest import Sha256, sha256_bytes
 from kit.core.errors import PrerequisiteError, SignatureError, UsageError
+from kit.core.extras import pip_install
 from kit.core.files import NO_LINKS, disk_errors, write_atomic
 from kit.result.dsse import PAYLOAD_TYPE, Envelope, dump, low_s, pae
 from kit.result.revocations import FILE, Revocation, read_revocations, revocation_statement
@@ -79,7 +80,7 @@ class Signer:
         except UnsupportedAlgorithm as e:
             raise PrerequisiteError(
                 "this build of cryptography does not support deterministic signatures",
-                "install the cryptography wheel: pip install --only-binary=:all: cryptography",
+                pip_install("--force-reinstall", "--only-binary=:all:", "cryptography"),
             ) from e
 
 

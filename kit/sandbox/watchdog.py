@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from kit.core.errors import RunError
+from kit.core.extras import reinstall_command
 from kit.values.run_spec import RuntimeName
 
 ENDS_WITHIN_S = 20.0
@@ -77,7 +78,7 @@ def _start(reaper: Sequence[str]) -> subprocess.Popen[bytes]:
 def _not_started(reason: str) -> RunError:
     hint = "check free memory (free -h) and this user's process limit (ulimit -u)"
     if "No module named" in reason or "ImportError" in reason:
-        hint = "reinstall speedrun-kit; in a checkout: make setup"
+        hint = reinstall_command()
     return RunError(f"the watchdog process did not start: {reason}", hint)
 
 

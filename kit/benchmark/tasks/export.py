@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,22 +36,31 @@ def export(root: Path, task: int, levels: tuple[HintLevel, ...], script: Path, o
     """
     start = load_task(root, task).start
     hints = chosen_hints(root, task, levels)
+    files = {file.name: file.data for file in load_submission(script).files}
+    files["TASK.md"] = handout(start, hints).encode()
+    files |= {f"hints/{hint_form(h.level).file}": h.text.encode() for h in hints}
+    write_writable(out, files)
+    return TaskHandout(out, start.number, tuple(sorted(files)))
+
+
+def write_writable(out: Path, files: Mapping[str, bytes]) -> None:
+    """
+    Write files that their owner may edit into the directory `out`, which is created atomically.
+
+    Raises `UsageError` if `out` is neither missing nor an empty directory, `RunError` if the disk is full.
+    """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} exists and is not an empty directory", "choose another --out")
-    submission = load_submission(script)
     with disk_errors(out):
         out.absolute().parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.absolute().parent))
         try:
             staging.chmod(0o755)
-            files = {file.name: file.data for file in submission.files}
-            files["TASK.md"] = handout(start, hints).encode()
-            files |= {f"hints/{hint_form(h.level).file}": h.text.encode() for h in hints}
             for name, data in sorted(files.items()):
                 path = staging / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(data)
+                path.chmod(path.stat().st_mode | 0o600)
             staging.replace(out)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
-    return TaskHandout(out, start.number, tuple(sorted(files)))

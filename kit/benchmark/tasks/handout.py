@@ -72,8 +72,8 @@ _JUDGEMENT = """\
   the noise of the machine proves nothing; several do.
 * The kit compares your code with this script, and its printed times with the host's clock. It may run your
   code again on other validation data to detect a false loss. Results are signed, and others can rerun them.
-* Test it before you hand it in: `speedrun eval --record {number} --submission THIS_FOLDER`, and with
-  `--profile smoke` on any machine, without a GPU.
+* Test it before you hand it in: `speedrun check THIS_FOLDER --record {number}` reads the code on any machine,
+  without running it; `speedrun eval --record {number} --submission THIS_FOLDER` runs it on 8 GPUs.
 """
 
 

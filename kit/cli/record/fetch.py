@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from kit.benchmark.records import fetch_script, load, sources
+from kit.benchmark.tasks import write_writable
 from kit.cli.options import store_option, upstream_option
 from kit.cli.terminal import Meter, emit_json, say_path
 from kit.core.digest import files_under, tree_digest
@@ -18,20 +19,30 @@ from kit.core.store import Store
 @click.argument("number", type=int)
 @upstream_option
 @store_option
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="New directory for a writable copy.  [default: a read-only directory in the store]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the directory and the digests as JSON.")
-def command(number: int, mirror: Path | None, store: Path, as_json: bool) -> None:
+def command(number: int, mirror: Path | None, store: Path, out: Path | None, as_json: bool) -> None:
     """Download the script of a record and verify it.
 
     The script comes from upstream's log for records 4 to 21 and from a commit for records 1 to 3. Prints the
-    directory of the script, which works as a submission: `speedrun eval --submission DIR`.
+    directory of the script, which works as a submission: `speedrun eval --submission DIR`. It is read-only;
+    pass --out for a copy to edit.
 
     \b
     Examples:
       speedrun record fetch 11
+      speedrun record fetch 11 --out my-agent
       speedrun record fetch 3 --mirror ../modded-nanogpt/.git --json
     """
     record = load(facts_root() / "records", number)
     folder = fetch_script(record, Store(store), sources(mirror), Meter())
+    if out is not None:
+        write_writable(out, {path.name: path.read_bytes() for path in sorted(folder.iterdir())})
+        folder = out
     if as_json:
         files = files_under(folder)
         emit_json({"record": number, "folder": str(folder), "files": files, "digest": tree_digest(files)})

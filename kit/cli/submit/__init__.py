@@ -1,4 +1,4 @@
-"""`speedrun submit`: prepare and check leaderboard submissions."""
+"""`speedrun submit`: prepare and check leaderboard entries."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import click
 from kit.cli.lazy import LazyGroup
 
 SUMMARIES = {
-    "check": "Check every submission in a repository; offline.",
-    "send": "Prepare a run or a series as a submission.",
+    "check": "Check every entry in a repository; offline.",
+    "send": "Prepare a run or a series as an entry.",
 }
 
 
@@ -24,7 +24,7 @@ class WithDefault(LazyGroup):
 
 @click.group("submit", cls=WithDefault, package=__name__, summaries=SUMMARIES)
 def command() -> None:
-    """Prepare and check leaderboard submissions.
+    """Prepare and check leaderboard entries.
 
     `submit RUN` is short for `submit send RUN`.
 

@@ -1,4 +1,4 @@
-"""`speedrun submit check`: check every submission of a repository."""
+"""`speedrun submit check`: check every entry of a repository."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from kit.result.keys import trusted
 @click.option("--json", "as_json", is_flag=True, help="Print all findings as one JSON object.")
 @keys_option
 def command(folder: Path, as_json: bool, keys: Path) -> int:
-    """Check every submission in a repository; offline.
+    """Check every entry in a repository; offline.
 
-    Lists all findings for the submissions below FOLDER/submissions. A run that missed its target is
+    Lists all findings for the entries below FOLDER/submissions. To check a submission before it runs, use
+    `speedrun check`. A run that missed its target is
     acceptable, because every run counts.
 
     Exit 0: no findings. 1: well-formed, but not acceptable (an untrusted key, a smoke or host run, a
@@ -33,7 +34,7 @@ def command(folder: Path, as_json: bool, keys: Path) -> int:
       speedrun submit check ../leaderboard --json
     """
     meter = Meter(count=True)
-    checked = check(folder, trusted(keys), lambda done, total: meter("submissions", done, total))
+    checked = check(folder, trusted(keys), lambda done, total: meter("entries", done, total))
     if as_json:
         findings = [{"where": f.where, "rule": f.rule, "message": f.message} for f in checked.findings]
         accepted = [one.where.relative_to(folder).as_posix() for one in checked.accepted]

@@ -1,4 +1,4 @@
-"""`speedrun submit send`: prepare a run or a series as a submission."""
+"""`speedrun submit send`: prepare a run or a series as an entry."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ from kit.result.verify import open_bundle
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @keys_option
 def command(run: Path, target: str, keys: Path, endpoint: str | None, as_json: bool, **about: Any) -> None:
-    """Prepare a run or a series as a submission.
+    """Prepare a run or a series as an entry.
 
     Writes files to a directory, or opens a pull request to a dataset on the Hub. RUN is the directory of a
     run or of a series. A series is submitted with all its runs. Of an unfinished series, only the plan is
@@ -89,7 +89,7 @@ def command(run: Path, target: str, keys: Path, endpoint: str | None, as_json: b
 
 @dataclass(frozen=True, slots=True)
 class PreparedSubmission:
-    """A submission that is ready to be written."""
+    """An entry that is ready to be written."""
 
     id: str
     place: str

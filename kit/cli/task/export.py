@@ -11,10 +11,13 @@ from kit.benchmark.records import fetch_script, sources
 from kit.benchmark.tasks import export as write
 from kit.benchmark.tasks import load_task
 from kit.cli.options import store_option, upstream_option
+from kit.cli.places import places
 from kit.cli.terminal import Meter, say_path
 from kit.core.errors import UsageError
 from kit.core.facts import facts_root
 from kit.core.store import Store
+from kit.evaluate.smoke_task import export_smoke_task
+from kit.values.profile import Profile
 
 
 @click.command("export")
@@ -27,22 +30,41 @@ from kit.core.store import Store
     metavar="L[,L..]",
     help="Hint levels to include: 0 for none, or some of 1,2,3.",
 )
+@click.option(
+    "--profile",
+    type=click.Choice(["full", "smoke"]),
+    default="full",
+    show_default=True,
+    help="smoke: a small task for CPUs, to try out an agent.",
+)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="New directory.")
 @upstream_option
 @store_option
-def command(number: int, levels: str, out: Path, mirror: Path | None, store: Path) -> None:
+def command(number: int, levels: str, profile: str, out: Path, mirror: Path | None, store: Path) -> None:
     """Write the directory of a task for an agent.
 
     It contains the start record's script, run.toml, TASK.md and the chosen hints. Apart from these hints,
-    nothing in it comes from the target record.
+    nothing in it comes from the target record. All files are writable.
+
+    With --profile smoke, the script is the small trainer of the smoke profile: it runs on two CPU cores, has
+    the same rules and prints the same lines, and is never ranked.
 
     \b
     Examples:
+      speedrun task export 3 --profile smoke --out my-agent
       speedrun task export 11 --out task-11
       speedrun task export 4 --hints 1,2,3 --out task-04 --mirror ../modded-nanogpt/.git
     """
     root = facts_root()
     hints = _levels(levels)
+    if Profile(profile) is Profile.SMOKE:
+        if HintLevel.NONE not in hints:
+            raise UsageError(
+                "the hints are about record scripts, and the smoke profile has another script",
+                "omit --hints, or use --profile full",
+            )
+        say_path(export_smoke_task(root, number, places(store, None, Path("keys")), out).folder)
+        return
     start = load_task(root, number).start
     script = fetch_script(start, Store(store), sources(mirror), Meter())
     say_path(write(root, number, hints, script, out).folder)

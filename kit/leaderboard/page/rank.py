@@ -1,5 +1,5 @@
 """
-Turn checked submissions into the rows of a board: scores, tiers and reproductions.
+Turn checked entries into the rows of a board: scores, tiers and reproductions.
 
 A result counts if the check has no finding about it, it is not retracted, and it is not a rerun of another
 result: a rerun is evidence for the first result, not another run of an agent. A run that a series reserved
@@ -110,7 +110,7 @@ class BoardGroup:
 
 @dataclass(frozen=True, slots=True)
 class RefusedSubmission:
-    """A submission that was not accepted, with all reasons."""
+    """An entry that was not accepted, with all reasons."""
 
     where: str
     reasons: tuple[str, ...]

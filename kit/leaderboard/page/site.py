@@ -114,7 +114,7 @@ def _content(board: Board, tasks: int) -> PageContent:
         baselines=tuple(group_row(g) for g in board.baselines),
         series=series_table(board.series) if board.series else None,
         refused=refused_table(board.refused) if board.refused else None,
-        refused_count=number_of(len(board.refused), "submission"),
+        refused_count=number_of(len(board.refused), "entry", "entries"),
     )
 
 

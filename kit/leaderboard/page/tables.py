@@ -102,9 +102,9 @@ class TextTable:
     rows: tuple[tuple[str, ...], ...]
 
 
-def number_of(count: int, noun: str) -> str:
+def number_of(count: int, noun: str, plural: str = "") -> str:
     """Return a count with its noun, for example `1 run` and `2 runs`."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    return f"{count} {noun}" if count == 1 else f"{count} {plural or f'{noun}s'}"
 
 
 def group_row(group: BoardGroup) -> GroupRow:

@@ -1,1 +1,1 @@
-"""Write results as submissions, send them to a shared repository, and check them there."""
+"""Write results as entries, send them to a shared repository, and check them there."""

@@ -1,5 +1,5 @@
 """
-Check a repository of submissions offline and report all findings: a bot runs this on a pull request.
+Check a repository of entries offline and report all findings: a bot runs this on a pull request.
 
 A finding names its rule. Verification comes first; rules about several results use verified results only.
 """
@@ -58,14 +58,14 @@ def check(
     root: Path, trusted: Trusted, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> CheckedBoard:
     """
-    Check every submission below `root/submissions`; `progress` receives done and total.
+    Check every entry below `root/submissions`; `progress` receives done and total.
 
     Links are never followed, and sizes are checked before a file is read. Other files in `root` are ignored.
     Raises `PrerequisiteError` if that directory is missing.
     """
     if not (root / ROOT).is_dir() or (root / ROOT).is_symlink():
         raise PrerequisiteError(
-            f"directory {ROOT}/ not found in {root}", "pass the root of a repository of submissions"
+            f"directory {ROOT}/ not found in {root}", "pass the root of a repository of entries"
         )
     findings: list[BoardFinding] = []
     trusted = _with_revocations(root, trusted, findings)

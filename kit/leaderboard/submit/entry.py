@@ -166,13 +166,15 @@ def inflate(path: Path) -> bytes:
 
 def open_submitted(where: Path, trusted: Trusted) -> Submitted:
     """
-    Read and verify one directory of a submission. Its path in the repository is not checked.
+    Read and verify one entry. Its path in the repository is not checked.
 
     Raises as `read_entry`, `inflate`, `load_submission` and `open_bundle` do.
     """
     entry = read_entry(where / ENTRY)
     bundle = read_bounded(where / folder.BUNDLE, MAX_BUNDLE)
     files = load_submission(where / SUBMISSION)
+    if files.left_out:  # the result binds none of these
+        raise UsageError(f"unexpected file: {SUBMISSION}/{files.left_out[0]}", "remove it from the entry")
     with tempfile.TemporaryDirectory(prefix="speedrun-submitted-") as name:
         beside = Path(name)
         (beside / folder.BUNDLE).write_bytes(bundle)
@@ -226,15 +228,15 @@ def write_submission(bundle: VerifiedBundle, entry: BoardEntry, root: Path) -> t
             for name, data in {**packed, ENTRY: described}.items():
                 (target / name).write_bytes(data)
     except BaseException:
-        shutil.rmtree(target, ignore_errors=True)  # an incomplete directory would count as a submission
+        shutil.rmtree(target, ignore_errors=True)  # an incomplete directory would count as an entry
         raise
     return tuple(sorted(p.relative_to(root).as_posix() for p in target.rglob("*") if p.is_file()))
 
 
 def _compressed(path: Path) -> bytes:
     if path.stat().st_size > MAX_PLAIN:
-        raise UsageError(f"{path.name} is larger than {MAX_PLAIN} bytes, the limit for submissions")
+        raise UsageError(f"{path.name} is larger than {MAX_PLAIN} bytes, the limit for entries")
     data = gzip.compress(read_bounded(path, MAX_PLAIN), compresslevel=9, mtime=0)
     if len(data) > MAX_GZIP:
-        raise UsageError(f"{path.name}.gz has {len(data)} bytes; the limit for submissions is {MAX_GZIP}")
+        raise UsageError(f"{path.name}.gz has {len(data)} bytes; the limit for entries is {MAX_GZIP}")
     return data

@@ -1,4 +1,4 @@
-"""Define the rules of a submissions repository, and the findings that name them."""
+"""Define the rules of a repository of entries, and the findings that name them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class BoardRule(StrEnum):
-    """A rule that a submission can break."""
+    """A rule that an entry can break."""
 
     LAYOUT = "layout"
     """An unexpected file or directory, a link, or a directory whose name does not fit its content."""
@@ -25,13 +25,13 @@ class BoardRule(StrEnum):
     REPLAY = "replay"
     """Another result has the same nonce or the same output: one run was signed twice."""
     LOOKALIKE = "lookalike"
-    """Agent and model look like different names of another submission; a reader would confuse them."""
+    """Agent and model look like different names of another entry; a reader would confuse them."""
     SERIES = "series"
     """A run of a series was submitted without the rest of its series."""
 
 
 BYTES = frozenset({BoardRule.LAYOUT, BoardRule.INVALID})
-"""Rules whose findings give exit code 4: the submission has wrong bytes."""
+"""Rules whose findings give exit code 4: the entry has wrong bytes."""
 
 
 @dataclass(frozen=True, slots=True)

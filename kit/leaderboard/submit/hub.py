@@ -1,4 +1,4 @@
-"""Send a submission to a Hugging Face dataset repository as a pull request. The bot there checks it."""
+"""Send an entry to a Hugging Face dataset repository as a pull request. The bot there checks it."""
 
 from __future__ import annotations
 

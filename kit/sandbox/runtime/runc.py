@@ -21,6 +21,7 @@ from pathlib import Path
 
 from kit.core.digest import sha256_bytes
 from kit.core.errors import PrerequisiteError, RunError
+from kit.core.extras import system_install
 from kit.gpu import driver
 from kit.gpu.driver import DriverFiles
 from kit.sandbox import cgroup, processes
@@ -263,7 +264,7 @@ def _search_path() -> str:
 def _runc() -> tuple[str, str]:
     binary = shutil.which("runc", path=_search_path())
     if binary is None:
-        raise PrerequisiteError("runc is not installed", "apt-get install --no-install-recommends runc")
+        raise PrerequisiteError("runc is not installed", system_install("runc"))
     return binary, _version(binary)
 
 

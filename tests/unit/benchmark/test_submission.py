@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from kit.benchmark.submission import MAX_BYTES, MAX_DEPTH, MAX_FILES, load_submission
+from kit.benchmark.submission import load_submission, read_submission
+from kit.benchmark.workspace import MAX_BYTES, MAX_DEPTH, MAX_FILES
 from kit.core.digest import files_under, sha256_bytes, tree_digest
 from kit.core.errors import KitError, PrerequisiteError, SchemaError, UsageError
 
@@ -40,6 +41,79 @@ def test_without_run_toml_there_are_no_arguments(folder: Path) -> None:
     assert load_submission(folder).args == ()
 
 
+WORKSPACE = {
+    ".git/config": "[core]",
+    ".venv/lib/train_gpt2.py": "hidden = 1",
+    "venv/bin/python": "",
+    "env311/pyvenv.cfg": "home = /usr/bin",
+    "__pycache__/train_gpt2.cpython-311.pyc": "x",
+    "kernels/__pycache__/fast.cpython-311.pyc": "x",
+    "kernels/.DS_Store": "x",
+    ".DS_Store": "x",
+    "._train_gpt2.py": "x",
+    ".env": "KEY=secret",
+    ".gitignore": "*.pyc",
+    ".idea/a/b/c/d/e/f.xml": "deeper than a submission may be",
+    "old.pyc": "x",
+    "fast.pyd": "x",
+    "train_gpt2.py~": "x",
+    "#train_gpt2.py#": "x",
+    ".train_gpt2.py.swp": "x",
+    "node_modules/a b/index.js": "x",
+    "Thumbs.db": "x",
+}
+
+
+def add(folder: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+
+
+def test_a_workspace_is_the_submission_that_it_holds(folder: Path, tmp_path: Path) -> None:
+    add(folder, {"kernels/fast.py": "x = 1\n", "run.toml": "args = []\n"})
+    clean = load_submission(folder)
+    add(folder, WORKSPACE)
+    (folder / ".cache").symlink_to("/etc")
+    crowd = {f".git/objects/{n:02x}/{n}": "x" for n in range(2 * MAX_FILES)}
+    add(folder, crowd)
+    loaded = load_submission(folder)
+    assert (loaded.digest, loaded.files) == (clean.digest, clean.files)
+    assert clean.left_out == ()
+    assert loaded.left_out == (
+        "#train_gpt2.py#", ".DS_Store", "._train_gpt2.py", ".cache", ".env", ".git/", ".gitignore", ".idea/",
+        ".train_gpt2.py.swp", ".venv/", "Thumbs.db", "__pycache__/", "env311/", "fast.pyd",
+        "kernels/.DS_Store", "kernels/__pycache__/", "node_modules/", "old.pyc", "train_gpt2.py~", "venv/",
+    )  # fmt: skip
+    out = tmp_path / "out"
+    out.mkdir()
+    loaded.write(out)
+    assert set(files_under(out)) == {"kernels/fast.py", "run.toml", "train_gpt2.py"}
+
+
+def test_a_repository_of_another_place_may_be_a_file_or_a_link(folder: Path) -> None:
+    (folder / ".git").write_text("gitdir: ../main/.git/worktrees/a\n")
+    (folder / "venv").symlink_to("/usr")
+    assert load_submission(folder).left_out == (".git", "venv")
+
+
+@pytest.mark.parametrize("name", ["venv.py", "venv", "git/a.py", "notes.pycx", "desktop.ini.py"])
+def test_a_file_of_a_similar_name_is_part_of_the_submission(folder: Path, name: str) -> None:
+    add(folder, {name: "x"})
+    loaded = load_submission(folder)
+    assert name in [f.name for f in loaded.files] and loaded.left_out == ()
+
+
+def test_every_broken_rule_is_read_at_once(folder: Path) -> None:
+    add(folder, {"a b.py": "x", "run.toml": "args = 3\n", ".git/config": "x"})
+    (folder / "data.py").symlink_to("/etc/passwd")
+    (folder / "train_gpt2.py").unlink()
+    read = read_submission(folder)
+    assert [f.name for f in read.faults] == ["a b.py", "data.py", "train_gpt2.py", "run.toml"]
+    assert all(f.hint for f in read.faults)
+    assert (read.left_out, [f.name for f in read.files]) == ((".git/",), ["run.toml"])
+
+
 def link(folder: Path) -> None:
     (folder / "data.py").symlink_to("/etc/passwd")
 
@@ -55,10 +129,6 @@ def linked_entry(folder: Path) -> None:
 
 def pipe(folder: Path) -> None:
     os.mkfifo(folder / "pipe.py")
-
-
-def hidden(folder: Path) -> None:
-    (folder / ".env").write_text("x")
 
 
 def odd_name(folder: Path) -> None:
@@ -94,7 +164,6 @@ def deep(folder: Path) -> None:
         linked_folder,
         linked_entry,
         pipe,
-        hidden,
         odd_name,
         control_character,
         many_files,

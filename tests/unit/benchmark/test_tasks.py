@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -125,3 +127,22 @@ def test_a_folder_in_use_is_left_alone(script: Path, tmp_path: Path) -> None:
 def test_every_start_record_runs_as_it_is_on_8_gpus() -> None:
     assert all(t.start.world_size.keeps_the_record(8) for t in load_tasks(ROOT))
     assert load(ROOT / "records", 1).world_size is WorldSize.EXACTLY_8
+
+
+def test_copies_are_writable_under_any_umask(script: Path, tmp_path: Path) -> None:
+    for path in script.iterdir():
+        path.chmod(0o444)
+    before = os.umask(0o277)
+    try:
+        made = export(ROOT, 4, (), script, tmp_path / "out")
+    finally:
+        os.umask(before)
+    assert {p.name: stat.S_IMODE(p.stat().st_mode) & 0o600 for p in made.folder.iterdir()} == {
+        "TASK.md": 0o600, "run.toml": 0o600, "train_gpt2.py": 0o600,
+    }  # fmt: skip
+
+
+def test_the_full_task_advises_no_run_that_fails_without_a_gpu(script: Path, tmp_path: Path) -> None:
+    text = (export(ROOT, 4, (), script, tmp_path / "out").folder / "TASK.md").read_text()
+    assert "--profile smoke" not in text
+    assert "`speedrun check THIS_FOLDER --record 4`" in text

@@ -42,6 +42,14 @@ def lay(root: Path) -> Path:
     shutil.copyfile(runs / RUN_ID / "signer.pem", here / "their-key.pem")
     (here / "my-agent").mkdir()
     (here / "my-agent" / "train_gpt2.py").write_bytes(SCRIPT)
+    for name, script in (
+        ("workspace", b"print(1)\n"),
+        ("needs-cuda", b"import torch\ntorch.cuda.set_device(0)\n"),
+    ):
+        (here / name).mkdir()
+        (here / name / "train_gpt2.py").write_bytes(script)
+    for name in (".git", "__pycache__"):
+        (here / "workspace" / name).mkdir()
     log = b"=" * 100 + b"\nimport os\n" + b"=" * 100 + b"\nRunning Python 3.12.7\n" + b"=" * 100 + b"\n"
     log += b"step:0/20 val_loss:10.8258 train_time:0ms step_avg:nanms\n"
     for name in ("logs/0b1c.txt", "log.txt", UPSTREAM):

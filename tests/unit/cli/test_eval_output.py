@@ -161,6 +161,26 @@ def test_a_crashed_run_shows_the_guests_own_traceback(ended, capsys):
     ]
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        "AssertionError: Torch not compiled with CUDA enabled",
+        "RuntimeError: Found no NVIDIA driver on your system.",
+        "RuntimeError: Distributed package doesn't have NCCL built in",
+        "ModuleNotFoundError: No module named 'triton'",
+        "RuntimeError: Tried to instantiate dummy base class Event",
+    ],
+)
+def test_a_smoke_run_that_crashed_for_want_of_cuda_says_what_to_do(ended, capsys, make, error):
+    crashed = {"status": RunStatus.CRASHED, "reason": "the guest exited with 1", "ended_in": Phase.START}
+    log = f'Traceback (most recent call last):\n  File "/workspace/train_gpt2.py", line 1\n{error}\n'
+    hint = "hint: the smoke profile runs on CPUs: use --profile full"
+    assert hint in ended(capsys, log, run=crashed)
+    task = replace(make.predicate(make.HERE).task, profile=Profile.FULL)
+    assert hint not in ended(capsys, log, run=crashed, task=task)
+    assert hint not in ended(capsys, log.replace(error, "ValueError: CUDA"), run=crashed)
+
+
 def test_a_run_that_timed_out_without_a_traceback_shows_its_last_lines(ended, capsys):
     late = {"status": RunStatus.TIMED_OUT, "reason": "the warmup deadline passed at 2.0 s", "clock": "warmup"}
     lines = ended(capsys, "compiling\n\x1b[2Jstill\n", run={**late, "ended_in": Phase.WARMUP}).splitlines()

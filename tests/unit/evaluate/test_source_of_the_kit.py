@@ -6,8 +6,7 @@ import pytest
 
 from kit.audit.finding import Outcome, Severity
 from kit.audit.source import SourceFile
-from kit.evaluate.audits import source_findings
-from kit.evaluate.start_script import REFERENCE
+from kit.evaluate.start_script import REFERENCE, source_findings
 
 START = (SourceFile("train_gpt2.py", b"import torch\nval_tokens = 10485760\n"),)
 OWN = REFERENCE.read_bytes()

@@ -8,6 +8,7 @@ pytest.importorskip("docker")
 from fake_engine import FakeEngine
 
 from kit.core.errors import DigestMismatch, PrerequisiteError, RunError
+from kit.core.extras import system_install
 from kit.core.store import FolderFetcher, Store
 from kit.image import engine as room
 from kit.image.build import accept
@@ -63,7 +64,7 @@ def test_no_podman_is_missing_with_the_line_that_installs_it(layout, silent, mon
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(PrerequisiteError, match="podman is not installed") as e:
         room.load_podman(layout, silent)
-    assert e.value.hint == "apt-get install podman"
+    assert e.value.hint == system_install("podman")
 
 
 def test_a_podman_that_fails_is_quoted(layout, silent, program):

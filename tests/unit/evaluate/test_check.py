@@ -1,0 +1,226 @@
+"""A submission is checked as far as that goes without running it: one directory for each thing to find."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from kit.audit.source import SourceFile
+from kit.benchmark.submission import load_submission
+from kit.cli import run
+from kit.core.digest import files_under
+from kit.core.errors import KitError, PrerequisiteError, UsageError
+from kit.core.facts import facts_root, guest_file
+from kit.core.store import Store
+from kit.evaluate.check import CheckTerms, check_submission, check_terms, require_cpu
+from kit.evaluate.plan import draft
+from kit.evaluate.request import Places, Request
+from kit.values.profile import Profile
+from kit.values.run_spec import RuntimeName
+from kit.values.software import Kit
+
+TRAINER = guest_file("train_reference.py").read_bytes()
+SCRIPT = """\
+import argparse
+import torch
+parser = argparse.ArgumentParser()
+parser.add_argument("--steps", type=int)
+parser.add_argument("--width", type=int)
+print(parser.parse_args(), torch.ones(3))
+"""
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Places:
+    root = facts_root()
+    return Places(
+        root / "records", root / "images", Store(tmp_path / "store"), tmp_path / "runs", tmp_path / "keys",
+        fetchers=(), kit=Kit("0", None), offline=True,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def smoke(places: Places) -> CheckTerms:
+    """The terms of the smoke profile, with a start script that takes no time to audit."""
+    files = (
+        SourceFile("run.toml", b'args = ["--steps", "160"]\n'),
+        SourceFile("train_gpt2.py", SCRIPT.encode()),
+    )
+    return replace(check_terms(3, Profile.SMOKE, places), start=files)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, smoke: CheckTerms) -> Path:
+    """The start script, as a submission."""
+    return written(tmp_path / "agent", smoke)
+
+
+def written(folder: Path, terms: CheckTerms) -> Path:
+    folder.mkdir()
+    for file in terms.start or ():
+        (folder / file.name).write_bytes(file.data)
+    return folder
+
+
+def found(folder: Path, terms: CheckTerms) -> list[tuple[str, str, int | None]]:
+    """The fatal findings: id, file, line."""
+    return [(f.id, f.file, f.line) for f in check_submission(folder, terms).findings if f.fatal]
+
+
+def test_the_reference_trainer_is_clean(places: Places, tmp_path: Path) -> None:
+    terms = check_terms(None, Profile.SMOKE, places)
+    check = check_submission(written(tmp_path / "trainer", terms), terms)
+    assert (check.is_clean, check.findings, check.args[:2]) == (True, (), ("--steps", "160"))
+    assert {f.name: f.data for f in terms.start or ()}["train_gpt2.py"] == TRAINER
+
+
+def test_the_start_script_is_clean(folder: Path, smoke: CheckTerms) -> None:
+    (folder / ".git").mkdir()
+    check = check_submission(folder, smoke)
+    assert (check.is_clean, check.findings, check.skipped, check.left_out) == (True, (), (), (".git/",))
+    assert check.digest == load_submission(folder).digest
+    assert {f.name: f.sha256 for f in check.files} == files_under(folder)
+    assert check.args == ("--steps", "160")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "finding"),
+    [
+        ("a b.py", "x = 1\n", ("files", "a b.py", None)),
+        ("run.toml", "args = 3\n", ("run.toml", "run.toml", None)),
+        ("run.toml", "args = [\n", ("run.toml", "run.toml", None)),
+        ("run.toml", 'args = ["--width", "8", "--nproc"]\n', ("arguments", "run.toml", None)),
+        ("more.py", "x = 1\ny = (\n", ("parse", "more.py", 2)),
+        ("more.py", "# -*- coding: latin-1 -*-\n", ("parse", "more.py", None)),
+        ("train_gpt2.py", f"{SCRIPT}import einops\n", ("imports", "train_gpt2.py", 7)),
+        ("train_gpt2.py", "import torch\ntorch.cuda.set_device(0)\n", ("cuda", "train_gpt2.py", 2)),
+        ("more.py", "\nNAME = 'data/other/fineweb_train_*.bin'\n", ("data", "more.py", 2)),
+        ("more.py", "NAME = 'data/fineweb10B/fineweb_train_000009.bin'\n", ("data", "more.py", 1)),
+        ("more.py", "import socket\n", ("source.network", "", None)),
+        ("more.py", "x\u200b = 1\n", ("parse", "more.py", 1)),
+    ],
+)
+def test_each_fault_is_found_with_its_place(
+    folder: Path, smoke: CheckTerms, name: str, text: str, finding: tuple[str, str, int | None]
+) -> None:
+    (folder / name).write_text(text)
+    check = check_submission(folder, smoke)
+    assert not check.is_clean
+    assert finding in found(folder, smoke)
+    assert all(f.message for f in check.findings)
+
+
+def test_parse_errors_are_told_once(folder: Path, smoke: CheckTerms) -> None:
+    (folder / "more.py").write_text("def f(:\n")
+    assert [f for f in found(folder, smoke) if "parse" in f[0]] == [("parse", "more.py", 1)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "NAME = 'data/fineweb10B/fineweb_train_*.bin'\n",
+        "NAME = '/workspace/data/fineweb10B/fineweb_val_000000.bin'\n",
+        "NAME = 'model.bin'\n",
+        "NAME = 'a sentence about data/ and x.bin'\n",
+    ],
+)
+def test_data_that_a_run_has_and_files_that_it_writes_are_no_finding(
+    folder: Path, smoke: CheckTerms, text: str
+) -> None:
+    (folder / "more.py").write_text(text)
+    assert [f for f in found(folder, smoke) if f[0] == "data"] == []
+
+
+def test_names_off_the_allowlist_are_warnings(folder: Path, smoke: CheckTerms) -> None:
+    (folder / "more.py").write_text("import turtle\nprint(turtle.__name__)\n")
+    check = check_submission(folder, smoke)
+    assert check.is_clean
+    assert [(f.id, f.fatal) for f in check.findings] == [("source.allowed", False)]
+
+
+def test_without_a_record_the_full_profile_says_what_it_did_not_check(folder: Path, places: Places) -> None:
+    check = check_submission(folder, check_terms(None, Profile.FULL, places))
+    assert check.is_clean and "--record" in check.skipped[0]
+
+
+def test_cuda_is_no_finding_in_the_full_profile(folder: Path, places: Places) -> None:
+    script = (
+        "import torch, triton\ntorch.cuda.set_device(0)\nF = 'data/fineweb10B/fineweb_train_000002.bin'\n"
+    )
+    (folder / "train_gpt2.py").write_text(script)
+    (folder / "run.toml").unlink()
+    start = (SourceFile("train_gpt2.py", b"import torch, triton\ntorch.cuda.set_device(0)\n"),)
+    shards = ("fineweb_train_000001.bin", "fineweb_val_000000.bin")
+    terms = CheckTerms(Profile.FULL, start, shards)
+    assert {f[0] for f in found(folder, terms)} == {"data", "source.data"}
+    terms = CheckTerms(Profile.FULL, (SourceFile("train_gpt2.py", script.encode()),), shards)
+    assert found(folder, terms) == []
+
+
+def test_a_directory_that_is_missing_or_a_record_that_is_unknown(tmp_path: Path, places: Places) -> None:
+    with pytest.raises(PrerequisiteError):
+        check_submission(tmp_path / "missing", CheckTerms(Profile.FULL, None, ()))
+    with pytest.raises(KitError, match="record 99"):
+        check_terms(99, Profile.SMOKE, places)
+
+
+def test_a_start_script_that_cannot_be_fetched_is_an_error(places: Places) -> None:
+    with pytest.raises(KitError):
+        check_terms(3, Profile.FULL, places)
+
+
+NEEDS_CUDA = "import torch\nx = torch.zeros(1).cuda()\ntorch.cuda.init()\n" * 3
+
+
+def test_a_smoke_run_that_needs_cuda_is_refused_before_it_is_planned(tmp_path: Path, places: Places) -> None:
+    agent = tmp_path / "agent"
+    agent.mkdir()
+    (agent / "train_gpt2.py").write_text(NEEDS_CUDA)
+    request = Request(3, Profile.SMOKE, agent, RuntimeName.RUNC)
+    with pytest.raises(UsageError, match=r"train_gpt2.py:2: torch.zeros\(1\).cuda\(\); .*; and 3 more") as e:
+        draft(request, places)
+    assert "--profile full" in e.value.hint
+    assert draft(replace(request, profile=Profile.FULL), places).submission is not None
+    host = replace(request, runtime=RuntimeName.HOST, python=Path("/usr/bin/python3"))
+    assert draft(host, places).submission is not None  # it may have GPUs
+    require_cpu(load_submission(_written(agent, "import torch\nprint(torch.cuda.is_available())\n")))
+
+
+def _written(folder: Path, text: str) -> Path:
+    (folder / "train_gpt2.py").write_text(text)
+    return folder
+
+
+def test_the_command_prints_findings_like_a_compiler(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "more.py").write_text("x = (\n")
+    (folder / ".DS_Store").write_text("x")
+    store = str(folder.parent / "store")
+    assert run(["check", str(folder), "--profile", "smoke", "--store", store]) == 1
+    captured = capsys.readouterr()
+    assert captured.out.startswith("more.py:1: error: parse: Python 3.11 cannot parse it: ")
+    assert "left out: .DS_Store\n" in captured.err
+    assert re.search(r"\n[0-9]+ errors?, [0-9]+ warnings?\n$", captured.err)
+    assert run(["check", str(folder), "--profile", "smoke", "--store", store, "--json"]) == 1
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["clean"], answer["left_out"]) == (False, [".DS_Store"])
+    finding = answer["findings"][0]
+    assert (finding["level"], finding["id"], finding["file"], finding["line"]) == (
+        "error",
+        "parse",
+        "more.py",
+        1,
+    )
+    (folder / "more.py").unlink()
+    assert run(["check", str(folder), "--profile", "smoke", "--store", store]) == 0
+    assert " error: " not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("argv", [["check"], ["check", "/nonexistent"], ["check", "/", "--profile", "fast"]])
+def test_a_wrong_call_exits_with_2(argv: list[str]) -> None:
+    assert run(argv) == 2
