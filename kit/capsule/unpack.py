@@ -8,6 +8,7 @@ Sizes are bounded before use. The content of the payload is checked elsewhere.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -70,6 +71,19 @@ def unpack(
     return folder
 
 
+def read_through(
+    file: Path, folder: Path, keep: Callable[[str, int], bool], progress: Progress = no_progress
+) -> None:
+    """
+    Compare every byte of a capsule with its manifests, as `unpack` does, and write only some files.
+
+    `folder` is an empty directory. It gets the tag files, all directories, and the payload files for which
+    `keep(path, size)` is true. Raises as `unpack` does, but has no limit on the size of the payload.
+    """
+    with _opened(file) as source, disk_errors(folder):
+        _Reader(source, file.name, None, progress, keep).into(folder)
+
+
 def _opened(file: Path) -> BinaryIO:
     try:
         # O_NONBLOCK: opening a pipe must not wait for a writer
@@ -85,11 +99,20 @@ def _opened(file: Path) -> BinaryIO:
 class _Reader:
     """One pass over one archive."""
 
-    def __init__(self, source: BinaryIO, name: str, max_bytes: int, progress: Progress) -> None:
+    def __init__(
+        self,
+        source: BinaryIO,
+        name: str,
+        max_bytes: int | None,
+        progress: Progress,
+        keep: Callable[[str, int], bool] = lambda path, size: True,
+    ) -> None:
         self._source = source
         self._name = name
         self._max = max_bytes
+        """Limit of the payload in bytes; None if the payload is not written to the disk."""
         self._progress = progress
+        self._keep = keep
         self._epoch = 0
         self._left = 0
         """Remaining bytes of payload."""
@@ -128,6 +151,9 @@ class _Reader:
             raise IntegrityError(
                 f"{self._name}: {bag.INFO} states {oxum.files} files, but the manifest lists {len(payload)}"
             )
+        self._left = oxum.size
+        if self._max is None:
+            return oxum
         if oxum.size > self._max:
             raise RunError(
                 f"{self._name} unpacks to {oxum.size} bytes, more than the limit of {self._max}",
@@ -138,7 +164,6 @@ class _Reader:
             raise RunError(
                 f"no space left: {self._name} needs {oxum.size} bytes, {free} are free", "free disk space"
             )
-        self._left = oxum.size
         return oxum
 
     def _first_epoch(self) -> int:
@@ -195,19 +220,23 @@ class _Reader:
             raise IntegrityError(f"{self._name}: the payload is larger than {bag.INFO} states, at {path}")
         self._left -= size
         hasher = hashlib.sha256()
-        with place.open("xb") as sink:
+        kept = self._keep(path, size)
+        with place.open("xb") if kept else contextlib.nullcontext() as sink:
             for chunk in self._chunks(size):
-                sink.write(chunk)
                 hasher.update(chunk)
-            sink.flush()
-            os.fsync(sink.fileno())
+                if sink is not None:
+                    sink.write(chunk)
+            if sink is not None:
+                sink.flush()
+                os.fsync(sink.fileno())
         self._padding(size)
         if hasher.hexdigest() != sha256:
             raise DigestMismatch(
                 f"{self._name}: checksum mismatch: {path} has sha256 {hasher.hexdigest()}, expected {sha256}"
             )
-        place.chmod(0o444)
-        self._progress(f"unpack {self._name}", total - self._left, total)
+        if kept:
+            place.chmod(0o444)
+        self._progress(f"{'unpack' if self._max else 'read'} {self._name}", total - self._left, total)
 
     def _chunks(self, size: int) -> Iterator[bytes]:
         while size > 0:

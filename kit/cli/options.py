@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,30 @@ class Duration(Number):
             except ValueError:
                 self.fail(f"{text!r} is not a duration: try seconds (600), or 90s, 10m, 1h30m.", param, ctx)
         return super().convert(value, param, ctx)
+
+
+DEADLINE = Duration(min=0.1, max=7 * 86400)
+
+
+def deadline_options(command: Callable[..., int]) -> Callable[..., int]:
+    """Add the five deadline flags."""
+    texts = {
+        "start": "until the script's first line of output",
+        "warmup": "from the first line to the first timed step",
+        "stall": "without a new step",
+        "teardown": "from the last validation to the exit",
+        "total": "for the whole run",
+    }
+    for name, text in reversed(texts.items()):
+        flag = click.option(
+            f"--{name}-deadline",
+            f"{name}_s",
+            type=DEADLINE,
+            metavar="DURATION",
+            help=f"Timeout {text}.",
+        )
+        command = flag(command)
+    return command
 
 
 def default_store() -> Path:

@@ -10,7 +10,9 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
+from kit.cli.deadline_lines import PHASES, show_missed_deadline
 from kit.cli.look_alikes import show_look_alikes
+from kit.cli.machine import load_per_core
 from kit.cli.terminal import fail, note, warn
 from kit.core.errors import KitError
 from kit.core.text import counted, one_line
@@ -20,14 +22,7 @@ from kit.result.predicate import AuditCheck, Outcome, Predicate, Severity, Verdi
 from kit.values.lookalikes import look_alikes_of_run
 from kit.values.profile import Profile
 from kit.values.run_result import RunStatus
-from kit.values.run_spec import Phase
 
-PHASES = {
-    Phase.START: "start",
-    Phase.WARMUP: "warm-up",
-    Phase.TRAINING: "training",
-    Phase.TEARDOWN: "teardown",
-}
 STATUSES = {
     RunStatus.COMPLETED: "completed",
     RunStatus.CRASHED: "crashed",
@@ -44,14 +39,18 @@ GUEST_LINE = 200
 """Characters of a line of the guest's output that are shown."""
 
 
-def close(outcome: Evaluation, verbose: bool = False) -> None:
-    """Show why the run failed if it did, its audit, its verdict, and where log and bundle are."""
+def close(outcome: Evaluation, verbose: bool = False, load: float | None = None) -> None:
+    """
+    Show why the run failed if it did, its audit, its verdict, and where log and bundle are.
+
+    `load` is the machine's load average per core before the run.
+    """
     p = outcome.predicate
     log = outcome.bundle.with_name("guest.log")
     if p.run.status is not RunStatus.COMPLETED:
         _show_failure(p, log)
-    if p.claims.final_step is None:
-        _show_look_alikes(p, log)
+    show_missed_deadline(p, load, load_per_core())
+    show_near_misses(p, log)
     _show_audit(p.audit.checks, verbose)
     note(f"result: {p.score.verdict} - {_why(p)}")
     if not p.score.ranked:
@@ -88,8 +87,10 @@ def _show_failure(p: Predicate, log: Path) -> None:
         note(f"  | {indent}{one_line(line, GUEST_LINE)}".rstrip())
 
 
-def _show_look_alikes(p: Predicate, log: Path) -> None:
-    """Say why lines of a run without validation lines are no claims."""
+def show_near_misses(p: Predicate, log: Path) -> None:
+    """Say why lines of a run are no claims, if it has no validation line."""
+    if p.claims.final_step is not None:
+        return
     with contextlib.suppress(KitError):  # unreadable output is reported by the checks
         show_look_alikes(look_alikes_of_run(log, log.with_name("stamps"), p.claims.grammar), p.claims.grammar)
 
