@@ -24,6 +24,7 @@ from kit.core.digest import CHUNK, Sha256
 from kit.core.errors import DigestMismatch, IntegrityError, PrerequisiteError, RunError, UsageError
 from kit.core.files import disk_errors, sync
 from kit.core.store import Progress, no_progress
+from kit.core.system import NONBLOCK, READ
 from kit.image.entry import ArchiveEntry, EntryKind
 from kit.image.tarball import BLOCK, header
 
@@ -87,7 +88,7 @@ def read_through(
 def _opened(file: Path) -> BinaryIO:
     try:
         # O_NONBLOCK: opening a pipe must not wait for a writer
-        source = os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+        source = os.fdopen(os.open(file, READ | NONBLOCK), "rb")
     except OSError as e:
         raise PrerequisiteError(f"cannot read {file}: {e.strerror}") from e
     if not stat.S_ISREG(os.fstat(source.fileno()).st_mode):

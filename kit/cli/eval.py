@@ -15,6 +15,7 @@ from kit.cli.machine import docker_socket, load_per_core
 from kit.cli.options import deadline_options, keys_option, mirror_option, store_option
 from kit.cli.places import places as places_of
 from kit.cli.plan_text import format_plan
+from kit.cli.platforms import require_run_platform
 from kit.cli.recovery import recover_runs, recover_series
 from kit.cli.stderr import STDERR
 from kit.cli.terminal import emit_json, note, say, say_path
@@ -141,6 +142,7 @@ def command(**options: Any) -> int:
       speedrun eval --record 3 --plan
       speedrun eval --record 3 --submission my-agent/ --runs 10 --interleave
     """
+    require_run_platform("eval")
     several = options["runs"] > 1 or options["interleave"]
     if options["stop_on_failure"] and not several:
         raise UsageError("--stop-on-failure needs a series", "add --runs N, or omit --stop-on-failure")

@@ -19,6 +19,7 @@ from kit.cli.live import listener
 from kit.cli.machine import docker_socket, load_per_core
 from kit.cli.options import deadline_options, keys_option, mirror_option, store_option
 from kit.cli.places import places as places_of
+from kit.cli.platforms import require_run_platform
 from kit.cli.result_lines import close, summary
 from kit.cli.stderr import STDERR
 from kit.cli.terminal import emit_json, note, say_path
@@ -95,6 +96,7 @@ def command(
       speedrun reproduce runs/<run_id> --audit baseline,canary
       speedrun reproduce runs/<run_id> --total-deadline 20m
     """
+    require_run_platform("reproduce")
     places = places_of(store, mirror, keys, out, offline)
     selection = select_audits((audits or "").replace(",", " ").split())
     try:
