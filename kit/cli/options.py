@@ -97,6 +97,15 @@ mirror_option = click.option(
 """`--mirror DIR`, passed as `mirror: Path | None`."""
 
 
+data_lock_option = click.option(
+    "--data-lock",
+    "data_locks",
+    type=click.Path(dir_okay=False, path_type=Path),
+    multiple=True,
+    help="Data lock that the board accepts, instead of those that its board.toml names. Repeatable.",
+)
+"""`--data-lock FILE`, passed as `data_locks: tuple[Path, ...]`."""
+
 upstream_option = click.option(
     "--mirror",
     "mirror",
