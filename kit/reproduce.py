@@ -116,15 +116,22 @@ def _is_own_image(p: Predicate, places: Places) -> bool:
     return image is not None and (own.config, own.manifest) == (image.config_digest, image.manifest_digest)
 
 
-def plan_again(original: OriginalRun, runtime: RuntimeName | None, engine: SocketFinder) -> RunPlan:
+def plan_again(
+    original: OriginalRun,
+    runtime: RuntimeName | None,
+    engine: SocketFinder,
+    overrides: Overrides | None = None,
+) -> RunPlan:
     """
-    Plan the rerun with the original's submission, image, GPUs and deadlines. Starts nothing.
+    Plan the rerun with the original's submission, image and GPUs. Starts nothing.
+
+    The deadlines are the original's, where `overrides` has no other ones.
 
     If `runtime` is None, the first container runtime that works is used; `engine` finds the socket of
     Docker or Podman. Raises `UsageError` for the host runtime, and as `draft` does.
     """
     p = original.bundle.predicate
-    clocks = p.run.deadlines
+    clocks = p.run.deadlines if overrides is None else overrides.applied(p.run.deadlines)
     request = Request(
         record=p.task.id,
         profile=p.task.profile,

@@ -12,6 +12,7 @@ from kit.core.digest import Sha256, sha256_bytes, tree_digest
 from kit.core.errors import PrerequisiteError, SchemaError, UsageError
 from kit.core.files import make_readable
 from kit.core.schema import parse_toml, validate
+from kit.core.system import NOFOLLOW, NONBLOCK, READ
 
 ENTRY = "train_gpt2.py"
 RUN_TOML = "run.toml"
@@ -116,7 +117,7 @@ def read_submission(folder: Path) -> SubmissionFolder:
 def _read(path: Path, limit: int) -> bytes:
     # The file may have been replaced by a link or a pipe since it was listed: do not follow, do not block.
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        fd = os.open(path, READ | NOFOLLOW | NONBLOCK)
     except OSError as e:
         raise UsageError(f"cannot read {path}: {e.strerror}", RULES) from e
     with os.fdopen(fd, "rb") as f:

@@ -103,7 +103,7 @@ def receive(
     `folder` does not exist.
     """
     judged: list[ReceivedCapsule] = []
-    unpack(file, folder, max_bytes, progress, lambda root: judged.append(_judge(root, trusted, own)))
+    unpack(file, folder, max_bytes, progress, lambda root: judged.append(_settle(root, trusted, own)))
     (received,) = judged
     bundle = replace(
         received.capsule.bundle, path=folder / received.capsule.bundle.path.relative_to(received.capsule.root)
@@ -111,7 +111,20 @@ def receive(
     return replace(received, capsule=replace(received.capsule, root=folder, bundle=bundle))
 
 
-def _judge(root: Path, trusted: Trusted, own: OwnFacts) -> ReceivedCapsule:
+def _settle(root: Path, trusted: Trusted, own: OwnFacts) -> ReceivedCapsule:
+    """Judge an unpacked capsule, and replace the files that are not safe to use."""
+    received, made = judge(root, trusted, own)
+    if received.signed is None or received.replaced or received.set_aside:
+        _remake(received.capsule, received.signed, made, received.set_aside, own)
+    return received
+
+
+def judge(root: Path, trusted: Trusted, own: OwnFacts) -> tuple[ReceivedCapsule, dict[str, bytes]]:
+    """
+    Verify an unpacked capsule and change nothing; also return what `receive` writes in place of its files.
+
+    Raises as `receive` does. Whether the files match the manifests is NOT checked.
+    """
     capsule = open_capsule(root, trusted)
     tags = {n: (root / n).read_bytes() for n in (*bag.TAG_FILES, *bag.SIGNED) if (root / n).is_file()}
     _require_info(tags, capsule)
@@ -129,9 +142,7 @@ def _judge(root: Path, trusted: Trusted, own: OwnFacts) -> ReceivedCapsule:
     vouchers = {path: _voucher(path, capsule.words, same) for path in received}
     wheels = wheels_of(capsule.listed)
     aside = wheels if signed is not None and not signed.trusted else ()
-    if signed is None or replaced or aside:
-        _remake(capsule, signed, {path: made[path] for path in other}, aside, own)
-    return ReceivedCapsule(capsule, signed, vouchers, replaced, aside)
+    return ReceivedCapsule(capsule, signed, vouchers, replaced, aside), {path: made[path] for path in other}
 
 
 def _require_info(tags: Mapping[str, bytes], capsule: Capsule) -> None:

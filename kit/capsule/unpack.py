@@ -8,6 +8,7 @@ Sizes are bounded before use. The content of the payload is checked elsewhere.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -23,6 +24,7 @@ from kit.core.digest import CHUNK, Sha256
 from kit.core.errors import DigestMismatch, IntegrityError, PrerequisiteError, RunError, UsageError
 from kit.core.files import disk_errors, sync
 from kit.core.store import Progress, no_progress
+from kit.core.system import NONBLOCK, READ
 from kit.image.entry import ArchiveEntry, EntryKind
 from kit.image.tarball import BLOCK, header
 
@@ -70,10 +72,23 @@ def unpack(
     return folder
 
 
+def read_through(
+    file: Path, folder: Path, keep: Callable[[str, int], bool], progress: Progress = no_progress
+) -> None:
+    """
+    Compare every byte of a capsule with its manifests, as `unpack` does, and write only some files.
+
+    `folder` is an empty directory. It gets the tag files, all directories, and the payload files for which
+    `keep(path, size)` is true. Raises as `unpack` does, but has no limit on the size of the payload.
+    """
+    with _opened(file) as source, disk_errors(folder):
+        _Reader(source, file.name, None, progress, keep).into(folder)
+
+
 def _opened(file: Path) -> BinaryIO:
     try:
         # O_NONBLOCK: opening a pipe must not wait for a writer
-        source = os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+        source = os.fdopen(os.open(file, READ | NONBLOCK), "rb")
     except OSError as e:
         raise PrerequisiteError(f"cannot read {file}: {e.strerror}") from e
     if not stat.S_ISREG(os.fstat(source.fileno()).st_mode):
@@ -85,11 +100,20 @@ def _opened(file: Path) -> BinaryIO:
 class _Reader:
     """One pass over one archive."""
 
-    def __init__(self, source: BinaryIO, name: str, max_bytes: int, progress: Progress) -> None:
+    def __init__(
+        self,
+        source: BinaryIO,
+        name: str,
+        max_bytes: int | None,
+        progress: Progress,
+        keep: Callable[[str, int], bool] = lambda path, size: True,
+    ) -> None:
         self._source = source
         self._name = name
         self._max = max_bytes
+        """Limit of the payload in bytes; None if the payload is not written to the disk."""
         self._progress = progress
+        self._keep = keep
         self._epoch = 0
         self._left = 0
         """Remaining bytes of payload."""
@@ -128,6 +152,9 @@ class _Reader:
             raise IntegrityError(
                 f"{self._name}: {bag.INFO} states {oxum.files} files, but the manifest lists {len(payload)}"
             )
+        self._left = oxum.size
+        if self._max is None:
+            return oxum
         if oxum.size > self._max:
             raise RunError(
                 f"{self._name} unpacks to {oxum.size} bytes, more than the limit of {self._max}",
@@ -139,7 +166,6 @@ class _Reader:
                 f"no space left: {self._name} needs {oxum.size} bytes, {free} are free",
                 "delete files to make room",
             )
-        self._left = oxum.size
         return oxum
 
     def _first_epoch(self) -> int:
@@ -196,19 +222,23 @@ class _Reader:
             raise IntegrityError(f"{self._name}: the payload is larger than {bag.INFO} states, at {path}")
         self._left -= size
         hasher = hashlib.sha256()
-        with place.open("xb") as sink:
+        kept = self._keep(path, size)
+        with place.open("xb") if kept else contextlib.nullcontext() as sink:
             for chunk in self._chunks(size):
-                sink.write(chunk)
                 hasher.update(chunk)
-            sink.flush()
-            os.fsync(sink.fileno())
+                if sink is not None:
+                    sink.write(chunk)
+            if sink is not None:
+                sink.flush()
+                os.fsync(sink.fileno())
         self._padding(size)
         if hasher.hexdigest() != sha256:
             raise DigestMismatch(
                 f"{self._name}: checksum mismatch: {path} has sha256 {hasher.hexdigest()}, expected {sha256}"
             )
-        place.chmod(0o444)
-        self._progress(f"unpack {self._name}", total - self._left, total)
+        if kept:
+            place.chmod(0o444)
+        self._progress(f"{'unpack' if self._max else 'read'} {self._name}", total - self._left, total)
 
     def _chunks(self, size: int) -> Iterator[bytes]:
         while size > 0:

@@ -23,13 +23,15 @@ def tell_received(received: ReceivedCapsule) -> None:
     """Print who signed a capsule, who vouches for each part, and what was replaced."""
     bundle, signed = received.capsule.bundle, received.signed
     note(title(bundle.predicate))
-    note(f"result: signed by {_key(bundle.trusted, bundle.revoked)}, {bundle.key_id[:12]}")
+    note(f"result: signed by {key_word(bundle.trusted, bundle.revoked)}, {bundle.key_id[:12]}")
     if signed is None:
         note("warning: packed by version 0.1: files that the result does not bind are not signed")
     else:
         packer = signed.claims.packer
         kit = f"speedrun-kit {packer.kit.version}"
-        note(f"capsule: packed by {_key(signed.trusted, signed.revoked)} with {kit}, {packer.key_id[:12]}")
+        note(
+            f"capsule: packed by {key_word(signed.trusted, signed.revoked)} with {kit}, {packer.key_id[:12]}"
+        )
     for voucher, files in _by_voucher(received).items():
         note(f"  {WORDS[voucher]}: {', '.join(files)}")
     if signed is None:
@@ -73,7 +75,8 @@ def received_document(received: ReceivedCapsule) -> dict[str, Any]:
     }
 
 
-def _key(trusted: bool, revoked: Revocation | None) -> str:
+def key_word(trusted: bool, revoked: Revocation | None) -> str:
+    """Return how far a key is trusted, as in `signed by a trusted key`."""
     if revoked is not None:
         return f"a REVOKED key ({revoked.describe()})"
     return "a trusted key" if trusted else "an untrusted key"

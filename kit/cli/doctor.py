@@ -10,6 +10,7 @@ import click
 
 from kit.cli.machine import docker_socket, gpu_sources
 from kit.cli.options import keys_option, store_option
+from kit.cli.platforms import require_run_platform
 from kit.cli.recovery import recover_series
 from kit.cli.terminal import emit_json, say
 from kit.core.facts import facts_root
@@ -43,6 +44,7 @@ def command(fix: bool, as_json: bool, out: Path, store: Path, keys: Path) -> int
       speedrun doctor
       speedrun doctor --fix
     """
+    require_run_platform("doctor")
     config = DoctorConfig(
         store=Store(store),
         images=facts_root() / "images",

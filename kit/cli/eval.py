@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,11 @@ import click
 from kit.cli import live, result_lines
 from kit.cli.extras import require_score
 from kit.cli.interrupt import cancellable
-from kit.cli.machine import docker_socket
-from kit.cli.options import Duration, keys_option, mirror_option, store_option
+from kit.cli.machine import docker_socket, load_per_core
+from kit.cli.options import deadline_options, keys_option, mirror_option, store_option
 from kit.cli.places import places as places_of
 from kit.cli.plan_text import format_plan
+from kit.cli.platforms import require_run_platform
 from kit.cli.quick import run_quick
 from kit.cli.recovery import recover_runs, recover_series
 from kit.cli.stderr import STDERR
@@ -35,29 +35,6 @@ from kit.series.run import SeriesRequest
 from kit.values.profile import Profile
 from kit.values.run_result import RunStatus
 from kit.values.run_spec import RuntimeName
-
-DEADLINE = Duration(min=0.1, max=7 * 86400)
-
-
-def deadline_options(command: Callable[..., int]) -> Callable[..., int]:
-    """Add the five deadline flags."""
-    texts = {
-        "start": "until the script's first line of output",
-        "warmup": "from the first line to the first timed step",
-        "stall": "without a new step",
-        "teardown": "from the last validation to the exit",
-        "total": "for the whole run",
-    }
-    for name, text in reversed(texts.items()):
-        flag = click.option(
-            f"--{name}-deadline",
-            f"{name}_s",
-            type=DEADLINE,
-            metavar="DURATION",
-            help=f"Timeout {text}.",
-        )
-        command = flag(command)
-    return command
 
 
 @click.command(name="eval")
@@ -177,6 +154,7 @@ def command(**options: Any) -> int:
       speedrun eval --record 3 --plan
       speedrun eval --record 3 --submission my-agent/ --runs 10 --interleave
     """
+    require_run_platform("eval")
     several = options["runs"] > 1 or options["interleave"]
     if options["stop_on_failure"] and not several:
         raise UsageError("--stop-on-failure needs a series", "add --runs N, or omit --stop-on-failure")
@@ -210,8 +188,9 @@ def command(**options: Any) -> int:
     STDERR.stage("prepare data and image")
     with prepared(plan, places) as ready, cancellable() as cancelled:
         live.machine(ready.preflight)
+        load = load_per_core()
         outcome = run_prepared(ready, places, live.listener(plan, cancelled), audits)
-    _report(outcome, options["as_json"], options["verbose"])
+    _report(outcome, options["as_json"], options["verbose"], load)
     return _exit_code(outcome)
 
 
@@ -244,9 +223,9 @@ def _show_plan(plan: RunPlan, places: Places, audits: AuditSelection, as_json: b
         say(*format_plan(report))
 
 
-def _report(outcome: Evaluation, as_json: bool, verbose: bool) -> None:
+def _report(outcome: Evaluation, as_json: bool, verbose: bool, load: float | None) -> None:
     STDERR.close()
-    result_lines.close(outcome, verbose)
+    result_lines.close(outcome, verbose, load)
     if as_json:
         emit_json(result_lines.summary(outcome))
     else:

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import os
-import pwd
 from pathlib import Path
 
 from kit.core.errors import PrerequisiteError
+from kit.core.system import user_id
 
 
 def home_directory() -> Path | None:
-    """Return `$HOME`, else the directory of the passwd entry of this user id, else None."""
+    """Return `$HOME`, else the directory that the system lists for this user, else None."""
     named = os.environ.get("HOME", "")
     if named:
         return Path(named)
     try:
-        listed = pwd.getpwuid(os.getuid()).pw_dir
+        listed = _listed()
     except KeyError:
         return None
     return Path(listed) if listed else None
+
+
+def _listed() -> str:
+    """Return the home directory that the system lists. Raises `KeyError` for an unknown user."""
+    try:
+        import pwd
+    except ImportError:  # Windows
+        return os.environ.get("USERPROFILE", "")
+    return pwd.getpwuid(os.getuid()).pw_dir
 
 
 def base_directory(variable: str, below_home: str, option: str) -> Path:
@@ -33,7 +42,7 @@ def base_directory(variable: str, below_home: str, option: str) -> Path:
     home = home_directory()
     if home is None:
         raise PrerequisiteError(
-            f"no home directory: HOME is not set, and user id {os.getuid()} has no passwd entry",
+            f"no home directory: HOME is not set, and user id {user_id()} has no passwd entry",
             f"set HOME to a directory that this user can write, or pass {option} DIR",
         )
     return home / below_home

@@ -16,6 +16,14 @@ from kit.gpu.preflight import Sources
 from kit.sandbox.engine import DEFAULT_ENGINE
 
 
+def load_per_core() -> float | None:
+    """Return the load average of the last minute divided by the machine's cores; None if it is unknown."""
+    try:
+        return os.getloadavg()[0] / (os.cpu_count() or 1)
+    except (AttributeError, OSError):
+        return None
+
+
 def gpu_sources() -> Sources:
     """
     Return the sources of GPU information; only GPUs in `$CUDA_VISIBLE_DEVICES` if it is set.

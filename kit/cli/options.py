@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,30 @@ class Duration(Number):
         return super().convert(value, param, ctx)
 
 
+DEADLINE = Duration(min=0.1, max=7 * 86400)
+
+
+def deadline_options(command: Callable[..., int]) -> Callable[..., int]:
+    """Add the five deadline flags."""
+    texts = {
+        "start": "until the script's first line of output",
+        "warmup": "from the first line to the first timed step",
+        "stall": "without a new step",
+        "teardown": "from the last validation to the exit",
+        "total": "for the whole run",
+    }
+    for name, text in reversed(texts.items()):
+        flag = click.option(
+            f"--{name}-deadline",
+            f"{name}_s",
+            type=DEADLINE,
+            metavar="DURATION",
+            help=f"Timeout {text}.",
+        )
+        command = flag(command)
+    return command
+
+
 def default_store() -> Path:
     """Return the default store: `speedrun-kit` in `$XDG_CACHE_HOME` or `~/.cache`; see `base_directory`."""
     return base_directory("XDG_CACHE_HOME", ".cache", "--store") / "speedrun-kit"
@@ -71,6 +96,15 @@ mirror_option = click.option(
 )
 """`--mirror DIR`, passed as `mirror: Path | None`."""
 
+
+data_lock_option = click.option(
+    "--data-lock",
+    "data_locks",
+    type=click.Path(dir_okay=False, path_type=Path),
+    multiple=True,
+    help="Data lock that the board accepts, instead of those that its board.toml names. Repeatable.",
+)
+"""`--data-lock FILE`, passed as `data_locks: tuple[Path, ...]`."""
 
 upstream_option = click.option(
     "--mirror",

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from kit.cli import live
+from kit.cli.deadline_lines import PHASES
 from kit.cli.interrupt import cancellable
-from kit.cli.result_lines import PHASES, STATUSES, show_failure, show_look_alikes_of
+from kit.cli.result_lines import STATUSES, show_failure, show_look_alikes_of
 from kit.cli.stderr import STDERR
 from kit.cli.terminal import emit_json, fail, note, say_path, warn
 from kit.core.text import one_line

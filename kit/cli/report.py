@@ -7,12 +7,14 @@ from pathlib import Path
 import click
 
 from kit.benchmark.tasks import load_tasks
+from kit.cli.data_lock_text import tell_data_locks
 from kit.cli.extras import require_score
-from kit.cli.options import keys_option
+from kit.cli.options import data_lock_option, keys_option
 from kit.cli.terminal import Meter, emit_json, note, say_path
 from kit.core.facts import facts_root
 from kit.core.text import counted
 from kit.leaderboard.submit.check import check
+from kit.leaderboard.submit.data_locks import read_locks
 from kit.result.keys import trusted
 
 
@@ -28,13 +30,17 @@ from kit.result.keys import trusted
 )
 @click.option("--title", default="NanoGPT speedrun tasks", show_default=True, help="Title of the page.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the page's path.")
+@data_lock_option
 @keys_option
-def command(folder: Path, site: Path, title: str, as_json: bool, keys: Path) -> None:
+def command(
+    folder: Path, site: Path, title: str, as_json: bool, data_locks: tuple[Path, ...], keys: Path
+) -> None:
     """Build a leaderboard page from entries.
 
     Checks every entry below FOLDER/submissions and writes SITE/index.html, offline. The page loads
     nothing from elsewhere and works without JavaScript, which only adds sorting and filters. Entries that
-    were not accepted are listed with the reasons; retracted ones are marked.
+    were not accepted are listed with the reasons; retracted ones are marked. Data are compared with data
+    locks as in `submit check`.
 
     \b
     Examples:
@@ -46,7 +52,8 @@ def command(folder: Path, site: Path, title: str, as_json: bool, keys: Path) -> 
     from kit.leaderboard.page.site import write_site
 
     meter = Meter(count=True)
-    checked = check(folder, trusted(keys), lambda done, total: meter("entries", done, total))
+    locks = read_locks(data_locks)
+    checked = check(folder, trusted(keys), lambda done, total: meter("entries", done, total), locks)
     tasks = load_tasks(facts_root())
     board = rank(checked, facts_root(), tasks)
     page = write_site(board, site, title, len(tasks))
@@ -54,6 +61,7 @@ def command(folder: Path, site: Path, title: str, as_json: bool, keys: Path) -> 
         f"{counted(len(checked.accepted), 'result')} in {counted(len(board.groups), 'row')}, "
         f"{len(board.refused)} not accepted"
     )
+    tell_data_locks(checked.locks, checked.with_shards)
     if as_json:
         rows = [
             {
@@ -66,6 +74,14 @@ def command(folder: Path, site: Path, title: str, as_json: bool, keys: Path) -> 
             }
             for g in board.groups
         ]
-        emit_json({"page": str(page), "rows": rows, "not_accepted": len(board.refused)})
+        emit_json(
+            {
+                "page": str(page),
+                "rows": rows,
+                "not_accepted": len(board.refused),
+                "data_locks": [lock.sha256 for lock in checked.locks],
+                "data_not_compared": 0 if checked.locks else checked.with_shards,
+            }
+        )
     else:
         say_path(page)

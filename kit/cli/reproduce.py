@@ -10,20 +10,22 @@ from typing import Any
 import click
 
 from kit.capsule.content import open_capsule
+from kit.capsule.detect import is_capsule
 from kit.capsule.guide import title
 from kit.capsule.receive import OwnFacts, receive
 from kit.cli.capsule_text import tell_received
 from kit.cli.interrupt import cancellable
 from kit.cli.live import listener
-from kit.cli.machine import docker_socket
-from kit.cli.options import keys_option, mirror_option, store_option
+from kit.cli.machine import docker_socket, load_per_core
+from kit.cli.options import deadline_options, keys_option, mirror_option, store_option
 from kit.cli.places import places as places_of
+from kit.cli.platforms import require_run_platform
 from kit.cli.result_lines import close, summary
 from kit.cli.stderr import STDERR
 from kit.cli.terminal import emit_json, note, say_path
 from kit.cli.untrusted import trust_word
 from kit.evaluate.audits import AuditSelection, select_audits
-from kit.evaluate.request import Places
+from kit.evaluate.request import Overrides, Places
 from kit.reproduce import (
     NotComparable,
     OriginalRun,
@@ -57,6 +59,7 @@ from kit.values.run_spec import RuntimeName
     show_default=True,
     help="Directory for runs.",
 )
+@deadline_options
 @click.option("--audit", "audits", metavar="NAMES", help="Audits of the rerun, as in `speedrun eval`.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the bundle's path.")
 @store_option
@@ -72,12 +75,16 @@ def command(
     store: Path,
     mirror: Path | None,
     keys: Path,
+    **deadlines: float | None,
 ) -> int:
     """Rerun a signed result and compare the outcomes.
 
     SOURCE is a bundle, the directory of a run, or a capsule (an archive made by `pack`). The bundle is
     verified; the image is built from the lock file or taken from the capsule, and its digests are compared.
     Then the same submission runs on the same data. The new signed bundle names the original one.
+
+    The deadlines are those of the original run. On a slower or busy machine, raise them: a rerun that times
+    out is not comparable. A DURATION is a number of seconds, or has units: 90s, 10m, 1h30m.
 
     Exit 0: reproduced. 1: not reproduced, or not comparable; the output says why. 4: bundle, capsule or image
     failed verification, and nothing was started.
@@ -87,11 +94,14 @@ def command(
       speedrun reproduce runs/<run_id>
       speedrun reproduce result.capsule.tar --offline
       speedrun reproduce runs/<run_id> --audit baseline,canary
+      speedrun reproduce runs/<run_id> --total-deadline 20m
     """
+    require_run_platform("reproduce")
     places = places_of(store, mirror, keys, out, offline)
     selection = select_audits((audits or "").replace(",", " ").split())
     try:
-        return _again(source, trusted(keys), places, runtime, selection, as_json)
+        overrides = Overrides(**deadlines)
+        return _again(source, trusted(keys), places, runtime, selection, overrides, as_json)
     except NotComparable as e:
         note(f"NOT COMPARABLE: {e.message}", f"hint: {e.hint}")
         if as_json:
@@ -100,17 +110,25 @@ def command(
 
 
 def _again(
-    source: Path, trusted: Trusted, places: Places, runtime: str, selection: AuditSelection, as_json: bool
+    source: Path,
+    trusted: Trusted,
+    places: Places,
+    runtime: str,
+    selection: AuditSelection,
+    overrides: Overrides,
+    as_json: bool,
 ) -> int:
     """Repeat the run, print the comparison and return the exit code."""
     STDERR.start_clock()
     with _original(source, trusted, places) as original, cancellable() as cancelled:
         _tell_original(original)
         STDERR.stage("prepare data and image")
-        plan = plan_again(original, None if runtime == "auto" else RuntimeName(runtime), docker_socket)
+        chosen = None if runtime == "auto" else RuntimeName(runtime)
+        plan = plan_again(original, chosen, docker_socket, overrides)
+        load = load_per_core()
         reproduction = repeat(original, plan, listener(plan, cancelled), selection)
     STDERR.close()
-    close(reproduction.outcome)
+    close(reproduction.outcome, load=load)
     _tell_comparison(reproduction)
     if as_json:
         emit_json(_document(reproduction))
@@ -124,16 +142,16 @@ def _again(
 @contextlib.contextmanager
 def _original(source: Path, trusted: Trusted, places: Places) -> Iterator[OriginalRun]:
     """Yield the verified original run; delete the unpacked capsule afterwards."""
-    if source.is_dir() and (source / "tagmanifest-sha256.txt").is_file():
+    if not is_capsule(source):
+        yield from_bundle(source, trusted, places)
+    elif source.is_dir():
         yield from_capsule(open_capsule(source, trusted), places)
-    elif source.suffix == ".tar" or ".tar." in source.name:
+    else:
         with places.store.staging("capsules") as folder:
             own = OwnFacts(places.records, places.images, places.kit)
             received = receive(source, folder / "capsule", trusted, own, progress=places.progress)
             tell_received(received)
             yield from_capsule(received.capsule, places)
-    else:
-        yield from_bundle(source, trusted, places)
 
 
 def _tell_original(original: OriginalRun) -> None:

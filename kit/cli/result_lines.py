@@ -10,7 +10,9 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
+from kit.cli.deadline_lines import PHASES, show_missed_deadline
 from kit.cli.look_alikes import show_look_alikes
+from kit.cli.machine import load_per_core
 from kit.cli.terminal import fail, note, warn
 from kit.core.errors import KitError
 from kit.core.text import counted, one_line
@@ -22,14 +24,7 @@ from kit.values.log import Grammar
 from kit.values.lookalikes import look_alikes_of_run
 from kit.values.profile import Profile
 from kit.values.run_result import RunStatus
-from kit.values.run_spec import Phase
 
-PHASES = {
-    Phase.START: "start",
-    Phase.WARMUP: "warm-up",
-    Phase.TRAINING: "training",
-    Phase.TEARDOWN: "teardown",
-}
 STATUSES = {
     RunStatus.COMPLETED: "completed",
     RunStatus.CRASHED: "crashed",
@@ -46,12 +41,17 @@ GUEST_LINE = 200
 """Characters of a line of the guest's output that are shown."""
 
 
-def close(outcome: Evaluation, verbose: bool = False) -> None:
-    """Show why the run failed if it did, its audit, its verdict, and where log and bundle are."""
+def close(outcome: Evaluation, verbose: bool = False, load: float | None = None) -> None:
+    """
+    Show why the run failed if it did, its audit, its verdict, and where log and bundle are.
+
+    `load` is the machine's load average per core before the run.
+    """
     p = outcome.predicate
     log = outcome.bundle.with_name("guest.log")
     if p.run.status is not RunStatus.COMPLETED:
         show_failure(log, p.run.status, p.task.profile)
+    show_missed_deadline(p, load, load_per_core())
     if p.claims.final_step is None:
         show_look_alikes_of(log, p.claims.grammar)
     _show_audit(p.audit.checks, verbose)

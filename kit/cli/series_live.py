@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from kit.cli.deadline_lines import show_missed_deadline
 from kit.cli.interrupt import cancellable
 from kit.cli.live import listener
+from kit.cli.machine import load_per_core
+from kit.cli.result_lines import show_look_alikes_of
 from kit.cli.series_text import show_series, shown_below
 from kit.cli.stderr import STDERR
 from kit.cli.terminal import note, say_path
 from kit.core.text import one_line
 from kit.evaluate.audits import AuditSelection
+from kit.evaluate.plan import RunPlan
 from kit.evaluate.request import Places, Request
-from kit.evaluate.run import Evaluation
+from kit.evaluate.run import Evaluation, Listener
 from kit.result.keys import trusted
 from kit.score.metrics import power
 from kit.series.figures import open_series
@@ -33,15 +39,8 @@ def run_series_live(
     _tell_power(series_request.runs)
     STDERR.stage("prepare data and image")
     with cancellable() as cancelled:
-        record = run_series(
-            arms,
-            series_request,
-            places,
-            lambda plan: listener(plan, cancelled),
-            audits,
-            _tell_plan,
-            _tell_end,
-        )
+        shown = _ShownRuns(cancelled)
+        record = run_series(arms, series_request, places, shown.listen, audits, _tell_plan, shown.tell_end)
         stopped = cancelled()
     STDERR.close()
     figures = open_series(record.parent, trusted(places.keys), places.records)
@@ -66,10 +65,27 @@ def _tell_plan(plan: SeriesPlan) -> None:
     note(f"series {plan.id}: {len(plan.slots)} runs reserved and signed; stop rule: {plan.rule}")
 
 
-def _tell_end(slot: Slot, outcome: Evaluation | None) -> None:
-    if outcome is None:
-        note(f"  {slot.arm}: interrupted; its record says why")
-        return
-    p = outcome.predicate
-    loss = "no loss" if p.claims.final_val_loss is None else f"val_loss {p.claims.final_val_loss:.4f}"
-    note(f"  {slot.arm}: {p.run.status}: {one_line(p.run.reason)}; {p.score.verdict}, {loss}")
+class _ShownRuns:
+    """Shows each run of a series while it goes on, and how it ended."""
+
+    def __init__(self, cancelled: Callable[[], bool]) -> None:
+        self._cancelled = cancelled
+        self._load: float | None = None
+        """Load average per core when the current run started."""
+
+    def listen(self, plan: RunPlan) -> Listener:
+        """Return what shows the next run."""
+        self._load = load_per_core()
+        return listener(plan, self._cancelled)
+
+    def tell_end(self, slot: Slot, outcome: Evaluation | None) -> None:
+        """Show how a run ended, and why it has no loss if it has none."""
+        if outcome is None:
+            note(f"  {slot.arm}: interrupted; its record says why")
+            return
+        p = outcome.predicate
+        loss = "no loss" if p.claims.final_val_loss is None else f"val_loss {p.claims.final_val_loss:.4f}"
+        note(f"  {slot.arm}: {p.run.status}: {one_line(p.run.reason)}; {p.score.verdict}, {loss}")
+        show_missed_deadline(p, self._load, load_per_core())
+        if p.claims.final_step is None:
+            show_look_alikes_of(outcome.bundle.with_name("guest.log"), p.claims.grammar)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from kit.core.errors import KitError, PrerequisiteError, RunError
 from kit.core.locks import lock_file
+from kit.core.system import BINARY, DIRECTORY, OPENS_DIRECTORIES, READ, change_mode
 
 ELSEWHERE = "pass another directory with --store, --out, --keys or --to"
 
@@ -58,7 +59,7 @@ def staged(parent: Path, prefix: str = STAGING) -> Iterator[Path]:
 def _held(folder: Path, wait: bool = False) -> Iterator[bool]:
     """Hold the lock of `folder` for the block; yield False if it is taken or the file system has no locks."""
     try:
-        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fd = os.open(folder, READ | DIRECTORY)
     except OSError:
         yield False
         return
@@ -155,9 +156,10 @@ def place(temporary: Path, final: Path, mode: int = 0o444) -> None:
     """Sync `temporary` and rename it to `final`; both must be on the same file system."""
     with disk_errors(final):
         make_folder(final.parent)
-        fd = os.open(temporary, os.O_RDONLY | os.O_CLOEXEC)
+        # Windows syncs only files that are open for writing.
+        fd = os.open(temporary, READ if OPENS_DIRECTORIES else os.O_RDWR | BINARY)
         try:
-            os.fchmod(fd, mode)
+            change_mode(fd, temporary, mode)
             os.fsync(fd)
         finally:
             os.close(fd)
@@ -180,8 +182,10 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o644) -> None:
 
 
 def sync(path: Path) -> None:
-    """Sync a file's bytes, or the entries of a directory, to disk."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    """Sync a file's bytes, or where that is possible the entries of a directory, to disk."""
+    if not OPENS_DIRECTORIES and path.is_dir():
+        return
+    fd = os.open(path, READ if OPENS_DIRECTORIES else os.O_RDWR | BINARY)
     try:
         os.fsync(fd)
     finally:

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import functools
 import os
+import platform
 import re
 import secrets
 import stat
@@ -31,6 +31,7 @@ from kit.core.codec import decode, encode
 from kit.core.digest import canonical_json, sha256_bytes
 from kit.core.errors import KitError, PrerequisiteError
 from kit.core.schema import parse_json
+from kit.core.system import CLOEXEC, NOFOLLOW, NONBLOCK, READ
 
 NO_LOCKS = frozenset((errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS))
 """Errors of `flock` on a file system without locks."""
@@ -128,7 +129,8 @@ class HeldLock:
     def note(self) -> None:
         """Write this process's identity into the lock file, for machines whose kernels do not share locks."""
         os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, _spelled(this_process()), 0)
+        os.lseek(self._fd, 0, os.SEEK_SET)
+        os.write(self._fd, _spelled(this_process()))
         self._noted = True
 
     def move(self, path: Path) -> None:
@@ -162,7 +164,7 @@ def lock_file(fd: int, wait: bool = False) -> bool | None:
     until it is free. The lock lasts until the file is closed.
     """
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _flock(fd, wait)
     except BlockingIOError:
         return False
     except OSError as e:
@@ -170,6 +172,14 @@ def lock_file(fd: int, wait: bool = False) -> bool | None:
             return None
         raise
     return True
+
+
+def _flock(fd: int, wait: bool) -> None:
+    try:
+        import fcntl
+    except ImportError as e:
+        raise OSError(errno.ENOLCK, "this operating system has no flock") from e
+    fcntl.flock(fd, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 @contextlib.contextmanager
@@ -193,7 +203,7 @@ def supported(folder: Path) -> bool:
     with tempfile.NamedTemporaryFile(dir=folder, prefix=".lock-") as probe, lock_errors(folder):
         if lock_file(probe.fileno()) is None:
             return False
-        second = os.open(probe.name, os.O_RDWR | os.O_CLOEXEC)
+        second = os.open(probe.name, os.O_RDWR | CLOEXEC)
         try:
             if lock_file(second):
                 raise OSError(errno.ENOLCK, "two processes got the same lock")
@@ -209,7 +219,7 @@ def acquire(path: Path, *, wait: bool = False, create: bool = True) -> HeldLock 
     Raises the file system's `OSError` if the file cannot be opened, and `PrerequisiteError` if it cannot be
     locked. Does not follow a symbolic link.
     """
-    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_CREAT if create else 0)
+    flags = os.O_RDWR | CLOEXEC | NOFOLLOW | (os.O_CREAT if create else 0)
     fd = os.open(path, flags, 0o600)
     try:
         with lock_errors(path.parent):
@@ -230,7 +240,7 @@ def held(path: Path) -> bool | None:
 
     Raises `OSError` if the file cannot be opened for writing: it is missing or belongs to another user.
     """
-    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    fd = os.open(path, os.O_RDWR | CLOEXEC | NOFOLLOW)
     try:
         free = lock_file(fd)
     finally:
@@ -241,7 +251,7 @@ def held(path: Path) -> bool | None:
 def noted(path: Path) -> Process | None:
     """Return the process that a lock file names. It is not proof: anyone with write access can change it."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        fd = os.open(path, READ | NOFOLLOW | NONBLOCK)
     except OSError:
         return None
     try:
@@ -355,7 +365,7 @@ def _announce(path: Path, wait: bool) -> Path | None:
 def _write_whole(path: Path, data: bytes) -> None:
     """Write a file atomically: a reader of an incomplete file could not identify the process."""
     fresh = path.with_name(f".{path.name}.new")
-    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | CLOEXEC, 0o600)
     try:
         os.write(fd, data)
     finally:
@@ -386,7 +396,8 @@ def _spelled(process: Process) -> bytes:
 
 
 def _device(status: os.stat_result) -> str:
-    return str(status.st_dev) if os.major(status.st_dev) else "0"
+    major = getattr(os, "major", lambda device: device)
+    return str(status.st_dev) if major(status.st_dev) else "0"
 
 
 @functools.cache
@@ -397,7 +408,7 @@ def _host() -> str:
     The host name distinguishes cloned images. A machine without a machine id gets a new id after each boot.
     """
     identity = _text("/etc/machine-id") or _boot()
-    return sha256_bytes(f"speedrun-kit\n{identity}\n{os.uname().nodename}".encode())[:32]
+    return sha256_bytes(f"speedrun-kit\n{identity}\n{platform.node()}".encode())[:32]
 
 
 def _boot() -> str:

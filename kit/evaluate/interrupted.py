@@ -16,6 +16,7 @@ from pathlib import Path
 from kit.core.codec import prose
 from kit.core.digest import Sha256, sha256_bytes, tree_digest
 from kit.core.errors import DigestMismatch, SchemaError
+from kit.core.system import NOFOLLOW, NONBLOCK, READ
 from kit.result.appraisal.trust import TIER_RULES
 from kit.result.appraisal.verdict import judge, ranking_blockers
 from kit.result.derive import claims_of, observations_of
@@ -191,7 +192,7 @@ def _started_at(run_id: str) -> str:
 
 def _bound(path: Path) -> BoundFile:
     """Return digest and size of a regular file; a link is not followed: it may lead to any file."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    fd = os.open(path, READ | NOFOLLOW | NONBLOCK)
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise DigestMismatch(f"{path} is not a regular file")

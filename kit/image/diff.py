@@ -51,10 +51,17 @@ class ImageDifference:
     unread: tuple[str, ...]
     """Titles of layers that differ but are not on this disk: their entries are not compared."""
 
+    @property
+    def same_contents(self) -> bool:
+        """Tell whether all layers were compared and unpack to the same bytes."""
+        paired = all(c.name != "order" and None not in (c.before, c.after) for c in self.layers)
+        return paired and not (self.packages or self.entries or self.unread)
+
     def document(self) -> dict[str, object]:
         """Return it as JSON."""
         return {
             "same": self.same,
+            "same_contents": self.same_contents,
             "packages": [c.document() for c in self.packages],
             "layers": [c.document() for c in self.layers],
             "entries": [c.document() for c in self.entries],

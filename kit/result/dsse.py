@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,10 @@ MAX_VALUES = 120_000
 """Objects, arrays and what is in them, of one signed document; no schema of one allows 100,000."""
 P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 """See: SEC 2, secp256r1, n."""
+
+
+_WHITE_SPACE = re.compile(rb'("(?:[^"\\]++|\\.)*+")|[ \t\r\n]+')
+"""White space of JSON, or a text, in which it means something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,17 +93,24 @@ def dump(envelope: Envelope) -> bytes:
     return data
 
 
-def parse_canonical(data: bytes, where: str) -> Any:
+def parse_canonical(data: bytes, where: str, is_file: bool = True) -> Any:
     """
     Parse JSON that must be in canonical form (RFC 8785), so that each value has one encoding.
 
     This refuses duplicate keys, white space, other escapes and trailing data. Raises `SchemaError` naming
-    `where`.
+    `where`. For a file, the message says so if only white space differs.
     """
     document = parse_json(data, where, MAX_VALUES)
-    if canonical_json(_doubles(document)) != data:
-        raise SchemaError(f"{where}: not in canonical form (RFC 8785)")
-    return document
+    canonical = canonical_json(_doubles(document))
+    if canonical == data:
+        return document
+    if is_file and _WHITE_SPACE.sub(rb"\1", data) == canonical:
+        raise SchemaError(
+            f"{where}: the file was re-formatted: same content, other bytes"
+            " (only white space differs from the canonical form)",
+            "ask for the original file, or copy it again without a tool that formats JSON",
+        )
+    raise SchemaError(f"{where}: not in canonical form (RFC 8785)")
 
 
 def _doubles(value: Any) -> Any:

@@ -49,6 +49,11 @@ def locate(path: Path) -> Path:
     return bundle
 
 
+def is_alone(bundle: Path) -> bool:
+    """Tell whether none of the files that a bundle binds is next to it."""
+    return not any((bundle.parent / name).exists() for name in (SUBMISSION, LOG, STAMPS))
+
+
 def leave_key(folder: Path, signer: Signer) -> None:
     """Write the signer's public key next to the future bundle."""
     write_atomic(folder / SIGNER, signer.public.pem)

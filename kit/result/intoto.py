@@ -18,7 +18,7 @@ def parse_typed(envelope: dsse.Envelope, *predicate_types: str) -> Any:
         raise SignatureError(
             f"the payload type is {envelope.payload_type[:80]!r}, expected {dsse.PAYLOAD_TYPE}"
         )
-    document = dsse.parse_canonical(envelope.payload, "payload")
+    document = dsse.parse_canonical(envelope.payload, "payload", is_file=False)
     for key, expected in (("_type", (STATEMENT_TYPE,)), ("predicateType", predicate_types)):
         actual = document.get(key) if isinstance(document, dict) else None
         if actual not in expected:

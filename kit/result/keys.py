@@ -28,6 +28,7 @@ from kit.core.digest import Sha256, sha256_bytes
 from kit.core.errors import PrerequisiteError, SignatureError, UsageError
 from kit.core.extras import pip_install
 from kit.core.files import NO_LINKS, disk_errors, write_atomic
+from kit.core.system import change_mode, user_id
 from kit.result.dsse import PAYLOAD_TYPE, Envelope, dump, low_s, pae
 from kit.result.revocations import FILE, Revocation, read_revocations, revocation_statement
 
@@ -270,7 +271,7 @@ def _create(folder: Path, path: Path) -> None:
         fd, name = tempfile.mkstemp(prefix=".own.", dir=folder)
         try:
             with os.fdopen(fd, "wb") as f:
-                os.fchmod(f.fileno(), 0o600)
+                change_mode(f.fileno(), Path(name), 0o600)
                 f.write(pem)
                 f.flush()
                 os.fsync(f.fileno())
@@ -296,7 +297,10 @@ def _folder(folder: Path) -> None:
 
 def _require_private(path: Path, mode: int) -> None:
     status = path.stat()
-    if status.st_uid != os.geteuid():
+    user = user_id()
+    if user is None:
+        return  # Windows: modes and owners say nothing
+    if status.st_uid != user:
         raise SignatureError(
             f"{path} belongs to user {status.st_uid}", "use your own key directory: --keys DIR"
         )
@@ -308,7 +312,7 @@ def _require_private(path: Path, mode: int) -> None:
 
 
 def _not_for_all(path: Path) -> None:
-    if path.stat().st_mode & stat.S_IWOTH:
+    if user_id() is not None and path.stat().st_mode & stat.S_IWOTH:
         raise SignatureError(
             f"{path} is writable by all users", f"check the keys in it, then: chmod o-w {path}"
         )

@@ -22,7 +22,9 @@ def find_key(document: Path, hint: str, trusted: Trusted) -> tuple[PublicKey, bo
     beside = folder.signer_beside(document, hint)
     if beside is not None:
         return beside, False
+    alone = folder.is_alone(document) and document.name == folder.BUNDLE
+    then = f"bundle verify {document} --key FILE --bundle-only" if alone else "keys trust FILE"
     raise SignatureError(
         f"untrusted key {hint[:80]!r}, and {folder.SIGNER} next to the bundle is missing or another key",
-        "get the public key directly from the signer, then: speedrun keys trust FILE",
+        f"get the public key directly from the signer, then: speedrun {then}",
     )

@@ -105,7 +105,7 @@ def open_bundle(path: Path, trusted: Trusted, bundle_only: bool = False) -> Veri
         statement = parse(claimed)
     if not bundle_only:
         with _step(6):
-            _compare_files(bundle.parent, statement)
+            _compare_files(bundle, statement)
     with _step(7):
         _compare_statement(statement)
         if not bundle_only:
@@ -132,7 +132,14 @@ def _step(number: int) -> Iterator[None]:
         raise DigestMismatch(f"step {number}: {e.message}", e.hint) from e
 
 
-def _compare_files(where: Path, statement: Statement) -> None:
+def _compare_files(bundle: Path, statement: Statement) -> None:
+    where = bundle.parent
+    if folder.is_alone(bundle):
+        raise DigestMismatch(
+            f"{bundle.name} is without its files: {SUBMISSION}/, {LOG} and {STAMPS} are missing in {where}",
+            f"get the directory of the run, or verify what the bundle alone shows (its signature, schema and"
+            f" verdict, but no file): speedrun bundle verify {bundle} --bundle-only",
+        )
     files = folder.submission_files(where)
     if files != tuple(sorted(statement.predicate.inputs.submission, key=lambda f: f.name)):
         raise DigestMismatch(

@@ -26,7 +26,8 @@ def command(context: click.Context, a: str, b: str, store: Path, as_json: bool) 
     A and B are eras, or directories with an OCI layout; DIR:TAG names one of several images in a layout.
     Files are compared in layers that are on this disk. Layers may be plain, gzip or Zstandard.
 
-    Exit 0: the images are the same. 1: they differ.
+    Exit 0: the same image, because the manifests are equal. 1: they differ; for copies whose layers are only
+    compressed in another way, the output says `same contents`.
 
     \b
     Examples:
@@ -49,7 +50,9 @@ def command(context: click.Context, a: str, b: str, store: Path, as_json: bool) 
         ]  # fmt: skip
         say(*table(("what", "name", a, b), rows))
         say(*format_changes(difference.entries, a, b))
-        if one.config == other.config:
+        if difference.same_contents:
+            say("same contents: every layer unpacks to the same bytes, so all files are the same")
+        elif one.config == other.config:
             say(f"both have the config sha256:{one.config}: only the compression of layers differs")
         if difference.unread:
             say(f"layers not on this disk, files not compared: {', '.join(difference.unread)}")

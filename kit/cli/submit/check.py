@@ -6,44 +6,62 @@ from pathlib import Path
 
 import click
 
-from kit.cli.options import keys_option
+from kit.cli.data_lock_text import tell_data_locks
+from kit.cli.options import data_lock_option, keys_option
 from kit.cli.terminal import Meter, emit_json, note, say
 from kit.core.text import counted
 from kit.leaderboard.submit.check import check, summary
+from kit.leaderboard.submit.data_locks import read_locks
 from kit.result.keys import trusted
 
 
 @click.command("check")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print all findings as one JSON object.")
+@data_lock_option
 @keys_option
-def command(folder: Path, as_json: bool, keys: Path) -> int:
+def command(folder: Path, as_json: bool, data_locks: tuple[Path, ...], keys: Path) -> int:
     """Check every entry in a repository; offline.
 
     Lists all findings for the entries below FOLDER/submissions. To check a submission before it runs, use
     `speedrun check`. A run that missed its target is
     acceptable, because every run counts.
 
+    The shards of full results are compared with the data locks that FOLDER/board.toml names, or with those of
+    --data-lock. Without either, the output says that they were not compared.
+
     Exit 0: no findings. 1: well-formed, but not acceptable (an untrusted key, a smoke or host run, a
-    duplicate, a replay, a part of a series). 3: a file is missing. 4: a file failed verification or is
-    unexpected. The highest code counts.
+    duplicate, a replay, other data, a part of a series). 3: a file is missing. 4: a file failed verification
+    or is unexpected. The highest code counts.
 
     \b
     Examples:
       speedrun submit check ../leaderboard
       speedrun submit check ../leaderboard --json
+      speedrun submit check ../leaderboard --keys board-keys --data-lock board-keys/fineweb10B.lock.json
     """
     meter = Meter(count=True)
-    checked = check(folder, trusted(keys), lambda done, total: meter("entries", done, total))
+    locks = read_locks(data_locks)
+    checked = check(folder, trusted(keys), lambda done, total: meter("entries", done, total), locks)
     if as_json:
         findings = [{"where": f.where, "rule": f.rule, "message": f.message} for f in checked.findings]
         accepted = [one.where.relative_to(folder).as_posix() for one in checked.accepted]
         series = [one.where.relative_to(folder).as_posix() for one in checked.series]
-        emit_json({"accepted": accepted, "series": series, "findings": findings, "exit": checked.exit_code})
+        emit_json(
+            {
+                "accepted": accepted,
+                "series": series,
+                "findings": findings,
+                "exit": checked.exit_code,
+                "data_locks": [lock.sha256 for lock in checked.locks],
+                "data_not_compared": 0 if checked.locks else checked.with_shards,
+            }
+        )
     else:
         for f in checked.findings:
             say(f"{f.where}: {f.rule}: {f.message}")
         counts = ", ".join(f"{n} {rule}" for rule, n in summary(checked).items()) or "no findings"
         whole = f", {len(checked.series)} series" if checked.series else ""
         note(f"{counted(len(checked.accepted), 'result')}{whole} accepted; {counts}")
+    tell_data_locks(checked.locks, checked.with_shards)
     return checked.exit_code

@@ -17,6 +17,7 @@ from kit.benchmark.records import Record, load
 from kit.benchmark.tasks import Task
 from kit.core.digest import Sha256
 from kit.leaderboard.submit.check import CheckedBoard
+from kit.leaderboard.submit.data_locks import describe_locks
 from kit.leaderboard.submit.entry import BoardEntry, Submitted
 from kit.leaderboard.submit.series import SubmittedSeries
 from kit.result.appraisal.agreement import Agreement, compare, tolerance
@@ -128,6 +129,8 @@ class Board:
     series: tuple[SubmittedSeries, ...]
     """Every accepted series, by task and age."""
     refused: tuple[RefusedSubmission, ...]
+    data: str = ""
+    """Which data locks the results were compared with; empty without results of full runs."""
 
 
 def rank(checked: CheckedBoard, root: Path, tasks: Sequence[Task]) -> Board:
@@ -154,6 +157,7 @@ def rank(checked: CheckedBoard, root: Path, tasks: Sequence[Task]) -> Board:
         overall=tuple(sorted(overall, key=_best_first)),
         series=tuple(sorted(checked.series, key=lambda s: (s.documents.plan.record, s.documents.plan.id))),
         refused=_refused(checked),
+        data=describe_locks(checked.locks, checked.with_shards) if checked.with_shards else "",
     )
 
 

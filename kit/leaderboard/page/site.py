@@ -66,6 +66,7 @@ class PageContent:
     series: TextTable | None
     refused: TextTable | None
     refused_count: str
+    data: str
 
 
 def write_site(board: Board, site: Path, title: str, tasks: int) -> Path:
@@ -115,6 +116,7 @@ def _content(board: Board, tasks: int) -> PageContent:
         series=series_table(board.series) if board.series else None,
         refused=refused_table(board.refused) if board.refused else None,
         refused_count=number_of(len(board.refused), "entry", "entries"),
+        data=board.data,
     )
 
 

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kit.benchmark.records import known, load, own_digest
-from kit.core.digest import sha256_bytes
 from kit.core.errors import KitError, PrerequisiteError, SignatureError
 from kit.core.facts import facts_root
 from kit.leaderboard.submit import series as series_folder
-from kit.leaderboard.submit.entry import FILES, ROOT, BoardEntry, Submitted, open_submitted, place_of
+from kit.leaderboard.submit.compare import check_data, check_names, check_together, relative_place
+from kit.leaderboard.submit.data_locks import DataLock, is_compared, read_board_locks
+from kit.leaderboard.submit.entry import FILES, ROOT, Submitted, open_submitted, place_of
 from kit.leaderboard.submit.finding import BYTES, BoardFinding, BoardRule
-from kit.leaderboard.submit.names import skeletons
 from kit.leaderboard.submit.series import SubmittedSeries, is_series, open_submitted_series, place_of_series
 from kit.leaderboard.submit.whole import check_series
 from kit.result.appraisal.verdict import ranking_blockers
@@ -31,7 +31,6 @@ from kit.result.statement import SUBMISSION
 from kit.series.documents import mismatched_scripts
 
 MAX_RESULTS = 100_000
-EMPTY = sha256_bytes(b"")
 _record = functools.cache(load)
 
 
@@ -44,6 +43,13 @@ class CheckedBoard:
     """Series without a finding: all runs of each are accepted, or it has not ended."""
     findings: tuple[BoardFinding, ...]
     """Sorted by directory and rule."""
+    locks: tuple[DataLock, ...] = ()
+    """The data locks that the results were compared with."""
+
+    @property
+    def with_shards(self) -> int:
+        """Count the accepted results whose data a lock can pin."""
+        return sum(is_compared(s.bundle.predicate) for s in self.accepted)
 
     @property
     def exit_code(self) -> int:
@@ -55,10 +61,15 @@ class CheckedBoard:
 
 
 def check(
-    root: Path, trusted: Trusted, progress: Callable[[int, int], None] = lambda done, total: None
+    root: Path,
+    trusted: Trusted,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    locks: Sequence[DataLock] = (),
 ) -> CheckedBoard:
     """
     Check every entry below `root/submissions`; `progress` receives done and total.
+
+    `locks` are the data locks that the board accepts; if empty, those that its board.toml names.
 
     Links are never followed, and sizes are checked before a file is read. Other files in `root` are ignored.
     Raises `PrerequisiteError` if that directory is missing.
@@ -68,6 +79,7 @@ def check(
             f"directory {ROOT}/ not found in {root}", "pass the root of a repository of entries"
         )
     findings: list[BoardFinding] = []
+    accepted_locks = tuple(locks) or read_board_locks(root)
     trusted = _with_revocations(root, trusted, findings)
     places = list(_places(root, findings))
     runs: list[Submitted] = []
@@ -78,14 +90,16 @@ def check(
         else:
             runs += _open_run(root, place, trusted, findings)
         progress(done + 1, len(places))
-    findings += list(_check_together(root, runs, {f.where for f in findings}))
-    findings += list(_lookalikes(root, runs, series, {f.where for f in findings}))
+    findings += list(check_data(root, runs, accepted_locks))
+    findings += list(check_together(root, runs, {f.where for f in findings}))
+    findings += list(check_names(root, runs, series, {f.where for f in findings}))
     findings += list(check_series(root, runs, series, {f.where for f in findings}))
     faulty = {f.where for f in findings}
     return CheckedBoard(
-        tuple(s for s in runs if _relative_place(root, s) not in faulty),
-        tuple(s for s in series if _relative_place(root, s) not in faulty),
+        tuple(s for s in runs if relative_place(root, s) not in faulty),
+        tuple(s for s in series if relative_place(root, s) not in faulty),
         tuple(sorted(findings, key=lambda f: (f.where, f.rule, f.message))),
+        accepted_locks,
     )
 
 
@@ -98,10 +112,6 @@ def _with_revocations(root: Path, trusted: Trusted, findings: list[BoardFinding]
     except KitError as e:
         findings.append(BoardFinding(REVOKED, BoardRule.INVALID, e.message))
     return trusted
-
-
-def _relative_place(root: Path, submitted: Submitted | SubmittedSeries) -> str:
-    return submitted.where.relative_to(root).as_posix()
 
 
 def _places(root: Path, findings: list[BoardFinding]) -> Iterator[str]:
@@ -234,54 +244,6 @@ def _why_no_task(submitted: Submitted) -> str:
     if record.no_task is None or submitted.bundle.statement.subjects.submission == own_digest(record):
         return ""
     return f"record {number} starts no task: {record.no_task}"
-
-
-def _check_together(root: Path, opened: Sequence[Submitted], faulty: Set[str]) -> Iterator[BoardFinding]:
-    """
-    Compare results with each other. Of two copies, the one whose path sorts first counts as the original.
-
-    One that is `faulty` already comes last: with it, whoever has no trusted key could take any run's place.
-    """
-    runs: dict[str, str] = {}
-    nonces: dict[str, str] = {}
-    logs: dict[str, str] = {}
-    for submitted in sorted(opened, key=lambda s: (_relative_place(root, s) in faulty, s.where)):
-        place = _relative_place(root, submitted)
-        statement = submitted.bundle.statement
-        run, nonce = statement.predicate.run.id, statement.predicate.run.nonce
-        log = statement.subjects.log
-        if run in runs:
-            yield BoardFinding(place, BoardRule.DUPLICATE, f"run {run} is also in {runs[run]}")
-        elif nonce in nonces:
-            yield BoardFinding(place, BoardRule.REPLAY, f"same nonce as {nonces[nonce]}")
-        elif log in logs and log != EMPTY:
-            yield BoardFinding(place, BoardRule.REPLAY, f"same output as {logs[log]}, byte for byte")
-        runs.setdefault(run, place)
-        nonces.setdefault(nonce, place)
-        logs.setdefault(log, place)
-
-
-def _lookalikes(
-    root: Path, runs: Sequence[Submitted], series: Sequence[SubmittedSeries], faulty: Set[str]
-) -> Iterator[BoardFinding]:
-    """Find names of agents and models that look like different names in an earlier result."""
-    began = [(s.bundle.predicate.run.started_at, _relative_place(root, s), s.entry) for s in runs]
-    began += [(s.documents.plan.created_at, _relative_place(root, s), s.entry) for s in series]
-    first: dict[tuple[int, str, str], tuple[str, BoardEntry]] = {}
-    for _, place, entry in sorted(began, key=lambda item: item[:2]):
-        if place in faulty:
-            continue
-        looks = zip(skeletons(entry.agent), skeletons(entry.model or ""), strict=True)
-        known = [first.setdefault((way, *look), (place, entry)) for way, look in enumerate(looks)]
-        for where, other in known:
-            if (other.agent, other.model) != (entry.agent, entry.model):
-                yield BoardFinding(
-                    place,
-                    BoardRule.LOOKALIKE,
-                    f"agent {entry.agent}, model {entry.model!a} look like agent {other.agent}, model "
-                    f"{other.model!a} in {where}: use the same names or clearly different ones",
-                )
-                break
 
 
 def summary(checked: CheckedBoard) -> dict[str, int]:

@@ -20,6 +20,8 @@ class BoardRule(StrEnum):
     """The signer's key was revoked, in the checker's key directory or in the repository's revoked.json."""
     UNRANKED = "unranked"
     """The result cannot be ranked, for example a smoke run, a host run, or unpinned data."""
+    DATA = "data lock"
+    """The result's shards are not those of a data lock that the board accepts."""
     DUPLICATE = "duplicate"
     """The same run or series was submitted twice."""
     REPLAY = "replay"

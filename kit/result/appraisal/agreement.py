@@ -28,6 +28,8 @@ TIME_SD_LEAST = 0.005
 SIGMAS = 3.0
 OF_THE_MACHINE = frozenset({"CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", *LINK_VARIABLES})
 """Environment variables that select a machine's devices or disable links between them."""
+ENDED_BY_DEADLINE = {RunStatus.TIMED_OUT: "timed out", RunStatus.STALLED: "stalled"}
+"""How a run ends because its machine was too slow for a deadline; a slow or busy one may miss any."""
 
 
 class Agreement(StrEnum):
@@ -75,9 +77,9 @@ def compare(first: Statement, second: Statement, allowed: Tolerance) -> Comparis
     """
     Compare a result with one that repeats it.
 
-    The results are not comparable if inputs, environment or commands differ, or if a run was not contained,
-    cancelled or lost. Otherwise they agree if verdict and final loss agree. The time is compared only for
-    full runs on the same GPU models.
+    The results are not comparable if inputs, environment or commands differ, if a run was not contained,
+    cancelled or lost, or if a deadline ended one of them and the other one completed. Otherwise they agree if
+    verdict and final loss agree. The time is compared only for full runs on the same GPU models.
     """
     a, b = first.predicate, second.predicate
     against = tuple(_comparison_blockers(first, second))
@@ -116,6 +118,9 @@ def _comparison_blockers(first: Statement, second: Statement) -> Iterator[str]:
             yield f"the {which} run was not contained"
         if p.run.status in (RunStatus.LOST, RunStatus.CANCELLED):
             yield f"the {which} run was {p.run.status}"
+    for p, other, which in ((a, b, "first"), (b, a, "second")):
+        if p.run.status in ENDED_BY_DEADLINE and other.run.status is RunStatus.COMPLETED:
+            yield f"the {which} run {ENDED_BY_DEADLINE[p.run.status]}, so it has no outcome: {p.run.reason}"
 
 
 def _contradictions(a: Predicate, b: Predicate, allowed: Tolerance) -> Iterator[str]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import resource
 import socket
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -111,6 +110,8 @@ class Engine:
 
     def about(self) -> EngineInfo:
         """Return the engine's name, its version and the limits that it supports."""
+        import resource  # missing on Windows
+
         with self._errors_translated("report its version"):
             version, info = self._api.version(), self._api.info()
         parts = {str(c.get("Name")): str(c.get("Version")) for c in version.get("Components") or ()}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import socket
 import struct
 from collections.abc import Iterator
@@ -44,6 +43,8 @@ def why_silent(path: Path) -> str:
 
 def hard_limit(path: Path, name: str, kind: int) -> int | None:
     """Return the lower hard limit of this process and of the socket's listener; None if unlimited."""
+    import resource  # missing on Windows
+
     mine = resource.getrlimit(kind)[1]
     limits = [] if mine == resource.RLIM_INFINITY else [mine]
     with contextlib.suppress(OSError, ValueError, StopIteration):

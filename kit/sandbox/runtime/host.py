@@ -8,7 +8,6 @@ memory, pids, network, file system and uid are the machine's. Results are never 
 from __future__ import annotations
 
 import platform
-import resource
 import shutil
 import signal
 import subprocess
@@ -112,6 +111,8 @@ class HostGuest:
 
     def usage(self) -> Usage:
         """See `Guest.usage`: peak memory of the largest single process, not the sum."""
+        import resource  # missing on Windows
+
         return Usage(peak_memory=resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)
 
     def close(self) -> None:

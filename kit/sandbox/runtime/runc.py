@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -70,6 +69,8 @@ class Runc:
         return ("runc", str(self.state), run_id)
 
     def _box(self, spec: RunSpec, scratch: Path) -> oci.ContainerSettings:
+        import resource  # missing on Windows
+
         root = os.geteuid() == 0
         if root and not cgroup.writable():
             raise PrerequisiteError(
@@ -106,6 +107,8 @@ def driver_of(spec: RunSpec) -> DriverFiles | None:
 
 
 def _locked_memory_limit() -> int | None:
+    import resource  # missing on Windows
+
     most = resource.getrlimit(resource.RLIMIT_MEMLOCK)[1]
     return None if most == resource.RLIM_INFINITY else most
 

@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import pytest
 
 from kit.audit.baseline import RunTimings
-from kit.cli import live, result_lines
+from kit.cli import live, machine, result_lines, series_live
 from kit.cli.meter import Meter, duration
 from kit.cli.stderr import STDERR, Stderr
 from kit.evaluate.run import Evaluation
@@ -24,6 +24,7 @@ from kit.result.appraisal import verdict
 from kit.result.predicate import Outcome, Severity
 from kit.sandbox.folder import RunFolder
 from kit.sandbox.isolation_probe import IsolationResult, ProbeCheck
+from kit.series.record import Arm, Slot
 from kit.values.profile import Profile
 from kit.values.run_result import Enforcement, Point, RunStatus
 from kit.values.run_spec import Phase, RuntimeName
@@ -57,7 +58,7 @@ def ended(make, tmp_path, monkeypatch):
     folder.mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
 
-    def close(capsys, log="", verbose=False, **changes):
+    def close(capsys, log="", verbose=False, load=None, **changes):
         (folder / "guest.log").write_text(log)
         p = replace(make.predicate(make.HERE), **{k: v for k, v in changes.items() if k != "run"})
         p = replace(p, run=replace(p.run, **changes.get("run", {})))
@@ -65,7 +66,7 @@ def ended(make, tmp_path, monkeypatch):
         p = replace(p, score=replace(p.score, verdict=found))
         p = replace(p, score=replace(p.score, unranked_because=verdict.ranking_blockers(p)))
         timings = RunTimings.__new__(RunTimings)
-        result_lines.close(Evaluation(p, folder / "result.json", timings), verbose)
+        result_lines.close(Evaluation(p, folder / "result.json", timings), verbose, load)
         return capsys.readouterr().err
 
     return close
@@ -101,6 +102,62 @@ def test_a_run_that_missed_it_with_a_warning(ended, capsys, make):
         "warning: source.size: line 3: adds a socket",
         "result: missed - val_loss 3.2790 > target 3.2 in 10.0 s (measured by the host)",
     ]
+
+
+LATE = {"status": RunStatus.TIMED_OUT, "ended_in": Phase.WARMUP, "clock": "warmup", "exit_code": None}
+
+
+@pytest.mark.parametrize(
+    ("now", "hint"),
+    [
+        (2.25, "this machine is busy: run again when other programs have ended, or with"),
+        (0.25, "if the script only needs more time on this machine:"),
+    ],
+)
+def test_a_missed_deadline_shows_phases_load_and_flag(ended, capsys, monkeypatch, make, now, hint):
+    monkeypatch.setattr(result_lines, "load_per_core", lambda: now)
+    lines = ended(
+        capsys, load=now, run={**LATE, "reason": "the warmup deadline passed at 10.0 s"}
+    ).splitlines()
+    run = make.predicate(make.HERE).run
+    limit = run.deadlines.warmup_s
+    phases = next(line for line in lines if line.startswith("phases: "))
+    assert phases.endswith(f"; missed: --warmup-deadline, {limit:g} s") and "warm-up" in phases
+    assert f"load average per core: {now:.1f} at the start, {now:.1f} at the end" in lines
+    assert f"hint: {hint} --warmup-deadline {3 * limit:.0f}" in lines
+
+
+def test_only_a_deadline_is_explained_as_one(ended, capsys, monkeypatch):
+    monkeypatch.setattr(result_lines, "load_per_core", lambda: None)
+    text = ended(capsys, run={**LATE, "status": RunStatus.STALLED, "clock": "stall", "reason": "x"})
+    assert "missed: --stall-deadline" in text and "load average" not in text
+    assert "deadline" not in ended(capsys, run={"status": RunStatus.CRASHED, "exit_code": 1, "reason": "x"})
+    assert "deadline" not in ended(capsys)
+
+
+def test_the_load_is_of_the_whole_machine_or_unknown(monkeypatch):
+    monkeypatch.setattr(machine.os, "getloadavg", lambda: (6.0, 1.0, 1.0))
+    monkeypatch.setattr(machine.os, "cpu_count", lambda: 4)
+    assert machine.load_per_core() == 1.5
+    monkeypatch.delattr(machine.os, "getloadavg")
+    assert machine.load_per_core() is None
+
+
+def test_a_run_of_a_series_says_near_misses_and_missed_deadlines(make, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(series_live, "load_per_core", lambda: 3.0)
+    (tmp_path / "guest.log").write_text(line := "step:0/20 val_loss:10.8258 train_time:0ms step_avg:1ms\n")
+    (tmp_path / "stamps").write_text(f'[1,"o",{len(line)},1]\n')
+    p = make.predicate(make.HERE)
+    p = replace(p, run=replace(p.run, **LATE, reason="late"), claims=replace(p.claims, **NO_CLAIMS))
+    shown = series_live._ShownRuns(lambda: False)
+    shown.listen(SimpleNamespace(terms=None))
+    outcome = Evaluation(p, tmp_path / "result.json", RunTimings.__new__(RunTimings))
+    shown.tell_end(Slot("r1", "00", Arm.CANDIDATE, "0" * 64), outcome)
+    text = capsys.readouterr().err
+    assert "candidate: timed_out: late; " in text and "load average per core: 3.0 at the start" in text
+    assert "warning: 1 line looks like a claim but is not: step_avg needs a decimal point" in text
+    shown.tell_end(Slot("r1", "00", Arm.CANDIDATE, "0" * 64), None)
+    assert "interrupted" in capsys.readouterr().err
 
 
 NO_CLAIMS = {

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from kit.cli import run
 from kit.core.digest import sha256_bytes
 from kit.core.errors import IntegrityError, PrerequisiteError, UsageError
 from kit.core.extras import system_install
@@ -86,6 +87,25 @@ def test_a_layer_and_itself_compressed_differ_in_no_entry(pack, layout, compared
     data = cook.tar([cook.member("x", data=b"1" * 2000)])
     found = compared(layout("one", [data]), layout("other", [pack(data)]))
     assert not found.same and len(found.layers) == 1 and found.entries == ()
+    assert found.same_contents and found.document()["same_contents"] is True
+
+
+@pytest.mark.parametrize("pack", PACKERS)
+def test_the_command_calls_equal_manifests_the_same_image_and_a_compressed_copy_the_same_contents(
+    pack, layout, cook, capsys, tmp_path
+):
+    data = cook.tar([cook.member("x", data=b"1" * 2000)])
+    other = cook.tar([cook.member("x", data=b"2" * 2000)])
+    plain, packed = layout("plain", [data]), layout("packed", [pack(data)])
+    store = ["--store", str(tmp_path / "store")]
+    assert run(["image", "diff", plain, layout("copy", [data]), *store]) == 0
+    assert capsys.readouterr().out.startswith("the same image: manifest sha256:")
+    assert run(["image", "diff", plain, packed, *store]) == 1
+    assert "same contents: every layer unpacks to the same bytes" in capsys.readouterr().out
+    assert run(["image", "diff", layout("other", [other]), packed, *store]) == 1
+    assert "same contents" not in capsys.readouterr().out
+    assert run(["image", "diff", layout("more", [data, data]), packed, *store]) == 1
+    assert "same contents" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,13 @@ from kit.cli import run as speedrun
 from kit.core.errors import UsageError
 from kit.core.facts import facts_root
 from kit.core.store import FolderFetcher, Store
-from kit.evaluate.request import Places
+from kit.evaluate.request import Overrides, Places
 from kit.image.build import accept
 from kit.reproduce import NotComparable, OriginalRun, from_bundle, plan_again
 from kit.result.keys import Trusted
 from kit.result.predicate import Image, Manifest
+from kit.result.verify import open_bundle
+from kit.values.deadlines import Deadlines
 from kit.values.profile import Profile
 from kit.values.run_spec import RuntimeName
 from kit.values.software import Kit
@@ -101,9 +103,26 @@ def test_a_tampered_bundle_is_refused_and_not_called_incomparable(press, tmp_pat
 
 
 def test_the_host_runtime_reproduces_nothing(press, tmp_path):
-    from kit.result.verify import open_bundle
-
     made = press.press(tmp_path, press.Sample(1))
     found = open_bundle(made, Trusted((press.MAKE.SIGNER.public,)))
     with pytest.raises(UsageError, match="is no evidence"):
         plan_again(OriginalRun(found, None, own_image=True), RuntimeName.HOST, lambda: "unix:///none")
+
+
+def test_a_rerun_takes_other_deadlines_and_keeps_the_rest(press, tmp_path, monkeypatch):
+    requests = []
+    monkeypatch.setattr("kit.reproduce.draft", lambda request, places: requests.append(request))
+    made = press.press(tmp_path, press.Sample(1))
+    found = open_bundle(made, Trusted((press.MAKE.SIGNER.public,)))
+    original = OriginalRun(found, None, own_image=True)
+    plan_again(original, None, lambda: "", Overrides(total_s=1200.0, start_s=30.0))
+    plan_again(original, None, lambda: "")
+    theirs = found.predicate.run.deadlines
+    assert requests[0].overrides.applied(Deadlines()) == replace(theirs, total_s=1200.0, start_s=30.0)
+    assert requests[1].overrides.applied(Deadlines()) == theirs
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "soon", "nan", "8d"])
+def test_a_wrong_deadline_of_a_rerun_is_a_usage_error(capsys, value):
+    assert speedrun(["reproduce", "none", "--total-deadline", value]) == 2
+    assert "--total-deadline" in capsys.readouterr().err

@@ -131,6 +131,21 @@ def test_what_differs_beside_the_outcome_makes_two_runs_not_comparable(first, sa
     assert any(says in reason for reason in found.reasons)
 
 
+@pytest.mark.parametrize("status", [RunStatus.TIMED_OUT, RunStatus.STALLED])
+def test_a_deadline_that_one_of_two_runs_missed_says_nothing_of_the_outcome(first, status):
+    late = part(first, "run", status=status, reason="the warmup deadline passed at 9.0 s", clock="warmup")
+    late = part(late, "score", verdict=Verdict.FAILED)
+    for pair, which in (((first, late), "second"), ((late, first), "first")):
+        found = compare(*pair, ALLOWED)
+        assert found.agreement is Agreement.NOT_COMPARABLE
+        (reason,) = found.reasons
+        assert reason.startswith(f"the {which} run ") and reason.endswith("deadline passed at 9.0 s")
+    assert compare(late, late, ALLOWED).agreement is Agreement.REPRODUCED
+    crashed = part(part(first, "run", status=RunStatus.CRASHED), "score", verdict=Verdict.FAILED)
+    assert compare(first, crashed, ALLOWED).agreement is Agreement.NOT_REPRODUCED
+    assert compare(crashed, late, ALLOWED).agreement is Agreement.NOT_REPRODUCED
+
+
 def test_which_gpu_of_its_machine_a_run_got_does_not_matter(first):
     a = part(first, "run", env=(*first.predicate.run.env, ("NVIDIA_VISIBLE_DEVICES", "GPU-1")))
     b = part(first, "run", env=(*first.predicate.run.env, ("NVIDIA_VISIBLE_DEVICES", "GPU-2")))

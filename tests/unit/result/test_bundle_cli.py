@@ -72,6 +72,67 @@ def test_a_bundle_alone_needs_the_word(assets, signer, home, capsys):
     assert "files beside the bundle not checked" in capsys.readouterr().out
 
 
+def test_a_bundle_alone_is_told_what_can_be_verified_and_the_hint_works(assets, signer, home, capsys):
+    alone = home / "result.json"
+    shutil.copy(assets / "good.json", alone)
+    assert run(["bundle", "verify", str(alone), "--key", signer]) == 4
+    said = capsys.readouterr().err
+    assert "step 6: result.json is without its files: submission/, guest.log and stamps are missing" in said
+    hint = said.split("speedrun ")[1].split()
+    assert run([*hint, "--key", signer]) == 0
+    said = capsys.readouterr().err
+    assert "  checked: size and encoding, format, key, signature, types, schema, consistency\n" in said
+    assert "  not checked: the submission, its output" in said
+    assert run(["bundle", "verify", str(alone)]) == 4
+    hint = capsys.readouterr().err.split("then: speedrun ")[1].replace("FILE", signer).split()
+    assert hint[-1] == "--bundle-only"
+    assert run(hint) == 0
+
+
+def test_a_damaged_bundle_alone_is_not_sent_elsewhere(assets, home, signer, capsys):
+    alone = home / "result.json"
+    shutil.copy(assets / "bad_3_payload_edited.json", alone)
+    assert run(["bundle", "verify", str(alone), "--key", signer]) == 4
+    said = capsys.readouterr().err
+    assert "step 3: " in said and "--bundle-only" not in said
+
+
+@pytest.mark.parametrize(
+    "spell",
+    [
+        lambda text: json.dumps(json.loads(text), indent=2),
+        lambda text: json.dumps(json.loads(text)),
+        lambda text: text + "\n",
+        lambda text: "\r\n\t" + text,
+    ],
+    ids=["indented", "spaced", "line-end", "before"],
+)
+def test_a_reformatted_bundle_gets_the_reason(assets, signer, home, capsys, spell):
+    other = home / "result.json"
+    other.write_text(spell((assets / "good.json").read_text()), newline="")
+    assert run(["bundle", "verify", str(other), "--key", signer, "--bundle-only"]) == 4
+    said = capsys.readouterr().err
+    assert "step 0: result.json: the file was re-formatted: same content, other bytes" in said
+    assert "hint: ask for the original file" in said
+
+
+@pytest.mark.parametrize(
+    "spell",
+    [
+        lambda text: text.replace("mediaType", "media\\u0054ype"),
+        lambda text: json.dumps(dict(reversed(json.loads(text).items())), separators=(",", ":")),
+        lambda text: json.dumps(dict(reversed(json.loads(text).items())), indent=2),
+    ],
+    ids=["escape", "order", "order-and-spaces"],
+)
+def test_other_spellings_are_not_called_reformatted(assets, signer, home, capsys, spell):
+    other = home / "result.json"
+    other.write_text(spell((assets / "good.json").read_text()))
+    assert run(["bundle", "verify", str(other), "--key", signer, "--bundle-only"]) == 4
+    said = capsys.readouterr().err
+    assert "not in canonical form (RFC 8785)" in said and "re-formatted" not in said
+
+
 def test_show_says_that_a_smoke_run_is_unranked_and_why(assets, signer, capsys):
     assert run(["bundle", "show", str(assets / "good.json"), "--key", signer]) == 0
     text = capsys.readouterr().out

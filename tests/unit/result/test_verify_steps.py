@@ -81,7 +81,9 @@ def _without_step(number, monkeypatch, make):
     whole_shape = dsse.envelope_of
     match number:
         case 0:
-            monkeypatch.setattr(dsse, "parse_canonical", lambda data, where: make.json.loads(data))
+            monkeypatch.setattr(
+                dsse, "parse_canonical", lambda data, where, is_file=True: make.json.loads(data)
+            )
         case 1:
             monkeypatch.setattr(dsse, "_low_s", lambda signature: None)
             monkeypatch.setattr(dsse, "_base64", lambda text, where: dsse.base64.b64decode(text))
@@ -139,7 +141,9 @@ def test_a_truncated_bundle_is_refused(put, good, trusted, cut):
 
 
 def test_a_huge_bundle_is_refused_before_it_is_parsed(put, good, trusted, monkeypatch):
-    monkeypatch.setattr(dsse, "parse_canonical", lambda data, where: pytest.fail("it was parsed"))
+    monkeypatch.setattr(
+        dsse, "parse_canonical", lambda data, where, is_file=True: pytest.fail("it was parsed")
+    )
     with pytest.raises(SchemaError, match=r"^step 0: .* is larger than"):
         open_bundle(put(good + b" " * dsse.MAX_BUNDLE), trusted)
 
