@@ -12,11 +12,11 @@ import click
 from kit.cli import live, result_lines
 from kit.cli.extras import require_score
 from kit.cli.interrupt import cancellable
-from kit.cli.machine import docker_socket
 from kit.cli.options import Duration, keys_option, mirror_option, store_option
 from kit.cli.places import places as places_of
 from kit.cli.plan_text import format_plan
 from kit.cli.recovery import recover_runs, recover_series
+from kit.cli.runtime import runtime_option, select_runtime
 from kit.cli.stderr import STDERR
 from kit.cli.terminal import emit_json, note, say, say_path
 from kit.core.errors import UsageError
@@ -31,7 +31,6 @@ from kit.series.record import StopRule
 from kit.series.run import SeriesRequest
 from kit.values.profile import Profile
 from kit.values.run_result import RunStatus
-from kit.values.run_spec import RuntimeName
 
 DEADLINE = Duration(min=0.1, max=7 * 86400)
 
@@ -77,13 +76,7 @@ def deadline_options(command: Callable[..., int]) -> Callable[..., int]:
     show_default=True,
     help="full: 8 GPUs and FineWeb; smoke: CPU and synthetic data, never ranked.",
 )
-@click.option(
-    "--runtime",
-    type=click.Choice(["auto", "docker", "runc", "host"]),
-    default="auto",
-    show_default=True,
-    help="Container runtime; host provides no isolation and is never ranked.",
-)
+@runtime_option("host", help="Container runtime; host provides no isolation and is never ranked.")
 @click.option(
     "--image",
     metavar="ERA|host",
@@ -200,17 +193,18 @@ def _series_request(options: dict[str, Any]) -> SeriesRequest:
 
 def _request(options: dict[str, Any]) -> Request:
     python = shutil.which("python3")
+    selected = select_runtime(options["runtime"])
     return Request(
         record=options["record"],
         profile=Profile(options["profile"]),
         submission=options["submission"],
-        runtime=None if options["runtime"] == "auto" else RuntimeName(options["runtime"]),
+        runtime=selected.name,
         image=options["image"],
         gpus=options["gpus"],
         accept_world_size=options["accept_world_size"],
         overrides=Overrides(**{name: options[name] for name in Overrides.__slots__}),
         python=options["python"] or (Path(python) if python else None),
-        engine=docker_socket,
+        engine=selected.engine,
     )
 
 

@@ -15,10 +15,10 @@ from kit.capsule.receive import OwnFacts, receive
 from kit.cli.capsule_text import tell_received
 from kit.cli.interrupt import cancellable
 from kit.cli.live import listener
-from kit.cli.machine import docker_socket
 from kit.cli.options import keys_option, mirror_option, store_option
 from kit.cli.places import places as places_of
 from kit.cli.result_lines import close, summary
+from kit.cli.runtime import runtime_option, select_runtime
 from kit.cli.stderr import STDERR
 from kit.cli.terminal import emit_json, note, say_path
 from kit.cli.untrusted import trust_word
@@ -35,7 +35,6 @@ from kit.reproduce import (
 )
 from kit.result.appraisal.agreement import Agreement, Comparison
 from kit.result.keys import Trusted, trusted
-from kit.values.run_spec import RuntimeName
 
 
 @click.command(name="reproduce")
@@ -43,13 +42,7 @@ from kit.values.run_spec import RuntimeName
 @click.option(
     "--offline", is_flag=True, help="Do not use the network; use only the store, --mirror and the capsule."
 )
-@click.option(
-    "--runtime",
-    type=click.Choice(["auto", "docker", "runc"]),
-    default="auto",
-    show_default=True,
-    help="Container runtime.",
-)
+@runtime_option()
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -107,7 +100,8 @@ def _again(
     with _original(source, trusted, places) as original, cancellable() as cancelled:
         _tell_original(original)
         STDERR.stage("prepare data and image")
-        plan = plan_again(original, None if runtime == "auto" else RuntimeName(runtime), docker_socket)
+        selected = select_runtime(runtime)
+        plan = plan_again(original, selected.name, selected.engine)
         reproduction = repeat(original, plan, listener(plan, cancelled), selection)
     STDERR.close()
     close(reproduction.outcome)
