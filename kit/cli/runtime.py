@@ -20,7 +20,8 @@ from kit.values.run_spec import RuntimeName
 PODMAN = "podman"
 """The value of `--runtime` that means the runtime `docker` at Podman's socket."""
 UNIX = "unix://"
-PATIENCE_S = 5.0
+PATIENCE_S = 30.0
+"""Timeout of one request. Podman starts programs to report its version: seconds on a busy machine."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ from kit.values.run_result import RunStatus
 from kit.values.run_spec import GIB, MIB, ImageRef, Limits, RunSpec, RuntimeName
 
 ROOM_FOR_AN_ERA = 15 * GIB
-ENGINE_PATIENCE_S = 5.0
+ENGINE_PATIENCE_S = 10.0
 SEE_DOCTOR = "see: speedrun doctor"
 ERA = "cpu"
 """The image that Docker and Podman start; the smallest one."""

@@ -51,7 +51,7 @@ def service(podman, loaded):
         env=podman, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
     try:
-        assert wait_until(lambda: answers(podman["DOCKER_HOST"]), 30)
+        assert wait_until(lambda: answers(podman["DOCKER_HOST"], 30), 120)
         yield process
     finally:
         process.send_signal(signal.SIGTERM)

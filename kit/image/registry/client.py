@@ -24,7 +24,7 @@ COMMIT_TIMEOUT_S = 900.0
 MAX_ANSWER = 1 << 20
 """Longest response that is read, in bytes."""
 _PARAMETER = re.compile(r'([a-zA-Z_]+)="([^"]*)"')
-_REDIRECTS = (301, 302, 303, 307, 308)
+REDIRECTS = (301, 302, 303, 307, 308)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +65,11 @@ class RegistryResponse:
 
 
 class _EveryStatus(urllib.request.HTTPErrorProcessor):
-    """Returns responses of every status; follows redirects of reading requests only."""
+    """Returns responses of every status; follows redirects of GET only: urllib would turn HEAD into GET."""
 
     def http_response(self, request: urllib.request.Request, response: Any) -> Any:
         """See `urllib.request.HTTPErrorProcessor`."""
-        if response.status in _REDIRECTS and request.get_method() in ("GET", "HEAD"):
+        if response.status in REDIRECTS and request.get_method() == "GET":
             return super().http_response(request, response)
         return response
 

@@ -16,7 +16,13 @@ from kit.core.store import Progress, no_progress
 from kit.core.transfer import BrokenTransfer
 from kit.image.build import Layout
 from kit.image.oci import MANIFEST_TYPE, Descriptor, blob_path, read_document, read_manifest
-from kit.image.registry.client import COMMIT_TIMEOUT_S, RegistryClient, RegistryResponse, RequestBody
+from kit.image.registry.client import (
+    COMMIT_TIMEOUT_S,
+    REDIRECTS,
+    RegistryClient,
+    RegistryResponse,
+    RequestBody,
+)
 from kit.image.registry.login import RegistryLogin
 from kit.image.registry.reference import RegistryReference
 
@@ -65,7 +71,7 @@ def push(
     client = RegistryClient(reference, login, insecure=insecure, also_pull=mount_from)
     label = f"push {layout.era}"
     with repeated(progress, label) as report:
-        session = _Session(layout, reference, client, report)
+        session = _PushRequests(layout, reference, client, report)
         blobs = list(dict.fromkeys((*layers, config)))
         missing = [blob for blob in blobs if not session.tried(partial(session.has, blob))]
         sent = mounted = 0
@@ -84,7 +90,7 @@ def push(
     return PushedImage(reference, layout.manifest_digest, sent, len(blobs) - len(missing), mounted)
 
 
-class _Session:
+class _PushRequests:
     """The requests of one push that are small."""
 
     def __init__(
@@ -105,9 +111,9 @@ class _Session:
     def has(self, blob: Descriptor) -> bool:
         """Tell whether the repository has a blob."""
         response = self.client.send("HEAD", self.client.url(f"blobs/sha256:{blob.digest}"))
-        if response.status not in (200, 404):
+        if response.status not in (200, 404, *REDIRECTS):
             raise self.client.failure("looking up a layer", response)
-        return response.status == 200
+        return response.status != 404  # only a layer that is there is redirected to where it is stored
 
     def put_manifest(self) -> None:
         """Store the manifest under the tag."""
@@ -143,7 +149,13 @@ class _Upload:
     """One blob's upload, in as many attempts as it needs."""
 
     def __init__(
-        self, session: _Session, blob: Descriptor, mount_from: str | None, label: str, before: int, total: int
+        self,
+        session: _PushRequests,
+        blob: Descriptor,
+        mount_from: str | None,
+        label: str,
+        before: int,
+        total: int,
     ) -> None:
         self.mounted = False
         self._session, self._client, self._blob = session, session.client, blob

@@ -80,6 +80,13 @@ def test_blobs_of_another_repository_are_mounted(layout, registry):
     assert sent.mounted == 0 and registry.blobs["three"] == registry.blobs["one"]
 
 
+def test_a_layer_that_is_stored_elsewhere_is_there(layout, registry):
+    send(layout, registry)
+    before = patches(registry)
+    registry.answers = {"HEAD .*/blobs/": [(307, "")] * 10}
+    assert send(layout, registry).sent == 0 and patches(registry) == before
+
+
 @pytest.mark.parametrize("keeps", [True, False])
 def test_a_cut_upload_resumes_or_starts_again(layout, registry, keeps):
     registry.breaks, registry.keeps_cut_uploads = [1000, 500], keeps
