@@ -39,7 +39,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@touch $(call q,$@)
 
 runtime: ## check for a container runtime; with INSTALL=1, install runc if there is none
-	@PATH="$$PATH:/usr/sbin:/sbin"; { command -v runc || [ -S /run/docker.sock ] || [ -n "$$DOCKER_HOST" ]; } >/dev/null && exit 0; \
+	@PATH="$$PATH:/usr/sbin:/sbin"; { [ $(call q,$(RUNTIME)) = podman ] || command -v runc || [ -S /run/docker.sock ] || [ -n "$$DOCKER_HOST" ]; } >/dev/null && exit 0; \
 	if [ $(call q,$(INSTALL)) = 1 ] && [ "$$(id -u)" = 0 ]; then { apt-get update -qq && $(RUNC); } >&2; \
 	else printf "error: no container runtime found\nhint: as root: $(RUNC); or pass INSTALL=1\n" >&2; exit 3; fi
 

@@ -51,7 +51,7 @@ SUMMARIES = {
     "doctor": "Check that this machine can run evaluations.",
     "eval": "Run a submission in a container and sign the result.",
     "hint": "Show and check the hints for the tasks.",
-    "image": "Lock, build, verify and load container images.",
+    "image": "Lock, build, verify, load and push container images.",
     "keys": "Manage your signing key and the keys you trust.",
     "log": "Parse training logs.",
     "pack": "Pack a run into one archive for an offline rerun.",

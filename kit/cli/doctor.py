@@ -12,6 +12,7 @@ from kit.cli.machine import docker_socket, gpu_sources
 from kit.cli.options import keys_option, store_option
 from kit.cli.platforms import require_run_platform
 from kit.cli.recovery import recover_series
+from kit.cli.runtime import find_podman
 from kit.cli.terminal import emit_json, say
 from kit.core.facts import facts_root
 from kit.core.store import Store
@@ -52,6 +53,7 @@ def command(fix: bool, as_json: bool, out: Path, store: Path, keys: Path) -> int
         keys=keys,
         python=Path(shutil.which("python3") or sys.executable),
         engine=docker_socket,
+        podman=find_podman,
         gpus=gpu_sources(),
     )
     diagnoses = []

@@ -11,13 +11,14 @@ import click
 from kit.cli import live, result_lines
 from kit.cli.extras import require_score
 from kit.cli.interrupt import cancellable
-from kit.cli.machine import docker_socket, load_per_core
+from kit.cli.machine import load_per_core
 from kit.cli.options import deadline_options, keys_option, mirror_option, store_option
 from kit.cli.places import places as places_of
 from kit.cli.plan_text import format_plan
 from kit.cli.platforms import require_run_platform
 from kit.cli.quick import run_quick
 from kit.cli.recovery import recover_runs, recover_series
+from kit.cli.runtime import runtime_option, select_runtime
 from kit.cli.stderr import STDERR
 from kit.cli.submission_text import left_out_line
 from kit.cli.terminal import emit_json, note, say, say_path
@@ -34,7 +35,6 @@ from kit.series.record import StopRule
 from kit.series.run import SeriesRequest
 from kit.values.profile import Profile
 from kit.values.run_result import RunStatus
-from kit.values.run_spec import RuntimeName
 
 
 @click.command(name="eval")
@@ -57,13 +57,7 @@ from kit.values.run_spec import RuntimeName
     show_default=True,
     help="full: 8 GPUs and FineWeb; smoke: CPU and synthetic data, never ranked.",
 )
-@click.option(
-    "--runtime",
-    type=click.Choice(["auto", "docker", "runc", "host"]),
-    default="auto",
-    show_default=True,
-    help="Container runtime; host provides no isolation and is never ranked.",
-)
+@runtime_option("host", help="Container runtime; host provides no isolation and is never ranked.")
 @click.option(
     "--image",
     metavar="ERA|host",
@@ -201,17 +195,18 @@ def _series_request(options: dict[str, Any]) -> SeriesRequest:
 
 def _request(options: dict[str, Any]) -> Request:
     python = shutil.which("python3")
+    selected = select_runtime(options["runtime"])
     return Request(
         record=options["record"],
         profile=Profile(options["profile"]),
         submission=options["submission"],
-        runtime=None if options["runtime"] == "auto" else RuntimeName(options["runtime"]),
+        runtime=selected.name,
         image=options["image"],
         gpus=options["gpus"],
         accept_world_size=options["accept_world_size"],
         overrides=Overrides(**{name: options[name] for name in Overrides.__slots__}),
         python=options["python"] or (Path(python) if python else None),
-        engine=docker_socket,
+        engine=selected.engine,
     )
 
 

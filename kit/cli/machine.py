@@ -65,13 +65,26 @@ def docker_socket() -> str:
 
 
 def podman_socket() -> str:
-    """Return the URL of Podman's socket: `$CONTAINER_HOST`, the user's socket, or the system's."""
+    """
+    Return the URL of Podman's socket: `$CONTAINER_HOST`, or the user's, or the system's if only that exists.
+
+    The user's is in `$XDG_RUNTIME_DIR`; root's is the system's.
+    """
     host = os.environ.get("CONTAINER_HOST", "")
     if host:
         return host
-    runtime = os.environ.get("XDG_RUNTIME_DIR", "") or f"/run/user/{os.geteuid()}"
-    own = Path(runtime) / "podman" / "podman.sock"
-    return f"unix://{own}" if os.geteuid() and own.is_socket() else "unix:///run/podman/podman.sock"
+    system = Path("/run/podman/podman.sock")
+    if os.geteuid() == 0:
+        return f"unix://{system}"
+    own = Path(os.environ.get("XDG_RUNTIME_DIR", "") or f"/run/user/{os.geteuid()}") / "podman/podman.sock"
+    return f"unix://{next((path for path in (own, system) if _is_socket(path)), own)}"
+
+
+def _is_socket(path: Path) -> bool:
+    try:
+        return path.is_socket()
+    except OSError:  # the directory of the system's socket is closed to ordinary users
+        return False
 
 
 def _json(file: Path) -> dict[str, Any]:

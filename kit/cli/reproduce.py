@@ -16,11 +16,12 @@ from kit.capsule.receive import OwnFacts, receive
 from kit.cli.capsule_text import tell_received
 from kit.cli.interrupt import cancellable
 from kit.cli.live import listener
-from kit.cli.machine import docker_socket, load_per_core
+from kit.cli.machine import load_per_core
 from kit.cli.options import deadline_options, keys_option, mirror_option, store_option
 from kit.cli.places import places as places_of
 from kit.cli.platforms import require_run_platform
 from kit.cli.result_lines import close, summary
+from kit.cli.runtime import runtime_option, select_runtime
 from kit.cli.stderr import STDERR
 from kit.cli.terminal import emit_json, note, say_path
 from kit.cli.untrusted import trust_word
@@ -37,7 +38,6 @@ from kit.reproduce import (
 )
 from kit.result.appraisal.agreement import Agreement, Comparison
 from kit.result.keys import Trusted, trusted
-from kit.values.run_spec import RuntimeName
 
 
 @click.command(name="reproduce")
@@ -45,13 +45,7 @@ from kit.values.run_spec import RuntimeName
 @click.option(
     "--offline", is_flag=True, help="Do not use the network; use only the store, --mirror and the capsule."
 )
-@click.option(
-    "--runtime",
-    type=click.Choice(["auto", "docker", "runc"]),
-    default="auto",
-    show_default=True,
-    help="Container runtime.",
-)
+@runtime_option()
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -123,8 +117,8 @@ def _again(
     with _original(source, trusted, places) as original, cancellable() as cancelled:
         _tell_original(original)
         STDERR.stage("prepare data and image")
-        chosen = None if runtime == "auto" else RuntimeName(runtime)
-        plan = plan_again(original, chosen, docker_socket, overrides)
+        selected = select_runtime(runtime)
+        plan = plan_again(original, selected.name, selected.engine, overrides)
         load = load_per_core()
         reproduction = repeat(original, plan, listener(plan, cancelled), selection)
     STDERR.close()

@@ -2,14 +2,14 @@
 Check what works on this machine: start a guest in every runtime, look at GPUs, disk and interrupted runs.
 
 The runtimes runc and host use this machine's files as their image, so that no image has to be built first;
-docker uses the image `cpu`, if the engine has it.
+Docker and Podman use the image `cpu`, if they have it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
@@ -25,7 +25,7 @@ from kit.evaluate import runtimes
 from kit.evaluate.recovery import close_lost
 from kit.gpu.preflight import GpuRequirements, Sources, preflight
 from kit.image.build import ensure_layout, survey
-from kit.sandbox.engine import Engine, SocketFinder
+from kit.sandbox.engine import Engine, EngineName, SocketFinder
 from kit.sandbox.folder import RunFolder, new_run_id, owner, unfinished
 from kit.sandbox.isolation_probe import probe
 from kit.sandbox.run_guest import guest_directory, run_guest
@@ -39,16 +39,10 @@ from kit.values.run_result import RunStatus
 from kit.values.run_spec import GIB, MIB, ImageRef, Limits, RunSpec, RuntimeName
 
 ROOM_FOR_AN_ERA = 15 * GIB
-ENGINE_PATIENCE_S = 5.0
+ENGINE_PATIENCE_S = 10.0
 SEE_DOCTOR = "see: speedrun doctor"
-OTHER_RUNTIME = {
-    RuntimeName.DOCKER: RuntimeName.RUNC,
-    RuntimeName.RUNC: RuntimeName.DOCKER,
-    RuntimeName.HOST: RuntimeName.RUNC,
-}
-"""The runtime to use if this one does not work."""
 ERA = "cpu"
-"""The image that docker starts; the smallest one."""
+"""The image that Docker and Podman start; the smallest one."""
 
 
 class Health(StrEnum):
@@ -83,31 +77,34 @@ class DoctorConfig:
     python: Path
     """The interpreter that the guest of runc uses."""
     engine: SocketFinder
-    """Returns the URL of the socket of Docker or Podman; what it raises is a result of the check."""
+    """Returns the URL of Docker's socket; what it raises is a result of the check."""
     gpus: Sources = field(default_factory=Sources)
+    podman: SocketFinder | None = None
+    """The same for Podman's socket; None leaves Podman out."""
 
 
 def examine(config: DoctorConfig, fix: bool) -> Iterator[Diagnosis]:
     """Yield each check. With `fix`, remove leftovers of interrupted runs and close their records."""
-    yield _diagnosis(RuntimeName.DOCKER, partial(_try_docker, config))
+    yield _diagnosis(RuntimeName.DOCKER, partial(_try_engine, config, config.engine, EngineName.DOCKER))
+    if config.podman is not None:
+        yield _diagnosis(EngineName.PODMAN, partial(_try_engine, config, config.podman, EngineName.PODMAN))
     for name in (RuntimeName.RUNC, RuntimeName.HOST):
         yield _diagnosis(name, partial(_try_runtime, runtimes.make(name, config.python), config.python))
     yield gpus(config.gpus)
     yield _disk(config.store, fix)
-    yield _containers(config.engine, fix)
+    yield _containers([config.engine, *([config.podman] if config.podman else [])], fix)
     yield _interrupted(config.out, config.keys, fix)
 
 
 def usable(diagnoses: list[Diagnosis]) -> bool:
     """Tell whether a container runtime works and nothing is broken."""
-    contained = [
-        d for d in diagnoses if d.id in (f"runtime-{RuntimeName.RUNC}", f"runtime-{RuntimeName.DOCKER}")
-    ]
+    names = (RuntimeName.RUNC, RuntimeName.DOCKER, EngineName.PODMAN)
+    contained = [d for d in diagnoses if d.id in [f"runtime-{name}" for name in names]]
     rest = [d for d in diagnoses if d.health is Health.BROKEN]
     return any(d.health is Health.OK for d in contained) and not rest
 
 
-def _diagnosis(name: RuntimeName, attempt: Callable[[], str]) -> Diagnosis:
+def _diagnosis(name: RuntimeName | EngineName, attempt: Callable[[], str]) -> Diagnosis:
     title = f"runtime-{name}"
     try:
         return Diagnosis(title, Health.OK, attempt())
@@ -120,20 +117,23 @@ def _diagnosis(name: RuntimeName, attempt: Callable[[], str]) -> Diagnosis:
         return Diagnosis(title, Health.BROKEN, f"{where}{e.strerror or e}", _fix(name, ""))
 
 
-def _fix(name: RuntimeName, hint: str) -> str:
+def _fix(name: RuntimeName | EngineName, hint: str) -> str:
     """Return the hint of an error, or another one where the hint is to run this command."""
-    return hint if hint not in ("", SEE_DOCTOR) else f"pass --runtime {OTHER_RUNTIME[name]} to: speedrun eval"
+    if hint not in ("", SEE_DOCTOR):
+        return hint
+    other = RuntimeName.DOCKER if name is RuntimeName.RUNC else RuntimeName.RUNC
+    return f"pass --runtime {other} to: speedrun eval"
 
 
-def _try_docker(config: DoctorConfig) -> str:
-    url = config.engine()
+def _try_engine(config: DoctorConfig, socket: SocketFinder, target: EngineName) -> str:
+    url = socket()
     with contextlib.closing(Engine(url, ENGINE_PATIENCE_S)) as engine:
         about = engine.about()
         identity = _built_image(config)
         if identity is None or engine.image_id(identity.config_digest, identity.manifest_digest) is None:
             raise PrerequisiteError(
                 f"{about.name} {about.version} answers, but does not have the image {ERA}",
-                f"speedrun image load {ERA}",
+                f"speedrun image load {ERA}" + ("" if target is EngineName.DOCKER else f" --engine {target}"),
             )
     return f"{about.name}: {_try_runtime(Docker(url), config.python, identity)}"
 
@@ -227,16 +227,18 @@ def _disk(store: Store, fix: bool) -> Diagnosis:
     return Diagnosis("store", Health.OK, detail)
 
 
-def _containers(engine: SocketFinder, fix: bool) -> Diagnosis:
-    state, url = docker.state_folder(), ""  # without an engine, the leases of this user are checked
-    with contextlib.suppress(KitError):
-        url = engine()
+def _containers(sockets: Sequence[SocketFinder], fix: bool) -> Diagnosis:
+    state = docker.state_folder()
+    urls = []
+    for socket in sockets:
+        with contextlib.suppress(KitError):
+            urls.append(socket())
+    urls = urls or [""]  # without an engine, the leases of this user are checked
+    act = docker.sweep if fix else docker.orphans
+    run_ids = sorted({run_id for url in urls for run_id in act(url, state)})
     if fix:
-        swept = docker.sweep(url, state)
-        return Diagnosis(
-            "containers", Health.OK, f"removed {counted(len(swept), 'container')} of interrupted runs"
-        )
-    run_ids = docker.orphans(url, state)
+        detail = f"removed {counted(len(run_ids), 'container')} of interrupted runs"
+        return Diagnosis("containers", Health.OK, detail)
     if run_ids:
         detail = f"{counted(len(run_ids), 'interrupted run')} left containers; runs: {', '.join(run_ids[:4])}"
         return Diagnosis("containers", Health.BROKEN, detail, "speedrun doctor --fix")

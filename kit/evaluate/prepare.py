@@ -54,6 +54,8 @@ def prepared(plan: RunPlan, places: Places) -> Iterator[Prepared]:
     Raises `PrerequisiteError` for GPUs or shards that are missing or unfit, and what fetching raises.
     """
     gpus.look(plan, places).require()
+    if plan.terms.gpus and isinstance(plan.runtime, Docker):
+        plan.runtime.require_gpu_support()
     data, shards = plan.terms.data.bring(places)
     with _submission(plan, places) as folder:
         ref, image, fidelity, env = _image(plan, places)

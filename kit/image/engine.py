@@ -38,17 +38,23 @@ class LoadedImage:
     """Layers whose bytes the engine had."""
 
 
-def ensure_loaded(layout: Layout, url: str, progress: Progress = no_progress) -> LoadedImage:
+def ensure_loaded(
+    layout: Layout, url: str, progress: Progress = no_progress, expected: EngineName | None = None
+) -> LoadedImage:
     """
     Load the image into the engine at a socket, unless it has the image, and check the image id.
 
-    Raises `PrerequisiteError` if no engine answers, `DigestMismatch` if the image id differs afterwards,
-    `RunError` if the engine rejects the archive.
+    Raises `PrerequisiteError` if no engine answers or it is not the `expected` one, `DigestMismatch` if the
+    image id differs afterwards, `RunError` if the engine rejects the archive.
     """
     asking = Engine(url)
     try:
         about = asking.about()
         name = f"{about.name} {about.version}"
+        if expected is not None and about.name is not expected:
+            raise PrerequisiteError(
+                f"the engine at {url} is {name}, not {expected.capitalize()}", f"use --engine {about.name}"
+            )
         image_id = asking.image_id(layout.config_digest, layout.manifest_digest)
         if image_id is not None:
             return LoadedImage(name, image_id, 0, len(layout.diff_ids))
@@ -68,12 +74,7 @@ def ensure_loaded(layout: Layout, url: str, progress: Progress = no_progress) ->
 def load_podman(layout: Layout, url: str, progress: Progress = no_progress) -> LoadedImage:
     """Load the image into Podman: through its socket, or with the podman command if the socket is silent."""
     if engine.answers(url):
-        loaded = ensure_loaded(layout, url, progress)
-        if not loaded.engine.startswith(EngineName.PODMAN):
-            raise PrerequisiteError(
-                f"the engine at {url} is {loaded.engine}, not Podman", "use --engine docker"
-            )
-        return loaded
+        return ensure_loaded(layout, url, progress, EngineName.PODMAN)
     name = " ".join(_podman("--version").split()).replace(" version", "")
     image_id = _podman_id(layout)
     if image_id is not None:

@@ -51,7 +51,7 @@ def service(podman, loaded):
         env=podman, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
     try:
-        assert wait_until(lambda: answers(podman["DOCKER_HOST"]), 30)
+        assert wait_until(lambda: answers(podman["DOCKER_HOST"], 30), 120)
         yield process
     finally:
         process.send_signal(signal.SIGTERM)
@@ -62,14 +62,15 @@ def service(podman, loaded):
 def evaluated(podman, service, tmp_path):
     def run(script: str | None, *more: str) -> Evaluated:
         command = [
-            *SPEEDRUN, "eval", "--record", "3", "--profile", "smoke", "--json", "--runtime", "docker",
+            *SPEEDRUN, "eval", "--record", "3", "--profile", "smoke", "--json", "--runtime", "podman",
             "--out", str(tmp_path / "runs"), "--keys", str(tmp_path / "keys"), *more,
         ]  # fmt: skip
         if script is not None:
             (tmp_path / "submission").mkdir()
             (tmp_path / "submission" / "train_gpt2.py").write_text(script)
             command += ["--submission", str(tmp_path / "submission")]
-        done = subprocess.run(command, env=podman, capture_output=True, text=True, check=False, timeout=300)
+        env = {**podman, "CONTAINER_HOST": podman["DOCKER_HOST"], "DOCKER_HOST": "unix:///nonexistent"}
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=300)
         assert done.stdout.strip(), done.stderr
         return Evaluated(done.returncode, json.loads(done.stdout), done.stderr)
 
@@ -90,6 +91,7 @@ def test_a_smoke_run_through_podmans_socket_is_contained_and_reaches_the_target(
     run = evaluated(None)
     assert (run.code, run.report["verdict"]) == (0, "reached"), run.stderr
     environment = run.predicate["environment"]
+    assert environment["runtime"]["name"] == "docker"
     assert environment["runtime"]["version"].endswith("(podman)")
     assert environment["runtime"]["not_enforced"] == []
     assert environment["isolation"]["level"] == "contained"

@@ -1,4 +1,4 @@
-"""`speedrun image`: lock, build, verify, load and export container images."""
+"""`speedrun image`: lock, build, verify, load, push and export container images."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ SUMMARIES = {
     "list": "List the images and what is in the store.",
     "load": "Load an image into Docker or Podman.",
     "lock": "Resolve an image's packages and write lock.json.",
+    "push": "Push an image to a registry, with its signed digest.",
     "test": "Run the self-test of an image in a container.",
     "verify": "Rebuild an image and check its committed digests.",
 }
@@ -22,7 +23,7 @@ SUMMARIES = {
 
 @click.group("image", cls=LazyGroup, package=__name__, summaries=SUMMARIES)
 def command() -> None:
-    """Lock, build, verify and load container images.
+    """Lock, build, verify, load and push container images.
 
     ERA names an image, for example `cpu` or `torch-2.4.1`; see `speedrun image list`. The same lock file
     gives the same bytes on any machine.
@@ -33,6 +34,7 @@ def command() -> None:
       speedrun image build cpu
       speedrun image verify cpu
       speedrun image load cpu
+      speedrun image push cpu registry.example/me/speedrun-kit:cpu
       speedrun image test cpu
       speedrun image diff torch-2.5.0 torch-2.5.1
     """

@@ -8,8 +8,9 @@ from pathlib import Path
 import click
 
 from kit.cli.interrupt import cancellable
-from kit.cli.machine import docker_socket, gpu_sources
+from kit.cli.machine import gpu_sources
 from kit.cli.options import mirror_option, store_option
+from kit.cli.runtime import runtime_option, select_runtime
 from kit.cli.terminal import Meter, emit_json, note, say, table
 from kit.core.facts import facts_root
 from kit.core.store import Store
@@ -21,18 +22,11 @@ from kit.evaluate.request import Request
 from kit.evaluate.runtimes import choose
 from kit.image.fetch import default_fetchers
 from kit.values.profile import Profile
-from kit.values.run_spec import RuntimeName
 
 
 @click.command("test")
 @click.argument("era")
-@click.option(
-    "--runtime",
-    type=click.Choice(["auto", "docker", "runc"]),
-    default="auto",
-    show_default=True,
-    help="Container runtime.",
-)
+@runtime_option()
 @click.option(
     "--gpus",
     type=click.IntRange(min=0, max=8),
@@ -54,9 +48,9 @@ def command(era: str, runtime: str, gpus: int | None, as_json: bool, store: Path
       speedrun image test cpu
       speedrun image test torch-2.4.1 --runtime docker --json
     """
-    name = None if runtime == "auto" else RuntimeName(runtime)
+    selected = select_runtime(runtime)
     chosen = choose(
-        Request(NO_RECORD, Profile.SMOKE, runtime=name, image=era, gpus=gpus, engine=docker_socket)
+        Request(NO_RECORD, Profile.SMOKE, runtime=selected.name, image=era, gpus=gpus, engine=selected.engine)
     )
     fetchers = default_fetchers(mirror)
     context = SelfTestContext(facts_root() / "images", Store(store), fetchers, gpu_sources(), Meter())

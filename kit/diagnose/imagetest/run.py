@@ -25,6 +25,7 @@ from kit.image.spec import read_spec
 from kit.sandbox.folder import new_run_id
 from kit.sandbox.isolation_probe import IsolationResult, probe
 from kit.sandbox.run_guest import GuestRun, guest_directory, run_guest
+from kit.sandbox.runtime.docker import Docker
 from kit.sandbox.runtime.port import Runtime
 from kit.sandbox.supervise import RunCallbacks
 from kit.sandbox.watchdog import watchdog
@@ -103,6 +104,8 @@ def selftest(
     spec = read_spec(context.images, era)
     lock = read_lock(spec)
     ready, no_gpus = choose_gpus(cuda_of(lock), runtime.name, context.gpus, gpus)
+    if ready.gpus and isinstance(runtime, Docker):
+        runtime.require_gpu_support()
     layout, image = bring_image(
         era, runtime, context.images, context.store, context.fetchers, context.progress
     )

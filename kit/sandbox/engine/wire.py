@@ -38,7 +38,7 @@ def why_silent(path: Path) -> str:
         return "start Docker, or set DOCKER_HOST to its socket, or use --runtime runc"
     if not os.access(path, os.R_OK | os.W_OK):
         return f"permission denied for {path}: add this user to its group, or use --runtime runc"
-    return "restart Docker, or use --runtime runc"
+    return "restart the engine that should answer there, or use --runtime runc"
 
 
 def hard_limit(path: Path, name: str, kind: int) -> int | None:

@@ -51,7 +51,8 @@ class Docker:
         require_devices(spec)
         with contextlib.closing(Engine(self.engine, START_PATIENCE_S)) as engine:
             about = engine.about()
-            _refuse_ignored_gpus(about, spec)
+            if spec.gpus:
+                _refuse_ignored_gpus(about)
             terms = _terms(about, _image(engine, spec.image), scratch)
             request = dockerconfig.request(spec, terms)
             make_private(self.state)
@@ -77,6 +78,11 @@ class Docker:
                     guest.close()
                 raise
             return guest
+
+    def require_gpu_support(self) -> None:
+        """Raise `PrerequisiteError` if the engine does not answer, or would give no GPU to a guest."""
+        with contextlib.closing(Engine(self.engine)) as engine:
+            _refuse_ignored_gpus(engine.about())
 
     def reaper(self, run_id: str) -> Sequence[str]:
         """See `Runtime.reaper`."""
@@ -117,8 +123,8 @@ def _create(
     return container, warnings
 
 
-def _refuse_ignored_gpus(about: EngineInfo, spec: RunSpec) -> None:
-    if not spec.gpus or about.name is not EngineName.PODMAN:
+def _refuse_ignored_gpus(about: EngineInfo) -> None:
+    if about.name is not EngineName.PODMAN:
         return
     parts = [int(p) if p.isdecimal() else 0 for p in about.version.split(".")[:2]]
     if tuple(parts) < PODMAN_GPUS:

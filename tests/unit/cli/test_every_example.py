@@ -24,6 +24,7 @@ PARSED = {
     ("image", "fetch"): "fetches an image",
     ("image", "load"): "asks an engine",
     ("image", "lock"): "resolves an image",
+    ("image", "push"): "builds an image, and sends it to a registry",
     ("image", "verify"): "builds an image",
     ("data", "fetch"): "fetches",
     ("data", "lock"): "asks the Hub",

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from fake_engine import FakeEngine
 
-from kit.core.errors import UsageError
+from kit.core.errors import PrerequisiteError, UsageError
 from kit.core.store import Store
 from kit.diagnose import doctor
-from kit.diagnose.doctor import DoctorConfig, Health
+from kit.diagnose.doctor import Diagnosis, DoctorConfig, Health
 from kit.values.run_spec import RuntimeName
 
 
@@ -39,3 +41,32 @@ def test_a_stale_docker_context_does_not_stop_the_repair(config, monkeypatch):
     monkeypatch.setattr(doctor.docker, "state_folder", lambda: config.out / "none")
     by_id = {d.id: d for d in doctor.examine(config, fix=True)}
     assert by_id["containers"].detail == "removed 0 containers of interrupted runs"
+
+
+def test_podman_is_a_runtime_of_its_own(config, tmp_path):
+    def silent() -> str:
+        raise PrerequisiteError("Podman does not answer at unix:///p.sock", "start Podman's service: x &")
+
+    by_id = {d.id: d for d in doctor.examine(replace(config, podman=silent), fix=False)}
+    podman = by_id["runtime-podman"]
+    assert (podman.health, podman.fix) == (Health.MISSING, "start Podman's service: x &")
+
+
+def test_podman_without_the_image_is_told_how_to_load_it(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(doctor, "_built_image", lambda _: None)
+    fake = FakeEngine(tmp_path)
+    try:
+        by_id = {d.id: d for d in doctor.examine(replace(config, podman=lambda: fake.url), fix=True)}
+    finally:
+        fake.stop()
+    assert by_id["runtime-podman"].fix == "speedrun image load cpu --engine podman"
+    assert by_id["containers"].health is Health.OK
+    assert "GET /containers/json" in fake.asked
+
+
+@pytest.mark.parametrize("name", ["runc", "docker", "podman"])
+def test_one_runtime_that_isolates_is_enough(name):
+    works = Diagnosis(f"runtime-{name}", Health.OK, "works")
+    missing = Diagnosis("runtime-x", Health.MISSING, "not there")
+    assert doctor.usable([missing, works]) and not doctor.usable([missing])
+    assert not doctor.usable([Diagnosis("runtime-host", Health.OK, "works")])

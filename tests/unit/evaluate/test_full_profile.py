@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from fake_engine import VERSION, FakeEngine
 from fake_gpus import fake_gpu, fake_inventory, fake_sources
 
 from kit.core.digest import sha256_bytes
@@ -115,6 +116,19 @@ def test_a_full_run_is_planned_where_there_is_no_gpu(request_full, places):
     plan = draft(request_full, replace(places, gpus=fake_sources(NO_DRIVER)))
     assert (plan.terms.gpus, plan.terms.world_size) == (8, 8)
     assert "--nproc_per_node=8" in plan.launcher()
+
+
+def test_a_podman_that_ignores_gpus_is_refused_before_anything_is_looked_for(request_full, places, tmp_path):
+    fake = FakeEngine(tmp_path)
+    version = {**VERSION, "Components": [{"Name": "Podman Engine", "Version": "4.3.1"}]}
+    fake.answers["GET /version"] = (200, version)
+    request = replace(request_full, runtime=RuntimeName.DOCKER, python=None, engine=lambda: fake.url)
+    try:
+        with pytest.raises(PrerequisiteError, match=r"Podman 4\.3\.1 does not support GPUs"):
+            ready_of(request, places)
+    finally:
+        fake.stop()
+    assert fake.asked and all(key.startswith("GET ") for key in fake.asked)
 
 
 @pytest.mark.parametrize("gpus", [1, 2, 4, 8])

@@ -219,6 +219,21 @@ def test_a_podman_that_would_forget_the_gpus_is_refused(fake, runtime, tmp_path)
         runtime.start(spec, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("version", "can"), [("4.3.1", False), ("5.3.9", False), ("5.4.0", True), ("6.0", True)]
+)
+def test_podmans_gpus_are_refused_before_anything_is_fetched(fake, runtime, version, can):
+    fake.answers["GET /version"] = (
+        200,
+        {**VERSION, "Components": [{"Name": "Podman Engine", "Version": version}]},
+    )
+    with contextlib.nullcontext() if can else pytest.raises(PrerequisiteError, match=r"Podman .* GPUs") as e:
+        runtime.require_gpu_support()
+    assert can or e.value.hint == "use Podman 5.4 or newer, Docker, or --runtime runc"
+    fake.answers["GET /version"] = (200, VERSION)
+    runtime.require_gpu_support()
+
+
 def test_gpus_that_were_not_chosen_are_not_left_to_the_engine(runtime, tmp_path):
     with pytest.raises(RunError, match="wrong number of selected GPUs: 0, expected 2"):
         runtime.start(replace(SPEC, gpus=2), tmp_path)
