@@ -57,6 +57,7 @@ SUMMARIES = {
     "record": "List the upstream records and fetch their scripts.",
     "report": "Build a leaderboard page from submissions.",
     "reproduce": "Rerun a signed result and compare the outcomes.",
+    "runs": "List, compare and read the runs in a directory.",
     "score": "Compute scores (FSR) from signed results or a table.",
     "series": "Verify a series of runs and show its statistics.",
     "submit": "Prepare and check leaderboard submissions.",

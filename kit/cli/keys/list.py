@@ -40,7 +40,9 @@ def command(keys: Path, as_json: bool) -> None:
         emit_json({"keys": listed, "revoked": [_document(entry) for entry in known.revoked]})
         return
     for path, key_id, own in files:
-        say(f"{key_id}  {path.stem}{'  (your key)' if own else ''}{revocation_mark(known.revocation(key_id))}")
+        say(
+            f"{key_id}  {path.stem}{'  (your key)' if own else ''}{revocation_mark(known.revocation(key_id))}"
+        )
     for entry in others:
         say(f"{entry.key_id}  (no file){revocation_mark(entry)}")
     if not files and not others:
