@@ -45,6 +45,7 @@ HINTS = {
 """What to do about an error of the system that names no file."""
 SUMMARIES = {
     "bundle": "Verify and show signed results.",
+    "cache": "Show and clean the store of downloads, images and data.",
     "config": "Show the defaults from speedrun.toml and the environment.",
     "data": "Download, verify and lock the training data.",
     "doctor": "Check that this machine can run evaluations.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -11,12 +12,13 @@ from pathlib import Path
 from kit.benchmark.records import Record
 from kit.core.digest import files_under
 from kit.core.store import Fetcher, Progress, Store, no_progress
+from kit.core.store_use import using
 from kit.evaluate import gpus
 from kit.evaluate.launch import DATA, HOST_SITE, SITE, gpu_variables, search_path
 from kit.evaluate.plan import RunPlan
 from kit.evaluate.request import HOST_IMAGE, Places
 from kit.gpu.preflight import Preflight
-from kit.image.build import Layout, ensure_layout
+from kit.image.build import Layout, ensure_layout, layout_path
 from kit.image.engine import ensure_loaded
 from kit.image.rootfs import ensure_rootfs
 from kit.result.predicate import Data, Image, InputFile, Reproduces, Series
@@ -54,31 +56,43 @@ def prepared(plan: RunPlan, places: Places) -> Iterator[Prepared]:
     Raises `PrerequisiteError` for GPUs or shards that are missing or unfit, and what fetching raises.
     """
     gpus.look(plan, places).require()
-    data, shards = plan.terms.data.bring(places)
-    with _submission(plan, places) as folder:
-        ref, image, fidelity, env = _image(plan, places)
-        ready = gpus.look(plan, places)  # again: bringing all that may have taken an hour
-        ready.require()
-        spec = RunSpec(
-            run_id=new_run_id(plan.record.number),
-            image=ref,
-            submission=folder,
-            argv=plan.launcher(),
-            env=environment(plan, env, ready),
-            folders=plan.folders,
-            mounts=(Mount(shards, DATA), *_site(plan)),
-            limits=plan.terms.limits,
-            deadlines=plan.deadlines,
-            untimed_steps=plan.terms.untimed_steps,
-            gpus=plan.terms.gpus,
-            gpu_devices=tuple(GpuDevice(gpu.uuid, gpu.minor) for gpu in ready.gpus),
-            world_size=plan.terms.world_size,
-        )
-        files = tuple(
-            InputFile(name, (folder / name).stat().st_size, sha256)
-            for name, sha256 in files_under(folder).items()
-        )
-        yield Prepared(plan, spec, image, fidelity, data, files, ready, secrets.token_hex(16))
+    with using(places.store) as lease:
+        data, shards = plan.terms.data.bring(places)
+        with _submission(plan, places) as folder:
+            ref, image, fidelity, env = _image(plan, places)
+            ready = gpus.look(plan, places)  # again: bringing all that may have taken an hour
+            ready.require()
+            spec = RunSpec(
+                run_id=new_run_id(plan.record.number),
+                image=ref,
+                submission=folder,
+                argv=plan.launcher(),
+                env=environment(plan, env, ready),
+                folders=plan.folders,
+                mounts=(Mount(shards, DATA), *_site(plan)),
+                limits=plan.terms.limits,
+                deadlines=plan.deadlines,
+                untimed_steps=plan.terms.untimed_steps,
+                gpus=plan.terms.gpus,
+                gpu_devices=tuple(GpuDevice(gpu.uuid, gpu.minor) for gpu in ready.gpus),
+                world_size=plan.terms.world_size,
+            )
+            manifests = [image.manifest_digest] if image else []
+            lease.limit(manifests)
+            _touch(places.store, shards, *(layout_path(places.store, m) for m in manifests))
+            files = tuple(
+                InputFile(name, (folder / name).stat().st_size, sha256)
+                for name, sha256 in files_under(folder).items()
+            )
+            yield Prepared(plan, spec, image, fidelity, data, files, ready, secrets.token_hex(16))
+
+
+def _touch(store: Store, *folders: Path) -> None:
+    """Set the times of directories of the store, which say when they were last used."""
+    for folder in folders:
+        if folder.is_relative_to(store.root):
+            with contextlib.suppress(OSError):
+                os.utime(folder)
 
 
 def looked_again(ready: Prepared, places: Places) -> Prepared:

@@ -15,6 +15,7 @@ SUMMARIES = {
     "list": "List the images and what is in the store.",
     "load": "Load an image into Docker or Podman.",
     "lock": "Resolve an image's packages and write lock.json.",
+    "rm": "Remove an image from the store.",
     "test": "Run the self-test of an image in a container.",
     "verify": "Rebuild an image and check its committed digests.",
 }
