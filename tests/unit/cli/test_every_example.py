@@ -24,6 +24,7 @@ PARSED = {
     ("image", "fetch"): "fetches an image",
     ("image", "load"): "asks an engine",
     ("image", "lock"): "resolves an image",
+    ("image", "rm"): "needs a built image",
     ("image", "verify"): "builds an image",
     ("data", "fetch"): "fetches",
     ("data", "lock"): "asks the Hub",

@@ -112,6 +112,17 @@ def test_the_signer_of_the_revocations_stays(folder, them, capsys):
     assert keys.trusted(folder).revocation(them) is not None
 
 
+def test_the_own_key_can_be_replaced_as_the_docs_say(folder, them):
+    keys.revoke(folder, new_revocation(them, "stolen", None, TODAY))
+    old = keys.load(folder).public
+    (folder / "old.pem").write_bytes(old.pem)
+    assert remove(folder, "own.key", "--signing-key-too", "--yes") == 0
+    assert run(["keys", "generate", "--keys", str(folder)]) == 0
+    assert run(["keys", "revoke", str(folder / "old.pem"), "--reason", "replaced", "--keys", str(folder)]) == 0
+    known = keys.trusted(folder)
+    assert not known.trusts(old.key_id) and known.revocation(them) is not None
+
+
 def test_a_start_of_two_key_ids_is_refused(folder, them, capsys, monkeypatch):
     monkeypatch.setattr("kit.result.key_removal._own_id", lambda folder: them[:10] + "0" * 54)
     assert remove(folder, them[:9], "--signing-key-too", "--yes") == 2
