@@ -52,39 +52,18 @@ def prepared(plan: RunPlan, places: Places) -> Iterator[Prepared]:
     """
     Fetch data, submission and image; the staged submission is removed when the block ends.
 
+    Until then, the store keeps what the run uses, see `kit.core.store_use`.
+
     What can be refused is refused before the first byte is fetched; the image, the largest, comes last.
     Raises `PrerequisiteError` for GPUs or shards that are missing or unfit, and what fetching raises.
     """
     gpus.look(plan, places).require()
-    with using(places.store) as lease:
-        data, shards = plan.terms.data.bring(places)
-        with _submission(plan, places) as folder:
-            ref, image, fidelity, env = _image(plan, places)
-            ready = gpus.look(plan, places)  # again: bringing all that may have taken an hour
-            ready.require()
-            spec = RunSpec(
-                run_id=new_run_id(plan.record.number),
-                image=ref,
-                submission=folder,
-                argv=plan.launcher(),
-                env=environment(plan, env, ready),
-                folders=plan.folders,
-                mounts=(Mount(shards, DATA), *_site(plan)),
-                limits=plan.terms.limits,
-                deadlines=plan.deadlines,
-                untimed_steps=plan.terms.untimed_steps,
-                gpus=plan.terms.gpus,
-                gpu_devices=tuple(GpuDevice(gpu.uuid, gpu.minor) for gpu in ready.gpus),
-                world_size=plan.terms.world_size,
-            )
-            manifests = [image.manifest_digest] if image else []
-            lease.limit(manifests)
-            _touch(places.store, shards, *(layout_path(places.store, m) for m in manifests))
-            files = tuple(
-                InputFile(name, (folder / name).stat().st_size, sha256)
-                for name, sha256 in files_under(folder).items()
-            )
-            yield Prepared(plan, spec, image, fidelity, data, files, ready, secrets.token_hex(16))
+    with using(places.store) as lease, _prepared(plan, places) as ready:
+        images = [ready.image.manifest_digest] if ready.image else []
+        lease.limit(images)
+        _touch(places.store, *(layout_path(places.store, image) for image in images))
+        _touch(places.store, *(mount.source for mount in ready.spec.mounts))
+        yield ready
 
 
 def _touch(store: Store, *folders: Path) -> None:
@@ -93,6 +72,35 @@ def _touch(store: Store, *folders: Path) -> None:
         if folder.is_relative_to(store.root):
             with contextlib.suppress(OSError):
                 os.utime(folder)
+
+
+@contextlib.contextmanager
+def _prepared(plan: RunPlan, places: Places) -> Iterator[Prepared]:
+    data, shards = plan.terms.data.bring(places)
+    with _submission(plan, places) as folder:
+        ref, image, fidelity, env = _image(plan, places)
+        ready = gpus.look(plan, places)  # again: bringing all that may have taken an hour
+        ready.require()
+        spec = RunSpec(
+            run_id=new_run_id(plan.record.number),
+            image=ref,
+            submission=folder,
+            argv=plan.launcher(),
+            env=environment(plan, env, ready),
+            folders=plan.folders,
+            mounts=(Mount(shards, DATA), *_site(plan)),
+            limits=plan.terms.limits,
+            deadlines=plan.deadlines,
+            untimed_steps=plan.terms.untimed_steps,
+            gpus=plan.terms.gpus,
+            gpu_devices=tuple(GpuDevice(gpu.uuid, gpu.minor) for gpu in ready.gpus),
+            world_size=plan.terms.world_size,
+        )
+        files = tuple(
+            InputFile(name, (folder / name).stat().st_size, sha256)
+            for name, sha256 in files_under(folder).items()
+        )
+        yield Prepared(plan, spec, image, fidelity, data, files, ready, secrets.token_hex(16))
 
 
 def looked_again(ready: Prepared, places: Places) -> Prepared:

@@ -69,7 +69,7 @@ def _require_there(
 
 def describe_uses(uses: tuple[StoreUse, ...]) -> str:
     """Return the processes that use a store, for a message."""
-    pids = sorted(use.process.pid for use in uses if use.process is not None)
+    pids = sorted({use.process.pid for use in uses if use.process is not None})
     named = [f"process{'es' if len(pids) > 1 else ''} {', '.join(map(str, pids))}"] if pids else []
     unknown = sum(use.process is None for use in uses)
     named += [f"{unknown} unknown process{'es' if unknown > 1 else ''}"] if unknown else []

@@ -277,13 +277,13 @@ def ask(store, *arguments):
 
 
 def test_show_counts_by_kind_and_says_who_uses_it(filled, capsys):
-    with using(filled):
+    with using(filled), using(filled):
         assert ask(filled, "show") == 0
     shown = capsys.readouterr()
     rows = {line.split()[0]: line.split() for line in shown.out.splitlines()[1:]}
     assert set(rows) == {kind.value for kind in CacheKind}
     assert rows["layers"][1] == str(len(names(filled, CacheKind.LAYERS)))
-    assert f"in use by process {os.getpid()}" in shown.err
+    assert f"in use by process {os.getpid()}\n" in shown.err
     assert ask(filled, "show", "--json") == 0
     document = json.loads(capsys.readouterr().out)
     assert document["bytes"] == sum(kind["bytes"] for kind in document["kinds"].values())

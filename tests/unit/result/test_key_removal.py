@@ -118,7 +118,9 @@ def test_the_own_key_can_be_replaced_as_the_docs_say(folder, them):
     (folder / "old.pem").write_bytes(old.pem)
     assert remove(folder, "own.key", "--signing-key-too", "--yes") == 0
     assert run(["keys", "generate", "--keys", str(folder)]) == 0
-    assert run(["keys", "revoke", str(folder / "old.pem"), "--reason", "replaced", "--keys", str(folder)]) == 0
+    assert (
+        run(["keys", "revoke", str(folder / "old.pem"), "--reason", "replaced", "--keys", str(folder)]) == 0
+    )
     known = keys.trusted(folder)
     assert not known.trusts(old.key_id) and known.revocation(them) is not None
 
