@@ -15,7 +15,7 @@ from kit.core.store import Store
 from kit.core.store_use import current_uses
 from kit.core.text import one_line
 from kit.diagnose.cache.image_removal import describe_uses
-from kit.diagnose.cache.inventory import CacheKind, Inventory, is_store, take_inventory
+from kit.diagnose.cache.inventory import CacheInventory, CacheKind, is_store, take_inventory
 from kit.diagnose.cache.removal import disk_bytes
 
 WHAT = {
@@ -64,14 +64,14 @@ def command(store: Path, as_json: bool) -> None:
         note(f"in use by {describe_uses(found.uses)}")
 
 
-def _row(found: Inventory, kind: CacheKind, size: int) -> tuple[str, ...]:
+def _row(found: CacheInventory, kind: CacheKind, size: int) -> tuple[str, ...]:
     entries = found.of_kind(kind)
     newest = max(entry.last_used for entry in entries)
     busy = sum(entry.in_use for entry in entries)
     return kind.value, str(len(entries)), megabytes(size), format_day(newest), str(busy or "-"), WHAT[kind]
 
 
-def _document(found: Inventory, sizes: dict[CacheKind, int]) -> dict[str, Any]:
+def _document(found: CacheInventory, sizes: dict[CacheKind, int]) -> dict[str, Any]:
     return {
         "store": str(found.root),
         "bytes": sum(sizes.values()),

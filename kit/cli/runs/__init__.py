@@ -8,7 +8,7 @@ from kit.cli.lazy import LazyGroup
 
 SUMMARIES = {
     "diff": "Compare two runs: files, settings, checks, times.",
-    "list": "List the runs in a directory.",
+    "list": "List the runs in a directory, oldest first.",
     "log": "Print what a run's script printed.",
 }
 

@@ -29,11 +29,11 @@ MAX_VALUE = 60
 @keys_option
 @click.option("--json", "as_json", is_flag=True, help="Print every difference as JSON.")
 def command(a: str, b: str, out: Path, keys: Path, as_json: bool) -> int:
-    """Compare two runs: files of the submission, arguments, environment, hardware, checks, times and losses.
+    """Compare two runs: files, settings, checks, times.
 
     RUN_A and RUN_B are directories of runs, ids, starts of ids, or `latest`. Both need a result, whose
-    signature is verified. The submissions are compared by lines if their files are those that ran.
-    Ids, dates and the points between first and last validation are left out.
+    signature is verified. Compared are the submission's files by lines, arguments, environment, digests,
+    hardware, data, checks, losses and times. Ids and dates are left out.
 
     Exit 0: nothing differs. 1: something does; times always do.
 

@@ -79,7 +79,7 @@ class CacheEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class Inventory:
+class CacheInventory:
     """The entries of a store, with the processes that use it."""
 
     root: Path
@@ -99,7 +99,7 @@ class _BuiltImage:
     last_used: float
 
 
-def take_inventory(store: Store, uses: tuple[StoreUse, ...], scripts: Collection[str] = ()) -> Inventory:
+def take_inventory(store: Store, uses: tuple[StoreUse, ...], scripts: Collection[str] = ()) -> CacheInventory:
     """
     List the entries of a store; none if it does not exist.
 
@@ -107,7 +107,7 @@ def take_inventory(store: Store, uses: tuple[StoreUse, ...], scripts: Collection
     for a directory that cannot be read.
     """
     if not is_store(store):
-        return Inventory(store.root, (), uses)
+        return CacheInventory(store.root, (), uses)
     images = {image.manifest: image for image in _built_images(store)}
     entries = [
         *_blobs(store, images, frozenset(scripts)),
@@ -117,7 +117,7 @@ def take_inventory(store: Store, uses: tuple[StoreUse, ...], scripts: Collection
         *_temporary(store),
     ]
     entries = [replace(entry, in_use=entry.in_use or _is_used(entry, uses)) for entry in entries]
-    return Inventory(store.root, tuple(sorted(entries, key=lambda e: (e.kind, e.name))), uses)
+    return CacheInventory(store.root, tuple(sorted(entries, key=lambda e: (e.kind, e.name))), uses)
 
 
 def is_store(store: Store) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 from kit.core.files import disk_errors, staged
 from kit.core.store import Store
 from kit.core.store_use import cleaning
-from kit.diagnose.cache.inventory import REMOVABLE, CacheEntry, CacheKind, Inventory, take_inventory
+from kit.diagnose.cache.inventory import REMOVABLE, CacheEntry, CacheInventory, CacheKind, take_inventory
 
 BLOCK = 512
 """Bytes of the blocks that `stat` counts."""
@@ -25,11 +25,11 @@ class CacheSelection:
     used_before: float | None = None
     """Unix time; None selects entries of any age."""
 
-    def chosen(self, inventory: Inventory) -> tuple[CacheEntry, ...]:
+    def chosen(self, inventory: CacheInventory) -> tuple[CacheEntry, ...]:
         """Return the entries of these kinds and this age that nobody uses."""
         return tuple(entry for entry in self.matching(inventory) if not entry.in_use)
 
-    def matching(self, inventory: Inventory) -> Iterator[CacheEntry]:
+    def matching(self, inventory: CacheInventory) -> Iterator[CacheEntry]:
         """Yield the entries of these kinds and this age, also those in use."""
         for entry in inventory.entries:
             old = self.used_before is None or entry.last_used < self.used_before
@@ -48,7 +48,7 @@ class CacheRemoval:
     """Bytes of the disk: files that other entries link to are not counted."""
 
 
-def plan_removal(inventory: Inventory, selection: CacheSelection) -> CacheRemoval:
+def plan_removal(inventory: CacheInventory, selection: CacheSelection) -> CacheRemoval:
     """Return what `remove` would do now."""
     chosen = selection.chosen(inventory)
     kept = tuple(entry for entry in selection.matching(inventory) if entry.in_use)
