@@ -45,6 +45,7 @@ HINTS = {
 """What to do about an error of the system that names no file."""
 SUMMARIES = {
     "bundle": "Verify and show signed results.",
+    "cache": "Show and clean the store of downloads, images and data.",
     "check": "Check a submission without running it.",
     "config": "Show the defaults from speedrun.toml and the environment.",
     "data": "Download, verify and lock the training data.",
@@ -58,6 +59,7 @@ SUMMARIES = {
     "record": "List the upstream records and fetch their scripts.",
     "report": "Build a leaderboard page from entries.",
     "reproduce": "Rerun a signed result and compare the outcomes.",
+    "runs": "List, compare and read the runs in a directory.",
     "score": "Compute scores (FSR) from signed results or a table.",
     "series": "Verify a series of runs and show its statistics.",
     "submit": "Prepare and check leaderboard entries.",

@@ -12,6 +12,7 @@ from kit.capsule.wheels import kit_wheels
 from kit.cli.options import keys_option, mirror_option, store_option
 from kit.cli.places import places
 from kit.cli.terminal import emit_json, megabytes, note, say_path
+from kit.core.store_use import using
 from kit.result.folder import locate
 from kit.result.keys import trusted
 
@@ -59,7 +60,7 @@ def command(
     if file is None:
         file = Path(f"{locate(bundle).resolve().parent.name}.capsule.tar")
     here = places(store, mirror, keys)
-    with kit_wheels(here.progress) if with_kit else contextlib.nullcontext(()) as wheels:
+    with using(here.store), kit_wheels(here.progress) if with_kit else contextlib.nullcontext(()) as wheels:
         packed = pack(bundle, file, trusted(keys), here, with_data, wheels)
     if not packed.trusted:
         note("warning: the bundle is signed by an untrusted key")

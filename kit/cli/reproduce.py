@@ -25,6 +25,7 @@ from kit.cli.runtime import runtime_option, select_runtime
 from kit.cli.stderr import STDERR
 from kit.cli.terminal import emit_json, note, say_path
 from kit.cli.untrusted import trust_word
+from kit.core.store_use import using
 from kit.evaluate.audits import AuditSelection, select_audits
 from kit.evaluate.request import Overrides, Places
 from kit.reproduce import (
@@ -114,7 +115,11 @@ def _again(
 ) -> int:
     """Repeat the run, print the comparison and return the exit code."""
     STDERR.start_clock()
-    with _original(source, trusted, places) as original, cancellable() as cancelled:
+    with (
+        using(places.store),
+        _original(source, trusted, places) as original,
+        cancellable() as cancelled,
+    ):
         _tell_original(original)
         STDERR.stage("prepare data and image")
         selected = select_runtime(runtime)

@@ -31,6 +31,7 @@ _USERS_ALONE = {
     "key": "it decides whom you trust",
     "keys": "it decides whom you trust",
     "python": "it decides what runs outside a container",
+    "yes": "it deletes files without asking",
 }
 """A working directory may come from elsewhere, such as an agent's: its file may not set these."""
 

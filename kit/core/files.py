@@ -55,6 +55,12 @@ def staged(parent: Path, prefix: str = STAGING) -> Iterator[Path]:
             shutil.rmtree(around, ignore_errors=True)
 
 
+def is_being_staged(folder: Path) -> bool:
+    """Tell whether a directory that `staged` made may have a living process."""
+    with _held(folder) as free:
+        return not free
+
+
 @contextlib.contextmanager
 def _held(folder: Path, wait: bool = False) -> Iterator[bool]:
     """Hold the lock of `folder` for the block; yield False if it is taken or the file system has no locks."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -11,12 +12,13 @@ from pathlib import Path
 from kit.benchmark.records import Record
 from kit.core.digest import files_under
 from kit.core.store import Fetcher, Progress, Store, no_progress
+from kit.core.store_use import using
 from kit.evaluate import gpus
 from kit.evaluate.launch import DATA, HOST_SITE, SITE, gpu_variables, search_path
 from kit.evaluate.plan import RunPlan
 from kit.evaluate.request import HOST_IMAGE, Places
 from kit.gpu.preflight import Preflight
-from kit.image.build import Layout, ensure_layout
+from kit.image.build import Layout, ensure_layout, layout_path
 from kit.image.engine import ensure_loaded
 from kit.image.rootfs import ensure_rootfs
 from kit.result.predicate import Data, Image, InputFile, Reproduces, Series
@@ -50,12 +52,32 @@ def prepared(plan: RunPlan, places: Places) -> Iterator[Prepared]:
     """
     Fetch data, submission and image; the staged submission is removed when the block ends.
 
+    Until then, the store keeps what the run uses, see `kit.core.store_use`.
+
     What can be refused is refused before the first byte is fetched; the image, the largest, comes last.
     Raises `PrerequisiteError` for GPUs or shards that are missing or unfit, and what fetching raises.
     """
     gpus.look(plan, places).require()
     if plan.terms.gpus and isinstance(plan.runtime, Docker):
         plan.runtime.require_gpu_support()
+    with using(places.store) as lease, _prepared(plan, places) as ready:
+        images = [ready.image.manifest_digest] if ready.image else []
+        lease.limit(images)
+        _touch(places.store, *(layout_path(places.store, image) for image in images))
+        _touch(places.store, *(mount.source for mount in ready.spec.mounts))
+        yield ready
+
+
+def _touch(store: Store, *folders: Path) -> None:
+    """Set the times of directories of the store, which say when they were last used."""
+    for folder in folders:
+        if folder.is_relative_to(store.root):
+            with contextlib.suppress(OSError):
+                os.utime(folder)
+
+
+@contextlib.contextmanager
+def _prepared(plan: RunPlan, places: Places) -> Iterator[Prepared]:
     data, shards = plan.terms.data.bring(places)
     with _submission(plan, places) as folder:
         ref, image, fidelity, env = _image(plan, places)

@@ -12,6 +12,7 @@ from kit.core.digest import Sha256, sha256_file
 from kit.core.errors import DigestMismatch, KitError, PrerequisiteError, StaleLock
 from kit.core.files import place
 from kit.core.store import Artifact, Fetcher, FolderFetcher, Progress, Store, no_progress
+from kit.core.store_use import using
 from kit.image.acquire import fetch
 from kit.image.assemble import ROOM, BuiltImage, assembled
 from kit.image.diff import ImageChange, compare_layers
@@ -108,7 +109,7 @@ def ensure_layout(
     layout = _find_layout(spec, identity, store)
     if layout is not None:
         return layout
-    with store.lock(f"layout-{identity.manifest}"):
+    with using(store), store.lock(f"layout-{identity.manifest}"):
         layout = _find_layout(spec, identity, store)
         if layout is not None:
             return layout
@@ -127,7 +128,7 @@ def adopt(era: str, images: Path, store: Store, folder: Path, progress: Progress
     """
     spec = read_spec(images, era)
     identity = read_identity(spec, read_lock(spec))
-    with store.lock(f"layout-{identity.manifest}"):
+    with using(store), store.lock(f"layout-{identity.manifest}"):
         layout = _find_layout(spec, identity, store)
         if layout is not None:
             return layout
@@ -154,12 +155,13 @@ def accept(
     """Build an era from its lock and write its digests to images/<era>/digest."""
     spec = read_spec(images, era)
     lock = read_lock(spec)
-    fetch(lock, store, fetchers, progress)
-    with assembled(spec, lock, store, store, progress) as built:
-        with store.lock(f"layout-{built.identity.manifest}"):
-            layout = _adopt(spec, built, store)
-        write_identity(spec, lock, built.identity)
-        return layout
+    with using(store):
+        fetch(lock, store, fetchers, progress)
+        with assembled(spec, lock, store, store, progress) as built:
+            with store.lock(f"layout-{built.identity.manifest}"):
+                layout = _adopt(spec, built, store)
+            write_identity(spec, lock, built.identity)
+            return layout
 
 
 def verify(
@@ -174,10 +176,11 @@ def verify(
     spec = read_spec(images, era)
     lock = read_lock(spec)
     promised = read_identity(spec, lock)
-    fetch(lock, store, fetchers, progress)
-    recheck(lock, store, progress)
-    with assembled(spec, lock, store, store, progress) as built:
-        return VerifiedImage(promised, built.identity, _explain_differences(promised, built, store))
+    with using(store):
+        fetch(lock, store, fetchers, progress)
+        recheck(lock, store, progress)
+        with assembled(spec, lock, store, store, progress) as built:
+            return VerifiedImage(promised, built.identity, _explain_differences(promised, built, store))
 
 
 def _explain_differences(promised: ImageIdentity, built: BuiltImage, store: Store) -> tuple[ImageChange, ...]:
@@ -188,6 +191,11 @@ def _explain_differences(promised: ImageIdentity, built: BuiltImage, store: Stor
         if layer.digest != digest and blob.exists() and sha256_file(blob) == digest:
             changes += compare_layers(title, blob, layer.path)
     return tuple(changes)
+
+
+def layout_path(store: Store, manifest: Sha256) -> Path:
+    """Return the directory of the image with this manifest digest, which need not exist."""
+    return store.root / ROOM / manifest
 
 
 def survey(era: str, images: Path, store: Store) -> EraSurvey:
@@ -258,7 +266,7 @@ def _link(blob: Path, name: Path, final: Path) -> None:
 
 def _find_layout(spec: EraSpec, identity: ImageIdentity, store: Store) -> Layout | None:
     """Return the layout if the store has every blob with the right name and size."""
-    path = store.root / ROOM / identity.manifest
+    path = layout_path(store, identity.manifest)
     try:
         config, layers = read_manifest(path, identity.manifest)
         whole = all(blob_path(path, b.digest).stat().st_size == b.size for b in (config, *layers))

@@ -62,9 +62,14 @@ def plain_text(data: bytes, where: str) -> bytes:
     if b"\r" in data:
         data = _LINE_END.sub(b"\n", data)
     if b"\x1b" in data:
-        data = _ESCAPE.sub(b"", data)
+        data = without_escapes(data)
     bar = None if _BAR.search(data) else _PREFIXED_BAR.search(data)
     return data if bar is None else _without_prefix(data, bar[1])
+
+
+def without_escapes(data: bytes) -> bytes:
+    """Remove the escape sequences of terminals: colours, cursor movements, titles, links."""
+    return _ESCAPE.sub(b"", data)
 
 
 def unwrapped(line: str) -> str:

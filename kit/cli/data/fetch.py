@@ -19,6 +19,7 @@ from kit.cli.data.shards import (
 from kit.cli.options import store_option
 from kit.cli.terminal import Meter, emit_json, note, say_path
 from kit.core.store import Store
+from kit.core.store_use import using
 from kit.data.fetch import fetch
 
 
@@ -50,9 +51,10 @@ def command(
     """
     dataset, names = shards_of(record)
     bring = partial(fetch, dataset, mirror=mirror, endpoint=endpoint, progress=Meter())
-    shards = bring(names, Store(store))
-    note(origin_line(shards))
-    others = bring(held_out_shards_of(record), Store(store)) if held_out else None
+    with using(Store(store)):
+        shards = bring(names, Store(store))
+        note(origin_line(shards))
+        others = bring(held_out_shards_of(record), Store(store)) if held_out else None
     if others is not None:
         note(f"held-out {origin_line(others)}")
     if as_json:

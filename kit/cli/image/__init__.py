@@ -16,6 +16,7 @@ SUMMARIES = {
     "load": "Load an image into Docker or Podman.",
     "lock": "Resolve an image's packages and write lock.json.",
     "push": "Push an image to a registry, with its signed digest.",
+    "rm": "Remove an image from the store.",
     "test": "Run the self-test of an image in a container.",
     "verify": "Rebuild an image and check its committed digests.",
 }

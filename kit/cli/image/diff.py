@@ -11,6 +11,7 @@ from kit.cli.options import store_option
 from kit.cli.terminal import emit_json, say, table
 from kit.core.facts import facts_root
 from kit.core.store import Store
+from kit.core.store_use import using
 from kit.image.diff import compare_images, read_pair
 
 
@@ -35,8 +36,9 @@ def command(context: click.Context, a: str, b: str, store: Path, as_json: bool) 
       speedrun image diff cpu ./result
     """
     images = facts_root() / "images"
-    one, other = read_pair(a, b, images, Store(store))
-    difference = compare_images(one, other)
+    with using(Store(store)):
+        one, other = read_pair(a, b, images, Store(store))
+        difference = compare_images(one, other)
     if as_json:
         emit_json({"a": a, "b": b, **difference.document()})
     elif difference.same:

@@ -11,6 +11,7 @@ from kit.cli.options import mirror_option, store_option
 from kit.cli.terminal import Meter, emit_json, say_path
 from kit.core.facts import facts_root
 from kit.core.store import Store
+from kit.core.store_use import using
 from kit.image import archive
 from kit.image.build import ensure_layout
 from kit.image.fetch import default_fetchers
@@ -32,8 +33,9 @@ def command(era: str, out: Path, store: Path, mirror: Path | None, as_json: bool
       speedrun image export cpu --out cpu.tar && docker load -i cpu.tar
     """
     meter = Meter()
-    layout = ensure_layout(era, facts_root() / "images", Store(store), default_fetchers(mirror), meter)
-    sha256 = archive.export(layout, out, meter)
+    with using(Store(store)):
+        layout = ensure_layout(era, facts_root() / "images", Store(store), default_fetchers(mirror), meter)
+        sha256 = archive.export(layout, out, meter)
     if as_json:
         emit_json({"era": era, "file": str(out), "bytes": out.stat().st_size, "sha256": sha256})
     else:

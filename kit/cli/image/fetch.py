@@ -11,6 +11,7 @@ from kit.cli.options import mirror_option, store_option
 from kit.cli.terminal import Meter, emit_json, megabytes, note
 from kit.core.facts import facts_root
 from kit.core.store import Store
+from kit.core.store_use import using
 from kit.core.text import counted
 from kit.image import acquire
 from kit.image.fetch import default_fetchers
@@ -34,7 +35,8 @@ def command(era: str, store: Path, mirror: Path | None, as_json: bool) -> None:
       speedrun image fetch torch-2.6.0 --mirror /mnt/wheels
     """
     lock = read_lock(read_spec(facts_root() / "images", era))
-    fetched = acquire.fetch(lock, Store(store), default_fetchers(mirror), Meter())
+    with using(Store(store)):
+        fetched = acquire.fetch(lock, Store(store), default_fetchers(mirror), Meter())
     note(f"{era}: {counted(len(lock.artifacts), 'file')} in {store}, {megabytes(fetched)} downloaded")
     if as_json:
         emit_json({"era": era, "files": len(lock.artifacts), "bytes": lock.size, "fetched_bytes": fetched})

@@ -12,6 +12,7 @@ from kit.cli.options import mirror_option, store_option
 from kit.cli.terminal import Meter, emit_json, megabytes, note, say
 from kit.core.facts import facts_root
 from kit.core.store import Store
+from kit.core.store_use import using
 from kit.core.text import counted
 from kit.image import engine as room
 from kit.image.build import ensure_layout
@@ -40,11 +41,12 @@ def command(era: str, engine: str, store: Path, mirror: Path | None, as_json: bo
       speedrun image load torch-2.4.1 --engine podman
     """
     meter = Meter()
-    layout = ensure_layout(era, facts_root() / "images", Store(store), default_fetchers(mirror), meter)
-    if engine == "docker":
-        loaded = room.ensure_loaded(layout, docker_socket(), meter)
-    else:
-        loaded = room.load_podman(layout, podman_socket(), meter)
+    with using(Store(store)):
+        layout = ensure_layout(era, facts_root() / "images", Store(store), default_fetchers(mirror), meter)
+        if engine == "docker":
+            loaded = room.ensure_loaded(layout, docker_socket(), meter)
+        else:
+            loaded = room.load_podman(layout, podman_socket(), meter)
     there = f"{loaded.layers_left_out} of {counted(len(layout.diff_ids), 'layer')} already present"
     note(f"{loaded.engine} has {era}: {megabytes(loaded.sent)} sent, {there}")
     if as_json:

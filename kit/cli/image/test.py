@@ -14,6 +14,7 @@ from kit.cli.runtime import runtime_option, select_runtime
 from kit.cli.terminal import Meter, emit_json, note, say, table
 from kit.core.facts import facts_root
 from kit.core.store import Store
+from kit.core.store_use import using
 from kit.core.text import counted
 from kit.diagnose.imagetest.judge import SelfTestCheck
 from kit.diagnose.imagetest.report import SelfTestOutcome
@@ -54,7 +55,7 @@ def command(era: str, runtime: str, gpus: int | None, as_json: bool, store: Path
     )
     fetchers = default_fetchers(mirror)
     context = SelfTestContext(facts_root() / "images", Store(store), fetchers, gpu_sources(), Meter())
-    with cancellable() as cancelled:
+    with using(Store(store)), cancellable() as cancelled:
         tested = selftest(era, chosen, context, gpus, cancelled)
     if as_json:
         emit_json(tested.document())

@@ -9,6 +9,7 @@ from kit.cli.lazy import LazyGroup
 SUMMARIES = {
     "generate": "Create your signing key.",
     "list": "List trusted and revoked keys.",
+    "remove": "Remove a key from the keys that you trust.",
     "revoke": "Revoke a key: no result signed by it is trusted.",
     "show": "Print your public key as PEM.",
     "trust": "Trust the public key in a PEM file.",

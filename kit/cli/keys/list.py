@@ -40,14 +40,17 @@ def command(keys: Path, as_json: bool) -> None:
         emit_json({"keys": listed, "revoked": [_document(entry) for entry in known.revoked]})
         return
     for path, key_id, own in files:
-        say(f"{key_id}  {path.stem}{'  (your key)' if own else ''}{_mark(known.revocation(key_id))}")
+        say(
+            f"{key_id}  {path.stem}{'  (your key)' if own else ''}{revocation_mark(known.revocation(key_id))}"
+        )
     for entry in others:
-        say(f"{entry.key_id}  (no file){_mark(entry)}")
+        say(f"{entry.key_id}  (no file){revocation_mark(entry)}")
     if not files and not others:
         note(f"no keys in {keys}", f"hint: speedrun keys generate --keys {shlex.quote(str(keys))}")
 
 
-def _mark(revocation: Revocation | None) -> str:
+def revocation_mark(revocation: Revocation | None) -> str:
+    """Return what follows a key id in a list: nothing, or that the key is revoked and why."""
     return f"  REVOKED: {revocation.describe()}" if revocation else ""
 
 

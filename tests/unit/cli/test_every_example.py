@@ -25,6 +25,7 @@ PARSED = {
     ("image", "load"): "asks an engine",
     ("image", "lock"): "resolves an image",
     ("image", "push"): "builds an image, and sends it to a registry",
+    ("image", "rm"): "needs a built image",
     ("image", "verify"): "builds an image",
     ("data", "fetch"): "fetches",
     ("data", "lock"): "asks the Hub",

@@ -119,7 +119,8 @@ def test_a_file_that_cannot_be_meant_is_refused(here, text, said, capsys):
     ("text", "named"),
     [("keys = 'k'\n", "keys"), ("[bundle.show]\nkey = 'k'\n", "key"), ("[eval]\npython = 'p'\n", "python"),
      ("[eval]\nruntime = 'host'\n", "runtime"), ("[eval]\nimage = 'host'\n", "image"),
-     ("[data.fetch]\nendpoint = 'http://x'\n", "endpoint")],
+     ("[data.fetch]\nendpoint = 'http://x'\n", "endpoint"),
+     ("[cache.clean]\nyes = true\n", "yes")],
 )  # fmt: skip
 def test_a_foreign_directory_cannot_choose_whom_to_trust_or_leave_the_container(
     here, mine, text, named, capsys

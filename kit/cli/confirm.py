@@ -1,0 +1,27 @@
+"""Ask before something is deleted: on a terminal a question, elsewhere `--yes` is needed."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from kit.cli.stderr import STDERR
+from kit.core.errors import UsageError
+
+yes_option = click.option("-y", "--yes", is_flag=True, help="Do not ask. Needed without a terminal.")
+"""`--yes`, passed as `yes: bool`."""
+
+
+def confirm(question: str, yes: bool) -> bool:
+    """
+    Return whether to go on: True with `yes`, else the answer to `question` on the terminal.
+
+    Raises `UsageError` without `yes` if stdin or stderr is not a terminal.
+    """
+    if yes:
+        return True
+    if not (sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UsageError(f"{question} Nothing was deleted: there is no terminal to ask on", "pass --yes")
+    STDERR.close()
+    return click.confirm(question, default=False, err=True)
