@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from kit.core.codec import Prose
+
 
 class ActionKind(StrEnum):
     """What a node is made for."""
@@ -14,7 +16,7 @@ class ActionKind(StrEnum):
     IMPROVE = "improve"
     DEBUG = "debug"
     CONTROL = "control"
-    """The start script, unchanged: shows the FSR that noise alone gives."""
+    """The parent, unchanged: shows the FSR that noise alone gives. No search action: it has no child."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,8 @@ class NodeStatus(StrEnum):
     """The endpoint, the engine or the machine failed, not the agent."""
     LOST = "lost"
     """The evaluation was interrupted more often than it is tried again."""
+    STOPPED = "stopped"
+    """A budget ended while the node was open."""
 
     @property
     def valid(self) -> bool:
@@ -90,7 +94,7 @@ class EvaluationOutcome:
     """Seconds from the guest's start to its end, by the host's clock."""
     gpu_seconds: float
     """`wall_s` times the number of GPUs; 0 on a CPU."""
-    reason: str
+    reason: Prose
     """The verdict in words."""
 
 
@@ -106,3 +110,5 @@ class Node:
     submission_sha256: str | None = None
     evaluation: EvaluationOutcome | None = None
     reason: str = ""
+    improved_over_start: bool | None = None
+    """Whether its time lies below the start's by more than 2 sd; None if time or sd is unknown."""

@@ -73,6 +73,8 @@ class CallFault(StrEnum):
     """The model refused, or a filter stopped it."""
     WRONG_MODEL = "wrong_model"
     """Another model answered than was asked for, and the profile does not allow it."""
+    CANCELLED = "cancelled"
+    """The run was cancelled during the call; a request under way may be billed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ class Attempt:
     latency_s: float
     request_id: str | None = None
     usage: Usage | None = None
-    """The usage that a failed attempt reported, since it is billed."""
+    """The usage that a failed attempt reported, if its answer is not the outcome's; it is billed too."""
     detail: str = ""
 
 
