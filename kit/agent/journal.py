@@ -90,17 +90,22 @@ def _parse(data: bytes, path: Path) -> JournalContents:
 
 def _parse_line(raw: bytes, prev: Sha256, seq: int, where: str) -> JournalLine:
     document = parse_json(raw, where)
-    validate(LINE_SCHEMA, document, where)
-    if document["prev"] != prev or document["seq"] != seq:
+    line = _decode_line(document, where)
+    if document["prev"] != prev or line.seq != seq:
         raise IntegrityError(
             f"{where}: the chain is broken: the line before it is missing, changed or out of order",
             "restore the journal from a copy; a run with a changed journal cannot be resumed",
         )
     if canonical_json(document) != raw:
         raise IntegrityError(f"{where}: not in canonical form")
+    return line
+
+
+def _decode_line(document: Any, where: str) -> JournalLine:
+    validate(LINE_SCHEMA, document, where)
     if _offset(document["time"]) is None:
         raise SchemaError(f"{where}: invalid time {document['time']!r}")
-    return JournalLine(seq, document["time"], decode_event(document["event"], f"{where}: event"))
+    return JournalLine(document["seq"], document["time"], decode_event(document["event"], f"{where}: event"))
 
 
 def _offset(time: str) -> Any:
@@ -140,8 +145,8 @@ class Journal:
             "time": self._now(),
             "event": self._redact(encode_event(event)),
         }
+        line = _decode_line(document, f"{self._path}: line {self._seq + 1}")
         raw = canonical_json(document)
-        line = _parse_line(raw, self.head, self._seq, f"{self._path}: line {self._seq + 1}")
         with disk_errors(self._path):
             _write_all(self._fd, raw + b"\n")
             os.fsync(self._fd)

@@ -1,8 +1,9 @@
 """
 The files of a run's nodes.
 
-`nodes/NNN/` holds `submission/`, `prompt.md`, `answer-K.md`, `diff.patch` and `evaluated.json`. The journal holds their digests. Every file is written before the event that names it, so an interrupted step
-writes the same bytes again.
+`nodes/NNN/` holds `submission/`, `prompt.md`, `answer-K.md`, `diff.patch` and `evaluated.json`. The journal
+has their digests. Every file is written before the event that names it, so an interrupted step writes the
+same bytes again.
 """
 
 from __future__ import annotations

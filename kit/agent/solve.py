@@ -92,14 +92,14 @@ class ModelSolver:
             return evaluated(node, parent_files, tree, steps)
         messages = self._prompts.prompt(node, tree)
         steps.show_prompt(messages)
-        refusal, status = "", NodeStatus.EDIT_FAILED
+        refusal, status = "", NodeStatus.NO_ANSWER
         for _ in range(1 + steps.repairs):
             outcome = steps.call(replace(self._template, messages=messages))
             if outcome.fault is not None and outcome.fault not in _REPAIRABLE:
                 return _without_answer(outcome)
             answer = outcome.response.text if outcome.response is not None else ""
             if outcome.fault is not None:
-                status, refusal = NodeStatus.NO_ANSWER, _REPAIRABLE[outcome.fault]
+                refusal = _REPAIRABLE[outcome.fault]
             else:
                 result = self._editor.edit(parent_files, answer)
                 steps.edited(result)

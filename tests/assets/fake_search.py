@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -21,6 +22,8 @@ from typing import Any
 from kit.agent.budget import Budget
 from kit.agent.calls import CallFolder
 from kit.agent.evaluator import EvaluatedRun
+from kit.agent.events import Resumed
+from kit.agent.journal import JOURNAL, read_journal
 from kit.agent.llm.wire import (
     Attempt,
     CallFault,
@@ -49,6 +52,8 @@ WORST_PROMPT, WORST_COMPLETION = 150, 80
 USD_PER_TOKEN = 0.001
 EVALUATION_S, WORST_EVALUATION_S = 60.0, 90.0
 GPUS = 8
+TICKS = 247
+"""Journal lines, calls and evaluations of the undisturbed search."""
 SIGNATURE = "an answer of the fake"
 
 
@@ -180,7 +185,15 @@ def outcome(run_id: str, status: EvaluationStatus, time: float | None) -> Evalua
     """Return an outcome."""
     fsr = None if time is None else (1000.0 - time) / 400.0
     return EvaluationOutcome(
-        run_id, status, sha256_bytes(run_id.encode()), time, 3.25, fsr, EVALUATION_S, EVALUATION_S * GPUS, "why"
+        run_id,
+        status,
+        sha256_bytes(run_id.encode()),
+        time,
+        3.25,
+        fsr,
+        EVALUATION_S,
+        EVALUATION_S * GPUS,
+        "why",
     )
 
 
@@ -277,6 +290,48 @@ def comparable(end: SearchEnd) -> tuple[Any, ...]:
         for n in end.tree.nodes
     )
     return nodes, end.tree.ended, replace(end.spent.known, wall_s=0.0)
+
+
+def killed_copies(folder: Path, ticks: range) -> list[Path]:
+    """Run a search; return a copy of its directory as a kill at each of the ticks would leave it."""
+    made: list[Path] = []
+
+    class Copying(Ticks):
+        def tick(self) -> None:
+            if self.count in ticks:
+                made.append(folder / f"copy-{self.count}")
+                shutil.copytree(folder / "run", made[-1])
+            self.count += 1
+
+    counter = Copying()
+    (folder / "run").mkdir()
+    search(folder / "run", make_spec(), make_parts(folder / "run", counter))
+    assert counter.count == TICKS
+    return made
+
+
+def compare_killed(folder: Path, ticks: range) -> None:
+    """
+    Resume the search after a kill at each of the ticks, and compare it with the one that was not killed.
+
+    At every third, half of the next line was written.
+    """
+    killed = killed_copies(folder, ticks)
+    whole, files = run(folder / "run"), node_bytes(folder / "run")
+    lines = (folder / "run" / JOURNAL).read_bytes().splitlines(keepends=True)
+    assert len(killed) == len(ticks)
+    for i, copy in enumerate(killed):
+        journal = copy / JOURNAL
+        written = journal.read_bytes().count(b"\n") if journal.exists() else 0
+        torn = lines[written][: len(lines[written]) // 2] if i % 3 == 0 and written else b""
+        if torn:
+            journal.write_bytes(journal.read_bytes() + torn)
+        end = run(copy)
+        assert comparable(end) == comparable(whole), copy.name
+        assert node_bytes(copy) == files, copy.name
+        resumed = [e for e in read_journal(journal, end.head).events if isinstance(e, Resumed)]
+        assert [e.cut_bytes for e in resumed] == ([len(torn)] if written else []), copy.name
+        shutil.rmtree(copy)
 
 
 def main() -> None:
