@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -99,3 +100,19 @@ def test_prose_of_a_guest_can_neither_break_nor_flood_the_document():
     assert len(written) == MAX_PROSE
     assert written.isprintable()
     canonical_json(written)
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    text: Prose | None
+    value: Any
+
+
+@pytest.mark.parametrize("value", [None, 1, "text", [1, {"a": None}], {"a": [True]}])
+def test_optional_prose_is_made_printable_and_any_json_value_is_kept(value: Any) -> None:
+    document = encode(Remark, Remark("a\n\x1b[2J", value))
+    assert document == {"text": "a \N{REPLACEMENT CHARACTER}[2J", "value": value}
+    assert decode(Remark, document) == Remark("a \N{REPLACEMENT CHARACTER}[2J", value)
+    assert decode(Remark, encode(Remark, Remark(None, value))) == Remark(None, value)
+    with pytest.raises(SchemaError):
+        decode(Remark, {"text": 5, "value": value})

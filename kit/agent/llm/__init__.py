@@ -1,0 +1,1 @@
+"""Calls of a model over the chat completions protocol: recorded, retried in one place, replayable."""

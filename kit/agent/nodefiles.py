@@ -1,0 +1,152 @@
+"""
+The files of a run's nodes.
+
+`nodes/NNN/` holds `submission/`, `prompt.md`, `answer-K.md`, `diff.patch` and `evaluated.json`. The journal
+has their digests. Every file is written before the event that names it, so an interrupted step writes the
+same bytes again.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from kit.agent.evaluator import EvaluatedRun
+from kit.agent.llm.wire import Message
+from kit.agent.node import EvaluationOutcome
+from kit.core.codec import decode, encode
+from kit.core.digest import Sha256, canonical_json, sha256_bytes, tree_digest
+from kit.core.errors import IntegrityError, PrerequisiteError
+from kit.core.files import disk_errors, staged, write_atomic
+from kit.core.schema import read_json
+
+NODES = "nodes"
+SUBMISSION = "submission"
+
+Files = Mapping[str, bytes]
+"""Relative POSIX path -> bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """`evaluated.json`: what the host may show of an evaluation, besides its outcome."""
+
+    log: str | None
+    """Relative to the run's directory, or absolute outside it."""
+    findings: tuple[str, ...]
+    losses: tuple[_Loss, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Loss:
+    step: int
+    val_loss: float
+
+
+def files_digest(files: Files) -> Sha256:
+    """Return the digest of a submission's files."""
+    return tree_digest({name: sha256_bytes(data) for name, data in files.items()})
+
+
+class NodeFiles:
+    """The directory of one node."""
+
+    def __init__(self, run: Path, node: int) -> None:
+        self._run = run
+        self.folder = run / NODES / f"{node:03d}"
+
+    @property
+    def submission(self) -> Path:
+        """The directory that is evaluated."""
+        return self.folder / SUBMISSION
+
+    def write_submission(self, files: Files) -> Sha256:
+        """
+        Replace the node's submission; return its digest.
+
+        Raises `IntegrityError` for a path that leaves the directory.
+        """
+        for name in files:
+            if not _is_inside(name):
+                raise IntegrityError(f"invalid file name in a submission: {name[:200]!r}")
+        digest = files_digest(files)
+        if self.submission.is_dir() and _digest_of(self.submission) == digest:
+            return digest
+        with disk_errors(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with staged(self.folder) as folder:
+                for name, data in sorted(files.items()):
+                    write_atomic(folder / name, data)
+                if self.submission.is_dir():
+                    shutil.rmtree(self.submission)
+                folder.rename(self.submission)
+        return digest
+
+    def read_submission(self, expected: str | None) -> dict[str, bytes]:
+        """Return the node's files. Raises `IntegrityError` if their digest is not `expected`."""
+        files = _read_tree(self.submission)
+        if files_digest(files) != expected:
+            raise IntegrityError(
+                f"{self.submission} was changed: its digest is not the one in the journal",
+                "restore the directory from a copy",
+            )
+        return files
+
+    def write_prompt(self, messages: tuple[Message, ...]) -> None:
+        """Write the node's first prompt for people to read; the exact request is in `calls/`."""
+        text = "\n\n".join(f"## {message.role}\n\n{message.content}" for message in messages)
+        write_atomic(self.folder / "prompt.md", _bytes(text + "\n"))
+
+    def write_answer(self, call: int, text: str) -> None:
+        """Write the text of an answer."""
+        write_atomic(self.folder / f"answer-{call}.md", _bytes(text))
+
+    def write_diff(self, diff: str) -> Sha256:
+        """Write the node's change against its parent; return the digest."""
+        data = _bytes(diff)
+        write_atomic(self.folder / "diff.patch", data)
+        return sha256_bytes(data)
+
+    def write_evaluated(self, run: EvaluatedRun) -> None:
+        """Write what the host may show of the node's evaluation."""
+        log = None
+        if run.log is not None:
+            inside = run.log.is_relative_to(self._run)
+            log = str(run.log.relative_to(self._run) if inside else run.log.absolute())
+        losses = tuple(_Loss(step, loss) for step, loss in run.losses)
+        shown = _Shown(log, run.findings, losses)
+        write_atomic(self.folder / "evaluated.json", canonical_json(encode(_Shown, shown)) + b"\n")
+
+    def read_evaluated(self, outcome: EvaluationOutcome) -> EvaluatedRun:
+        """Return the node's evaluation, whose outcome the journal holds."""
+        path = self.folder / "evaluated.json"
+        shown: _Shown = decode(_Shown, read_json(path), str(path))
+        log = None if shown.log is None else self._run / shown.log
+        losses = tuple((loss.step, loss.val_loss) for loss in shown.losses)
+        return EvaluatedRun(outcome, log, shown.findings, losses)
+
+
+def _is_inside(name: str) -> bool:
+    path = PurePosixPath(name)
+    plain = bool(name) and "\0" not in name and "\\" not in name and str(path) == name
+    return plain and not path.is_absolute() and ".." not in path.parts and name != "."
+
+
+def _read_tree(folder: Path) -> dict[str, bytes]:
+    if not folder.is_dir():
+        raise PrerequisiteError(f"{folder} does not exist", "restore the directory from a copy")
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not path.is_symlink()
+    }
+
+
+def _digest_of(folder: Path) -> Sha256:
+    return files_digest(_read_tree(folder))
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "replace")
