@@ -4,6 +4,7 @@ Convert frozen dataclasses to JSON values and back, by their annotations. Schema
 * a dataclass is an object with exactly its fields as keys; None is null and is never omitted, except for
   fields marked `OPTIONAL`, which keep older documents valid
 * `Pairs[T]` is an object; `tuple[T, ...]` is an array; a StrEnum is its value
+* `Any` is any JSON value, unchanged
 * a float is a number (an integer if it is whole, as in RFC 8785)
 * `Prose` is text that a guest may have written: `encode` makes it printable and truncates it
 """
@@ -88,6 +89,8 @@ def decode(kind: Any, value: Any, where: str = "$") -> Any:
         if value is None:
             return None
         kind = _without_none(kind)
+    if kind is Any:
+        return value
     if dataclasses.is_dataclass(kind):
         return _decode_object(cast(type, kind), value, where)
     if get_origin(kind) is tuple:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from kit.core.codec import Pairs
 
 
-class Role(StrEnum):
+class ChatRole(StrEnum):
     """The author of a message."""
 
     SYSTEM = "system"
@@ -22,7 +22,7 @@ class Role(StrEnum):
 class Message:
     """One message of a chat."""
 
-    role: Role
+    role: ChatRole
     content: str
 
 
@@ -38,7 +38,7 @@ class ChatRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
+class TokenUsage:
     """Numbers of tokens as the endpoint reports them. None: not reported; never 0 in its place."""
 
     prompt_tokens: int | None = None
@@ -73,6 +73,8 @@ class CallFault(StrEnum):
     """The model refused, or a filter stopped it."""
     WRONG_MODEL = "wrong_model"
     """Another model answered than was asked for, and the profile does not allow it."""
+    CANCELLED = "cancelled"
+    """The run was cancelled during the call; a request under way may be billed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +89,8 @@ class Attempt:
     """Seconds waited before the request, for a retry."""
     latency_s: float
     request_id: str | None = None
-    usage: Usage | None = None
-    """The usage that a failed attempt reported, since it is billed."""
+    usage: TokenUsage | None = None
+    """The usage that a failed attempt reported, if its answer is not the outcome's; it is billed too."""
     detail: str = ""
 
 
@@ -100,7 +102,7 @@ class ChatResponse:
     """Empty if there was none."""
     reasoning: str | None
     finish_reason: str | None
-    usage: Usage
+    usage: TokenUsage
     asked_model: str
     answered_model: str | None
     system_fingerprint: str | None

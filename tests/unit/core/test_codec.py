@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -99,3 +100,9 @@ def test_prose_of_a_guest_can_neither_break_nor_flood_the_document():
     assert len(written) == MAX_PROSE
     assert written.isprintable()
     canonical_json(written)
+
+
+def test_a_json_value_of_any_kind_is_unchanged():
+    value = [1, None, {"b": [True, "x"]}]
+    assert decode(Any, encode(Any, value)) == value
+    assert decode(Pairs[Any], encode(Pairs[Any], (("a", value), ("b", None)))) == (("a", value), ("b", None))
