@@ -9,7 +9,6 @@ is bounded, and the key is removed from whatever the endpoint sends back.
 from __future__ import annotations
 
 import importlib.util
-import json
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
@@ -35,6 +34,8 @@ if TYPE_CHECKING:
 
 MAX_ANSWER = 16 << 20
 """Largest answer in bytes that is read."""
+MAX_VALUES = 200_000
+"""Most values in an answer's JSON; a completion has about 30."""
 MAX_ERROR = 64 << 10
 """Bytes of an error's answer that are read."""
 _SHOWN_ERROR = 300
@@ -114,7 +115,7 @@ class LiveTransport:
                 None, CallFault.TIMEOUT, f"no byte for {timeouts.read_s:g} s during the answer"
             )
         except openai.APIConnectionError as e:
-            return self._not_connected(e, isinstance(e.__cause__, httpx2.ConnectError))
+            return self._not_connected(e, isinstance(e.__cause__, httpx2.ConnectError | httpx2.ProxyError))
         except (httpx2.HTTPError, ssl.SSLError, EOFError) as e:
             return AttemptResult(None, CallFault.CUT_STREAM, f"the answer was cut: {self._shown(e)}")
         except _TooLarge:
@@ -142,7 +143,7 @@ class LiveTransport:
         request_id = self._request_id(headers)
         kind = one_line(self._key.redact(headers.get("content-type", "no type")))
         try:
-            document = self._key.redact_json(parse_json(body, "the answer"))
+            document = self._key.redact_json(parse_json(body, "the answer", MAX_VALUES))
         except SchemaError as e:
             detail = f"{e.headline} ({kind}, {len(body):,} bytes)"
             return AttemptResult(
@@ -154,9 +155,7 @@ class LiveTransport:
     def _refused(self, e: openai.APIStatusError) -> AttemptResult:
         self._answered = True
         headers = e.response.headers
-        body = e.body if isinstance(e.body, dict | str) else ""
-        if isinstance(body, str):
-            body = self._plain(body)
+        body = self._plain(e.body) if isinstance(e.body, str) else e.body
         fault, detail = status_fault(
             e.status_code, self._key.redact_json(body), self._key.redact(headers.get("location", ""))
         )
@@ -169,14 +168,10 @@ class LiveTransport:
             self._request_id(headers),
         )
 
-    def _plain(self, body: str) -> Any:
-        """Return an error's body: JSON that the SDK did not take for an object, or the start of its text."""
-        try:
-            return json.loads(body)
-        except ValueError:
-            text = self._key.redact(body)
-            page = text.lstrip()[:1] == "<"
-            return ("an HTML page: " if page else "") + one_line(" ".join(text.split()), _SHOWN_ERROR)
+    def _plain(self, body: str) -> str:
+        """Return the start of an error's text as one line."""
+        text = " ".join(self._key.redact(body).split())
+        return ("an HTML page: " if text[:1] == "<" else "") + one_line(text, _SHOWN_ERROR)
 
     def _timed_out(self, connecting: bool) -> AttemptResult:
         timeouts = self._profile.timeouts

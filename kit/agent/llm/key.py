@@ -15,6 +15,7 @@ _PREFIXED = re.compile(
     r"(?:\b(?:sk|rk|pk)[-_]|\bBearer\s|\bBasic\s|\b(?:gsk|hf|ghp|r8|fw|csk|tgp)_|\bxai-|\bnvapi-|\bpplx-|\bAIza)[\w.+/=-]{8,}"
 )
 _HEXADECIMAL = re.compile(r"(?<![0-9A-Za-z])(?:[0-9a-f]{32,}|[0-9A-F]{32,})(?![0-9A-Za-z])")
+_UUID = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", re.IGNORECASE)
 _RANDOM = re.compile(r"[0-9A-Za-z]{24,}")
 
 
@@ -66,9 +67,13 @@ NO_KEY = ApiKey("none")
 """What a server that checks no key is sent."""
 
 
-def looks_like_key(text: str) -> bool:
-    """Tell whether `text` contains what is probably a key; digests look like one too."""
-    if _PREFIXED.search(text) or _HEXADECIMAL.search(text):
+def looks_like_key(text: str, address: bool = False) -> bool:
+    """
+    Tell whether `text` contains what is probably a key; digests look like one too.
+
+    An address may contain a hexadecimal account number.
+    """
+    if _PREFIXED.search(text) or (not address and (_HEXADECIMAL.search(text) or _UUID.search(text))):
         return True
     return any(
         any(map(str.isdigit, run)) and any(map(str.islower, run)) and any(map(str.isupper, run))

@@ -266,7 +266,7 @@ def _refuse_keys(value: Any, where: str, at: str = "") -> None:
     elif isinstance(value, list):
         for i, item in enumerate(value):
             _refuse_keys(item, where, f"{at}{i}.")
-    elif isinstance(value, str) and looks_like_key(value):
+    elif isinstance(value, str) and looks_like_key(value, address=at == "base_url."):
         raise UsageError(f"{where}: {at.rstrip('.')}: the value looks like a key", _NO_KEYS)
 
 

@@ -115,6 +115,7 @@ class CallOutcome:
     """The outcome of a call: an answer or a fault, after one or more attempts."""
 
     response: ChatResponse | None
+    """With a fault: an answer that cannot be used, and is billed."""
     fault: CallFault | None
     attempts: tuple[Attempt, ...]
     detail: str = ""

@@ -8,6 +8,7 @@ import json
 import random
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -215,6 +216,9 @@ TWICE = [
     (Reply(b'{"object": "chat.completion", "choices": []}'), CallFault.MALFORMED),
     (Reply(b'{"choices": [{"text": "old"}]}'), CallFault.MALFORMED),
     (Reply(b"\xff\xfe"), CallFault.MALFORMED),
+    (Reply(b"[" * 100_000), CallFault.MALFORMED),
+    (Reply(b'{"choices": [' + b"[]," * 300_000 + b"1]}"), CallFault.MALFORMED),
+    (Reply(b"", 204), CallFault.MALFORMED),
     (
         Reply(b"<html><body>Sign in</body></html>", headers=(("Content-Type", "text/html"),)),
         CallFault.MALFORMED,
@@ -263,6 +267,11 @@ def test_an_error_s_body_beyond_the_bound_is_cut() -> None:
     outcome, _ = outcome_of(Reply(b"<b>no</b> " * 6554, 401, repeat=1024))
     assert outcome.fault is CallFault.AUTH
     assert len(outcome.detail) < 500
+
+
+@pytest.mark.parametrize("body", [b"[" * 60_000, b'"text"', b"null", b'{"error": ["x"]}', b'{"error": null}'])
+def test_an_error_of_any_shape_has_the_fault_of_its_status(body: bytes) -> None:
+    assert outcome_of(Reply(body, 401, JSON))[0].fault is CallFault.AUTH
 
 
 def test_a_compressed_answer_is_refused() -> None:
@@ -382,7 +391,6 @@ def test_a_refused_connection_is_tried_again() -> None:
 
 def test_a_connection_closed_before_the_answer_may_be_billed() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        import threading
 
         def serve() -> None:
             for _ in range(BILLED_ATTEMPTS):
@@ -416,7 +424,6 @@ def test_a_certificate_that_is_not_trusted_is_an_error_at_the_first_call(tls: st
 def tls(tmp_path: object) -> Iterator[str]:
     """The address of a server with a certificate that it signed itself."""
     import ssl
-    import threading
 
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
@@ -472,6 +479,29 @@ def test_the_sdk_is_not_imported_before_a_call() -> None:
 def test_a_scripted_profile_has_no_endpoint() -> None:
     with pytest.raises(UsageError, match="come from a file"):
         transport_of("script:" + "0" * 64)
+
+
+def test_an_interrupt_ends_the_work_first() -> None:
+    import asyncio
+
+    began, ended = threading.Event(), threading.Event()
+
+    async def work() -> None:
+        began.set()
+        try:
+            await asyncio.sleep(1e6)
+        finally:
+            ended.set()
+
+    def interrupted() -> bool:
+        if began.is_set():
+            raise KeyboardInterrupt
+        return False
+
+    with pytest.raises(KeyboardInterrupt):
+        interruptible.run_interruptibly(work, 1e6, interrupted)
+    assert ended.is_set()
+    assert not [t for t in threading.enumerate() if t.name == "model call"]
 
 
 async def _never() -> None:

@@ -118,7 +118,7 @@ WRONG = [
     ("extra_body = { max_tokens = 3 }", r"extra_body.max_tokens is set by the kit"),
     ("extra_body = { n = 3 }", r"extra_body.n is set by the kit"),
     ('knowledge_cutoff = "2026-02-30"', "not a date"),
-    ("temperatur = 1", "temperatur"),
+    ("warmth = 1", "warmth"),
     ('model = "a\\nb"', "model"),
 ]
 
@@ -158,6 +158,7 @@ SECRETS = [
     "Bearer abcdefghijkl",
     "0123456789abcdef0123456789abcdef",
     "aB3dE6gH9jK2mN5pQ8sT1vW4",
+    "550e8400-e29b-41d4-a716-446655440000",
 ]
 
 
@@ -176,6 +177,8 @@ SECRETS = [
 )
 def test_a_key_in_a_profile_is_refused_and_not_repeated(tmp_path: Path, secret: str, line: str) -> None:
     name = line.split(" ")[0]
+    if name == "base_url" and looks_like_key(secret) and not looks_like_key(secret, address=True):
+        secret = f"sk-{secret}"
     kept = "\n".join(row for row in SMALLEST.splitlines() if not row.startswith(f"{name} "))
     with pytest.raises(KitError) as e:
         load_profile(write(tmp_path, f"{kept}\n{line.format(secret)}\n"))
@@ -202,6 +205,14 @@ ORDINARY = [
 @pytest.mark.parametrize("text", ORDINARY)
 def test_an_ordinary_name_does_not_look_like_a_key(text: str) -> None:
     assert not looks_like_key(text)
+
+
+def test_an_account_number_in_an_address_is_no_key(tmp_path: Path) -> None:
+    address = f"https://api.example.org/accounts/{'0123456789abcdef' * 2}/v1"
+    assert (
+        load_profile(write(tmp_path, SMALLEST.replace("http://127.0.0.1:8000/v1", address))).base_url
+        == address
+    )
 
 
 @pytest.mark.parametrize("value", ["", "two words", "line\n", "\u00e4", "tab\t"])
