@@ -86,6 +86,8 @@ class ModelServer:
     replies: list[Reply]
     """The last reply is given again when no other is left."""
     requests: list[SeenRequest] = field(default_factory=list)
+    sent: int = 0
+    """Bytes of bodies that the network took."""
     stopped: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -138,6 +140,7 @@ class _Handler(BaseHTTPRequestHandler):
         limit = reply.cut_after if reply.cut_after is not None else reply.hang_after
         for _ in range(reply.repeat):
             self.wfile.write(reply.body if limit is None else reply.body[:limit])
+            server.sent += len(reply.body)
         if reply.hang_after is not None:
             server.stopped.wait()
 

@@ -258,14 +258,16 @@ def test_a_cancelled_request_ends_at_once() -> None:
 
 def test_a_body_beyond_the_bound_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "MAX_ANSWER", 1 << 20)
-    outcome, _ = outcome_of(Reply(b"x" * 65536, repeat=1024))
+    outcome, server = outcome_of(error(503, "busy"), Reply(b"x" * 65536, repeat=1024))
     assert outcome.fault is CallFault.MALFORMED
+    assert server.sent < (64 << 20) * BILLED_ATTEMPTS // 2
     assert "larger than" in outcome.detail
 
 
 def test_an_error_s_body_beyond_the_bound_is_cut() -> None:
-    outcome, _ = outcome_of(Reply(b"<b>no</b> " * 6554, 401, repeat=1024))
+    outcome, server = outcome_of(Reply(b"<b>no</b> " * 6554, 401, repeat=1024))
     assert outcome.fault is CallFault.AUTH
+    assert server.sent < 32 << 20
     assert len(outcome.detail) < 500
 
 
