@@ -22,14 +22,14 @@ EVAL     = $(SPEEDRUN) eval $(call opt,--record,$(RECORD)) $(call opt,--profile,
 SAY_CODE = || { code=$$?; echo "speedrun exited with code $$code (docs/reference/exit-codes.md)" >&2; exit $$code; }
 
 .DEFAULT_GOAL := help
-.PHONY: help setup runtime eval plan doctor image verify test unit coverage hostile crash bench lint format reference constraints reproduce pack submit report
+.PHONY: help setup runtime eval plan doctor image verify test unit test-model coverage hostile crash bench lint format reference constraints reproduce pack submit report
 
 need-%:
 	@[ -n $(call q,$($*)) ] || { printf "error: %s=... is missing\nhint: make help\n" "$*" >&2; exit 2; }
 
 help: ## list the targets
 	@echo "usage: make TARGET [NAME=value ...]"
-	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(INSTALLED) ## create the virtual environment in .venv
 
@@ -75,6 +75,10 @@ test: setup runtime unit ## every test; needs a container runtime and the packag
 
 unit: setup ## the tests that need no container and no network; OFFLINE=1, as root, takes the network away
 	@$(if $(OFFLINE),$(LOOPBACK)) $(PY) -m pytest tests/unit --numprocesses auto --durations 10 $(TESTFLAGS)
+
+test-model: setup ## call a small real model behind a third party's server; INSTALL=1 installs both (2 GB)
+	@$(PY) tests/model/prepare.py $(if $(filter 1,$(INSTALL)),--install) >&2
+	@KIT_SMALL_MODEL=1 $(PY) -m pytest tests/model -n 0 -m model --durations 5 $(TESTFLAGS)
 
 coverage: setup ## run the unit tests with branch coverage; print the total and files below 85 %
 	@$(PY) -m pytest tests/unit --numprocesses auto --cov --cov-report= $(TESTFLAGS)

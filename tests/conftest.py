@@ -1,4 +1,4 @@
-"""Leave out the tests that need upstream's git history, unless a variable names a copy of it."""
+"""Leave out the tests that need what a checkout does not have, unless a variable says that it is there."""
 
 from __future__ import annotations
 
@@ -8,22 +8,31 @@ import pytest
 
 VARIABLE = "KIT_UPSTREAM_MIRROR"
 NEEDS_IT = "upstream"
-"""The marker of those tests."""
+"""The marker of the tests that need upstream's git history, of which the variable names a copy."""
+MODEL_VARIABLE = "KIT_SMALL_MODEL"
+NEEDS_MODEL = "model"
+"""The marker of the tests that need the small model; see tests/model/prepare.py."""
+
+OPTIONAL = {
+    NEEDS_IT: (
+        VARIABLE,
+        "git clone --bare https://github.com/KellerJordan/modded-nanogpt /tmp/upstream.git; "
+        f"{VARIABLE}=/tmp/upstream.git make test TESTFLAGS='-m {NEEDS_IT}'",
+    ),
+    NEEDS_MODEL: (MODEL_VARIABLE, "make test-model INSTALL=1"),
+}
+"""A marker with its variable, and with the command that runs the tests."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if os.environ.get(VARIABLE):
-        return
-    left_out = [item for item in items if item.get_closest_marker(NEEDS_IT)]
+    missing = [marker for marker, (variable, _) in OPTIONAL.items() if not os.environ.get(variable)]
+    left_out = [item for item in items if any(map(item.get_closest_marker, missing))]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if not item.get_closest_marker(NEEDS_IT)]
+        items[:] = [item for item in items if item not in set(left_out)]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if not os.environ.get(VARIABLE):
-        terminalreporter.write_line(
-            f"tests marked '{NEEDS_IT}' are left out; to run them: "
-            f"git clone --bare https://github.com/KellerJordan/modded-nanogpt /tmp/upstream.git; "
-            f"{VARIABLE}=/tmp/upstream.git make test TESTFLAGS='-m {NEEDS_IT}'"
-        )
+    for marker, (variable, command) in OPTIONAL.items():
+        if not os.environ.get(variable):
+            terminalreporter.write_line(f"tests marked '{marker}' are left out; to run them: {command}")

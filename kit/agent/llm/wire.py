@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from kit.core.codec import Pairs
 
 
-class Role(StrEnum):
+class ChatRole(StrEnum):
     """The author of a message."""
 
     SYSTEM = "system"
@@ -22,7 +22,7 @@ class Role(StrEnum):
 class Message:
     """One message of a chat."""
 
-    role: Role
+    role: ChatRole
     content: str
 
 
@@ -38,7 +38,7 @@ class ChatRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
+class TokenUsage:
     """Numbers of tokens as the endpoint reports them. None: not reported; never 0 in its place."""
 
     prompt_tokens: int | None = None
@@ -89,7 +89,7 @@ class Attempt:
     """Seconds waited before the request, for a retry."""
     latency_s: float
     request_id: str | None = None
-    usage: Usage | None = None
+    usage: TokenUsage | None = None
     """The usage that a failed attempt reported, if its answer is not the outcome's; it is billed too."""
     detail: str = ""
 
@@ -102,7 +102,7 @@ class ChatResponse:
     """Empty if there was none."""
     reasoning: str | None
     finish_reason: str | None
-    usage: Usage
+    usage: TokenUsage
     asked_model: str
     answered_model: str | None
     system_fingerprint: str | None
@@ -115,6 +115,7 @@ class CallOutcome:
     """The outcome of a call: an answer or a fault, after one or more attempts."""
 
     response: ChatResponse | None
+    """With a fault: an answer that cannot be used, and is billed."""
     fault: CallFault | None
     attempts: tuple[Attempt, ...]
     detail: str = ""

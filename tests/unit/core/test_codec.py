@@ -116,3 +116,9 @@ def test_optional_prose_is_made_printable_and_any_json_value_is_kept(value: Any)
     assert decode(Remark, encode(Remark, Remark(None, value))) == Remark(None, value)
     with pytest.raises(SchemaError):
         decode(Remark, {"text": 5, "value": value})
+
+
+def test_a_json_value_of_any_kind_is_unchanged():
+    value = [1, None, {"b": [True, "x"]}]
+    assert decode(Any, encode(Any, value)) == value
+    assert decode(Pairs[Any], encode(Pairs[Any], (("a", value), ("b", None)))) == (("a", value), ("b", None))

@@ -1,0 +1,275 @@
+"""
+Call an endpoint of the chat completions protocol. The only module that imports the `openai` SDK.
+
+The SDK builds requests, connects and names errors. Its retries, redirects, proxies and everything that it
+takes from the environment are off: headers that this module does not set are not sent. The size of an answer
+is bounded, and the key is removed from whatever the endpoint sends back.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import socket
+import ssl
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from kit import __version__
+from kit.agent.llm.answer import read_answer, status_fault
+from kit.agent.llm.interruptible import RequestCancelled, run_interruptibly
+from kit.agent.llm.key import ApiKey
+from kit.agent.llm.profile import ModelProfile
+from kit.agent.llm.retry import AttemptResult, RetryLoop
+from kit.agent.llm.wire import CallFault, CallKey, CallOutcome, ChatRequest
+from kit.core.errors import PrerequisiteError, SchemaError, UsageError
+from kit.core.extras import install_command
+from kit.core.schema import parse_json
+from kit.core.text import one_line
+from kit.core.transfer import retry_after_s
+
+if TYPE_CHECKING:
+    import httpx2
+    import openai
+
+MAX_ANSWER = 16 << 20
+"""Largest answer in bytes that is read."""
+MAX_VALUES = 200_000
+"""Most values in an answer's JSON; a completion has about 30."""
+MAX_ERROR = 64 << 10
+"""Bytes of an error's answer that are read."""
+_SHOWN_ERROR = 300
+
+
+class _TooLarge(Exception):
+    """An answer has more bytes than are read."""
+
+
+class LiveTransport:
+    """Calls the profile's endpoint. Holds the key, and shows it to nobody."""
+
+    def __init__(self, profile: ModelProfile, key: ApiKey, retries: RetryLoop) -> None:
+        """
+        Keep the profile and the key; connect to nothing yet.
+
+        Raises `PrerequisiteError` if the SDK is not installed, `UsageError` for a scripted profile.
+        """
+        if profile.is_scripted:
+            raise UsageError(f"profile {profile.name!r} has no endpoint: its answers come from a file")
+        if importlib.util.find_spec("openai") is None:
+            raise PrerequisiteError("the openai SDK is not installed", install_command("agent"))
+        self._profile = profile
+        self._key = key
+        self._retries = retries
+        self._answered = False
+
+    def __repr__(self) -> str:
+        return f"LiveTransport({self._profile.name!r}, {self._profile.base_url!r})"
+
+    def call(
+        self, request: ChatRequest, key: CallKey, wall_left_s: float, cancelled: Callable[[], bool]
+    ) -> CallOutcome:
+        """
+        Call the endpoint and retry by `RETRY_RULES`; see `Transport.call`.
+
+        Raises `PrerequisiteError` if the host's name does not resolve or its certificate is not trusted,
+        before the endpoint has answered once.
+        """
+
+        def attempt(left_s: float) -> AttemptResult:
+            try:
+                return run_interruptibly(lambda: self._exchange(request), left_s, cancelled)
+            except RequestCancelled:
+                return AttemptResult(None, CallFault.CANCELLED, "cancelled during the request")
+            except TimeoutError:
+                return AttemptResult(None, CallFault.TIMEOUT, "the run's time ended during the request")
+
+        return self._retries.run(attempt, wall_left_s, cancelled)
+
+    async def _exchange(self, request: ChatRequest) -> AttemptResult:
+        """Make one HTTP request and return what it gave."""
+        import httpx2
+        import openai
+
+        timeouts, key = self._profile.timeouts, self._key
+        timeout = openai.Timeout(timeouts.read_s, connect=timeouts.connect_s)
+        http = openai.DefaultAsyncHttpx2Client(
+            trust_env=self._profile.trust_env,
+            follow_redirects=False,
+            timeout=timeout,
+            event_hooks={"request": [self._replace_headers], "response": [_bound]},
+        )
+        try:
+            async with openai.AsyncOpenAI(
+                api_key=key.reveal(),
+                base_url=self._profile.base_url,
+                max_retries=0,
+                timeout=timeout,
+                http_client=http,
+            ) as sdk:
+                return await self._post(sdk, request)
+        except openai.APITimeoutError as e:
+            return self._timed_out(isinstance(e.__cause__, httpx2.ConnectTimeout | httpx2.PoolTimeout))
+        except httpx2.TimeoutException:
+            return AttemptResult(
+                None, CallFault.TIMEOUT, f"no byte for {timeouts.read_s:g} s during the answer"
+            )
+        except openai.APIConnectionError as e:
+            return self._not_connected(e, isinstance(e.__cause__, httpx2.ConnectError | httpx2.ProxyError))
+        except (httpx2.HTTPError, ssl.SSLError, EOFError) as e:
+            return AttemptResult(None, CallFault.CUT_STREAM, f"the answer was cut: {self._shown(e)}")
+        except _TooLarge:
+            return AttemptResult(None, CallFault.MALFORMED, f"the answer is larger than {MAX_ANSWER} bytes")
+
+    async def _post(self, sdk: openai.AsyncOpenAI, request: ChatRequest) -> AttemptResult:
+        import openai
+
+        limit = {self._profile.token_parameter.value: request.max_output_tokens}
+        messages: Any = [{"role": m.role.value, "content": m.content} for m in request.messages]
+        create = sdk.chat.completions.with_streaming_response.create
+        try:
+            async with create(
+                model=request.model, messages=messages, extra_body={**dict(request.parameters), **limit}
+            ) as answer:
+                body = await answer.read()
+                headers, status = answer.headers, answer.status_code
+        except openai.APIStatusError as e:
+            return self._refused(e)
+        self._answered = True
+        return self._read(body, status, headers)
+
+    def _read(self, body: bytes, status: int, headers: httpx2.Headers) -> AttemptResult:
+        """Return what a complete answer with a status below 300 says."""
+        request_id = self._request_id(headers)
+        kind = one_line(self._key.redact(headers.get("content-type", "no type")))
+        try:
+            document = self._key.redact_json(parse_json(body, "the answer", MAX_VALUES))
+        except SchemaError as e:
+            detail = f"{e.headline} ({kind}, {len(body):,} bytes)"
+            return AttemptResult(
+                None, CallFault.MALFORMED, self._key.redact(detail), status, request_id=request_id
+            )
+        response, fault, detail = read_answer(document, self._profile, self._profile.model, request_id)
+        return AttemptResult(response, fault, detail, status, request_id=request_id)
+
+    def _refused(self, e: openai.APIStatusError) -> AttemptResult:
+        self._answered = True
+        headers = e.response.headers
+        body = self._plain(e.body) if isinstance(e.body, str) else e.body
+        fault, detail = status_fault(
+            e.status_code, self._key.redact_json(body), self._key.redact(headers.get("location", ""))
+        )
+        return AttemptResult(
+            None,
+            fault,
+            detail,
+            e.status_code,
+            retry_after_s(headers.get("retry-after", "")) if _may_wait(fault) else 0.0,
+            self._request_id(headers),
+        )
+
+    def _plain(self, body: str) -> str:
+        """Return the start of an error's text as one line."""
+        text = " ".join(self._key.redact(body).split())
+        return ("an HTML page: " if text[:1] == "<" else "") + one_line(text, _SHOWN_ERROR)
+
+    def _timed_out(self, connecting: bool) -> AttemptResult:
+        timeouts = self._profile.timeouts
+        if connecting:
+            return AttemptResult(None, CallFault.CONNECTION, f"not connected within {timeouts.connect_s:g} s")
+        return AttemptResult(None, CallFault.TIMEOUT, f"no answer within {timeouts.read_s:g} s")
+
+    def _not_connected(self, e: openai.APIConnectionError, connecting: bool) -> AttemptResult:
+        """Return the fault of a connection that failed or broke before the answer's headers."""
+        host = urlsplit(self._profile.base_url).hostname
+        causes = list(_causes(e))
+        untrusted = next((c for c in causes if isinstance(c, ssl.SSLCertVerificationError)), None)
+        if not self._answered and any(isinstance(c, socket.gaierror) for c in causes):
+            raise PrerequisiteError(
+                f"cannot resolve the name {host}", "check base_url in the profile"
+            ) from None
+        if not self._answered and untrusted is not None:
+            raise PrerequisiteError(
+                f"the certificate of {host} is not trusted: {one_line(untrusted.verify_message)}",
+                "install the certificate in this system's store",
+            ) from None
+        reason = self._shown(causes[-1])
+        if connecting:
+            return AttemptResult(None, CallFault.CONNECTION, f"cannot connect to {host}: {reason}")
+        return AttemptResult(None, CallFault.CUT_STREAM, f"the connection broke before the answer: {reason}")
+
+    async def _replace_headers(self, request: httpx2.Request) -> None:
+        """
+        Send these headers and no others.
+
+        The SDK adds the organisation, the project and OPENAI_CUSTOM_HEADERS of the environment, which belong
+        to another endpoint; and an answer could be compressed beyond any bound.
+        """
+        kept = {name: request.headers[name] for name in ("host", "content-length") if name in request.headers}
+        kept["host"] = request.url.netloc.decode("ascii")
+        request.headers.clear()
+        request.headers.update(
+            kept
+            | {
+                "accept": "application/json",
+                "accept-encoding": "identity",
+                "authorization": f"Bearer {self._key.reveal()}",
+                "connection": "close",
+                "content-type": "application/json",
+                "user-agent": f"speedrun-kit/{__version__}",
+                "x-stainless-raw-response": "stream",  # the SDK reads it back from the request
+            }
+        )
+
+    def _request_id(self, headers: httpx2.Headers) -> str | None:
+        value = headers.get("x-request-id")
+        return None if value is None else one_line(self._key.redact(value), 128)
+
+    def _shown(self, e: BaseException) -> str:
+        return one_line(self._key.redact(str(e) or type(e).__name__))
+
+
+async def _bound(response: httpx2.Response) -> None:
+    """Bound the body of a response before anything reads it; refuse a compressed one."""
+    import httpx2
+
+    class Bounded(httpx2.AsyncByteStream):
+        def __init__(self, stream: httpx2.AsyncByteStream, limit: int) -> None:
+            self._stream, self._left = stream, limit
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            async for chunk in self._stream:
+                self._left -= len(chunk)
+                if self._left < 0:
+                    raise _TooLarge
+                yield chunk
+
+        async def aclose(self) -> None:
+            await self._stream.aclose()
+
+    class Truncated(Bounded):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            async for chunk in self._stream:
+                yield chunk[: self._left]
+                self._left -= len(chunk)
+                if self._left <= 0:
+                    return
+
+    if response.headers.get("content-encoding", "identity").lower() != "identity":
+        raise httpx2.DecodingError("the answer is compressed, which was not asked for")
+    assert isinstance(response.stream, httpx2.AsyncByteStream)  # noqa: S101
+    ok = response.status_code < 300
+    response.stream = Bounded(response.stream, MAX_ANSWER) if ok else Truncated(response.stream, MAX_ERROR)
+
+
+def _may_wait(fault: CallFault) -> bool:
+    return fault in (CallFault.RATE_LIMIT, CallFault.OVERLOADED, CallFault.SERVER_ERROR, CallFault.TIMEOUT)
+
+
+def _causes(e: BaseException | None) -> list[BaseException]:
+    """Return an exception and what caused it, outermost first."""
+    chain: list[BaseException] = []
+    while e is not None and e not in chain:
+        chain.append(e)
+        e = e.__cause__ or e.__context__
+    return chain
