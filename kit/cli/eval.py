@@ -13,7 +13,7 @@ from kit.cli import live, result_lines
 from kit.cli.extras import require_score
 from kit.cli.interrupt import cancellable
 from kit.cli.machine import docker_socket
-from kit.cli.options import Duration, keys_option, mirror_option, store_option
+from kit.cli.options import TASK_NAME, Duration, keys_option, mirror_option, store_option
 from kit.cli.places import places as places_of
 from kit.cli.plan_text import format_plan
 from kit.cli.recovery import recover_runs, recover_series
@@ -60,10 +60,10 @@ def deadline_options(command: Callable[..., int]) -> Callable[..., int]:
 @click.command(name="eval")
 @click.option(
     "--record",
-    type=int,
+    type=TASK_NAME,
     required=True,
     metavar="N",
-    help="Task to run, named by the number of its start record.",
+    help="Task to run, named by its start record: 3, smoke-1.",
 )
 @click.option(
     "--submission",
@@ -160,6 +160,7 @@ def command(**options: Any) -> int:
     \b
     Examples:
       speedrun eval --record 3 --profile smoke
+      speedrun eval --record smoke-1 --profile smoke
       speedrun eval --record 3 --submission my-agent/ --json
       speedrun eval --record 3 --profile smoke --audit canary,held-out
       speedrun eval --record 3 --plan

@@ -10,9 +10,11 @@ from pathlib import Path
 from kit.benchmark.hints import HintLevel, hint_form
 from kit.benchmark.submission import load_submission
 from kit.benchmark.tasks.handout import handout
+from kit.benchmark.tasks.smoke_handout import smoke_handout
 from kit.benchmark.tasks.task import chosen_hints, load_task
 from kit.core.errors import UsageError
 from kit.core.files import disk_errors
+from kit.values.task_id import is_smoke, listed_as
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +22,14 @@ class TaskHandout:
     """The exported directory."""
 
     folder: Path
-    task: int
+    task: int | str
     files: tuple[str, ...]
     """Relative to `folder`, sorted."""
 
 
-def export(root: Path, task: int, levels: tuple[HintLevel, ...], script: Path, out: Path) -> TaskHandout:
+def export(
+    root: Path, task: int | str, levels: tuple[HintLevel, ...], script: Path, out: Path
+) -> TaskHandout:
     """
     Write `TASK.md`, the start record's script, `run.toml` and the chosen hints into the directory `out`.
 
@@ -44,7 +48,7 @@ def export(root: Path, task: int, levels: tuple[HintLevel, ...], script: Path, o
         try:
             staging.chmod(0o755)
             files = {file.name: file.data for file in submission.files}
-            files["TASK.md"] = handout(start, hints).encode()
+            files["TASK.md"] = (smoke_handout if is_smoke(start.name) else handout)(start, hints).encode()
             files |= {f"hints/{hint_form(h.level).file}": h.text.encode() for h in hints}
             for name, data in sorted(files.items()):
                 path = staging / name
@@ -53,4 +57,4 @@ def export(root: Path, task: int, levels: tuple[HintLevel, ...], script: Path, o
             staging.replace(out)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
-    return TaskHandout(out, start.number, tuple(sorted(files)))
+    return TaskHandout(out, listed_as(start.name), tuple(sorted(files)))

@@ -10,7 +10,7 @@ from kit.benchmark.hints import HintLevel
 from kit.benchmark.records import fetch_script, sources
 from kit.benchmark.tasks import export as write
 from kit.benchmark.tasks import load_task
-from kit.cli.options import store_option, upstream_option
+from kit.cli.options import TASK_NAME, store_option, upstream_option
 from kit.cli.terminal import Meter, say_path
 from kit.core.errors import UsageError
 from kit.core.facts import facts_root
@@ -18,7 +18,7 @@ from kit.core.store import Store
 
 
 @click.command("export")
-@click.argument("number", type=int)
+@click.argument("name", type=TASK_NAME)
 @click.option(
     "--hints",
     "levels",
@@ -30,7 +30,7 @@ from kit.core.store import Store
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="New directory.")
 @upstream_option
 @store_option
-def command(number: int, levels: str, out: Path, mirror: Path | None, store: Path) -> None:
+def command(name: int | str, levels: str, out: Path, mirror: Path | None, store: Path) -> None:
     """Write the directory of a task for an agent.
 
     It contains the start record's script, run.toml, TASK.md and the chosen hints. Apart from these hints,
@@ -43,9 +43,9 @@ def command(number: int, levels: str, out: Path, mirror: Path | None, store: Pat
     """
     root = facts_root()
     hints = _levels(levels)
-    start = load_task(root, number).start
+    start = load_task(root, name).start
     script = fetch_script(start, Store(store), sources(mirror), Meter())
-    say_path(write(root, number, hints, script, out).folder)
+    say_path(write(root, name, hints, script, out).folder)
 
 
 def _levels(text: str) -> tuple[HintLevel, ...]:
