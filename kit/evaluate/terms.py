@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import assert_never
 
 from kit.audit import held_out
+from kit.benchmark import records
 from kit.benchmark.records import Record, smoke_cadence
 from kit.core.errors import UsageError
 from kit.data.canary_streams import VOCABULARY
@@ -68,6 +69,8 @@ class TaskTerms:
     sampler: SamplerTerms
     held_out_sd: float
     """Of what `held_out` compares, from one honest run to the next."""
+    target_share: float
+    """Least share of the start script's time or steps that the task's target record needs; 1 if not known."""
     ranking_blockers: tuple[str, ...]
     """Why a result cannot be ranked, beside what the result itself shows."""
 
@@ -98,7 +101,16 @@ def _smoke_terms(request: Request, record: Record, places: Places) -> TaskTerms:
         cadence=record.cadence,
         target_val_loss=record.target_val_loss,
         target_source=f"records/{record.name}.toml",
+        target_share=_target_share(record, places),
     )
+
+
+def _target_share(record: Record, places: Places) -> float:
+    """Return the share of time or steps, whichever is less; 1 if the target record is not at hand."""
+    if record.target is None or record.target not in records.known_smoke(places.records):
+        return 1.0
+    target = records.load(places.records, record.target)
+    return min(target.reference_ms / record.reference_ms, target.steps / record.steps)
 
 
 def _reference_terms(smoke: SmokeSpec, cadence: Cadence) -> TaskTerms:
@@ -123,6 +135,7 @@ def _reference_terms(smoke: SmokeSpec, cadence: Cadence) -> TaskTerms:
         floor=smoke.floor,
         sampler=SamplerTerms(smoke.guest.args, 64),
         held_out_sd=held_out.SMOKE_SD,
+        target_share=1.0,
         ranking_blockers=(),
     )
 
@@ -153,5 +166,6 @@ def _full_terms(request: Request, record: Record, places: Places) -> TaskTerms:
         floor=None,
         sampler=FULL_SAMPLER,
         held_out_sd=held_out.FULL_SD,
+        target_share=1.0,
         ranking_blockers=blockers,
     )

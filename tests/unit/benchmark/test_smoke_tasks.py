@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from kit.audit.baseline import RunTimings
+from kit.audit.baseline import judge as judge_timings
 from kit.audit.source import SourceFile, judge
 from kit.benchmark.hints import LEVELS, SMOKE_TASKS, HintLevel, load_hint, load_markers
 from kit.benchmark.hints.lint import TaskScripts, lint
@@ -140,6 +142,21 @@ def test_a_smoke_task_brings_its_own_script_target_and_cadence(places: Places):
     assert terms.floor == load_smoke(RECORDS).floor
 
 
+def test_a_true_target_is_not_called_too_fast(places: Places):
+    task = load_task(ROOT, "smoke-2")
+    share = plan("smoke-2", places).terms.target_share
+    assert share == min(
+        task.target.reference_ms / task.start.reference_ms, task.target.steps / task.start.steps
+    )
+    assert plan("smoke-4", places).terms.target_share == plan(3, places).terms.target_share == 1.0
+    claimed = [r.reference_ms / 1e3 for r in (task.start, task.target)]
+    steps = (task.start.steps, task.target.steps)
+    start, target = (RunTimings(1.0, s + 2, s, n, 1.0) for s, n in zip(claimed, steps, strict=True))
+    flagged = {f.id for f in judge_timings(target, start) if f.outcome == "failed"}
+    assert {"baseline.speed", "baseline.steps"} <= flagged
+    assert not {f.id for f in judge_timings(target, start, share) if f.outcome == "failed"}
+
+
 def test_an_upstream_record_in_the_smoke_profile_runs_the_reference_trainer(places: Places):
     terms, smoke = plan(3, places).terms, load_smoke(RECORDS)
     assert isinstance(terms.start_script, ReferenceTrainer)
@@ -173,7 +190,7 @@ def answer(capsys: pytest.CaptureFixture[str], *argv: str) -> dict:
 def test_the_commands_know_smoke_tasks_by_name(capsys: pytest.CaptureFixture[str]):
     assert [t["task"] for t in answer(capsys, "task", "list")["tasks"]][-3:] == list(SMOKE_TASKS)
     assert answer(capsys, "task", "show", "smoke-2")["target"] == "smoke-3"
-    assert answer(capsys, "record", "show", "smoke-4")["target_val_loss"] == 3.7
+    assert answer(capsys, "record", "show", "smoke-4")["target_val_loss"] == 3.72
     assert answer(capsys, "hint", "lint", *SMOKE_TASKS) == {
         "hints": 9,
         "overlap_checked": True,
