@@ -1,7 +1,7 @@
 """
 Measure the gaps of the smoke tasks: steps, training time and CPU time of the four scripts, run in turn.
 
-    python benchmarks/smoke.py --python PYTHON_WITH_TORCH [--rounds 5] [--clock cpu] [--val-tokens 65536]
+    python benchmarks/smoke.py --python PYTHON_WITH_TORCH [--rounds 5] [--clock cpu] [--steps 40]
 
 Runs outside a container, so that nothing but torch is needed. Each round runs every script once, with the
 round's number as seed, and begins with another script. A gap's figure in standard deviations is the
@@ -53,7 +53,9 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
-def run(name: str, python: str, data: Path, val_tokens: int, seed: int, clock: Path | None) -> Timed:
+def run(
+    name: str, python: str, data: Path, val_tokens: int, seed: int, clock: Path | None, steps: int | None
+) -> Timed:
     """Run a script with two ranks and read its last line; `clock` is a program that replaces its clock."""
     script = RECORDS / "smoke" / name.removeprefix(SMOKE) / "train_gpt2.py"
     scripts = [str(script)] if clock is None else [str(clock), str(script)]
@@ -62,6 +64,7 @@ def run(name: str, python: str, data: Path, val_tokens: int, seed: int, clock: P
         port = free.getsockname()[1]
     argv = [python, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_addr", "127.0.0.1"]
     argv += ["--master_port", str(port), *scripts, "--seed", str(seed)]
+    argv += ["--steps", str(steps), "--val-every", str(steps)] if steps else []
     env = {
         **os.environ,
         "OMP_NUM_THREADS": "1",
@@ -74,7 +77,9 @@ def run(name: str, python: str, data: Path, val_tokens: int, seed: int, clock: P
     last = LAST.search(done.stdout)
     if done.returncode or last is None:
         raise SystemExit(f"{name} failed:\n{done.stderr[-2000:]}")
-    return Timed(int(last[1]), float(last[2]), int(last[3]) / 1000, _children_s() - before)
+    record = load(RECORDS, name)
+    scale = (record.steps - record.untimed_steps) / (int(last[1]) - record.untimed_steps)
+    return Timed(record.steps, float(last[2]), scale * int(last[3]) / 1000, _children_s() - before)
 
 
 def _children_s() -> float:
@@ -100,6 +105,7 @@ def main() -> None:
     p.add_argument("--python", default="python3", help="interpreter that has torch")
     p.add_argument("--rounds", type=int, default=5)
     p.add_argument("--clock", choices=["wall", "cpu"], default="wall")
+    p.add_argument("--steps", type=int, help="run fewer steps, and scale the training time to the record's")
     p.add_argument("--val-tokens", type=int, default=65_536)
     p.add_argument("names", nargs="*", help="records to run; all by default")
     a = p.parse_args()
@@ -113,7 +119,7 @@ def main() -> None:
         for seed in range(1, a.rounds + 1):
             turn = (seed - 1) % len(names)
             for name in (*names[turn:], *names[:turn]):
-                one = run(name, a.python, data, a.val_tokens, seed, clock)
+                one = run(name, a.python, data, a.val_tokens, seed, clock, a.steps)
                 runs[name].append(one)
                 print(
                     f"{name} seed {seed}: {one.steps} steps, loss {one.loss:.4f}, "

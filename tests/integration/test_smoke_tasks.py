@@ -77,7 +77,7 @@ def test_a_script_reaches_the_target_in_its_record_steps(name, cpu_image, tmp_pa
 
     places = ["--out", str(tmp_path / "runs"), "--keys", str(tmp_path / "keys")]
     command = [*SPEEDRUN, "eval", "--record", name, "--profile", "smoke", "--runtime", "runc", "--json"]
-    done = subprocess.run([*command, *places], capture_output=True, text=True, check=False, timeout=900)
+    done = subprocess.run([*command, *places], capture_output=True, text=True, check=False, timeout=1500)
     assert done.returncode == 0, done.stderr
     report, record = json.loads(done.stdout), load(RECORDS, name)
     assert (report["status"], report["verdict"]) == ("completed", "reached")
