@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from kit.agent.budget import BudgetLimit
-from kit.agent.llm.wire import CallFault, Usage
+from kit.agent.llm.wire import CallFault, TokenUsage
 from kit.agent.node import Action, EvaluationOutcome, NodeStatus
 from kit.agent.spec import AgentSpec
 from kit.core.codec import Prose, decode, encode
@@ -81,7 +81,7 @@ class AttemptSummary:
     waited_s: float
     latency_s: float
     request_id: Prose | None
-    usage: Usage | None
+    usage: TokenUsage | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class CallEnded:
     outcome_sha256: Sha256
     """The digest of the recorded outcome."""
     fault: CallFault | None
-    usage: Usage | None
+    usage: TokenUsage | None
     """The answer's, None without an answer. Failed attempts have their own."""
     cost_usd: float | None
     """The cost of the reported usage of all attempts; None if prices or usage are unknown."""

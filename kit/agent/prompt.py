@@ -14,7 +14,7 @@ from enum import StrEnum
 from importlib import resources
 
 from kit.agent.knowledge import Knowledge
-from kit.agent.llm.wire import Message, Role
+from kit.agent.llm.wire import ChatRole, Message
 from kit.agent.node import ActionKind
 from kit.benchmark.hints import Hint
 from kit.core.digest import Sha256, sha256_bytes, tree_digest
@@ -86,14 +86,14 @@ def first_messages(task: PromptTask, view: NodeView) -> tuple[Message, ...]:
         feedback=view.feedback,
         history=_history(view.earlier),
     )
-    return Message(Role.SYSTEM, system), Message(Role.USER, body)
+    return Message(ChatRole.SYSTEM, system), Message(ChatRole.USER, body)
 
 
 def repair_messages(before: Sequence[Message], answer: str, reason: str) -> tuple[Message, ...]:
     """Return the messages that ask again after a refused edit; `reason` is `EditResult.reason`."""
     texts, _ = prompt_set()
     asked = _fill(texts["repair.md"], reason=reason)
-    return (*before, Message(Role.ASSISTANT, answer), Message(Role.USER, asked))
+    return (*before, Message(ChatRole.ASSISTANT, answer), Message(ChatRole.USER, asked))
 
 
 def _fill(text: str, **values: str) -> str:

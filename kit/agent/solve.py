@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from kit.agent.llm.wire import CallFault, CallOutcome, ChatRequest, Message, Role
+from kit.agent.llm.wire import CallFault, CallOutcome, ChatRequest, ChatRole, Message
 from kit.agent.node import ActionKind, EvaluationOutcome, EvaluationStatus, Node, NodeStatus
 from kit.agent.nodefiles import Files, files_digest
 from kit.agent.steps import EditResult, NodeSteps
@@ -106,7 +106,7 @@ class ModelSolver:
                 if result.applied is not None:
                     return evaluated(node, result.applied, tree, steps)
                 status, refusal = NodeStatus.EDIT_FAILED, result.reason
-            messages += (Message(Role.ASSISTANT, answer or _NO_TEXT), Message(Role.USER, refusal))
+            messages += (Message(ChatRole.ASSISTANT, answer or _NO_TEXT), Message(ChatRole.USER, refusal))
         return NodeResult(status, refusal, None, None)
 
 

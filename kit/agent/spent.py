@@ -17,7 +17,7 @@ from kit.agent.events import (
     NodeReserved,
     Resumed,
 )
-from kit.agent.llm.wire import CallFault, Usage
+from kit.agent.llm.wire import CallFault, TokenUsage
 from kit.agent.node import ActionKind
 
 BILLABLE = frozenset(
@@ -119,7 +119,7 @@ def _of_call(started: CallStarted | None, event: CallEnded) -> tuple[Amounts, Am
     )
 
 
-def billed(event: CallEnded) -> tuple[Usage, ...]:
+def billed(event: CallEnded) -> tuple[TokenUsage, ...]:
     """
     Return the usage of each attempt that is billed or may be; its fields are None if not reported.
 
@@ -128,7 +128,7 @@ def billed(event: CallEnded) -> tuple[Usage, ...]:
     answered = () if event.usage is None else (event.usage,)
     failed = event.attempts if event.usage is None else event.attempts[:-1]
     return answered + tuple(
-        attempt.usage or Usage()
+        attempt.usage or TokenUsage()
         for attempt in failed
         if attempt.usage is not None or attempt.fault in BILLABLE
     )

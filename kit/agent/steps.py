@@ -23,7 +23,7 @@ from kit.agent.events import (
     EvaluationReserved,
 )
 from kit.agent.ledger import Interrupted, Ledger
-from kit.agent.llm.wire import CallFault, CallKey, CallOutcome, ChatRequest, Message, Transport, Usage
+from kit.agent.llm.wire import CallFault, CallKey, CallOutcome, ChatRequest, Message, TokenUsage, Transport
 from kit.agent.node import EvaluationOutcome, EvaluationStatus, Node
 from kit.agent.nodefiles import Files, NodeFiles
 from kit.agent.spent import billed
@@ -62,11 +62,11 @@ class CallPrices(Protocol):
         """Tell whether the prices are known."""
         ...
 
-    def worst(self, request: ChatRequest) -> tuple[Usage, float | None]:
+    def worst(self, request: ChatRequest) -> tuple[TokenUsage, float | None]:
         """Return the most tokens that a call can use, with its retries, and the most USD, if known."""
         ...
 
-    def cost_usd(self, usage: Usage) -> float | None:
+    def cost_usd(self, usage: TokenUsage) -> float | None:
         """Return the cost of reported usage; None if it is unknown."""
         ...
 
@@ -229,6 +229,6 @@ def call_ended(key: CallKey, asked_model: str, outcome: CallOutcome, prices: Cal
 
 def _cost(ended: CallEnded, prices: CallPrices) -> float | None:
     """Return the cost of all reported usage; None if there is none, or a part has no known cost."""
-    costs = [prices.cost_usd(usage) for usage in billed(ended) if usage != Usage()]
+    costs = [prices.cost_usd(usage) for usage in billed(ended) if usage != TokenUsage()]
     known = [cost for cost in costs if cost is not None]
     return sum(known) if prices.known and len(known) == len(costs) else None

@@ -76,14 +76,19 @@ class RunTimings:
         return self.to_last_val_s - self.claimed_s
 
 
-def judge(candidate: RunTimings, baseline: RunTimings) -> tuple[Finding, ...]:
-    """Run every comparison; one that lacks a value on either side is skipped."""
+def judge(candidate: RunTimings, baseline: RunTimings, share: float = 1.0) -> tuple[Finding, ...]:
+    """
+    Run every comparison; one that lacks a value on either side is skipped.
+
+    `share` is what the task's target record needs of its start's time or steps, where that is known to be
+    less than half: the limits on time, steps and validation are multiplied by it.
+    """
     return (
         _warmup(candidate, baseline),
         _untimed_overhead(candidate, baseline),
-        _speed(candidate, baseline),
-        _steps(candidate, baseline),
-        _validation(candidate, baseline),
+        _speed(candidate, baseline, TOO_FAST * share),
+        _steps(candidate, baseline, FEW_STEPS * share),
+        _validation(candidate, baseline, SHORT_VALIDATION * share),
     )
 
 
@@ -137,29 +142,29 @@ def _untimed_overhead(candidate: RunTimings, baseline: RunTimings) -> Finding:
     return UNTIMED_OVERHEAD.passed(detail, **figures)
 
 
-def _speed(candidate: RunTimings, baseline: RunTimings) -> Finding:
+def _speed(candidate: RunTimings, baseline: RunTimings, least: float) -> Finding:
     if not candidate.claimed_s or not baseline.claimed_s:
         return SPEED.skipped("one of the two runs claims no time")
     ratio = candidate.claimed_s / baseline.claimed_s
     detail = f"the run claims {ratio:.2f} of the start script's time"
-    return (SPEED.failed if ratio < TOO_FAST else SPEED.passed)(detail, ratio=ratio)
+    return (SPEED.failed if ratio < least else SPEED.passed)(detail, ratio=ratio)
 
 
-def _steps(candidate: RunTimings, baseline: RunTimings) -> Finding:
+def _steps(candidate: RunTimings, baseline: RunTimings, least: float) -> Finding:
     if not candidate.steps or not baseline.steps:
         return STEPS.skipped("one of the two runs states no number of steps")
     ratio = candidate.steps / baseline.steps
     detail = f"the run takes {candidate.steps} steps, the start script {baseline.steps}"
-    return (STEPS.failed if ratio < FEW_STEPS else STEPS.passed)(detail, ratio=ratio)
+    return (STEPS.failed if ratio < least else STEPS.passed)(detail, ratio=ratio)
 
 
-def _validation(candidate: RunTimings, baseline: RunTimings) -> Finding:
+def _validation(candidate: RunTimings, baseline: RunTimings, least: float) -> Finding:
     if candidate.validation_s is None or not baseline.validation_s:
         return VALIDATION.skipped("one of the two runs has no timed validation")
     figures = {"candidate_s": candidate.validation_s, "baseline_s": baseline.validation_s}
     detail = (
         f"a validation takes {candidate.validation_s:.2f} s, the start script's {baseline.validation_s:.2f} s"
     )
-    if candidate.validation_s < SHORT_VALIDATION * baseline.validation_s:
+    if candidate.validation_s < least * baseline.validation_s:
         return VALIDATION.failed(detail, **figures)
     return VALIDATION.passed(detail, **figures)

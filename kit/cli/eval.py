@@ -12,7 +12,7 @@ from kit.cli import live, result_lines
 from kit.cli.extras import require_score
 from kit.cli.interrupt import cancellable
 from kit.cli.machine import load_per_core
-from kit.cli.options import deadline_options, keys_option, mirror_option, store_option
+from kit.cli.options import TASK_NAME, deadline_options, keys_option, mirror_option, store_option
 from kit.cli.places import places as places_of
 from kit.cli.plan_text import format_plan
 from kit.cli.platforms import require_run_platform
@@ -40,10 +40,10 @@ from kit.values.run_result import RunStatus
 @click.command(name="eval")
 @click.option(
     "--record",
-    type=int,
+    type=TASK_NAME,
     required=True,
     metavar="N",
-    help="Task to run, named by the number of its start record.",
+    help="Task to run, named by its start record: 3, smoke-1.",
 )
 @click.option(
     "--submission",
@@ -142,6 +142,7 @@ def command(**options: Any) -> int:
     \b
     Examples:
       speedrun eval --record 3 --profile smoke
+      speedrun eval --record smoke-1 --profile smoke
       speedrun eval --record 3 --submission my-agent/ --json
       speedrun eval --record 3 --profile smoke --audit canary,held-out
       speedrun eval --record 3 --profile smoke --submission my-agent/ --quick

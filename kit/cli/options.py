@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from kit.cli.home import base_directory
+from kit.values.task_id import TASK_ID
 
 
 class Number(click.FloatRange):
@@ -21,6 +22,23 @@ class Number(click.FloatRange):
         number = super().convert(value, param, ctx)
         return number if math.isfinite(number) else self.fail(f"{value} is not a number.", param, ctx)
 
+
+class TaskName(click.ParamType[int | str]):
+    """The name of a record or task: a number, passed as int, or a name such as `21c` or `smoke-1`."""
+
+    name = "task"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """See `click.ParamType.convert`."""
+        text = str(value).strip()
+        if re.fullmatch(r"-?[0-9]{1,9}", text, re.ASCII):
+            return int(text)
+        if TASK_ID.fullmatch(text):
+            return text
+        return self.fail(f"{text!r} is not the name of a record: try 3 or smoke-1.", param, ctx)
+
+
+TASK_NAME = TaskName()
 
 _NUMBER = r"(\d+(?:\.\d+)?)"
 _UNITS = re.compile(rf"(?:{_NUMBER}d)?\s*(?:{_NUMBER}h)?\s*(?:{_NUMBER}m)?\s*(?:{_NUMBER}s)?", re.ASCII)

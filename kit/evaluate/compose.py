@@ -46,7 +46,7 @@ from kit.values.cadence import Cadence
 from kit.values.run_result import Enforcement, Point, RunResult
 from kit.values.run_spec import RunSpec
 from kit.values.software import Kit
-from kit.values.task_id import PAPER_SET
+from kit.values.task_id import set_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,7 @@ def compose(
         run=run_of(ready.spec, result, Reserved(ready.nonce, plan.entry, places.kit)),
         task=TaskInfo(
             id=plan.record.name,
-            set=PAPER_SET,
+            set=set_of(plan.record.name),
             profile=plan.terms.profile,
             target=plan.record.target,
             target_val_loss=plan.terms.target_val_loss,

@@ -23,6 +23,7 @@ from kit.image.spec import read_spec
 from kit.values.deadlines import Deadlines
 from kit.values.profile import Profile
 from kit.values.run_spec import SUBMISSION, WORKSPACE, Limits, RuntimeName
+from kit.values.task_id import listed_as
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,8 @@ class PlannedWorkspace:
 class PlanReport:
     """What `eval --plan` answers; the names of the fields are those of its JSON object."""
 
-    record: int
+    record: int | str
+    """Its name; a number if it is one."""
     profile: Profile
     runtime: RuntimeName
     image: str
@@ -125,7 +127,7 @@ def describe_plan(plan: RunPlan, places: Places, held_out: bool = False) -> Plan
     shards, pinned = _shards(plan, places)
     others = _held_out_shards(plan, places) if held_out else ()
     return PlanReport(
-        record=plan.record.number,
+        record=listed_as(plan.record.name),
         profile=plan.terms.profile,
         runtime=plan.runtime.name,
         image=plan.era,

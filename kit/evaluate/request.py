@@ -39,10 +39,10 @@ class Request:
     """One evaluation."""
 
     record: str | int
-    """The start record's name: 3, 21c."""
+    """The start record's name: 3, 21c, smoke-1."""
     profile: Profile
     submission: Path | None = None
-    """None runs the record's own script (full) or the reference trainer (smoke)."""
+    """None runs the record's own script, or the reference trainer for upstream's records in a smoke run."""
     runtime: RuntimeName | None = None
     """None means the first containing one that works."""
     image: str | None = None

@@ -202,7 +202,8 @@ def _compare_timings(reference: RunTimings, context: RerunContext, result: RunRe
     """Compare the run's times with those of its start script."""
     if _last_loss(result) is None:
         return (baseline.WARMUP.skipped(NOT_COMPLETED),)
-    return baseline.judge(timings_of(result, context.points()), reference)
+    terms = context.ready.plan.terms
+    return baseline.judge(timings_of(result, context.points()), reference, terms.target_share)
 
 
 def _judge_held_out(

@@ -15,7 +15,7 @@ from kit.image.spec import read_spec
 TASK = "TASK.md"
 
 
-def export_smoke_task(root: Path, task: int, places: Places, out: Path) -> TaskHandout:
+def export_smoke_task(root: Path, task: int | str, places: Places, out: Path) -> TaskHandout:
     """
     Write `TASK.md`, the reference trainer as `train_gpt2.py`, and `run.toml` into the directory `out`.
 

@@ -68,7 +68,7 @@ class ReferenceTrainer:
 
 @dataclass(frozen=True, slots=True)
 class RecordScript:
-    """An upstream record's script, pinned by commit and sha256."""
+    """A record's own script, pinned by sha256; upstream's also by commit."""
 
     record: Record
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 from kit.audit import held_out
+from kit.benchmark import records
 from kit.benchmark.records import Record, smoke_cadence
 from kit.core.errors import UsageError
 from kit.data.canary_streams import VOCABULARY
-from kit.data.synth import load_smoke
+from kit.data.synth import SmokeSpec, load_smoke
 from kit.evaluate.launch import full_limits, script_environment
 from kit.evaluate.request import Places, Request
 from kit.evaluate.start_script import RecordScript, ReferenceTrainer, StartScript
@@ -21,6 +22,7 @@ from kit.values.hardware import RECORD_GPUS
 from kit.values.log import Grammar
 from kit.values.profile import Profile
 from kit.values.run_spec import GIB, Limits
+from kit.values.task_id import is_smoke
 
 SMOKE_ERA = "cpu"
 
@@ -67,6 +69,8 @@ class TaskTerms:
     sampler: SamplerTerms
     held_out_sd: float
     """Of what `held_out` compares, from one honest run to the next."""
+    target_share: float
+    """Least share of the start script's time or steps that the task's target record needs; 1 if not known."""
     ranking_blockers: tuple[str, ...]
     """Why a result cannot be ranked, beside what the result itself shows."""
 
@@ -75,17 +79,42 @@ def resolve_terms(request: Request, record: Record, places: Places) -> TaskTerms
     """Return what the profile makes of the task. Raises `UsageError` for GPUs that do not suit it."""
     match request.profile:
         case Profile.SMOKE:
-            return _smoke_terms(request, places)
+            return _smoke_terms(request, record, places)
         case Profile.FULL:
             return _full_terms(request, record, places)
         case _:
             assert_never(request.profile)
 
 
-def _smoke_terms(request: Request, places: Places) -> TaskTerms:
+def _smoke_terms(request: Request, record: Record, places: Places) -> TaskTerms:
     if request.gpus:
         raise UsageError("the smoke profile runs on CPUs", "leave --gpus out, or use --profile full")
     smoke = load_smoke(places.records)
+    terms = _reference_terms(smoke, smoke_cadence(places.records))
+    if not is_smoke(record.name):
+        return terms
+    return replace(
+        terms,
+        start_script=RecordScript(record),
+        deadlines=record.deadlines,
+        untimed_steps=record.untimed_steps,
+        cadence=record.cadence,
+        target_val_loss=record.target_val_loss,
+        target_source=f"records/{record.name}.toml",
+        target_share=_target_share(record, places),
+    )
+
+
+def _target_share(record: Record, places: Places) -> float:
+    """Return the share of time or steps, whichever is less; 1 if the target record is not at hand."""
+    if record.target is None or record.target not in records.known_smoke(places.records):
+        return 1.0
+    target = records.load(places.records, record.target)
+    return min(target.reference_ms / record.reference_ms, target.steps / record.steps)
+
+
+def _reference_terms(smoke: SmokeSpec, cadence: Cadence) -> TaskTerms:
+    """Return the terms of an upstream record in the smoke profile: the reference trainer's."""
     return TaskTerms(
         profile=Profile.SMOKE,
         era=SMOKE_ERA,
@@ -98,7 +127,7 @@ def _smoke_terms(request: Request, places: Places) -> TaskTerms:
         world_size=smoke.guest.world_size,
         gpus=0,
         grammar=Grammar.STEP,
-        cadence=smoke_cadence(places.records),
+        cadence=cadence,
         val_tokens=smoke.val_tokens,
         target_val_loss=smoke.target,
         target_source=f"smoke language: floor {smoke.floor} and a margin",
@@ -106,11 +135,14 @@ def _smoke_terms(request: Request, places: Places) -> TaskTerms:
         floor=smoke.floor,
         sampler=SamplerTerms(smoke.guest.args, 64),
         held_out_sd=held_out.SMOKE_SD,
+        target_share=1.0,
         ranking_blockers=(),
     )
 
 
 def _full_terms(request: Request, record: Record, places: Places) -> TaskTerms:
+    if is_smoke(record.name):
+        raise UsageError(f"record {record.name} runs only in the smoke profile", "add --profile smoke")
     gpus = RECORD_GPUS if request.gpus is None else request.gpus
     own_script = request.submission is None
     blockers = world_size_blockers(record, gpus, request.accept_world_size, own_script)
@@ -134,5 +166,6 @@ def _full_terms(request: Request, record: Record, places: Places) -> TaskTerms:
         floor=None,
         sampler=FULL_SAMPLER,
         held_out_sd=held_out.FULL_SD,
+        target_share=1.0,
         ranking_blockers=blockers,
     )

@@ -71,12 +71,13 @@ def mismatched_scripts(plan: SeriesPlan, records: Path) -> Iterator[str]:
     """
     Yield each run that is reserved as a record's original script but runs another one.
 
-    `records` is the directory of record files. Smoke series are not checked: both arms run the reference
-    trainer.
+    `records` is the directory of record files. Smoke series of upstream's records are not checked: both arms
+    run the reference trainer.
     """
-    if plan.profile is Profile.SMOKE or all(slot.arm is Arm.CANDIDATE for slot in plan.slots):
+    reference = plan.profile is Profile.SMOKE and plan.task is None
+    if reference or all(slot.arm is Arm.CANDIDATE for slot in plan.slots):
         return
-    start = load(records, plan.record)
+    start = load(records, plan.name)
     own = {Arm.START: own_digest(start)}
     if start.target is not None:
         own[Arm.TARGET] = own_digest(load(records, start.target))

@@ -79,9 +79,17 @@ class SeriesPlan:
     id: str
     created_at: str
     record: int
+    """Number of the start record; 0 for a smoke task."""
     profile: Profile
     rule: StopRule
     slots: tuple[Slot, ...]
+    task: Annotated[str | None, OPTIONAL] = None
+    """Name of a smoke task, which has no number; None for others."""
+
+    @property
+    def name(self) -> str:
+        """Return the start record's name."""
+        return self.task or str(self.record)
 
 
 @dataclass(frozen=True, slots=True)

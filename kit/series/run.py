@@ -21,6 +21,7 @@ from kit.result.predicate import Series
 from kit.sandbox.folder import new_run_id
 from kit.series.record import Arm, SeriesPlan, Slot, StopRule, close, new_series_id, now, reserved_series
 from kit.values.run_result import RunStatus
+from kit.values.task_id import is_smoke
 
 MAX_RUNS = 1000
 
@@ -113,9 +114,15 @@ def _reserve(ready: dict[Arm, Prepared], series_request: SeriesRequest) -> Serie
         )
         for arm in order(series_request)
     )
-    number = candidate.record.number
+    number, name = candidate.record.number, candidate.record.name
     return SeriesPlan(
-        new_series_id(number), now(), number, candidate.terms.profile, series_request.rule, slots
+        id=new_series_id(number),
+        created_at=now(),
+        record=number,
+        profile=candidate.terms.profile,
+        rule=series_request.rule,
+        slots=slots,
+        task=name if is_smoke(name) else None,
     )
 
 

@@ -12,6 +12,23 @@ PAPER_SET = "paper-1"
 """The benchmark's first set of tasks: the 19 of arXiv 2506.22419, version 1."""
 
 
+SMOKE = "smoke-"
+"""How the names of smoke records begin."""
+
+SMOKE_SET = "smoke-tasks-1"
+"""The first set of smoke tasks: small scripts on CPUs, never ranked."""
+
+
+def is_smoke(name: str) -> bool:
+    """Tell whether a name is that of a smoke record or task."""
+    return name.startswith(SMOKE)
+
+
+def set_of(name: str) -> str:
+    """Return the set that a task belongs to."""
+    return SMOKE_SET if is_smoke(name) else PAPER_SET
+
+
 def task_id(text: str | int) -> str:
     """Return a valid name of a record or task. Raises `UsageError` for any other text."""
     name = str(text)

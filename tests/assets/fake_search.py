@@ -31,9 +31,9 @@ from kit.agent.llm.wire import (
     CallOutcome,
     ChatRequest,
     ChatResponse,
+    ChatRole,
     Message,
-    Role,
-    Usage,
+    TokenUsage,
 )
 from kit.agent.node import EvaluationOutcome, EvaluationStatus, Node
 from kit.agent.nodefiles import files_digest
@@ -110,7 +110,7 @@ class FakeTransport:
     ticks: Ticks = field(default_factory=Ticks)
     asked: list[CallKey] = field(default_factory=list)
     faults: Mapping[tuple[int, int], CallFault] = field(default_factory=dict)
-    usage: Usage = field(default_factory=lambda: Usage(PROMPT_TOKENS, COMPLETION_TOKENS))
+    usage: TokenUsage = field(default_factory=lambda: TokenUsage(PROMPT_TOKENS, COMPLETION_TOKENS))
     text: str | None = None
 
     def call(
@@ -214,8 +214,8 @@ class FakePrompts:
         history = [n.id for n in bug_history(tree, node.action.parent, SearchFidelity.PAPER)]
         told = [(n.id, n.status and n.status.value, n.submission_sha256, n.reason) for n in tree.nodes]
         return (
-            Message(Role.SYSTEM, "You edit a script."),
-            Message(Role.USER, repr((node.id, node.action, history, told))),
+            Message(ChatRole.SYSTEM, "You edit a script."),
+            Message(ChatRole.USER, repr((node.id, node.action, history, told))),
         )
 
 
@@ -223,11 +223,11 @@ class FakePrompts:
 class FakePrices:
     known: bool = True
 
-    def worst(self, request: ChatRequest) -> tuple[Usage, float | None]:
+    def worst(self, request: ChatRequest) -> tuple[TokenUsage, float | None]:
         usd = (WORST_PROMPT + WORST_COMPLETION) * USD_PER_TOKEN
-        return Usage(WORST_PROMPT, WORST_COMPLETION), usd if self.known else None
+        return TokenUsage(WORST_PROMPT, WORST_COMPLETION), usd if self.known else None
 
-    def cost_usd(self, usage: Usage) -> float | None:
+    def cost_usd(self, usage: TokenUsage) -> float | None:
         if not self.known or usage.prompt_tokens is None or usage.completion_tokens is None:
             return None
         return (usage.prompt_tokens + usage.completion_tokens) * USD_PER_TOKEN

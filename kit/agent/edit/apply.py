@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from kit.agent.edit.answer import Block, WholeFile, parse_answer
 from kit.agent.edit.match import Place, find_place
-from kit.benchmark.submission import ENTRY, MAX_BYTES, MAX_FILES
+from kit.benchmark.submission import ENTRY
+from kit.benchmark.workspace import MAX_BYTES, MAX_FILES
 
 SHORTEST_SHARE = 0.6
 """A whole file with fewer lines than this share of the old one counts as cut short."""

@@ -1,5 +1,5 @@
 """
-Read the hints from `hints/`: 19 tasks with three levels each.
+Read the hints from `hints/`: 19 tasks and three smoke tasks, with three levels each.
 
 `kit.benchmark.hints.lint` checks their text.
 """
@@ -13,9 +13,13 @@ from typing import assert_never
 
 from kit.core.errors import PrerequisiteError, SchemaError, UsageError
 from kit.core.schema import read_toml
+from kit.values.task_id import SMOKE, file_label
 
 TASKS = (1, 2, 3, 4, 5, *range(7, 21))
 """The 19 tasks, named by their start record; 6 -> 7 changes only the torch version."""
+
+SMOKE_TASKS = ("smoke-1", "smoke-2", "smoke-3")
+"""The smoke tasks, each aiming at the next; smoke-4 is the last record."""
 
 PSEUDOCODE_HEADINGS = ("Scope", "Pseudocode", "Constants", "Unchanged")
 DESCRIPTION_HEADINGS = (
@@ -70,7 +74,7 @@ def hint_form(level: HintLevel) -> HintForm:
 class Hint:
     """One hint file: the task's start record, its level, and the Markdown text."""
 
-    task: int
+    task: int | str
     level: HintLevel
     text: str
 
@@ -80,27 +84,38 @@ class Marker:
     """Words that reveal the change of `record`, and strings that first occur in its script."""
 
     record: int
+    """Its number; of `smoke-2`, 2."""
     words: tuple[str, ...]
     evidence: tuple[str, ...]
 
 
-def target_of(task: int) -> int:
+def target_of(task: int | str) -> int | str:
     """Return the target record of a task. Raises `UsageError` if there is no such task."""
-    if task not in TASKS:
-        hint = "tasks are named by their start record: 1-5 and 7-20 (6 -> 7 changes only the torch version)"
+    if task in SMOKE_TASKS:
+        return f"{SMOKE}{marker_number(task) + 1}"
+    if not isinstance(task, int) or task not in TASKS:
+        hint = (
+            "tasks are named by their start record: 1-5 and 7-20 (6 -> 7 changes only the torch version),"
+            " smoke-1 to smoke-3"
+        )
         raise UsageError(f"task {task} does not exist", hint)
     return task + 1
 
 
-def load_hint(root: Path, task: int, level: HintLevel) -> Hint:
+def marker_number(record: int | str) -> int:
+    """Return the number that `Marker.record` has for a record: 3 for 3 and for `smoke-3`."""
+    return int(str(record).removeprefix(SMOKE))
+
+
+def load_hint(root: Path, task: int | str, level: HintLevel) -> Hint:
     """
-    Read `hints/NN/` below `root` (see `kit.core.facts.facts_root`).
+    Read `hints/NN/` or `hints/smoke-N/` below `root` (see `kit.core.facts.facts_root`).
 
     `lint` checks the format. Raises `UsageError` for an unknown task or level 0, and `PrerequisiteError` if
     the level has no file.
     """
     target_of(task)
-    path = root / "hints" / f"{task:02d}" / hint_form(level).file
+    path = root / "hints" / file_label(str(task)) / hint_form(level).file
     try:
         return Hint(task, level, path.read_text(encoding="utf-8"))
     except FileNotFoundError as e:
@@ -109,15 +124,16 @@ def load_hint(root: Path, task: int, level: HintLevel) -> Hint:
         raise SchemaError(f"{path}: not UTF-8") from e
 
 
-def load_markers(root: Path) -> tuple[Marker, ...]:
-    """Read `hints/markers.toml` below `root`, sorted by record."""
-    entries = read_toml(root / "hints" / "markers.toml", "markers.v1")["record"]
+def load_markers(root: Path, smoke: bool = False) -> tuple[Marker, ...]:
+    """Read `hints/markers.toml` below `root`, or that of the smoke records, sorted by record."""
+    name = "markers-smoke.toml" if smoke else "markers.toml"
+    entries = read_toml(root / "hints" / name, "markers.v1")["record"]
     markers = (Marker(e["number"], tuple(e["words"]), tuple(e["evidence"])) for e in entries)
     return tuple(sorted(markers, key=lambda m: m.record))
 
 
 def title_of(hint: Hint) -> str | None:
     """Return the title after `# Task NN, level L: `, or None if the first line has another form."""
-    prefix = f"# Task {hint.task:02d}, level {int(hint.level)}: "
+    prefix = f"# Task {file_label(str(hint.task))}, level {int(hint.level)}: "
     first = hint.text.partition("\n")[0]
     return first.removeprefix(prefix) if first.startswith(prefix) and len(first) > len(prefix) else None

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 
-from kit.benchmark.hints import Hint, HintLevel, Marker, hint_form, target_of, title_of
+from kit.benchmark.hints import Hint, HintLevel, Marker, hint_form, marker_number, target_of, title_of
+from kit.values.task_id import file_label
 
 SHARED_RUN = 60
 """Consecutive normalised characters that a hint must not share with the target script or the diff."""
@@ -72,7 +73,7 @@ class HintRule(StrEnum):
 class HintFinding:
     """One style violation in a hint; `line` counts from 1, and 0 means the whole file."""
 
-    task: int
+    task: int | str
     level: HintLevel
     line: int
     rule: HintRule
@@ -101,7 +102,10 @@ def _form(hint: Hint) -> Iterator[HintFinding]:
     form = hint_form(hint.level)
     if title_of(hint) is None:
         yield _finder(
-            hint, HintRule.TITLE, 1, f"write: # Task {hint.task:02d}, level {int(hint.level)}: <title>"
+            hint,
+            HintRule.TITLE,
+            1,
+            f"write: # Task {file_label(str(hint.task))}, level {int(hint.level)}: <title>",
         )
     headings = tuple(t[3:] for _, t, fenced in _lines(hint.text) if t.startswith("## ") and not fenced)
     if headings != form.headings:
@@ -162,7 +166,7 @@ def _prose(hint: Hint) -> Iterator[HintFinding]:
 
 
 def _later(hint: Hint, markers: tuple[Marker, ...]) -> Iterator[HintFinding]:
-    target = target_of(hint.task)
+    target = marker_number(target_of(hint.task))
     for number, text, _ in _lines(hint.text):
         plain = _fold(text)
         for marker in markers:
@@ -171,7 +175,7 @@ def _later(hint: Hint, markers: tuple[Marker, ...]) -> Iterator[HintFinding]:
                     if _mentions(plain, word):
                         message = f"{word!r} reveals the later record {marker.record}"
                         yield _finder(hint, HintRule.LATER, number, message)
-        for mentioned in re.findall(r"records? #?(\d+)", plain):
+        for mentioned in re.findall(r"records? #?(?:smoke )?(\d+)", plain):
             if int(mentioned) > target:
                 yield _finder(hint, HintRule.LATER, number, f"mentions the later record {mentioned}")
 

@@ -1,4 +1,4 @@
-"""Facts about the upstream speedrun records, and their scripts."""
+"""Facts about the upstream speedrun records and the smoke records, and their scripts."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from kit.benchmark.records.record import (
     UpstreamFile,
     WorldSize,
     known,
+    known_smoke,
     load,
     load_all,
 )
@@ -41,6 +42,7 @@ __all__ = [
     "WorldSize",
     "fetch_script",
     "known",
+    "known_smoke",
     "load",
     "load_all",
     "nowhere",

@@ -29,6 +29,8 @@ class ScriptSource(StrEnum):
     """Embedded in the pinned log."""
     FILE = "file"
     """A file of one commit; its arguments are from run.sh."""
+    KIT = "kit"
+    """The kit's own file, in `records/smoke/`."""
 
 
 class WorldSize(StrEnum):
@@ -106,7 +108,7 @@ class Script:
 
     source: ScriptSource
     origins: tuple[UpstreamFile, ...]
-    """Files to fetch: the published log, or one upstream file for each of `files`."""
+    """Files to fetch: the published log, or one upstream file for each of `files`; none of source kit."""
     args_commit: str | None
     entry: str
     args: tuple[str, ...]
@@ -161,6 +163,8 @@ class Record:
     tokens_per_step: int
     train_shards: int
     val_tokens: int
+    target_val_loss: float
+    """Loss that a run must reach, in nats per token."""
     cadence: Cadence
     """The lines that the script prints."""
     deadlines: Deadlines
@@ -169,7 +173,7 @@ class Record:
 
     @property
     def number(self) -> int:
-        """Return the number in the name, for sorting and file names."""
+        """Return the number in the name, for sorting and file names; 0 for a smoke record."""
         return leading_number(self.name)
 
     @property
@@ -182,20 +186,20 @@ class Record:
         """Return the path of its file, relative to the facts directory."""
         return f"records/{file_label(self.name)}.toml"
 
-    @property
-    def target_val_loss(self) -> float:
-        """Return the loss that a run must reach, in nats per token."""
-        return TARGET_VAL_LOSS
-
 
 FORMS = ("record.v1", "record.v2")
 
 
 def known(records: Path) -> list[str]:
-    """Return the names of the records in the directory `records`, in order."""
+    """Return the names of the upstream records in the directory `records`, in order."""
     labels = [p.stem for p in records.glob("[0-9][0-9]*.toml") if p.stem[-1].isalnum()]
     names = [label.lstrip("0") for label in labels]
     return sorted((n for n in names if TASK_ID.fullmatch(n)), key=lambda n: (leading_number(n), n))
+
+
+def known_smoke(records: Path) -> list[str]:
+    """Return the names of the smoke records in the directory `records`, in order."""
+    return sorted(p.stem for p in records.glob("smoke-[1-9].toml"))
 
 
 def load(records: Path, name: str | int) -> Record:
@@ -208,7 +212,7 @@ def load(records: Path, name: str | int) -> Record:
     """
     path = records / f"{file_label(str(name))}.toml"
     if not TASK_ID.fullmatch(str(name)) or not path.is_file():
-        names = ", ".join(known(records)) or "none"
+        names = ", ".join([*known(records), *known_smoke(records)]) or "none"
         raise UsageError(
             f"record {name} not found in {records} (known: {names})", "list the records: speedrun record list"
         )
@@ -223,7 +227,7 @@ def load(records: Path, name: str | int) -> Record:
 
 
 def load_all(records: Path) -> tuple[Record, ...]:
-    """Read every record of the directory, in order. Raises as `load` does."""
+    """Read every upstream record of the directory, in order. Raises as `load` does."""
     return tuple(load(records, n) for n in known(records))
 
 
@@ -258,6 +262,7 @@ def _record(d: dict[str, Any], cadence: Cadence, manifest: Sha256, where: str) -
         tokens_per_step=data["tokens_per_step"],
         train_shards=data["train_shards"],
         val_tokens=data["val_tokens"],
+        target_val_loss=float(run.get("target_val_loss", TARGET_VAL_LOSS)),
         cadence=cadence,
         deadlines=Deadlines(**{key: float(value) for key, value in d["deadlines"].items()}),
         manifest_sha256=manifest,
@@ -293,6 +298,8 @@ def _script(d: dict[str, Any], log: PinnedLog | None, where: str) -> Script:
             if len(tables) != len(d["files"]):
                 raise SchemaError(f"{where}: a file of the script has no origin")
             origins = tuple(_upstream(origin) for origin in tables)
+        case ScriptSource.KIT:
+            origins = ()
     return Script(
         source=source,
         origins=origins,

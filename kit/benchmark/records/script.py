@@ -11,10 +11,11 @@ from pathlib import Path
 from kit.benchmark.records.record import Edit, LineEdit, Record, Script, ScriptSource, UpstreamFile
 from kit.benchmark.records.upstream import HttpsFile, MirrorFile
 from kit.core.digest import Sha256, files_under, sha256_bytes, tree_digest
-from kit.core.errors import DigestMismatch, IntegrityError
+from kit.core.errors import DigestMismatch, IntegrityError, PrerequisiteError
+from kit.core.facts import facts_root
 from kit.core.store import Artifact, Fetcher, Progress, Store, no_progress
 from kit.values import logfile
-from kit.values.task_id import file_label
+from kit.values.task_id import SMOKE, file_label
 
 RUN_TOML = "run.toml"
 
@@ -47,7 +48,10 @@ def fetch_script(record: Record, store: Store, sources: Sources, progress: Progr
     cannot be fetched, `DigestMismatch` if a file does not match the record's digest. The directory is created
     once and checked each time.
     """
-    raw = [_fetch(origin, store, sources, progress) for origin in record.script.origins]
+    if record.script.source is ScriptSource.KIT:
+        raw = kit_files(record)
+    else:
+        raw = [_fetch(origin, store, sources, progress) for origin in record.script.origins]
     files = dict(script_files(record.script, raw))
     files[RUN_TOML] = run_toml(record.script.args)
     expected = tree_digest({name: sha256_bytes(data) for name, data in files.items()})
@@ -58,6 +62,19 @@ def fetch_script(record: Record, store: Store, sources: Sources, progress: Progr
             if not _holds(folder, expected):
                 _lay_out(store, folder, files)
     return folder
+
+
+def kit_files(record: Record) -> list[bytes]:
+    """
+    Return the files of a smoke record's script as this kit has them; their digests are not checked here.
+
+    Raises `PrerequisiteError` if one is missing.
+    """
+    folder = facts_root() / "records" / "smoke" / record.name.removeprefix(SMOKE)
+    try:
+        return [(folder / file.name).read_bytes() for file in record.script.files]
+    except OSError as e:
+        raise PrerequisiteError(f"cannot read {e.filename}: {e.strerror}", "reinstall speedrun-kit") from e
 
 
 def _fetch(origin: UpstreamFile, store: Store, sources: Sources, progress: Progress) -> bytes:
@@ -72,14 +89,14 @@ def script_files(script: Script, raw: Sequence[bytes]) -> tuple[tuple[str, bytes
     Raises `DigestMismatch` naming the file, `IntegrityError` if an edit does not apply.
     """
     match script.source:
-        case ScriptSource.FILE:
+        case ScriptSource.FILE | ScriptSource.KIT:
             files = [(f.name, data) for f, data in zip(script.files, raw, strict=True)]
         case ScriptSource.LOG:
             files = _files_in_log(script, raw[0])
     if [name for name, _ in files] != [f.name for f in script.files]:
         names = ", ".join(name for name, _ in files) or "nothing"
         raise IntegrityError(
-            f"{script.origins[0].path} contains {names}, expected {', '.join(f.name for f in script.files)}"
+            f"{_origin(script)} contains {names}, expected {', '.join(f.name for f in script.files)}"
         )
     edited: list[tuple[str, bytes]] = []
     for (name, data), promised in zip(files, script.files, strict=True):
@@ -88,11 +105,15 @@ def script_files(script: Script, raw: Sequence[bytes]) -> tuple[tuple[str, bytes
                 data = apply_edit(data, edit)
         if (digest := sha256_bytes(data)) != promised.sha256:
             raise DigestMismatch(
-                f"checksum mismatch: {name} of {script.origins[0].path} has sha256 {digest}, "
+                f"checksum mismatch: {name} of {_origin(script)} has sha256 {digest}, "
                 f"expected {promised.sha256}"
             )
         edited.append((name, data))
     return tuple(edited)
+
+
+def _origin(script: Script) -> str:
+    return script.origins[0].path if script.origins else "records/smoke"
 
 
 def _files_in_log(script: Script, raw: bytes) -> list[tuple[str, bytes]]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from kit.benchmark.tasks.export import TaskHandout, export, write_writable
 from kit.benchmark.tasks.smoke_handout import SmokeTerms, smoke_handout
-from kit.benchmark.tasks.task import Task, load_task, load_tasks
+from kit.benchmark.tasks.task import Task, load_smoke_tasks, load_task, load_tasks
 
 __all__ = [
     "SmokeTerms",
     "Task",
     "TaskHandout",
     "export",
+    "load_smoke_tasks",
     "load_task",
     "load_tasks",
     "smoke_handout",

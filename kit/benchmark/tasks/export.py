@@ -11,9 +11,11 @@ from pathlib import Path
 from kit.benchmark.hints import HintLevel, hint_form
 from kit.benchmark.submission import load_submission
 from kit.benchmark.tasks.handout import handout
+from kit.benchmark.tasks.smoke_task import smoke_task_handout
 from kit.benchmark.tasks.task import chosen_hints, load_task
 from kit.core.errors import UsageError
 from kit.core.files import disk_errors
+from kit.values.task_id import is_smoke, listed_as
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +23,14 @@ class TaskHandout:
     """The exported directory."""
 
     folder: Path
-    task: int
+    task: int | str
     files: tuple[str, ...]
     """Relative to `folder`, sorted."""
 
 
-def export(root: Path, task: int, levels: tuple[HintLevel, ...], script: Path, out: Path) -> TaskHandout:
+def export(
+    root: Path, task: int | str, levels: tuple[HintLevel, ...], script: Path, out: Path
+) -> TaskHandout:
     """
     Write `TASK.md`, the start record's script, `run.toml` and the chosen hints into the directory `out`.
 
@@ -37,10 +41,10 @@ def export(root: Path, task: int, levels: tuple[HintLevel, ...], script: Path, o
     start = load_task(root, task).start
     hints = chosen_hints(root, task, levels)
     files = {file.name: file.data for file in load_submission(script).files}
-    files["TASK.md"] = handout(start, hints).encode()
+    files["TASK.md"] = (smoke_task_handout if is_smoke(start.name) else handout)(start, hints).encode()
     files |= {f"hints/{hint_form(h.level).file}": h.text.encode() for h in hints}
     write_writable(out, files)
-    return TaskHandout(out, start.number, tuple(sorted(files)))
+    return TaskHandout(out, listed_as(start.name), tuple(sorted(files)))
 
 
 def write_writable(out: Path, files: Mapping[str, bytes]) -> None:

@@ -5,22 +5,23 @@ from __future__ import annotations
 import click
 
 from kit.benchmark.hints import HintLevel, load_hint
+from kit.cli.options import TASK_NAME
 from kit.cli.terminal import say_document
 from kit.core.facts import facts_root
 
 
 @click.command("show")
-@click.argument("task", type=int)
+@click.argument("task", type=TASK_NAME)
 @click.option(
     "--level",
     type=click.IntRange(1, 3),
     required=True,
     help="Hint level: 1 pseudocode, 2 description, 3 paper.",
 )
-def command(task: int, level: int) -> None:
+def command(task: int | str, level: int) -> None:
     """Print one hint of a task as Markdown.
 
-    TASK is the number of the task, which is that of its start record.
+    TASK is the name of the task, which is that of its start record: 4, smoke-1.
 
     \b
     Examples:

@@ -8,7 +8,7 @@ import click
 
 from kit.benchmark.records import fetch_script, load, sources
 from kit.benchmark.tasks import write_writable
-from kit.cli.options import store_option, upstream_option
+from kit.cli.options import TASK_NAME, store_option, upstream_option
 from kit.cli.terminal import Meter, emit_json, say_path
 from kit.core.digest import files_under, tree_digest
 from kit.core.facts import facts_root
@@ -16,7 +16,7 @@ from kit.core.store import Store
 
 
 @click.command("fetch")
-@click.argument("number", type=int)
+@click.argument("name", type=TASK_NAME)
 @upstream_option
 @store_option
 @click.option(
@@ -25,12 +25,12 @@ from kit.core.store import Store
     help="New directory for a writable copy.  [default: a read-only directory in the store]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the directory and the digests as JSON.")
-def command(number: int, mirror: Path | None, store: Path, out: Path | None, as_json: bool) -> None:
+def command(name: int | str, mirror: Path | None, store: Path, out: Path | None, as_json: bool) -> None:
     """Download the script of a record and verify it.
 
-    The script comes from upstream's log for records 4 to 21 and from a commit for records 1 to 3. Prints the
-    directory of the script, which works as a submission: `speedrun eval --submission DIR`. It is read-only;
-    pass --out for a copy to edit.
+    The script comes from upstream's log for records 4 to 21 and from a commit for records 1 to 3. The kit has
+    those of the smoke records itself. Prints the directory of the script, which works as a submission:
+    `speedrun eval --submission DIR`. It is read-only; pass --out for a copy to edit.
 
     \b
     Examples:
@@ -38,13 +38,13 @@ def command(number: int, mirror: Path | None, store: Path, out: Path | None, as_
       speedrun record fetch 11 --out my-agent
       speedrun record fetch 3 --mirror ../modded-nanogpt/.git --json
     """
-    record = load(facts_root() / "records", number)
+    record = load(facts_root() / "records", name)
     folder = fetch_script(record, Store(store), sources(mirror), Meter())
     if out is not None:
         write_writable(out, {path.name: path.read_bytes() for path in sorted(folder.iterdir())})
         folder = out
     if as_json:
         files = files_under(folder)
-        emit_json({"record": number, "folder": str(folder), "files": files, "digest": tree_digest(files)})
+        emit_json({"record": name, "folder": str(folder), "files": files, "digest": tree_digest(files)})
     else:
         say_path(folder)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import click
 
 from kit.benchmark.records import Record, load
+from kit.cli.options import TASK_NAME
 from kit.cli.record.document import document
 from kit.cli.terminal import emit_json, say
 from kit.core.facts import facts_root
+from kit.values.task_id import SMOKE, is_smoke
 
 
 @click.command("show")
-@click.argument("number", type=int)
+@click.argument("name", type=TASK_NAME)
 @click.option("--json", "as_json", is_flag=True, help="Print the record as JSON.")
-def command(number: int, as_json: bool) -> None:
+def command(name: int | str, as_json: bool) -> None:
     """Show one record: times, script, data, deadlines.
 
     \b
@@ -21,7 +23,7 @@ def command(number: int, as_json: bool) -> None:
       speedrun record show 17
       speedrun record show 3 --json
     """
-    record = load(facts_root() / "records", number)
+    record = load(facts_root() / "records", name)
     if as_json:
         emit_json(document(record))
     else:
@@ -29,15 +31,14 @@ def command(number: int, as_json: bool) -> None:
 
 
 def _lines(record: Record) -> list[tuple[str, str]]:
-    gpus = [str(n) for n in range(1, 9) if record.world_size.keeps_the_record(n)]
     script = record.script
     lines = [
         ("record", f"{record.name}: {record.title}"),
         ("set", f"{record.date} by {', '.join(record.contributors)}"),
-        ("official", f"{record.official_s / 60:g} min on 8 H100"),
-        *_retimed(record),
+        *_times(record),
         ("task", record.no_task or f"task {record.name}: reach the time of record {record.target}"),
         *(("script", f"{o.path} ({script.source}) at {o.commit[:12]}") for o in script.origins),
+        *_own_script(record),
         *(("edit", f"line {', '.join(map(str, e.lines))} {e.change}ed: {e.why}") for e in script.edits),
         *((("arguments", " ".join(script.args)),) if script.args else ()),
         *((("folders", " ".join(script.folders)),) if script.folders else ()),
@@ -45,7 +46,7 @@ def _lines(record: Record) -> list[tuple[str, str]]:
             "steps",
             f"{record.steps:,} of {record.tokens_per_step:,} tokens, {record.untimed_steps} of them untimed",
         ),
-        ("GPUs", f"{', '.join(gpus)} take the same steps ({record.world_size})"),
+        ("GPUs", _gpus(record)),
         ("era", f"{record.era}: torch {record.torch_fidelity}, python {record.python_fidelity}"),
         ("ran on", f"torch {record.torch or 'unknown'}, python {record.python or 'unknown'}"),
         ("data", f"{record.train_shards} training shards, {record.val_tokens:,} validation tokens"),
@@ -66,7 +67,27 @@ def _lines(record: Record) -> list[tuple[str, str]]:
     return lines
 
 
-def _retimed(record: Record) -> list[tuple[str, str]]:
+def _times(record: Record) -> list[tuple[str, str]]:
+    if is_smoke(record.name):
+        mean, sd = record.reference_ms, record.retimed_sd_ms or 0.0
+        return [("time", f"{mean:,.0f} ms (sd {sd:,.0f} ms) on two CPU cores")]
+    official = ("official", f"{record.official_s / 60:g} min on 8 H100")
     if record.retimed_ms is None:
+        return [official]
+    return [
+        official,
+        ("re-timed", f"{record.retimed_ms:,} ms (sd {record.retimed_sd_ms:,} ms, 3 runs) by the paper"),
+    ]
+
+
+def _own_script(record: Record) -> list[tuple[str, str]]:
+    if not is_smoke(record.name):
         return []
-    return [("re-timed", f"{record.retimed_ms:,} ms (sd {record.retimed_sd_ms:,} ms, 3 runs) by the paper")]
+    return [("script", f"records/smoke/{record.name.removeprefix(SMOKE)}/{record.script.entry}")]
+
+
+def _gpus(record: Record) -> str:
+    if is_smoke(record.name):
+        return "none; two processes on the CPU"
+    gpus = [str(n) for n in range(1, 9) if record.world_size.keeps_the_record(n)]
+    return f"{', '.join(gpus)} take the same steps ({record.world_size})"

@@ -10,7 +10,7 @@ from kit.benchmark.hints import HintLevel
 from kit.benchmark.records import fetch_script, sources
 from kit.benchmark.tasks import export as write
 from kit.benchmark.tasks import load_task
-from kit.cli.options import store_option, upstream_option
+from kit.cli.options import TASK_NAME, store_option, upstream_option
 from kit.cli.places import places
 from kit.cli.terminal import Meter, say_path
 from kit.core.errors import UsageError
@@ -18,10 +18,11 @@ from kit.core.facts import facts_root
 from kit.core.store import Store
 from kit.evaluate.smoke_task import export_smoke_task
 from kit.values.profile import Profile
+from kit.values.task_id import is_smoke
 
 
 @click.command("export")
-@click.argument("number", type=int)
+@click.argument("name", type=TASK_NAME)
 @click.option(
     "--hints",
     "levels",
@@ -40,7 +41,7 @@ from kit.values.profile import Profile
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="New directory.")
 @upstream_option
 @store_option
-def command(number: int, levels: str, profile: str, out: Path, mirror: Path | None, store: Path) -> None:
+def command(name: int | str, levels: str, profile: str, out: Path, mirror: Path | None, store: Path) -> None:
     """Write the directory of a task for an agent.
 
     It contains the start record's script, run.toml, TASK.md and the chosen hints. Apart from these hints,
@@ -57,17 +58,17 @@ def command(number: int, levels: str, profile: str, out: Path, mirror: Path | No
     """
     root = facts_root()
     hints = _levels(levels)
-    if Profile(profile) is Profile.SMOKE:
+    if Profile(profile) is Profile.SMOKE and not is_smoke(str(name)):
         if HintLevel.NONE not in hints:
             raise UsageError(
                 "the hints are about record scripts, and the smoke profile has another script",
                 "omit --hints, or use --profile full",
             )
-        say_path(export_smoke_task(root, number, places(store, None, Path("keys")), out).folder)
+        say_path(export_smoke_task(root, name, places(store, None, Path("keys")), out).folder)
         return
-    start = load_task(root, number).start
+    start = load_task(root, name).start
     script = fetch_script(start, Store(store), sources(mirror), Meter())
-    say_path(write(root, number, hints, script, out).folder)
+    say_path(write(root, name, hints, script, out).folder)
 
 
 def _levels(text: str) -> tuple[HintLevel, ...]:

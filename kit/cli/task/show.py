@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import click
 
-from kit.benchmark.tasks import load_task
+from kit.benchmark.tasks import Task, load_task
 from kit.benchmark.tasks.task import hints_of
+from kit.cli.options import TASK_NAME
 from kit.cli.task.document import document
 from kit.cli.terminal import emit_json, say
 from kit.core.facts import facts_root
+from kit.values.task_id import is_smoke
 
 
 @click.command("show")
-@click.argument("number", type=int)
+@click.argument("name", type=TASK_NAME)
 @click.option("--json", "as_json", is_flag=True, help="Print the task as JSON.")
-def command(number: int, as_json: bool) -> None:
+def command(name: int | str, as_json: bool) -> None:
     """Show one task, including its target.
 
     Do not show this output to the agent.
@@ -24,18 +26,18 @@ def command(number: int, as_json: bool) -> None:
       speedrun task show 15
       speedrun task show 15 --json
     """
-    task = load_task(facts_root(), number)
+    task = load_task(facts_root(), name)
     if as_json:
         emit_json(document(task))
         return
-    levels = ", ".join(str(int(level)) for level in hints_of(facts_root(), number)) or "none"
+    levels = ", ".join(str(int(level)) for level in hints_of(facts_root(), name)) or "none"
     lines = (
-        ("task", f"{number}: from record {number} to record {task.target.number}"),
+        ("task", f"{name}: from record {name} to record {task.target.name}"),
         ("start", f"{task.start.title} ({task.start.reference_ms:,.0f} ms)"),
         ("target", f"{task.target.title} ({task.target.reference_ms:,.0f} ms)"),
         (
             "gap",
-            f"{task.gap_ms:,.0f} ms between the paper's times,"
+            f"{task.gap_ms:,.0f} ms between {_whose(task)} times,"
             f" {100 * task.gap_ms / task.start.reference_ms:.1f} %",
         ),
         ("noise", f"{task.noise:.2f}, the standard error of one run's FSR from timing alone"),
@@ -43,3 +45,7 @@ def command(number: int, as_json: bool) -> None:
         ("hints", f"levels {levels}"),
     )
     say(*(f"{name:<8} {text}" for name, text in lines))
+
+
+def _whose(task: Task) -> str:
+    return "the records'" if is_smoke(task.name) else "the paper's"

@@ -31,7 +31,7 @@ from kit.agent.events import (
     Resumed,
     RunStarted,
 )
-from kit.agent.llm.wire import CallFault, Usage
+from kit.agent.llm.wire import CallFault, TokenUsage
 from kit.agent.node import Action, ActionKind, EvaluationStatus
 from kit.agent.spec import spec_sha256
 from kit.agent.spent import fold_spent
@@ -115,7 +115,7 @@ STARTED = CallStarted(1, 1, SHA, 150, 80, 2.0)
 
 
 def ended(
-    usage: Usage | None, *attempts: tuple[CallFault | None, Usage | None], cost: float | None = None
+    usage: TokenUsage | None, *attempts: tuple[CallFault | None, TokenUsage | None], cost: float | None = None
 ) -> CallEnded:
     summaries = tuple(
         AttemptSummary(i, fault, 200, 0.0, 1.0, None, billed) for i, (fault, billed) in enumerate(attempts, 1)
@@ -126,26 +126,26 @@ def ended(
 @pytest.mark.parametrize(
     ("event", "known", "unknown"),
     [
-        (ended(Usage(100, 50), (None, None), cost=0.5), (100, 50, 0.5), (0, 0, 0.0)),
-        (ended(Usage(100, 50), (None, None)), (100, 50, 0.0), (0, 0, 2.0)),
-        (ended(Usage(100, None), (None, None)), (100, 0, 0.0), (50, 80, 2.0)),
-        (ended(Usage(), (None, None)), (0, 0, 0.0), (150, 80, 2.0)),
+        (ended(TokenUsage(100, 50), (None, None), cost=0.5), (100, 50, 0.5), (0, 0, 0.0)),
+        (ended(TokenUsage(100, 50), (None, None)), (100, 50, 0.0), (0, 0, 2.0)),
+        (ended(TokenUsage(100, None), (None, None)), (100, 0, 0.0), (50, 80, 2.0)),
+        (ended(TokenUsage(), (None, None)), (0, 0, 0.0), (150, 80, 2.0)),
         (ended(None, (CallFault.TIMEOUT, None)), (0, 0, 0.0), (150, 80, 2.0)),
         (ended(None, (CallFault.CANCELLED, None)), (0, 0, 0.0), (150, 80, 2.0)),
         (ended(None, (CallFault.RATE_LIMIT, None), cost=0.0), (0, 0, 0.0), (0, 0, 0.0)),
         (ended(None, cost=0.0), (0, 0, 0.0), (0, 0, 0.0)),
         (
-            ended(Usage(40, 20), (CallFault.CUT_STREAM, Usage(10, 5)), (None, None), cost=0.1),
+            ended(TokenUsage(40, 20), (CallFault.CUT_STREAM, TokenUsage(10, 5)), (None, None), cost=0.1),
             (50, 25, 0.1),
             (0, 0, 0.0),
         ),
         (
-            ended(Usage(40, 20), (CallFault.TIMEOUT, None), (None, None), cost=0.1),
+            ended(TokenUsage(40, 20), (CallFault.TIMEOUT, None), (None, None), cost=0.1),
             (40, 20, 0.1),
             (110, 60, 1.9),
         ),
         (
-            ended(Usage(999, 999), (CallFault.TIMEOUT, None), (None, None), cost=9.0),
+            ended(TokenUsage(999, 999), (CallFault.TIMEOUT, None), (None, None), cost=9.0),
             (999, 999, 9.0),
             (0, 0, 0.0),
         ),

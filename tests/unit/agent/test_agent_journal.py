@@ -37,7 +37,7 @@ from kit.agent.events import (
     event_name,
 )
 from kit.agent.journal import FIRST, JOURNAL, open_journal, read_journal
-from kit.agent.llm.wire import CallFault, Usage
+from kit.agent.llm.wire import CallFault, TokenUsage
 from kit.agent.node import Action, ActionKind, EvaluationStatus, NodeStatus
 from kit.agent.spec import spec_sha256
 from kit.core.digest import Sha256, sha256_bytes
@@ -45,14 +45,14 @@ from kit.core.errors import IntegrityError, KitError, SchemaError, UsageError
 from kit.core.schema import load_schema
 
 SHA = Sha256("a" * 64)
-ATTEMPT = AttemptSummary(1, CallFault.RATE_LIMIT, 429, 0.0, 1.5, "req-1", Usage(1, 2, 3, 4, 5))
+ATTEMPT = AttemptSummary(1, CallFault.RATE_LIMIT, 429, 0.0, 1.5, "req-1", TokenUsage(1, 2, 3, 4, 5))
 EVENTS: tuple[Event, ...] = (
     RunStarted(make_spec(), spec_sha256(make_spec())),
     Resumed("the last process ended between two steps", 12),
     Decided(0, (Action(ActionKind.DRAFT), Action(ActionKind.DEBUG, 4))),
     NodeReserved(1, Action(ActionKind.IMPROVE, 3)),
     CallStarted(1, 1, SHA, 100, 50, None),
-    CallEnded(1, 1, SHA, None, Usage(), 0.25, 1.5, 2.0, (ATTEMPT,), "asked", None, "stop", "req-2"),
+    CallEnded(1, 1, SHA, None, TokenUsage(), 0.25, 1.5, 2.0, (ATTEMPT,), "asked", None, "stop", "req-2"),
     CallLost(1, 1, 100, 50, 0.5),
     Edited(1, 1, True, "one block", SHA, SHA),
     EvaluationReserved(1, "run-1"),

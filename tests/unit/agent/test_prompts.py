@@ -7,7 +7,7 @@ import re
 import pytest
 
 from kit.agent.knowledge import Knowledge, load_knowledge
-from kit.agent.llm.wire import Role
+from kit.agent.llm.wire import ChatRole
 from kit.agent.node import ActionKind
 from kit.agent.prompt import (
     MAX_HISTORY,
@@ -34,7 +34,7 @@ def text_of(messages):
 @pytest.mark.parametrize("kind", [ActionKind.DRAFT, ActionKind.IMPROVE, ActionKind.DEBUG])
 def test_a_prompt_holds_the_task_and_the_script(kind):
     messages = first_messages(TASK, NodeView(kind, FILES, "It crashed."))
-    assert [m.role for m in messages] == [Role.SYSTEM, Role.USER]
+    assert [m.role for m in messages] == [ChatRole.SYSTEM, ChatRole.USER]
     assert "Reach 3.28 in less time." in messages[1].content
     assert "train_gpt2.py\n```\nprint('a script')\n```" in messages[1].content
     assert ("It crashed." in messages[1].content) == (kind is not ActionKind.DRAFT)
@@ -81,7 +81,7 @@ def test_a_repair_keeps_the_conversation_and_gives_the_reason():
     before = first_messages(TASK, NodeView(ActionKind.DRAFT, FILES))
     after = repair_messages(before, "my answer", "block 1: its SEARCH part is empty; costs $5")
     assert after[:2] == before
-    assert [m.role for m in after] == [Role.SYSTEM, Role.USER, Role.ASSISTANT, Role.USER]
+    assert [m.role for m in after] == [ChatRole.SYSTEM, ChatRole.USER, ChatRole.ASSISTANT, ChatRole.USER]
     assert after[2].content == "my answer" and "costs $5" in after[3].content
 
 

@@ -36,7 +36,7 @@ from kit.agent.events import (
     RunEnded,
 )
 from kit.agent.journal import JOURNAL, read_journal
-from kit.agent.llm.wire import CallFault, ChatRequest, Message, Role, Usage
+from kit.agent.llm.wire import CallFault, ChatRequest, ChatRole, Message, TokenUsage
 from kit.agent.node import ActionKind, EvaluationStatus, Node, NodeStatus
 from kit.agent.policy import POLICIES
 from kit.agent.solve import ModelSolver
@@ -110,7 +110,7 @@ def test_a_budget_stops_within_one_worst_case_step_and_is_never_exceeded(
 
 @pytest.mark.parametrize("fault", [CallFault.EMPTY, CallFault.TIMEOUT, None])
 def test_missing_usage_is_charged_at_the_worst_case(tmp_path: Path, fault: CallFault | None) -> None:
-    transport = FakeTransport(faults={(2, 1): fault} if fault else {}, usage=Usage())
+    transport = FakeTransport(faults={(2, 1): fault} if fault else {}, usage=TokenUsage())
     end = run(tmp_path, make_spec(budget=Budget(tokens=1000)), transport=transport)
     calls = len(transport.asked)
     assert calls == 1000 // (WORST_PROMPT + WORST_COMPLETION)
@@ -300,7 +300,7 @@ class OtherPrompts(fake_search.FakePrompts):
     """Prompts of another version."""
 
     def prompt(self, node: Node, tree: Tree) -> tuple[Message, ...]:
-        return (*super().prompt(node, tree), Message(Role.USER, "Be quick."))
+        return (*super().prompt(node, tree), Message(ChatRole.USER, "Be quick."))
 
 
 def test_a_changed_prompt_and_a_changed_record_are_refused_on_resume(tmp_path: Path) -> None:

@@ -20,9 +20,9 @@ from kit.agent.llm.wire import (
     CallOutcome,
     ChatRequest,
     ChatResponse,
+    ChatRole,
     Message,
-    Role,
-    Usage,
+    TokenUsage,
 )
 from kit.agent.node import Action, ActionKind, EvaluationStatus, Node, NodeStatus
 from kit.agent.nodefiles import NodeFiles
@@ -105,7 +105,7 @@ def test_a_refused_edit_goes_back_with_its_reason_until_it_applies(tmp_path: Pat
     transport = Scripted("bad", CallFault.EMPTY, CallFault.LENGTH, GOOD)
     end = one_node(tmp_path, transport)
     first, *_, last = transport.requests
-    assert [m.role for m in last.messages[len(first.messages) :]] == [Role.ASSISTANT, Role.USER] * 3
+    assert [m.role for m in last.messages[len(first.messages) :]] == [ChatRole.ASSISTANT, ChatRole.USER] * 3
     said = [m.content for m in last.messages[len(first.messages) :]]
     assert said[:3] == ["bad", "the block matches nowhere", "(no text)"] and said[4] == "cut"
     assert "contains no text" in said[3] and "cut at the limit" in said[5]
@@ -163,13 +163,16 @@ def test_the_journal_says_what_was_asked_and_who_answered(tmp_path: Path) -> Non
     one_node(tmp_path, Scripted(GOOD))
     (call,) = [e for e in read_journal(tmp_path / JOURNAL).events if isinstance(e, CallEnded)]
     assert (call.asked_model, call.answered_model, call.request_id) == ("fake", "fake", "req-1-1")
-    assert call.usage == Usage(100, 50) and call.cost_usd == pytest.approx(0.15)
+    assert call.usage == TokenUsage(100, 50) and call.cost_usd == pytest.approx(0.15)
     assert (call.latency_s, call.waited_s, len(call.attempts)) == (2.5, 0.0, 1)
 
 
-REQUEST = ChatRequest("m", (Message(Role.USER, "hello \ud800"),), 10, (("seed", 1), ("extra", {"a": [1]})))
+MESSAGE = Message(ChatRole.USER, "hello \ud800")
+REQUEST = ChatRequest("m", (MESSAGE,), 10, (("seed", 1), ("extra", {"a": [1]})))
+    "m", (Message(ChatRole.USER, "hello \ud800"),), 10, (("seed", 1), ("extra", {"a": [1]}))
+)
 ANSWER = CallOutcome(
-    ChatResponse("text \ud800", None, "stop", Usage(), "m", "m", None, None), None, (), "detail"
+    ChatResponse("text \ud800", None, "stop", TokenUsage(), "m", "m", None, None), None, (), "detail"
 )
 
 
