@@ -42,7 +42,7 @@ def test_a_journal_cut_after_a_line_gives_the_same_search_and_pays_for_no_record
     tmp_path: Path,
 ) -> None:
     """A sample; tests/integration/test_agent_kills.py tries all."""
-    fake_search.compare_cut(tmp_path, range(8, fake_search.LINES, 40))
+    fake_search.compare_cut(tmp_path, range(9, fake_search.LINES, 40))
 
 
 @pytest.mark.parametrize("tick", [1, 17, 80, 165])
