@@ -22,7 +22,7 @@ from typing import Any
 from kit.agent.budget import Budget
 from kit.agent.calls import CallFolder
 from kit.agent.evaluator import EvaluatedRun
-from kit.agent.events import Resumed
+from kit.agent.events import CallLost, Resumed
 from kit.agent.journal import JOURNAL, read_journal
 from kit.agent.llm.wire import (
     Attempt,
@@ -54,6 +54,7 @@ EVALUATION_S, WORST_EVALUATION_S = 60.0, 90.0
 GPUS = 8
 TICKS = 247
 """Journal lines, calls and evaluations of the undisturbed search."""
+LINES = 194
 SIGNATURE = "an answer of the fake"
 
 
@@ -331,6 +332,21 @@ def compare_killed(folder: Path, ticks: range) -> None:
         assert node_bytes(copy) == files, copy.name
         resumed = [e for e in read_journal(journal, end.head).events if isinstance(e, Resumed)]
         assert [e.cut_bytes for e in resumed] == ([len(torn)] if written else []), copy.name
+        shutil.rmtree(copy)
+
+
+def compare_cut(folder: Path, kept: range) -> None:
+    """Cut the journal of a finished search after so many lines, resume it, and compare."""
+    whole, files = run(folder / "run"), node_bytes(folder / "run")
+    lines = (folder / "run" / JOURNAL).read_bytes().splitlines(keepends=True)
+    assert len(lines) == LINES
+    for number in kept:
+        copy = shutil.copytree(folder / "run", folder / "copy")
+        (copy / JOURNAL).write_bytes(b"".join(lines[:number]))
+        end = run(copy)
+        assert comparable(end) == comparable(whole), number
+        assert node_bytes(copy) == files, number
+        assert not any(isinstance(e, CallLost) for e in read_journal(copy / JOURNAL).events), number
         shutil.rmtree(copy)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import subprocess
 import sys
@@ -39,19 +38,11 @@ def test_the_undisturbed_search_has_every_kind_of_node(tmp_path: Path) -> None:
     assert len(end.tree.searched) == 20 and len(end.tree.nodes) == 21
 
 
-def test_a_journal_cut_after_any_line_gives_the_same_search_and_pays_for_no_recorded_call_again(
+def test_a_journal_cut_after_a_line_gives_the_same_search_and_pays_for_no_recorded_call_again(
     tmp_path: Path,
 ) -> None:
-    whole = run(tmp_path / "run")
-    data = (tmp_path / "run" / JOURNAL).read_bytes().splitlines(keepends=True)
-    for kept in range(1, len(data), 9):
-        copy = shutil.copytree(tmp_path / "run", tmp_path / "copy")
-        (copy / JOURNAL).write_bytes(b"".join(data[:kept]))
-        end = run(copy)
-        assert comparable(end) == comparable(whole)
-        assert node_bytes(copy) == node_bytes(tmp_path / "run")
-        assert not any(isinstance(e, CallLost) for e in read_journal(copy / JOURNAL).events)
-        shutil.rmtree(copy)
+    """A sample; tests/integration/test_agent_kills.py tries all."""
+    fake_search.compare_cut(tmp_path, range(9, fake_search.LINES, 40))
 
 
 @pytest.mark.parametrize("tick", [1, 17, 80, 165])
