@@ -308,9 +308,7 @@ def test_an_output_that_does_not_pack_well_is_too_large_and_leaves_nothing(submi
     made = press.press(tmp_path / "runs", press.Sample(1))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(entry_module, "MAX_GZIP", 50)
-        with pytest.raises(
-            UsageError, match=r"guest\.log\.gz has \d+ bytes; the limit for entries is 50"
-        ):
+        with pytest.raises(UsageError, match=r"guest\.log\.gz has \d+ bytes; the limit for entries is 50"):
             write_submission(open_bundle(made, trusted), BoardEntry("an-agent"), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
