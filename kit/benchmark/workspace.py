@@ -63,10 +63,10 @@ def list_folder(folder: Path) -> Listing:
 
     Listing ends at the first entry beyond `MAX_FILES`. Raises `OSError` if a directory cannot be read.
     """
-    return _Walk(folder).listing()
+    return _FolderWalk(folder).listing()
 
 
-class _Walk:
+class _FolderWalk:
     """The state of one listing."""
 
     def __init__(self, folder: Path) -> None:

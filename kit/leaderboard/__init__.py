@@ -1,1 +1,1 @@
-"""Check a shared repository of submissions, and render it as a page."""
+"""Check a shared repository of entries, and render it as a page."""

@@ -21,7 +21,7 @@ from kit.result import dsse
 from kit.result.intoto import parse_typed, wrap
 
 FILE = "revoked.json"
-"""Name of the list in a key directory and in a repository of submissions."""
+"""Name of the list in a key directory and in a repository of entries."""
 PREDICATE_TYPE = "urn:speedrun-kit:revocations:v1"
 SCHEMA = "revocations.v1"
 MAX_REASON = 300

@@ -27,7 +27,7 @@ def command(key: str, reason: str, since: str | None, keys: Path) -> None:
 
     Adds the key to revoked.json in the key directory and signs this list with your key. The date of a result
     does not matter, because whoever has the key can choose any date. Copy the list into a repository of
-    submissions to inform others; it counts for those who trust your key.
+    entries to inform others; it counts for those who trust your key.
 
     \b
     Examples:

@@ -125,3 +125,33 @@ def test_a_loss_of_nan_is_json_all_the_same(tmp_path: Path, capsys: pytest.Captu
         out(capsys, "log", "parse", str(tmp_path / "a.txt"), "--json"), parse_constant=pytest.fail
     )
     assert document["points"][0]["val_loss"] == "nan"
+
+
+def test_a_fetched_script_can_be_copied_for_editing(tmp_path, monkeypatch, capsys):
+    stored = tmp_path / "stored"
+    stored.mkdir()
+    for name in ("run.toml", "train_gpt2.py"):
+        (stored / name).write_text("x = 1\n")
+        (stored / name).chmod(0o444)
+    monkeypatch.setattr("kit.cli.record.fetch.fetch_script", lambda *arguments: stored)
+    out = tmp_path / "mine"
+    argv = ["record", "fetch", "11", "--store", str(tmp_path / "store"), "--out", str(out)]
+    assert run(argv) == 0
+    assert capsys.readouterr().out.strip() == str(out)
+    assert [(p.name, p.stat().st_mode & 0o600) for p in sorted(out.iterdir())] == [
+        ("run.toml", 0o600), ("train_gpt2.py", 0o600),
+    ]  # fmt: skip
+    assert run(argv) == 2
+    assert "is not an empty directory" in capsys.readouterr().err
+
+
+def test_a_plan_lists_what_is_left_out(tmp_path, capsys):
+    agent = tmp_path / "agent"
+    (agent / ".git").mkdir(parents=True)
+    (agent / "train_gpt2.py").write_text("print(1)\n")
+    argv = ["eval", "--record", "3", "--profile", "smoke", "--runtime", "runc", "--plan"]
+    argv += ["--submission", str(agent), "--store", str(tmp_path / "store"), "--keys", str(tmp_path / "keys")]
+    assert run(argv) == 0
+    assert "  submission left out: .git/" in capsys.readouterr().out.splitlines()
+    assert run([*argv, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["left_out"] == [".git/"]

@@ -45,6 +45,17 @@ def test_a_submission_is_small_and_its_place_says_what_it_is(submit):
     assert sum(p.stat().st_size for p in place.rglob("*")) < 64_000
 
 
+@pytest.mark.parametrize("name", [".hidden.py", "__pycache__/train_gpt2.pyc", "old.pyc"])
+def test_an_entry_holds_no_file_that_the_result_does_not_bind(submit, trusted, name):
+    place = submit(1)
+    (place / "submission" / name).parent.mkdir(exist_ok=True)
+    (place / "submission" / name).write_text("x")
+    checked = check(submit.root, trusted)
+    assert checked.exit_code == 4 and checked.accepted == ()
+    with pytest.raises(UsageError, match="unexpected file: submission/"):
+        open_submitted(place, trusted)
+
+
 def test_laying_out_twice_gives_the_same_bytes_and_refuses_the_same_place(submit, press, trusted, tmp_path):
     place = submit(1)
     found = open_bundle(tmp_path / "runs" / place.name, trusted)
@@ -297,9 +308,7 @@ def test_an_output_that_does_not_pack_well_is_too_large_and_leaves_nothing(submi
     made = press.press(tmp_path / "runs", press.Sample(1))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(entry_module, "MAX_GZIP", 50)
-        with pytest.raises(
-            UsageError, match=r"guest\.log\.gz has \d+ bytes; the limit for submissions is 50"
-        ):
+        with pytest.raises(UsageError, match=r"guest\.log\.gz has \d+ bytes; the limit for entries is 50"):
             write_submission(open_bundle(made, trusted), BoardEntry("an-agent"), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
