@@ -143,7 +143,11 @@ def asked(workshop, capsys):
 def test_the_command_says_what_it_checked_and_who_vouches(asked, workshop, honest, emptied):
     code, out, err = asked(honest, keys=(workshop.signer, workshop.packer))
     assert code == 0 and "ok; capsule; key" in out
-    assert err.count("  checked: ") == 4 and "packed by a trusted key" in err
+    assert (
+        err.count("  checked: ") == 5
+        and "checked: the packer's signature" in err
+        and "packed by a trusted key" in err
+    )
     assert "vouched for by the packer only: images/tiny/digest" in err
 
 
