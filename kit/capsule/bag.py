@@ -21,7 +21,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from kit.capsule import detect
+from kit.core import bagit
 from kit.core.digest import Sha256, is_sha256, sha256_bytes
 from kit.core.errors import IntegrityError
 from kit.image.entry import EntryKind
@@ -31,7 +31,7 @@ TOP = "capsule"
 BAGIT = "bagit.txt"
 INFO = "bag-info.txt"
 MANIFEST = "manifest-sha256.txt"
-TAG_MANIFEST = detect.TAG_MANIFEST
+TAG_MANIFEST = bagit.TAG_MANIFEST
 RUN_MD = "RUN.md"
 STATEMENT = "capsule.json"
 """The statement that the packer signs: `kit.capsule.statement`."""

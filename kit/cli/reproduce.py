@@ -10,7 +10,6 @@ from typing import Any
 import click
 
 from kit.capsule.content import open_capsule
-from kit.capsule.detect import is_capsule
 from kit.capsule.guide import title
 from kit.capsule.receive import OwnFacts, receive
 from kit.cli.capsule_text import tell_received
@@ -26,6 +25,7 @@ from kit.cli.stderr import STDERR
 from kit.cli.terminal import emit_json, note, say_path
 from kit.cli.untrusted import trust_word
 from kit.core.store_use import using
+from kit.core.bagit import is_bag
 from kit.evaluate.audits import AuditSelection, select_audits
 from kit.evaluate.request import Overrides, Places
 from kit.reproduce import (
@@ -141,7 +141,7 @@ def _again(
 @contextlib.contextmanager
 def _original(source: Path, trusted: Trusted, places: Places) -> Iterator[OriginalRun]:
     """Yield the verified original run; delete the unpacked capsule afterwards."""
-    if not is_capsule(source):
+    if not is_bag(source):
         yield from_bundle(source, trusted, places)
     elif source.is_dir():
         yield from_capsule(open_capsule(source, trusted), places)

@@ -9,7 +9,7 @@ from kit.cli.lazy import LazyGroup
 SUMMARIES = {
     "schema": "Print the JSON Schema of a signed document.",
     "show": "Verify a bundle and print its trust tier and contents.",
-    "verify": "Verify the signature and files of bundles; offline.",
+    "verify": "Verify the signature and files of bundles and capsules; offline.",
 }
 
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
-from kit.capsule.detect import is_capsule
 from kit.cli.bundle.answer import answer_line, describe_result
 from kit.cli.bundle.options import bundle_only_option, key_option, trusted_keys
 from kit.cli.options import keys_option
 from kit.cli.terminal import complain, emit_json, note, say
 from kit.cli.untrusted import distrust
+from kit.core.bagit import is_bag
 from kit.core.errors import IntegrityError, PrerequisiteError
 from kit.result.keys import Trusted
 from kit.result.verify import open_bundle
@@ -69,8 +69,8 @@ def _answer(path: Path, trusted: Trusted, bundle_only: bool) -> dict[str, Any]:
 
 
 def _verified(path: Path, trusted: Trusted, bundle_only: bool) -> dict[str, Any]:
-    if is_capsule(path):
-        from kit.cli.bundle.capsule import capsule_answer
+    if is_bag(path):
+        from kit.cli.bundle.capsule import capsule_answer  # imports what a bundle does not need
 
         return capsule_answer(path, trusted, bundle_only)
     return describe_result(open_bundle(path, trusted, bundle_only))

@@ -38,7 +38,7 @@ def command(folder: Path, as_json: bool, data_locks: tuple[Path, ...], keys: Pat
     Examples:
       speedrun submit check ../leaderboard
       speedrun submit check ../leaderboard --json
-      speedrun submit check ../leaderboard --keys board-keys --data-lock board-keys/fineweb10B.lock.json
+      speedrun submit check ../leaderboard --data-lock fineweb10B.lock.json
     """
     meter = Meter(count=True)
     locks = read_locks(data_locks)

@@ -12,10 +12,10 @@ import pytest
 from remake import manifests_anew, opened, signed_by, written
 
 from kit.capsule import bag
-from kit.capsule.detect import is_capsule
 from kit.capsule.receive import receive
 from kit.capsule.verify import verify_capsule
 from kit.cli import run as speedrun
+from kit.core.bagit import is_bag
 from kit.core.errors import DigestMismatch, IntegrityError, SignatureError
 from kit.result.keys import Trusted, load_or_create
 
@@ -38,7 +38,7 @@ def extracted(workshop, honest, tmp_path):
 
 def test_an_honest_archive_and_its_directory_are_accepted(workshop, honest, extracted, emptied):
     for path in (honest, extracted):
-        assert is_capsule(path)
+        assert is_bag(path)
         got = verify_capsule(path, workshop.trusted, workshop.own)
         assert got.accepted and got.received.signed.trusted and not got.received.replaced
     assert set(got.received.vouchers) == {bag.RUN_MD, *got.received.capsule.listed}
@@ -47,10 +47,10 @@ def test_an_honest_archive_and_its_directory_are_accepted(workshop, honest, extr
 def test_an_archive_is_known_by_its_first_bytes_and_nothing_else_is_one(honest, tmp_path):
     other = tmp_path / "download"
     shutil.copyfile(honest, other)
-    assert is_capsule(other)
+    assert is_bag(other)
     (tmp_path / "result.json").write_bytes(b'{"mediaType":""}')
-    assert not is_capsule(tmp_path / "result.json") and not is_capsule(tmp_path / "absent.tar")
-    assert not is_capsule(tmp_path) and not is_capsule(tmp_path / ("x" * 300))
+    assert not is_bag(tmp_path / "result.json") and not is_bag(tmp_path / "absent.tar")
+    assert not is_bag(tmp_path) and not is_bag(tmp_path / ("x" * 300))
 
 
 @pytest.mark.parametrize("path", ["data/run/guest.log", bag.RUN_MD, "data/records/03.toml"])
@@ -143,7 +143,11 @@ def asked(workshop, capsys):
 def test_the_command_says_what_it_checked_and_who_vouches(asked, workshop, honest, emptied):
     code, out, err = asked(honest, keys=(workshop.signer, workshop.packer))
     assert code == 0 and "ok; capsule; key" in out
-    assert err.count("  checked: ") == 4 and "packed by a trusted key" in err
+    assert (
+        err.count("  checked: ") == 5
+        and "checked: the packer's signature" in err
+        and "packed by a trusted key" in err
+    )
     assert "vouched for by the packer only: images/tiny/digest" in err
 
 

@@ -8,6 +8,10 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+from kit.core.digest import Sha256
+from kit.core.facts import facts_root
+from kit.core.store import Artifact
+from kit.data.dataset import ShardDigests, StatedBy, load_dataset
 from kit.leaderboard.submit.entry import BoardEntry, write_submission
 from kit.result.keys import Trusted, load_or_create
 from kit.result.predicate import Series
@@ -66,8 +70,16 @@ def lay(root: Path) -> Path:
     for name in ("modded-nanogpt/.git", "wheels"):
         (root / name).mkdir(parents=True)
     (here / "result").mkdir()
-    (here / "result.capsule.tar").write_bytes(b"no capsule")
+    shutil.copyfile(ASSETS.parent / "golden" / "tiny.tar", here / "result.capsule.tar")
+    (here / "fineweb10B.lock.json").write_bytes(_data_lock())
     return here
+
+
+def _data_lock() -> bytes:
+    """Return a data lock of other shards than those of the press."""
+    dataset = load_dataset(facts_root() / "records")
+    files = (Artifact(dataset.val_name, dataset.size, Sha256("0" * 64)),)
+    return ShardDigests(dataset.repo, None, StatedBy.FOLDER, dataset.sha256, files).to_json()
 
 
 def _series(runs: Path, signer: object) -> None:

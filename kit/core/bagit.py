@@ -1,4 +1,4 @@
-"""Tell capsules from other files. Checks nothing in them, and imports little."""
+"""Recognize a bag (BagIt, RFC 8493), packed or not. Checks nothing in it, and imports little."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ _MAGIC = slice(257, 262)
 """Where a tar header has `ustar`."""
 
 
-def is_capsule(path: Path) -> bool:
-    """Tell whether a path is an archive, by its name or first bytes, or the directory of a capsule."""
+def is_bag(path: Path) -> bool:
+    """Tell whether a path is an archive, by its name or first bytes, or the directory of a bag."""
     try:
         if path.is_dir():
             return (path / TAG_MANIFEST).is_file()
