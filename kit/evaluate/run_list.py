@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from kit.core.errors import KitError, PrerequisiteError, UsageError
 from kit.core.locks import OwnerState
-from kit.core.text import one_line
+from kit.core.text import counted, one_line
 from kit.result.keys import Trusted
 from kit.result.predicate import Predicate
 from kit.result.reservation import read_reservation
@@ -21,7 +22,6 @@ from kit.values.task_id import leading_number
 LATEST = "latest"
 NEXT = "next"
 """The next run that starts; only for those who wait."""
-LIST_RUNS = "list them: speedrun runs list"
 MAX_NAMED = 5
 """Runs that an error about an ambiguous name lists."""
 
@@ -146,7 +146,7 @@ def find_run(name: str, out: Path) -> RunFolder:
     if name and name != LATEST and path.is_dir():
         return RunFolder(path if path.name not in ("", "..") else path.resolve())
     if os.sep in name:
-        raise PrerequisiteError(f"no such directory: {one_line(name)}", LIST_RUNS)
+        raise PrerequisiteError(f"no such directory: {one_line(name)}", _hint(out))
     if name == NEXT:
         raise UsageError(
             "`next` has no result yet: it is the next run that starts", "use it with runs log -f"
@@ -159,13 +159,17 @@ def find_run(name: str, out: Path) -> RunFolder:
         return RunFolder(out / found[0])
     if found:
         some = ", ".join(found[-MAX_NAMED:])
-        more = f"{len(found) - MAX_NAMED} others and " if len(found) > MAX_NAMED else ""
+        more = f"{counted(len(found) - MAX_NAMED, 'other')} and " if len(found) > MAX_NAMED else ""
         raise UsageError(
             f"{len(found)} runs match {one_line(name, 80)!r}: {more}{some}", "give more of the id"
         )
     raise PrerequisiteError(
-        f"no run in {out}" if name == LATEST else f"no run {one_line(name, 80)!r} in {out}", LIST_RUNS
+        f"no run in {out}" if name == LATEST else f"no run {one_line(name, 80)!r} in {out}", _hint(out)
     )
+
+
+def _hint(out: Path) -> str:
+    return f"list them: speedrun runs list --out {shlex.quote(str(out))}"
 
 
 def run_ids(out: Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ def _remark(found: RunList, series: tuple[str, ...], foreign: tuple[str, ...], o
     if interrupted:
         note(
             f"{counted(len(interrupted), 'run')} interrupted: {_some(interrupted)}",
-            f"hint: speedrun doctor --fix --out {out}",
+            f"hint: speedrun doctor --fix --out {shlex.quote(str(out))}",
         )
     if series:
         note(f"{counted(len(series), 'series', 'series')}: {_some(series)}")

@@ -200,7 +200,7 @@ def test_latest_goes_by_time_and_not_by_record(out):
 
 
 def test_a_prefix_of_several_runs_names_them(out):
-    with pytest.raises(UsageError, match=f"6 runs match 'r03': 1 others and .*{UNFINISHED}"):
+    with pytest.raises(UsageError, match=f"6 runs match 'r03': 1 other and .*{UNFINISHED}"):
         find_run("r03", out)
 
 
