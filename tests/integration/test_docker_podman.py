@@ -70,7 +70,7 @@ def evaluated(podman, service, tmp_path):
             (tmp_path / "submission" / "train_gpt2.py").write_text(script)
             command += ["--submission", str(tmp_path / "submission")]
         env = {**podman, "CONTAINER_HOST": podman["DOCKER_HOST"], "DOCKER_HOST": "unix:///nonexistent"}
-        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=300)
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=900)
         assert done.stdout.strip(), done.stderr
         return Evaluated(done.returncode, json.loads(done.stdout), done.stderr)
 
