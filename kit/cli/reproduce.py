@@ -24,8 +24,8 @@ from kit.cli.runtime import runtime_option, select_runtime
 from kit.cli.stderr import STDERR
 from kit.cli.terminal import emit_json, note, say_path
 from kit.cli.untrusted import trust_word
-from kit.core.store_use import using
 from kit.core.bagit import is_bag
+from kit.core.store_use import using
 from kit.evaluate.audits import AuditSelection, select_audits
 from kit.evaluate.request import Overrides, Places
 from kit.reproduce import (

@@ -134,7 +134,7 @@ def ended(
         (ended(None, (CallFault.CANCELLED, None)), (0, 0, 0.0), (150, 80, 2.0)),
         (ended(None, (CallFault.RATE_LIMIT, None), cost=0.0), (0, 0, 0.0), (0, 0, 0.0)),
         (ended(None, cost=0.0), (0, 0, 0.0), (0, 0, 0.0)),
-        (ended(Usage(100, 50), (CallFault.LENGTH, None), cost=0.5), (100, 50, 0.5), (0, 0, 0.0)),
+        (ended(TokenUsage(100, 50), (CallFault.LENGTH, None), cost=0.5), (100, 50, 0.5), (0, 0, 0.0)),
         (
             ended(TokenUsage(40, 20), (CallFault.CUT_STREAM, TokenUsage(10, 5)), (None, None), cost=0.1),
             (50, 25, 0.1),

@@ -169,8 +169,6 @@ def test_the_journal_says_what_was_asked_and_who_answered(tmp_path: Path) -> Non
 
 MESSAGE = Message(ChatRole.USER, "hello \ud800")
 REQUEST = ChatRequest("m", (MESSAGE,), 10, (("seed", 1), ("extra", {"a": [1]})))
-    "m", (Message(ChatRole.USER, "hello \ud800"),), 10, (("seed", 1), ("extra", {"a": [1]}))
-)
 ANSWER = CallOutcome(
     ChatResponse("text \ud800", None, "stop", TokenUsage(), "m", "m", None, None), None, (), "detail"
 )
