@@ -21,7 +21,7 @@ from kit import __version__
 from kit.cli.lazy import LazyGroup
 from kit.cli.settings import Settings, read_settings
 from kit.cli.stderr import STDERR
-from kit.cli.streams import flush_streams, prepare_streams
+from kit.cli.streams import end_if_unread, flush_streams, prepare_streams
 from kit.cli.terminal import complain, note
 from kit.core.errors import IntegrityError, KitError, PrerequisiteError, RunError, UsageError
 from kit.core.text import one_line
@@ -87,7 +87,11 @@ def speedrun() -> None:
 def main(argv: list[str] | None = None) -> None:
     """Run the command line and exit with a code of `EXIT_CODES`."""
     prepare_streams()
-    code = run(argv)
+    try:
+        code = run(argv)
+    except SystemExit:  # raised by click if a write fails with EPIPE
+        end_if_unread()
+        raise
     flush_streams()
     sys.exit(code)
 
@@ -96,7 +100,7 @@ def run(argv: list[str] | None = None) -> int:
     """
     Run the command line and return its exit code. All exceptions are caught and printed here.
 
-    If the reader of stdout has gone, click ends the process with 1, because the answer was not delivered.
+    If the reader of stdout has gone, click raises `SystemExit`: the answer was not delivered.
     """
     try:
         settings = _settings(sys.argv[1:] if argv is None else argv)
