@@ -15,7 +15,7 @@ from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
-from kit.core.errors import KitError, PrerequisiteError
+from kit.core.errors import KitError, PrerequisiteError, UsageError
 from kit.core.files import make_readable
 from kit.core.locks import OwnerState
 from kit.core.store import Store
@@ -69,6 +69,8 @@ class Diagnosis:
     health: Health
     detail: str
     fix: str = ""
+    optional: bool = False
+    """Whether runs work without it; it is then no reason to call the machine unusable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +101,12 @@ def examine(config: DoctorConfig, fix: bool) -> Iterator[Diagnosis]:
 
 
 def usable(diagnoses: list[Diagnosis]) -> bool:
-    """Tell whether a container runtime works and nothing is broken."""
+    """Tell whether a container runtime works and nothing is broken that a run would use."""
     contained = [
         d for d in diagnoses if d.id in (f"runtime-{RuntimeName.RUNC}", f"runtime-{RuntimeName.DOCKER}")
     ]
-    rest = [d for d in diagnoses if d.health is Health.BROKEN]
-    return any(d.health is Health.OK for d in contained) and not rest
+    broken = any(d.health is Health.BROKEN and not d.optional for d in diagnoses)
+    return any(d.health is Health.OK for d in contained) and not broken
 
 
 def _diagnosis(name: RuntimeName, attempt: Callable[[], str]) -> Diagnosis:
@@ -113,6 +115,8 @@ def _diagnosis(name: RuntimeName, attempt: Callable[[], str]) -> Diagnosis:
         return Diagnosis(title, Health.OK, attempt())
     except PrerequisiteError as e:
         return Diagnosis(title, Health.MISSING, e.message, _fix(name, e.hint))
+    except UsageError as e:  # Docker's settings; without --runtime docker, a run does not use them
+        return Diagnosis(title, Health.BROKEN, e.message, _fix(name, e.hint), optional=True)
     except KitError as e:
         return Diagnosis(title, Health.BROKEN, e.message, _fix(name, e.hint))
     except OSError as e:

@@ -79,7 +79,7 @@ def _read(env: tuple[tuple[str, str], ...]) -> PipSettings:
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=clean)
     if done.returncode != 0:
         raise PrerequisiteError(
-            f"pip cannot read its settings: {last_line(done.stderr)}",
+            f"pip cannot read its settings: {' '.join(done.stderr.split())[:300]}",
             "correct the files of: pip config debug",
         )
     return read_settings(done.stdout, dict(env))
