@@ -60,7 +60,7 @@ class Store:
     """A store at `root`, which is created on first use."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root
+        self.root = root.absolute()  # guests and engines have other working directories
 
     def blob(self, sha256: Sha256) -> Path:
         """Return the path of the blob, which need not exist."""

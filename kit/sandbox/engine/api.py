@@ -79,8 +79,10 @@ class Engine:
 
     def __init__(self, url: str, patience_s: float | None = PATIENCE_S) -> None:
         """
-        Connect. Raises `PrerequisiteError` if no engine answers, the SDK is missing or the API is old,
-        `UsageError` if the SDK cannot read Docker's settings.
+        Connect.
+
+        Raises `PrerequisiteError` if no engine answers, the SDK is missing or the API is old, `UsageError` if
+        the SDK cannot read Docker's settings.
         """
         self.url = url
         self._path = address(url)
