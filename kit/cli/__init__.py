@@ -39,6 +39,8 @@ OPEN_FILES = "raise the limit on open files, for example: ulimit -n 4096"
 HINTS = {
     errno.ENOSPC: "free disk space",
     errno.EDQUOT: "free disk space",
+    errno.EAGAIN: "raise the limit on processes, for example: ulimit -u 4096",
+    errno.EFBIG: "raise the limit on the size of files: ulimit -f unlimited",
     errno.EMFILE: OPEN_FILES,
     errno.ENFILE: OPEN_FILES,
 }

@@ -60,7 +60,8 @@ class Store:
     """A store at `root`, which is created on first use."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root.absolute()  # guests and engines have other working directories
+        # guests and engines have other working directories, and runc refuses a path with a symbolic link
+        self.root = Path(os.path.realpath(root))
 
     def blob(self, sha256: Sha256) -> Path:
         """Return the path of the blob, which need not exist."""

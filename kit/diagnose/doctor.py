@@ -28,6 +28,7 @@ from kit.image.build import ensure_layout, survey
 from kit.sandbox.engine import Engine, SocketFinder
 from kit.sandbox.folder import RunFolder, new_run_id, owner, unfinished
 from kit.sandbox.isolation_probe import probe
+from kit.sandbox.rlimits import require_limits
 from kit.sandbox.run_guest import guest_directory, run_guest
 from kit.sandbox.runtime import docker
 from kit.sandbox.runtime.docker import Docker
@@ -151,6 +152,8 @@ def _built_image(config: DoctorConfig) -> ImageRef | None:
 
 
 def _try_runtime(runtime: Runtime, python: Path, image: ImageRef | None = None) -> str:
+    if image is None:
+        require_limits(GIB)
     with guest_directory(None, "speedrun-doctor-") as scratch:
         submission = make_readable(scratch / "submission", scratch)
         (submission / "hello.txt").write_text("hello\n")

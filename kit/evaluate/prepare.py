@@ -21,6 +21,7 @@ from kit.image.engine import ensure_loaded
 from kit.image.rootfs import ensure_rootfs
 from kit.result.predicate import Data, Image, InputFile, Reproduces, Series
 from kit.sandbox.folder import new_run_id
+from kit.sandbox.rlimits import require_limits
 from kit.sandbox.runtime.docker import Docker
 from kit.sandbox.runtime.port import Runtime
 from kit.values.fidelity import Fidelity
@@ -51,8 +52,11 @@ def prepared(plan: RunPlan, places: Places) -> Iterator[Prepared]:
     Fetch data, submission and image; the staged submission is removed when the block ends.
 
     What can be refused is refused before the first byte is fetched; the image, the largest, comes last.
-    Raises `PrerequisiteError` for GPUs or shards that are missing or unfit, and what fetching raises.
+    Raises `PrerequisiteError` for GPUs or shards that are missing or unfit, or if the limits of this process
+    are too low, and what fetching raises.
     """
+    if plan.runtime.name is not RuntimeName.DOCKER:  # an engine's guests have the engine's limits
+        require_limits(plan.terms.limits.memory)
     gpus.look(plan, places).require()
     data, shards = plan.terms.data.bring(places)
     with _submission(plan, places) as folder:

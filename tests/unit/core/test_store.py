@@ -215,3 +215,10 @@ def test_a_mirror_is_searched_through_links_that_go_in_circles(store, tmp_path):
     (tmp_path / "disk" / "up").symlink_to(mirror, target_is_directory=True)
     (mirror / "lost").symlink_to(tmp_path / "nowhere")
     assert store.ensure(ARTIFACT, [FolderFetcher(mirror)]).read_bytes() == DATA
+
+
+def test_a_store_stays_where_it_is_when_a_guest_has_another_working_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert Store(Path("-a b/\u00e9")).root == tmp_path / "-a b" / "\u00e9"
+    (tmp_path / "link").symlink_to("-a b")
+    assert Store(Path("link/store")).root == tmp_path / "-a b" / "store"
