@@ -127,7 +127,7 @@ def _original(source: Path, trusted: Trusted, places: Places) -> Iterator[Origin
     if source.is_dir() and (source / "tagmanifest-sha256.txt").is_file():
         yield from_capsule(open_capsule(source, trusted), places)
     elif source.suffix == ".tar" or ".tar." in source.name:
-        with places.store.staging("capsules") as folder:
+        with places.store.working_folder("capsules") as folder:
             own = OwnFacts(places.records, places.images, places.kit)
             received = receive(source, folder / "capsule", trusted, own, progress=places.progress)
             tell_received(received)

@@ -8,6 +8,7 @@ docker uses the image `cpu`, if the engine has it.
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -210,6 +211,9 @@ def gpus(sources: Sources) -> Diagnosis:
 
 
 def _disk(store: Store, fix: bool) -> Diagnosis:
+    if store.root.is_dir() and not os.access(store.root, os.W_OK):
+        detail = f"{store.root} is read-only: runs can use what it has, but add nothing"
+        return Diagnosis("store", Health.MISSING, detail, "to add images or data, pass --store DIR")
     try:
         if fix:
             store.tidy()

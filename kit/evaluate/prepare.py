@@ -157,7 +157,7 @@ def environment(
 @contextlib.contextmanager
 def _submission(plan: RunPlan, places: Places) -> Iterator[Path]:
     """Provide a directory that holds exactly the files that will run."""
-    with places.store.staging("submissions") as folder:
+    with places.store.working_folder("submissions") as folder:
         if plan.submission is not None:
             plan.submission.write(folder)
         else:

@@ -63,3 +63,10 @@ def test_a_stale_docker_context_does_not_stop_the_repair(config, monkeypatch):
     monkeypatch.setattr(doctor.docker, "state_folder", lambda: config.out / "none")
     by_id = {d.id: d for d in doctor.examine(config, fix=True)}
     assert by_id["containers"].detail == "removed 0 containers of interrupted runs"
+
+
+def test_a_read_only_store_is_no_reason_against_the_machine(config, monkeypatch):
+    config.store.room("blobs")
+    monkeypatch.setattr(doctor.os, "access", lambda *_: False)
+    found = doctor._disk(config.store, fix=False)
+    assert found.health is Health.MISSING and "is read-only" in found.detail
