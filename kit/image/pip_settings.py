@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from kit.core.access import Login, WebAccess
-from kit.core.errors import PrerequisiteError
+from kit.core.errors import UsageError
 
 HONOURED = (
     "cache-dir", "cert", "client-cert", "default-timeout", "extra-index-url", "find-links", "index-url",
@@ -59,7 +59,7 @@ def pip_settings() -> PipSettings:
     Return the settings of this machine's pip. Keyrings are NOT read, as pip does not with --no-input.
 
     pip's report leaves passwords out of the URLs, so the download needs them from the settings. Raises
-    `PrerequisiteError` if pip cannot read its own files of settings.
+    `UsageError` if pip cannot read its own files of settings.
     """
     read = {k: v for k, v in os.environ.items() if k.startswith("PIP_") or k in _VARIABLES}
     return _read(tuple(sorted(read.items())))
@@ -78,7 +78,7 @@ def _read(env: tuple[tuple[str, str], ...]) -> PipSettings:
     clean = {k: v for k, v in os.environ.items() if not k.startswith("PIP_") or k in honoured}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=clean)
     if done.returncode != 0:
-        raise PrerequisiteError(
+        raise UsageError(
             f"pip cannot read its settings: {' '.join(done.stderr.split())[:300]}",
             "correct the files of: pip config debug",
         )

@@ -20,7 +20,7 @@ import pytest
 
 from kit.core.digest import Sha256
 from kit.core.download import download
-from kit.core.errors import NetworkError, PrerequisiteError
+from kit.core.errors import NetworkError, PrerequisiteError, UsageError
 from kit.core.store import no_progress
 from kit.image import index
 from kit.image.fetch import PipFetcher, UrlFetcher
@@ -299,7 +299,7 @@ def test_a_file_of_settings_that_pip_cannot_read_is_named(
 ) -> None:
     (tmp_path / "pip.conf").write_text("[global\nindex-url = x\n")
     monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
-    with pytest.raises(PrerequisiteError, match=r"pip cannot read its settings: .*pip\.conf") as e:
+    with pytest.raises(UsageError, match=r"pip cannot read its settings: .*pip\.conf") as e:
         fetched()
     assert "pip config debug" in e.value.hint
 
