@@ -21,6 +21,9 @@ EVAL     = $(SPEEDRUN) eval $(call opt,--record,$(RECORD)) $(call opt,--profile,
 # make itself exits with 2 whenever a command fails, so the code of speedrun is printed.
 SAY_CODE = || { code=$$?; echo "speedrun exited with code $$code (docs/reference/exit-codes.md)" >&2; exit $$code; }
 
+# Settings of the user's pip that would install to another place than $(VENV), or not at all.
+OWN_PIP = $(addprefix -u PIP_,USER TARGET PREFIX ROOT REQUIRE_HASHES DRY_RUN NO_DEPS QUIET LOG)
+
 .DEFAULT_GOAL := help
 .PHONY: help setup runtime eval plan doctor image verify test unit test-model coverage hostile crash bench lint format reference constraints reproduce pack submit report
 
@@ -35,7 +38,7 @@ setup: $(INSTALLED) ## create the virtual environment in .venv
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(call q,$(PYTHON)) -m venv $(call q,$(VENV)) || { printf "error: the Python module venv is missing\nhint: as root: apt-get install -y python3-venv\n" >&2; exit 3; }
-	@$(PY) -m pip install --disable-pip-version-check --editable '.[dev]' --constraint constraints.txt >&2
+	@env $(OWN_PIP) $(PY) -m pip install --no-user --disable-pip-version-check --editable '.[dev]' --constraint constraints.txt >&2
 	@touch $(call q,$@)
 
 runtime: ## check for a container runtime; with INSTALL=1, install runc if there is none

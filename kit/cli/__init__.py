@@ -21,7 +21,7 @@ from kit import __version__
 from kit.cli.lazy import LazyGroup
 from kit.cli.settings import Settings, read_settings
 from kit.cli.stderr import STDERR
-from kit.cli.streams import flush_streams, prepare_streams
+from kit.cli.streams import end_if_unread, flush_streams, prepare_streams
 from kit.cli.terminal import complain, note
 from kit.core.errors import IntegrityError, KitError, PrerequisiteError, RunError, UsageError
 from kit.core.text import one_line
@@ -39,6 +39,8 @@ OPEN_FILES = "raise the limit on open files, for example: ulimit -n 4096"
 HINTS = {
     errno.ENOSPC: "delete files to make room",
     errno.EDQUOT: "delete files to make room",
+    errno.EAGAIN: "raise the limit on processes, for example: ulimit -u 4096",
+    errno.EFBIG: "raise the limit on the size of files: ulimit -f unlimited",
     errno.EMFILE: OPEN_FILES,
     errno.ENFILE: OPEN_FILES,
 }
@@ -90,7 +92,11 @@ def speedrun() -> None:
 def main(argv: list[str] | None = None) -> None:
     """Run the command line and exit with a code of `EXIT_CODES`."""
     prepare_streams()
-    code = run(argv)
+    try:
+        code = run(argv)
+    except SystemExit:  # raised by click if a write fails with EPIPE
+        end_if_unread()
+        raise
     flush_streams()
     sys.exit(code)
 
@@ -99,7 +105,7 @@ def run(argv: list[str] | None = None) -> int:
     """
     Run the command line and return its exit code. All exceptions are caught and printed here.
 
-    If the reader of stdout has gone, click ends the process with 1, because the answer was not delivered.
+    If the reader of stdout has gone, click raises `SystemExit`: the answer was not delivered.
     """
     try:
         settings = _settings(sys.argv[1:] if argv is None else argv)

@@ -146,7 +146,7 @@ def _original(source: Path, trusted: Trusted, places: Places) -> Iterator[Origin
     elif source.is_dir():
         yield from_capsule(open_capsule(source, trusted), places)
     else:
-        with places.store.staging("capsules") as folder:
+        with places.store.working_folder("capsules") as folder:
             own = OwnFacts(places.records, places.images, places.kit)
             received = receive(source, folder / "capsule", trusted, own, progress=places.progress)
             tell_received(received)

@@ -6,6 +6,8 @@ import codecs
 import contextlib
 import io
 import os
+import select
+import signal
 import sys
 
 HANDLER = "speedrun-replace"
@@ -16,8 +18,14 @@ def prepare_streams() -> None:
     """
     Let stdout and stderr replace each character that their encoding lacks.
 
-    A path with bytes that are not text is printed as those bytes.
+    A path with bytes that are not text is printed as those bytes. A standard stream that is closed is opened
+    on /dev/null: a file or a pipe that is opened later would get its number.
     """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
     codecs.register_error(HANDLER, replace_unencodable)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -35,6 +43,16 @@ def flush_streams() -> None:
                 null = os.open(os.devnull, os.O_WRONLY)
                 os.dup2(null, stream.fileno())
                 os.close(null)
+
+
+def end_if_unread() -> None:
+    """End this process by SIGPIPE if the reader of stdout or stderr has gone; a shell reports 141."""
+    poll = select.poll()
+    for number in (1, 2):
+        poll.register(number, 0)  # errors are always reported
+    if any(event & select.POLLERR for _, event in poll.poll(0)):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGPIPE)
 
 
 def replace_unencodable(error: UnicodeError) -> tuple[str | bytes, int]:

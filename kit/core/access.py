@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import http.client
 import posixpath
 import ssl
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
-from kit.core.errors import NetworkError, PrerequisiteError
+from kit.core.errors import PrerequisiteError
+from kit.core.proxy import is_socks, proxies, through_proxy
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -50,6 +52,8 @@ class WebAccess:
     """Certificate and private key in one PEM file."""
     proxy: str | None = field(default=None, repr=False)
     """URL of the proxy for all requests; None for the proxies of the environment."""
+    trusted: tuple[str, ...] = ()
+    """Hosts, or `host:port`, whose TLS certificate is not checked."""
 
     def login(self, url: str) -> Login | None:
         """Return the login for a URL, or None."""
@@ -63,12 +67,14 @@ class WebAccess:
 
     def opener(self) -> urllib.request.OpenerDirector:
         """Return an opener that uses this access. Raises `PrerequisiteError` for a bad certificate file."""
-        handlers: list[urllib.request.BaseHandler] = [_LoginHandler(self)]
-        if self.authorities or self.client_cert:
-            handlers.append(urllib.request.HTTPSHandler(context=self._context()))
-        if self.proxy:
-            handlers.append(urllib.request.ProxyHandler({"http": self.proxy, "https": self.proxy}))
-        return urllib.request.build_opener(*handlers)
+        chosen = proxies(self.proxy)
+        socks = {scheme: url for scheme, url in chosen.items() if is_socks(url)}
+        return urllib.request.build_opener(
+            _LoginHandler(self),
+            urllib.request.ProxyHandler({s: url for s, url in chosen.items() if s not in socks}),
+            _HttpHandler(socks),
+            _HttpsHandler(socks, self._context(), self._unchecked() if self.trusted else None, self.trusted),
+        )
 
     def _context(self) -> ssl.SSLContext:
         context = (
@@ -83,6 +89,13 @@ class WebAccess:
                 context.load_cert_chain(self.client_cert)
         return context
 
+    def _unchecked(self) -> ssl.SSLContext:
+        """Return the context for trusted hosts."""
+        context = self._context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        return context
+
 
 ANONYMOUS = WebAccess()
 """No login, and the certificates and proxies of the system."""
@@ -91,21 +104,6 @@ ANONYMOUS = WebAccess()
 def origin(url: SplitResult) -> tuple[str, str, int | None]:
     """Return scheme, host and port of a URL."""
     return url.scheme, (url.hostname or "").rstrip("."), url.port or _PORTS.get(url.scheme)
-
-
-def refuse_socks(url: str, proxy: str | None = None) -> None:
-    """Raise `NetworkError` if a SOCKS proxy is configured for `url`: urllib cannot use one."""
-    parts = urlsplit(url)
-    configured = urllib.request.getproxies()
-    found = proxy or configured.get(parts.scheme) or configured.get("all") or ""
-    there = urlsplit(found)
-    if not there.scheme.startswith("socks") or urllib.request.proxy_bypass(parts.netloc.rpartition("@")[2]):
-        return
-    raise NetworkError(
-        f"cannot connect to {parts.hostname}: SOCKS proxies are not supported"
-        f" ({there.scheme}://{there.netloc.rpartition('@')[2]})",
-        "set https_proxy and http_proxy to an HTTP proxy, or use local files: --mirror DIR",
-    )
 
 
 class _LoginHandler(urllib.request.BaseHandler):
@@ -122,6 +120,40 @@ class _LoginHandler(urllib.request.BaseHandler):
         return request
 
     https_request = http_request
+
+
+class _HttpHandler(urllib.request.HTTPHandler):
+    """Opens connections, through a SOCKS proxy if the scheme has one."""
+
+    def __init__(self, socks: Mapping[str, str]) -> None:
+        super().__init__()
+        self._socks = socks
+
+    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        """See `urllib.request.HTTPHandler`."""
+        return self.do_open(through_proxy(http.client.HTTPConnection, self._socks, req), req)
+
+
+class _HttpsHandler(urllib.request.HTTPSHandler):
+    """The same for https; it checks no certificate of a trusted host."""
+
+    def __init__(
+        self,
+        socks: Mapping[str, str],
+        context: ssl.SSLContext,
+        unchecked: ssl.SSLContext | None,
+        trusted: Sequence[str],
+    ) -> None:
+        super().__init__(context=context)
+        self._socks, self._checking, self._unchecked, self._trusted = socks, context, unchecked, trusted
+
+    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        """See `urllib.request.HTTPSHandler`."""
+        host = getattr(req, "_tunnel_host", None) or req.host  # with a proxy, `host` is the proxy's
+        is_trusted = not {host, urlsplit(f"//{host}").hostname}.isdisjoint(self._trusted)
+        context = self._unchecked if is_trusted and self._unchecked else self._checking
+        connect = through_proxy(http.client.HTTPSConnection, self._socks, req)
+        return self.do_open(connect, req, context=context)
 
 
 def _shared_path(a: str, b: str) -> int:

@@ -20,6 +20,7 @@ from kit.core.system import BINARY, DIRECTORY, OPENS_DIRECTORIES, READ, change_m
 
 ELSEWHERE = "pass another directory with --store, --out, --keys or --to"
 
+FILE_SIZE = "raise the limit on the size of files: ulimit -f unlimited"
 STAGING = ".staging-"
 NO_LINKS = frozenset(
     (errno.EPERM, errno.EMLINK, errno.EXDEV, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
@@ -130,7 +131,7 @@ def readable_copy(file: Path, folder: Path) -> Path:
 
 @contextlib.contextmanager
 def disk_errors(where: Path) -> Iterator[None]:
-    """Convert a full disk into a `RunError` and denied access into a `PrerequisiteError`, naming the path."""
+    """Convert a full disk or too large a file into a `RunError`, denied access into a `PrerequisiteError`."""
     try:
         yield
     except KitError:
@@ -140,6 +141,8 @@ def disk_errors(where: Path) -> Iterator[None]:
             raise RunError(
                 f"no space left on the disk of {where}", f"delete files to make room, or {ELSEWHERE}"
             ) from e
+        if e.errno == errno.EFBIG:
+            raise RunError(f"cannot write {where}: {e.strerror}", FILE_SIZE) from e
         if e.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR):
             if (blocked := _elsewhere(e, where)) is not None:
                 raise PrerequisiteError(

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +61,8 @@ class Store:
     """A store at `root`, which is created on first use."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root
+        # guests and engines have other working directories, and runc refuses a path with a symbolic link
+        self.root = Path(os.path.realpath(root))
 
     def blob(self, sha256: Sha256) -> Path:
         """Return the path of the blob, which need not exist."""
@@ -157,8 +159,12 @@ class Store:
         Hold the store-wide lock called `name` for the block; the kernel releases it if this process dies.
 
         The lock is a separate file that no guest sees: a guest can lock every file that it can read. It also
-        works between machines that share a store; see `kit.core.locks`.
+        works between machines that share a store; see `kit.core.locks`. A store that this process cannot
+        write is used without locks: files appear in it only when they are complete.
         """
+        if self._is_read_only("locks"):
+            yield
+            return
         path = make_folder(self.root / "locks") / name
         with disk_errors(path):
             lock = acquire(path, wait=True)
@@ -180,6 +186,27 @@ class Store:
         """Yield an empty directory on the store's file system; see `staged`."""
         with staged(self.room(room)) as folder:
             yield folder
+
+    @contextlib.contextmanager
+    def working_folder(self, room: str) -> Iterator[Path]:
+        """
+        Yield an empty directory for files that are needed until the end of the block.
+
+        It is in the store, or in the directory for temporary files if the store is read-only.
+        """
+        if not self._is_read_only(room):
+            with self.staging(room) as folder:
+                yield folder
+            return
+        with tempfile.TemporaryDirectory(prefix=f"speedrun-{room}-") as name:
+            folder = Path(name)
+            folder.chmod(0o755)  # a guest has another uid
+            yield folder
+
+    def _is_read_only(self, room: str) -> bool:
+        """Tell whether this process can read the store, but not write the directory of one kind of data."""
+        folder = self.root / room
+        return self.root.is_dir() and not os.access(folder if folder.is_dir() else self.root, os.W_OK)
 
 
 def copy_stream(

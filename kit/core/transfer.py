@@ -15,9 +15,10 @@ from collections.abc import Iterator, Mapping
 from typing import BinaryIO
 from urllib.parse import urlsplit
 
-from kit.core.access import ANONYMOUS, WebAccess, refuse_socks
+from kit.core.access import ANONYMOUS, WebAccess
 from kit.core.digest import CHUNK
 from kit.core.errors import NetworkError, PrerequisiteError
+from kit.core.proxy import require_socks
 from kit.core.store import Artifact, Progress
 
 TIMEOUT_S = 60.0
@@ -116,8 +117,8 @@ def open_url(
 ) -> http.client.HTTPResponse:
     """Send a request; raise `BrokenTransfer` for what a retry may mend, and a `KitError` for the rest."""
     host = urlsplit(request.full_url).hostname
-    refuse_socks(request.full_url, access.proxy)
-    send = urllib.request.urlopen if access is ANONYMOUS else access.opener().open
+    require_socks(request.full_url, access.proxy)
+    send = access.opener().open
     with network_errors():
         try:
             response: http.client.HTTPResponse = send(request, timeout=timeout_s)

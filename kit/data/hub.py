@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, BinaryIO
 
-from kit.core.access import refuse_socks
 from kit.core.digest import Sha256, is_sha256
 from kit.core.download import advice, download, repeated, retry
 from kit.core.errors import IntegrityError, NetworkError, PrerequisiteError
 from kit.core.extras import install_command
+from kit.core.proxy import require_socks
 from kit.core.store import Artifact, Progress, no_progress
 from kit.core.transfer import BrokenTransfer, is_temporary, refused_for_now
 from kit.data.dataset import DataSet, ShardDigests, StatedBy
@@ -72,7 +72,7 @@ class Hub:
 
     def _look_up(self, repo: str, names: Sequence[str], revision: str | None) -> tuple[str | None, list[Any]]:
         """Return the commit, and what the Hub says about the files; raise `BrokenTransfer` to try again."""
-        refuse_socks(self._api.endpoint)
+        require_socks(self._api.endpoint, module="socksio")
         # HTTPError is the transport's base error; the transport depends on the library's version.
         from huggingface_hub.errors import (  # type: ignore[attr-defined]
             HfHubHTTPError,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
 from pathlib import Path
 
 from kit.core.digest import Sha256, is_sha256, sha256_file
-from kit.core.errors import SchemaError
+from kit.core.errors import PrerequisiteError, SchemaError
 from kit.core.files import link_or_copy, write_atomic
 from kit.core.schema import parse_json
 from kit.core.store import Store
@@ -35,7 +36,7 @@ class Memo:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._path = store.room("memo") / "sha256.json"
+        self._path = store.root / "memo" / "sha256.json"
         self._known = self._read()
         self._new: dict[str, Sha256] = {}
         self._lock = threading.Lock()
@@ -87,7 +88,8 @@ class Memo:
         with self._store.lock("memo"):
             known = {**self._read(), **new}
             self._known = dict(list(known.items())[-KEPT:])
-            write_atomic(self._path, json.dumps(self._known).encode(), mode=0o600)
+            with contextlib.suppress(PrerequisiteError):  # a read-only store: the files are hashed again
+                write_atomic(self._path, json.dumps(self._known).encode(), mode=0o600)
         time.sleep(SETTLE_S)
 
     def _read(self) -> dict[str, Sha256]:

@@ -8,6 +8,7 @@ Docker and Podman use the image `cpu`, if they have it.
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
-from kit.core.errors import KitError, PrerequisiteError
+from kit.core.errors import KitError, PrerequisiteError, UsageError
 from kit.core.files import make_readable
 from kit.core.locks import OwnerState
 from kit.core.store import Store
@@ -28,6 +29,7 @@ from kit.image.build import ensure_layout, survey
 from kit.sandbox.engine import Engine, EngineName, SocketFinder
 from kit.sandbox.folder import RunFolder, new_run_id, owner, unfinished
 from kit.sandbox.isolation_probe import probe
+from kit.sandbox.rlimits import require_limits
 from kit.sandbox.run_guest import guest_directory, run_guest
 from kit.sandbox.runtime import docker
 from kit.sandbox.runtime.docker import Docker
@@ -63,6 +65,8 @@ class Diagnosis:
     health: Health
     detail: str
     fix: str = ""
+    optional: bool = False
+    """Whether runs work without it; it is then no reason to call the machine unusable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +101,11 @@ def examine(config: DoctorConfig, fix: bool) -> Iterator[Diagnosis]:
 
 
 def usable(diagnoses: list[Diagnosis]) -> bool:
-    """Tell whether a container runtime works and nothing is broken."""
+    """Tell whether a container runtime works and nothing is broken that a run would use."""
     names = (RuntimeName.RUNC, RuntimeName.DOCKER, EngineName.PODMAN)
     contained = [d for d in diagnoses if d.id in [f"runtime-{name}" for name in names]]
-    rest = [d for d in diagnoses if d.health is Health.BROKEN]
-    return any(d.health is Health.OK for d in contained) and not rest
+    broken = any(d.health is Health.BROKEN and not d.optional for d in diagnoses)
+    return any(d.health is Health.OK for d in contained) and not broken
 
 
 def _diagnosis(name: RuntimeName | EngineName, attempt: Callable[[], str]) -> Diagnosis:
@@ -110,6 +114,8 @@ def _diagnosis(name: RuntimeName | EngineName, attempt: Callable[[], str]) -> Di
         return Diagnosis(title, Health.OK, attempt())
     except PrerequisiteError as e:
         return Diagnosis(title, Health.MISSING, e.message, _fix(name, e.hint))
+    except UsageError as e:  # Docker's settings; without --runtime docker, a run does not use them
+        return Diagnosis(title, Health.BROKEN, e.message, _fix(name, e.hint), optional=True)
     except KitError as e:
         return Diagnosis(title, Health.BROKEN, e.message, _fix(name, e.hint))
     except OSError as e:
@@ -147,6 +153,8 @@ def _built_image(config: DoctorConfig) -> ImageRef | None:
 
 
 def _try_runtime(runtime: Runtime, python: Path, image: ImageRef | None = None) -> str:
+    if image is None:
+        require_limits(GIB)
     with guest_directory(None, "speedrun-doctor-") as scratch:
         submission = make_readable(scratch / "submission", scratch)
         (submission / "hello.txt").write_text("hello\n")
@@ -203,6 +211,9 @@ def gpus(sources: Sources) -> Diagnosis:
 
 
 def _disk(store: Store, fix: bool) -> Diagnosis:
+    if store.root.is_dir() and not os.access(store.root, os.W_OK):
+        detail = f"{store.root} is read-only: runs can use what it has, but add nothing"
+        return Diagnosis("store", Health.MISSING, detail, "to add images or data, pass --store DIR")
     try:
         if fix:
             store.tidy()

@@ -23,6 +23,7 @@ from kit.image.engine import ensure_loaded
 from kit.image.rootfs import ensure_rootfs
 from kit.result.predicate import Data, Image, InputFile, Reproduces, Series
 from kit.sandbox.folder import new_run_id
+from kit.sandbox.rlimits import require_limits
 from kit.sandbox.runtime.docker import Docker
 from kit.sandbox.runtime.port import Runtime
 from kit.values.fidelity import Fidelity
@@ -55,8 +56,11 @@ def prepared(plan: RunPlan, places: Places) -> Iterator[Prepared]:
     Until then, the store keeps what the run uses, see `kit.core.store_use`.
 
     What can be refused is refused before the first byte is fetched; the image, the largest, comes last.
-    Raises `PrerequisiteError` for GPUs or shards that are missing or unfit, and what fetching raises.
+    Raises `PrerequisiteError` for GPUs or shards that are missing or unfit, or if the limits of this process
+    are too low, and what fetching raises.
     """
+    if plan.runtime.name is not RuntimeName.DOCKER:  # an engine's guests have the engine's limits
+        require_limits(plan.terms.limits.memory)
     gpus.look(plan, places).require()
     if plan.terms.gpus and isinstance(plan.runtime, Docker):
         plan.runtime.require_gpu_support()
@@ -177,7 +181,7 @@ def environment(
 @contextlib.contextmanager
 def _submission(plan: RunPlan, places: Places) -> Iterator[Path]:
     """Provide a directory that holds exactly the files that will run."""
-    with places.store.staging("submissions") as folder:
+    with places.store.working_folder("submissions") as folder:
         if plan.submission is not None:
             plan.submission.write(folder)
         else:

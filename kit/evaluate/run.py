@@ -32,6 +32,7 @@ from kit.result.statement import Subjects, statement
 from kit.sandbox.folder import RunFolder, reserve
 from kit.sandbox.isolation_probe import IsolationResult, ProbeCheck, probe
 from kit.sandbox.run_guest import run_guest
+from kit.sandbox.smi_probe import require_nvidia_smi
 from kit.sandbox.speed_probe import GpuSpeed, measure
 from kit.sandbox.supervise import RunCallbacks
 from kit.sandbox.watchdog import watchdog
@@ -163,7 +164,8 @@ def _run(
                 raise RunError(
                     f"isolation checks failed in the {runtime.name} runtime: {listed}", "see: speedrun doctor"
                 )
-
+            if ready.preflight.gpus:
+                require_nvidia_smi(runtime, ready.spec, folder.scratch)
         speed = _speed(ready, places, folder, listener)
         output, grammar = StoredOutput(folder.log, folder.stamps), ready.plan.terms.grammar
         with (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import importlib.util
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -18,6 +19,8 @@ from packaging.utils import canonicalize_name
 
 from kit.core.errors import PrerequisiteError
 from kit.core.extras import pip_install
+from kit.core.proxy import missing_library
+from kit.image.pip_settings import last_line, pip_settings
 
 PLATFORMS = (
     *(f"manylinux_2_{minor}_x86_64" for minor in range(28, 16, -1)),
@@ -56,8 +59,10 @@ def offers(
     """
     Return the wheels that pip would install for CPython `python` on x86-64 Linux, sorted by name.
 
+    Of the user's settings of pip only those of `kit.image.pip_settings.HONOURED` apply.
     With `closure`, dependencies too; the running interpreter evaluates their markers, so its version must
-    be the same. Raises `PrerequisiteError` with pip's error if pip fails.
+    be the same. Raises `PrerequisiteError` with pip's error if pip fails, `NetworkError` without PySocks
+    for a SOCKS proxy.
     """
     if importlib.util.find_spec("pip") is None:
         raise PrerequisiteError("pip is not installed in this Python", f"{sys.executable} -m ensurepip")
@@ -72,13 +77,20 @@ def offers(
         ]  # fmt: skip
         argv += [part for platform in platforms for part in ("--platform", platform)]
         argv += [] if closure else ["--no-deps"]
-        done = subprocess.run([*argv, "--", *requirements], capture_output=True, text=True, check=False)
+        settings = pip_settings()
+        done = subprocess.run(
+            [*argv, "--", *requirements],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=settings.environment(os.environ),
+        )
         if done.returncode != 0:
-            words = [line for line in done.stderr.splitlines() if line.startswith("ERROR:")] or [
-                "ERROR: pip failed without a message"
-            ]
+            if "dependencies for SOCKS" in done.stderr:
+                raise missing_library("the Python index through a SOCKS proxy", "PySocks")
+            without = " (pip may use no index: PIP_NO_INDEX or no-index in pip.conf is set)"
             raise PrerequisiteError(
-                _LOGIN.sub("//", words[-1].removeprefix("ERROR: "))[:300],
+                _LOGIN.sub("//", last_line(done.stderr)) + (without if settings.uses_no_index else ""),
                 "check the index that pip is configured for: pip config list",
             )
         installs = json.loads(report.read_bytes())["install"]

@@ -1,4 +1,4 @@
-"""Read from pip's settings how it accesses package indexes: logins, certificates, proxy."""
+"""Read from pip's settings how it accesses package indexes: indexes, logins, certificates, proxy."""
 
 from __future__ import annotations
 
@@ -9,37 +9,91 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from kit.core.access import Login, WebAccess
+from kit.core.errors import UsageError
 
+HONOURED = (
+    "cache-dir", "cert", "client-cert", "default-timeout", "extra-index-url", "find-links", "index-url",
+    "keyring-provider", "no-cache-dir", "no-index", "proxy", "retries", "timeout", "trusted-host",
+    "use-deprecated",
+)  # fmt: skip
+"""
+The settings of pip that say where wheels are and how to get there.
+
+All others say what is installed and where to, for example `target` or `constraint`; they do not apply to the
+wheels of an image, which its lock names.
+"""
 _SECTIONS = (":env:", "install", "global")
 """The sections that `pip install` reads, strongest first."""
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _VARIABLES = (*_CA_VARIABLES, "NETRC", "HOME", "XDG_CONFIG_HOME", "XDG_CONFIG_DIRS", "VIRTUAL_ENV")
 """What else decides which settings apply."""
+_TRUE = ("1", "true", "yes", "on")
 
 
-def pip_access() -> WebAccess:
+@dataclass(frozen=True, slots=True)
+class PipSettings:
+    """The settings that count for the wheels of an image."""
+
+    options: tuple[tuple[str, str], ...]
+    """Options of `HONOURED` and their values, sorted by name."""
+    access: WebAccess
+
+    @property
+    def uses_no_index(self) -> bool:
+        """Tell whether pip may use no index."""
+        return dict(self.options).get("no-index", "").lower() in _TRUE
+
+    def environment(self, env: Mapping[str, str]) -> dict[str, str]:
+        """Return `env` with these settings of pip and no others, whatever files of settings exist."""
+        kept = {name: value for name, value in env.items() if not name.startswith("PIP_")}
+        return {**kept, "PIP_CONFIG_FILE": os.devnull, **{_variable(o): value for o, value in self.options}}
+
+
+def pip_settings() -> PipSettings:
     """
-    Return the access of this machine's pip. Keyrings are NOT read, as pip does not with --no-input.
+    Return the settings of this machine's pip. Keyrings are NOT read, as pip does not with --no-input.
 
-    pip's report leaves passwords out of the URLs, so the download needs them from the settings.
+    pip's report leaves passwords out of the URLs, so the download needs them from the settings. Raises
+    `UsageError` if pip cannot read its own files of settings.
     """
     read = {k: v for k, v in os.environ.items() if k.startswith("PIP_") or k in _VARIABLES}
     return _read(tuple(sorted(read.items())))
 
 
+def pip_access() -> WebAccess:
+    """Return the access of this machine's pip; see `pip_settings`."""
+    return pip_settings().access
+
+
 @functools.cache
-def _read(env: tuple[tuple[str, str], ...]) -> WebAccess:
-    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "config", "list"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return read_access(done.stdout if done.returncode == 0 else "", dict(env))
+def _read(env: tuple[tuple[str, str], ...]) -> PipSettings:
+    # three times verbose: settings such as `quiet` must not hide the answer
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "config", "list", "-vvv"]
+    honoured = {"PIP_CONFIG_FILE", *map(_variable, HONOURED)}
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("PIP_") or k in honoured}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=clean)
+    if done.returncode != 0:
+        raise UsageError(
+            f"pip cannot read its settings: {' '.join(done.stderr.split())[:300]}",
+            "correct the files of: pip config debug",
+        )
+    return read_settings(done.stdout, dict(env))
 
 
-def read_access(config: str, env: Mapping[str, str]) -> WebAccess:
-    """Return the access that the output of `pip config list` and the environment state."""
+def last_line(text: str) -> str:
+    """Return the last line of what pip printed about an error, without its prefix."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    marked = [line for line in lines if line.startswith("ERROR:")]
+    return (marked or lines or ["pip failed without a message"])[-1].removeprefix("ERROR: ")[:300]
+
+
+def read_settings(config: str, env: Mapping[str, str]) -> PipSettings:
+    """Return the settings that the output of `pip config list` and the environment state."""
     settings = dict(_settings(config))
 
     def first(name: str) -> str | None:
@@ -48,17 +102,28 @@ def read_access(config: str, env: Mapping[str, str]) -> WebAccess:
     urls = [
         url
         for section in _SECTIONS
-        for name in ("index-url", "extra-index-url")
+        for name in ("index-url", "extra-index-url", "find-links")
         for url in settings.get(f"{section}.{name}", "").split()
     ]
     bundle = next((env[name] for name in _CA_VARIABLES if env.get(name)), None)
     client = first("client-cert")
-    return WebAccess(
+    access = WebAccess(
         logins=(*_index_logins(urls), *_netrc_logins(urls, env)),
         authorities=tuple(_expanded(p) for p in (bundle or first("cert"),) if p),
         client_cert=_expanded(client) if client else None,
         proxy=first("proxy"),
+        trusted=tuple((first("trusted-host") or "").split()),
     )
+    return PipSettings(tuple((name, value) for name in HONOURED if (value := first(name))), access)
+
+
+def read_access(config: str, env: Mapping[str, str]) -> WebAccess:
+    """Return the access of `read_settings`."""
+    return read_settings(config, env).access
+
+
+def _variable(option: str) -> str:
+    return "PIP_" + option.upper().replace("-", "_")
 
 
 def _settings(config: str) -> Iterator[tuple[str, str]]:

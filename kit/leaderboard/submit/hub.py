@@ -8,6 +8,7 @@ from pathlib import Path
 
 from kit.core.errors import NetworkError, PrerequisiteError, UsageError
 from kit.core.extras import install_command
+from kit.core.proxy import require_socks
 
 SCHEME = "hf://"
 _REPO = re.compile(r"(?:datasets/)?([A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})")
@@ -44,6 +45,7 @@ def open_pull_request(
     operations = [
         library.CommitOperationAdd(path_in_repo=name, path_or_fileobj=str(root / name)) for name in files
     ]
+    require_socks(api.endpoint, module="socksio")
     try:
         commit = api.create_commit(
             repo, operations, commit_message=title, repo_type="dataset", create_pr=True

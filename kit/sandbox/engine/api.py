@@ -77,13 +77,19 @@ class Engine:
     """One connection. `patience_s` is the timeout of each request; None waits for ever (`wait`, `attach`)."""
 
     def __init__(self, url: str, patience_s: float | None = PATIENCE_S) -> None:
-        """Connect. Raises `PrerequisiteError` if no engine answers, the SDK is missing or the API is old."""
+        """
+        Connect.
+
+        Raises `PrerequisiteError` if no engine answers, the SDK is missing or the API is old, `UsageError` if
+        the SDK cannot read Docker's settings.
+        """
         self.url = url
         self._path = address(url)
         try:
             import docker
         except ImportError as e:
             raise PrerequisiteError("the docker SDK is not installed", install_command("docker")) from e
+        _require_valid_settings()
         try:
             peer_pid(self._path)
             with self._errors_translated("report its API version"):
@@ -258,6 +264,24 @@ class Engine:
             raise RunError(f"the engine refused to {what}: {said}", HINT) from e
         except (DockerException, RequestException, HTTPError, StreamParseError, OSError) as e:
             raise EngineSilent(f"the engine at {self.url} did not {what}: no answer", HINT) from e
+
+
+def _require_valid_settings() -> None:
+    """Read the user's config.json as the SDK does. Raises `UsageError` where the SDK fails on its content."""
+    from docker import auth
+    from docker.errors import DockerException
+    from docker.utils import config
+    from docker.utils.proxy import ProxyConfig
+
+    try:
+        settings = config.load_general_config()
+        auth.load_config(config_dict=settings)
+        ProxyConfig.from_dict(settings.get("proxies", {}).get("default", {}))
+    except (DockerException, AttributeError, KeyError, TypeError, ValueError) as e:
+        file = config.find_config_file()
+        raise UsageError(
+            f"Docker's settings in {file} are invalid: {e}", f"correct {file}, or move it away"
+        ) from e
 
 
 def _prefixed(digest: object) -> str:

@@ -84,7 +84,7 @@ class Runc:
         else:
             raise RunError(f"image {spec.image.era} is not unpacked for runc")
         return oci.ContainerSettings(
-            rootfs=rootfs,
+            rootfs=rootfs.resolve(),  # runc refuses a path with a symbolic link in it
             mounts=mounts,
             rootless_ids=None if root else (os.geteuid(), os.getegid()),
             cgroup=f"{CGROUP_PARENT}/{spec.run_id}" if root else None,
@@ -278,5 +278,7 @@ def _version(binary: str) -> str:
             [binary, "--version"], capture_output=True, text=True, timeout=20, check=True
         ).stdout
     except (OSError, subprocess.SubprocessError) as e:
-        raise PrerequisiteError(f"`{binary} --version` failed: {e}", "reinstall runc") from e
+        raise PrerequisiteError(
+            f"`{binary} --version` failed: {e}", "reinstall runc, or raise this shell's limits: ulimit -a"
+        ) from e
     return said.split()[2] if len(said.split()) > 2 else "unknown"

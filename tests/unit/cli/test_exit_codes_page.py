@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -75,13 +76,26 @@ def test_an_interrupt_ends_with_130_and_no_traceback(tmp_path):
 
 
 @pytest.mark.parametrize("unread", [["record", "list"], ["record", "list", "--json"], ["--help"]])
-def test_an_answer_that_nobody_reads_is_no_yes_and_no_traceback(unread):
+def test_an_answer_that_nobody_reads_ends_the_command_by_sigpipe(unread):
     reader, writer = os.pipe()
     os.close(reader)
     with open(writer, "wb") as closed:
         argv = [sys.executable, "-m", "kit.cli", *unread]
         done = subprocess.run(argv, stdout=closed, stderr=subprocess.PIPE, check=False, timeout=60)
-    assert (done.returncode, done.stderr) == (1, b"")
+    assert (done.returncode, done.stderr) == (-signal.SIGPIPE, b"")
+
+
+@pytest.mark.parametrize("closed", [">&-", "<&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_closed_stream_is_no_error_and_its_number_is_not_used_again(closed, tmp_path):
+    code = (
+        "import os, sys\nfrom kit.cli.streams import prepare_streams\nfrom kit.cli import run\n"
+        "prepare_streams()\nopened = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT)\n"
+        "sys.exit(run(['record', 'list']) if opened > 2 else 9)\n"
+    )
+    command = f'exec "$@" {closed}'
+    argv = ["sh", "-c", command, "sh", sys.executable, "-c", code, str(tmp_path / "file")]
+    done = subprocess.run(argv, capture_output=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 @pytest.mark.parametrize(

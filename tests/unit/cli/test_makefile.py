@@ -122,3 +122,22 @@ def test_make_prints_the_exit_code_of_speedrun(target, code, stub):
     done = make(stub, target, *every, STUB_CODE=code)
     assert done.returncode == 2
     assert f"speedrun exited with code {code} (docs/reference/exit-codes.md)\n" in done.stderr
+
+
+def test_setup_installs_into_its_environment_whatever_pip_is_told(tmp_path):
+    programs = tmp_path / "venv" / "bin"
+    programs.mkdir(parents=True)
+    (programs / "python").write_text('#!/bin/sh\nenv > "$0.env"; echo "$@" > "$0.arguments"\n')
+    (programs / "python").chmod(0o755)
+    told = {"PIP_USER": "1", "PIP_TARGET": "/t", "PIP_REQUIRE_HASHES": "1", "PIP_PREFIX": "/p"}
+    subprocess.run(
+        ["make", "setup", f"VENV={tmp_path}/venv", "PYTHON=true"],
+        cwd=REPOSITORY,
+        env={**os.environ, **told, "PIP_INDEX_URL": "https://index.example"},
+        check=True,
+        capture_output=True,
+    )
+    seen = (programs / "python.env").read_text()
+    assert not [name for name in told if f"{name}=" in seen]
+    assert "PIP_INDEX_URL=https://index.example" in seen
+    assert "--no-user" in (programs / "python.arguments").read_text()

@@ -215,3 +215,40 @@ def test_a_mirror_is_searched_through_links_that_go_in_circles(store, tmp_path):
     (tmp_path / "disk" / "up").symlink_to(mirror, target_is_directory=True)
     (mirror / "lost").symlink_to(tmp_path / "nowhere")
     assert store.ensure(ARTIFACT, [FolderFetcher(mirror)]).read_bytes() == DATA
+
+
+def test_a_store_stays_where_it_is_when_a_guest_has_another_working_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert Store(Path("-a b/\u00e9")).root == tmp_path / "-a b" / "\u00e9"
+    (tmp_path / "link").symlink_to("-a b")
+    assert Store(Path("link/store")).root == tmp_path / "-a b" / "store"
+
+
+@pytest.fixture
+def read_only(tmp_path, monkeypatch):
+    """A store that this process cannot write, also as root."""
+    store = Store(tmp_path / "store")
+    sha256 = store.put(b"x")
+    real = os.access
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: not Path(path).is_relative_to(store.root) and real(path, mode)
+    )
+    return store, sha256
+
+
+def test_a_read_only_store_is_read_without_locks(read_only):
+    store, sha256 = read_only
+    before = sorted(store.root.rglob("*"))
+    with store.lock("anything"):
+        assert store.blob(sha256).read_bytes() == b"x"
+    assert sorted(store.root.rglob("*")) == before
+
+
+def test_working_files_are_elsewhere_if_the_store_is_read_only(read_only, tmp_path):
+    store, _ = read_only
+    with store.working_folder("submissions") as folder:
+        assert not folder.is_relative_to(store.root) and folder.stat().st_mode & 0o777 == 0o755
+        (folder / "train_gpt2.py").touch()
+    assert not folder.exists()
+    with Store(tmp_path / "other").working_folder("submissions") as folder:
+        assert folder.is_relative_to(tmp_path / "other")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from fake_engine import FakeEngine
 
-from kit.core.errors import PrerequisiteError, UsageError
+from kit.core.errors import PrerequisiteError, RunError, UsageError
 from kit.core.store import Store
 from kit.diagnose import doctor
 from kit.diagnose.doctor import Diagnosis, DoctorConfig, Health
@@ -34,6 +34,30 @@ def test_a_stale_docker_context_is_one_failed_check_of_many(config, monkeypatch)
     assert docker.fix == "run `docker context use default`"
     assert by_id[f"runtime-{RuntimeName.RUNC}"].health is Health.OK
     assert by_id["containers"].health is Health.OK and "lost-runs" in by_id
+
+
+def test_a_stale_docker_context_beside_a_working_runtime_is_no_reason_against_the_machine(
+    config, monkeypatch
+):
+    monkeypatch.setattr(doctor, "_try_runtime", lambda *_: "works")
+    monkeypatch.setattr(doctor, "_disk", lambda *_: doctor.Diagnosis("store", Health.OK, ""))
+    monkeypatch.setattr(doctor.docker, "state_folder", lambda: config.out / "none")
+    assert doctor.usable(list(doctor.examine(config, fix=False)))
+
+    def fails(*_):
+        raise PrerequisiteError("runc is not installed")
+
+    monkeypatch.setattr(doctor, "_try_runtime", fails)
+    assert not doctor.usable(list(doctor.examine(config, fix=False)))
+
+
+def test_an_engine_that_answers_and_fails_counts(config, monkeypatch):
+    def fails(*_):
+        raise RunError("isolation failed: network")
+
+    monkeypatch.setattr(doctor, "_try_runtime", lambda *_: "works")
+    monkeypatch.setattr(doctor, "_try_docker", fails)
+    assert not doctor.usable(list(doctor.examine(config, fix=False)))
 
 
 def test_a_stale_docker_context_does_not_stop_the_repair(config, monkeypatch):
@@ -70,3 +94,10 @@ def test_one_runtime_that_isolates_is_enough(name):
     missing = Diagnosis("runtime-x", Health.MISSING, "not there")
     assert doctor.usable([missing, works]) and not doctor.usable([missing])
     assert not doctor.usable([Diagnosis("runtime-host", Health.OK, "works")])
+
+
+def test_a_read_only_store_is_no_reason_against_the_machine(config, monkeypatch):
+    config.store.room("blobs")
+    monkeypatch.setattr(doctor.os, "access", lambda *_: False)
+    found = doctor._disk(config.store, fix=False)
+    assert found.health is Health.MISSING and "is read-only" in found.detail

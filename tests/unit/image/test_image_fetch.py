@@ -239,7 +239,7 @@ def test_a_break_without_words_of_its_own_is_named_by_its_kind(monkeypatch):
     def broken(*_, **__):
         raise urllib.error.URLError(TimeoutError())
 
-    monkeypatch.setattr(urllib.request, "urlopen", broken)
+    monkeypatch.setattr(urllib.request.OpenerDirector, "open", broken)
     wanted = Artifact("a", len(DATA), Sha256("0" * 64))
     with pytest.raises(NetworkError, match=r"cannot download a: 127\.0\.0\.1: TimeoutError \(0 of"):
         download("http://127.0.0.1/a", wanted, io.BytesIO(), 0, no_progress)

@@ -14,18 +14,18 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from kit.core.access import WebAccess
 from kit.core.digest import Sha256
 from kit.core.download import download
-from kit.core.errors import NetworkError, PrerequisiteError
-from kit.core.store import Artifact, no_progress
+from kit.core.errors import NetworkError, PrerequisiteError, UsageError
+from kit.core.store import no_progress
 from kit.image import index
 from kit.image.fetch import PipFetcher, UrlFetcher
 from kit.image.lock import Wheel
-from kit.image.pip_settings import pip_access, read_access
+from kit.image.pip_settings import pip_access, read_access, read_settings
 
 FILE = "demo_pkg-1.0-py3-none-any.whl"
 PASSWORD = "p@ss:wörd"
@@ -225,16 +225,108 @@ def test_the_strongest_setting_of_pip_counts(tmp_path: Path) -> None:
     assert token is not None and (token.user, token.password) == ("t", "")
 
 
-@pytest.mark.parametrize("name", ["https_proxy", "all_proxy"])
-def test_a_socks_proxy_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    for other in ("HTTPS_PROXY", "ALL_PROXY", "https_proxy", "all_proxy"):
-        monkeypatch.delenv(other, raising=False)
-    monkeypatch.setenv(name, "socks5h://me:secret@proxy.example:1080")
-    file = Artifact(FILE, 1, WHEEL.sha256)
-    with pytest.raises(NetworkError) as e:
-        download("https://index.example/x", file, io.BytesIO(), 0, no_progress)
-    said = "cannot connect to index.example: SOCKS proxies are not supported (socks5h://proxy.example:1080)"
-    assert e.value.message == said and "http_proxy" in e.value.hint
-    with pytest.raises(NetworkError, match="SOCKS"):
-        access = WebAccess(proxy="socks5://p:1")
-        download("https://index.example/x", file, io.BytesIO(), 0, no_progress, access=access)
+OTHERS = {
+    "PIP_REQUIRE_HASHES": "1",
+    "PIP_USER": "1",
+    "PIP_TARGET": "/proc/target",
+    "PIP_PREFIX": "/proc/prefix",
+    "PIP_CONSTRAINT": "/nowhere/constraints.txt",
+    "PIP_BUILD_CONSTRAINT": "/nowhere/constraints.txt",
+    "PIP_REQUIREMENT": "/nowhere/requirements.txt",
+    "PIP_EDITABLE": "/nowhere",
+    "PIP_GROUP": "dev",
+    "PIP_NO_BINARY": ":all:",
+    "PIP_ONLY_BINARY": ":none:",
+    "PIP_PLATFORM": "win32",
+    "PIP_PYTHON": "/nowhere/python",
+    "PIP_PYTHON_VERSION": "3.8",
+    "PIP_REQUIRE_VIRTUALENV": "1",
+    "PIP_LOG": "/proc/log",
+    "PIP_QUIET": "3",
+    "PIP_REPORT": "/proc/report",
+    "PIP_ISOLATED": "1",
+    "PIP_DRY_RUN": "0",
+    "PIP_NO_BUILD_ISOLATION": "x",
+    "PIP_UPLOADED_PRIOR_TO": "2001-01-01",
+    "PIP_USE_FEATURE": "fast-deps",
+}
+
+
+def test_settings_of_pip_about_what_is_installed_do_not_count(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "pip.conf").write_text(
+        f"[global]\nquiet = 3\nrequire-hashes = true\nconstraint = {tmp_path}/c.txt\nuser = true\n"
+        f"[install]\ntarget = {tmp_path}/t\nno-binary = :all:\n"
+    )
+    with serving(Index()) as shop:
+        with (tmp_path / "pip.conf").open("a") as file:
+            file.write(f"index-url = http://user:{QUOTED}@127.0.0.1:{shop.port}/simple\n")
+        monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
+        for name, value in OTHERS.items():
+            monkeypatch.setenv(name, value)
+        assert fetched() == BYTES
+        assert index.offers(("demo-pkg>=1",), "3.11", closure=True)[0].version == "1.0"
+    assert not (tmp_path / "t").exists()
+
+
+def test_only_the_settings_that_say_where_wheels_are_reach_pip() -> None:
+    config = ":env:.quiet='3'\nglobal.index-url='https://u:p@a.example/x'\ninstall.target='/t'\n"
+    config += "install.index-url='https://b.example'\nglobal.find-links='\\n/a\\n/b'\nglobal.timeout='9'\n"
+    env = read_settings(config, {}).environment({"PIP_TARGET": "/t", "HOME": "/h"})
+    assert env == {
+        "HOME": "/h",
+        "PIP_CONFIG_FILE": "/dev/null",
+        "PIP_FIND_LINKS": "\n/a\n/b",
+        "PIP_INDEX_URL": "https://b.example",
+        "PIP_TIMEOUT": "9",
+    }
+
+
+def test_wheels_are_found_through_find_links_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / FILE).write_bytes(BYTES)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "links"))
+    assert fetched() == BYTES
+    monkeypatch.delenv("PIP_FIND_LINKS")
+    with pytest.raises(PrerequisiteError, match=r"demo-pkg==1\.0 \(pip may use no index: PIP_NO_INDEX or"):
+        fetched()
+
+
+def test_a_file_of_settings_that_pip_cannot_read_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "pip.conf").write_text("[global\nindex-url = x\n")
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
+    with pytest.raises(UsageError, match=r"pip cannot read its settings: .*pip\.conf") as e:
+        fetched()
+    assert "pip config debug" in e.value.hint
+
+
+def test_the_certificate_of_a_trusted_host_is_not_checked(
+    monkeypatch: pytest.MonkeyPatch, certificate: Path
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with serving(Index(user=None), context) as shop:
+        monkeypatch.setenv("PIP_INDEX_URL", f"https://127.0.0.1:{shop.port}/simple")
+        monkeypatch.setenv("PIP_TRUSTED_HOST", "other.example 127.0.0.1")
+        assert fetched() == BYTES
+        monkeypatch.setenv("PIP_TRUSTED_HOST", "other.example")
+        url = f"https://127.0.0.1:{shop.port}/f/{FILE}"
+        with pytest.raises(NetworkError, match="certificate verify failed"):
+            download(url, WHEEL, io.BytesIO(), 0, no_progress, access=pip_access())
+
+
+def test_pip_says_what_a_socks_proxy_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(argv: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        listed = "config" in argv
+        said = "ERROR: Could not install packages: Missing dependencies for SOCKS support."
+        return subprocess.CompletedProcess(argv, int(not listed), "", "" if listed else said)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setenv("PIP_PROXY", "socks5h://proxy.example:1")
+    with pytest.raises(NetworkError, match="PySocks is not installed") as e:
+        fetched()
+    assert "[socks]" in e.value.hint

@@ -251,3 +251,33 @@ def test_what_an_engine_says_of_itself(fake):
     fake.answers["GET /version"] = (200, PODMAN)
     with connected(fake) as engine:
         assert engine.about().name is EngineName.PODMAN
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"auths": {"x": "no object"}}',
+        '{"auths": {"x": {"auth": "!!"}}}',
+        "[1]",
+        '{"proxies": 5}',
+        '{"proxies": {"default": 5}}',
+    ],
+)
+def test_settings_of_docker_that_its_sdk_cannot_read_are_named(fake, tmp_path, monkeypatch, text):
+    (tmp_path / "config.json").write_text(text)
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    with pytest.raises(UsageError, match=r"config\.json are invalid: ") as e:
+        Engine(fake.url)
+    assert str(tmp_path / "config.json") in e.value.hint
+    assert not answers(fake.url)
+
+
+@pytest.mark.parametrize(
+    "text", ["no JSON", "{}", '{"credsStore": "missing", "credHelpers": {"x": "missing"}}', '{"auths": []}']
+)
+def test_a_missing_credential_helper_and_a_file_that_is_no_json_do_not_matter(
+    fake, tmp_path, monkeypatch, text
+):
+    (tmp_path / "config.json").write_text(text)
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    assert answers(fake.url)
