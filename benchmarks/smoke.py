@@ -138,7 +138,8 @@ def main() -> None:
         steps = f"{aimed[0].steps / started[0].steps:.2f} of the start's steps"
         trained = gap([r.train_s for r in started], [r.train_s for r in aimed])
         used = gap([r.cpu_s for r in started], [r.cpu_s for r in aimed])
-        print(f"task {start}: {steps}; training {trained}; CPU {used}")
+        whole = "" if a.steps else f"; CPU {used}"
+        print(f"task {start}: {steps}; training {trained}{whole}")
 
 
 if __name__ == "__main__":
