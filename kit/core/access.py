@@ -65,8 +65,14 @@ class WebAccess:
         host = f"//{there.hostname}"
         return next((known for known in self.logins if known.url.lower() == host), closest)
 
-    def opener(self) -> urllib.request.OpenerDirector:
-        """Return an opener that uses this access. Raises `PrerequisiteError` for a bad certificate file."""
+    def opener(
+        self, *handlers: urllib.request.BaseHandler | type[urllib.request.BaseHandler]
+    ) -> urllib.request.OpenerDirector:
+        """
+        Return an opener that uses this access, and `handlers` as `urllib.request.build_opener` does.
+
+        Raises `PrerequisiteError` for a bad certificate file.
+        """
         chosen = proxies(self.proxy)
         socks = {scheme: url for scheme, url in chosen.items() if is_socks(url)}
         return urllib.request.build_opener(
@@ -74,6 +80,7 @@ class WebAccess:
             urllib.request.ProxyHandler({s: url for s, url in chosen.items() if s not in socks}),
             _HttpHandler(socks),
             _HttpsHandler(socks, self._context(), self._unchecked() if self.trusted else None, self.trusted),
+            *handlers,
         )
 
     def _context(self) -> ssl.SSLContext:

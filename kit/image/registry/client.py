@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode, urljoin, urlsplit
 
-from kit.core.access import origin, refuse_socks
+from kit.core.access import ANONYMOUS, origin
 from kit.core.errors import KitError, NetworkError, PrerequisiteError
+from kit.core.proxy import require_socks
 from kit.core.text import one_line
 from kit.core.transfer import TIMEOUT_S, is_temporary, network_errors, refused_for_now
 from kit.image.registry.login import RegistryLogin
@@ -98,8 +99,10 @@ class RegistryClient:
         if also_pull:
             self._scopes.append(f"repository:{also_pull}:pull")
         self._authorization = ""
-        direct = [urllib.request.ProxyHandler({})] if insecure else []
-        self._opener = urllib.request.build_opener(_EveryStatus, *direct)
+        direct = urllib.request.ProxyHandler({})
+        self._opener = (
+            urllib.request.build_opener(_EveryStatus, direct) if insecure else ANONYMOUS.opener(_EveryStatus)
+        )
 
     def url(self, path: str) -> str:
         """Return the URL of a path in the repository, for example `blobs/sha256:…`."""
@@ -157,7 +160,7 @@ class RegistryClient:
     def _open(self, request: urllib.request.Request, timeout_s: float) -> RegistryResponse:
         self._require_secure(request.full_url)
         if not self._insecure:
-            refuse_socks(request.full_url)
+            require_socks(request.full_url)
         request.add_header("User-Agent", "speedrun-kit")
         with network_errors():
             response: http.client.HTTPResponse = self._opener.open(request, timeout=timeout_s)
