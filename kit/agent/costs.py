@@ -76,7 +76,7 @@ class WorstCase:
     evaluations: int
     gpu_seconds: float
     wall_s: float | None
-    """By the deadlines of evaluations and the budget; waiting for an endpoint is bounded only by the budget."""
+    """By deadlines and budget. Waiting for an endpoint is bounded by the budget alone."""
     retime_runs: int
     """Runs of guests after the search, with the audits' own."""
     retime_gpu_seconds: float

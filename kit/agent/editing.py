@@ -6,8 +6,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from kit.agent.edit.apply import apply_answer
-from kit.agent.steps import EditResult
+from kit.agent.edit.apply import EditResult, apply_answer
 from kit.core.text import one_line
 from kit.evaluate.check import CheckTerms, SubmissionFinding, check_submission
 
@@ -25,12 +24,8 @@ class CheckedEditor:
     def edit(self, parent_files: Mapping[str, bytes], answer: str) -> EditResult:
         """See `kit.agent.solve.Editor`."""
         result = apply_answer(parent_files, answer)
-        if result.applied is None:
-            return EditResult(None, result.reason, "")
-        faults = self._faults(result.applied)
-        if faults:
-            return EditResult(None, _refusal(faults), "")
-        return EditResult(result.applied, result.reason, result.diff)
+        faults = [] if result.applied is None else self._faults(result.applied)
+        return EditResult(None, _refusal(faults), "", result.kind) if faults else result
 
     def _faults(self, files: Mapping[str, bytes]) -> list[SubmissionFinding]:
         with tempfile.TemporaryDirectory() as made:

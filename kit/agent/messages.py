@@ -29,7 +29,7 @@ _WORDS = {
 
 
 class TreePrompts:
-    """Builds the first messages of a node. They follow from the tree and from files that the journal binds."""
+    """Builds the first messages of a node, from the tree and from files that the journal binds."""
 
     def __init__(
         self,
@@ -68,9 +68,7 @@ class TreePrompts:
         if node.evaluation is None:
             return one_line(node.reason)
         run = NodeFiles(self._run, parent).read_evaluated(node.evaluation)
-        return summarize(
-            run, self._target_loss, mark(self._secret, parent), tree.time_ms(node.action.parent)
-        )
+        return summarize(run, self._target_loss, mark(self._secret, parent), tree.time_ms(node.action.parent))
 
     def _shown(self, node: Node, tree: Tree) -> Iterator[Node]:
         """

@@ -79,9 +79,7 @@ def _event(run: AgentRun, winner: int, search_ms: float, series: Path, runs: int
     reference = reference_of(run.spec)
     mine = [m.bundle.predicate for m in figures.members if m.slot.arm is Arm.CANDIDATE and m.bundle]
     outcomes = [outcome_of(p, "0" * 64, reference) for p in mine]
-    times = [
-        o.time_ms for o in outcomes if o.status is EvaluationStatus.REACHED and o.time_ms is not None
-    ]
+    times = [o.time_ms for o in outcomes if o.status is EvaluationStatus.REACHED and o.time_ms is not None]
     if not times:
         return None
     mean = statistics.fmean(times)

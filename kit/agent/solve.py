@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from kit.agent.edit.apply import EditResult
 from kit.agent.llm.wire import CallFault, CallOutcome, ChatRequest, Message
 from kit.agent.node import ActionKind, EvaluationOutcome, EvaluationStatus, Node, NodeStatus
 from kit.agent.nodefiles import Files, files_digest
 from kit.agent.prompt import repair_messages
-from kit.agent.steps import EditResult, NodeSteps
+from kit.agent.steps import NodeSteps
 from kit.agent.tree import START, Tree
 from kit.core.digest import Sha256
 

@@ -21,6 +21,7 @@ from typing import Any
 
 from kit.agent.budget import Budget
 from kit.agent.calls import CallFolder
+from kit.agent.edit.apply import EditResult
 from kit.agent.evaluator import EvaluatedRun
 from kit.agent.events import CallLost, Resumed
 from kit.agent.journal import JOURNAL, read_journal
@@ -42,7 +43,7 @@ from kit.agent.scaffold import bug_history
 from kit.agent.search import SearchEnd, SearchParts, search
 from kit.agent.solve import ModelSolver
 from kit.agent.spec import AgentSpec, EvaluationSettings, ModelChoice
-from kit.agent.steps import EditResult, StepParts
+from kit.agent.steps import StepParts
 from kit.agent.tree import Tree
 from kit.core.digest import Sha256, sha256_bytes
 
