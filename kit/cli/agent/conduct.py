@@ -105,9 +105,8 @@ def _summarize(run: AgentRun, end: SearchEnd, as_json: bool) -> None:
         if retimed is not None:
             sd = "" if retimed.sd_ms is None else f" (sd {retimed.sd_ms / 1000:.2f} s)"
             score = "" if retimed.fsr is None else f", FSR {retimed.fsr:.2f}"
-            note(
-                f"  timed again: {retimed.mean_ms / 1000:.2f} s{sd}, {retimed.reached} of {retimed.runs} runs{score}"
-            )
+            runs = f"{retimed.reached} of {retimed.runs} runs"
+            note(f"  timed again: {retimed.mean_ms / 1000:.2f} s{sd}, {runs}{score}")
     for node in end.tree.nodes:
         if node.action.kind is ActionKind.CONTROL and node.evaluation and node.evaluation.time_ms:
             score = "" if node.evaluation.fsr is None else f", FSR {node.evaluation.fsr:.2f} by noise alone"

@@ -80,7 +80,7 @@ SCRIPTED = "scripted"
     "--budget",
     default="",
     metavar="KEY=N,..",
-    help="Limits: nodes, evaluations, gpu-hours, wall, tokens, prompt-tokens, completion-tokens, usd, repairs.",
+    help="Limits: nodes, evaluations, gpu-hours, wall, usd, tokens, prompt-tokens, completion-tokens.",
 )
 @click.option(
     "--controls",
