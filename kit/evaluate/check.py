@@ -29,7 +29,13 @@ from kit.core.errors import UsageError
 from kit.data.synth import load_smoke
 from kit.evaluate.launch import DATA
 from kit.evaluate.request import Places
-from kit.evaluate.start_script import RecordScript, ReferenceTrainer, files_of, script_sources, source_findings
+from kit.evaluate.start_script import (
+    RecordScript,
+    ReferenceTrainer,
+    files_of,
+    script_sources,
+    source_findings,
+)
 from kit.evaluate.task_data import task_data
 from kit.values.profile import Profile
 from kit.values.run_spec import WORKSPACE

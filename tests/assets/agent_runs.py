@@ -49,7 +49,7 @@ def request(**changes: Any) -> RunRequest:
         policy=replace(POLICIES["aide"], max_nodes=6),
         fidelity=SearchFidelity.PAPER,
         controls=1,
-        seed=0,
+        seed=2,
         budget=Budget(),
         model=script.profile(),
         script=script,
@@ -99,7 +99,7 @@ def searched(run: AgentRun, ticks: Ticks | None = None, **parts: Any) -> SearchE
     hooks = RunHooks(now=Clock(ticks))
     assert run.script is not None
     run._keep()
-    transport = parts.pop("transport", ScriptedTransport(run.script, run.spec.task))
+    transport = parts.pop("transport", ScriptedTransport(run.script, run.spec.task, run.spec.controls))
     evaluator = parts.pop("evaluator", ScriptReader(run, ticks))
     return search(run.folder, run.spec, replace(run.parts(transport, evaluator, hooks), **parts))
 

@@ -70,7 +70,13 @@ def reports(runs: Runs) -> Callable[[str], dict[str, Any]]:
     return report
 
 
-PARENTS = {"flat": (0, 0, 0), "tree": (0, 1, 1), "forest": (0, 0, 0), "aide": (0, 0, 0), "multi-aide": (0, 0, 0)}
+PARENTS = {
+    "flat": (0, 0, 0),
+    "tree": (0, 1, 1),
+    "forest": (0, 0, 0),
+    "aide": (0, 0, 0),
+    "multi-aide": (0, 0, 0),
+}
 
 
 @pytest.mark.parametrize("scaffold", PARENTS)
