@@ -127,7 +127,6 @@ class AgentRun:
 
         Raises `UsageError` if the prompts do not fit into the context, and what `search` raises.
         """
-        require_prices(self.spec.budget, ProfilePrices(self.profile).known)
         require_context(self.worst_case().context)
         self._keep()
         return search(self.folder, self.spec, self.parts(transport, self.evaluator(hooks), hooks))
@@ -179,8 +178,9 @@ def new_run(root: Path, request: RunRequest, places: Places, out: Path) -> Agent
     Return a run that was not started, in the directory `out`/ID; the ID follows from the spec.
 
     Fetches the start script if necessary, and nothing else. `root` is that of `kit.core.facts.facts_root`.
-    Raises `UsageError` and `PrerequisiteError` as planning an evaluation and loading the task do.
+    Raises `UsageError` for a limit in USD without prices; `UsageError` and `PrerequisiteError` as planning an evaluation and loading the task do.
     """
+    require_prices(request.budget, ProfilePrices(request.model).known)
     plan = draft(request.evaluation, places)
     task = load_agent_task(root, plan, request.hints, places)
     spec = _spec(request, task, plan)

@@ -1,4 +1,4 @@
-"""`agent run` and `agent resume` say what is wrong before anything starts, and print the most that a run costs."""
+"""`agent run` and `agent resume` say what is wrong before anything starts, and what a run can cost."""
 
 from __future__ import annotations
 
