@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from kit.agent.budget import Amounts, Spent, require_prices
-from kit.agent.events import Decided, EndReason, NodeEnded, NodeReserved, Resumed, RunEnded, RunStarted
+from kit.agent.events import Decided, EndReason, Event, NodeEnded, NodeReserved, Resumed, RunEnded, RunStarted
 from kit.agent.journal import open_journal
 from kit.agent.ledger import BudgetSpent, Interrupted, Ledger
 from kit.agent.node import Action, ActionKind, Node, NodeStatus
@@ -44,6 +44,8 @@ class SearchParts:
     cancelled: Callable[[], bool] = lambda: False
     redact: Callable[[Any], Any] = lambda value: value
     """Returns a JSON value without secrets."""
+    written: Callable[[Event, Tree, Spent], None] = lambda event, tree, spent: None
+    """Called after each new line, with the tree and the sums after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ def search(folder: Path, spec: AgentSpec, parts: SearchParts) -> SearchEnd:
     journal, contents = open_journal(folder, parts.now, parts.redact)
     with journal:
         _keep_spec(folder, spec)
-        ledger = Ledger(folder, spec, journal, contents, parts.cancelled)
+        ledger = Ledger(folder, spec, journal, contents, parts.cancelled, parts.written)
         _check_first_event(ledger, spec)
         if ledger.tree.ended is None:
             _begin(ledger, parts, contents.cut_bytes)

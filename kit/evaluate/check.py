@@ -29,10 +29,17 @@ from kit.core.errors import UsageError
 from kit.data.synth import load_smoke
 from kit.evaluate.launch import DATA
 from kit.evaluate.request import Places
-from kit.evaluate.start_script import ReferenceTrainer, files_of, script_sources, source_findings
+from kit.evaluate.start_script import (
+    RecordScript,
+    ReferenceTrainer,
+    files_of,
+    script_sources,
+    source_findings,
+)
 from kit.evaluate.task_data import task_data
 from kit.values.profile import Profile
 from kit.values.run_spec import WORKSPACE
+from kit.values.task_id import is_smoke
 
 CPU_HINT = (
     "use --profile full on a machine with GPUs; or use CUDA only if torch.cuda.is_available(), and the "
@@ -115,7 +122,9 @@ def check_terms(record: str | int | None, profile: Profile, places: Places) -> C
     match profile:
         case Profile.SMOKE:
             smoke = load_smoke(places.records)
-            start = ReferenceTrainer(smoke.guest.args).files(places)
+            own = known is not None and is_smoke(known.name)
+            script = RecordScript(known) if known is not None and own else ReferenceTrainer(smoke.guest.args)
+            start = script.files(places)
             return CheckTerms(profile, start, tuple(pin.file.name for pin in smoke.shards))
         case Profile.FULL if known is not None:
             return _full_terms(known, places)

@@ -15,6 +15,8 @@ pytest.importorskip("scipy")
 from kit.cli import run, speedrun
 
 PARSED = {
+    ("agent", "run"): "starts guests and calls endpoints",
+    ("agent", "resume"): "starts guests",
     ("doctor",): "starts guests",
     ("reproduce",): "starts guests",
     ("image", "test"): "starts guests",
