@@ -61,8 +61,8 @@ class KnowledgeDigest:
 class AgentSpec:
     """Every choice of a run."""
 
-    task: int
-    """The number of the task's start record."""
+    task: str
+    """The task's name: `3`, `smoke-1`."""
     hints: tuple[int, ...]
     """Hint levels, ascending."""
     policy: Policy

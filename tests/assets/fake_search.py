@@ -237,7 +237,7 @@ class FakePrices:
 def make_spec(scaffold: str = "aide", **changes: Any) -> AgentSpec:
     """Return a spec."""
     spec = AgentSpec(
-        task=3,
+        task="3",
         hints=(1, 3),
         policy=POLICIES[scaffold],
         fidelity=SearchFidelity.PAPER,
