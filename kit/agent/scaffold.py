@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import inspect
 import random
@@ -77,10 +78,8 @@ def own_policy(scaffold: Scaffold, max_nodes: int) -> Policy:
     So a run is not resumed with another version of the function. Without its source, only the name counts.
     """
     name = getattr(scaffold, "__name__", type(scaffold).__name__)
-    try:
+    with contextlib.suppress(OSError, TypeError):
         name += f"@{sha256_bytes(inspect.getsource(scaffold).encode())[:12]}"
-    except (OSError, TypeError):
-        pass
     return Policy(name, 1, 0, 0.0, 0, max_nodes)
 
 

@@ -29,10 +29,18 @@ from kit.core.errors import UsageError
 from kit.data.synth import load_smoke
 from kit.evaluate.launch import DATA
 from kit.evaluate.request import Places
-from kit.evaluate.start_script import ReferenceTrainer, files_of, script_sources, source_findings
+from kit.evaluate.start_script import (
+    RecordScript,
+    ReferenceTrainer,
+    StartScript,
+    files_of,
+    script_sources,
+    source_findings,
+)
 from kit.evaluate.task_data import task_data
 from kit.values.profile import Profile
 from kit.values.run_spec import WORKSPACE
+from kit.values.task_id import is_smoke
 
 CPU_HINT = (
     "use --profile full on a machine with GPUs; or use CUDA only if torch.cuda.is_available(), and the "
@@ -115,8 +123,10 @@ def check_terms(record: str | int | None, profile: Profile, places: Places) -> C
     match profile:
         case Profile.SMOKE:
             smoke = load_smoke(places.records)
-            start = ReferenceTrainer(smoke.guest.args).files(places)
-            return CheckTerms(profile, start, tuple(pin.file.name for pin in smoke.shards))
+            start: StartScript = ReferenceTrainer(smoke.guest.args)
+            if known is not None and is_smoke(known.name):
+                start = RecordScript(known)
+            return CheckTerms(profile, start.files(places), tuple(pin.file.name for pin in smoke.shards))
         case Profile.FULL if known is not None:
             return _full_terms(known, places)
         case Profile.FULL:
