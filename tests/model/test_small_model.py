@@ -11,7 +11,7 @@ import pytest
 from kit.agent.llm.client import LiveTransport
 from kit.agent.llm.key import NO_KEY
 from kit.agent.llm.profile import ModelProfile, prompt_bound
-from kit.agent.llm.record import RecordingTransport
+from kit.agent.llm.record import CallRecord, write_record
 from kit.agent.llm.replay import ReplayTransport
 from kit.agent.llm.retry import RetryLoop
 from kit.agent.llm.wire import CallFault, CallKey, ChatRole, Message
@@ -27,7 +27,8 @@ def live(profile: ModelProfile) -> LiveTransport:
 
 def test_a_real_answer_is_counted_recorded_and_replayed(small_model: ModelProfile, tmp_path: Path) -> None:
     request = small_model.request((Message(ChatRole.USER, "What is the capital of France?"),))
-    outcome = RecordingTransport(live(small_model), tmp_path).call(request, PLACE, WALL_S, lambda: False)
+    outcome = live(small_model).call(request, PLACE, WALL_S, lambda: False)
+    write_record(tmp_path, CallRecord(PLACE, request, outcome))
     assert outcome.fault is None and outcome.response is not None, outcome
     assert "Paris" in outcome.response.text
     assert outcome.response.finish_reason == "stop"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from kit.agent.llm.record import CallRecord, read_record, record_key, record_path
+from kit.agent.llm.record import CallRecord, read_record, record_path, request_sha256
 from kit.agent.llm.wire import CallKey, CallOutcome, ChatRequest
 from kit.core.codec import encode
 from kit.core.errors import IntegrityError, PrerequisiteError
@@ -35,10 +35,11 @@ class ReplayTransport:
 
         Raises `IntegrityError` if there is none, naming the fields in which the nearest record differs.
         """
-        path = record_path(self._folder, record_key(request, key))
-        if not path.is_file():
+        path = record_path(self._folder, key)
+        record = read_record(path) if path.is_file() else None
+        if record is None or request_sha256(record.request) != request_sha256(request):
             raise self._miss(request, key)
-        return read_record(path).outcome
+        return record.outcome
 
     def _miss(self, request: ChatRequest, place: CallKey) -> IntegrityError:
         headline = f"no recorded answer for node {place.node}, call {place.call}"

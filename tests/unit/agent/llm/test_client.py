@@ -19,7 +19,7 @@ from kit.agent.llm import client, interruptible
 from kit.agent.llm.client import LiveTransport
 from kit.agent.llm.key import ApiKey
 from kit.agent.llm.profile import CallTimeouts, EditFormat, ModelProfile, TokenParameter
-from kit.agent.llm.record import RecordingTransport
+from kit.agent.llm.record import CallRecord, write_record
 from kit.agent.llm.retry import BILLED_ATTEMPTS, MAX_ATTEMPTS, RetryLoop
 from kit.agent.llm.wire import CallFault, CallKey, CallOutcome, ChatRole, Message, TokenUsage
 from kit.core.errors import PrerequisiteError, UsageError
@@ -373,7 +373,8 @@ def test_a_key_that_the_endpoint_sends_back_is_written_nowhere(reply: Reply, tmp
     with serving(reply) as server:
         live = transport_of(server.url)
         request = live._profile.request((Message(ChatRole.USER, "Edit."),))
-        outcome = RecordingTransport(live, tmp_path).call(request, PLACE, 1e4, lambda: False)  # type: ignore[arg-type]
+        outcome = live.call(request, PLACE, 1e4, lambda: False)
+        write_record(tmp_path, CallRecord(PLACE, request, outcome))  # type: ignore[arg-type]
     (record,) = tmp_path.iterdir()  # type: ignore[attr-defined]
     assert KEY.encode() not in record.read_bytes()
     assert KEY not in repr(outcome) and KEY not in repr(live) and KEY not in repr(live.__dict__)

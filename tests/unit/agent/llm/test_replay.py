@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,12 +10,10 @@ import pytest
 
 from kit.agent.llm.record import (
     CallRecord,
-    RecordingTransport,
+    outcome_sha256,
     read_record,
-    record_key,
     record_path,
     request_sha256,
-    response_sha256,
     write_record,
 )
 from kit.agent.llm.replay import ReplayTransport
@@ -52,16 +49,8 @@ GOOD = CallOutcome(
 BAD = CallOutcome(None, CallFault.TIMEOUT, (Attempt(1, CallFault.TIMEOUT, None, 0.0, 9.0),), "no answer")
 
 
-class Fake:
-    def __init__(self, *outcomes: CallOutcome) -> None:
-        self.outcomes = list(outcomes)
-        self.calls = 0
-
-    def call(
-        self, request: ChatRequest, key: CallKey, wall_left_s: float, cancelled: Callable[[], bool]
-    ) -> CallOutcome:
-        self.calls += 1
-        return self.outcomes.pop(0)
+def record(folder: Path, outcome: CallOutcome) -> Path:
+    return write_record(folder, CallRecord(CallKey(1, 1), REQUEST, outcome))
 
 
 def ask(transport: object, request: ChatRequest = REQUEST, node: int = 1, call: int = 1) -> CallOutcome:
@@ -72,7 +61,7 @@ def ask(transport: object, request: ChatRequest = REQUEST, node: int = 1, call: 
 
 @pytest.mark.parametrize("outcome", [GOOD, BAD])
 def test_a_recorded_outcome_is_replayed_exactly(tmp_path: Path, outcome: CallOutcome) -> None:
-    assert ask(RecordingTransport(Fake(outcome), tmp_path)) == outcome
+    record(tmp_path, outcome)
     assert ask(ReplayTransport(tmp_path)) == outcome
 
 
@@ -81,12 +70,15 @@ def test_two_records_of_the_same_call_have_the_same_bytes(tmp_path: Path) -> Non
     assert first.read_bytes() == second.read_bytes() and first.name == second.name
 
 
-def test_the_digests_depend_on_request_response_and_place() -> None:
+def test_the_digests_depend_on_request_and_outcome() -> None:
     other = replace(REQUEST, max_output_tokens=65)
     assert request_sha256(REQUEST) != request_sha256(other)
-    assert response_sha256(RESPONSE) != response_sha256(replace(RESPONSE, text="an answer"))
-    keys = {record_key(r, CallKey(n, c)) for r in (REQUEST, other) for n in (1, 2) for c in (1, 2)}
-    assert len(keys) == 8
+    assert outcome_sha256(GOOD) != outcome_sha256(replace(GOOD, response=replace(RESPONSE, text="an answer")))
+
+
+def test_each_place_has_its_own_file(tmp_path: Path) -> None:
+    names = {record_path(tmp_path, CallKey(n, c)).name for n in (1, 23) for c in (1, 4)}
+    assert names == {"001-01.json", "001-04.json", "023-01.json", "023-04.json"}
 
 
 MISSES = [
@@ -117,7 +109,7 @@ MISSES = [
 def test_a_miss_names_the_field_that_differs(
     tmp_path: Path, request_: ChatRequest, place: tuple[int, int], line: str
 ) -> None:
-    ask(RecordingTransport(Fake(GOOD), tmp_path))
+    record(tmp_path, GOOD)
     far = ChatRequest("other", (Message(ChatRole.USER, "something else"),), 1)
     write_record(tmp_path, CallRecord(CallKey(9, 9), far, BAD))
     with pytest.raises(IntegrityError) as e:
@@ -134,51 +126,18 @@ def test_a_replay_without_records_is_an_error(tmp_path: Path) -> None:
         ReplayTransport(tmp_path / "calls")
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda d: d["request"]["messages"][1].update(content="Line 9"),
-        lambda d: d["place"].update(call=2),
-    ],
-)
-def test_a_changed_request_is_noticed(tmp_path: Path, change: Callable[[dict[str, object]], None]) -> None:
-    path = write_record(tmp_path, CallRecord(CallKey(1, 1), REQUEST, GOOD))
-    document = json.loads(path.read_bytes())
-    change(document)
-    path.write_text(json.dumps(document))
-    with pytest.raises(IntegrityError, match="the request was changed"):
-        ask(ReplayTransport(tmp_path))
+def test_a_record_of_another_place_is_noticed(tmp_path: Path) -> None:
+    record(tmp_path, GOOD).rename(tmp_path / "001-02.json")
+    with pytest.raises(IntegrityError, match="the record of node 1, call 1"):
+        ask(ReplayTransport(tmp_path), call=2)
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"[]", b'{"schema": "model-call.v1"}', b'{"schema": "x"}'])
 def test_a_file_that_is_no_record_is_an_error(tmp_path: Path, data: bytes) -> None:
-    path = record_path(tmp_path, record_key(REQUEST, CallKey(1, 1)))
+    path = record_path(tmp_path, CallKey(1, 1))
     path.write_bytes(data)
     with pytest.raises(SchemaError):
         read_record(path)
-
-
-def test_an_answer_that_was_recorded_is_not_bought_again(tmp_path: Path) -> None:
-    ask(RecordingTransport(Fake(GOOD), tmp_path))
-    again = Fake()
-    assert ask(RecordingTransport(again, tmp_path)) == GOOD
-    assert again.calls == 0
-
-
-def test_a_call_that_failed_is_made_again(tmp_path: Path) -> None:
-    ask(RecordingTransport(Fake(BAD), tmp_path))
-    assert ask(RecordingTransport(Fake(GOOD), tmp_path)) == GOOD
-    assert ask(ReplayTransport(tmp_path)) == GOOD
-
-
-def test_a_call_that_raises_leaves_no_record(tmp_path: Path) -> None:
-    class Broken:
-        def call(self, *args: object) -> CallOutcome:
-            raise PrerequisiteError("cannot resolve the name")
-
-    with pytest.raises(PrerequisiteError):
-        ask(RecordingTransport(Broken(), tmp_path))
-    assert list(tmp_path.iterdir()) == []
 
 
 SCRIPT = """

@@ -1,0 +1,3 @@
+"""Time the winner again in a fresh series with all audits (`retime_winner`)."""
+
+from __future__ import annotations
