@@ -53,7 +53,8 @@ class KitEvaluator:
     request: Request
     """The request of every evaluation, but for the submission."""
     places: Places
-    reference: ReferenceTimes
+    reference: ReferenceTimes | None
+    """None: the score of a run is not known."""
     listener: Callable[[Callable[[], bool]], Listener] = field(
         default=lambda cancelled: Listener(RunCallbacks(cancelled=cancelled))
     )
@@ -113,7 +114,7 @@ class KitEvaluator:
         return replace(run, outcome=replace(run.outcome, status=status, reason=reason))
 
 
-def outcome_of(p: Predicate, bundle_sha256: str, reference: ReferenceTimes) -> EvaluationOutcome:
+def outcome_of(p: Predicate, bundle_sha256: str, reference: ReferenceTimes | None) -> EvaluationOutcome:
     """Return what a verified predicate says about a node; `bundle_sha256` is the bundle's."""
     status = _status(p)
     counted = counted_time(p) if status is EvaluationStatus.REACHED else None
@@ -124,11 +125,15 @@ def outcome_of(p: Predicate, bundle_sha256: str, reference: ReferenceTimes) -> E
         bundle_sha256=bundle_sha256,
         time_ms=time_ms,
         val_loss=p.claims.final_val_loss,
-        fsr=None if time_ms is None else fsr(reference.start_ms, reference.target_ms, time_ms),
+        fsr=None if time_ms is None or reference is None else _fsr(reference, time_ms),
         wall_s=p.observations.wall_s,
         gpu_seconds=p.observations.wall_s * p.run.gpus,
         reason=_reason(p),
     )
+
+
+def _fsr(reference: ReferenceTimes, time_ms: float) -> float:
+    return fsr(reference.start_ms, reference.target_ms, time_ms)
 
 
 def findings_of(p: Predicate) -> tuple[str, ...]:

@@ -36,9 +36,10 @@ class Ledger:
         journal: Journal,
         contents: JournalContents,
         cancelled: Callable[[], bool],
+        written: Callable[[Event, Tree, Spent], None] = lambda event, tree, spent: None,
     ) -> None:
         self.run, self.spec = run, spec
-        self._journal, self._cancelled = journal, cancelled
+        self._journal, self._cancelled, self._written = journal, cancelled, written
         self.events: tuple[Event, ...] = ()
         self.tree = Tree()
         self._account = Account()
@@ -59,6 +60,7 @@ class Ledger:
         """Append an event; return it as a reader of the journal will read it."""
         line = self._journal.append(event)
         self._fold(line)
+        self._written(line.event, self.tree, self.spent)
         return line.event
 
     def of_node(self, node: int) -> tuple[Event, ...]:

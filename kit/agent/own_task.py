@@ -6,21 +6,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kit.agent.evaluation import KitEvaluator, ReferenceTimes
+from kit.agent.evaluation import KitEvaluator
 from kit.agent.evaluator import Evaluator
 from kit.agent.nodefiles import Files
 from kit.agent.spec import EvaluationSettings
-from kit.benchmark.hints import Hint, HintLevel
-from kit.benchmark.tasks import Task, load_task
-from kit.benchmark.tasks.handout import handout
-from kit.benchmark.tasks.smoke_task import smoke_task_handout
-from kit.benchmark.tasks.task import chosen_hints
+from kit.agent.task import AgentTask, load_agent_task
+from kit.benchmark.hints import Hint
 from kit.core.errors import UsageError
 from kit.core.facts import facts_root
 from kit.core.home import default_keys, default_store
 from kit.core.store import Store
 from kit.core.text import one_line
-from kit.evaluate.check import SubmissionFinding, check_submission, check_terms
+from kit.evaluate.check import CheckTerms, SubmissionFinding, check_submission, check_terms
 from kit.evaluate.plan import RunPlan, draft
 from kit.evaluate.provenance import this_kit
 from kit.evaluate.request import Places, Request
@@ -77,33 +74,25 @@ def task_of(name: str, places: Places, hints: Sequence[int] = (), runtime: str |
     The first call may download the start script. Raises `UsageError` for an unknown task or runtime, and
     `PrerequisiteError` if a hint or a runtime is missing.
     """
-    levels = tuple(HintLevel(level) for level in sorted(set(hints)))
-    task = load_task(facts_root(), int(name) if name.isdigit() else name)
-    request = Request(name, Profile.SMOKE if is_smoke(name) else Profile.FULL, runtime=_runtime(runtime))
+    profile = Profile.SMOKE if is_smoke(name) else Profile.FULL
+    request = Request(name, profile, runtime=_runtime(runtime))
     plan = draft(request, places)
-    reference = _reference(task)
-    text = (smoke_task_handout if is_smoke(name) else handout)(task.start, ())
+    task = load_agent_task(facts_root(), plan, tuple(sorted(set(hints))), places)
     return OwnTask(
         name=task.name,
-        text=text,
-        hints=chosen_hints(facts_root(), task.name if is_smoke(name) else task.number, levels),
-        start={file.name: file.data for file in plan.terms.start_script.files(places) or ()},
-        target_loss=plan.terms.target_val_loss,
-        settings=_settings(plan, reference),
-        evaluator=KitEvaluator(request, places, reference),
-        check=_checker(request, places),
+        text=task.text,
+        hints=task.hints,
+        start=task.start,
+        target_loss=task.target_loss,
+        settings=_settings(plan, task),
+        evaluator=KitEvaluator(request, places, task.reference),
+        check=_checker(check_terms(name, profile, places)),
     )
 
 
-def _checker(request: Request, places: Places) -> SubmissionChecker:
-    """Return what `speedrun check` finds fatal, with the task's own start script."""
-
-    def check(folder: Path) -> tuple[str, ...]:
-        terms = check_terms(request.record, request.profile, places)
-        found = check_submission(folder, terms).findings
-        return tuple(_told(finding) for finding in found if finding.fatal)
-
-    return check
+def _checker(terms: CheckTerms) -> SubmissionChecker:
+    """Return what `speedrun check` finds fatal."""
+    return lambda folder: tuple(_told(f) for f in check_submission(folder, terms).findings if f.fatal)
 
 
 def _told(finding: SubmissionFinding) -> str:
@@ -118,24 +107,15 @@ def _runtime(name: str | None) -> RuntimeName | None:
         raise UsageError(f"unknown runtime {name!r}", f"choose one of {', '.join(RuntimeName)}") from e
 
 
-def _reference(task: Task) -> ReferenceTimes:
-    """Return the times of the records; those of smoke tasks come from another machine."""
-    return ReferenceTimes(
-        task.start.reference_ms,
-        task.target.reference_ms,
-        task.start.retimed_sd_ms,
-        f"records/{task.start.name}.toml",
-    )
-
-
-def _settings(plan: RunPlan, reference: ReferenceTimes) -> EvaluationSettings:
-    deadlines = plan.deadlines
+def _settings(plan: RunPlan, task: AgentTask) -> EvaluationSettings:
+    reference = task.reference
     return EvaluationSettings(
         profile=plan.terms.profile.value,
         runtime=plan.runtime.name.value,
         image=plan.era,
         gpus=plan.terms.gpus,
-        worst_wall_s=deadlines.total_s + deadlines.teardown_s,
-        start_ms=reference.start_ms,
-        start_sd_ms=reference.start_sd_ms,
+        worst_wall_s=plan.deadlines.total_s,
+        start_ms=None if reference is None else reference.start_ms,
+        start_sd_ms=None if reference is None else reference.start_sd_ms,
+        target_ms=None if reference is None else reference.target_ms,
     )

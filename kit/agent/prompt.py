@@ -10,10 +10,10 @@ from __future__ import annotations
 import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from importlib import resources
 
 from kit.agent.knowledge import Knowledge
+from kit.agent.llm.profile import EditFormat
 from kit.agent.llm.wire import ChatRole, Message
 from kit.agent.node import ActionKind
 from kit.benchmark.hints import Hint
@@ -23,13 +23,6 @@ MAX_HISTORY = 6000
 """Characters of the earlier attempts that a prompt shows."""
 MAX_TRIES = 6
 MAX_DIFF = 1200
-
-
-class EditFormat(StrEnum):
-    """The format in which the model is asked to edit; both are always understood."""
-
-    BLOCKS = "blocks"
-    WHOLE = "whole"
 
 
 @dataclass(frozen=True, slots=True)

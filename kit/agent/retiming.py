@@ -1,3 +1,95 @@
 """Time the winner again in a fresh series with all audits (`retime_winner`)."""
 
 from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from kit.agent.evaluation import outcome_of
+from kit.agent.events import Retimed
+from kit.agent.journal import JOURNAL, open_journal, read_journal
+from kit.agent.node import EvaluationStatus
+from kit.agent.nodefiles import NodeFiles
+from kit.agent.session import AgentRun, RunHooks, reference_of
+from kit.agent.tree import fold
+from kit.core.errors import UsageError
+from kit.evaluate.audits import AuditSelection, select_audits
+from kit.evaluate.plan import RunPlan
+from kit.evaluate.run import Evaluation, Listener
+from kit.result.keys import Trusted, load_or_create
+from kit.score.metrics import fsr
+from kit.series.figures import open_series
+from kit.series.record import Arm, Slot
+from kit.series.run import SeriesRequest, plan_arms, run_series
+
+
+@dataclass(frozen=True, slots=True)
+class RetimedWinner:
+    """The times of a run's winner: in the search, and in a series of its own."""
+
+    event: Retimed
+    series: Path
+    """The series' directory."""
+
+
+def retimed_of(folder: Path) -> Retimed | None:
+    """Return the last retiming that the journal in `folder` holds, if any."""
+    events = read_journal(folder / JOURNAL).events
+    return next((event for event in reversed(events) if isinstance(event, Retimed)), None)
+
+
+def retime_winner(
+    run: AgentRun,
+    runs: int,
+    hooks: RunHooks,
+    listen: Callable[[RunPlan], Listener],
+    audits: AuditSelection | None = None,
+    ended: Callable[[Slot, Evaluation | None], None] = lambda slot, outcome: None,
+) -> RetimedWinner | None:
+    """
+    Run the winner's submission in a series of `runs` runs with all audits, and write a `Retimed`.
+
+    The winner of a search is the fastest of many runs, so its time there is too low by chance. Returns None
+    if a run of the series was cancelled or none reached the target. Raises `UsageError` if the search has no
+    winner or has not ended, and as running a series does.
+    """
+    tree = fold(read_journal(run.folder / JOURNAL).events)
+    winner = tree.ended.winner if tree.ended is not None else None
+    if winner is None:
+        raise UsageError("the search has no winner to be timed again", "finish the search first")
+    node, files = tree.node(winner), NodeFiles(run.folder, winner)
+    files.read_submission(node.submission_sha256)
+    request = replace(run.evaluation, submission=files.submission)
+    series = SeriesRequest(runs)
+    arms = plan_arms(request, series, run.places)
+    record = run_series(arms, series, run.places, listen, audits or select_audits(["all"]), ended=ended)
+    event = _event(run, winner, tree.time_ms(winner) or 0.0, record.parent, runs)
+    if event is None or hooks.cancelled():
+        return None
+    with open_journal(run.folder, hooks.now, hooks.redact)[0] as journal:
+        journal.append(event)
+    return RetimedWinner(event, record.parent)
+
+
+def _event(run: AgentRun, winner: int, search_ms: float, series: Path, runs: int) -> Retimed | None:
+    trusted = Trusted((load_or_create(run.places.keys).public,))
+    figures = open_series(series, trusted, run.places.records)
+    reference = reference_of(run.spec)
+    mine = [m.bundle.predicate for m in figures.members if m.slot.arm is Arm.CANDIDATE and m.bundle]
+    outcomes = [outcome_of(p, "0" * 64, reference) for p in mine]
+    times = [o.time_ms for o in outcomes if o.status is EvaluationStatus.REACHED and o.time_ms is not None]
+    if not times:
+        return None
+    mean = statistics.fmean(times)
+    return Retimed(
+        node=winner,
+        series=series.name,
+        runs=runs,
+        search_ms=search_ms,
+        mean_ms=mean,
+        sd_ms=statistics.stdev(times) if len(times) > 1 else None,
+        fsr=None if reference is None else fsr(reference.start_ms, reference.target_ms, mean),
+        reached=len(times),
+    )

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from kit.agent.budget import Amounts, Spent, require_prices
-from kit.agent.events import Decided, EndReason, NodeEnded, NodeReserved, Resumed, RunEnded, RunStarted
+from kit.agent.events import Decided, EndReason, Event, NodeEnded, NodeReserved, Resumed, RunEnded, RunStarted
 from kit.agent.journal import open_journal
 from kit.agent.ledger import BudgetSpent, Interrupted, Ledger
 from kit.agent.node import Action, ActionKind, Node, NodeStatus
@@ -47,6 +47,8 @@ class SearchParts:
     """Returns a JSON value without secrets."""
     scaffold: Scaffold | None = None
     """Decides in place of the spec's policy, whose name says so; None: one of the paper's scaffolds."""
+    written: Callable[[Event, Tree, Spent], None] = lambda event, tree, spent: None
+    """Called after each new line, with the tree and the sums after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ def open_ledger(folder: Path, spec: AgentSpec, parts: SearchParts) -> Iterator[L
     journal, contents = open_journal(folder, parts.now, parts.redact)
     with journal:
         _keep_spec(folder, spec)
-        ledger = Ledger(folder, spec, journal, contents, parts.cancelled)
+        ledger = Ledger(folder, spec, journal, contents, parts.cancelled, parts.written)
         _check_first_event(ledger, spec)
         if ledger.tree.ended is None:
             _begin(ledger, parts, contents.cut_bytes)

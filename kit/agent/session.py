@@ -1,3 +1,288 @@
-"""Runs: from a request to a spec and its parts; start, resume (`RunRequest`, `AgentRun`, `open_run`)."""
+"""
+Runs: from a request to a spec and its parts; start, resume, read (`RunRequest`, `AgentRun`).
+
+The directory of a run holds everything that resuming needs, but for the endpoint's key and what the store
+has: the spec, knowledge files, and the answers if they come from a file.
+"""
 
 from __future__ import annotations
+
+import codecs
+import datetime
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from kit import __version__
+from kit.agent.budget import Budget, Spent, require_prices
+from kit.agent.calls import CallFolder
+from kit.agent.costs import ProfilePrices, WorstCase, require_context, worst_case
+from kit.agent.editing import CheckedEditor
+from kit.agent.evaluation import KitEvaluator, ReferenceTimes
+from kit.agent.evaluator import Evaluator
+from kit.agent.events import Event
+from kit.agent.knowledge import Knowledge
+from kit.agent.llm.profile import ModelProfile, parse_profile
+from kit.agent.llm.scripted import AnswerScript
+from kit.agent.llm.wire import Message, Transport
+from kit.agent.messages import TreePrompts
+from kit.agent.node import Action, ActionKind, Node
+from kit.agent.nodefiles import files_digest
+from kit.agent.policy import Policy, SearchFidelity
+from kit.agent.prompt import PromptTask, prompt_set
+from kit.agent.search import SPEC, SearchEnd, SearchParts, search
+from kit.agent.solve import ModelSolver
+from kit.agent.spec import (
+    AgentSpec,
+    EvaluationSettings,
+    KnowledgeDigest,
+    ModelChoice,
+    read_spec,
+    run_id,
+    spec_sha256,
+)
+from kit.agent.steps import StepParts
+from kit.agent.task import AgentTask, load_agent_task
+from kit.agent.tree import Tree
+from kit.core.codec import decode, encode, pairs
+from kit.core.digest import canonical_json, sha256_bytes
+from kit.core.errors import IntegrityError, PrerequisiteError
+from kit.core.files import write_atomic
+from kit.core.schema import read_bounded, read_json
+from kit.evaluate.check import check_terms
+from kit.evaluate.plan import RunPlan, draft
+from kit.evaluate.request import Places, Request
+from kit.evaluate.run import Listener
+from kit.values.profile import Profile
+
+BUNDLES = "bundles"
+"""The directory of a run's evaluations, one directory each, named by its run id."""
+KNOWLEDGE = "knowledge"
+ANSWERS = "answers.json"
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """A run as a user asks for it."""
+
+    evaluation: Request
+    """The request of every evaluation; its record is the task."""
+    hints: tuple[int, ...]
+    policy: Policy
+    fidelity: SearchFidelity
+    controls: int
+    seed: int
+    budget: Budget
+    model: ModelProfile
+    script: AnswerScript | None = None
+    """The answers of a scripted profile; None for an endpoint."""
+    knowledge: tuple[Knowledge, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RunHooks:
+    """What a run asks and tells its caller."""
+
+    cancelled: Callable[[], bool] = lambda: False
+    written: Callable[[Event, Tree, Spent], None] = lambda event, tree, spent: None
+    """Called after each new line of the journal."""
+    listener: Callable[[Callable[[], bool]], Listener] | None = None
+    """Makes the callbacks of one evaluation."""
+    redact: Callable[[Any], Any] = lambda value: value
+    """Returns a JSON value without the endpoint's key."""
+    now: Callable[[], str] = lambda: datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+
+
+@dataclass(frozen=True, slots=True)
+class AgentRun:
+    """A run that is ready to start or to go on."""
+
+    folder: Path
+    spec: AgentSpec
+    task: AgentTask
+    profile: ModelProfile
+    script: AnswerScript | None
+    knowledge: tuple[Knowledge, ...]
+    evaluation: Request
+    places: Places
+    """Those of its evaluations: `out` is the run's directory of bundles."""
+
+    def first_messages(self) -> tuple[Message, ...]:
+        """Return the messages of a first draft."""
+        return self._prompts().prompt(Node(1, Action(ActionKind.DRAFT), None), Tree())
+
+    def worst_case(self, retime: int = 0) -> WorstCase:
+        """Return the most that the run can spend; `retime` is the number of runs of the winner after it."""
+        return worst_case(self.spec, self.profile, self.first_messages(), retime)
+
+    def run(self, transport: Transport, hooks: RunHooks) -> SearchEnd:
+        """
+        Start the run, or go on with it; a finished one is only read.
+
+        Raises `UsageError` if the prompts do not fit into the context, and what `search` raises.
+        """
+        require_prices(self.spec.budget, ProfilePrices(self.profile).known)
+        require_context(self.worst_case().context)
+        self._keep()
+        return search(self.folder, self.spec, self.parts(transport, self.evaluator(hooks), hooks))
+
+    def evaluator(self, hooks: RunHooks) -> KitEvaluator:
+        """Return what evaluates the nodes of the run on this machine."""
+        evaluator = KitEvaluator(self.evaluation, self.places, reference_of(self.spec))
+        return evaluator if hooks.listener is None else replace(evaluator, listener=hooks.listener)
+
+    def parts(self, transport: Transport, evaluator: Evaluator, hooks: RunHooks) -> SearchParts:
+        """Return the parts of the search, with this transport and this evaluator."""
+        terms = check_terms(self.spec.task, Profile(self.spec.evaluation.profile), self.places)
+        steps = StepParts(
+            transport, evaluator, ProfilePrices(self.profile), CallFolder(self.folder, hooks.redact)
+        )
+        return SearchParts(
+            solver=ModelSolver(self._prompts(), CheckedEditor(terms), self.profile.request(())),
+            steps=steps,
+            start=self.task.start,
+            now=hooks.now,
+            cancelled=hooks.cancelled,
+            redact=hooks.redact,
+            written=hooks.written,
+        )
+
+    def _prompts(self) -> TreePrompts:
+        task = PromptTask(self.task.text, self.task.hints, self.knowledge, self.profile.edit_format)
+        spec = self.spec
+        return TreePrompts(
+            self.folder,
+            task,
+            self.task.start,
+            self.task.target_loss,
+            spec.policy,
+            spec.fidelity,
+            spec_sha256(spec),
+        )
+
+    def _keep(self) -> None:
+        """Write what resuming needs."""
+        for known in self.knowledge:
+            write_atomic(self.folder / KNOWLEDGE / known.name, known.text.encode())
+        if self.script is not None:
+            write_atomic(self.folder / ANSWERS, canonical_json(encode(AnswerScript, self.script)) + b"\n")
+
+
+def new_run(root: Path, request: RunRequest, places: Places, out: Path) -> AgentRun:
+    """
+    Return a run that was not started, in the directory `out`/ID; the ID follows from the spec.
+
+    Fetches the start script if necessary, and nothing else. `root` is that of `kit.core.facts.facts_root`.
+    Raises `UsageError` and `PrerequisiteError` as planning an evaluation and loading the task do.
+    """
+    plan = draft(request.evaluation, places)
+    task = load_agent_task(root, plan, request.hints, places)
+    spec = _spec(request, task, plan)
+    evaluation = replace(request.evaluation, runtime=plan.runtime.name)
+    return _run(out / run_id(spec), spec, task, request, evaluation, places)
+
+
+def stored_run(root: Path, folder: Path, evaluation: Request, places: Places) -> AgentRun:
+    """
+    Return the run in the directory `folder`, as its spec says.
+
+    `evaluation` says how to reach this machine's runtime and which interpreter to offer; its record, profile,
+    runtime, image and GPUs are the spec's. Raises `PrerequisiteError` for a directory without a run, and
+    `IntegrityError` if its files are not those of the spec.
+    """
+    if not (folder / SPEC).is_file():
+        raise PrerequisiteError(f"{folder} contains no run", "pass a directory of agent-runs")
+    spec = read_spec(folder / SPEC)
+    profile = parse_profile(dict(spec.model.profile), f"{folder / SPEC}: model.profile")
+    script = _kept_script(folder, profile) if profile.is_scripted else None
+    settings = spec.evaluation
+    request = RunRequest(
+        evaluation=evaluation,
+        hints=spec.hints,
+        policy=spec.policy,
+        fidelity=spec.fidelity,
+        controls=spec.controls,
+        seed=spec.seed,
+        budget=spec.budget,
+        model=profile,
+        script=script,
+        knowledge=tuple(_kept_knowledge(folder, known) for known in spec.knowledge),
+    )
+    plan = draft(replace(evaluation, submission=None), places)
+    task = load_agent_task(root, plan, spec.hints, places)
+    if files_digest(task.start) != spec.start_sha256 or settings.image != plan.era:
+        raise IntegrityError(
+            "the start script or the image is not the one in the run's spec",
+            f"resume the run with version {spec.kit_version} of the kit",
+        )
+    return _run(folder, spec, task, request, evaluation, places)
+
+
+def _run(
+    folder: Path, spec: AgentSpec, task: AgentTask, request: RunRequest, evaluation: Request, places: Places
+) -> AgentRun:
+    return AgentRun(
+        folder=folder,
+        spec=spec,
+        task=task,
+        profile=request.model,
+        script=request.script,
+        knowledge=request.knowledge,
+        evaluation=evaluation,
+        places=replace(places, out=(folder / BUNDLES).absolute()),
+    )
+
+
+def _spec(request: RunRequest, task: AgentTask, plan: RunPlan) -> AgentSpec:
+    reference = task.reference
+    return AgentSpec(
+        task=task.name,
+        hints=tuple(sorted(int(hint.level) for hint in task.hints)),
+        policy=request.policy,
+        fidelity=request.fidelity,
+        controls=request.controls,
+        model=ModelChoice(request.model.name, pairs(request.model.document()), request.model.sha256()),
+        seed=request.seed,
+        budget=request.budget,
+        evaluation=EvaluationSettings(
+            profile=plan.terms.profile,
+            runtime=plan.runtime.name,
+            image=plan.era,
+            gpus=plan.terms.gpus,
+            worst_wall_s=plan.deadlines.total_s,
+            start_ms=None if reference is None else reference.start_ms,
+            start_sd_ms=None if reference is None else reference.start_sd_ms,
+            target_ms=None if reference is None else reference.target_ms,
+        ),
+        start_sha256=files_digest(task.start),
+        prompts_sha256=prompt_set()[1],
+        knowledge=tuple(KnowledgeDigest(known.name, known.sha256) for known in request.knowledge),
+        kit_version=__version__,
+    )
+
+
+def reference_of(spec: AgentSpec) -> ReferenceTimes | None:
+    """Return the times that FSR is measured between; None if the spec has none."""
+    settings = spec.evaluation
+    if settings.start_ms is None or settings.target_ms is None:
+        return None
+    return ReferenceTimes(settings.start_ms, settings.target_ms, settings.start_sd_ms)
+
+
+def _kept_script(folder: Path, profile: ModelProfile) -> AnswerScript:
+    path = folder / ANSWERS
+    script: AnswerScript = decode(AnswerScript, read_json(path), str(path))
+    if script.profile(profile.edit_format).base_url != profile.base_url:
+        raise IntegrityError(f"{path} was changed: it does not have the digest in the spec")
+    return script
+
+
+def _kept_knowledge(folder: Path, known: KnowledgeDigest) -> Knowledge:
+    path = folder / KNOWLEDGE / known.name
+    if not path.is_file():
+        raise PrerequisiteError(f"{path} does not exist", "restore it from a copy")
+    data = read_bounded(path)
+    if known.sha256 not in (sha256_bytes(data), sha256_bytes(codecs.BOM_UTF8 + data)):
+        raise IntegrityError(f"{path} was changed: it does not have the digest in the spec")
+    return Knowledge(known.name, known.sha256, data.decode("utf-8"))

@@ -11,10 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from kit.agent.llm.wire import CallFault, CallOutcome, ChatRequest, ChatRole, Message
+from kit.agent.edit.apply import EditResult
+from kit.agent.llm.wire import CallFault, CallOutcome, ChatRequest, Message
 from kit.agent.node import ActionKind, EvaluationOutcome, EvaluationStatus, Node, NodeStatus
 from kit.agent.nodefiles import Files, files_digest
-from kit.agent.steps import EditResult, NodeSteps
+from kit.agent.prompt import repair_messages
+from kit.agent.steps import NodeSteps
 from kit.agent.tree import START, Tree
 from kit.core.digest import Sha256
 
@@ -106,7 +108,7 @@ class ModelSolver:
                 if result.applied is not None:
                     return evaluated(node, result.applied, tree, steps)
                 status, refusal = NodeStatus.EDIT_FAILED, result.reason
-            messages += (Message(ChatRole.ASSISTANT, answer or _NO_TEXT), Message(ChatRole.USER, refusal))
+            messages = repair_messages(messages, answer or _NO_TEXT, refusal)
         return NodeResult(status, refusal, None, None)
 
 

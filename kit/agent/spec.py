@@ -42,6 +42,8 @@ class EvaluationSettings:
     start_ms: float | None
     """Reference time of the start script in milliseconds; None: unknown."""
     start_sd_ms: float | None
+    target_ms: float | None
+    """Reference time of the target script in milliseconds, for FSR; None: unknown."""
 
     @property
     def worst_gpu_seconds(self) -> float:

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from kit.agent.budget import Amounts, wall_left_s
 from kit.agent.calls import CallRecords, outcome_sha256, request_sha256
+from kit.agent.edit.apply import EditResult
 from kit.agent.evaluator import Evaluator
 from kit.agent.events import (
     AttemptSummary,
@@ -40,18 +41,6 @@ _HOPELESS = {
     CallFault.WRONG_MODEL: "allow the model in the profile, or use another endpoint",
 }
 """Faults that every further call would have: the run stops and can be resumed."""
-
-
-@dataclass(frozen=True, slots=True)
-class EditResult:
-    """An answer, applied or refused."""
-
-    applied: Files | None
-    """All files of the new submission; None if the edit was refused."""
-    reason: str
-    """Why it was refused, in words for the model; else a summary."""
-    diff: str
-    """The unified diff against the parent; empty if refused."""
 
 
 class CallPrices(Protocol):

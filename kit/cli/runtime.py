@@ -14,6 +14,7 @@ import click
 
 from kit.cli.machine import docker_socket, podman_socket
 from kit.core.errors import EngineSilent, PrerequisiteError, UsageError
+from kit.core.extras import system_install
 from kit.sandbox.engine import Engine, EngineName, SocketFinder
 from kit.values.run_spec import RuntimeName
 
@@ -87,7 +88,7 @@ def find_podman() -> str:
 def _start_command(socket: Path) -> str:
     """Return a hint with the command that starts Podman's service at `socket`."""
     if shutil.which("podman") is None:
-        return "install Podman, as root: apt-get install -y podman"
+        return system_install("podman")
     folder = socket.parent
     known = next(parent for parent in socket.parents if parent.is_dir())
     if not os.access(known, os.W_OK):

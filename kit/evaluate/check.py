@@ -32,7 +32,6 @@ from kit.evaluate.request import Places
 from kit.evaluate.start_script import (
     RecordScript,
     ReferenceTrainer,
-    StartScript,
     files_of,
     script_sources,
     source_findings,
@@ -123,10 +122,10 @@ def check_terms(record: str | int | None, profile: Profile, places: Places) -> C
     match profile:
         case Profile.SMOKE:
             smoke = load_smoke(places.records)
-            start: StartScript = ReferenceTrainer(smoke.guest.args)
-            if known is not None and is_smoke(known.name):
-                start = RecordScript(known)
-            return CheckTerms(profile, start.files(places), tuple(pin.file.name for pin in smoke.shards))
+            own = known is not None and is_smoke(known.name)
+            script = RecordScript(known) if known is not None and own else ReferenceTrainer(smoke.guest.args)
+            start = script.files(places)
+            return CheckTerms(profile, start, tuple(pin.file.name for pin in smoke.shards))
         case Profile.FULL if known is not None:
             return _full_terms(known, places)
         case Profile.FULL:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from kit.benchmark.tasks import SmokeTerms, TaskHandout, load_task, smoke_handout, write_writable
-from kit.data.synth import load_smoke
+from kit.data.synth import SmokeSpec, load_smoke
 from kit.evaluate.request import Places
 from kit.evaluate.start_script import ReferenceTrainer
 from kit.evaluate.terms import SMOKE_ERA
@@ -24,8 +24,17 @@ def export_smoke_task(root: Path, task: int | str, places: Places, out: Path) ->
     """
     number = load_task(root, task).number
     smoke = load_smoke(places.records)
+    script = ReferenceTrainer(smoke.guest.args).files(places)
+    text = smoke_handout(number, smoke_terms(smoke, places))
+    files = {**{file.name: file.data for file in script}, TASK: text.encode()}
+    write_writable(out, files)
+    return TaskHandout(out, number, tuple(sorted(files)))
+
+
+def smoke_terms(smoke: SmokeSpec, places: Places) -> SmokeTerms:
+    """Return what the text of a task says about the smoke profile. Raises as reading the image's lock does."""
     lock = read_lock(read_spec(places.images, SMOKE_ERA))
-    terms = SmokeTerms(
+    return SmokeTerms(
         target=smoke.target,
         floor=smoke.floor,
         val_tokens=smoke.val_tokens,
@@ -38,7 +47,3 @@ def export_smoke_task(root: Path, task: int | str, places: Places, out: Path) ->
         deadlines=smoke.deadlines,
         torch=next(wheel.version for wheel in lock.wheels if wheel.project == "torch"),
     )
-    script = ReferenceTrainer(smoke.guest.args).files(places)
-    files = {**{file.name: file.data for file in script}, TASK: smoke_handout(number, terms).encode()}
-    write_writable(out, files)
-    return TaskHandout(out, number, tuple(sorted(files)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 from dataclasses import dataclass
 
 from kit.core.errors import PrerequisiteError
@@ -26,6 +25,8 @@ class InheritedLimit:
 
 def inherited_limits(memory: int) -> tuple[InheritedLimit, ...]:
     """Return the limits that a guest with `memory` bytes needs."""
+    import resource  # not on Windows, where only results are read
+
     return (
         InheritedLimit(resource.RLIMIT_NOFILE, "open files", 256, "-n"),
         InheritedLimit(resource.RLIMIT_NPROC, "processes", 256, "-u"),
@@ -42,6 +43,8 @@ def require_limits(memory: int) -> None:
 
     Raises `PrerequisiteError` naming the first one whose hard limit is too low.
     """
+    import resource  # as above
+
     for limit in inherited_limits(memory):
         soft, hard = resource.getrlimit(limit.number)
         if _enough(soft, limit.least):
@@ -57,4 +60,6 @@ def require_limits(memory: int) -> None:
 
 
 def _enough(value: int, least: int) -> bool:
+    import resource  # as above
+
     return value == resource.RLIM_INFINITY or value >= least

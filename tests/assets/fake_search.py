@@ -21,6 +21,7 @@ from typing import Any
 
 from kit.agent.budget import Budget
 from kit.agent.calls import CallFolder
+from kit.agent.edit.apply import EditResult
 from kit.agent.evaluator import EvaluatedRun
 from kit.agent.events import CallLost, Resumed
 from kit.agent.journal import JOURNAL, read_journal
@@ -42,7 +43,7 @@ from kit.agent.scaffold import bug_history
 from kit.agent.search import SearchEnd, SearchParts, search
 from kit.agent.solve import ModelSolver
 from kit.agent.spec import AgentSpec, EvaluationSettings, ModelChoice
-from kit.agent.steps import EditResult, StepParts
+from kit.agent.steps import StepParts
 from kit.agent.tree import Tree
 from kit.core.digest import Sha256, sha256_bytes
 
@@ -245,7 +246,7 @@ def make_spec(scaffold: str = "aide", **changes: Any) -> AgentSpec:
         model=ModelChoice("fake", (("base_url", "http://127.0.0.1"),), Sha256("1" * 64)),
         seed=7,
         budget=Budget(),
-        evaluation=EvaluationSettings("smoke", "runc", "cpu", GPUS, WORST_EVALUATION_S, 1000.0, 20.0),
+        evaluation=EvaluationSettings("smoke", "runc", "cpu", GPUS, WORST_EVALUATION_S, 1000.0, 20.0, 600.0),
         start_sha256=files_digest(START_FILES),
         prompts_sha256=Sha256("2" * 64),
         knowledge=(),

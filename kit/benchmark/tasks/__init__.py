@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kit.benchmark.tasks.export import TaskHandout, export, write_writable
+from kit.benchmark.tasks.export import TaskHandout, export, task_text, write_writable
 from kit.benchmark.tasks.smoke_handout import SmokeTerms, smoke_handout
 from kit.benchmark.tasks.task import Task, load_smoke_tasks, load_task, load_tasks
 
@@ -15,5 +15,6 @@ __all__ = [
     "load_task",
     "load_tasks",
     "smoke_handout",
+    "task_text",
     "write_writable",
 ]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kit.benchmark.hints import HintLevel, hint_form
+from kit.benchmark.records import Record
 from kit.benchmark.submission import load_submission
 from kit.benchmark.tasks.handout import handout
 from kit.benchmark.tasks.smoke_task import smoke_task_handout
@@ -45,6 +46,11 @@ def export(
     files |= {f"hints/{hint_form(h.level).file}": h.text.encode() for h in hints}
     write_writable(out, files)
     return TaskHandout(out, listed_as(start.name), tuple(sorted(files)))
+
+
+def task_text(start: Record) -> str:
+    """Return `TASK.md` of the task that starts at record `start`, without its section about hints."""
+    return (smoke_task_handout if is_smoke(start.name) else handout)(start, None)
 
 
 def write_writable(out: Path, files: Mapping[str, bytes]) -> None:

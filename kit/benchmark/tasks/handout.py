@@ -77,8 +77,12 @@ _JUDGEMENT = """\
 """
 
 
-def handout(start: Record, hints: tuple[Hint, ...]) -> str:
-    """Return `TASK.md` for the task that starts at record `start`, with the given hints."""
+def handout(start: Record, hints: tuple[Hint, ...] | None) -> str:
+    """
+    Return `TASK.md` for the task that starts at record `start`, with the given hints.
+
+    None leaves the section about hints out.
+    """
     classic = start.grammar == "classic"
     fields = {
         "number": start.number,
@@ -97,7 +101,7 @@ def handout(start: Record, hints: tuple[Hint, ...]) -> str:
         "time": _time(start),
     }
     parts = [text.format(**fields) for text in (_GOAL, _RULES, _ENVIRONMENT, _JUDGEMENT)]
-    return "\n".join([*parts, _hints(hints)])
+    return "\n".join(parts if hints is None else [*parts, _hints(hints)])
 
 
 def _validation(start: Record) -> str:

@@ -57,8 +57,12 @@ Run it with:
 """
 
 
-def smoke_task_handout(start: Record, hints: tuple[Hint, ...]) -> str:
-    """Return `TASK.md` for the smoke task that starts at record `start`, with the given hints."""
+def smoke_task_handout(start: Record, hints: tuple[Hint, ...] | None) -> str:
+    """
+    Return `TASK.md` for the smoke task that starts at record `start`, with the given hints.
+
+    None leaves the section about hints out.
+    """
     text = _TEXT.format(
         name=start.name,
         title=start.title,
@@ -69,6 +73,8 @@ def smoke_task_handout(start: Record, hints: tuple[Hint, ...]) -> str:
         total=start.deadlines.total_s,
         untimed=start.untimed_steps,
     )
+    if hints is None:
+        return text
     if not hints:
         return f"{text}\n## Hints\n\nThis task has no hints.\n"
     lines = "\n".join(f"* `hints/{hint_form(h.level).file}`" for h in hints)

@@ -45,10 +45,11 @@ def command(derive: bool, store: Path, as_json: bool) -> int:
     data = synth.ensure_smoke(spec, Store(store), Meter())
     shards = counted(len(data.files), "shard")
     note(f"smoke data: {shards}; floor {data.floor:.4f}, target {data.target:.4f} nats")
+    folder = store / data.folder.relative_to(Store(store).root)
     if as_json:
         files = {f.name: {"size": f.size, "sha256": f.sha256} for f in data.files}
         scores = {"floor": data.floor, "target": data.target, "val_tokens": data.val_tokens}
-        emit_json({"folder": str(data.folder), "files": files, **scores})
+        emit_json({"folder": str(folder), "files": files, **scores})
     else:
-        say_path(data.folder)
+        say_path(folder)
     return 0

@@ -33,6 +33,6 @@ def own_task(
         hints=(Hint("smoke-3", HintLevel.PSEUDOCODE, "# Task smoke-3, level 1: x\n"),),
         start={"train_gpt2.py": start},
         target_loss=3.72,
-        settings=EvaluationSettings("smoke", "runc", "cpu", 0, 90.0, 1000.0, 20.0),
+        settings=EvaluationSettings("smoke", "runc", "cpu", 0, 90.0, 1000.0, 20.0, 600.0),
         evaluator=FakeEvaluator(folder / "bundles", ticks or Ticks(), outcome=judge),
     )

@@ -7,12 +7,12 @@ import re
 import pytest
 
 from kit.agent.knowledge import Knowledge, load_knowledge
+from kit.agent.llm.profile import EditFormat
 from kit.agent.llm.wire import ChatRole
 from kit.agent.node import ActionKind
 from kit.agent.prompt import (
     MAX_HISTORY,
     Earlier,
-    EditFormat,
     NodeView,
     PromptTask,
     first_messages,

@@ -15,6 +15,7 @@ from kit.cli import machine, run
 from kit.cli.machine import docker_socket, podman_socket
 from kit.cli.runtime import find_podman, select_runtime
 from kit.core.errors import PrerequisiteError, UsageError
+from kit.core.extras import system_install
 from kit.values.run_spec import RuntimeName
 
 PODMAN = {**VERSION, "Components": [{"Name": "Podman Engine", "Version": "4.3.1"}]}
@@ -90,7 +91,7 @@ def test_without_podman_the_hint_installs_it(installed, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(PrerequisiteError) as e:
         find_podman()
-    assert e.value.hint == "install Podman, as root: apt-get install -y podman"
+    assert e.value.hint == system_install("podman")
 
 
 def test_a_socket_that_this_user_may_not_open_is_named(tmp_path, monkeypatch):

@@ -56,7 +56,7 @@ def test_an_engine_that_answers_and_fails_counts(config, monkeypatch):
         raise RunError("isolation failed: network")
 
     monkeypatch.setattr(doctor, "_try_runtime", lambda *_: "works")
-    monkeypatch.setattr(doctor, "_try_docker", fails)
+    monkeypatch.setattr(doctor, "_try_engine", fails)
     assert not doctor.usable(list(doctor.examine(config, fix=False)))
 
 

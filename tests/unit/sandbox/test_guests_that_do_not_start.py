@@ -119,7 +119,7 @@ def test_no_guest_is_started_without_a_watchdog():
 @pytest.mark.parametrize(
     ("script", "said", "advice"),
     [
-        ("echo 'No module named kit' >&2; exit 1", "No module named kit", "reinstall"),
+        ("echo 'No module named kit' >&2; exit 1", "No module named kit", "install"),
         ("exit 7", "exit code 7", "ulimit -u"),
         ("kill -9 $$", "killed by signal 9", "free -h"),
         ("exec >&-; echo 'it is late' >&2; exec sleep 0.2", "it is late", "ulimit -u"),
