@@ -10,6 +10,7 @@ from kit.benchmark.hints import HintLevel
 from kit.benchmark.records import fetch_script, sources
 from kit.benchmark.tasks import export as write
 from kit.benchmark.tasks import load_task
+from kit.cli.hint_levels import hint_levels
 from kit.cli.options import TASK_NAME, store_option, upstream_option
 from kit.cli.places import places
 from kit.cli.terminal import Meter, say_path
@@ -57,7 +58,7 @@ def command(name: int | str, levels: str, profile: str, out: Path, mirror: Path 
       speedrun task export 4 --hints 1,2,3 --out task-04 --mirror ../modded-nanogpt/.git
     """
     root = facts_root()
-    hints = _levels(levels)
+    hints = hint_levels(levels)
     if Profile(profile) is Profile.SMOKE and not is_smoke(str(name)):
         if HintLevel.NONE not in hints:
             raise UsageError(
@@ -69,18 +70,3 @@ def command(name: int | str, levels: str, profile: str, out: Path, mirror: Path 
     start = load_task(root, name).start
     script = fetch_script(start, Store(store), sources(mirror), Meter())
     say_path(write(root, name, hints, script, out).folder)
-
-
-def _levels(text: str) -> tuple[HintLevel, ...]:
-    try:
-        hints = tuple(HintLevel(int(part)) for part in text.split(","))
-    except ValueError as e:
-        raise UsageError(
-            f"--hints {text!r} is not a list of levels", "for example: --hints 0, --hints 2, --hints 1,3"
-        ) from e
-    if HintLevel.NONE in hints and len(hints) > 1:
-        raise UsageError(
-            f"--hints {text!r}: 0 (no hints) cannot be combined with other levels",
-            "for example: --hints 0, or --hints 1,3",
-        )
-    return hints

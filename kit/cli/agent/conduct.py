@@ -1,0 +1,154 @@
+"""Start a run or go on with it: the endpoint's key, the progress, the winner's new timing, the summary."""
+
+from __future__ import annotations
+
+import os
+import random
+from typing import Any
+
+from kit.agent.events import Retimed
+from kit.agent.llm.client import LiveTransport
+from kit.agent.llm.key import NO_KEY, ApiKey
+from kit.agent.llm.profile import ModelProfile
+from kit.agent.llm.retry import RetryLoop
+from kit.agent.llm.scripted import ScriptedTransport
+from kit.agent.llm.wire import Transport
+from kit.agent.node import ActionKind
+from kit.agent.retiming import retime_winner, retimed_of
+from kit.agent.search import SearchEnd
+from kit.agent.session import AgentRun, RunHooks
+from kit.cli.agent.progress import SearchProgress, spent_text
+from kit.cli.interrupt import cancellable
+from kit.cli.stderr import STDERR
+from kit.cli.terminal import emit_json, note, say_path, warn
+from kit.core.errors import PrerequisiteError
+from kit.evaluate.plan import RunPlan
+from kit.evaluate.run import Listener
+
+
+def conduct(run: AgentRun, retime: int, as_json: bool) -> int:
+    """Run a search to its end, show it, and return the exit code: 0, 1 or 130."""
+    key = api_key(run.profile)
+    transport = transport_of(run, key)
+    for text in run.profile.warnings():
+        warn(text)
+    STDERR.start_clock()
+    progress = SearchProgress(run.spec)
+    note(f"run {run.folder}")
+    with cancellable() as cancelled:
+        hooks = RunHooks(cancelled, progress.written, progress.listener, key.redact_json)
+        end = run.run(transport, hooks)
+        if retime and not end.interrupted:
+            _retime(run, end, retime, hooks, progress)
+        interrupted = end.interrupted or (retime > 0 and cancelled())
+    STDERR.close()
+    _summarize(run, end, as_json)
+    if interrupted:
+        note(f"interrupted; to go on: speedrun agent resume {run.folder}")
+        return 130
+    return 0 if _winner(end) is not None else 1
+
+
+def api_key(profile: ModelProfile) -> ApiKey:
+    """Return the endpoint's key from the variable that the profile names."""
+    if profile.api_key_env is None:
+        return NO_KEY
+    value = os.environ.get(profile.api_key_env, "")
+    if not value:
+        raise PrerequisiteError(
+            f"the environment variable {profile.api_key_env} is not set",
+            f"set it to the key of the endpoint {profile.base_url}",
+        )
+    return ApiKey(value, profile.api_key_env)
+
+
+def transport_of(run: AgentRun, key: ApiKey) -> Transport:
+    """Return what answers the calls of a run: its endpoint, or its file of answers."""
+    if run.script is not None:
+        return ScriptedTransport(run.script, run.spec.task)
+    return LiveTransport(run.profile, key, RetryLoop(random.Random()))  # noqa: S311 - for waits
+
+
+def _retime(run: AgentRun, end: SearchEnd, runs: int, hooks: RunHooks, progress: SearchProgress) -> None:
+    if _winner(end) is None:
+        note("no node reached the target loss, so there is nothing to time again")
+        return
+    if retimed_of(run.folder) is not None:
+        return
+    STDERR.stage(f"time node {_winner(end)} again: {runs} runs with all audits")
+
+    def listen(plan: RunPlan) -> Listener:
+        return progress.listener(hooks.cancelled)
+
+    if retime_winner(run, runs, hooks, listen) is None and not hooks.cancelled():
+        warn("no run of the winner reached the target loss and passed its audits: its time does not count")
+
+
+def _winner(end: SearchEnd) -> int | None:
+    return end.tree.ended.winner if end.tree.ended is not None else end.tree.winner()
+
+
+def _summarize(run: AgentRun, end: SearchEnd, as_json: bool) -> None:
+    retimed = retimed_of(run.folder)
+    if as_json:
+        emit_json(document(run, end, retimed))
+        return
+    winner = _winner(end)
+    if winner is None:
+        note("no node reached the target loss")
+    else:
+        node = end.tree.node(winner)
+        outcome = node.evaluation
+        time_s = (end.tree.time_ms(winner) or 0.0) / 1000
+        score = "" if outcome is None or outcome.fsr is None else f", FSR {outcome.fsr:.2f}"
+        note(f"winner: node {winner}, {time_s:.2f} s{score}")
+        if retimed is not None:
+            sd = "" if retimed.sd_ms is None else f" (sd {retimed.sd_ms / 1000:.2f} s)"
+            score = "" if retimed.fsr is None else f", FSR {retimed.fsr:.2f}"
+            runs = f"{retimed.reached} of {retimed.runs} runs"
+            note(f"  timed again: {retimed.mean_ms / 1000:.2f} s{sd}, {runs}{score}")
+    for node in end.tree.nodes:
+        if node.action.kind is ActionKind.CONTROL and node.evaluation and node.evaluation.time_ms:
+            score = "" if node.evaluation.fsr is None else f", FSR {node.evaluation.fsr:.2f} by noise alone"
+            note(f"control: the unchanged start script took {node.evaluation.time_ms / 1000:.2f} s{score}")
+    note(f"spent: {spent_text(end.spent, run.spec.budget, run.spec.evaluation.gpus)}")
+    say_path(run.folder)
+
+
+def document(run: AgentRun, end: SearchEnd, retimed: Retimed | None) -> dict[str, Any]:
+    """Return how a run ended as one JSON object."""
+    winner = _winner(end)
+    outcome = None if winner is None else end.tree.node(winner).evaluation
+    charged = end.spent.charged
+    return {
+        "folder": str(run.folder),
+        "head": end.head,
+        "interrupted": end.interrupted,
+        "ended": None if end.tree.ended is None else end.tree.ended.reason,
+        "stopped_by": None if end.tree.stopped is None else end.tree.stopped.limit,
+        "winner": winner,
+        "winner_ms": None if winner is None else end.tree.time_ms(winner),
+        "winner_fsr": None if outcome is None else outcome.fsr,
+        "retimed_ms": None if retimed is None else retimed.mean_ms,
+        "retimed_fsr": None if retimed is None else retimed.fsr,
+        "nodes": [
+            {
+                "id": node.id,
+                "kind": node.action.kind,
+                "parent": node.action.parent,
+                "status": node.status,
+                "time_ms": None if node.evaluation is None else node.evaluation.time_ms,
+                "fsr": None if node.evaluation is None else node.evaluation.fsr,
+                "run_id": None if node.evaluation is None else node.evaluation.run_id,
+            }
+            for node in end.tree.nodes
+        ],
+        "spent": {
+            "evaluations": charged.evaluations,
+            "gpu_hours": charged.gpu_seconds / 3600,
+            "prompt_tokens": charged.prompt_tokens,
+            "completion_tokens": charged.completion_tokens,
+            "usd": charged.usd,
+            "wall_s": charged.wall_s,
+        },
+    }

@@ -1,0 +1,81 @@
+"""`speedrun agent resume`: go on with a search that was interrupted."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import click
+
+from kit.agent.search import SPEC
+from kit.agent.session import AgentRun, stored_run
+from kit.agent.spec import read_spec
+from kit.cli.extras import require_score
+from kit.cli.options import keys_option, mirror_option, store_option
+from kit.cli.places import places as places_of
+from kit.cli.platforms import require_run_platform
+from kit.cli.runtime import PODMAN, runtime_option, select_runtime
+from kit.core.errors import PrerequisiteError
+from kit.core.facts import facts_root
+from kit.evaluate.request import Places, Request
+from kit.values.profile import Profile
+from kit.values.run_spec import RuntimeName
+
+
+@click.command(name="resume")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option(
+    "--retime",
+    type=click.IntRange(0, 1000),
+    default=0,
+    show_default=True,
+    metavar="RUNS",
+    help="Runs of the winner after the search, in a fresh series with all audits.",
+)
+@runtime_option(help="Where the run's engine answers; podman for a run that was started with it.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a path.")
+@store_option
+@mirror_option
+@keys_option
+def command(
+    folder: Path, retime: int, runtime: str, as_json: bool, store: Path, mirror: Path | None, keys: Path
+) -> int:
+    """
+    Resume a search that was interrupted.
+
+    FOLDER is the directory that `agent run` printed. All choices are those of its spec. A call whose answer
+    was recorded is not made again; a call or an evaluation that was cut off is counted at its worst case and
+    repeated. A finished run is only shown; with --retime, its winner is timed again.
+
+    Exit codes are those of `agent run`.
+
+    \b
+    Examples:
+      speedrun agent resume agent-runs/RUN
+      speedrun agent resume agent-runs/RUN --retime 10
+    """
+    require_run_platform("agent resume")
+    require_score()
+    from kit.cli.agent.conduct import conduct
+
+    run = open_run(folder, runtime, places_of(store, mirror, keys))
+    return conduct(run, retime, as_json)
+
+
+def open_run(folder: Path, runtime: str, places: Places) -> AgentRun:
+    """Return the run in a directory; `runtime` is the value of `--runtime`."""
+    if not (folder / SPEC).is_file():
+        raise PrerequisiteError(f"{folder} contains no run", "pass the directory that `agent run` printed")
+    spec = read_spec(folder / SPEC)
+    settings = spec.evaluation
+    python = shutil.which("python3")
+    request = Request(
+        record=spec.task,
+        profile=Profile(settings.profile),
+        runtime=RuntimeName(settings.runtime),
+        image=settings.image,
+        gpus=settings.gpus or None,
+        python=Path(python) if python else None,
+        engine=select_runtime(PODMAN if runtime == PODMAN else settings.runtime).engine,
+    )
+    return stored_run(facts_root(), folder, request, places)
