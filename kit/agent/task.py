@@ -16,7 +16,7 @@ from kit.evaluate.plan import RunPlan
 from kit.evaluate.request import Places
 from kit.evaluate.smoke_task import smoke_terms
 from kit.values.profile import Profile
-from kit.values.task_id import is_smoke
+from kit.values.task_id import is_smoke, listed_as
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,8 @@ def load_agent_task(root: Path, plan: RunPlan, levels: tuple[int, ...], places: 
     `root` is that of `kit.core.facts.facts_root`. Raises `UsageError` for a record that starts no task and
     for hints about another script, and what fetching raises.
     """
-    task = load_task(root, plan.record.name)
+    name = listed_as(plan.record.name)
+    task = load_task(root, name)
     own_script = is_smoke(task.name) or plan.terms.profile is Profile.FULL
     if levels and not own_script:
         raise UsageError(
@@ -59,7 +60,7 @@ def load_agent_task(root: Path, plan: RunPlan, levels: tuple[int, ...], places: 
     return AgentTask(
         name=task.name,
         text=task_text(task.start) if own_script else _smoke_text(task, places),
-        hints=chosen_hints(root, plan.record.name, tuple(map(HintLevel, levels))),
+        hints=chosen_hints(root, name, tuple(map(HintLevel, levels))),
         start={file.name: file.data for file in files},
         target_loss=plan.terms.target_val_loss,
         reference=_reference(task) if own_script else None,
