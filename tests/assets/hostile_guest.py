@@ -17,8 +17,10 @@ FALSE_CLAIM = "step:72/72 val_loss:1.0000 train_time:1ms step_avg:0.01ms"
 
 
 def prints(*lines: str) -> str:
-    """Return Python code that prints lines on one rank."""
-    texts = "".join(f"    print({line!r}, flush=True)\n" for line in lines)
+    """Return Python code that prints lines on one rank; the audit of the source cannot read them."""
+    texts = "".join(
+        f'    print(bytes.fromhex("{line.encode().hex()}").decode(), flush=True)\n' for line in lines
+    )
     return f'if os.environ.get("RANK", "0") == "0":\n{texts}'
 
 

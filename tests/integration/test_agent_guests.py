@@ -33,6 +33,9 @@ from kit.values.run_spec import RuntimeName
 pytestmark = [pytest.mark.container, pytest.mark.network]
 EXAMPLE = Path(__file__).parents[2] / "docs" / "guides" / "example_agent.py"
 TASK = "smoke-3"
+STOP = '    raise SystemExit("the end")'
+SEARCH = "<<<<<<< SEARCH"
+"""The prompt's own description of the format has this line."""
 EDIT = """train_gpt2.py
 <<<<<<< SEARCH
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
@@ -46,6 +49,13 @@ EDIT = """train_gpt2.py
 def edit(*lines: str, then: str = "") -> str:
     code = prints(*lines).replace("\n", "\n    ").rstrip(" ")
     return EDIT.format(code=f"    {code}{then}".rstrip("\n"))
+
+
+def mended() -> str:
+    """Return an edit of the hostile script that keeps all but its false claim and its end."""
+    claim = prints(FALSE_CLAIM).splitlines()[1].strip()
+    block = "train_gpt2.py\n<<<<<<< SEARCH\n{0}\n=======\n{1}\n>>>>>>> REPLACE\n"
+    return block.format(f"        {claim}", "        pass") + block.format(STOP, "    pass")
 
 
 def example() -> ModuleType:
@@ -70,8 +80,8 @@ def test_the_example_agent_of_the_guide_runs_for_real(cpu_image: None, tmp_path:
 
 def test_a_hostile_guest_changes_no_score_and_stays_inside_the_marks(cpu_image: None, tmp_path: Path) -> None:
     answers = (
-        ScriptedAnswer(edit(FALSE_CLAIM, *LINES, then='    raise SystemExit("the end")'), node=1),
-        ScriptedAnswer(edit(*LINES), node=2),
+        ScriptedAnswer(edit(FALSE_CLAIM, *LINES, then=STOP), node=1),
+        ScriptedAnswer(mended(), node=2),
     )
     script = AnswerScript(answers)
     request = RunRequest(
@@ -94,10 +104,9 @@ def test_a_hostile_guest_changes_no_score_and_stays_inside_the_marks(cpu_image: 
     assert crashed.evaluation.time_ms is None, "a time that only the guest claims"
     assert debugged.action.parent == 1, debugged
     prompt = read_record(run.folder / CALLS / "002-01.json").request.messages[1].content
-    script_shown, _, result = prompt.partition("# Its result")
-    assert FALSE_CLAIM in script_shown and "RuntimeError: the kit has a fault" in result
-    outside = outside_marks(result)
-    assert not any(line in outside for line in (*LINES, FALSE_CLAIM)), outside
+    assert "RuntimeError: the kit has a fault" in prompt
+    outside = outside_marks(prompt)
+    assert not any(line in outside for line in (*LINES, FALSE_CLAIM) if line != SEARCH), outside
 
     assert debugged.evaluation is not None and debugged.evaluation.status is EvaluationStatus.REACHED
     assert debugged.evaluation.time_ms is not None and debugged.evaluation.time_ms > 100
