@@ -25,7 +25,7 @@ SAY_CODE = || { code=$$?; echo "speedrun exited with code $$code (docs/reference
 OWN_PIP = $(addprefix -u PIP_,USER TARGET PREFIX ROOT REQUIRE_HASHES DRY_RUN NO_DEPS QUIET LOG)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup runtime eval plan doctor image verify test unit test-model coverage hostile crash bench lint format reference constraints reproduce pack submit report
+.PHONY: help setup runtime eval plan doctor image verify test unit test-model coverage hostile crash bench lint format reference constraints reproduce pack submit report agent
 
 need-%:
 	@[ -n $(call q,$($*)) ] || { printf "error: %s=... is missing\nhint: make help\n" "$*" >&2; exit 2; }
@@ -51,6 +51,11 @@ eval: need-RECORD setup runtime ## run a submission and sign the result: RECORD=
 
 plan: need-RECORD setup ## print what `make eval` would do: RECORD=3 [PROFILE=smoke] [...]
 	@$(EVAL) --plan $(SAY_CODE)
+
+agent: need-TASK setup runtime ## search with scripted answers or a model: TASK=smoke-1 [MODEL=scripted] [SCAFFOLD=aide] [NODES=5] [HINTS=] [BUDGET=] [RUNTIME=] [OUT=]
+	@$(SPEEDRUN) agent run --task $(call q,$(TASK)) --model $(call q,$(or $(MODEL),scripted)) --nodes $(call q,$(or $(NODES),5)) \
+	  $(call opt,--scaffold,$(SCAFFOLD)) $(call opt,--hints,$(HINTS)) $(call opt,--budget,$(BUDGET)) \
+	  $(call opt,--runtime,$(RUNTIME)) $(call opt,--out,$(OUT)) $(AGENTFLAGS) $(SAY_CODE)
 
 doctor: setup ## check that this machine can run evaluations
 	@$(SPEEDRUN) doctor $(SAY_CODE)

@@ -55,6 +55,7 @@ from kit.evaluate.plan import RunPlan, draft
 from kit.evaluate.request import Places, Request
 from kit.evaluate.run import Listener
 from kit.values.profile import Profile
+from kit.values.task_id import listed_as
 
 BUNDLES = "bundles"
 """The directory of a run's evaluations, one directory each, named by its run id."""
@@ -134,7 +135,7 @@ class AgentRun:
 
     def parts(self, transport: Transport, evaluator: Evaluator, hooks: RunHooks) -> SearchParts:
         """Return the parts of the search, with this transport and this evaluator."""
-        terms = check_terms(self.spec.task, Profile(self.spec.evaluation.profile), self.places)
+        terms = check_terms(listed_as(self.spec.task), Profile(self.spec.evaluation.profile), self.places)
         steps = StepParts(
             transport, evaluator, ProfilePrices(self.profile), CallFolder(self.folder, hooks.redact)
         )

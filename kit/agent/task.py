@@ -43,8 +43,7 @@ def load_agent_task(root: Path, plan: RunPlan, levels: tuple[int, ...], places: 
     `root` is that of `kit.core.facts.facts_root`. Raises `UsageError` for a record that starts no task and
     for hints about another script, and what fetching raises.
     """
-    name = listed_as(plan.record.name)
-    task = load_task(root, name)
+    task = load_task(root, listed_as(plan.record.name))
     own_script = is_smoke(task.name) or plan.terms.profile is Profile.FULL
     if levels and not own_script:
         raise UsageError(
@@ -60,7 +59,7 @@ def load_agent_task(root: Path, plan: RunPlan, levels: tuple[int, ...], places: 
     return AgentTask(
         name=task.name,
         text=task_text(task.start) if own_script else _smoke_text(task, places),
-        hints=chosen_hints(root, name, tuple(map(HintLevel, levels))),
+        hints=chosen_hints(root, listed_as(task.name), tuple(map(HintLevel, levels))),
         start={file.name: file.data for file in files},
         target_loss=plan.terms.target_val_loss,
         reference=_reference(task) if own_script else None,

@@ -98,9 +98,11 @@ def _text_of(file: Path, script: Path) -> str:
 class ScriptedTransport:
     """Gives a script's answers. Reports no usage, since no token was counted."""
 
-    def __init__(self, script: AnswerScript, task: str) -> None:
+    def __init__(self, script: AnswerScript, task: str, controls: int = 0) -> None:
+        """Answer for `task`; a script counts nodes without the `controls` control nodes before them."""
         self._script = script
         self._task = task
+        self._controls = controls
         self._profile = script.profile()
 
     def __repr__(self) -> str:
@@ -112,10 +114,11 @@ class ScriptedTransport:
         """Return the answer that names most of this call; `EMPTY` if the script has none for it."""
         if cancelled():
             return CallOutcome(None, CallFault.CANCELLED, (), "cancelled before the request")
-        fitting = [answer for answer in self._script.answers if answer.fits(self._task, key)]
+        place = CallKey(key.node - self._controls, key.call)
+        fitting = [answer for answer in self._script.answers if answer.fits(self._task, place)]
         if not fitting:
-            place = f"task {self._task}, node {key.node}, call {key.call}"
-            detail = f"the script (not a model) has no answer for {place}"
+            where = f"task {self._task}, node {place.node}, call {place.call}"
+            detail = f"the script (not a model) has no answer for {where}"
             return CallOutcome(None, CallFault.EMPTY, (_attempt(CallFault.EMPTY, detail),), detail)
         answer = max(fitting, key=ScriptedAnswer.named)
         response = ChatResponse(

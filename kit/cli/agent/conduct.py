@@ -65,7 +65,7 @@ def api_key(profile: ModelProfile) -> ApiKey:
 def transport_of(run: AgentRun, key: ApiKey) -> Transport:
     """Return what answers the calls of a run: its endpoint, or its file of answers."""
     if run.script is not None:
-        return ScriptedTransport(run.script, run.spec.task)
+        return ScriptedTransport(run.script, run.spec.task, run.spec.controls)
     return LiveTransport(run.profile, key, RetryLoop(random.Random()))  # noqa: S311 - for waits
 
 

@@ -55,7 +55,7 @@ def lines(run: AgentRun, worst: WorstCase, retime: int) -> list[str]:
     ]
     if retime:
         text.append(
-            f"  re-timing    {worst.retime_runs} more runs, {retime} of the winner and {RERUNS} for the audits of "
+            f"  re-timing    {worst.retime_runs} runs, {retime} of the winner and {RERUNS} for the audits of "
             f"each: {worst.retime_gpu_seconds / 3600:,.1f} GPU-hours, {_minutes(worst.retime_wall_s)}"
         )
     return [*text, "", _context(worst)]

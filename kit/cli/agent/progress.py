@@ -51,7 +51,7 @@ class SearchProgress:
                 note(f"  spent: {spent_text(spent, self._spec.budget, self._spec.evaluation.gpus)}")
             case BudgetStopped():
                 warn(
-                    f"stopped by the budget: {event.spent:g} of {event.allowed:g} {event.limit} used, and the "
+                    f"stopped by the budget: {event.spent:g} of {event.allowed:g} {event.limit} used; the "
                     f"next step can use up to {event.worst:g}"
                 )
             case Resumed():

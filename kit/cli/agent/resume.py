@@ -20,6 +20,7 @@ from kit.core.facts import facts_root
 from kit.evaluate.request import Places, Request
 from kit.values.profile import Profile
 from kit.values.run_spec import RuntimeName
+from kit.values.task_id import listed_as
 
 
 @click.command(name="resume")
@@ -70,7 +71,7 @@ def open_run(folder: Path, runtime: str, places: Places) -> AgentRun:
     settings = spec.evaluation
     python = shutil.which("python3")
     request = Request(
-        record=spec.task,
+        record=listed_as(spec.task),
         profile=Profile(settings.profile),
         runtime=RuntimeName(settings.runtime),
         image=settings.image,

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="no make is
 
 def test_the_targets_that_take_something_are_known():
     assert {t for t, _ in NEEDS} == {
-        "eval", "plan", "image", "verify", "reproduce", "pack", "submit", "report"
+        "eval", "plan", "image", "verify", "reproduce", "pack", "submit", "report", "agent"
     }  # fmt: skip
 
 
@@ -60,6 +60,7 @@ VALUES = {
     "pack": ("BUNDLE", "FILE"),
     "submit": ("BUNDLE", "AGENT", "TO"),
     "report": ("BOARD", "SITE"),
+    "agent": ("TASK", "MODEL", "SCAFFOLD", "NODES", "HINTS", "BUDGET", "RUNTIME", "OUT"),
     "hostile": ("RUNTIME",),
     "crash": ("RUNTIME",),
     "bench": ("ERA",),
@@ -114,11 +115,11 @@ def test_the_plan_of_a_submission_below_a_name_with_blanks(stub):
 
 
 @pytest.mark.parametrize(
-    "target", ["eval", "plan", "verify", "reproduce", "pack", "submit", "report", "doctor", "image"]
+    "target", ["eval", "plan", "verify", "reproduce", "pack", "submit", "report", "doctor", "image", "agent"]
 )
 @pytest.mark.parametrize("code", ["1", "4"])
 def test_make_prints_the_exit_code_of_speedrun(target, code, stub):
-    every = ("RECORD=3", "BUNDLE=b", "AGENT=a", "TO=t", "BOARD=b", "ERA=cpu")
+    every = ("RECORD=3", "BUNDLE=b", "AGENT=a", "TO=t", "BOARD=b", "ERA=cpu", "TASK=smoke-1")
     done = make(stub, target, *every, STUB_CODE=code)
     assert done.returncode == 2
     assert f"speedrun exited with code {code} (docs/reference/exit-codes.md)\n" in done.stderr
