@@ -6,12 +6,14 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from fake_search import FakeTransport, make_spec, run
+from agent_runs import make_run, searched
+from fake_search import FakeTransport, make_spec
+from fake_search import run as run_fake
 from leak_scan import Sentinel, scan, script_text, sentinels
 
 from kit.agent.calls import CALLS
 from kit.agent.llm.key import REDACTED
-from kit.agent.llm.record import CallRecord, write_record
+from kit.agent.llm.record import CallRecord, read_record, write_record
 from kit.agent.llm.wire import CallKey, CallOutcome, ChatRequest, ChatResponse, ChatRole, Message, TokenUsage
 from kit.agent.node import ActionKind
 from kit.agent.prompt import NodeView, PromptTask, first_messages
@@ -102,7 +104,7 @@ def test_the_model_cannot_excuse_a_key(tmp_path: Path) -> None:
 
 
 def test_a_whole_search_is_scanned(tmp_path: Path) -> None:
-    run(tmp_path, make_spec("aide"), transport=FakeTransport())
+    run_fake(tmp_path, make_spec("aide"), transport=FakeTransport())
     assert scan(tmp_path, sought()) == []
     assert len(scan(tmp_path, [Sentinel("hint", "You edit a script.")])) > 20
 
@@ -118,3 +120,17 @@ def test_upstreams_tasks_have_sentinels_of_every_kind(task: str) -> None:
     kinds = {s.kind for s in sentinels(task, (1,), TARGET, "", KEY)}
     assert {"hint", "later record", "key", "path", "target line"} <= kinds
     assert ("marker" in kinds) == (task != "20")
+
+
+@pytest.mark.parametrize("hints", [(), (1,), (1, 2, 3)])
+def test_the_real_prompts_of_a_search_have_no_leak(tmp_path: Path, hints: tuple[int, ...]) -> None:
+    run = make_run(tmp_path, hints=hints, seed=5)
+    end = searched(run)
+    assert len(end.tree.searched) == 6
+    allowed = "\n".join((run.task.text, script_text("smoke-3"), *(hint.text for hint in run.task.hints)))
+    paths = (tmp_path, run.places.store.root)
+    every = sentinels("smoke-3", hints, script_text("smoke-4"), allowed, paths=paths)
+    assert scan(run.folder, every) == []
+    (first, *_) = sorted((run.folder / CALLS).iterdir())
+    text = read_record(first).request.messages[1].content
+    assert all(hint.text.rstrip("\n") in text for hint in run.task.hints)
