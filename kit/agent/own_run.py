@@ -65,15 +65,24 @@ class OwnRun:
         ended then. Raises `UsageError` for a run that has ended, a parent without a script, or a directory
         that is no submission.
         """
+        files = dict(submission) if not isinstance(submission, Path) else _loaded(submission)
+        return self._hand_in(files, Action(self._kind(parent), parent))
+
+    def control(self) -> Node:
+        """
+        Evaluate the unchanged start script as a control node: the time and FSR that noise alone gives.
+
+        Raises as `evaluate` does.
+        """
+        return self._hand_in(self.files(), Action(ActionKind.CONTROL))
+
+    def _hand_in(self, files: Files, action: Action) -> Node:
         if self.tree.ended is not None:
             raise UsageError("this run has ended", "pass another directory")
-        files = dict(submission) if not isinstance(submission, Path) else _loaded(submission)
-        kind = self._kind(parent)
-        before = self.files(parent)
         folder = NodeFiles(self._ledger.run, len(self.tree.nodes) + 1)
         folder.write_submission(files)
-        folder.write_diff(unified_diff(before, files))
-        self._ledger.write(Decided(self.tree.decisions, (Action(kind, parent),)))
+        folder.write_diff(unified_diff(self.files(action.parent), files))
+        self._ledger.write(Decided(self.tree.decisions, (action,)))
         return self.finish_open()
 
     def finish_open(self) -> Node:

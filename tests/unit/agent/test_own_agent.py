@@ -74,6 +74,15 @@ def test_a_submission_with_faults_is_a_node_and_is_not_evaluated(tmp_path: Path)
     assert not (tmp_path / "bundles").exists()
 
 
+def test_a_control_node_evaluates_the_unchanged_start_script(tmp_path: Path) -> None:
+    with api.open_run(tmp_path / "run", own_task(tmp_path)) as run:
+        control = run.control()
+        assert (control.action.kind, control.status) == (ActionKind.CONTROL, NodeStatus.VALID_NOT_IMPROVED)
+        assert run.files(control.id) == run.files(START)
+        assert run.tree.searched == () and run.tree.best() == START
+        assert run.evaluate(script("fast")).id == 2
+
+
 def test_a_budget_ends_the_run_before_the_evaluation(tmp_path: Path) -> None:
     task = own_task(tmp_path)
     with api.open_run(tmp_path / "run", task, budget=api.parse_budget("evaluations=1")) as run:
