@@ -123,7 +123,11 @@ def account_of(events: Iterable[Event]) -> NodeAccount:
             case CallEnded():
                 of_call = billed(event)
                 usages += of_call
-                costs += [event.cost_usd] if event.cost_usd is not None and of_call else []
+                costs += (
+                    [event.cost_usd]
+                    if event.cost_usd is not None and any(u != TokenUsage() for u in of_call)
+                    else []
+                )
                 sums["calls"] += 1
                 sums["requests"] += len(event.attempts)
                 sums["latency_s"] += event.latency_s

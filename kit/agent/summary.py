@@ -168,7 +168,7 @@ def summarize(run: RecordedRun) -> RunSummary:
         end=None if end is None else end.reason,
         winner=None if winner is None else _winner(run.tree.node(winner)),
         retimed=run.retimed,
-        nodes=tuple(_node(run, node) for node in run.tree.nodes),
+        nodes=tuple(node_summary(run, node) for node in run.tree.nodes),
         totals=SummaryTotals(run.spent.known, run.spent.unknown, run.account()),
     )
 
@@ -180,7 +180,8 @@ def _winner(node: Node) -> SummaryWinner | None:
     return SummaryWinner(node.id, outcome.time_ms, outcome.fsr)
 
 
-def _node(run: RecordedRun, node: Node) -> SummaryNode:
+def node_summary(run: RecordedRun, node: Node) -> SummaryNode:
+    """Return what a summary says about a node."""
     outcome = node.evaluation
     return SummaryNode(
         id=node.id,

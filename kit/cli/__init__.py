@@ -46,6 +46,7 @@ HINTS = {
 }
 """What to do about an error of the system that names no file."""
 SUMMARIES = {
+    "agent": "Let a model search for faster training scripts.",
     "bundle": "Verify and show signed results.",
     "cache": "Show and clean the store of downloads, images and data.",
     "check": "Check a submission without running it.",
