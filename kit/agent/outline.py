@@ -35,7 +35,7 @@ class NodeCall:
 
 
 @dataclass(frozen=True, slots=True)
-class NodeView:
+class NodeDetails:
     """What is known about one node."""
 
     node: Node
@@ -57,13 +57,13 @@ def branches(run: RecordedRun) -> Iterator[Branch]:
         waiting += [(child.id, depth + 1) for child in reversed(_children(run, node))]
 
 
-def view_of(run: RecordedRun, node_id: int) -> NodeView:
+def view_of(run: RecordedRun, node_id: int) -> NodeDetails:
     """Return what is known about a node. Raises `IntegrityError` if the journal has no such node."""
     node = run.tree.node(node_id)
     events = [line.event for line in run.of_node(node_id)]
     edits = {e.call: e for e in events if isinstance(e, Edited)}
     calls = tuple(NodeCall(ended, edits.get(ended.call)) for _, ended in ended_calls(events))
-    return NodeView(
+    return NodeDetails(
         node=node,
         account=run.account(node_id),
         calls=calls,

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from kit.agent.budget import Amounts
 from kit.agent.curve import CurveAxis, CurvePoint
 from kit.agent.node import Node
-from kit.agent.outline import NodeView, branches
+from kit.agent.outline import NodeDetails, branches
 from kit.agent.recorded import RecordedRun, status_word
 from kit.agent.spec import run_id
 from kit.cli.terminal import table
@@ -68,7 +68,7 @@ def tree_lines(run: RecordedRun) -> list[str]:
     return table(HEADS, rows) if rows else ["no node yet"]
 
 
-def node_lines(view: NodeView) -> Iterator[str]:
+def node_lines(view: NodeDetails) -> Iterator[str]:
     """Yield everything about one node."""
     node, account = view.node, view.account
     parent = "the start script" if node.action.parent == 0 else f"node {node.action.parent}"

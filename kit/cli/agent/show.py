@@ -11,7 +11,7 @@ import click
 
 from kit.agent.curve import AXES, CurvePoint, curve_of
 from kit.agent.journal import LOCK
-from kit.agent.outline import NodeView, branches, view_of
+from kit.agent.outline import NodeDetails, branches, view_of
 from kit.agent.recorded import NodeAccount, RecordedRun, read_run
 from kit.agent.spec import run_id
 from kit.agent.summary import SummaryNode, SummaryTotals, node_summary
@@ -106,7 +106,7 @@ def _document(run: RecordedRun, points: tuple[CurvePoint, ...]) -> dict[str, Any
     }
 
 
-def _node_document(view: NodeView) -> dict[str, Any]:
+def _node_document(view: NodeDetails) -> dict[str, Any]:
     return {
         "node": view.node.id,
         "action": view.node.action.kind.value,

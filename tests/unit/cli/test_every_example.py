@@ -85,7 +85,8 @@ def arguments(line):
     for mark in (" | ", " > ", " && "):
         line = line.partition(mark)[0]
     for placeholder, value in (
-        ("<run_id>", RUN_ID), ("<id>", AGENT_RUN), ("<series_id>", SERIES_ID), ("r03-….capsule.tar", "result.capsule.tar"),
+        ("<run_id>", RUN_ID), ("<id>", AGENT_RUN), ("<series_id>", SERIES_ID),
+        ("r03-….capsule.tar", "result.capsule.tar"),
         ("/data/fineweb10B", "../wheels"), ("/mnt/wheels", "../wheels"),
         ("~/modded-nanogpt", "../modded-nanogpt/.git"),
     ):  # fmt: skip
