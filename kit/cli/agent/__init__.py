@@ -8,7 +8,7 @@ from kit.cli.lazy import LazyGroup
 
 SUMMARIES = {
     "resume": "Resume a search that was interrupted.",
-    "run": "Search for a faster script with a model.",
+    "run": "Search for a faster script with a scaffold and a model.",
 }
 
 
