@@ -178,7 +178,7 @@ def new_run(root: Path, request: RunRequest, places: Places, out: Path) -> Agent
     Return a run that was not started, in the directory `out`/ID; the ID follows from the spec.
 
     Fetches the start script if necessary, and nothing else. `root` is that of `kit.core.facts.facts_root`.
-    Raises `UsageError` for a limit in USD without prices; `UsageError` and `PrerequisiteError` as planning an evaluation and loading the task do.
+    Raises `UsageError` for a limit in USD without prices, and as planning an evaluation and loading the task.
     """
     require_prices(request.budget, ProfilePrices(request.model).known)
     plan = draft(request.evaluation, places)

@@ -9,7 +9,7 @@ from kit.cli.lazy import LazyGroup
 SUMMARIES = {
     "export": "Write a run as a trajectory that other tools read.",
     "resume": "Resume a search that was interrupted.",
-    "run": "Search for a faster script with a model.",
+    "run": "Search for a faster script with a scaffold and a model.",
     "show": "Show a run: its tree, one node, or the best FSR so far.",
     "verify": "Verify a run: journal, calls, bundles, sums and the signed summary.",
 }

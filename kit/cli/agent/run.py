@@ -124,7 +124,7 @@ SCRIPTED = "scripted"
 @click.option("--plan", "plan_only", is_flag=True, help="Print the most that the run can spend, then exit.")
 @click.option(
     "--replay",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=click.Path(path_type=Path),
     metavar="DIR",
     help="Repeat a recorded run offline instead, and compare every line of its journal.",
 )
