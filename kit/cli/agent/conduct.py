@@ -80,7 +80,8 @@ def _retime(run: AgentRun, end: SearchEnd, runs: int, hooks: RunHooks, progress:
     def listen(plan: RunPlan) -> Listener:
         return progress.listener(hooks.cancelled)
 
-    if retime_winner(run, runs, hooks, listen) is None and not hooks.cancelled():
+    again = retime_winner(run, runs, hooks, listen)
+    if again is not None and again.event.mean_ms is None:
         warn("no run of the winner reached the target loss and passed its audits: its time does not count")
 
 
@@ -102,7 +103,7 @@ def _summarize(run: AgentRun, end: SearchEnd, as_json: bool) -> None:
         time_s = (end.tree.time_ms(winner) or 0.0) / 1000
         score = "" if outcome is None or outcome.fsr is None else f", FSR {outcome.fsr:.2f}"
         note(f"winner: node {winner}, {time_s:.2f} s{score}")
-        if retimed is not None:
+        if retimed is not None and retimed.mean_ms is not None:
             sd = "" if retimed.sd_ms is None else f" (sd {retimed.sd_ms / 1000:.2f} s)"
             score = "" if retimed.fsr is None else f", FSR {retimed.fsr:.2f}"
             runs = f"{retimed.reached} of {retimed.runs} runs"
