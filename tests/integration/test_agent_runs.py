@@ -20,7 +20,15 @@ import pytest
 from conftest import SPEEDRUN, verify
 from model_server import MODEL, Reply, completion, serving
 
-from kit.agent.events import CallLost, EvaluationLost, EvaluationReserved, Event, NodeEnded, Resumed
+from kit.agent.events import (
+    CallEnded,
+    CallLost,
+    EvaluationLost,
+    EvaluationReserved,
+    Event,
+    NodeEnded,
+    Resumed,
+)
 from kit.agent.journal import JOURNAL, read_journal
 
 pytestmark = pytest.mark.container
@@ -200,9 +208,10 @@ def test_kills_in_a_call_in_an_evaluation_and_between_nodes_lose_nothing(
     report, events = json.loads(ended.stdout), events_of(folder)
     assert [n["status"] for n in report["nodes"]] == [CRASH, CRASH]
     assert sum(isinstance(e, Resumed) for e in events) == 3
-    assert sum(isinstance(e, CallLost) for e in events) == 1
+    lost, answered = (sum(isinstance(e, kind) for e in events) for kind in (CallLost, CallEnded))
+    assert lost >= 1 and answered == 2
     assert sum(isinstance(e, EvaluationLost) for e in events) >= 1
-    assert len(server.requests) == 3, "the lost call was asked again, and no other"
+    assert 1 + answered <= len(server.requests) <= lost + answered, "only lost calls were asked again"
     assert 0 < report["spent"]["usd"] < 1
     for path in folder.rglob("*"):
         assert not path.is_file() or KEY.encode() not in path.read_bytes(), path
