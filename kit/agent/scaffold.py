@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import inspect
 import random
+from collections.abc import Callable, Sequence
 
 from kit.agent.node import Action, ActionKind, Node
 from kit.agent.policy import Policy, SearchFidelity
-from kit.agent.tree import START, Tree, fastest
+from kit.agent.tree import START, Tree, fastest, has_script
+from kit.core.digest import sha256_bytes
+from kit.core.errors import UsageError
+
+Scaffold = Callable[[Tree, random.Random], Sequence[Action]]
+"""
+Decides which nodes come next, from the tree and random numbers alone; none ends the search.
+
+It is called once no node is open. With the same arguments it must give the same answer.
+"""
 
 HISTORY_LEVELS = 3
 HISTORY_NODES = 3
@@ -35,6 +47,40 @@ def next_actions(
     parent = tree.best() if fidelity is SearchFidelity.PAPER else _forgetful_best(tree)
     kind = ActionKind.DRAFT if parent == START else ActionKind.IMPROVE
     return (Action(kind, parent),) * min(policy.branch, left)
+
+
+def checked_actions(tree: Tree, actions: Sequence[Action], max_nodes: int) -> tuple[Action, ...]:
+    """
+    Return the answer of somebody's own scaffold, cut to the number of nodes that is left.
+
+    Raises `UsageError` for a control node and for a parent without a script.
+    """
+    for action in actions:
+        _check_action(tree, action)
+    return tuple(actions)[: max(0, max_nodes - len(tree.searched))]
+
+
+def _check_action(tree: Tree, action: Action) -> None:
+    if action.kind is ActionKind.CONTROL:
+        raise UsageError("a scaffold asked for a control node", "set the number of controls in the spec")
+    known = {node.id for node in tree.searched if has_script(node)} | {START}
+    if action.parent not in known:
+        raise UsageError(
+            f"a scaffold asked for a child of node {action.parent}, which has no script",
+            "choose START, or a node whose status is valid or buggy",
+        )
+
+
+def own_policy(scaffold: Scaffold, max_nodes: int) -> Policy:
+    """
+    Return the policy that names somebody's own scaffold in a spec: the function's name and source digest.
+
+    So a run is not resumed with another version of the function. Without its source, only the name counts.
+    """
+    name = getattr(scaffold, "__name__", type(scaffold).__name__)
+    with contextlib.suppress(OSError, TypeError):
+        name += f"@{sha256_bytes(inspect.getsource(scaffold).encode())[:12]}"
+    return Policy(name, 1, 0, 0.0, 0, max_nodes)
 
 
 def _forgetful_best(tree: Tree) -> int:

@@ -7,7 +7,8 @@ evaluations and times have the same journal.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from kit.agent.ledger import BudgetSpent, Interrupted, Ledger
 from kit.agent.node import Action, ActionKind, Node, NodeStatus
 from kit.agent.nodefiles import Files, NodeFiles, files_digest
 from kit.agent.resume import take_over
-from kit.agent.scaffold import decision_rng, next_actions
+from kit.agent.scaffold import Scaffold, checked_actions, decision_rng, next_actions
 from kit.agent.solve import NodeResult, SolveNode
 from kit.agent.spec import AgentSpec, differences, read_spec, spec_sha256, write_spec
 from kit.agent.steps import NodeSteps, StepParts
@@ -44,6 +45,8 @@ class SearchParts:
     cancelled: Callable[[], bool] = lambda: False
     redact: Callable[[Any], Any] = lambda value: value
     """Returns a JSON value without secrets."""
+    scaffold: Scaffold | None = None
+    """Decides in place of the spec's policy, whose name says so; None: one of the paper's scaffolds."""
     written: Callable[[Event, Tree, Spent], None] = lambda event, tree, spent: None
     """Called after each new line, with the tree and the sums after it."""
 
@@ -68,6 +71,18 @@ def search(folder: Path, spec: AgentSpec, parts: SearchParts) -> SearchEnd:
     limit in USD without prices; `IntegrityError` for a changed journal; and what ends no node: the endpoint
     refuses every call, no evaluation can start, the disk is full. After those the run can be resumed.
     """
+    with open_ledger(folder, spec, parts) as ledger:
+        interrupted = ledger.tree.ended is None and _run(ledger, parts)
+        return SearchEnd(ledger.tree, ledger.spent, ledger.head, interrupted)
+
+
+@contextmanager
+def open_ledger(folder: Path, spec: AgentSpec, parts: SearchParts) -> Iterator[Ledger]:
+    """
+    Open the run of `spec` in the directory `folder` for writing: begin it, or take it over.
+
+    A finished run gets no further line. Raises as `search` does.
+    """
     require_prices(spec.budget, parts.steps.prices.known)
     if files_digest(parts.start) != spec.start_sha256:
         raise IntegrityError("the start script's files do not have the digest in the spec")
@@ -79,10 +94,7 @@ def search(folder: Path, spec: AgentSpec, parts: SearchParts) -> SearchEnd:
         _check_first_event(ledger, spec)
         if ledger.tree.ended is None:
             _begin(ledger, parts, contents.cut_bytes)
-            interrupted = _run(ledger, parts)
-        else:
-            interrupted = False
-        return SearchEnd(ledger.tree, ledger.spent, ledger.head, interrupted)
+        yield ledger
 
 
 def _refuse_other_spec(folder: Path, spec: AgentSpec) -> None:
@@ -133,6 +145,12 @@ def _run(ledger: Ledger, parts: SearchParts) -> bool:
         return True
     except BudgetSpent:
         pass
+    end_run(ledger)
+    return False
+
+
+def end_run(ledger: Ledger) -> None:
+    """Write the end of a run: a node that a budget stopped, then the winner."""
     stopped = ledger.tree.stopped
     node = ledger.tree.open
     if node is not None and stopped is not None:
@@ -140,7 +158,6 @@ def _run(ledger: Ledger, parts: SearchParts) -> bool:
         ledger.write(NodeEnded(node.id, NodeStatus.STOPPED, reason, None, None))
     reason = EndReason.COMPLETE if stopped is None else EndReason.BUDGET
     ledger.write(RunEnded(reason, ledger.tree.winner()))
-    return False
 
 
 def _advance(ledger: Ledger, parts: SearchParts) -> bool:
@@ -150,21 +167,24 @@ def _advance(ledger: Ledger, parts: SearchParts) -> bool:
         _solve(ledger, parts, tree.open)
         return True
     if tree.pending:
-        _reserve(ledger, tree.pending[0])
+        reserve(ledger, tree.pending[0])
         return True
-    actions = _decide(tree, ledger.spec)
+    actions = _decide(tree, ledger.spec, parts.scaffold)
     ledger.write(Decided(tree.decisions, actions))
     return bool(actions) or tree.decisions == 0
 
 
-def _decide(tree: Tree, spec: AgentSpec) -> tuple[Action, ...]:
+def _decide(tree: Tree, spec: AgentSpec, scaffold: Scaffold | None) -> tuple[Action, ...]:
     """Return the control nodes as decision 0, then the scaffold's answer."""
     if tree.decisions == 0:
         return (Action(ActionKind.CONTROL),) * spec.controls
-    return next_actions(tree, decision_rng(spec.seed, tree.decisions), spec.policy, spec.fidelity)
+    rng = decision_rng(spec.seed, tree.decisions)
+    if scaffold is not None:
+        return checked_actions(tree, scaffold(tree, rng), spec.policy.max_nodes)
+    return next_actions(tree, rng, spec.policy, spec.fidelity)
 
 
-def _reserve(ledger: Ledger, action: Action) -> None:
+def reserve(ledger: Ledger, action: Action) -> None:
     """Reserve a node if it and one evaluation can be paid for, and if the last nodes could be solved."""
     _stop_if_broken(ledger)
     searched = action.kind is not ActionKind.CONTROL

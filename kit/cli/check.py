@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from kit.cli.options import store_option, upstream_option
+from kit.cli.options import TASK_NAME, store_option, upstream_option
 from kit.cli.places import places
 from kit.cli.submission_text import left_out_line
 from kit.cli.terminal import emit_json, note, say, warn
@@ -21,7 +21,12 @@ MAX_MESSAGE = 2500
 
 @click.command("check")
 @click.argument("submission", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--record", type=int, metavar="N", help="Start record, to compare with its script and data.")
+@click.option(
+    "--record",
+    type=TASK_NAME,
+    metavar="N",
+    help="Start record, to compare with its script and data: 3, smoke-1.",
+)
 @click.option(
     "--profile",
     type=click.Choice(["full", "smoke"]),
@@ -33,7 +38,7 @@ MAX_MESSAGE = 2500
 @store_option
 @click.option("--json", "as_json", is_flag=True, help="Print files and findings as JSON.")
 def command(
-    submission: Path, record: int | None, profile: str, mirror: Path | None, store: Path, as_json: bool
+    submission: Path, record: int | str | None, profile: str, mirror: Path | None, store: Path, as_json: bool
 ) -> int:
     """Check a submission without running it.
 

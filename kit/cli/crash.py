@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kit import __version__
-from kit.cli.options import default_store
 from kit.core.errors import KitError
 from kit.core.facts import PACKAGE
+from kit.core.home import default_store
 
 
 def write_traceback(error: BaseException) -> Path | None:

@@ -8,8 +8,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from kit.cli.home import home_directory
 from kit.core.errors import UsageError
+from kit.core.home import home_directory
 from kit.gpu.links import settings_in
 from kit.gpu.nvml import Driver, VisibleGpus
 from kit.gpu.preflight import Sources

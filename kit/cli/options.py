@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from kit.cli.home import base_directory
+from kit.core.home import default_keys, default_store
 from kit.values.task_id import TASK_ID
 
 
@@ -90,11 +90,6 @@ def deadline_options(command: Callable[..., int]) -> Callable[..., int]:
     return command
 
 
-def default_store() -> Path:
-    """Return the default store: `speedrun-kit` in `$XDG_CACHE_HOME` or `~/.cache`; see `base_directory`."""
-    return base_directory("XDG_CACHE_HOME", ".cache", "--store") / "speedrun-kit"
-
-
 store_option = click.option(
     "--store",
     "store",
@@ -132,11 +127,6 @@ upstream_option = click.option(
     help="Local clone of the upstream repository, used instead of the network.",
 )
 """`--mirror DIR`, of upstream's repository; passed as `mirror: Path | None`."""
-
-
-def default_keys() -> Path:
-    """Return the default key directory: `speedrun-kit/keys` in `$XDG_CONFIG_HOME` or `~/.config`."""
-    return base_directory("XDG_CONFIG_HOME", ".config", "--keys") / "speedrun-kit" / "keys"
 
 
 keys_option = click.option(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from kit.cli.machine import gpu_sources
-from kit.cli.provenance import this_kit
 from kit.cli.terminal import Meter
 from kit.core.facts import facts_root
 from kit.core.store import FolderFetcher, Store
+from kit.evaluate.provenance import this_kit
 from kit.evaluate.request import Places
 from kit.image.fetch import default_fetchers
 

@@ -10,10 +10,10 @@ from kit.capsule.bag import RUN
 from kit.capsule.receive import OwnFacts, receive
 from kit.cli.capsule_text import received_document, tell_received
 from kit.cli.options import keys_option
-from kit.cli.provenance import this_kit
 from kit.cli.terminal import Meter, emit_json, say_path
 from kit.cli.untrusted import distrust
 from kit.core.facts import facts_root
+from kit.evaluate.provenance import this_kit
 from kit.result.keys import trusted
 
 

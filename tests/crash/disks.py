@@ -15,7 +15,7 @@ import workbench
 from fault import NO_GUEST, QUICK, CommandResult, Fault, FaultOutcome, ended, one_run
 from workbench import Bench
 
-from kit.cli.options import default_store
+from kit.core.home import default_store
 
 
 @contextlib.contextmanager

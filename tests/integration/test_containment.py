@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from conftest import left_of, wait_until
 
-from kit.cli.options import default_store
 from kit.core.facts import facts_root, guest_file
+from kit.core.home import default_store
 from kit.core.store import Store
 from kit.data.synth import ensure_smoke, load_smoke
 from kit.image.build import ensure_layout

@@ -13,7 +13,7 @@ import docker
 import pytest
 from conftest import REPOSITORY, SPEEDRUN
 
-from kit.cli.options import default_store
+from kit.core.home import default_store
 from kit.core.store import Store
 from kit.image.build import Layout, ensure_layout
 from kit.sandbox.engine import Engine

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from kit.cli.options import default_store
 from kit.core.digest import files_under
 from kit.core.facts import facts_root
+from kit.core.home import default_store
 from kit.core.store import Store, no_progress
 from kit.image import build
 from kit.image.acquire import fetch

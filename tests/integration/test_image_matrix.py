@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from perturbed import OTHER_USER, PERTURBED, Condition, build, copied, differences, everything
 
-from kit.cli.options import default_store
 from kit.core.facts import facts_root
+from kit.core.home import default_store
 from kit.core.store import Store
 from kit.image.acquire import fetch
 from kit.image.build import ensure_layout

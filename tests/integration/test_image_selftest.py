@@ -8,8 +8,8 @@ import subprocess
 import pytest
 from conftest import SPEEDRUN, left_of
 
-from kit.cli.options import default_store
 from kit.core.facts import facts_root
+from kit.core.home import default_store
 from kit.core.store import Store
 from kit.diagnose.imagetest import run as imagetest
 from kit.diagnose.imagetest.report import CHECKS, SelfTestOutcome

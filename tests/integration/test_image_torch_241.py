@@ -13,8 +13,8 @@ import pytest
 from conftest import SPEEDRUN, Evaluated
 
 from kit.benchmark.records import load
-from kit.cli.options import default_store
 from kit.core.facts import facts_root
+from kit.core.home import default_store
 from kit.core.store import Store
 from kit.evaluate.gpus import cuda_of
 from kit.image.build import survey

@@ -20,8 +20,8 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY
 
-from kit.cli.options import default_store
 from kit.core.facts import facts_root
+from kit.core.home import default_store
 from kit.core.store import Store
 from kit.image.acquire import fetch
 from kit.image.digest import read_identity

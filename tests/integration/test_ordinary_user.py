@@ -14,7 +14,7 @@ from conftest import REPOSITORY
 from own_venv import make_venv, make_wheel
 from test_hostile_guests import SEEKER
 
-from kit.cli.options import default_store
+from kit.core.home import default_store
 
 pytestmark = [pytest.mark.container, pytest.mark.network]
 

@@ -27,6 +27,8 @@ with the script's arguments (`args = []`).
     speedrun eval --record {number} --profile smoke --submission THIS_FOLDER --quick   # runs a few steps
     speedrun eval --record {number} --profile smoke --submission THIS_FOLDER           # gives a result
 
+`docs/guides/agent.md` in the repository of speedrun-kit says how an agent works on a task.
+
 Hidden files, `__pycache__` and virtual environments in this folder are not part of the submission.
 
 ## Rules

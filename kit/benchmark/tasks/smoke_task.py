@@ -19,9 +19,13 @@ This is a small task for trying things out; a result is never ranked.
 Hand in this folder with your changes: `train_gpt2.py`, other regular files if you need them, and `run.toml`
 with the script's arguments (`args = []`).
 
-Run it with:
+Try it with:
 
-    speedrun eval --record {name} --profile smoke --submission THIS_FOLDER
+    speedrun check THIS_FOLDER --record {name} --profile smoke                  # reads the code
+    speedrun eval --record {name} --profile smoke --submission THIS_FOLDER --quick   # runs a few steps
+    speedrun eval --record {name} --profile smoke --submission THIS_FOLDER           # gives a result
+
+`docs/guides/agent.md` in the repository of speedrun-kit says how an agent works on a task.
 
 ## Rules
 

@@ -9,10 +9,10 @@ from kit.capsule.receive import OwnFacts, Voucher
 from kit.capsule.verify import VerifiedCapsule, verify_capsule
 from kit.cli.bundle.answer import describe_result
 from kit.cli.capsule_text import WORDS, key_word
-from kit.cli.provenance import this_kit
 from kit.cli.terminal import Meter, note, warn
 from kit.core.errors import UsageError
 from kit.core.facts import facts_root
+from kit.evaluate.provenance import this_kit
 from kit.result.keys import Trusted
 
 CHECKED = (

@@ -7,9 +7,8 @@ import pwd
 import pytest
 
 from kit.cli import run
-from kit.cli.home import home_directory
 from kit.cli.machine import docker_socket
-from kit.cli.options import default_keys, default_store
+from kit.core.home import default_keys, default_store, home_directory
 from kit.sandbox.engine import DEFAULT_ENGINE
 
 

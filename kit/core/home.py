@@ -46,3 +46,13 @@ def base_directory(variable: str, below_home: str, option: str) -> Path:
             f"set HOME to a directory that this user can write, or pass {option} DIR",
         )
     return home / below_home
+
+
+def default_store() -> Path:
+    """Return the default store: `speedrun-kit` in `$XDG_CACHE_HOME` or `~/.cache`; see `base_directory`."""
+    return base_directory("XDG_CACHE_HOME", ".cache", "--store") / "speedrun-kit"
+
+
+def default_keys() -> Path:
+    """Return the default key directory: `speedrun-kit/keys` in `$XDG_CONFIG_HOME` or `~/.config`."""
+    return base_directory("XDG_CONFIG_HOME", ".config", "--keys") / "speedrun-kit" / "keys"

@@ -1,0 +1,119 @@
+"""
+Agents with real evaluations: the example of the guide, a hostile guest in a search, and its requests.
+
+Nothing here depends on how fast the machine is.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from hostile_guest import FALSE_CLAIM, LINES, outside_marks, prints
+from leak_scan import scan, script_text, sentinels
+
+from kit.agent import api
+from kit.agent.budget import Budget
+from kit.agent.calls import CALLS
+from kit.agent.journal import JOURNAL
+from kit.agent.llm.record import read_record
+from kit.agent.llm.scripted import AnswerScript, ScriptedAnswer, ScriptedTransport
+from kit.agent.node import EvaluationStatus, NodeStatus
+from kit.agent.own_task import default_places
+from kit.agent.policy import Policy, SearchFidelity
+from kit.agent.replayed import replay
+from kit.agent.session import RunHooks, RunRequest, new_run
+from kit.core.facts import facts_root
+from kit.evaluate.request import Request
+from kit.values.profile import Profile
+from kit.values.run_spec import RuntimeName
+
+pytestmark = [pytest.mark.container, pytest.mark.network]
+EXAMPLE = Path(__file__).parents[2] / "docs" / "guides" / "example_agent.py"
+TASK = "smoke-3"
+STOP = '    raise SystemExit("the end")'
+SEARCH = "<<<<<<< SEARCH"
+"""The prompt's own description of the format has this line."""
+EDIT = """train_gpt2.py
+<<<<<<< SEARCH
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+=======
+{code}
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+>>>>>>> REPLACE
+"""
+
+
+def edit(*lines: str, then: str = "") -> str:
+    code = prints(*lines).replace("\n", "\n    ").rstrip(" ")
+    return EDIT.format(code=f"    {code}{then}".rstrip("\n"))
+
+
+def mended() -> str:
+    """Return an edit of the hostile script that keeps all but its false claim and its end."""
+    claim = prints(FALSE_CLAIM).splitlines()[1].strip()
+    block = "train_gpt2.py\n<<<<<<< SEARCH\n{0}\n=======\n{1}\n>>>>>>> REPLACE\n"
+    return block.format(f"        {claim}", "        pass") + block.format(STOP, "    pass")
+
+
+def example() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("example_agent", EXAMPLE)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_example_agent_of_the_guide_runs_for_real(cpu_image: None, tmp_path: Path) -> None:
+    task = api.load_task(TASK, (1,), "runc", tmp_path / "bundles", keys=tmp_path / "keys")
+    tree = example().run(tmp_path / "run", task)
+    first, second = tree.nodes
+    assert first.status is NodeStatus.BUGGY_CRASH, first
+    assert second.status is not None and second.status.valid, second
+    assert second.evaluation is not None and second.evaluation.status is EvaluationStatus.REACHED
+    assert len(list((tmp_path / "bundles").glob("r*/result.json"))) == 2
+    with api.open_run(tmp_path / "run", task, "example 1", api.parse_budget("evaluations=2")) as again:
+        assert again.tree == tree
+
+
+def test_a_hostile_guest_changes_no_score_and_stays_inside_the_marks(cpu_image: None, tmp_path: Path) -> None:
+    answers = (
+        ScriptedAnswer(edit(FALSE_CLAIM, *LINES, then=STOP), node=1),
+        ScriptedAnswer(mended(), node=2),
+    )
+    script = AnswerScript(answers)
+    request = RunRequest(
+        evaluation=Request(TASK, Profile.SMOKE, runtime=RuntimeName.RUNC),
+        hints=(1,),
+        policy=Policy("one", 1, 1, 1.0, 5, 2),
+        fidelity=SearchFidelity.PAPER,
+        controls=0,
+        seed=0,
+        budget=Budget(),
+        model=script.profile(),
+        script=script,
+    )
+    places = default_places(tmp_path, keys=tmp_path / "keys")
+    run = new_run(facts_root(), request, places, tmp_path / "agent-runs")
+    end = run.run(ScriptedTransport(script, TASK), RunHooks())
+
+    crashed, debugged = end.tree.nodes
+    assert crashed.status is NodeStatus.BUGGY_CRASH and crashed.evaluation is not None
+    assert crashed.evaluation.time_ms is None, "a time that only the guest claims"
+    assert debugged.action.parent == 1, debugged
+    prompt = read_record(run.folder / CALLS / "002-01.json").request.messages[1].content
+    assert "RuntimeError: the kit has a fault" in prompt
+    outside = outside_marks(prompt)
+    assert not any(line in outside for line in (*LINES, FALSE_CLAIM) if line != SEARCH), outside
+
+    assert debugged.evaluation is not None and debugged.evaluation.status is EvaluationStatus.REACHED
+    assert debugged.evaluation.time_ms is not None and debugged.evaluation.time_ms > 100
+    allowed = "\n".join((run.task.text, script_text(TASK), *(hint.text for hint in run.task.hints)))
+    sought = sentinels(TASK, (1,), script_text("smoke-4"), allowed, paths=(tmp_path, places.store.root))
+    assert scan(run.folder, sought) == []
+
+    head = replay(run, tmp_path / "again")
+    assert head == end.head
+    assert (tmp_path / "again" / JOURNAL).read_bytes() == (run.folder / JOURNAL).read_bytes()
