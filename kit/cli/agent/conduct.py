@@ -7,6 +7,7 @@ import random
 from typing import Any
 
 from kit.agent.events import Retimed
+from kit.agent.journal import JOURNAL, read_journal
 from kit.agent.llm.client import LiveTransport
 from kit.agent.llm.key import NO_KEY, ApiKey
 from kit.agent.llm.profile import ModelProfile
@@ -127,7 +128,7 @@ def document(run: AgentRun, end: SearchEnd, retimed: Retimed | None) -> dict[str
     charged = end.spent.charged
     return {
         "folder": str(run.folder),
-        "head": end.head,
+        "head": read_journal(run.folder / JOURNAL).head,
         "interrupted": end.interrupted,
         "ended": None if end.tree.ended is None else end.tree.ended.reason,
         "stopped_by": None if end.tree.stopped is None else end.tree.stopped.limit,
