@@ -214,6 +214,11 @@ def stored_run(root: Path, folder: Path, evaluation: Request, places: Places) ->
         script=script,
         knowledge=tuple(_kept_knowledge(folder, known) for known in spec.knowledge),
     )
+    if spec.prompts_sha256 != prompt_set()[1]:
+        raise IntegrityError(
+            "the prompts of this version of the kit are not those in the run's spec",
+            f"use the version that started the run: {spec.kit_version}",
+        )
     plan = draft(replace(evaluation, submission=None), places)
     task = load_agent_task(root, plan, spec.hints, places)
     if files_digest(task.start) != spec.start_sha256 or settings.image != plan.era:

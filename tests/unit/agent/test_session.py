@@ -257,3 +257,11 @@ def test_calls_that_were_made_again_are_replayed_with_their_faults(base: Path, t
         "002-01-2.json",
     ]
     replay(reopened(run.folder, base), tmp_path / "again")
+
+
+def test_a_run_with_other_prompts_is_neither_resumed_nor_replayed(
+    done: AgentRun, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kit.agent.session.prompt_set", lambda: ({}, "0" * 64))
+    with pytest.raises(IntegrityError, match="the prompts of this version"):
+        reopened(done.folder, base)
