@@ -65,7 +65,7 @@ class ContextCheck:
 
 
 @dataclass(frozen=True, slots=True)
-class WorstCase:
+class MostSpent:
     """The most that a run can spend, by its spec. None: no bound is known."""
 
     nodes: int
@@ -86,7 +86,7 @@ class WorstCase:
 
 def worst_case(
     spec: AgentSpec, profile: ModelProfile, first: Sequence[Message], retime: int = 0
-) -> WorstCase:
+) -> MostSpent:
     """Return the most that the run of `spec` can spend; `first` are the messages of its first call."""
     budget, settings = spec.budget, spec.evaluation
     nodes = _least(spec.policy.max_nodes, budget.nodes)
@@ -98,7 +98,7 @@ def worst_case(
     usd = 0.0 if profile.is_scripted else worst_usd(requests * prompt, requests * output, profile.prices)
     evaluations = _least(nodes + spec.controls, budget.evaluations)
     runs = retime * (1 + RERUNS)
-    return WorstCase(
+    return MostSpent(
         nodes=nodes,
         calls=calls,
         prompt_tokens=_capped(requests * prompt, budget.prompt_tokens, budget.tokens),

@@ -7,7 +7,6 @@ has: the spec, knowledge files, and the answers if they come from a file.
 
 from __future__ import annotations
 
-import codecs
 import datetime
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -17,11 +16,12 @@ from typing import Any
 from kit import __version__
 from kit.agent.budget import Budget, Spent, require_prices
 from kit.agent.calls import CallFolder
-from kit.agent.costs import ProfilePrices, WorstCase, require_context, worst_case
+from kit.agent.costs import MostSpent, ProfilePrices, require_context, worst_case
 from kit.agent.editing import CheckedEditor
 from kit.agent.evaluation import KitEvaluator, ReferenceTimes
 from kit.agent.evaluator import Evaluator
 from kit.agent.events import Event
+from kit.agent.kept import keep, kept_knowledge, kept_script
 from kit.agent.knowledge import Knowledge
 from kit.agent.llm.profile import ModelProfile, parse_profile
 from kit.agent.llm.scripted import AnswerScript
@@ -45,11 +45,8 @@ from kit.agent.spec import (
 from kit.agent.steps import StepParts
 from kit.agent.task import AgentTask, load_agent_task
 from kit.agent.tree import Tree
-from kit.core.codec import decode, encode, pairs
-from kit.core.digest import canonical_json, sha256_bytes
+from kit.core.codec import pairs
 from kit.core.errors import IntegrityError, PrerequisiteError, UsageError
-from kit.core.files import write_atomic
-from kit.core.schema import read_bounded, read_json
 from kit.evaluate.check import check_terms
 from kit.evaluate.plan import RunPlan, draft
 from kit.evaluate.request import Places, Request
@@ -59,8 +56,6 @@ from kit.values.task_id import listed_as
 
 BUNDLES = "bundles"
 """The directory of a run's evaluations, one directory each, named by its run id."""
-KNOWLEDGE = "knowledge"
-ANSWERS = "answers.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +112,7 @@ class AgentRun:
         """Return the messages of a first draft."""
         return self._prompts().prompt(Node(1, Action(ActionKind.DRAFT), None), Tree())
 
-    def worst_case(self, retime: int = 0) -> WorstCase:
+    def worst_case(self, retime: int = 0) -> MostSpent:
         """Return the most that the run can spend; `retime` is the number of runs of the winner after it."""
         return worst_case(self.spec, self.profile, self.first_messages(), retime)
 
@@ -128,7 +123,7 @@ class AgentRun:
         Raises `UsageError` if the prompts do not fit into the context, and what `search` raises.
         """
         require_context(self.worst_case().context)
-        self._keep()
+        keep(self.folder, self.knowledge, self.script)
         return search(self.folder, self.spec, self.parts(transport, self.evaluator(hooks), hooks))
 
     def evaluator(self, hooks: RunHooks) -> KitEvaluator:
@@ -165,13 +160,6 @@ class AgentRun:
             spec_sha256(spec),
         )
 
-    def _keep(self) -> None:
-        """Write what resuming needs."""
-        for known in self.knowledge:
-            write_atomic(self.folder / KNOWLEDGE / known.name, known.text.encode())
-        if self.script is not None:
-            write_atomic(self.folder / ANSWERS, canonical_json(encode(AnswerScript, self.script)) + b"\n")
-
 
 def new_run(root: Path, request: RunRequest, places: Places, out: Path) -> AgentRun:
     """
@@ -200,7 +188,7 @@ def stored_run(root: Path, folder: Path, evaluation: Request, places: Places) ->
         raise PrerequisiteError(f"{folder} contains no run", "pass a directory of agent-runs")
     spec = read_spec(folder / SPEC)
     profile = parse_profile(dict(spec.model.profile), f"{folder / SPEC}: model.profile")
-    script = _kept_script(folder, profile) if profile.is_scripted else None
+    script = kept_script(folder, profile) if profile.is_scripted else None
     settings = spec.evaluation
     request = RunRequest(
         evaluation=evaluation,
@@ -212,8 +200,13 @@ def stored_run(root: Path, folder: Path, evaluation: Request, places: Places) ->
         budget=spec.budget,
         model=profile,
         script=script,
-        knowledge=tuple(_kept_knowledge(folder, known) for known in spec.knowledge),
+        knowledge=tuple(kept_knowledge(folder, known) for known in spec.knowledge),
     )
+    if spec.prompts_sha256 != prompt_set()[1]:
+        raise IntegrityError(
+            "the prompts of this version of the kit are not those in the run's spec",
+            f"use the version that started the run: {spec.kit_version}",
+        )
     plan = draft(replace(evaluation, submission=None), places)
     task = load_agent_task(root, plan, spec.hints, places)
     if files_digest(task.start) != spec.start_sha256 or settings.image != plan.era:
@@ -289,21 +282,3 @@ def reference_of(spec: AgentSpec) -> ReferenceTimes | None:
     if settings.start_ms is None or settings.target_ms is None:
         return None
     return ReferenceTimes(settings.start_ms, settings.target_ms, settings.start_sd_ms)
-
-
-def _kept_script(folder: Path, profile: ModelProfile) -> AnswerScript:
-    path = folder / ANSWERS
-    script: AnswerScript = decode(AnswerScript, read_json(path), str(path))
-    if script.profile(profile.edit_format).base_url != profile.base_url:
-        raise IntegrityError(f"{path} was changed: it does not have the digest in the spec")
-    return script
-
-
-def _kept_knowledge(folder: Path, known: KnowledgeDigest) -> Knowledge:
-    path = folder / KNOWLEDGE / known.name
-    if not path.is_file():
-        raise PrerequisiteError(f"{path} does not exist", "restore it from a copy")
-    data = read_bounded(path)
-    if known.sha256 not in (sha256_bytes(data), sha256_bytes(codecs.BOM_UTF8 + data)):
-        raise IntegrityError(f"{path} was changed: it does not have the digest in the spec")
-    return Knowledge(known.name, known.sha256, data.decode("utf-8"))

@@ -14,6 +14,7 @@ from kit.agent.budget import Budget
 from kit.agent.edit.apply import EditResult
 from kit.agent.editing import CheckedEditor
 from kit.agent.evaluator import EvaluatedRun
+from kit.agent.kept import keep
 from kit.agent.llm.scripted import ScriptedTransport
 from kit.agent.node import EvaluationStatus
 from kit.agent.nodefiles import files_digest
@@ -98,7 +99,7 @@ def searched(run: AgentRun, ticks: Ticks | None = None, **parts: Any) -> SearchE
     ticks = ticks or Ticks()
     hooks = RunHooks(now=Clock(ticks))
     assert run.script is not None
-    run._keep()
+    keep(run.folder, run.knowledge, run.script)
     transport = parts.pop("transport", ScriptedTransport(run.script, run.spec.task, run.spec.controls))
     evaluator = parts.pop("evaluator", ScriptReader(run, ticks))
     return search(run.folder, run.spec, replace(run.parts(transport, evaluator, hooks), **parts))

@@ -75,14 +75,14 @@ def runs(tmp_path_factory: pytest.TempPathFactory, cpu_image: None) -> Runs:
 @pytest.fixture(scope="module")
 def reports(runs: Runs) -> Callable[[str], dict[str, Any]]:
     """The report of one run of each scaffold."""
-    made: dict[str, dict[str, Any]] = {}
+    made: dict[str, subprocess.CompletedProcess[str]] = {}
 
     def report(scaffold: str) -> dict[str, Any]:
         if scaffold not in made:
-            ended = runs.scripted("--scaffold", scaffold, "--budget", "repairs=1")
-            assert ended.returncode == 0, ended.stderr
-            made[scaffold] = json.loads(ended.stdout)
-        return made[scaffold]
+            made[scaffold] = runs.scripted("--scaffold", scaffold, "--budget", "repairs=1")
+        assert made[scaffold].returncode == 0, made[scaffold].stderr
+        report: dict[str, Any] = json.loads(made[scaffold].stdout)
+        return report
 
     return report
 

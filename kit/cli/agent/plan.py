@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from kit.agent.costs import RERUNS, WorstCase
+from kit.agent.costs import RERUNS, MostSpent
 from kit.agent.session import AgentRun
 from kit.agent.spec import AgentSpec, spec_sha256
 from kit.cli.terminal import emit_json, say
 from kit.core.codec import encode
 
 
-def show_plan(run: AgentRun, worst: WorstCase, retime: int, as_json: bool) -> None:
+def show_plan(run: AgentRun, worst: MostSpent, retime: int, as_json: bool) -> None:
     """Print the plan of a run on stdout."""
     if as_json:
         emit_json(document(run, worst))
@@ -20,7 +20,7 @@ def show_plan(run: AgentRun, worst: WorstCase, retime: int, as_json: bool) -> No
         say(*lines(run, worst, retime))
 
 
-def document(run: AgentRun, worst: WorstCase) -> dict[str, Any]:
+def document(run: AgentRun, worst: MostSpent) -> dict[str, Any]:
     """Return the plan as one JSON object."""
     context = {**asdict(worst.context), "fits": worst.context.fits, "always_fits": worst.context.always_fits}
     return {
@@ -31,7 +31,7 @@ def document(run: AgentRun, worst: WorstCase) -> dict[str, Any]:
     }
 
 
-def lines(run: AgentRun, worst: WorstCase, retime: int) -> list[str]:
+def lines(run: AgentRun, worst: MostSpent, retime: int) -> list[str]:
     """Return the plan as lines for a person."""
     spec, settings = run.spec, run.spec.evaluation
     hints = ", ".join(map(str, spec.hints)) or "none"
@@ -71,7 +71,7 @@ def _times(run: AgentRun) -> str:
     return f"start {settings.start_ms / 1000:g} s, target {settings.target_ms / 1000:g} s ({source})"
 
 
-def _tokens(run: AgentRun, worst: WorstCase) -> str:
+def _tokens(run: AgentRun, worst: MostSpent) -> str:
     if run.profile.is_scripted:
         return "none: the answers come from a file, this is not a model"
     return (
@@ -79,11 +79,11 @@ def _tokens(run: AgentRun, worst: WorstCase) -> str:
     )
 
 
-def _usd(worst: WorstCase) -> str:
+def _usd(worst: MostSpent) -> str:
     return "unknown: the profile has no prices" if worst.usd is None else f"{worst.usd:,.2f}"
 
 
-def _wall(run: AgentRun, worst: WorstCase) -> str:
+def _wall(run: AgentRun, worst: MostSpent) -> str:
     if worst.wall_s is not None:
         return _minutes(worst.wall_s)
     evaluations = worst.evaluations * run.spec.evaluation.worst_wall_s
@@ -94,7 +94,7 @@ def _minutes(seconds: float) -> str:
     return f"{seconds / 3600:,.1f} h" if seconds >= 7200 else f"{seconds / 60:,.0f} min"
 
 
-def _context(worst: WorstCase) -> str:
+def _context(worst: MostSpent) -> str:
     check = worst.context
     sizes = (
         f"the first prompt has at most {check.first_prompt:,} tokens, later ones {check.later_prompt:,}, an "

@@ -15,12 +15,13 @@ from fake_search import Killed, Ticks, raise_killed
 
 from kit.agent.events import Edited, Resumed, Retimed
 from kit.agent.journal import JOURNAL, open_journal, read_journal
+from kit.agent.kept import ANSWERS, KNOWLEDGE
 from kit.agent.knowledge import Knowledge
 from kit.agent.llm.scripted import AnswerScript, ScriptedAnswer, ScriptedTransport
 from kit.agent.llm.wire import Attempt, CallFault, CallKey, CallOutcome
 from kit.agent.node import NodeStatus
 from kit.agent.replayed import replay
-from kit.agent.session import ANSWERS, KNOWLEDGE, AgentRun, new_run, stored_run
+from kit.agent.session import AgentRun, new_run, stored_run
 from kit.agent.spec import run_id, spec_sha256
 from kit.core.digest import sha256_bytes
 from kit.core.errors import IntegrityError, PrerequisiteError, UsageError
@@ -257,3 +258,11 @@ def test_calls_that_were_made_again_are_replayed_with_their_faults(base: Path, t
         "002-01-2.json",
     ]
     replay(reopened(run.folder, base), tmp_path / "again")
+
+
+def test_a_run_with_other_prompts_is_neither_resumed_nor_replayed(
+    done: AgentRun, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kit.agent.session.prompt_set", lambda: ({}, "0" * 64))
+    with pytest.raises(IntegrityError, match="the prompts of this version"):
+        reopened(done.folder, base)

@@ -107,7 +107,8 @@ def test_a_refused_edit_goes_back_with_its_reason_until_it_applies(tmp_path: Pat
     first, *_, last = transport.requests
     assert [m.role for m in last.messages[len(first.messages) :]] == [ChatRole.ASSISTANT, ChatRole.USER] * 3
     said = [m.content for m in last.messages[len(first.messages) :]]
-    assert said[:3] == ["bad", "the block matches nowhere", "(no text)"] and said[4] == "cut"
+    assert [said[0], said[2], said[4]] == ["bad", "(no text)", "cut"]
+    assert said[1].startswith("Your edit was not applied") and "\n\nthe block matches nowhere\n\n" in said[1]
     assert "contains no text" in said[3] and "cut at the limit" in said[5]
     assert end.tree.node(1).status is not NodeStatus.EDIT_FAILED
     events = read_journal(tmp_path / JOURNAL).events
