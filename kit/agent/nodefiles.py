@@ -62,6 +62,20 @@ class NodeFiles:
         """The directory that is evaluated."""
         return self.folder / SUBMISSION
 
+    @property
+    def prompt(self) -> Path:
+        """The node's first prompt, for people to read."""
+        return self.folder / "prompt.md"
+
+    @property
+    def diff(self) -> Path:
+        """The node's change against its parent."""
+        return self.folder / "diff.patch"
+
+    def answer(self, call: int) -> Path:
+        """Return the file of an answer's text."""
+        return self.folder / f"answer-{call}.md"
+
     def write_submission(self, files: Files) -> Sha256:
         """
         Replace the node's submission; return its digest.
@@ -96,17 +110,16 @@ class NodeFiles:
 
     def write_prompt(self, messages: tuple[Message, ...]) -> None:
         """Write the node's first prompt for people to read; the exact request is in `calls/`."""
-        text = "\n\n".join(f"## {message.role}\n\n{message.content}" for message in messages)
-        write_atomic(self.folder / "prompt.md", _bytes(text + "\n"))
+        write_atomic(self.prompt, prompt_bytes(messages))
 
     def write_answer(self, call: int, text: str) -> None:
         """Write the text of an answer."""
-        write_atomic(self.folder / f"answer-{call}.md", _bytes(text))
+        write_atomic(self.answer(call), text_bytes(text))
 
     def write_diff(self, diff: str) -> Sha256:
         """Write the node's change against its parent; return the digest."""
-        data = _bytes(diff)
-        write_atomic(self.folder / "diff.patch", data)
+        data = text_bytes(diff)
+        write_atomic(self.diff, data)
         return sha256_bytes(data)
 
     def write_evaluated(self, run: EvaluatedRun) -> None:
@@ -148,5 +161,11 @@ def _digest_of(folder: Path) -> Sha256:
     return files_digest(_read_tree(folder))
 
 
-def _bytes(text: str) -> bytes:
+def prompt_bytes(messages: tuple[Message, ...]) -> bytes:
+    """Return the bytes of `prompt.md`."""
+    return text_bytes("\n\n".join(f"## {message.role}\n\n{message.content}" for message in messages) + "\n")
+
+
+def text_bytes(text: str) -> bytes:
+    """Return a text as UTF-8; an answer can contain a lone surrogate."""
     return text.encode("utf-8", "replace")

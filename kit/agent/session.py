@@ -47,7 +47,7 @@ from kit.agent.task import AgentTask, load_agent_task
 from kit.agent.tree import Tree
 from kit.core.codec import decode, encode, pairs
 from kit.core.digest import canonical_json, sha256_bytes
-from kit.core.errors import IntegrityError, PrerequisiteError
+from kit.core.errors import IntegrityError, PrerequisiteError, UsageError
 from kit.core.files import write_atomic
 from kit.core.schema import read_bounded, read_json
 from kit.evaluate.check import check_terms
@@ -79,6 +79,10 @@ class RunRequest:
     script: AnswerScript | None = None
     """The answers of a scripted profile; None for an endpoint."""
     knowledge: tuple[Knowledge, ...] = ()
+    start_ms: float | None = None
+    """Time of the start script on this machine in milliseconds; None: the record's time."""
+    target_ms: float | None = None
+    """The same of the target script; None: the record's, scaled as the start script's time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +127,6 @@ class AgentRun:
 
         Raises `UsageError` if the prompts do not fit into the context, and what `search` raises.
         """
-        require_prices(self.spec.budget, ProfilePrices(self.profile).known)
         require_context(self.worst_case().context)
         self._keep()
         return search(self.folder, self.spec, self.parts(transport, self.evaluator(hooks), hooks))
@@ -175,8 +178,9 @@ def new_run(root: Path, request: RunRequest, places: Places, out: Path) -> Agent
     Return a run that was not started, in the directory `out`/ID; the ID follows from the spec.
 
     Fetches the start script if necessary, and nothing else. `root` is that of `kit.core.facts.facts_root`.
-    Raises `UsageError` and `PrerequisiteError` as planning an evaluation and loading the task do.
+    Raises `UsageError` for a limit in USD without prices, and as planning an evaluation and loading the task.
     """
+    require_prices(request.budget, ProfilePrices(request.model).known)
     plan = draft(request.evaluation, places)
     task = load_agent_task(root, plan, request.hints, places)
     spec = _spec(request, task, plan)
@@ -236,7 +240,7 @@ def _run(
 
 
 def _spec(request: RunRequest, task: AgentTask, plan: RunPlan) -> AgentSpec:
-    reference = task.reference
+    reference = _reference(request, task)
     return AgentSpec(
         task=task.name,
         hints=tuple(sorted(int(hint.level) for hint in task.hints)),
@@ -261,6 +265,22 @@ def _spec(request: RunRequest, task: AgentTask, plan: RunPlan) -> AgentSpec:
         knowledge=tuple(KnowledgeDigest(known.name, known.sha256) for known in request.knowledge),
         kit_version=__version__,
     )
+
+
+def _reference(request: RunRequest, task: AgentTask) -> ReferenceTimes | None:
+    """Return the record's times, or those that the user measured on this machine."""
+    known, start_ms, target_ms = task.reference, request.start_ms, request.target_ms
+    if start_ms is None and target_ms is None:
+        return known
+    if start_ms is None:
+        raise UsageError("a target time without a start time cannot be compared", "pass --start-time as well")
+    if target_ms is None and known is not None:
+        target_ms = known.target_ms * start_ms / known.start_ms
+    if target_ms is None:
+        raise UsageError("the target time is not known in this profile", "pass --target-time as well")
+    if target_ms >= start_ms:
+        raise UsageError(f"the target time ({target_ms:g} ms) is not below the start time ({start_ms:g} ms)")
+    return ReferenceTimes(start_ms, target_ms, None, "this machine, by the user")
 
 
 def reference_of(spec: AgentSpec) -> ReferenceTimes | None:

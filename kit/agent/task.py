@@ -71,5 +71,5 @@ def _smoke_text(task: Task, places: Places) -> str:
 
 
 def _reference(task: Task) -> ReferenceTimes:
-    source = "the machine that the smoke records name" if is_smoke(task.name) else "the paper's machines"
+    source = "the machine of the smoke records" if is_smoke(task.name) else "the paper's machines"
     return ReferenceTimes(task.start.reference_ms, task.target.reference_ms, task.start.retimed_sd_ms, source)

@@ -29,25 +29,40 @@ from kit.result.keys import trusted
     help="Directory to write.",
 )
 @click.option("--title", default="NanoGPT speedrun tasks", show_default=True, help="Title of the page.")
+@click.option(
+    "--agents",
+    type=click.Path(file_okay=False, path_type=Path),
+    multiple=True,
+    help="Directory of an agent's run, or of several; they are verified and shown. Repeatable.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the page's path.")
 @data_lock_option
 @keys_option
 def command(
-    folder: Path, site: Path, title: str, as_json: bool, data_locks: tuple[Path, ...], keys: Path
+    folder: Path,
+    site: Path,
+    title: str,
+    agents: tuple[Path, ...],
+    as_json: bool,
+    data_locks: tuple[Path, ...],
+    keys: Path,
 ) -> None:
     """Build a leaderboard page from entries.
 
     Checks every entry below FOLDER/submissions and writes SITE/index.html, offline. The page loads
     nothing from elsewhere and works without JavaScript, which only adds sorting and filters. Entries that
     were not accepted are listed with the reasons; retracted ones are marked. Data are compared with data
-    locks as in `submit check`.
+    locks as in `submit check`. With --agents the page also shows the runs of `agent run`: the best FSR so
+    far by node, GPU-hour, dollar and token, and how each node ended.
 
     \b
     Examples:
       speedrun report ../leaderboard --out site
       speedrun report ../leaderboard --keys keys/ --json
+      speedrun report ../leaderboard --agents agent-runs
     """
     require_score()
+    from kit.leaderboard.page.agent_runs import read_agent_runs
     from kit.leaderboard.page.rank import rank
     from kit.leaderboard.page.site import write_site
 
@@ -56,11 +71,15 @@ def command(
     checked = check(folder, trusted(keys), lambda done, total: meter("entries", done, total), locks)
     tasks = load_tasks(facts_root())
     board = rank(checked, facts_root(), tasks)
-    page = write_site(board, site, title, len(tasks))
+    searched = read_agent_runs(agents, trusted(keys)) if agents else None
+    page = write_site(board, site, title, len(tasks), searched)
     note(
         f"{counted(len(checked.accepted), 'result')} in {counted(len(board.groups), 'row')}, "
         f"{len(board.refused)} not accepted"
     )
+    if searched is not None:
+        runs = sum(len(group.runs) for group in searched.groups)
+        note(f"{counted(runs, 'run of an agent', 'runs of agents')}, {len(searched.refused)} not accepted")
     tell_data_locks(checked.locks, checked.with_shards)
     if as_json:
         rows = [
@@ -79,6 +98,8 @@ def command(
                 "page": str(page),
                 "rows": rows,
                 "not_accepted": len(board.refused),
+                "agent_runs": sum(len(group.runs) for group in searched.groups) if searched else 0,
+                "agent_runs_not_accepted": len(searched.refused) if searched else 0,
                 "data_locks": [lock.sha256 for lock in checked.locks],
                 "data_not_compared": 0 if checked.locks else checked.with_shards,
             }

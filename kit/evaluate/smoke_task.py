@@ -32,7 +32,7 @@ def export_smoke_task(root: Path, task: int | str, places: Places, out: Path) ->
 
 
 def smoke_terms(smoke: SmokeSpec, places: Places) -> SmokeTerms:
-    """Return what the text of a task says about the smoke profile. Raises as reading the image's lock does."""
+    """Return what a task's text says about the smoke profile. Raises as reading the image's lock does."""
     lock = read_lock(read_spec(places.images, SMOKE_ERA))
     return SmokeTerms(
         target=smoke.target,

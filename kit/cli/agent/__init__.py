@@ -7,8 +7,11 @@ import click
 from kit.cli.lazy import LazyGroup
 
 SUMMARIES = {
+    "export": "Write a run as a trajectory that other tools read.",
     "resume": "Resume a search that was interrupted.",
-    "run": "Search for a faster script with a model.",
+    "run": "Search for a faster script with a scaffold and a model.",
+    "show": "Show a run: its tree, one node, or the best FSR so far.",
+    "verify": "Verify a run: journal, calls, bundles, sums and the signed summary.",
 }
 
 
@@ -17,9 +20,13 @@ def command() -> None:
     """Let a scaffold and a model search for a faster script.
 
     Each node of a search is one edit and one signed evaluation. Nothing is lost if a run is interrupted.
+    A run is a directory: journal.jsonl has every event, calls/ every request and answer, nodes/ every script,
+    bundles/ every signed result, and summary.json a signed list of all nodes.
 
     \b
     Examples:
       speedrun agent run --task smoke-1 --model scripted --plan
       speedrun agent resume agent-runs/RUN
+      speedrun agent show agent-runs/RUN
+      speedrun agent verify agent-runs/RUN
     """

@@ -17,6 +17,7 @@ from kit.agent.node import ActionKind
 from kit.agent.retiming import retime_winner, retimed_of
 from kit.agent.search import SearchEnd
 from kit.agent.session import AgentRun, RunHooks
+from kit.agent.summary import write_summary
 from kit.cli.agent.progress import SearchProgress, spent_text
 from kit.cli.interrupt import cancellable
 from kit.cli.stderr import STDERR
@@ -24,6 +25,7 @@ from kit.cli.terminal import emit_json, note, say_path, warn
 from kit.core.errors import PrerequisiteError
 from kit.evaluate.plan import RunPlan
 from kit.evaluate.run import Listener
+from kit.result.keys import load_or_create
 
 
 def conduct(run: AgentRun, retime: int, as_json: bool) -> int:
@@ -41,6 +43,8 @@ def conduct(run: AgentRun, retime: int, as_json: bool) -> int:
         if retime and not end.interrupted:
             _retime(run, end, retime, hooks, progress)
         interrupted = end.interrupted or (retime > 0 and cancelled())
+        if end.tree.ended is not None:
+            write_summary(run.folder, load_or_create(run.places.keys))
     STDERR.close()
     _summarize(run, end, as_json)
     if interrupted:

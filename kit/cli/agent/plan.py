@@ -42,6 +42,7 @@ def lines(run: AgentRun, worst: WorstCase, retime: int) -> list[str]:
         f"model      {spec.model.name}",
         f"evaluation runtime {settings.runtime}, image {settings.image}, GPUs: {settings.gpus or 'none'}, "
         f"at most {_minutes(settings.worst_wall_s)} each",
+        f"times      {_times(run)}",
         f"directory  {run.folder}",
         "",
         "At most, this run uses:",
@@ -59,6 +60,15 @@ def lines(run: AgentRun, worst: WorstCase, retime: int) -> list[str]:
             f"each: {worst.retime_gpu_seconds / 3600:,.1f} GPU-hours, {_minutes(worst.retime_wall_s)}"
         )
     return [*text, "", _context(worst)]
+
+
+def _times(run: AgentRun) -> str:
+    settings = run.spec.evaluation
+    if settings.start_ms is None or settings.target_ms is None:
+        return "of start and target are not known, so there is no FSR"
+    given = run.task.reference is None or run.task.reference.start_ms != settings.start_ms
+    source = "given by you" if given else run.task.reference.source if run.task.reference else ""
+    return f"start {settings.start_ms / 1000:g} s, target {settings.target_ms / 1000:g} s ({source})"
 
 
 def _tokens(run: AgentRun, worst: WorstCase) -> str:

@@ -18,7 +18,7 @@ from kit.agent.llm.scripted import AnswerScript, load_script
 from kit.agent.policy import POLICIES, SearchFidelity
 from kit.cli.extras import require_score
 from kit.cli.hint_levels import hint_levels
-from kit.cli.options import TASK_NAME, keys_option, mirror_option, store_option
+from kit.cli.options import DEADLINE, TASK_NAME, keys_option, mirror_option, store_option
 from kit.cli.places import places as places_of
 from kit.cli.platforms import require_run_platform
 from kit.cli.runtime import runtime_option, select_runtime
@@ -102,6 +102,20 @@ SCRIPTED = "scripted"
     type=click.Choice(["full", "smoke"]),
     help="full: 8 GPUs and FineWeb; smoke: CPU and synthetic data.  [default: the task's]",
 )
+@click.option(
+    "--start-time",
+    "start_s",
+    type=DEADLINE,
+    metavar="DURATION",
+    help="Training time of the start script on this machine.  [default: the record's]",
+)
+@click.option(
+    "--target-time",
+    "target_s",
+    type=DEADLINE,
+    metavar="DURATION",
+    help="Training time of the target script on this machine.  [default: scaled from the record's]",
+)
 @runtime_option()
 @click.option("--image", metavar="ERA", help="Image to run in.  [default: the record's era; smoke: cpu]")
 @click.option(
@@ -110,7 +124,7 @@ SCRIPTED = "scripted"
 @click.option("--plan", "plan_only", is_flag=True, help="Print the most that the run can spend, then exit.")
 @click.option(
     "--replay",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=click.Path(path_type=Path),
     metavar="DIR",
     help="Repeat a recorded run offline instead, and compare every line of its journal.",
 )
@@ -132,6 +146,11 @@ def command(**options: Any) -> int:
     Each node is one edit by the model and one signed evaluation. Everything is written to the run's directory
     before it counts, so an interrupted run can be resumed. Prints that directory, whose name follows from all
     choices; the same command goes on with a run that was interrupted.
+
+    A node is improved if it is faster than its parent. Times of the start and the target script are those of
+    the records, which other machines measured: give those of this machine with --start-time and
+    --target-time, or the search cannot tell a faster script from a faster machine. --controls measures the
+    start script.
 
     The key of the endpoint is read from the environment variable that the profile names.
 
@@ -172,12 +191,18 @@ def command(**options: Any) -> int:
         model=model,
         script=script,
         knowledge=load_knowledge(options["knowledge"]),
+        start_ms=_milliseconds(options["start_s"]),
+        target_ms=_milliseconds(options["target_s"]),
     )
     run = new_run(facts_root(), request, _places(options), options["out"])
     if options["plan_only"]:
         show_plan(run, run.worst_case(options["retime"]), options["retime"], options["as_json"])
         return 0
     return conduct(run, options["retime"], options["as_json"])
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else 1000 * seconds
 
 
 def _model(name: str, answers: Path | None) -> tuple[ModelProfile, AnswerScript | None]:

@@ -28,6 +28,15 @@ class PlotLine:
 
 
 @dataclass(frozen=True, slots=True)
+class PlotBand:
+    """The area between two curves."""
+
+    low: tuple[tuple[float, float], ...]
+    high: tuple[tuple[float, float], ...]
+    color: int
+
+
+@dataclass(frozen=True, slots=True)
 class PlotDot:
     """One value with its interval."""
 
@@ -84,6 +93,26 @@ class SvgDot:
 
 
 @dataclass(frozen=True, slots=True)
+class SvgBand:
+    """One filled area."""
+
+    color: str
+    points: str
+
+
+@dataclass(frozen=True, slots=True)
+class SvgBar:
+    """One filled rectangle."""
+
+    label: str
+    color: str
+    x: str
+    y: str
+    width: str
+    height: str
+
+
+@dataclass(frozen=True, slots=True)
 class Plot:
     """Everything of one SVG image, in pixels."""
 
@@ -94,17 +123,29 @@ class Plot:
     curves: tuple[SvgCurve, ...] = ()
     dots: tuple[SvgDot, ...] = ()
     width: int = WIDTH
+    bands: tuple[SvgBand, ...] = ()
+    bars: tuple[SvgBar, ...] = ()
 
 
 def lines_plot(
-    lines: Sequence[PlotLine], x_title: str, y_title: str, mark: float | None, height: int = 270
+    lines: Sequence[PlotLine],
+    x_title: str,
+    y_title: str,
+    mark: float | None,
+    height: int = 270,
+    bands: Sequence[PlotBand] = (),
 ) -> Plot | None:
-    """Return curves over common axes, and a horizontal line at `mark`; None if there is no point."""
+    """
+    Return curves over common axes, and a horizontal line at `mark`; None if there is no point.
+
+    `bands` lie behind the curves. Each must be as long as a curve.
+    """
     drawn = [line for line in lines if line.points]
     if not drawn:
         return None
     xs = [x for line in drawn for x, _ in line.points]
     ys = [y for line in drawn for _, y in line.points]
+    ys += [y for band in bands for _, y in (*band.low, *band.high)]
     if mark is not None:
         ys = [y for y in ys if abs(y - mark) <= SPAN] + [mark, mark + SPAN / 2]
     x_axis = _Axis(0.0, max(xs), LEFT, WIDTH - RIGHT)
@@ -120,7 +161,38 @@ def lines_plot(
         inside = _below(line.points, y_axis.high)
         path = " ".join(f"{x_axis.at(x):.1f},{y_axis.at(y):.1f}" for x, y in inside)
         curves.append(SvgCurve(line.label, color_class(line.color), path, line.dashed))
-    return Plot(height, f"{y_title} against {x_title}", tuple(rules), tuple(texts), tuple(curves))
+    areas = []
+    for band in bands:
+        around = (*band.high, *reversed(band.low))
+        path = " ".join(f"{x_axis.at(x):.1f},{y_axis.at(y):.1f}" for x, y in around)
+        areas.append(SvgBand(color_class(band.color), path))
+    label = f"{y_title} against {x_title}"
+    return Plot(height, label, tuple(rules), tuple(texts), tuple(curves), bands=tuple(areas))
+
+
+def stacks_plot(
+    stacks: Sequence[Sequence[float]], names: Sequence[str], x_title: str, y_title: str, height: int = 200
+) -> Plot | None:
+    """Return one bar for each stack of shares, whose parts are named `names`; None without a stack."""
+    if not stacks:
+        return None
+    x_axis = _Axis(0.0, len(stacks) + 0.5, LEFT, WIDTH - RIGHT)
+    y_axis = _Axis(0.0, 1.0, height - BOTTOM, TOP)
+    wide = 0.8 * (x_axis.at(1.0) - x_axis.at(0.0))
+    bars = []
+    for number, stack in enumerate(stacks, 1):
+        below = 0.0
+        for color, (name, share) in enumerate(zip(names, stack, strict=True)):
+            if share > 0:
+                top, bottom = y_axis.at(below + share), y_axis.at(below)
+                x = f"{x_axis.at(number) - wide / 2:.1f}"
+                label = f"{x_title} {number}: {name} {share:.0%}"
+                size = f"{wide:.1f}", f"{bottom - top:.1f}"
+                bars.append(SvgBar(label, color_class(color), x, f"{top:.1f}", *size))
+            below += share
+    texts = tuple(_axis_texts(x_axis, y_axis, height, x_title, y_title))
+    rules = tuple(_horizontal("grid", LEFT, y_axis.at(value)) for value in y_axis.ticks())
+    return Plot(height, f"{y_title} by {x_title}", rules, texts, bars=tuple(bars))
 
 
 def dots_plot(dots: Sequence[PlotDot], title: str) -> Plot | None:

@@ -11,6 +11,9 @@ from pathlib import Path
 from kit.core.digest import sha256_bytes
 from kit.core.errors import DigestMismatch
 from kit.core.files import write_atomic
+from kit.leaderboard.page.agent_runs import AgentRuns
+from kit.leaderboard.page.agent_section import AgentSection, agent_section
+from kit.leaderboard.page.figures import Figure, KeyItem
 from kit.leaderboard.page.legend import HEADS, TIER_LEGEND
 from kit.leaderboard.page.plots import COLORS, Plot, PlotDot, PlotLine, color_class, dots_plot, lines_plot
 from kit.leaderboard.page.rank import TIERS, Board, BoardGroup, figure
@@ -36,23 +39,6 @@ MAX_LINES = 24
 
 
 @dataclass(frozen=True, slots=True)
-class KeyItem:
-    """One colour of a plot and its configuration."""
-
-    color: str
-    label: str
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """A plot with its caption and key."""
-
-    caption: str
-    plot: Plot
-    key: tuple[KeyItem, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class PageContent:
     """Everything that page.html shows of a board."""
 
@@ -67,9 +53,10 @@ class PageContent:
     refused: TextTable | None
     refused_count: str
     data: str
+    agents: AgentSection | None
 
 
-def write_site(board: Board, site: Path, title: str, tasks: int) -> Path:
+def write_site(board: Board, site: Path, title: str, tasks: int, agents: AgentRuns | None = None) -> Path:
     """
     Write `index.html` and `bundles/<run_id>.json` below `site`; return the page.
 
@@ -83,11 +70,11 @@ def write_site(board: Board, site: Path, title: str, tasks: int) -> Path:
             if sha256_bytes(data) != result.submitted.bundle_sha256:
                 raise DigestMismatch(f"{result.submitted.where / BUNDLE} changed after it was verified")
             write_atomic(site / "bundles" / f"{result.run_id}.json", data)
-    write_atomic(page, render(board, title, tasks).encode("utf-8"))
+    write_atomic(page, render(board, title, tasks, agents).encode("utf-8"))
     return page
 
 
-def render(board: Board, title: str, tasks: int) -> str:
+def render(board: Board, title: str, tasks: int, agents: AgentRuns | None = None) -> str:
     """Return the page's HTML."""
     environment = html_environment()
     script = environment.get_template("page.js").render()
@@ -100,11 +87,11 @@ def render(board: Board, title: str, tasks: int) -> str:
         overall_heads=OVERALL_HEADS,
         tiers=TIERS,
         tier_legend=TIER_LEGEND,
-        page=_content(board, tasks),
+        page=_content(board, tasks, agents),
     )
 
 
-def _content(board: Board, tasks: int) -> PageContent:
+def _content(board: Board, tasks: int, agents: AgentRuns | None) -> PageContent:
     return PageContent(
         tasks=tasks,
         count=_count(board),
@@ -117,6 +104,7 @@ def _content(board: Board, tasks: int) -> PageContent:
         refused=refused_table(board.refused) if board.refused else None,
         refused_count=number_of(len(board.refused), "entry", "entries"),
         data=board.data,
+        agents=None if agents is None else agent_section(agents),
     )
 
 

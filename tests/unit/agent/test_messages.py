@@ -1,4 +1,4 @@
-"""A node's prompt shows its parent, the parent's run, and the attempts nearby; editing refuses what runs cannot use."""
+"""A prompt shows the parent, its run, and the attempts nearby; an edit that no run can use is refused."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_what_no_run_could_use_is_refused(
 
 
 def test_a_smoke_task_is_compared_with_its_own_start_script(editor: CheckedEditor) -> None:
-    files = dict((f.name, f.data) for f in editor._terms.start or ())
+    files = {f.name: f.data for f in editor._terms.start or ()}
     assert b"Record smoke-3" in files["train_gpt2.py"]
 
 

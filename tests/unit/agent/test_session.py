@@ -211,3 +211,17 @@ def test_the_secret_of_the_marks_is_the_spec(done: AgentRun) -> None:
 def test_answers_of_a_script_follow_the_edit_format() -> None:
     script = AnswerScript((ScriptedAnswer("x"),))
     assert script.profile().base_url.startswith("script:")
+
+
+def test_times_of_this_machine_replace_the_record_s(base: Path) -> None:
+    settings = make_run(base, start_ms=12240.0).spec.evaluation
+    assert (settings.start_ms, settings.target_ms, settings.start_sd_ms) == (12240.0, 3020.0, None)
+    settings = make_run(base, start_ms=100.0, target_ms=50.0).spec.evaluation
+    assert (settings.start_ms, settings.target_ms) == (100.0, 50.0)
+    for wrong in ({"target_ms": 5.0}, {"start_ms": 5.0, "target_ms": 5.0}):
+        with pytest.raises(UsageError):
+            make_run(base, **wrong)
+    upstream = replace(EVALUATION, record=3)
+    with pytest.raises(UsageError, match="the target time is not known"):
+        make_run(base, start_ms=5.0, evaluation=upstream)
+    assert make_run(base, start_ms=5.0, target_ms=4.0, evaluation=upstream).spec.evaluation.target_ms == 4.0

@@ -186,7 +186,7 @@ def test_calls_are_kept_by_key_and_request(tmp_path: Path) -> None:
     assert records.load(key, request_sha256(replace(REQUEST, max_output_tokens=11))) is None
     assert records.load(CallKey(1, 1), request_sha256(REQUEST)) is None
     (tmp_path / "calls" / "001-02.json").write_text("{}")
-    with pytest.raises(SchemaError, match="not a model-call.v1"):
+    with pytest.raises(SchemaError, match=r"not a model-call\.v1"):
         records.load(key, request_sha256(REQUEST))
 
 

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+from pressed_search import pressed_run, pressed_spec
+
 from kit.core.digest import Sha256
 from kit.core.facts import facts_root
 from kit.core.store import Artifact
@@ -22,6 +24,7 @@ from kit.values.profile import Profile
 ASSETS = Path(__file__).parents[2] / "assets" / "bundles"
 RUN_ID = "r03-20260101T000000Z-00000000"
 SERIES_ID = "s03-20261123T170000Z-1a2b3c4d"
+AGENT_RUN = "0123456789abcdef"
 SCRIPT = b"# candidate\n"
 UPSTREAM = "records/track_1_short/2024-10-18_PyTorch25/d4bfb25f-688d-4da5-8743-33926fad4842.txt"
 
@@ -42,6 +45,7 @@ def lay(root: Path) -> Path:
     signer = press().MAKE.SIGNER
     press().press(runs, press().Sample(0, script=SCRIPT))
     _series(runs, signer)
+    pressed_run(here / "agent-runs" / AGENT_RUN, pressed_spec("flat"))
     shutil.copytree(runs / RUN_ID, here, dirs_exist_ok=True)
     shutil.copyfile(runs / RUN_ID / "signer.pem", here / "their-key.pem")
     (here / "my-agent").mkdir()

@@ -8,13 +8,15 @@ import shutil
 
 import click
 import pytest
-from desk import RUN_ID, SERIES_ID, lay
+from desk import AGENT_RUN, RUN_ID, SERIES_ID, lay
 
 pytest.importorskip("scipy")
 
 from kit.cli import run, speedrun
 
 PARSED = {
+    ("agent", "run"): "starts guests and calls endpoints",
+    ("agent", "resume"): "starts guests",
     ("doctor",): "starts guests",
     ("reproduce",): "starts guests",
     ("image", "test"): "starts guests",
@@ -85,7 +87,8 @@ def arguments(line):
     for mark in (" | ", " > ", " && "):
         line = line.partition(mark)[0]
     for placeholder, value in (
-        ("<run_id>", RUN_ID), ("<series_id>", SERIES_ID), ("r03-….capsule.tar", "result.capsule.tar"),
+        ("<run_id>", RUN_ID), ("<id>", AGENT_RUN), ("<series_id>", SERIES_ID),
+        ("r03-….capsule.tar", "result.capsule.tar"),
         ("/data/fineweb10B", "../wheels"), ("/mnt/wheels", "../wheels"),
         ("~/modded-nanogpt", "../modded-nanogpt/.git"),
     ):  # fmt: skip

@@ -1,0 +1,166 @@
+"""
+Agents' runs on the board: verified, grouped by what they share but the seed, and averaged over seeds.
+
+A run counts if `kit.agent.verify` finds no fault and a trusted key signed its summary. Between two nodes the
+best FSR so far holds; after a run's last node it holds too, so that runs of different length are compared.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kit.agent.curve import CurveAxis, CurvePoint, curve_of, steps_of
+from kit.agent.journal import JOURNAL
+from kit.agent.node import NodeStatus
+from kit.agent.recorded import RecordedRun
+from kit.agent.verify import verify_run
+from kit.core.errors import KitError, PrerequisiteError
+from kit.leaderboard.page.rank import RefusedSubmission
+from kit.result.keys import Trusted
+
+MAX_RUNS = 2000
+
+STATUS_CLASSES: tuple[tuple[str, tuple[NodeStatus, ...]], ...] = (
+    ("faster than its parent", (NodeStatus.VALID_IMPROVED,)),
+    ("valid, not faster", (NodeStatus.VALID_NOT_IMPROVED,)),
+    ("crashed", (NodeStatus.BUGGY_CRASH,)),
+    ("missed the loss", (NodeStatus.BUGGY_LOSS,)),
+    ("timed out", (NodeStatus.TIMED_OUT,)),
+    ("audit failed", (NodeStatus.AUDIT_FAILED,)),
+    ("no usable edit", (NodeStatus.EDIT_FAILED, NodeStatus.NO_ANSWER, NodeStatus.REFUSED_BY_MODEL)),
+    ("outside the agent", (NodeStatus.INFRA_FAILED, NodeStatus.LOST, NodeStatus.STOPPED)),
+)
+"""How the statuses of nodes are shown, in the order of the stack."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentGroup:
+    """Runs of one scaffold with one model and the same hints at one task; they differ in their seeds."""
+
+    task: str
+    scaffold: str
+    """With its fidelity, if that is not the paper's."""
+    model: str
+    hints: tuple[int, ...]
+    runs: tuple[RecordedRun, ...]
+    """By seed."""
+    curves: tuple[tuple[CurvePoint, ...], ...]
+    """One for each run."""
+
+    @property
+    def label(self) -> str:
+        """Name the group within its task."""
+        hints = f"hints {','.join(map(str, self.hints))}" if self.hints else "no hints"
+        return f"{self.scaffold} · {self.model} · {hints}"
+
+
+@dataclass(frozen=True, slots=True)
+class AgentRuns:
+    """The runs that count, and those that do not, with the reasons."""
+
+    groups: tuple[AgentGroup, ...]
+    refused: tuple[RefusedSubmission, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BandPoint:
+    """The best FSR so far at one place of an axis, over seeds."""
+
+    x: float
+    mean: float
+    low: float
+    high: float
+
+
+def read_agent_runs(folders: Sequence[Path], trusted: Trusted) -> AgentRuns:
+    """
+    Verify the runs in directories; each is a run's directory, or contains some.
+
+    Raises `PrerequisiteError` if a directory has no run or more than `MAX_RUNS`.
+    """
+    counted: dict[str, RecordedRun] = {}
+    refused: list[RefusedSubmission] = []
+    for folder in dict.fromkeys(found for given in folders for found in _runs_in(given)):
+        run, reasons = _checked(folder, trusted)
+        if run is not None and run.contents.head in counted:
+            reasons = ("it is there twice",)
+        if reasons or run is None:
+            refused.append(RefusedSubmission(str(folder), reasons))
+        else:
+            counted[run.contents.head] = run
+    groups: dict[tuple[str, str, str, tuple[int, ...]], list[RecordedRun]] = {}
+    for run in counted.values():
+        groups.setdefault(_key(run), []).append(run)
+    return AgentRuns(tuple(_group(key, groups[key]) for key in sorted(groups)), tuple(refused))
+
+
+def band_of(group: AgentGroup, axis: CurveAxis) -> tuple[BandPoint, ...]:
+    """Return mean, lowest and highest of the group's curves; empty if a run spent nothing on the axis."""
+    curves = [steps_of(points, axis) for points in group.curves]
+    if not curves or not all(curves):
+        return ()
+    places = sorted({x for curve in curves for x, _ in curve})
+    return tuple(_at(curves, x) for x in places)
+
+
+def shares_of(group: AgentGroup) -> tuple[tuple[float, ...], ...]:
+    """Return, for each step, the share of each of `STATUS_CLASSES` among the runs that came so far."""
+    longest = max((len(points) for points in group.curves), default=0)
+    steps = []
+    for step in range(longest):
+        there = [points[step].status for points in group.curves if len(points) > step]
+        counts = [sum(status in members for status in there) for _, members in STATUS_CLASSES]
+        steps.append(tuple(count / len(there) for count in counts))
+    return tuple(steps)
+
+
+def _runs_in(folder: Path) -> Iterator[Path]:
+    if (folder / JOURNAL).is_file():
+        yield folder
+        return
+    try:
+        found = sorted(path for path in folder.iterdir() if (path / JOURNAL).is_file())
+    except OSError as e:
+        raise PrerequisiteError(f"cannot read {folder}: {e.strerror}") from e
+    if not found:
+        raise PrerequisiteError(f"no agent's run in {folder}", "pass the directory that `agent run` wrote to")
+    if len(found) > MAX_RUNS:
+        raise PrerequisiteError(f"{folder} has more than {MAX_RUNS} runs")
+    yield from found
+
+
+def _checked(folder: Path, trusted: Trusted) -> tuple[RecordedRun | None, tuple[str, ...]]:
+    """Return a run, and why it does not count."""
+    try:
+        check = verify_run(folder, trusted)
+    except KitError as e:
+        return None, (e.headline,)
+    if check.faults:
+        return check.run, check.faults
+    if check.summary is None:
+        return check.run, ("it has no signed summary: the run has not ended",)
+    if check.run is None or check.run.tree.ended is None:
+        return check.run, ("the run has not ended",)
+    return check.run, () if check.trusted else (f"signed by untrusted key {check.summary.key_id[:12]}",)
+
+
+def _key(run: RecordedRun) -> tuple[str, str, str, tuple[int, ...]]:
+    spec = run.spec
+    fidelity = "" if spec.fidelity.value == "paper" else f" ({spec.fidelity.value})"
+    return str(spec.task), f"{spec.policy.name}{fidelity}", spec.model.name, spec.hints
+
+
+def _group(key: tuple[str, str, str, tuple[int, ...]], runs: list[RecordedRun]) -> AgentGroup:
+    ordered = tuple(sorted(runs, key=lambda run: (run.spec.seed, run.contents.head)))
+    return AgentGroup(*key, ordered, tuple(curve_of(run) for run in ordered))
+
+
+def _at(curves: Sequence[Sequence[tuple[float, float]]], x: float) -> BandPoint:
+    values = []
+    for curve in curves:
+        last = bisect.bisect_right([place for place, _ in curve], x) - 1
+        values.append(curve[last][1])
+    return BandPoint(x, sum(values) / len(values), min(values), max(values))

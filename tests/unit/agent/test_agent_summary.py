@@ -1,0 +1,252 @@
+"""The signed summary of a run, and the check of a run's directory against it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fake_search import make_spec
+from pressed_search import PressedEvaluator, pressed_run, pressed_spec, signer, trusted
+
+from kit.agent.calls import CALLS
+from kit.agent.events import encode_event
+from kit.agent.journal import JOURNAL, read_journal
+from kit.agent.recorded import read_run
+from kit.agent.spec import write_spec
+from kit.agent.summary import PREDICATE_TYPE, SUMMARY, read_summary, summarize, write_summary
+from kit.agent.verify import verify_run
+from kit.core.digest import canonical_json, sha256_bytes, sha256_file
+from kit.core.errors import PrerequisiteError, SignatureError
+from kit.result.keys import Trusted, throwaway
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    pressed_run(folder)
+    return folder
+
+
+@pytest.fixture
+def run(finished, tmp_path):
+    """A copy that a test may change."""
+    return Path(shutil.copytree(finished, tmp_path / "run"))
+
+
+def faults(folder):
+    return verify_run(folder, trusted()).faults
+
+
+def rewrite(folder, change):
+    """Change the journal's events and chain them again, as one who wants to hide something would."""
+    prev, raw = "0" * 64, []
+    for seq, line in enumerate(change(list(read_journal(folder / JOURNAL).lines))):
+        document = {"seq": seq, "prev": prev, "time": line.time, "event": encode_event(line.event)}
+        raw.append(canonical_json(document))
+        prev = sha256_bytes(raw[-1])
+    (folder / JOURNAL).write_bytes(b"".join(line + b"\n" for line in raw))
+
+
+def test_an_untouched_run_has_no_faults(finished):
+    check = verify_run(finished, trusted())
+    assert check.faults == () and check.unnamed == ()
+    assert check.complete and check.trusted
+
+
+def test_the_summary_lists_every_node_with_its_bundle_and_sums(finished):
+    signed = read_summary(finished / SUMMARY, trusted())
+    run, told = read_run(finished), signed.summary
+    assert len(told.nodes) == len(run.tree.nodes) == 21
+    assert told.journal.head == run.contents.head and told.journal.lines == len(run.lines)
+    for node in told.nodes:
+        assert node.status is not None
+        if node.run_id is not None:
+            assert node.bundle_sha256 == sha256_file(finished / "bundles" / node.run_id / "result.json")
+    tokens = sum(node.account.tokens.prompt_tokens or 0 for node in told.nodes)
+    assert tokens == told.totals.account.tokens.prompt_tokens == told.totals.known.prompt_tokens
+    assert told.totals.account.cost_usd == pytest.approx(told.totals.known.usd)
+    times = {n.id: n.time_ms for n in told.nodes if n.time_ms is not None and n.action.kind != "control"}
+    assert told.winner.node == min(times, key=times.get)
+
+
+def test_tokens_that_no_endpoint_reports_are_null(finished):
+    account = read_summary(finished / SUMMARY, trusted()).summary.totals.account
+    assert account.tokens.cached_tokens is None and account.tokens.reasoning_tokens is None
+    assert account.unreported > 0  # the fake's timeouts may be billed
+
+
+def test_the_summary_is_an_in_toto_statement_of_its_own_type(finished):
+    from kit.result import dsse
+
+    envelope = dsse.envelope_of(dsse.parse_canonical((finished / SUMMARY).read_bytes(), SUMMARY))
+    statement = json.loads(envelope.payload)
+    assert statement["predicateType"] == PREDICATE_TYPE
+    assert {s["name"]: s["digest"]["sha256"] for s in statement["subject"]} == {
+        name: sha256_file(finished / name) for name in ("spec.json", JOURNAL)
+    }
+
+
+def test_an_edited_summary_is_refused(run):
+    text = (run / SUMMARY).read_text()
+    document = json.loads(text)
+    payload = document["dsseEnvelope"]["payload"]
+    document["dsseEnvelope"]["payload"] = (
+        payload[:-8] + ("AAAA" if payload[-8:-4] != "AAAA" else "BBBB") + payload[-4:]
+    )
+    (run / SUMMARY).write_bytes(canonical_json(document))
+    with pytest.raises(SignatureError):
+        read_summary(run / SUMMARY, trusted())
+    assert any(SUMMARY in fault for fault in faults(run))
+
+
+def test_a_removed_last_line_is_seen(run):
+    lines = (run / JOURNAL).read_bytes().splitlines(keepends=True)
+    (run / JOURNAL).write_bytes(b"".join(lines[:-1]))
+    assert any("lines are missing or added" in fault for fault in faults(run))
+
+
+def test_a_removed_line_in_the_middle_breaks_the_chain(run):
+    lines = (run / JOURNAL).read_bytes().splitlines(keepends=True)
+    (run / JOURNAL).write_bytes(b"".join(lines[:40] + lines[41:]))
+    check = verify_run(run, trusted())
+    assert check.run is None
+    assert any("line 41" in fault and "chain is broken" in fault for fault in check.faults)
+
+
+def test_a_deleted_node_is_seen_even_if_the_chain_was_made_again(run):
+    last = len(read_run(run).tree.nodes)
+
+    def without_last_node(lines):
+        return [x for x in lines if getattr(x.event, "node", None) != last]
+
+    rewrite(run, without_last_node)
+    found = faults(run)
+    assert any("lines are missing or added" in fault for fault in found)
+    assert any(f"differ in node {last}" in fault for fault in found)
+    assert verify_run(run, trusted()).unnamed
+
+
+def test_a_deleted_directory_of_a_node_is_seen(run):
+    node = next(n for n in read_run(run).tree.nodes if n.submission_sha256 and n.action.kind != "control")
+    shutil.rmtree(run / "nodes" / f"{node.id:03d}")
+    assert any(f"node {node.id}:" in fault for fault in faults(run))
+
+
+@pytest.mark.parametrize("part", ["request", "outcome"])
+def test_an_edited_call_is_seen(run, part):
+    path = sorted((run / CALLS).iterdir())[3]
+    document = json.loads(path.read_bytes())
+    if part == "request":
+        document["request"]["messages"][0]["content"] += "!"
+    else:
+        document["outcome"]["attempts"][0]["latency_s"] += 1
+    path.write_bytes(canonical_json(document) + b"\n")
+    node, call = (int(n) for n in path.stem.split("-"))
+    assert any(
+        fault.startswith((f"call {call} of node {node}", f"{path}")) or path.name in fault
+        for fault in faults(run)
+    )
+
+
+def test_a_removed_call_is_seen(run):
+    path = sorted((run / CALLS).iterdir())[0]
+    path.unlink()
+    assert any("does not exist" in fault and path.name in fault for fault in faults(run))
+
+
+def test_a_swapped_bundle_is_seen(run):
+    one, other = sorted((run / "bundles").iterdir())[:2]
+    one.rename(run / "kept")
+    shutil.copytree(other, one)
+    found = faults(run)
+    assert any(one.name in fault and "digest" in fault for fault in found)
+
+
+def test_an_edited_file_of_a_bundle_is_seen(run):
+    one = sorted((run / "bundles").iterdir())[2]
+    log = one / "guest.log"
+    log.write_bytes(log.read_bytes() + b"more\n")
+    assert any(one.name in fault for fault in faults(run))
+
+
+def test_a_better_time_in_the_journal_is_seen_without_a_summary(run):
+    (run / SUMMARY).unlink()
+
+    def faster(lines):
+        for i, line in enumerate(lines):
+            outcome = getattr(line.event, "outcome", None)
+            if outcome is not None and outcome.time_ms is not None and line.event.node > 1:
+                better = replace(outcome, time_ms=outcome.time_ms - 500)
+                lines[i] = replace(line, event=replace(line.event, outcome=better))
+                break
+        return lines
+
+    rewrite(run, faster)
+    assert any("are not those of the bundle" in fault for fault in faults(run))
+
+
+def test_another_spec_is_seen(run):
+    write_spec(run / "spec.json", make_spec("flat"))
+    assert any("policy.name" in fault for fault in faults(run))
+
+
+@pytest.mark.parametrize(
+    "name", ["submission/train_gpt2.py", "diff.patch", "answer-1.md", "prompt.md", "evaluated.json"]
+)
+def test_an_edited_file_of_a_node_is_seen(run, name):
+    path = next(p for p in sorted((run / "nodes").glob(f"*/{name}")) if "001/" not in str(p))
+    if name == "evaluated.json":
+        path.write_bytes(path.read_bytes().replace(b'"val_loss":3', b'"val_loss":2'))
+    else:
+        path.write_bytes(path.read_bytes() + b"x")
+    assert faults(run)
+
+
+def test_a_bundle_that_no_node_names_is_listed_and_is_no_fault(run):
+    evaluator = PressedEvaluator(run / "bundles")
+    evaluator.evaluate(run / "nodes" / "001" / "submission", lambda run_id: None, lambda: False)
+    check = verify_run(run, trusted())
+    assert check.faults == () and check.unnamed == (f"bundles/{evaluator.made[0]}",)
+
+
+def test_a_summary_of_another_key_than_the_bundles_is_a_fault(run):
+    other = throwaway()
+    write_summary(run, other)
+    both = Trusted((*trusted().keys, other.public))
+    assert any("signed by" in fault for fault in verify_run(run, both).faults)
+
+
+def test_a_key_that_lies_beside_the_summary_is_not_trusted(run):
+    check = verify_run(run, Trusted(()))
+    assert check.faults == () and not check.trusted and check.complete
+
+
+def test_a_run_without_a_summary_has_no_faults_and_is_not_complete(run):
+    (run / SUMMARY).unlink()
+    check = verify_run(run, trusted())
+    assert check.faults == () and not check.complete
+
+
+def test_an_unfinished_run_can_be_summarized(tmp_path, finished):
+    run = Path(shutil.copytree(finished, tmp_path / "run"))
+    lines = (run / JOURNAL).read_bytes().splitlines(keepends=True)
+    cut = 1 + max(i for i, line in enumerate(lines) if b'"node_reserved"' in line)
+    (run / JOURNAL).write_bytes(b"".join(lines[:cut]) + lines[cut][:20])
+    summary = summarize(read_run(run))
+    assert summary.end is None and summary.nodes[-1].status is None
+    write_summary(run, signer())
+    assert read_summary(run / SUMMARY, trusted()).summary == summary
+
+
+def test_what_is_no_run_is_missing(tmp_path):
+    with pytest.raises(PrerequisiteError, match="not the directory of an agent's run"):
+        verify_run(tmp_path, trusted())
+
+
+def test_every_scaffold_gives_a_valid_run(tmp_path):
+    for scaffold in ("flat", "forest"):
+        pressed_run(tmp_path / scaffold, pressed_spec(scaffold))
+        assert faults(tmp_path / scaffold) == ()
