@@ -34,6 +34,9 @@ pytestmark = [pytest.mark.container, pytest.mark.network]
 EXAMPLE = Path(__file__).parents[2] / "docs" / "guides" / "example_agent.py"
 TASK = "smoke-3"
 STOP = '    raise SystemExit("the end")'
+MENDED = f"train_gpt2.py\n<<<<<<< SEARCH\n{STOP}\n=======\n    pass\n>>>>>>> REPLACE\n"
+SEED = 2
+"""With it, the second decision debugs node 2."""
 SEARCH = "<<<<<<< SEARCH"
 """The prompt's own description of the format has this line."""
 EDIT = """train_gpt2.py
@@ -49,13 +52,6 @@ EDIT = """train_gpt2.py
 def edit(*lines: str, then: str = "") -> str:
     code = prints(*lines).replace("\n", "\n    ").rstrip(" ")
     return EDIT.format(code=f"    {code}{then}".rstrip("\n"))
-
-
-def mended() -> str:
-    """Return an edit of the hostile script that keeps all but its false claim and its end."""
-    claim = prints(FALSE_CLAIM).splitlines()[1].strip()
-    block = "train_gpt2.py\n<<<<<<< SEARCH\n{0}\n=======\n{1}\n>>>>>>> REPLACE\n"
-    return block.format(f"        {claim}", "        pass") + block.format(STOP, "    pass")
 
 
 def example() -> ModuleType:
@@ -80,17 +76,18 @@ def test_the_example_agent_of_the_guide_runs_for_real(cpu_image: None, tmp_path:
 
 def test_a_hostile_guest_changes_no_score_and_stays_inside_the_marks(cpu_image: None, tmp_path: Path) -> None:
     answers = (
-        ScriptedAnswer(edit(FALSE_CLAIM, *LINES, then=STOP), node=1),
-        ScriptedAnswer(mended(), node=2),
+        ScriptedAnswer(edit(FALSE_CLAIM, then=STOP), node=1),
+        ScriptedAnswer(edit(*LINES, then=STOP), node=2),
+        ScriptedAnswer(MENDED, node=3),
     )
     script = AnswerScript(answers)
     request = RunRequest(
         evaluation=Request(TASK, Profile.SMOKE, runtime=RuntimeName.RUNC),
         hints=(1,),
-        policy=Policy("one", 1, 1, 1.0, 5, 2),
+        policy=Policy("two drafts, then debug", 2, 1, 1.0, 5, 3),
         fidelity=SearchFidelity.PAPER,
         controls=0,
-        seed=0,
+        seed=SEED,
         budget=Budget(),
         model=script.profile(),
         script=script,
@@ -99,14 +96,16 @@ def test_a_hostile_guest_changes_no_score_and_stays_inside_the_marks(cpu_image: 
     run = new_run(facts_root(), request, places, tmp_path / "agent-runs")
     end = run.run(ScriptedTransport(script, TASK), RunHooks())
 
-    crashed, debugged = end.tree.nodes
-    assert crashed.status is NodeStatus.BUGGY_CRASH and crashed.evaluation is not None
-    assert crashed.evaluation.time_ms is None, "a time that only the guest claims"
-    assert debugged.action.parent == 1, debugged
-    prompt = read_record(run.folder / CALLS / "002-01.json").request.messages[1].content
+    false, crashed, debugged = end.tree.nodes
+    assert false.status is NodeStatus.AUDIT_FAILED and false.evaluation is not None, false
+    assert crashed.status is NodeStatus.BUGGY_CRASH and crashed.evaluation is not None, crashed
+    assert (false.evaluation.time_ms, false.evaluation.fsr) == (None, None)
+    assert (crashed.evaluation.time_ms, crashed.evaluation.fsr) == (None, None)
+    assert debugged.action.parent == crashed.id
+    prompt = read_record(run.folder / CALLS / "003-01.json").request.messages[1].content
     assert "RuntimeError: the kit has a fault" in prompt
     outside = outside_marks(prompt)
-    assert not any(line in outside for line in (*LINES, FALSE_CLAIM) if line != SEARCH), outside
+    assert not any(line in outside for line in LINES if line != SEARCH), outside
 
     assert debugged.evaluation is not None and debugged.evaluation.status is EvaluationStatus.REACHED
     assert debugged.evaluation.time_ms is not None and debugged.evaluation.time_ms > 100
