@@ -25,8 +25,10 @@ from kit.agent.own_task import default_places
 from kit.agent.policy import Policy, SearchFidelity
 from kit.agent.replayed import replay
 from kit.agent.session import RunHooks, RunRequest, new_run
+from kit.agent.verify import verify_run
 from kit.core.facts import facts_root
 from kit.evaluate.request import Request
+from kit.result.keys import Trusted, load_or_create
 from kit.values.profile import Profile
 from kit.values.run_spec import RuntimeName
 
@@ -63,13 +65,15 @@ def example() -> ModuleType:
 
 
 def test_the_example_agent_of_the_guide_runs_for_real(cpu_image: None, tmp_path: Path) -> None:
-    task = api.load_task(TASK, (1,), "runc", tmp_path / "bundles", keys=tmp_path / "keys")
+    task = api.load_task(TASK, (1,), "runc", keys=tmp_path / "keys")
     tree = example().run(tmp_path / "run", task)
     first, second = tree.nodes
     assert first.status is NodeStatus.BUGGY_CRASH, first
     assert second.status is not None and second.status.valid, second
     assert second.evaluation is not None and second.evaluation.status is EvaluationStatus.REACHED
-    assert len(list((tmp_path / "bundles").glob("r*/result.json"))) == 2
+    assert len(list((tmp_path / "run" / "bundles").glob("r*/result.json"))) == 2
+    check = verify_run(tmp_path / "run", Trusted((load_or_create(tmp_path / "keys").public,)))
+    assert (check.faults, check.unnamed, check.trusted) == ((), (), True)
     with api.open_run(tmp_path / "run", task, "example 1", api.parse_budget("evaluations=2")) as again:
         assert again.tree == tree
 

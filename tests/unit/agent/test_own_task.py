@@ -16,7 +16,7 @@ from kit.evaluate.provenance import this_kit
 @pytest.fixture(scope="module")
 def task(tmp_path_factory: pytest.TempPathFactory) -> api.OwnTask:
     base = tmp_path_factory.mktemp("task")
-    return api.load_task("smoke-3", (1, 1), "runc", base / "bundles", base / "store", base / "keys")
+    return api.load_task("smoke-3", (1, 1), "runc", base / "store", base / "keys")
 
 
 def test_a_task_has_what_an_agent_needs(task: api.OwnTask) -> None:
@@ -26,6 +26,17 @@ def test_a_task_has_what_an_agent_needs(task: api.OwnTask) -> None:
     assert task.briefing.startswith("# Task smoke-3: train") and "# Task smoke-3, level 1:" in task.briefing
     assert (task.settings.profile, task.settings.gpus, task.settings.start_ms) == ("smoke", 0, 6120.0)
     assert isinstance(task.evaluator, KitEvaluator) and task.evaluator.reference is not None
+
+
+def test_a_measured_start_time_scales_the_target(tmp_path: Path) -> None:
+    task = api.load_task("smoke-3", (), "runc", tmp_path / "store", tmp_path / "keys", start_ms=12240.0)
+    assert (task.settings.start_ms, task.settings.target_ms) == (12240.0, 3020.0)
+    assert task.settings.start_sd_ms is None
+
+
+def test_bundles_lie_in_the_directory_of_the_run(task: api.OwnTask, tmp_path: Path) -> None:
+    evaluator = task.evaluator_of(tmp_path / "run")
+    assert isinstance(evaluator, KitEvaluator) and evaluator.places.out == tmp_path / "run" / "bundles"
 
 
 def test_the_check_compares_with_the_tasks_own_start_script(task: api.OwnTask, tmp_path: Path) -> None:
