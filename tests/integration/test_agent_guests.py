@@ -7,6 +7,7 @@ Nothing here depends on how fast the machine is.
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -17,6 +18,7 @@ from leak_scan import scan, script_text, sentinels
 from kit.agent import api
 from kit.agent.budget import Budget
 from kit.agent.calls import CALLS
+from kit.agent.evaluation import KitEvaluator
 from kit.agent.journal import JOURNAL
 from kit.agent.llm.record import read_record
 from kit.agent.llm.scripted import AnswerScript, ScriptedAnswer, ScriptedTransport
@@ -27,7 +29,7 @@ from kit.agent.replayed import replay
 from kit.agent.session import RunHooks, RunRequest, new_run
 from kit.agent.verify import verify_run
 from kit.core.facts import facts_root
-from kit.evaluate.request import Request
+from kit.evaluate.request import Overrides, Request
 from kit.result.keys import Trusted, load_or_create
 from kit.values.profile import Profile
 from kit.values.run_spec import RuntimeName
@@ -37,6 +39,8 @@ EXAMPLE = Path(__file__).parents[2] / "docs" / "guides" / "example_agent.py"
 TASK = "smoke-3"
 STOP = '    raise SystemExit("the end")'
 MENDED = f"train_gpt2.py\n<<<<<<< SEARCH\n{STOP}\n=======\n    pass\n>>>>>>> REPLACE\n"
+PATIENT = Overrides(start_s=900, warmup_s=900, stall_s=900, teardown_s=300, total_s=3000)
+"""Deadlines for a machine that other programs keep busy."""
 SEED = 2
 """With it, the second decision debugs node 2."""
 SEARCH = "<<<<<<< SEARCH"
@@ -66,6 +70,9 @@ def example() -> ModuleType:
 
 def test_the_example_agent_of_the_guide_runs_for_real(cpu_image: None, tmp_path: Path) -> None:
     task = api.load_task(TASK, (1,), "runc", keys=tmp_path / "keys")
+    assert isinstance(task.evaluator, KitEvaluator)
+    request = replace(task.evaluator.request, overrides=PATIENT)
+    task = replace(task, evaluator=replace(task.evaluator, request=request))
     tree = example().run(tmp_path / "run", task)
     first, second = tree.nodes
     assert first.status is NodeStatus.BUGGY_CRASH, first
@@ -86,7 +93,7 @@ def test_a_hostile_guest_changes_no_score_and_stays_inside_the_marks(cpu_image: 
     )
     script = AnswerScript(answers)
     request = RunRequest(
-        evaluation=Request(TASK, Profile.SMOKE, runtime=RuntimeName.RUNC),
+        evaluation=Request(TASK, Profile.SMOKE, runtime=RuntimeName.RUNC, overrides=PATIENT),
         hints=(1,),
         policy=Policy("two drafts, then debug", 2, 1, 1.0, 5, 3),
         fidelity=SearchFidelity.PAPER,
