@@ -98,9 +98,10 @@ hostile: setup runtime ## run every attack in runc and Docker, and write the thr
 crash: setup runtime ## kill the kit at every stage, break its disks and engines, and write the table: [RUNTIME=runc]
 	@$(ASSETS) $(PY) tests/crash --record $(call opt,--runtime,$(RUNTIME))
 
-bench: setup ## measure the claims about speed: [ERA=torch-2.5.1] [KIT_TORCH_PYTHON=] [IMAGES="assemble build load run disk"]
+bench: setup ## measure the claims about speed: [ERA=torch-2.5.1] [KIT_TORCH_PYTHON=] [EVALUATIONS="--runtime docker"] [IMAGES="assemble build load run disk"]
 	@$(PY) benchmarks/bootstrap.py
 	@$(PY) benchmarks/board.py
+	@$(PY) benchmarks/evaluations.py $(EVALUATIONS)
 	@$(if $(KIT_TORCH_PYTHON),$(PY) benchmarks/smoke.py --python $(call q,$(KIT_TORCH_PYTHON)),echo "smoke tasks: not measured; name an interpreter that has torch in KIT_TORCH_PYTHON" >&2)
 	@$(PY) benchmarks/images.py --era $(call q,$(or $(ERA),torch-2.5.1)) $(IMAGES)
 

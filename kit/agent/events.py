@@ -188,8 +188,8 @@ class Retimed:
     runs: int
     search_ms: float
     """The node's time in the search."""
-    mean_ms: float
-    """The mean time of the series."""
+    mean_ms: float | None
+    """The mean time of the runs that reached the target; None if none did."""
     sd_ms: float | None
     fsr: float | None
     """Of the mean time."""

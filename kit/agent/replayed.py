@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from kit.agent.calls import CALLS, CallFolder, CallRecords
+from kit.agent.calls import CALLS, CallFolder, CallRecords, outcome_sha256, request_sha256
 from kit.agent.evaluator import EvaluatedRun
-from kit.agent.events import CallLost, EvaluationEnded, EvaluationReserved, Event, Resumed, Retimed
+from kit.agent.events import CallEnded, CallLost, EvaluationEnded, EvaluationReserved, Event, Resumed, Retimed
 from kit.agent.journal import JOURNAL, JournalLine, open_journal, read_journal
 from kit.agent.llm.replay import ReplayTransport
 from kit.agent.llm.wire import CallKey, CallOutcome, ChatRequest, Transport
@@ -72,11 +72,21 @@ class _Calls:
 
     def __init__(self, record: _Record) -> None:
         self._record, self._inner = record, ReplayTransport(record.run / CALLS)
+        self._folder = CallFolder(record.run)
 
     def call(
         self, request: ChatRequest, key: CallKey, wall_left_s: float, cancelled: Callable[[], bool]
     ) -> CallOutcome:
         self._record.stop_if_ended()
+        ended = self._record.next
+        for earlier in self._folder.replaced(key) if isinstance(ended, CallEnded) else ():
+            same = request_sha256(earlier.request) == request_sha256(request)
+            if (
+                same
+                and isinstance(ended, CallEnded)
+                and outcome_sha256(earlier.outcome) == ended.outcome_sha256
+            ):
+                return earlier.outcome
         return self._inner.call(request, key, wall_left_s, cancelled)
 
 

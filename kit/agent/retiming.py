@@ -24,6 +24,9 @@ from kit.series.figures import open_series
 from kit.series.record import Arm, Slot
 from kit.series.run import SeriesRequest, plan_arms, run_series
 
+NO_DIGEST = "0" * 64
+"""The series has the digests of its bundles."""
+
 
 @dataclass(frozen=True, slots=True)
 class RetimedWinner:
@@ -52,7 +55,7 @@ def retime_winner(
     Run the winner's submission in a series of `runs` runs with all audits, and write a `Retimed`.
 
     The winner of a search is the fastest of many runs, so its time there is too low by chance. Returns None
-    if a run of the series was cancelled or none reached the target. Raises `UsageError` if the search has no
+    if the series was cancelled. Raises `UsageError` if the search has no
     winner or has not ended, and as running a series does.
     """
     tree = fold(read_journal(run.folder / JOURNAL).events)
@@ -65,31 +68,29 @@ def retime_winner(
     series = SeriesRequest(runs)
     arms = plan_arms(request, series, run.places)
     record = run_series(arms, series, run.places, listen, audits or select_audits(["all"]), ended=ended)
-    event = _event(run, winner, tree.time_ms(winner) or 0.0, record.parent, runs)
-    if event is None or hooks.cancelled():
+    if hooks.cancelled():
         return None
+    event = _event(run, winner, tree.time_ms(winner) or 0.0, record.parent, runs)
     with open_journal(run.folder, hooks.now, hooks.redact)[0] as journal:
         journal.append(event)
     return RetimedWinner(event, record.parent)
 
 
-def _event(run: AgentRun, winner: int, search_ms: float, series: Path, runs: int) -> Retimed | None:
+def _event(run: AgentRun, winner: int, search_ms: float, series: Path, runs: int) -> Retimed:
     trusted = Trusted((load_or_create(run.places.keys).public,))
     figures = open_series(series, trusted, run.places.records)
     reference = reference_of(run.spec)
     mine = [m.bundle.predicate for m in figures.members if m.slot.arm is Arm.CANDIDATE and m.bundle]
-    outcomes = [outcome_of(p, "0" * 64, reference) for p in mine]
+    outcomes = [outcome_of(p, NO_DIGEST, reference) for p in mine]
     times = [o.time_ms for o in outcomes if o.status is EvaluationStatus.REACHED and o.time_ms is not None]
-    if not times:
-        return None
-    mean = statistics.fmean(times)
+    mean = statistics.fmean(times) if times else None
     return Retimed(
         node=winner,
         series=series.name,
         runs=runs,
+        reached=len(times),
         search_ms=search_ms,
         mean_ms=mean,
         sd_ms=statistics.stdev(times) if len(times) > 1 else None,
-        fsr=None if reference is None else fsr(reference.start_ms, reference.target_ms, mean),
-        reached=len(times),
+        fsr=None if reference is None or mean is None else fsr(reference.start_ms, reference.target_ms, mean),
     )

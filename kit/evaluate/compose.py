@@ -152,6 +152,7 @@ def compose(
             fidelity=ready.fidelity,
             runtime=runtime_of(observations.enforcement) if observations.enforcement else _unstarted(ready),
             isolation=_isolation(ready, observations.checks),
+            byte_code=ready.byte_code,
         ),
         hardware=_hardware(ready.preflight, observations.speed),
         inputs=Inputs(

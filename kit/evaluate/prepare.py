@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kit.benchmark.records import Record
-from kit.core.digest import files_under
+from kit.core.digest import Sha256, files_under
 from kit.core.store import Fetcher, Progress, Store, no_progress
 from kit.core.store_use import using
 from kit.evaluate import gpus
+from kit.evaluate.byte_code import ByteCode, ensure_byte_code
 from kit.evaluate.launch import DATA, HOST_SITE, SITE, gpu_variables, search_path
 from kit.evaluate.plan import RunPlan
 from kit.evaluate.request import HOST_IMAGE, Places
@@ -27,6 +28,7 @@ from kit.sandbox.rlimits import require_limits
 from kit.sandbox.runtime.docker import Docker
 from kit.sandbox.runtime.port import Runtime
 from kit.values.fidelity import Fidelity
+from kit.values.profile import Profile
 from kit.values.run_spec import GpuDevice, ImageRef, Mount, RunSpec, RuntimeName
 
 
@@ -44,6 +46,8 @@ class Prepared:
     preflight: Preflight
     """The GPUs just before the run."""
     nonce: str
+    byte_code: Sha256 | None = None
+    """Digest of the image's byte code, if it is mounted."""
     reproduces: Reproduces | None = None
     series: Series | None = None
 
@@ -85,6 +89,7 @@ def _prepared(plan: RunPlan, places: Places) -> Iterator[Prepared]:
     data, shards = plan.terms.data.bring(places)
     with _submission(plan, places) as folder:
         ref, image, fidelity, env = _image(plan, places)
+        byte_code = _byte_code(plan, places, ref, env)
         ready = gpus.look(plan, places)  # again: bringing all that may have taken an hour
         ready.require()
         spec = RunSpec(
@@ -94,7 +99,7 @@ def _prepared(plan: RunPlan, places: Places) -> Iterator[Prepared]:
             argv=plan.launcher(),
             env=environment(plan, env, ready),
             folders=plan.folders,
-            mounts=(Mount(shards, DATA), *_site(plan)),
+            mounts=(Mount(shards, DATA), *_site(plan), *((byte_code.mount,) if byte_code else ())),
             limits=plan.terms.limits,
             deadlines=plan.deadlines,
             untimed_steps=plan.terms.untimed_steps,
@@ -106,7 +111,8 @@ def _prepared(plan: RunPlan, places: Places) -> Iterator[Prepared]:
             InputFile(name, (folder / name).stat().st_size, sha256)
             for name, sha256 in files_under(folder).items()
         )
-        yield Prepared(plan, spec, image, fidelity, data, files, ready, secrets.token_hex(16))
+        digest = byte_code.digest if byte_code else None
+        yield Prepared(plan, spec, image, fidelity, data, files, ready, secrets.token_hex(16), digest)
 
 
 def looked_again(ready: Prepared, places: Places) -> Prepared:
@@ -146,6 +152,15 @@ def _image(
     )
     fidelity = fidelity_of(plan.record, layout)
     return ref, Image(layout.config_digest, layout.manifest_digest), fidelity, tuple(layout.env)
+
+
+def _byte_code(
+    plan: RunPlan, places: Places, ref: ImageRef | None, env: tuple[tuple[str, str], ...]
+) -> ByteCode | None:
+    """Return the image's byte code for a smoke run; runs that may be ranked start with cold caches alone."""
+    if plan.terms.profile is not Profile.SMOKE or ref is None or not plan.runtime.contains:
+        return None
+    return ensure_byte_code(ref, env, plan.runtime, places.store, places.progress)
 
 
 def _site(plan: RunPlan) -> tuple[Mount, ...]:

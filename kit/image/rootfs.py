@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import operator
 import os
 import stat
 import tarfile
@@ -15,6 +14,7 @@ from typing import Any
 from kit.core.digest import CHUNK, Sha256
 from kit.core.errors import DigestMismatch, IntegrityError
 from kit.core.files import link_or_copy
+from kit.core.seal import listing
 from kit.core.store import Progress, Store, no_progress
 from kit.image.bounded import UNREADABLE
 from kit.image.build import Layout
@@ -26,8 +26,7 @@ LAYERS = "unpacked"
 ROOTS = "roots"
 TREE = "root"
 SEAL = "seal"
-"""A file beside a tree: what `_listing` said of it when it was made."""
-_NAME = operator.attrgetter("name")
+"""A file beside a tree: what `kit.core.seal.listing` said of it when it was made."""
 IMPOSSIBLE = (errno.EEXIST, errno.EINVAL, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR)
 """What a file system answers to a name that comes twice, is too long, or is below a file."""
 
@@ -67,7 +66,7 @@ def _make(layout: Layout, home: Path, store: Store, progress: Progress) -> None:
         for tree in trees:
             _link_tree(tree, root, folders)
         _finish_folders(root, folders, layout.epoch)
-        (folder / SEAL).write_text(_listing(root), encoding="utf-8", errors="surrogateescape")
+        (folder / SEAL).write_text(listing(root), encoding="utf-8", errors="surrogateescape")
         folder.rename(home)
 
 
@@ -83,7 +82,7 @@ def _unpacked(layout: Layout, diff_id: Sha256, store: Store, progress: Progress)
             root.mkdir()
             folders = unpack_layer(blob_path(layout.path, diff_id), diff_id, root, progress)
             _finish_folders(root, folders, layout.epoch)
-            (folder / SEAL).write_text(_listing(root), encoding="utf-8", errors="surrogateescape")
+            (folder / SEAL).write_text(listing(root), encoding="utf-8", errors="surrogateescape")
             folder.rename(home)
     return home / TREE
 
@@ -214,39 +213,11 @@ def _walk(root: Path) -> Iterator[tuple[str, os.DirEntry[str], os.stat_result]]:
                 pending.append(path)
 
 
-def _listing(root: Path) -> str:
-    """
-    Return a line for each path below `root`: mode, size (not of directories), time and path.
-
-    It runs before every run, so it uses directory file descriptors, which are faster than full paths.
-    """
-    lines: list[str] = []
-    pending = [""]
-    while pending:
-        folder = pending.pop()
-        fd = os.open(root / folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        prefix = f"{folder}/" if folder else ""
-        try:
-            with os.scandir(fd) as scan:
-                entries = sorted(scan, key=_NAME)
-            for entry in entries:
-                status = entry.stat(follow_symlinks=False)
-                mode, path = status.st_mode, prefix + entry.name
-                if stat.S_ISDIR(mode):
-                    pending.append(path)
-                    lines.append(f"{mode:o} 0 {status.st_mtime_ns} {path}")
-                else:
-                    lines.append(f"{mode:o} {status.st_size} {status.st_mtime_ns} {path}")
-        finally:
-            os.close(fd)
-    return "\n".join(lines)
-
-
 def _check(home: Path) -> None:
     """Compare a tree with its seal. Raises `DigestMismatch` naming the first path that differs."""
     try:
         sealed = (home / SEAL).read_text(encoding="utf-8", errors="surrogateescape")
-        actual = _listing(home / TREE)
+        actual = listing(home / TREE)
     except OSError as e:
         raise _changed(home, str(e.filename)) from e
     if sealed != actual:

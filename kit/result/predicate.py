@@ -141,6 +141,8 @@ class Environment:
     fidelity: Pairs[Fidelity]
     runtime: RuntimeInfo
     isolation: IsolationReport
+    byte_code: Annotated[Sha256 | None, OPTIONAL] = None
+    """Tree digest of the image's compiled Python files that were mounted; None if there were none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,10 @@ WORKSPACE = PurePosixPath("/workspace")
 """Working directory of the guest: a tmpfs of limited size with a copy of the submission."""
 SUBMISSION = PurePosixPath("/input/submission")
 """Where the submission is mounted, read-only."""
+BYTE_CODE = PurePosixPath("/input/byte-code")
+"""Where the image's compiled Python files are mounted, read-only, if there are any."""
+BYTE_CODE_LINKS = PurePosixPath("/tmp/pycache")  # noqa: S108 - the guest's own tmpfs
+"""Where the guest's Python looks for compiled files: links into `BYTE_CODE`, and what it compiles itself."""
 
 
 class RuntimeName(StrEnum):

@@ -94,3 +94,34 @@ def test_without_the_filter_the_probe_fails(tmp_path):
     failed = {c["id"] for c in json.loads(done.stdout)["checks"] if not c["passed"]}
     runs_32_bits = Path("/proc/sys/abi/vsyscall32").exists()
     assert failed >= (ADDED if runs_32_bits else ADDED - {"other-abis"})
+
+
+BYTE_CODE = (
+    FIRST
+    + """
+import json
+def fails(what, *args):
+    try:
+        what(*args)
+    except OSError:
+        return True
+    return False
+where = "/input/byte-code/usr/lib/python3.11"
+file = os.path.join(where, "json/__init__.cpython-311.pyc")
+print("linked", os.path.realpath(json.__cached__) == file)
+print("refused", fails(open, file, "r+b"), fails(open, where + "/new.pyc", "wb"), fails(os.unlink, file))
+print("refused", fails(os.rename, file, file + "2"), fails(os.chmod, file, 0o666), fails(os.utime, file))
+import torch
+print("linked", os.path.realpath(torch.__cached__).startswith("/input/byte-code/usr/local/"))
+os.unlink(json.__cached__)
+print("own", fails(os.lstat, json.__cached__), not fails(os.stat, file))
+"""
+)
+
+
+def test_a_guest_uses_the_byte_code_of_the_kit_and_cannot_change_it(evaluate):
+    run = evaluate(BYTE_CODE)
+    assert (run.bundle.parent / "guest.log").read_text().splitlines() == [
+        "linked True", "refused True True True", "refused True True True", "linked True", "own True True"
+    ]  # fmt: skip
+    assert len(run.predicate["environment"]["byte_code"]) == 64

@@ -63,12 +63,18 @@ def read_record(path: Path) -> CallRecord:
     Raises `SchemaError` for a file that is no record, `IntegrityError` if it is the record of another place.
     Nothing else is bound by the name: a journal holds the digests of request and outcome.
     """
+    record = decode_record(path)
+    if path.name != record_path(path.parent, record.place).name:
+        raise IntegrityError(f"{path}: the record of node {record.place.node}, call {record.place.call}")
+    return record
+
+
+def decode_record(path: Path) -> CallRecord:
+    """Read a record whatever its file is called. Raises `SchemaError` for a file that is no record."""
     document: Any = read_json(path)
     if not isinstance(document, dict) or document.pop("schema", None) != SCHEMA:
         raise SchemaError(f"{path}: not a {SCHEMA} document")
     record: CallRecord = decode(CallRecord, document, str(path))
-    if path.name != record_path(path.parent, record.place).name:
-        raise IntegrityError(f"{path}: the record of node {record.place.node}, call {record.place.call}")
     return record
 
 

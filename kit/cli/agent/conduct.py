@@ -7,6 +7,7 @@ import random
 from typing import Any
 
 from kit.agent.events import Retimed
+from kit.agent.journal import JOURNAL, read_journal
 from kit.agent.llm.client import LiveTransport
 from kit.agent.llm.key import NO_KEY, ApiKey
 from kit.agent.llm.profile import ModelProfile
@@ -84,7 +85,8 @@ def _retime(run: AgentRun, end: SearchEnd, runs: int, hooks: RunHooks, progress:
     def listen(plan: RunPlan) -> Listener:
         return progress.listener(hooks.cancelled)
 
-    if retime_winner(run, runs, hooks, listen) is None and not hooks.cancelled():
+    again = retime_winner(run, runs, hooks, listen)
+    if again is not None and again.event.mean_ms is None:
         warn("no run of the winner reached the target loss and passed its audits: its time does not count")
 
 
@@ -106,7 +108,7 @@ def _summarize(run: AgentRun, end: SearchEnd, as_json: bool) -> None:
         time_s = (end.tree.time_ms(winner) or 0.0) / 1000
         score = "" if outcome is None or outcome.fsr is None else f", FSR {outcome.fsr:.2f}"
         note(f"winner: node {winner}, {time_s:.2f} s{score}")
-        if retimed is not None:
+        if retimed is not None and retimed.mean_ms is not None:
             sd = "" if retimed.sd_ms is None else f" (sd {retimed.sd_ms / 1000:.2f} s)"
             score = "" if retimed.fsr is None else f", FSR {retimed.fsr:.2f}"
             runs = f"{retimed.reached} of {retimed.runs} runs"
@@ -126,7 +128,7 @@ def document(run: AgentRun, end: SearchEnd, retimed: Retimed | None) -> dict[str
     charged = end.spent.charged
     return {
         "folder": str(run.folder),
-        "head": end.head,
+        "head": read_journal(run.folder / JOURNAL).head,
         "interrupted": end.interrupted,
         "ended": None if end.tree.ended is None else end.tree.ended.reason,
         "stopped_by": None if end.tree.stopped is None else end.tree.stopped.limit,

@@ -41,7 +41,7 @@ class SearchProgress:
             case NodeReserved():
                 STDERR.stage(f"node {event.node}: {action_text(tree.node(event.node))}")
             case CallStarted():
-                self._show(f"node {event.node}: call {event.call} of the model")
+                self._show(f"node {event.node}: call {event.call}")
             case Edited() if not event.applied:
                 note(f"  answer {event.call} refused: {one_line(event.reason, MAX_REASON)}")
             case EvaluationReserved():

@@ -40,9 +40,10 @@ def head_lines(run: RecordedRun, running: bool) -> list[str]:
     if (again := run.retimed) is not None:
         sd = NONE if again.sd_ms is None else f"{again.sd_ms / 1000:.3f} s"
         fsr = NONE if again.fsr is None else f"{again.fsr:.3f}"
+        mean = NONE if again.mean_ms is None else f"{again.mean_ms / 1000:.3f} s"
         lines.append(
-            f"re-timed: node {again.node}, {counted(again.runs, 'run')}, mean {again.mean_ms / 1000:.3f} s, "
-            f"sd {sd}, fsr {fsr}"
+            f"re-timed: node {again.node}, {again.reached} of {counted(again.runs, 'run')} valid, "
+            f"mean {mean}, sd {sd}, fsr {fsr}"
         )
     return [one_line(line, 400) for line in lines]
 

@@ -21,7 +21,7 @@ from kit.diagnose.cache.removal import disk_bytes
 WHAT = {
     CacheKind.DOWNLOADS: "wheels and Debian packages",
     CacheKind.IMAGES: "built images and their layers",
-    CacheKind.LAYERS: "unpacked layers and root file systems, for runc",
+    CacheKind.LAYERS: "unpacked layers and root file systems, for runc; compiled Python files",
     CacheKind.DATA: "training data: FineWeb and synthetic",
     CacheKind.CANARY: "texts for the canary audit",
     CacheKind.SCRIPTS: "scripts of the records",

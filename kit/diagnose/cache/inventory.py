@@ -21,6 +21,7 @@ from kit.core.files import STAGING, is_being_staged
 from kit.core.store import Store
 from kit.core.store_use import StoreUse
 from kit.data.shard import MAGIC
+from kit.evaluate import byte_code
 from kit.image import assemble, rootfs
 from kit.image.oci import read_manifest
 
@@ -39,7 +40,7 @@ class CacheKind(StrEnum):
     IMAGES = "images"
     """Built images: OCI layouts and the layers and documents that they link to."""
     LAYERS = "layers"
-    """Unpacked layers and the root file systems made of them, for runc."""
+    """Unpacked layers, the root file systems made of them for runc, and compiled Python files."""
     DATA = "data"
     """Shards: FineWeb's and the synthetic ones."""
     CANARY = "canary"
@@ -61,6 +62,7 @@ _ROOMS = (
     ("canary", re.compile(r"[0-9a-f]{64}"), CacheKind.CANARY),
     ("scripts", re.compile(r"\w{1,8}-[0-9a-f]{16}"), CacheKind.SCRIPTS),
 )
+_BYTE_CODE = re.compile(r"[0-9a-f]{64}-[0-9a-f]{16}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +198,11 @@ def _unpacked(store: Store, images: Mapping[str, _BuiltImage]) -> Iterator[Cache
             image = images.get(path.name)
             last_used = image.last_used if image else _mtime(path)
             yield CacheEntry(CacheKind.LAYERS, path.name, (path,), last_used, frozenset((path.name,)))
+    for path in _children(store.root / byte_code.ROOM):
+        if _BYTE_CODE.fullmatch(path.name):
+            manifest = path.name.partition("-")[0]
+            last_used = images[manifest].last_used if manifest in images else _mtime(path)
+            yield CacheEntry(CacheKind.LAYERS, path.name, (path,), last_used, frozenset((manifest,)))
     for path in _children(store.root / rootfs.LAYERS):
         if is_sha256(path.name):
             of = [image for image in images.values() if path.name in image.layers]
@@ -208,7 +215,7 @@ def _unpacked(store: Store, images: Mapping[str, _BuiltImage]) -> Iterator[Cache
 def _rooms(store: Store) -> Iterator[CacheEntry]:
     """Yield the entries of rooms that are not made of blobs, and everything that the kit does not know."""
     known = {name: (pattern, kind) for name, pattern, kind in _ROOMS}
-    image_rooms = (assemble.ROOM, rootfs.ROOTS, rootfs.LAYERS)
+    image_rooms = (assemble.ROOM, rootfs.ROOTS, rootfs.LAYERS, byte_code.ROOM)
     for room in _children(store.root):
         if room.name in known and room.is_dir():
             pattern, kind = known[room.name]
@@ -220,10 +227,16 @@ def _rooms(store: Store) -> Iterator[CacheEntry]:
             yield from (
                 CacheEntry(CacheKind.OTHER, path.name, (path,), _latest(path))
                 for path in _children(room)
-                if not is_sha256(path.name) and not path.name.startswith(STAGING)
+                if not _is_of_image(path)
             )
         elif room.name not in _OWN:
             yield CacheEntry(CacheKind.OTHER, room.name, (room,), _latest(room))
+
+
+def _is_of_image(path: Path) -> bool:
+    """Tell whether a name in a room of images is one that the kit makes."""
+    named = _BYTE_CODE.fullmatch(path.name) if path.parent.name == byte_code.ROOM else is_sha256(path.name)
+    return bool(named) or path.name.startswith(STAGING)
 
 
 def _temporary(store: Store) -> Iterator[CacheEntry]:

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from kit.core.errors import RunError
 from kit.values.run_result import Enforcement, Usage
-from kit.values.run_spec import RunSpec, RuntimeName
+from kit.values.run_spec import BYTE_CODE, BYTE_CODE_LINKS, RunSpec, RuntimeName
 
 
 class Guest(Protocol):
@@ -75,14 +75,19 @@ while [ "$n" -gt 0 ]; do mkdir -p -- "$1"; shift; n=$((n - 1)); done
 exec "$@"
 """
 """Runs first in the guest: copy the submission into the workspace, then exec its script."""
+LINK_BYTE_CODE = f"""\
+mkdir -p {BYTE_CODE_LINKS} && cp -Rs {BYTE_CODE}/. {BYTE_CODE_LINKS}/ || :
+"""
+"""Runs before it if the guest has byte code: Python also writes there, and the mount is read-only."""
 
 
 def bootstrap(spec: RunSpec, submission: str) -> list[str]:
     """Return the guest's whole argv; `submission` is the submission's directory inside the guest."""
+    has_byte_code = any(mount.target == BYTE_CODE for mount in spec.mounts)
     return [
         "/bin/sh",
         "-c",
-        BOOTSTRAP,
+        LINK_BYTE_CODE + BOOTSTRAP if has_byte_code else BOOTSTRAP,
         "guest",
         submission,
         str(len(spec.folders)),

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from agent_runs import ScriptReader, make_run, places, remember_edits, request, searched
@@ -15,7 +16,8 @@ from fake_search import Killed, Ticks, raise_killed
 from kit.agent.events import Edited, Resumed, Retimed
 from kit.agent.journal import JOURNAL, open_journal, read_journal
 from kit.agent.knowledge import Knowledge
-from kit.agent.llm.scripted import AnswerScript, ScriptedAnswer
+from kit.agent.llm.scripted import AnswerScript, ScriptedAnswer, ScriptedTransport
+from kit.agent.llm.wire import Attempt, CallFault, CallKey, CallOutcome
 from kit.agent.node import NodeStatus
 from kit.agent.replayed import replay
 from kit.agent.session import ANSWERS, KNOWLEDGE, AgentRun, new_run, stored_run
@@ -225,3 +227,33 @@ def test_times_of_this_machine_replace_the_record_s(base: Path) -> None:
     with pytest.raises(UsageError, match="the target time is not known"):
         make_run(base, start_ms=5.0, evaluation=upstream)
     assert make_run(base, start_ms=5.0, target_ms=4.0, evaluation=upstream).spec.evaluation.target_ms == 4.0
+
+
+class Failing:
+    """Ends the first two calls with faults after which a resumed run asks again."""
+
+    def __init__(self, run: AgentRun) -> None:
+        assert run.script is not None
+        self.inner = ScriptedTransport(run.script, run.spec.task, run.spec.controls)
+        self.faults = [CallFault.CANCELLED, CallFault.AUTH]
+
+    def call(self, request: Any, key: CallKey, wall_left_s: float, cancelled: Any) -> CallOutcome:
+        if self.faults:
+            fault = self.faults.pop(0)
+            return CallOutcome(None, fault, (Attempt(1, fault, 401, 0.0, 1.0),), f"why: {fault}")
+        return self.inner.call(request, key, wall_left_s, cancelled)
+
+
+def test_calls_that_were_made_again_are_replayed_with_their_faults(base: Path, tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    transport = Failing(run)
+    assert searched(run, transport=transport).interrupted
+    counted = ScriptReader(run, count=10)
+    with pytest.raises(PrerequisiteError, match="refused the call: auth"):
+        searched(run, transport=transport, evaluator=counted)
+    assert searched(run, transport=transport, evaluator=counted).tree.ended is not None
+    assert sorted(p.name for p in (run.folder / "replaced-calls").iterdir()) == [
+        "002-01-1.json",
+        "002-01-2.json",
+    ]
+    replay(reopened(run.folder, base), tmp_path / "again")

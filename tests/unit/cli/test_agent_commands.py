@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("scipy")
 
-from agent_runs import make_run, searched
+from agent_runs import ScriptReader, make_run, remember_edits, searched
 
 from kit.agent.budget import Amounts, Budget, BudgetLimit, Spent
 from kit.agent.events import BudgetStopped
+from kit.agent.journal import JOURNAL, read_journal
 from kit.agent.llm.key import NO_KEY
+from kit.agent.llm.scripted import AnswerScript, ScriptedAnswer
+from kit.agent.policy import POLICIES
+from kit.agent.session import AgentRun
 from kit.agent.tree import Tree
 from kit.cli import run
-from kit.cli.agent.conduct import api_key, document, transport_of
+from kit.cli.agent.conduct import api_key, conduct, document, transport_of
 from kit.cli.agent.progress import SearchProgress, spent_text
 from kit.core.errors import PrerequisiteError
 
@@ -156,3 +162,47 @@ def test_what_was_spent_is_shown_with_its_limits() -> None:
     )
     assert "counted at their worst case" in text
     assert "GPU-hours" not in spent_text(Spent(), Budget(), 0)
+
+
+@pytest.fixture
+def injected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Evaluate without a container."""
+    monkeypatch.setattr("os.fsync", lambda fd: None)
+    monkeypatch.setattr(AgentRun, "evaluator", lambda run, hooks: ScriptReader(run))
+    remember_edits(monkeypatch)
+
+
+def test_a_whole_run_ends_with_0_and_a_signed_summary(
+    here: Path, injected: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = make_run(here)
+    assert conduct(made, 0, True) == 0
+    captured = capsys.readouterr()
+    report = json.loads(captured.out)
+    assert (report["winner"], report["ended"], report["stopped_by"]) == (2, "complete", None)
+    assert report["head"] == read_journal(made.folder / JOURNAL).head
+    assert (made.folder / "summary.json").is_file()
+    assert "this is not a model" in captured.err
+    assert conduct(made, 0, False) == 0, "a finished run is only shown"
+    captured = capsys.readouterr()
+    assert captured.out.strip() == str(made.folder)
+    assert "winner: node 2, 2.0" in captured.err and "by noise alone" in captured.err
+
+
+def test_a_run_without_a_valid_node_ends_with_1(here: Path, injected: None) -> None:
+    script = AnswerScript((ScriptedAnswer("no edit"),))
+    policy = replace(POLICIES["flat"], max_nodes=2)
+    made = make_run(here, script=script, model=script.profile(), policy=policy, controls=0)
+    assert conduct(made, 3, True) == 1
+
+
+def test_an_interrupted_run_ends_with_130_and_says_how_to_go_on(
+    here: Path, injected: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = make_run(here)
+    with monkeypatch.context() as patch:
+        patch.setattr("kit.cli.agent.conduct.cancellable", lambda: nullcontext(lambda: True))
+        assert conduct(made, 0, True) == 130
+    assert f"to go on: speedrun agent resume {made.folder}" in capsys.readouterr().err
+    assert not (made.folder / "summary.json").exists()
+    assert conduct(made, 0, True) == 0

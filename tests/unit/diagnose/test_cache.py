@@ -73,6 +73,8 @@ def filled(store, layout):
         f"canary/{'cd' * 32}/stream.bin": "x",
         "scripts/03-0123456789abcdef/train_gpt2.py": "x",
         f"partial/{'ef' * 32}": "x",
+        f"byte-code/{layout.manifest_digest}-0123456789abcdef/files/usr/a.pyc": "x",
+        "byte-code/mine.pyc": "mine",
         "memo/sha256.json": "{}",
         "notes.txt": "mine",
         "canary/mine/thesis.tex": "mine",
@@ -84,7 +86,14 @@ def filled(store, layout):
     return store
 
 
-MINE = ("notes.txt", "canary/mine/thesis.tex", "data/mine.bin", "blobs/sha256/README", "memo/sha256.json")
+MINE = (
+    "notes.txt",
+    "canary/mine/thesis.tex",
+    "data/mine.bin",
+    "byte-code/mine.pyc",
+    "blobs/sha256/README",
+    "memo/sha256.json",
+)
 
 
 def inventory(store):
@@ -104,14 +113,15 @@ def test_every_entry_has_its_kind(filled, tiny, layout):
     assert names(filled, CacheKind.DOWNLOADS) == {a.sha256 for a in lock.artifacts}
     documents = {layout.manifest_digest, layout.config_digest}
     assert names(filled, CacheKind.IMAGES) == documents | set(layout.diff_ids)
-    assert names(filled, CacheKind.LAYERS) == {layout.manifest_digest, *layout.diff_ids}
+    byte_code = f"{layout.manifest_digest}-0123456789abcdef"
+    assert names(filled, CacheKind.LAYERS) == {layout.manifest_digest, *layout.diff_ids, byte_code}
     assert names(filled, CacheKind.DATA) == {
         sha256_bytes(SHARD), "shards-0123456789abcdef", "fineweb.hub.json", "ab" * 32
     }  # fmt: skip
     assert names(filled, CacheKind.CANARY) == {"cd" * 32}
     assert names(filled, CacheKind.SCRIPTS) == {sha256_bytes(SCRIPT), "03-0123456789abcdef"}
     assert names(filled, CacheKind.TEMPORARY) == {"ef" * 32}
-    assert names(filled, CacheKind.OTHER) == {"notes.txt", "mine", "mine.bin", "README"}
+    assert names(filled, CacheKind.OTHER) == {"notes.txt", "mine", "mine.bin", "mine.pyc", "README"}
 
 
 def test_blobs_of_an_image_whose_layout_is_gone_are_still_images(store, layout):
