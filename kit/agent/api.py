@@ -21,7 +21,7 @@ from kit.agent.feedback import mark, summarize
 from kit.agent.ledger import BudgetSpent
 from kit.agent.node import Action, ActionKind, Node, NodeStatus
 from kit.agent.nodefiles import Files, NodeFiles
-from kit.agent.own_run import BY_HAND, OwnRun, checked, open_own_run, own_parts, own_spec
+from kit.agent.own_run import BY_HAND, OwnRun, checked, open_own_run, own_parts, own_spec, sign_summary
 from kit.agent.own_task import OwnTask, default_places, task_of
 from kit.agent.policy import POLICIES, Policy
 from kit.agent.scaffold import Scaffold, next_actions, own_policy
@@ -60,17 +60,18 @@ def load_task(
     name: str,
     hints: Sequence[int] = (),
     runtime: str | None = None,
-    bundles: Path = Path("agent-runs/bundles"),
     store: Path | None = None,
     keys: Path | None = None,
+    start_ms: float | None = None,
 ) -> OwnTask:
     """
-    Return a task by its name, `smoke-1` or `3`; its evaluations write their bundles below `bundles`.
+    Return a task by its name, `smoke-1` or `3`.
 
     `runtime` is `runc`, `docker` or `podman`; None takes the first that works. `store` and `keys` are the
-    user's by default. Raises as `kit.agent.own_task.task_of` does.
+    user's by default. `start_ms` is the time of the start script on this machine in milliseconds. Raises as
+    `kit.agent.own_task.task_of` does.
     """
-    return task_of(name, default_places(bundles, store, keys), hints, runtime)
+    return task_of(name, default_places(Path("bundles"), store, keys), hints, runtime, start_ms)
 
 
 open_run = open_own_run
@@ -116,7 +117,10 @@ def run_search(
     spec = own_spec(task, agent, policy, budget or Budget(), seed)
     parts = own_parts(folder, task)
     solver = _EditSolver(folder, task, edit, spec_sha256(spec))
-    return search(folder, spec, replace(parts, solver=solver, scaffold=own))
+    end = search(folder, spec, replace(parts, solver=solver, scaffold=own))
+    if end.tree.ended is not None:
+        sign_summary(folder, task)
+    return end
 
 
 @dataclass(frozen=True, slots=True)

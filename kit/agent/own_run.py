@@ -29,10 +29,12 @@ from kit.agent.search import SearchParts, end_run, open_ledger, reserve
 from kit.agent.solve import NodeResult, evaluated
 from kit.agent.spec import AgentSpec, ModelChoice, spec_sha256
 from kit.agent.steps import NodeSteps, StepParts
+from kit.agent.summary import write_summary
 from kit.agent.tree import START, Tree
 from kit.benchmark.submission import load_submission
 from kit.core.digest import canonical_json, sha256_bytes
 from kit.core.errors import RunError, UsageError
+from kit.result.keys import load_or_create
 
 BY_HAND = "own-agent"
 """The policy's name in the spec of a run without a scaffold."""
@@ -93,7 +95,7 @@ class OwnRun:
             node = self.tree.nodes[-1]
             result = self._solved(node)
         except BudgetSpent:
-            end_run(self._ledger)
+            self.end()
             raise
         ended = NodeEnded(
             node.id, result.status, result.reason, result.submission_sha256, result.improved_over_start
@@ -115,9 +117,10 @@ class OwnRun:
         return summarize(run, self._task.target_loss, mark(secret, node.id), parent_ms)
 
     def end(self) -> None:
-        """Write the end of the run, with its winner. After it, no node can be added."""
+        """Write the end of the run and its signed summary. After it, no node can be added."""
         if self.tree.ended is None:
             end_run(self._ledger)
+        sign_summary(self._ledger.run, self._task)
 
     def _solved(self, node: Node) -> NodeResult:
         steps = NodeSteps(node, self._ledger, self._parts.steps)
@@ -145,6 +148,12 @@ def checked(
     if faults:
         return NodeResult(NodeStatus.EDIT_FAILED, "; ".join(faults)[:2000], None, None)
     return evaluated(node, files, tree, steps)
+
+
+def sign_summary(folder: Path, task: OwnTask) -> None:
+    """Sign the summary of a run that has ended, with the key of the task's evaluations."""
+    if task.keys is not None:
+        write_summary(folder, load_or_create(task.keys))
 
 
 @contextmanager
@@ -192,7 +201,7 @@ def own_spec(task: OwnTask, agent: str, policy: Policy, budget: Budget, seed: in
 
 def own_parts(folder: Path, task: OwnTask) -> SearchParts:
     """Return the parts of a run in which the kit calls no model."""
-    steps = StepParts(_NoModel(), task.evaluator, _NoPrices(), CallFolder(folder))
+    steps = StepParts(_NoModel(), task.evaluator_of(folder), _NoPrices(), CallFolder(folder))
     return SearchParts(
         solver=_NoSolver(), steps=steps, start=task.start, now=lambda: datetime.now(UTC).isoformat()
     )

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kit.agent.evaluation import KitEvaluator
+from kit.agent.evaluation import KitEvaluator, ReferenceTimes
 from kit.agent.evaluator import Evaluator
 from kit.agent.nodefiles import Files
+from kit.agent.recorded import BUNDLES
 from kit.agent.spec import EvaluationSettings
-from kit.agent.task import AgentTask, load_agent_task
+from kit.agent.task import load_agent_task
 from kit.benchmark.hints import Hint
 from kit.core.errors import UsageError
 from kit.core.facts import facts_root
@@ -46,6 +47,15 @@ class OwnTask:
     evaluator: Evaluator
     check: SubmissionChecker = lambda folder: ()
     """What is called before an evaluation."""
+    keys: Path | None = None
+    """The directory of the key that signs a run's summary; None: no summary is signed."""
+
+    def evaluator_of(self, run: Path) -> Evaluator:
+        """Return what evaluates for the run in the directory `run`, and writes its bundles there."""
+        if not isinstance(self.evaluator, KitEvaluator):
+            return self.evaluator
+        places = replace(self.evaluator.places, out=(run / BUNDLES).absolute())
+        return replace(self.evaluator, places=places)
 
     @property
     def briefing(self) -> str:
@@ -67,27 +77,43 @@ def default_places(out: Path, store: Path | None = None, keys: Path | None = Non
     )
 
 
-def task_of(name: str, places: Places, hints: Sequence[int] = (), runtime: str | None = None) -> OwnTask:
+def task_of(
+    name: str,
+    places: Places,
+    hints: Sequence[int] = (),
+    runtime: str | None = None,
+    start_ms: float | None = None,
+) -> OwnTask:
     """
     Return a task: `smoke-1` to `smoke-3` on two CPU cores, `1` to `20` on 8 GPUs.
 
-    The first call may download the start script. Raises `UsageError` for an unknown task or runtime, and
-    `PrerequisiteError` if a hint or a runtime is missing.
+    `start_ms` is the time of the start script on this machine in milliseconds; the target's is scaled by it.
+    None takes the times of the records, which other machines measured. The first call may download the start
+    script. Raises `UsageError` for an unknown task or runtime, and `PrerequisiteError` if a hint or a runtime
+    is missing.
     """
     profile = Profile.SMOKE if is_smoke(name) else Profile.FULL
     request = Request(name, profile, runtime=_runtime(runtime))
     plan = draft(request, places)
     task = load_agent_task(facts_root(), plan, tuple(sorted(set(hints))), places)
+    reference = _measured(task.reference, start_ms)
     return OwnTask(
         name=task.name,
         text=task.text,
         hints=task.hints,
         start=task.start,
         target_loss=task.target_loss,
-        settings=_settings(plan, task),
-        evaluator=KitEvaluator(request, places, task.reference),
+        settings=_settings(plan, reference),
+        evaluator=KitEvaluator(request, places, reference),
         check=_checker(check_terms(name, profile, places)),
+        keys=places.keys,
     )
+
+
+def _measured(known: ReferenceTimes | None, start_ms: float | None) -> ReferenceTimes | None:
+    if known is None or start_ms is None:
+        return known
+    return ReferenceTimes(start_ms, known.target_ms * start_ms / known.start_ms, None, "this machine")
 
 
 def _checker(terms: CheckTerms) -> SubmissionChecker:
@@ -107,8 +133,7 @@ def _runtime(name: str | None) -> RuntimeName | None:
         raise UsageError(f"unknown runtime {name!r}", f"choose one of {', '.join(RuntimeName)}") from e
 
 
-def _settings(plan: RunPlan, task: AgentTask) -> EvaluationSettings:
-    reference = task.reference
+def _settings(plan: RunPlan, reference: ReferenceTimes | None) -> EvaluationSettings:
     return EvaluationSettings(
         profile=plan.terms.profile.value,
         runtime=plan.runtime.name.value,

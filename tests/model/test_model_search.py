@@ -42,7 +42,7 @@ def test_a_search_with_a_small_model_records_every_node(small_model: ModelProfil
         fidelity=SearchFidelity.PAPER,
         controls=0,
         seed=0,
-        budget=Budget(repairs_per_node=1),
+        budget=Budget(repairs_per_node=0),
         model=profile,
     )
     places = default_places(tmp_path, keys=tmp_path / "keys")

@@ -19,9 +19,12 @@ from kit.agent.journal import JOURNAL, read_journal
 from kit.agent.node import Action, ActionKind, EvaluationOutcome, EvaluationStatus, NodeStatus
 from kit.agent.scaffold import checked_actions, own_policy
 from kit.agent.spec import read_spec
+from kit.agent.summary import SUMMARY, read_summary
 from kit.agent.tree import START, Tree
+from kit.agent.verify import verify_run
 from kit.core.errors import UsageError
 from kit.core.facts import facts_root
+from kit.result.keys import Trusted, load_or_create
 
 EXAMPLE = Path(__file__).parents[3] / "docs" / "guides" / "example_agent.py"
 
@@ -72,6 +75,21 @@ def test_a_submission_with_faults_is_a_node_and_is_not_evaluated(tmp_path: Path)
         assert (node.status, node.reason, node.evaluation) == (NodeStatus.EDIT_FAILED, "cuda: 1 file", None)
         assert run.feedback(node) == "The script was not evaluated: cuda: 1 file"
     assert not (tmp_path / "bundles").exists()
+
+
+def test_a_run_that_ended_has_a_signed_summary(tmp_path: Path) -> None:
+    task = replace(own_task(tmp_path), keys=tmp_path / "keys")
+    trusted = Trusted((load_or_create(tmp_path / "keys").public,))
+    with api.open_run(tmp_path / "run", task) as run:
+        run.evaluate(script("fast"))
+        run.evaluate(script("crash"), 1)
+        run.end()
+    api.run_search(tmp_path / "search", task, edit, greedy, max_nodes=2)
+    for name in ("run", "search"):
+        signed = read_summary(tmp_path / name / SUMMARY, trusted)
+        assert [node.status for node in signed.summary.nodes] == ["valid_improved", "buggy_crash"]
+        told = [f for f in verify_run(tmp_path / name, trusted).faults if "bundle" not in f]
+        assert told == [], "the fake evaluator writes no bundles; all else is verified"
 
 
 def test_a_control_node_evaluates_the_unchanged_start_script(tmp_path: Path) -> None:
