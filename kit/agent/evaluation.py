@@ -39,7 +39,8 @@ class KitEvaluator:
     request: Request
     """The request of every evaluation, but for the submission."""
     places: Places
-    reference: ReferenceTimes
+    reference: ReferenceTimes | None
+    """None: the score of a run is not known."""
     listener: Callable[[Callable[[], bool]], Listener] = field(
         default=lambda cancelled: Listener(RunCallbacks(cancelled=cancelled))
     )

@@ -186,9 +186,15 @@ class Retimed:
     node: int
     series: Prose
     runs: int
+    search_ms: float
+    """The node's time in the search."""
     mean_ms: float
+    """The mean time of the series."""
     sd_ms: float | None
     fsr: float | None
+    """Of the mean time."""
+    reached: int
+    """Runs of the series that reached the target loss and passed every audit."""
 
 
 @dataclass(frozen=True, slots=True)

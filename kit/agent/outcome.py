@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kit.agent.node import EvaluationOutcome, EvaluationStatus
+from kit.agent.spec import AgentSpec
 from kit.core.text import one_line
 from kit.result.appraisal.timing import counted_time
 from kit.result.predicate import AuditCheck, Outcome, Predicate, Severity, Verdict
@@ -30,7 +31,15 @@ class ReferenceTimes:
     """Where the times come from: the paper's machines, or this machine."""
 
 
-def outcome_of(p: Predicate, bundle_sha256: str, reference: ReferenceTimes) -> EvaluationOutcome:
+def reference_of_spec(spec: AgentSpec) -> ReferenceTimes | None:
+    """Return the times that FSR is measured between; None if the spec has none."""
+    settings = spec.evaluation
+    if settings.start_ms is None or settings.target_ms is None:
+        return None
+    return ReferenceTimes(settings.start_ms, settings.target_ms, settings.start_sd_ms)
+
+
+def outcome_of(p: Predicate, bundle_sha256: str, reference: ReferenceTimes | None) -> EvaluationOutcome:
     """Return what a verified predicate says about a node; `bundle_sha256` is the bundle's."""
     status = _status(p)
     counted = counted_time(p) if status is EvaluationStatus.REACHED else None
@@ -41,11 +50,15 @@ def outcome_of(p: Predicate, bundle_sha256: str, reference: ReferenceTimes) -> E
         bundle_sha256=bundle_sha256,
         time_ms=time_ms,
         val_loss=p.claims.final_val_loss,
-        fsr=None if time_ms is None else fsr(reference.start_ms, reference.target_ms, time_ms),
+        fsr=None if time_ms is None or reference is None else _fsr(reference, time_ms),
         wall_s=p.observations.wall_s,
         gpu_seconds=p.observations.wall_s * p.run.gpus,
         reason=_reason(p),
     )
+
+
+def _fsr(reference: ReferenceTimes, time_ms: float) -> float:
+    return fsr(reference.start_ms, reference.target_ms, time_ms)
 
 
 def findings_of(p: Predicate) -> tuple[str, ...]:

@@ -42,6 +42,8 @@ class EvaluationSettings:
     start_ms: float | None
     """Reference time of the start script in milliseconds; None: unknown."""
     start_sd_ms: float | None
+    target_ms: float | None
+    """Reference time of the target script in milliseconds, for FSR; None: unknown."""
 
     @property
     def worst_gpu_seconds(self) -> float:
@@ -61,8 +63,8 @@ class KnowledgeDigest:
 class AgentSpec:
     """Every choice of a run."""
 
-    task: int
-    """The number of the task's start record."""
+    task: str
+    """The task's name: `3`, `smoke-1`."""
     hints: tuple[int, ...]
     """Hint levels, ascending."""
     policy: Policy

@@ -61,7 +61,7 @@ class SpecPrices:
 def prices_of(spec: AgentSpec) -> TokenPrices | None:
     """Return the prices in the profile of a spec; None if it has none."""
     given = dict(spec.model.profile).get("prices")
-    if not isinstance(given, dict):
+    if not isinstance(given, dict) or not {"prompt", "output"} <= set(given):
         return None
     return TokenPrices(
         prompt=float(given["prompt"]),

@@ -237,7 +237,7 @@ class FakePrices:
 def make_spec(scaffold: str = "aide", **changes: Any) -> AgentSpec:
     """Return a spec."""
     spec = AgentSpec(
-        task=3,
+        task="3",
         hints=(1, 3),
         policy=POLICIES[scaffold],
         fidelity=SearchFidelity.PAPER,
@@ -245,7 +245,7 @@ def make_spec(scaffold: str = "aide", **changes: Any) -> AgentSpec:
         model=ModelChoice("fake", (("base_url", "http://127.0.0.1"),), Sha256("1" * 64)),
         seed=7,
         budget=Budget(),
-        evaluation=EvaluationSettings("smoke", "runc", "cpu", GPUS, WORST_EVALUATION_S, 1000.0, 20.0),
+        evaluation=EvaluationSettings("smoke", "runc", "cpu", GPUS, WORST_EVALUATION_S, 1000.0, 20.0, 600.0),
         start_sha256=files_digest(START_FILES),
         prompts_sha256=Sha256("2" * 64),
         knowledge=(),

@@ -100,7 +100,12 @@ def pressed_spec(scaffold: str = "aide", seed: int = 7, **changes: Any) -> Agent
     profile = (("base_url", "http://127.0.0.1"), ("prices", PRICES))
     model = ModelChoice("fake", profile, Sha256("1" * 64))
     spec = make_spec(scaffold, seed=seed, model=model, **changes)
-    return replace(spec, evaluation=replace(spec.evaluation, start_ms=REFERENCE.start_ms))
+    return replace(
+        spec,
+        evaluation=replace(
+            spec.evaluation, start_ms=REFERENCE.start_ms, target_ms=REFERENCE.target_ms, start_sd_ms=None
+        ),
+    )
 
 
 def pressed_run(

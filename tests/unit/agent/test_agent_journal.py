@@ -60,7 +60,7 @@ EVENTS: tuple[Event, ...] = (
     EvaluationLost(1, "run-1", 1.5, 2.5),
     NodeEnded(1, NodeStatus.VALID_IMPROVED, "reached", SHA, True),
     BudgetStopped(BudgetLimit.USD, 4.5, 1.0, 5.0),
-    Retimed(1, "series-1", 5, 12.5, None, 0.5),
+    Retimed(1, "series-1", 5, 12.0, 12.5, None, 0.5, 5),
     RunEnded(EndReason.COMPLETE, None),
 )
 

@@ -25,7 +25,7 @@ from kit.core.errors import PrerequisiteError, SchemaError
 
 SHA = Sha256("f" * 64)
 OTHERS: dict[str, object] = {
-    "task": 4,
+    "task": "4",
     "hints": (1,),
     "policy": replace(POLICIES["aide"], branch=2),
     "fidelity": SearchFidelity.RELEASED,
