@@ -30,7 +30,7 @@ from kit.values.profile import Profile
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("finished") / "run"
-    pressed_run(folder)
+    pressed_run(folder, pressed_spec(max_nodes=8))
     return folder
 
 
@@ -63,7 +63,7 @@ def test_an_untouched_run_has_no_faults(finished):
 def test_the_summary_lists_every_node_with_its_bundle_and_sums(finished):
     signed = read_summary(finished / SUMMARY, trusted())
     run, told = read_run(finished), signed.summary
-    assert len(told.nodes) == len(run.tree.nodes) == 21
+    assert len(told.nodes) == len(run.tree.nodes) == 9
     assert told.journal.head == run.contents.head and told.journal.lines == len(run.lines)
     for node in told.nodes:
         assert node.status is not None
@@ -252,7 +252,7 @@ def test_what_is_no_run_is_missing(tmp_path):
 
 def test_every_scaffold_gives_a_valid_run(tmp_path):
     for scaffold in ("flat", "forest"):
-        pressed_run(tmp_path / scaffold, pressed_spec(scaffold))
+        pressed_run(tmp_path / scaffold, pressed_spec(scaffold, max_nodes=6))
         assert faults(tmp_path / scaffold) == ()
 
 
