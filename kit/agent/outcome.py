@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kit.agent.node import EvaluationOutcome, EvaluationStatus
+from kit.agent.spec import AgentSpec
 from kit.core.text import one_line
 from kit.result.appraisal.timing import counted_time
 from kit.result.predicate import AuditCheck, Outcome, Predicate, Severity, Verdict
@@ -28,6 +29,14 @@ class ReferenceTimes:
     """Standard deviation of the start script's time; None if unknown."""
     source: str = "paper"
     """Where the times come from: the paper's machines, or this machine."""
+
+
+def reference_of_spec(spec: AgentSpec) -> ReferenceTimes | None:
+    """Return the times that FSR is measured between; None if the spec has none."""
+    settings = spec.evaluation
+    if settings.start_ms is None or settings.target_ms is None:
+        return None
+    return ReferenceTimes(settings.start_ms, settings.target_ms, settings.start_sd_ms)
 
 
 def outcome_of(p: Predicate, bundle_sha256: str, reference: ReferenceTimes | None) -> EvaluationOutcome:

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kit.agent.evaluation import KitEvaluator, ReferenceTimes
+from kit.agent.evaluation import KitEvaluator
 from kit.agent.evaluator import Evaluator
 from kit.agent.nodefiles import Files
+from kit.agent.outcome import ReferenceTimes
 from kit.agent.recorded import BUNDLES
 from kit.agent.spec import EvaluationSettings
 from kit.agent.task import load_agent_task

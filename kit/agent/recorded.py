@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -28,9 +29,11 @@ from kit.agent.spec import AgentSpec
 from kit.agent.spent import billed, fold_spent
 from kit.agent.tree import Tree, fold
 from kit.core.codec import decode
-from kit.core.errors import IntegrityError, PrerequisiteError, SchemaError
+from kit.core.errors import IntegrityError, KitError, PrerequisiteError, SchemaError
 from kit.core.schema import read_json
+from kit.core.text import one_line
 
+RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+-]{0,127}")
 BUNDLES = "bundles"
 """The directory of evaluations in a run's directory: one run folder for each, named by its id."""
 
@@ -198,6 +201,7 @@ def read_call(folder: Path, node: int, call: int) -> tuple[ChatRequest, CallOutc
     request does not have the digest beside it.
     """
     path = call_path(folder, node, call)
+    require_file(path)
     document = read_json(path)
     if not isinstance(document, dict) or not {"request", "outcome"} <= set(document):
         raise SchemaError(f"{path}: not a recorded call")
@@ -208,8 +212,25 @@ def read_call(folder: Path, node: int, call: int) -> tuple[ChatRequest, CallOutc
     return request, outcome
 
 
+def require_file(path: Path) -> None:
+    """Raise `PrerequisiteError` unless `path` is a regular file: another kind may never end."""
+    if path.is_symlink() or not path.is_file():
+        raise PrerequisiteError(f"{path} does not exist, or is not a regular file")
+
+
+def fault_text(e: KitError | OSError) -> str:
+    """Return an error as one line."""
+    return one_line(e.headline if isinstance(e, KitError) else f"{e.filename}: {e.strerror}")
+
+
 def bundle_folder(folder: Path, run_id: str) -> Path:
-    """Return the directory of an evaluation in a run's directory."""
+    """
+    Return the directory of an evaluation, or of a series, in a run's directory.
+
+    Raises `IntegrityError` for an id that is no plain name: it could lead elsewhere.
+    """
+    if not RUN_NAME.fullmatch(run_id):
+        raise IntegrityError(f"{run_id[:100]!a} is not the name of an evaluation")
     return folder / BUNDLES / run_id
 
 

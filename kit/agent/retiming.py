@@ -12,7 +12,8 @@ from kit.agent.events import Retimed
 from kit.agent.journal import JOURNAL, open_journal, read_journal
 from kit.agent.node import EvaluationStatus
 from kit.agent.nodefiles import NodeFiles
-from kit.agent.session import AgentRun, RunHooks, reference_of
+from kit.agent.outcome import reference_of_spec
+from kit.agent.session import AgentRun, RunHooks
 from kit.agent.tree import fold
 from kit.core.errors import UsageError
 from kit.evaluate.audits import AuditSelection, select_audits
@@ -79,7 +80,7 @@ def retime_winner(
 def _event(run: AgentRun, winner: int, search_ms: float, series: Path, runs: int) -> Retimed:
     trusted = Trusted((load_or_create(run.places.keys).public,))
     figures = open_series(series, trusted, run.places.records)
-    reference = reference_of(run.spec)
+    reference = reference_of_spec(run.spec)
     mine = [m.bundle.predicate for m in figures.members if m.slot.arm is Arm.CANDIDATE and m.bundle]
     outcomes = [outcome_of(p, NO_DIGEST, reference) for p in mine]
     times = [o.time_ms for o in outcomes if o.status is EvaluationStatus.REACHED and o.time_ms is not None]

@@ -18,7 +18,7 @@ from kit.agent.budget import Budget, Spent, require_prices
 from kit.agent.calls import CallFolder
 from kit.agent.costs import MostSpent, ProfilePrices, require_context, worst_case
 from kit.agent.editing import CheckedEditor
-from kit.agent.evaluation import KitEvaluator, ReferenceTimes
+from kit.agent.evaluation import KitEvaluator
 from kit.agent.evaluator import Evaluator
 from kit.agent.events import Event
 from kit.agent.kept import keep, kept_knowledge, kept_script
@@ -29,6 +29,7 @@ from kit.agent.llm.wire import Message, Transport
 from kit.agent.messages import TreePrompts
 from kit.agent.node import Action, ActionKind, Node
 from kit.agent.nodefiles import files_digest
+from kit.agent.outcome import ReferenceTimes, reference_of_spec
 from kit.agent.policy import Policy, SearchFidelity
 from kit.agent.prompt import PromptTask, prompt_set
 from kit.agent.search import SPEC, SearchEnd, SearchParts, search
@@ -128,7 +129,7 @@ class AgentRun:
 
     def evaluator(self, hooks: RunHooks) -> KitEvaluator:
         """Return what evaluates the nodes of the run on this machine."""
-        evaluator = KitEvaluator(self.evaluation, self.places, reference_of(self.spec))
+        evaluator = KitEvaluator(self.evaluation, self.places, reference_of_spec(self.spec))
         return evaluator if hooks.listener is None else replace(evaluator, listener=hooks.listener)
 
     def parts(self, transport: Transport, evaluator: Evaluator, hooks: RunHooks) -> SearchParts:
@@ -274,11 +275,3 @@ def _reference(request: RunRequest, task: AgentTask) -> ReferenceTimes | None:
     if target_ms >= start_ms:
         raise UsageError(f"the target time ({target_ms:g} ms) is not below the start time ({start_ms:g} ms)")
     return ReferenceTimes(start_ms, target_ms, None, "this machine, by the user")
-
-
-def reference_of(spec: AgentSpec) -> ReferenceTimes | None:
-    """Return the times that FSR is measured between; None if the spec has none."""
-    settings = spec.evaluation
-    if settings.start_ms is None or settings.target_ms is None:
-        return None
-    return ReferenceTimes(settings.start_ms, settings.target_ms, settings.start_sd_ms)

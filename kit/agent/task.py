@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from kit.agent.evaluation import ReferenceTimes
 from kit.agent.nodefiles import Files
+from kit.agent.outcome import ReferenceTimes
 from kit.benchmark.hints import Hint, HintLevel
 from kit.benchmark.tasks import Task, load_task, smoke_handout, task_text
 from kit.benchmark.tasks.task import chosen_hints

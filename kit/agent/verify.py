@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kit.agent.journal import JOURNAL
-from kit.agent.recorded import BUNDLES, RecordedRun, read_run, reserved_runs
+from kit.agent.recorded import BUNDLES, RecordedRun, read_run, require_file, reserved_runs
 from kit.agent.spec import differences, read_spec, run_id, spec_sha256
 from kit.agent.summary import SPEC, SUMMARY, SignedSummary, read_summary, summarize
 from kit.agent.verify_bundles import bundle_faults
 from kit.agent.verify_calls import call_faults, unnamed_calls
 from kit.agent.verify_nodes import node_faults
+from kit.agent.verify_retimed import retimed_faults, retimed_names
 from kit.core.digest import sha256_file
 from kit.core.errors import KitError
 from kit.core.text import counted, one_line
@@ -69,8 +70,10 @@ def verify_run(where: Path, trusted: Trusted) -> RunCheck:
         faults += _summary_faults(run, summary)
     faults += call_faults(run)
     faults += node_faults(run)
-    faults += bundle_faults(run, trusted, None if summary is None else summary.key_id)
-    return RunCheck(run, summary, tuple(one_line(fault) for fault in faults), tuple(_unnamed(run)))
+    key_id = None if summary is None else summary.key_id
+    faults += bundle_faults(run, trusted, key_id)
+    faults += retimed_faults(run, trusted, key_id)
+    return RunCheck(run, summary, tuple(one_line(fault) for fault in faults), tuple(_unnamed(run, trusted)))
 
 
 def _summary(where: Path, trusted: Trusted, faults: list[str]) -> SignedSummary | None:
@@ -92,6 +95,7 @@ def _spec_faults(run: RecordedRun) -> Iterator[str]:
     if getattr(first, "spec_sha256", None) != spec_sha256(run.spec):
         yield f"{JOURNAL}: the spec in line 1 does not have the digest beside it"
     try:
+        require_file(run.folder / SPEC)
         other = read_spec(run.folder / SPEC)
     except KitError as e:
         yield f"{SPEC}: {_text(e)}"
@@ -128,9 +132,9 @@ def _summary_faults(run: RecordedRun, signed: SignedSummary) -> Iterator[str]:
         yield f"{SUMMARY} states another re-timed result than the journal has"
 
 
-def _unnamed(run: RecordedRun) -> Iterator[str]:
+def _unnamed(run: RecordedRun, trusted: Trusted) -> Iterator[str]:
     """Yield what lies in the directory and is not part of the run."""
-    named = set(reserved_runs(run))
+    named = {*reserved_runs(run), *retimed_names(run, trusted)}
     bundles = run.folder / BUNDLES
     if bundles.is_dir():
         for path in sorted(bundles.iterdir()):

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import replace
 
 from kit.agent.events import EvaluationEnded
-from kit.agent.node import EvaluationOutcome, EvaluationStatus
+from kit.agent.node import EvaluationStatus
 from kit.agent.nodefiles import NodeFiles
-from kit.agent.outcome import ReferenceTimes, findings_of, outcome_of
-from kit.agent.recorded import RecordedRun, bundle_folder
+from kit.agent.outcome import findings_of, outcome_of, reference_of_spec
+from kit.agent.recorded import RecordedRun, bundle_folder, fault_text, require_file
 from kit.core.codec import prose
 from kit.core.digest import sha256_file
 from kit.core.errors import KitError
-from kit.core.text import one_line
 from kit.result.folder import BUNDLE
 from kit.result.keys import Trusted
 from kit.result.verify import VerifiedBundle, open_bundle
-
-_UNUSED = ReferenceTimes(1.0, 0.0)
-"""FSR is compared by itself: the spec does not contain the target's time."""
 
 
 def bundle_faults(run: RecordedRun, trusted: Trusted, key_id: str | None) -> Iterator[str]:
@@ -29,23 +24,21 @@ def bundle_faults(run: RecordedRun, trusted: Trusted, key_id: str | None) -> Ite
 
     `key_id` is the key of the summary, which must have signed every bundle; None without a summary.
     """
-    outcomes: list[EvaluationOutcome] = []
     for event in run.contents.events:
         if not isinstance(event, EvaluationEnded):
             continue
-        outcomes.append(event.outcome)
         where = f"bundle {event.outcome.run_id} of node {event.node}"
-        path = bundle_folder(run.folder, event.outcome.run_id) / BUNDLE
         try:
+            path = bundle_folder(run.folder, event.outcome.run_id) / BUNDLE
+            require_file(path)
             if sha256_file(path) != event.outcome.bundle_sha256:
                 yield f"{where} does not have the digest in the journal"
                 continue
             bundle = open_bundle(path, trusted)
         except (KitError, OSError) as e:
-            yield f"{where}: {one_line(e.headline if isinstance(e, KitError) else f'{path}: {e.strerror}')}"
+            yield f"{where}: {fault_text(e)}"
             continue
         yield from (f"{where}: {fault}" for fault in _contents_faults(run, event, bundle, key_id))
-    yield from _fsr_faults(run, outcomes)
 
 
 def _contents_faults(
@@ -57,11 +50,11 @@ def _contents_faults(
     submission = run.tree.node(event.node).submission_sha256
     if submission is not None and bundle.statement.subjects.submission != submission:
         yield "it is the result of another submission than the node's"
-    found = outcome_of(p, told.bundle_sha256, _UNUSED)
+    found = outcome_of(p, told.bundle_sha256, reference_of_spec(run.spec))
     if told.status is EvaluationStatus.INFRA_FAILED:  # the engine's failure is not in the bundle
         return
-    if replace(found, fsr=None, reason="") != replace(told, fsr=None, reason=""):
-        yield "status, time or loss in the journal are not those of the bundle"
+    if replace(found, reason="") != replace(told, reason=""):
+        yield "status, time, loss or FSR in the journal are not those of the bundle and the spec"
     if prose(found.reason) != told.reason:
         yield "the reason in the journal is not that of the bundle"
     if told.status is not EvaluationStatus.CANCELLED:
@@ -71,29 +64,12 @@ def _contents_faults(
 def _shown_faults(run: RecordedRun, event: EvaluationEnded, bundle: VerifiedBundle) -> Iterator[str]:
     """Yield whether what the model was shown of the evaluation differs from the bundle."""
     try:
+        require_file(NodeFiles(run.folder, event.node).folder / "evaluated.json")
         shown = NodeFiles(run.folder, event.node).read_evaluated(event.outcome)
     except KitError as e:
-        yield one_line(e.headline)
+        yield fault_text(e)
         return
     p = bundle.predicate
     losses = tuple((v.step, v.val_loss) for v in p.claims.val_points if v.val_loss is not None)
     if (shown.losses, shown.findings) != (losses, findings_of(p)):
         yield "evaluated.json has other losses or findings than the bundle"
-
-
-def _fsr_faults(run: RecordedRun, outcomes: list[EvaluationOutcome]) -> Iterator[str]:
-    """Yield whether the FSRs are not measured between the same two times."""
-    start = run.spec.evaluation.start_ms
-    if start is None:
-        return
-    gaps = [
-        (o.run_id, (start - o.time_ms) / o.fsr)
-        for o in outcomes
-        if o.time_ms is not None and o.fsr and math.isfinite(o.fsr)
-    ]
-    for run_id, gap in gaps[1:]:
-        if not math.isclose(gap, gaps[0][1], rel_tol=1e-6):
-            yield f"the FSR of {run_id} is measured between other times than that of {gaps[0][0]}"
-    for o in outcomes:
-        if (o.fsr is None) is not (o.time_ms is None):
-            yield f"the FSR of {o.run_id} does not follow from its time"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from kit.agent.calls import CALLS, outcome_sha256, request_sha256
 from kit.agent.events import CallEnded, CallStarted
 from kit.agent.llm.price import cost_usd
-from kit.agent.llm.profile import TokenPrices
+from kit.agent.llm.profile import SCRIPT, TokenPrices
 from kit.agent.llm.wire import CallFault, CallKey, CallOutcome, ChatRequest, TokenUsage
 from kit.agent.nodefiles import NodeFiles, prompt_bytes, text_bytes
 from kit.agent.recorded import RecordedRun, call_path, ended_calls, read_call
@@ -22,7 +22,7 @@ from kit.core.text import one_line
 
 def call_faults(run: RecordedRun) -> Iterator[str]:
     """Yield how the recorded calls differ from the journal."""
-    prices = SpecPrices(prices_of(run.spec))
+    prices = SpecPrices(prices_of(run.spec), is_scripted(run.spec))
     for started, ended in ended_calls(run.contents.events):
         yield from _faults_of(run, started, ended, prices)
 
@@ -43,11 +43,13 @@ class SpecPrices:
     """The prices of a run's spec, to count costs again; see `kit.agent.steps.CallPrices`."""
 
     prices: TokenPrices | None
+    scripted: bool = False
+    """Whether the answers come from a file, which costs nothing."""
 
     @property
     def known(self) -> bool:
-        """Tell whether the spec has prices."""
-        return self.prices is not None
+        """Tell whether the cost of a call is known."""
+        return self.scripted or self.prices is not None
 
     def worst(self, request: ChatRequest) -> tuple[TokenUsage, float | None]:
         """Return nothing: no call is made."""
@@ -55,13 +57,18 @@ class SpecPrices:
 
     def cost_usd(self, usage: TokenUsage) -> float | None:
         """Return the cost of reported usage; None if it is unknown."""
-        return cost_usd(usage, self.prices)
+        return 0.0 if self.scripted else cost_usd(usage, self.prices)
+
+
+def is_scripted(spec: AgentSpec) -> bool:
+    """Tell whether the profile of a spec names a file of answers in place of an endpoint."""
+    return str(dict(spec.model.profile).get("base_url", "")).startswith(SCRIPT)
 
 
 def prices_of(spec: AgentSpec) -> TokenPrices | None:
     """Return the prices in the profile of a spec; None if it has none."""
     given = dict(spec.model.profile).get("prices")
-    if not isinstance(given, dict):
+    if not isinstance(given, dict) or not {"prompt", "output"} <= set(given):
         return None
     return TokenPrices(
         prompt=float(given["prompt"]),

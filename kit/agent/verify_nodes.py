@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from kit.agent.events import Edited, EvaluationEnded, NodeEnded, node_of
 from kit.agent.node import Node
 from kit.agent.nodefiles import NodeFiles
-from kit.agent.recorded import RecordedRun
+from kit.agent.recorded import RecordedRun, fault_text
 from kit.agent.solve import improved_over_start, status_of
 from kit.core.digest import sha256_file
 from kit.core.errors import KitError
-from kit.core.text import one_line
 
 
 def node_faults(run: RecordedRun) -> Iterator[str]:
@@ -33,7 +32,7 @@ def _file_faults(run: RecordedRun, node: Node) -> Iterator[str]:
         try:
             files.read_submission(expected)
         except (KitError, OSError) as e:
-            yield f"node {node.id}: {one_line(e.headline if isinstance(e, KitError) else str(e))}"
+            yield f"node {node.id}: {fault_text(e)}"
     if edited and edited[-1].diff_sha256 is not None:
         if not files.diff.is_file():
             yield f"node {node.id}: diff.patch is missing"

@@ -95,12 +95,21 @@ class PressedEvaluator:
         return EvaluatedRun(outcome, made / "guest.log", findings_of(p), losses)
 
 
-def pressed_spec(scaffold: str = "aide", seed: int = 7, **changes: Any) -> AgentSpec:
-    """Return a spec whose profile has the prices of the fake."""
+def pressed_spec(
+    scaffold: str = "aide", seed: int = 7, max_nodes: int | None = None, **changes: Any
+) -> AgentSpec:
+    """Return a spec whose profile has the prices of the fake, with at most `max_nodes` nodes."""
     profile = (("base_url", "http://127.0.0.1"), ("prices", PRICES))
     model = ModelChoice("fake", profile, Sha256("1" * 64))
     spec = make_spec(scaffold, seed=seed, model=model, **changes)
-    return replace(spec, evaluation=replace(spec.evaluation, start_ms=REFERENCE.start_ms))
+    if max_nodes is not None:
+        spec = replace(spec, policy=replace(spec.policy, max_nodes=max_nodes))
+    return replace(
+        spec,
+        evaluation=replace(
+            spec.evaluation, start_ms=REFERENCE.start_ms, target_ms=REFERENCE.target_ms, start_sd_ms=None
+        ),
+    )
 
 
 def pressed_run(

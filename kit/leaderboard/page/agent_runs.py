@@ -17,9 +17,12 @@ from kit.agent.journal import JOURNAL
 from kit.agent.node import NodeStatus
 from kit.agent.recorded import RecordedRun
 from kit.agent.verify import verify_run
+from kit.benchmark.tasks import load_task
 from kit.core.errors import KitError, PrerequisiteError
+from kit.core.facts import facts_root
 from kit.leaderboard.page.rank import RefusedSubmission
 from kit.result.keys import Trusted
+from kit.values.task_id import listed_as
 
 MAX_RUNS = 2000
 
@@ -42,7 +45,7 @@ class AgentGroup:
 
     task: str
     scaffold: str
-    """With its fidelity, if that is not the paper's."""
+    """With its fidelity, if that is not the paper's, and `own times` if FSR has other times than the task."""
     model: str
     hints: tuple[int, ...]
     runs: tuple[RecordedRun, ...]
@@ -149,8 +152,19 @@ def _checked(folder: Path, trusted: Trusted) -> tuple[RecordedRun | None, tuple[
 
 def _key(run: RecordedRun) -> tuple[str, str, str, tuple[int, ...]]:
     spec = run.spec
+    own = "" if _has_task_times(run) else ", own times"
     fidelity = "" if spec.fidelity.value == "paper" else f" ({spec.fidelity.value})"
-    return str(spec.task), f"{spec.policy.name}{fidelity}", spec.model.name, spec.hints
+    return str(spec.task), f"{spec.policy.name}{fidelity}{own}", spec.model.name, spec.hints
+
+
+def _has_task_times(run: RecordedRun) -> bool:
+    """Tell whether FSR is measured between the times of the task's records, as everywhere on the board."""
+    try:
+        task = load_task(facts_root(), listed_as(str(run.spec.task)))
+    except KitError:
+        return False
+    settings = run.spec.evaluation
+    return (settings.start_ms, settings.target_ms) == (task.start.reference_ms, task.target.reference_ms)
 
 
 def _group(key: tuple[str, str, str, tuple[int, ...]], runs: list[RecordedRun]) -> AgentGroup:

@@ -29,7 +29,7 @@ HOSTILE = "x\x1b[2J\x9b2J\u202e\u200b<script>alert(1)</script>\r"
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     where = tmp_path_factory.mktemp("shown") / "run"
-    pressed_run(where)
+    pressed_run(where, pressed_spec(max_nodes=8))
     return where
 
 
@@ -54,7 +54,7 @@ def test_the_tree_lists_every_node_below_its_parent(folder, capsys):
         if branch.depth:
             assert order.index(branch.node.action.parent) < order.index(branch.node.id)
     assert f"{run.tree.winner()} *" in text
-    assert "ended: the search is complete" in text and "20 nodes of at most 20" in text
+    assert "ended: the search is complete" in text and "8 nodes of at most 8" in text
 
 
 def test_one_node_shows_calls_feedback_and_diff(folder, capsys):
@@ -69,14 +69,14 @@ def test_one_node_shows_calls_feedback_and_diff(folder, capsys):
 
 def test_an_unknown_node_is_a_usage_error(folder, capsys):
     assert speedrun(["agent", "show", str(folder), "--node", "99"]) == 2
-    assert "the run has 21 nodes" in capsys.readouterr().err
+    assert "the run has 9 nodes" in capsys.readouterr().err
 
 
 def test_the_curve_never_falls_and_ends_at_the_winner(folder, capsys):
     run = read_run(folder)
     points = curve_of(run)
     best = [p.best for p in points]
-    assert best == sorted(best) and len(points) == 20
+    assert best == sorted(best) and len(points) == 8
     winner = run.tree.node(run.tree.winner())
     assert best[-1] == max(0.0, winner.evaluation.fsr)
     assert points[-1].spent.gpu_seconds == run.spent.charged.gpu_seconds
@@ -141,7 +141,7 @@ def test_no_run_is_missing(tmp_path, capsys):
 
 def test_verify_says_intact_and_exits_4_for_a_fault(folder, tmp_path, keys, capsys):
     assert speedrun(["agent", "verify", str(folder), "--keys", keys]) == 0
-    assert "intact: 21 nodes" in capsys.readouterr().out
+    assert "intact: 9 nodes" in capsys.readouterr().out
     copy = Path(shutil.copytree(folder, tmp_path / "run"))
     (copy / JOURNAL).write_bytes(b"".join((copy / JOURNAL).read_bytes().splitlines(keepends=True)[:-1]))
     assert speedrun(["agent", "verify", str(copy), "--keys", keys]) == 4

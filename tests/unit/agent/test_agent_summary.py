@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from fake_search import make_spec
-from pressed_search import PressedEvaluator, pressed_run, pressed_spec, signer, trusted
+from pressed_search import PressedEvaluator, press, pressed_run, pressed_spec, signer, trusted
 
 from kit.agent.calls import CALLS
-from kit.agent.events import encode_event
-from kit.agent.journal import JOURNAL, read_journal
+from kit.agent.events import Retimed, encode_event
+from kit.agent.journal import JOURNAL, open_journal, read_journal
 from kit.agent.recorded import read_run
 from kit.agent.spec import write_spec
 from kit.agent.summary import PREDICATE_TYPE, SUMMARY, read_summary, summarize, write_summary
@@ -21,12 +22,15 @@ from kit.agent.verify import verify_run
 from kit.core.digest import canonical_json, sha256_bytes, sha256_file
 from kit.core.errors import PrerequisiteError, SignatureError
 from kit.result.keys import Trusted, throwaway
+from kit.result.predicate import Series
+from kit.series.record import Arm, SeriesPlan, Slot, StopRule, close, reserved_series
+from kit.values.profile import Profile
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("finished") / "run"
-    pressed_run(folder)
+    pressed_run(folder, pressed_spec(max_nodes=8))
     return folder
 
 
@@ -59,7 +63,7 @@ def test_an_untouched_run_has_no_faults(finished):
 def test_the_summary_lists_every_node_with_its_bundle_and_sums(finished):
     signed = read_summary(finished / SUMMARY, trusted())
     run, told = read_run(finished), signed.summary
-    assert len(told.nodes) == len(run.tree.nodes) == 21
+    assert len(told.nodes) == len(run.tree.nodes) == 9
     assert told.journal.head == run.contents.head and told.journal.lines == len(run.lines)
     for node in told.nodes:
         assert node.status is not None
@@ -248,5 +252,103 @@ def test_what_is_no_run_is_missing(tmp_path):
 
 def test_every_scaffold_gives_a_valid_run(tmp_path):
     for scaffold in ("flat", "forest"):
-        pressed_run(tmp_path / scaffold, pressed_spec(scaffold))
+        pressed_run(tmp_path / scaffold, pressed_spec(scaffold, max_nodes=6))
         assert faults(tmp_path / scaffold) == ()
+
+
+SERIES = "s03-20261123T170000Z-1a2b3c4d"
+
+
+def retime(run, change=lambda event: event):
+    """Time the winner again in a series of three runs, and note it as the run does."""
+    from statistics import fmean, stdev
+
+    made = press()
+    recorded = read_run(run)
+    winner = recorded.tree.node(recorded.tree.winner())
+    script = (run / "nodes" / f"{winner.id:03d}" / "submission" / "train_gpt2.py").read_bytes()
+    times = (4100, 4200, 4330)
+    slots = tuple(
+        Slot(f"r03-20260101T000000Z-{900 + n:08x}", f"{900 + n:032x}", Arm.CANDIDATE, made.tree_of(script))
+        for n in range(3)
+    )
+    at = "2026-01-01T00:00:00.000+00:00"
+    plan = SeriesPlan(SERIES, at, 3, Profile.FULL, StopRule.ALL_RUNS, slots)
+    with reserved_series(run / "bundles", plan, signer()) as (where, digest):
+        extra = (("series", Series(plan.id, digest)),)
+        for n, time in enumerate(times):
+            made.press(run / "bundles", made.Sample(900 + n, script=script, extra=extra, time_ms=time))
+        close(where, plan, signer(), "all runs finished")
+    mean = fmean(times)
+    fsr = (5000 - mean) / 1000
+    event = Retimed(winner.id, SERIES, 3, winner.evaluation.time_ms, mean, stdev(times), fsr, 3)
+    with open_journal(run, lambda: "2026-01-02T00:00:00+00:00")[0] as journal:
+        journal.append(change(event))
+    write_summary(run, signer())
+
+
+def test_a_retimed_winner_is_in_the_summary_and_verified(run):
+    retime(run)
+    check = verify_run(run, trusted())
+    assert check.faults == () and check.unnamed == ()
+    assert check.summary.summary.retimed.mean_ms == pytest.approx(4210)
+
+
+@pytest.mark.parametrize("field", ["mean_ms", "fsr", "reached", "sd_ms", "search_ms"])
+def test_a_wrong_figure_of_the_retiming_is_seen(run, field):
+    retime(run, lambda event: replace(event, **{field: 1}))
+    assert any("are not those of its runs" in fault for fault in faults(run))
+
+
+def test_a_removed_run_of_the_retiming_is_seen(run):
+    retime(run)
+    shutil.rmtree(run / "bundles" / f"r03-20260101T000000Z-{901:08x}")
+    assert any(SERIES in fault for fault in faults(run))
+
+
+def test_a_retiming_of_another_node_is_seen(run):
+    other = next(n.id for n in read_run(run).tree.nodes if n.submission_sha256)
+    retime(run, lambda event: replace(event, node=other))
+    assert any("another submission" in fault for fault in faults(run))
+
+
+def test_an_fsr_against_other_times_than_the_specs_is_seen(run):
+    (run / SUMMARY).unlink()
+
+    def scaled(lines):
+        for i, line in enumerate(lines):
+            outcome = getattr(line.event, "outcome", None)
+            if outcome is not None and outcome.fsr is not None:
+                better = replace(outcome, fsr=10 * outcome.fsr + 1)
+                lines[i] = replace(line, event=replace(line.event, outcome=better))
+        return lines
+
+    rewrite(run, scaled)
+    assert any("FSR in the journal" in fault for fault in faults(run))
+
+
+def test_an_evaluation_cannot_lead_out_of_the_run(run):
+    (run / SUMMARY).unlink()
+
+    def elsewhere(lines):
+        for i, line in enumerate(lines):
+            outcome = getattr(line.event, "outcome", None)
+            if outcome is not None:
+                moved = replace(outcome, run_id=f"../../run/bundles/{outcome.run_id}")
+                lines[i] = replace(line, event=replace(line.event, outcome=moved))
+        return lines
+
+    rewrite(run, elsewhere)
+    assert any("is not the name of an evaluation" in fault for fault in faults(run))
+
+
+@pytest.mark.parametrize("name", ["spec.json", "calls", "evaluated.json"])
+def test_a_pipe_or_a_link_in_place_of_a_file_is_a_fault_and_is_not_waited_for(run, name):
+    path = {
+        "spec.json": run / "spec.json",
+        "calls": sorted((run / CALLS).iterdir())[0],
+        "evaluated.json": sorted((run / "nodes").glob("*/evaluated.json"))[1],
+    }[name]
+    path.unlink()
+    os.mkfifo(path)
+    assert any("not a regular file" in fault for fault in faults(run))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from fake_search import FakeTransport
-from pressed_search import pressed_run
+from pressed_search import pressed_run, pressed_spec
 
 from kit.agent.atif import trajectory_of
 from kit.agent.calls import CALLS
@@ -18,7 +18,9 @@ from kit.core.errors import PrerequisiteError
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     where = tmp_path_factory.mktemp("exported") / "run"
-    pressed_run(where, transport=FakeTransport(usage=TokenUsage(100, 50, 40, None, 20)))
+    pressed_run(
+        where, pressed_spec(max_nodes=8), transport=FakeTransport(usage=TokenUsage(100, 50, 40, None, 20))
+    )
     return where
 
 
@@ -38,7 +40,7 @@ def steps_of(document):
 
 def test_each_node_is_a_trajectory_that_the_root_refers_to(run, document):
     ids = [one["trajectory_id"] for one in document["subagent_trajectories"]]
-    assert len(set(ids)) == len(run.tree.nodes) == 21
+    assert len(set(ids)) == len(run.tree.nodes) == 9
     referred = [
         ref["trajectory_id"]
         for step in document["steps"]
@@ -94,7 +96,7 @@ def test_an_answer_is_exported_as_it_was(document):
 
 
 def test_what_was_not_reported_is_null(tmp_path):
-    pressed_run(tmp_path, transport=FakeTransport(usage=TokenUsage()))
+    pressed_run(tmp_path, pressed_spec(max_nodes=4), transport=FakeTransport(usage=TokenUsage()))
     final = trajectory_of(read_run(tmp_path))["final_metrics"]
     assert final["total_prompt_tokens"] is None and final["total_cost_usd"] is None
     assert final["extra"]["unreported_requests"] > 0

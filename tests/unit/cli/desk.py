@@ -45,7 +45,7 @@ def lay(root: Path) -> Path:
     signer = press().MAKE.SIGNER
     press().press(runs, press().Sample(0, script=SCRIPT))
     _series(runs, signer)
-    pressed_run(here / "agent-runs" / AGENT_RUN, pressed_spec("flat"))
+    pressed_run(here / "agent-runs" / AGENT_RUN, pressed_spec("flat", max_nodes=4))
     shutil.copytree(runs / RUN_ID, here, dirs_exist_ok=True)
     shutil.copyfile(runs / RUN_ID / "signer.pem", here / "their-key.pem")
     (here / "my-agent").mkdir()

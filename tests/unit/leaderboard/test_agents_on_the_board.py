@@ -35,8 +35,8 @@ def runs(tmp_path_factory):
         patch.setattr(os, "fsync", lambda fd: None)
         where = tmp_path_factory.mktemp("agents")
         for seed in (1, 2, 3):
-            pressed_run(where / f"aide-{seed}", pressed_spec("aide", seed))
-        spec = pressed_spec("flat", 1)
+            pressed_run(where / f"aide-{seed}", pressed_spec("aide", seed, max_nodes=8))
+        spec = pressed_spec("flat", 1, max_nodes=4)
         pressed_run(where / "hostile", replace(spec, model=replace(spec.model, name=HOSTILE)))
         shutil.copytree(where / "aide-1", where / "cut")
         journal = where / "cut" / "journal.jsonl"
@@ -90,7 +90,7 @@ def test_the_band_is_mean_and_range_over_seeds(found, axis):
 def test_shares_of_each_step_sum_to_one(found):
     group = max(found.groups, key=lambda g: len(g.runs))
     shares = shares_of(group)
-    assert len(shares) == 20 and all(len(step) == len(STATUS_CLASSES) for step in shares)
+    assert len(shares) == 8 and all(len(step) == len(STATUS_CLASSES) for step in shares)
     assert all(sum(step) == pytest.approx(1) for step in shares)
     first = [points[0].status for points in group.curves]
     valid = [STATUS_CLASSES[i][1] for i in (0, 1)]
@@ -103,7 +103,7 @@ def test_the_page_shows_the_runs_and_escapes_their_names(found):
     assert "<script>alert" not in html and "\x1b" not in html and "\u202e" not in html
     assert "&lt;script&gt;alert(1)" in html
     assert html.count("<polygon") == len(AXES)  # a band for the group with three seeds
-    assert html.count("<rect") > 20
+    assert html.count("<rect") >= 12  # at least one part for each step
     for attribute in re.findall(r'(?:points|x|y|width|height)="([^"]*)"', html):
         assert "nan" not in attribute and "inf" not in attribute
 
@@ -119,8 +119,8 @@ def test_the_table_has_the_sums(found):
     row = next(row for row in section.table.rows if row[2] == "1, 2, 3")
     group = max(found.groups, key=lambda g: len(g.runs))
     tokens = sum(r.spent.known.prompt_tokens + r.spent.known.completion_tokens for r in group.runs)
-    assert row[5] == "60" and row[9] == f"{tokens / 1e6:.3f}"
-    assert "at most" in row[10]  # the fake's timeouts may be billed
+    assert row[5] == "24" and row[9] == f"{tokens / 1e6:.3f}"
+    assert "at most" in row[10]  # a timeout of the fake may be billed
 
 
 def test_report_takes_directories_of_runs(runs, tmp_path, press, capsys):
