@@ -121,7 +121,7 @@ print("own", fails(os.lstat, json.__cached__), not fails(os.stat, file))
 
 def test_a_guest_uses_the_byte_code_of_the_kit_and_cannot_change_it(evaluate):
     run = evaluate(BYTE_CODE)
-    assert (run.bundle.parent / "guest.log").read_text().splitlines() == [
+    assert (run.folder / "guest.log").read_text().splitlines() == [
         "linked True", "refused True True True", "refused True True True", "linked True", "own True True"
     ]  # fmt: skip
     assert len(run.predicate["environment"]["byte_code"]) == 64
