@@ -22,6 +22,9 @@ def confirm(question: str, yes: bool) -> bool:
     if yes:
         return True
     if not (sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()):
-        raise UsageError(f"{question} Nothing was deleted: there is no terminal to ask on", "pass --yes")
+        raise UsageError(
+            f"nothing was deleted: no terminal to confirm it on ({question})",
+            "pass --yes to go on without a question",
+        )
     STDERR.close()
     return click.confirm(question, default=False, err=True)
