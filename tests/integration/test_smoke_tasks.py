@@ -77,6 +77,7 @@ def test_a_script_reaches_the_target_in_its_record_steps(name, cpu_image, tmp_pa
 
     places = ["--out", str(tmp_path / "runs"), "--keys", str(tmp_path / "keys")]
     command = [*SPEEDRUN, "eval", "--record", name, "--profile", "smoke", "--runtime", "runc", "--json"]
+    command += ["--start-deadline", "900", "--total-deadline", "1400"]  # a busy machine takes longer
     done = subprocess.run([*command, *places], capture_output=True, text=True, check=False, timeout=1500)
     assert done.returncode == 0, done.stderr
     report, record = json.loads(done.stdout), load(RECORDS, name)
@@ -84,6 +85,6 @@ def test_a_script_reaches_the_target_in_its_record_steps(name, cpu_image, tmp_pa
     assert report["claims"]["steps"] == record.steps
     assert report["claims"]["final_val_loss"] <= record.target_val_loss
     assert report["score"]["ranked"] is False
-    failed = [c["id"] for c in report["audit"]["checks"] if c["outcome"] == "failed"]
+    failed = [name for name, check in report["audit"].items() if check["outcome"] == "failed"]
     assert failed == []
     assert verify(Path(report["bundle"]).parent, tmp_path / "keys").returncode == 0

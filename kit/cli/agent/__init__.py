@@ -27,6 +27,6 @@ def command() -> None:
     Examples:
       speedrun agent run --task smoke-1 --model scripted --plan
       speedrun agent resume agent-runs/RUN
-      speedrun agent show agent-runs/RUN
-      speedrun agent verify agent-runs/RUN
+      speedrun agent show agent-runs/<id>
+      speedrun agent verify agent-runs/<id>
     """

@@ -18,8 +18,8 @@ MIB_4 = 4 << 20
 def process(monkeypatch):
     """The limits of a process that the test makes up."""
     limits = {limit.number: (RLIM_INFINITY, RLIM_INFINITY) for limit in rlimits.inherited_limits(GIB)}
-    monkeypatch.setattr(rlimits.resource, "getrlimit", limits.__getitem__)
-    monkeypatch.setattr(rlimits.resource, "setrlimit", limits.__setitem__)
+    monkeypatch.setattr(resource, "getrlimit", limits.__getitem__)
+    monkeypatch.setattr(resource, "setrlimit", limits.__setitem__)
     return limits
 
 
