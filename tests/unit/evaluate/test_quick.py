@@ -59,7 +59,7 @@ def test_a_script_that_ends_before_that_is_ok(ready):
     ("script", "code", "status"),
     [
         ([LINE % 0, Stderr(b"Traceback")], 1, RunStatus.CRASHED),
-        ([LINE % 0, LINE % 1], 1, RunStatus.CRASHED),
+        ([LINE % 0, TRAIN % 1], 1, RunStatus.CRASHED),
         ([b"hello\n"], 0, RunStatus.COMPLETED),
     ],
 )
