@@ -66,6 +66,7 @@ SUMMARIES = {
     "score": "Compute scores (FSR) from signed results or a table.",
     "series": "Verify a series of runs and show its statistics.",
     "submit": "Prepare and check leaderboard entries.",
+    "sweep": "Run the grid of the benchmark on this machine or on Slurm.",
     "task": "List the tasks and export them for an agent.",
     "unpack": "Unpack an archive made by `pack` and verify it.",
 }

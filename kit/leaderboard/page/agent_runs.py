@@ -24,7 +24,9 @@ from kit.leaderboard.page.rank import RefusedSubmission
 from kit.result.keys import Trusted
 from kit.values.task_id import listed_as
 
-MAX_RUNS = 2000
+MAX_RUNS = 10_000
+SWEEP_RUNS = "cells/*/runs/*"
+"""Where the directory of a sweep has its runs."""
 
 STATUS_CLASSES: tuple[tuple[str, tuple[NodeStatus, ...]], ...] = (
     ("faster than its parent", (NodeStatus.VALID_IMPROVED,)),
@@ -94,10 +96,15 @@ def read_agent_runs(folders: Sequence[Path], trusted: Trusted) -> AgentRuns:
             refused.append(RefusedSubmission(str(folder), reasons))
         else:
             counted[run.contents.head] = run
+    return AgentRuns(group_runs(tuple(counted.values())), tuple(refused))
+
+
+def group_runs(runs: Sequence[RecordedRun]) -> tuple[AgentGroup, ...]:
+    """Return runs in groups that differ in their seeds alone, sorted."""
     groups: dict[tuple[str, str, str, tuple[int, ...]], list[RecordedRun]] = {}
-    for run in counted.values():
+    for run in runs:
         groups.setdefault(_key(run), []).append(run)
-    return AgentRuns(tuple(_group(key, groups[key]) for key in sorted(groups)), tuple(refused))
+    return tuple(_group(key, groups[key]) for key in sorted(groups))
 
 
 def band_of(group: AgentGroup, axis: CurveAxis) -> tuple[BandPoint, ...]:
@@ -126,6 +133,7 @@ def _runs_in(folder: Path) -> Iterator[Path]:
         return
     try:
         found = sorted(path for path in folder.iterdir() if (path / JOURNAL).is_file())
+        found += sorted(path.parent for path in folder.glob(f"{SWEEP_RUNS}/{JOURNAL}"))
     except OSError as e:
         raise PrerequisiteError(f"cannot read {folder}: {e.strerror}") from e
     if not found:

@@ -318,7 +318,7 @@ def test_the_templates_are_strict_escape_everything_and_mark_no_text_as_safe():
     environment = html_environment()
     assert environment.autoescape is True
     names = environment.list_templates()
-    assert names == ["page.html", "page.js", "plots.html", "tables.html"]
+    assert names == ["page.html", "page.js", "plot.svg", "plots.html", "tables.html"]
     for name in names:
         source = environment.loader.get_source(environment, name)[0]
         assert not re.search(r"\|\s*safe|autoescape|Markup|=\{\{", source), name

@@ -1,0 +1,127 @@
+"""`speedrun sweep collect`: write the results of all cells as a table and figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from kit.agent.recorded import read_run
+from kit.cli.extras import require_score
+from kit.cli.options import keys_option
+from kit.cli.sweep.opened import current_states
+from kit.cli.sweep.plan import describe
+from kit.cli.terminal import Meter, emit_json, fail, note, say_path, table, warn
+from kit.core.errors import KitError
+from kit.core.files import write_atomic
+from kit.result.keys import trusted
+from kit.sweep.folder import CellState, SweepFolder, open_sweep
+from kit.sweep.results import CellRow, csv_of, rows_of
+
+if TYPE_CHECKING:
+    from kit.sweep.tables import ConfigScore
+
+HEADS = ("model", "scaffold", "hints", "cells", "ended", "reached", "mean FSR", "IQM of FSR")
+SHOWN = 20
+"""Missing cells that are listed."""
+
+
+@click.command(name="collect")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--to",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Directory to write.  [default: results in the sweep's directory]",
+)
+@click.option("--verify", is_flag=True, help="Verify every run as `agent verify` does; about a second a run.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a path.")
+@keys_option
+def command(folder: Path, to: Path | None, verify: bool, as_json: bool, keys: Path) -> int:
+    """
+    Write the results of all cells as a table and figures.
+
+    Writes cells.csv, a row for each expected cell; fsr.csv and fsr-*.svg, mean and IQM of FSR by scaffold and
+    hints with 95 % bootstrap intervals over seeds; statuses-*.svg, how nodes ended step by step; and
+    score.csv, which `speedrun score` reads, also with --paper-rules. Every expected cell counts: one that has
+    not ended has FSR 0.
+
+    Exit 0: all cells have ended. 1: some have not, or a run failed verification.
+
+    \b
+    Examples:
+      speedrun sweep collect sweeps/NAME
+      speedrun score sweeps/NAME/results/score.csv --paper-rules
+      speedrun report ../leaderboard --agents sweeps/NAME
+    """
+    require_score()
+    from kit.sweep.tables import fsr_csv, score_csv, scores_of
+
+    sweep = open_sweep(folder)
+    rows = rows_of(sweep, current_states(sweep))
+    target = to or folder / "results"
+    scores = scores_of(rows)
+    files = {"cells.csv": csv_of(rows), "fsr.csv": fsr_csv(scores), "score.csv": score_csv(rows)}
+    files.update(_figures(sweep, rows, scores))
+    for name, text in files.items():
+        write_atomic(target / name, text.encode())
+    missing = [row for row in rows if row.state is not CellState.ENDED]
+    faults = _verify(sweep, rows, keys) if verify else []
+    if as_json:
+        emit_json(
+            {
+                "directory": str(target),
+                "expected": len(rows),
+                "ended": len(rows) - len(missing),
+                "missing": [row.cell.id for row in missing],
+                "faults": faults,
+                "scores": [score.values() for score in scores],
+            }
+        )
+    else:
+        note(*table(HEADS, [_cells(score) for score in scores]))
+        for row in missing[:SHOWN]:
+            warn(f"{row.state}, counts as FSR 0: {describe(row.cell)}")
+        if len(missing) > SHOWN:
+            warn(f"{len(missing) - SHOWN} more cells have not ended: see {target / 'cells.csv'}")
+        say_path(target)
+    return 1 if missing or faults else 0
+
+
+def _cells(score: ConfigScore) -> tuple[str, ...]:
+    counts = (str(score.cells), str(score.ended), str(score.reached))
+    figures = (f"{i.value:.2f} ({i.low:.2f} to {i.high:.2f})" for i in (score.mean, score.iqm))
+    return score.model, score.scaffold, score.hints, *counts, *figures
+
+
+def _figures(sweep: SweepFolder, rows: Sequence[CellRow], scores: Sequence[ConfigScore]) -> dict[str, str]:
+    from kit.sweep.figures import fsr_figure, status_figures
+
+    files = {}
+    for number, model in enumerate(dict.fromkeys(score.model for score in scores), 1):
+        for name, iqm in (("mean", False), ("iqm", True)):
+            drawn = fsr_figure(scores, model, iqm)
+            if drawn is not None:
+                files[f"fsr-{name}-{number}.svg"] = drawn
+    runs = [read_run(sweep.folder(row.cell).runs / row.end["run"]) for row in rows if row.end is not None]
+    return {**files, **dict(status_figures(runs))}
+
+
+def _verify(sweep: SweepFolder, rows: Sequence[CellRow], keys: Path) -> list[str]:
+    """Verify the runs of cells that have ended; print and return their faults."""
+    from kit.agent.verify import verify_run
+
+    meter, known, faults = Meter(count=True), trusted(keys), []
+    ended = [row for row in rows if row.end is not None]
+    for number, row in enumerate(ended, 1):
+        meter("runs", number, len(ended))
+        try:
+            check = verify_run(sweep.folder(row.cell).runs / (row.end or {})["run"], known)
+            found = check.faults or (() if check.trusted else ("the summary's key is not trusted",))
+        except KitError as e:
+            found = (e.headline,)
+        faults += [f"{row.cell.id}: {text}" for text in found]
+    for fault in faults:
+        fail(fault)
+    return faults

@@ -1,0 +1,279 @@
+"""
+The directory of a sweep: its plan, and one directory for each cell with its starts, its run and its end.
+
+    plan.json           every cell that is expected, written before the first start
+    models/, answers.toml   copies of the profiles and the answers that the cells name by digest
+    jobs.jsonl          Slurm jobs
+    cells/ID/           cell.json, attempts.jsonl, log.txt, runs/RUN and, once the cell has ended, end.json
+
+A plan is never changed, and no file is deleted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import sys
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from kit.core.codec import decode, encode
+from kit.core.digest import Sha256, canonical_json
+from kit.core.errors import IntegrityError, PrerequisiteError, UsageError
+from kit.core.files import disk_errors, write_atomic
+from kit.core.locks import HeldLock, OwnerState, acquire, standing_of
+from kit.core.schema import parse_json, read_json
+from kit.sweep.grid import Cell, Grid, SlurmOptions, SweepPlaces
+
+PLAN = "plan.json"
+PLAN_SCHEMA = "sweep-plan.v1"
+CELLS = "cells"
+MODELS = "models"
+ANSWERS = "answers.toml"
+LOCK = "lock"
+ATTEMPTS = "attempts.jsonl"
+END = "end.json"
+RUNS = "runs"
+
+
+class CellState(StrEnum):
+    """Where a cell is."""
+
+    ENDED = "ended"
+    RUNNING = "running"
+    QUEUED = "queued"
+    """Slurm has a job for it that has not started."""
+    INTERRUPTED = "interrupted"
+    """It was started, has not ended, and no process works on it."""
+    NOT_STARTED = "not started"
+
+    @property
+    def is_missing(self) -> bool:
+        """Tell whether `sweep run` has to start the cell."""
+        return self in (CellState.INTERRUPTED, CellState.NOT_STARTED)
+
+
+@dataclass(frozen=True, slots=True)
+class JobQueue:
+    """What Slurm's queue says of a sweep's jobs."""
+
+    states: Mapping[str, CellState]
+    """`QUEUED` or `RUNNING` by the id of the cell; a cell without a live job is not in it."""
+    live: frozenset[str]
+    """The jobs in the queue, as `JOB_INDEX`, or `JOB` for one that is no array."""
+
+
+@dataclass(frozen=True, slots=True)
+class SweepPlan:
+    """What a sweep consists of."""
+
+    name: str
+    created_at: str
+    cells: tuple[Cell, ...]
+    seconds_per_call: float
+    places: SweepPlaces
+    slurm: SlurmOptions
+
+
+@dataclass(frozen=True, slots=True)
+class CellFolder:
+    """The directory of one cell."""
+
+    path: Path
+
+    @property
+    def runs(self) -> Path:
+        """The directory of the cell's run, which has the run's id as its name."""
+        return self.path / RUNS
+
+    def run(self) -> Path | None:
+        """Return the directory of the cell's run; None if it has none yet."""
+        with contextlib.suppress(FileNotFoundError):
+            found = sorted(p for p in self.runs.iterdir() if (p / "spec.json").is_file())
+            if len(found) > 1:
+                raise IntegrityError(f"{self.runs} has {len(found)} runs, and a cell is one run")
+            return found[0] if found else None
+        return None
+
+    def end(self) -> dict[str, Any] | None:
+        """Return the document of the cell's end; None if it has not ended."""
+        try:
+            document: dict[str, Any] = parse_json((self.path / END).read_bytes(), str(self.path / END))
+        except FileNotFoundError:
+            return None
+        return document
+
+    def state(self, live_jobs: Collection[str] | None = None) -> CellState:
+        """
+        Return where the cell is, as far as files and locks tell.
+
+        A process on another machine counts as running, unless its last start names a Slurm job that is not
+        in `live_jobs`.
+        """
+        if (self.path / END).is_file():
+            return CellState.ENDED
+        if not (self.path / ATTEMPTS).is_file():
+            return CellState.NOT_STARTED
+        owner = standing_of(self.path / LOCK)
+        if owner is OwnerState.ELSEWHERE and live_jobs is not None:
+            starts = [a for a in self.attempts() if a.get("event") == "start"]
+            job = starts[-1].get("job") if starts else None
+            if job is not None and job not in live_jobs:
+                return CellState.INTERRUPTED
+        return CellState.INTERRUPTED if owner is OwnerState.ENDED else CellState.RUNNING
+
+    def attempts(self) -> tuple[dict[str, Any], ...]:
+        """Return the starts and stops of the cell, oldest first; an incomplete last line is left out."""
+        return read_lines(self.path / ATTEMPTS)
+
+    def write_attempt(self, document: Mapping[str, Any]) -> None:
+        """Add a start or a stop."""
+        append_line(self.path / ATTEMPTS, document)
+
+    def write_end(self, document: Mapping[str, Any]) -> None:
+        """Write the cell's end, once."""
+        if not (self.path / END).exists():
+            write_atomic(self.path / END, canonical_json(dict(document)) + b"\n")
+
+    @contextlib.contextmanager
+    def claimed(self, cell: Cell) -> Iterator[HeldLock | None]:
+        """
+        Own the cell for the block; yield None if another process owns it.
+
+        Raises `PrerequisiteError` if the directory cannot be written.
+        """
+        with disk_errors(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = acquire(self.path / LOCK)
+        if lock is None:
+            yield None
+            return
+        try:
+            lock.note()
+            if not (self.path / "cell.json").exists():
+                write_atomic(self.path / "cell.json", canonical_json(encode(Cell, cell)) + b"\n")
+            yield lock
+        finally:
+            lock.release()
+
+
+@dataclass(frozen=True, slots=True)
+class SweepFolder:
+    """A sweep's directory and its plan."""
+
+    path: Path
+    plan: SweepPlan
+
+    def cell(self, name: str) -> Cell:
+        """Return the cell of an id. Raises `UsageError` for an unknown one."""
+        for cell in self.plan.cells:
+            if cell.id == name:
+                return cell
+        raise UsageError(
+            f"the sweep has no cell {name[:40]!r}",
+            f"list its cells: speedrun sweep status {shlex.quote(str(self.path))} --cells",
+        )
+
+    def folder(self, cell: Cell) -> CellFolder:
+        """Return a cell's directory, which may not exist."""
+        return CellFolder(self.path / CELLS / cell.id)
+
+    def states(self, jobs: JobQueue | None = None) -> dict[str, CellState]:
+        """Return the state of every cell by its id; `jobs` is what Slurm's queue says of them."""
+        try:
+            made = {entry.name for entry in os.scandir(self.path / CELLS)}
+        except FileNotFoundError:
+            made = set()
+        states = {}
+        for cell in self.plan.cells:
+            live = None if jobs is None else jobs.live
+            state = self.folder(cell).state(live) if cell.id in made else CellState.NOT_STARTED
+            queued = None if jobs is None else jobs.states.get(cell.id)
+            states[cell.id] = queued if queued is not None and state.is_missing else state
+        return states
+
+    def model(self, digest: Sha256) -> Path:
+        """Return the profile's file of a model."""
+        return self.path / MODELS / f"{digest}.toml"
+
+    @property
+    def answers(self) -> Path | None:
+        """The file of scripted answers; None: those of the package."""
+        path = self.path / ANSWERS
+        return path if path.is_file() else None
+
+
+def make_sweep(path: Path, grid: Grid, now: str) -> SweepFolder:
+    """
+    Write the plan of a sweep into a directory, or return the sweep that is there.
+
+    Raises `UsageError` if the directory has a sweep of other cells.
+    """
+    if (path / PLAN).is_file():
+        sweep = open_sweep(path)
+        if sweep.plan.cells != grid.cells:
+            raise UsageError(
+                f"{path} has another sweep: {_difference(sweep.plan.cells, grid.cells)}",
+                "pass another directory with --out; a cell also changes with the version of speedrun",
+            )
+        return sweep
+    for digest, data in grid.models:
+        write_atomic(path / MODELS / f"{digest}.toml", data)
+    if grid.answers is not None:
+        write_atomic(path / ANSWERS, grid.answers)
+    plan = SweepPlan(grid.name, now, grid.cells, grid.seconds_per_call, grid.places, grid.slurm)
+    document = {"schema": PLAN_SCHEMA, "expected": len(grid.cells), **encode(SweepPlan, plan)}
+    write_atomic(path / PLAN, canonical_json(document) + b"\n")
+    return SweepFolder(path, plan)
+
+
+def open_sweep(path: Path) -> SweepFolder:
+    """Read a sweep. Raises `PrerequisiteError` if there is none and `IntegrityError` for an invalid plan."""
+    if not (path / PLAN).is_file():
+        raise PrerequisiteError(f"{path} contains no sweep", "start one: speedrun sweep run sweep.toml")
+    document = read_json(path / PLAN)
+    if not isinstance(document, dict) or document.pop("schema", None) != PLAN_SCHEMA:
+        raise IntegrityError(f"{path / PLAN} is not a plan of a sweep ({PLAN_SCHEMA})")
+    expected = document.pop("expected", None)
+    plan: SweepPlan = decode(SweepPlan, document)
+    if expected != len(plan.cells):
+        raise IntegrityError(f"{path / PLAN} expects {expected} cells and lists {len(plan.cells)}")
+    return SweepFolder(path, plan)
+
+
+def cell_argv(sweep: Path, cell: Cell) -> list[str]:
+    """Return the command of a cell's process."""
+    return [sys.executable, "-m", "kit.cli", "sweep", "cell", str(sweep.absolute()), cell.id]
+
+
+def append_line(path: Path, document: Mapping[str, Any]) -> None:
+    """Append one JSON object as a line and sync it."""
+    with disk_errors(path), path.open("ab") as f:
+        f.write(canonical_json(dict(document)) + b"\n")
+        f.flush()
+        os.fsync(f.fileno())
+
+
+def read_lines(path: Path) -> tuple[dict[str, Any], ...]:
+    """Return the JSON objects of a file of lines; a line that a crash cut off is left out."""
+    try:
+        lines = path.read_bytes().splitlines(keepends=True)
+    except FileNotFoundError:
+        return ()
+    found = []
+    for line in lines:
+        with contextlib.suppress(json.JSONDecodeError, UnicodeDecodeError):
+            value = json.loads(line)
+            if isinstance(value, dict) and line.endswith(b"\n"):
+                found.append(value)
+    return tuple(found)
+
+
+def _difference(own: tuple[Cell, ...], other: tuple[Cell, ...]) -> str:
+    ids, others = {c.id for c in own}, {c.id for c in other}
+    return f"{len(ids)} cells, of which {len(ids & others)} are in this grid of {len(others)}"

@@ -1,0 +1,51 @@
+"""Write sbatch scripts for sites that forbid Python launchers (`sbatch_scripts`)."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from kit.sweep.folder import SweepFolder, cell_argv
+from kit.sweep.grid import Cell
+
+
+def sbatch_scripts(sweep: SweepFolder, cells: Sequence[Cell], walltime_s: float) -> tuple[str, ...]:
+    """Return one script for each array of at most `chunk` cells."""
+    chunk = sweep.plan.slurm.chunk
+    return tuple(_script(sweep, cells[i : i + chunk], walltime_s) for i in range(0, len(cells), chunk))
+
+
+def _script(sweep: SweepFolder, cells: Sequence[Cell], walltime_s: float) -> str:
+    slurm = sweep.plan.slurm
+    parallel = f"%{slurm.parallel}" if slurm.parallel else ""
+    options = [
+        ("job-name", f"speedrun-{sweep.plan.name}"),
+        ("array", f"0-{len(cells) - 1}{parallel}"),
+        ("nodes", "1"),
+        ("ntasks-per-node", "1"),
+        ("time", str(max(1, -(-int(walltime_s) // 60)))),
+        ("signal", "USR2@90"),
+        ("output", str(sweep.path.absolute() / "slurm" / "%A_%a.log")),
+        ("open-mode", "append"),
+        ("partition", slurm.partition),
+        ("account", slurm.account),
+        ("qos", slurm.qos),
+        ("gres", slurm.gres),
+        ("cpus-per-task", slurm.cpus),
+        ("mem", slurm.memory),
+    ]
+    command = cell_argv(sweep.path, cells[0])[:-1]
+    return "\n".join(
+        [
+            "#!/bin/bash",
+            f"# {len(cells)} cells of {shlex.quote(str(sweep.path))}. A cell that has ended exits at once.",
+            *(f"#SBATCH --{name}={value}" for name, value in options if value is not None),
+            "#SBATCH --no-requeue",
+            *slurm.setup,
+            "cells=(",
+            *(f"  {c.id}  # {c.task} {c.hint_text} {c.scaffold} seed {c.seed}" for c in cells),
+            ")",
+            f'exec srun {shlex.join(command)} "${{cells[$SLURM_ARRAY_TASK_ID]}}"',
+            "",
+        ]
+    )
