@@ -40,6 +40,7 @@ def command(folder: Path, name: str) -> int:
     Examples:
       speedrun sweep cell sweeps/NAME 0123456789abcdef
     """
+    signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGUSR2, _end_early)
     sweep = open_sweep(folder)
     cell = sweep.cell(name)
@@ -107,9 +108,12 @@ def _run(sweep: SweepFolder, cell: Cell, own: CellFolder) -> int:
     """Run the agent in this process, so that signals reach it; its errors are printed by `run`."""
     from kit.cli import run
 
-    argv = agent_argv(sweep, cell, own)
-    note(f"speedrun {shlex.join(argv)}")
-    return run(argv)
+    try:
+        argv = agent_argv(sweep, cell, own)
+        note(f"speedrun {shlex.join(argv)}")
+        return run(argv)
+    except KeyboardInterrupt:
+        return INTERRUPTED
 
 
 def _is_complete(run: Path, cell: Cell) -> bool:
@@ -129,6 +133,10 @@ def _slurm_job() -> str | None:
     """Return the Slurm job of this process as `JOB_INDEX` or `JOB`; None outside Slurm."""
     array, index = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
     return f"{array}_{index}" if array and index else os.environ.get("SLURM_JOB_ID")
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def _end_early(number: int, frame: FrameType | None) -> None:

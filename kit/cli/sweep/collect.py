@@ -52,7 +52,6 @@ def command(folder: Path, to: Path | None, verify: bool, as_json: bool, keys: Pa
     \b
     Examples:
       speedrun sweep collect sweeps/NAME
-      speedrun score sweeps/NAME/results/score.csv --paper-rules
       speedrun report ../leaderboard --agents sweeps/NAME
     """
     require_score()

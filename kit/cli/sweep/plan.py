@@ -51,13 +51,13 @@ def describe(cell: Cell) -> str:
 
 def _lines(grid: Grid, bound: SweepBound) -> list[str]:
     kinds = {
-        "tasks": Counter(c.task for c in grid.cells),
-        "hints": Counter(c.hint_text for c in grid.cells),
-        "scaffolds": Counter(c.scaffold for c in grid.cells),
-        "models": Counter(c.model for c in grid.cells),
-        "seeds": Counter(str(c.seed) for c in grid.cells),
+        ("task", "tasks"): Counter(c.task for c in grid.cells),
+        ("set of hints", "sets of hints"): Counter(c.hint_text for c in grid.cells),
+        ("scaffold", "scaffolds"): Counter(c.scaffold for c in grid.cells),
+        ("model", "models"): Counter(c.model for c in grid.cells),
+        ("seed", "seeds"): Counter(str(c.seed) for c in grid.cells),
     }
-    sizes = " x ".join(f"{len(found)} {name}" for name, found in kinds.items())
+    sizes = " x ".join(counted(len(found), kind, plural) for (kind, plural), found in kinds.items())
     usd = "no limit: set usd in the budget" if bound.usd is None else f"{bound.usd:,.2f}"
     hours = bound.longest_cell_s / 3600
     return [

@@ -10,6 +10,7 @@ from types import ModuleType
 
 from pressed_search import pressed_run, pressed_spec
 
+from kit import __version__
 from kit.core.digest import Sha256
 from kit.core.facts import facts_root
 from kit.core.store import Artifact
@@ -19,9 +20,12 @@ from kit.result.keys import Trusted, load_or_create
 from kit.result.predicate import Series
 from kit.result.verify import open_bundle
 from kit.series.record import Arm, SeriesPlan, Slot, StopRule, close, reserved_series
+from kit.sweep.folder import make_sweep
+from kit.sweep.grid import read_grid
 from kit.values.profile import Profile
 
 ASSETS = Path(__file__).parents[2] / "assets" / "bundles"
+GUIDES = Path(__file__).parents[3] / "docs" / "guides"
 RUN_ID = "r03-20260101T000000Z-00000000"
 SERIES_ID = "s03-20261123T170000Z-1a2b3c4d"
 AGENT_RUN = "0123456789abcdef"
@@ -46,6 +50,7 @@ def lay(root: Path) -> Path:
     press().press(runs, press().Sample(0, script=SCRIPT))
     _series(runs, signer)
     pressed_run(here / "agent-runs" / AGENT_RUN, pressed_spec("flat", max_nodes=4))
+    _sweep(here)
     shutil.copytree(runs / RUN_ID, here, dirs_exist_ok=True)
     shutil.copyfile(runs / RUN_ID / "signer.pem", here / "their-key.pem")
     (here / "my-agent").mkdir()
@@ -84,6 +89,13 @@ def _data_lock() -> bytes:
     dataset = load_dataset(facts_root() / "records")
     files = (Artifact(dataset.val_name, dataset.size, Sha256("0" * 64)),)
     return ShardDigests(dataset.repo, None, StatedBy.FOLDER, dataset.sha256, files).to_json()
+
+
+def _sweep(here: Path) -> None:
+    shutil.copyfile(GUIDES / "example_sweep.toml", here / "sweep.toml")
+    sweep = make_sweep(here / "sweeps" / "NAME", read_grid(here / "sweep.toml", __version__), "2026-01-01")
+    cell = sweep.folder(sweep.plan.cells[0])
+    shutil.copytree(here / "agent-runs" / AGENT_RUN, cell.runs / AGENT_RUN)
 
 
 def _series(runs: Path, signer: object) -> None:

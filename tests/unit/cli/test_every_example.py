@@ -17,6 +17,8 @@ from kit.cli import run, speedrun
 PARSED = {
     ("agent", "run"): "starts guests and calls endpoints",
     ("agent", "resume"): "starts guests",
+    ("sweep", "cell"): "runs an agent",
+    ("sweep", "run"): "runs agents",
     ("doctor",): "starts guests",
     ("reproduce",): "starts guests",
     ("image", "test"): "starts guests",

@@ -1,0 +1,211 @@
+"""A sweep on a real Slurm cluster: cells are killed, requeued and cancelled, and the launcher dies."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from own_slurm import MISSING, OwnSlurm, own_slurm
+
+pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
+pytest.importorskip("submitit")
+
+GRID = """\
+schema = "sweep.v1"
+name = "twelve"
+tasks = ["smoke-1", "smoke-2", "smoke-3"]
+hints = ["0", "1"]
+scaffolds = ["flat"]
+models = ["scripted"]
+seeds = 2
+nodes = 20
+answers = "answers.toml"
+
+[places]
+store = "{store}"
+keys = "{keys}"
+
+[slurm]
+memory = "100M"
+time = "50m"
+"""
+ANSWERS = """\
+schema = "scripted-answers.v1"
+
+[[answer]]
+text = "I have no idea."
+"""
+"""No answer can be applied, so a cell makes its calls and no evaluation."""
+
+
+@pytest.fixture
+def slurm(tmp_path):
+    with own_slurm(_folder(tmp_path, "slurm")) as cluster:
+        yield cluster
+
+
+def _folder(parent: Path, name: str) -> Path:
+    (parent / name).mkdir()
+    return parent / name
+
+
+def speedrun(slurm: OwnSlurm, *argv: str, code: int = 0) -> dict:
+    done = subprocess.run(
+        [sys.executable, "-m", "kit.cli", *argv, "--json"],
+        env=slurm.env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code, done.stderr
+    return json.loads(done.stdout)
+
+
+def states(slurm: OwnSlurm, sweep: Path) -> dict[str, str]:
+    """The state of each cell, from `sweep status`, which exits 1 until all have ended."""
+    done = subprocess.run(
+        [sys.executable, "-m", "kit.cli", "sweep", "status", str(sweep), "--cells", "--json"],
+        env=slurm.env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode in (0, 1), done.stderr
+    return json.loads(done.stdout)["cells"]
+
+
+def grid(folder: Path) -> Path:
+    (folder / "answers.toml").write_text(ANSWERS)
+    cache = os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache"))
+    store = Path(cache) / "speedrun-kit"
+    path = folder / "sweep.toml"
+    path.write_text(GRID.format(store=store, keys=folder / "keys"))
+    return path
+
+
+def totals(sweep: Path) -> dict[str, tuple[object, ...]]:
+    """What each cell came to: journal lines that count, tokens and evaluations; not times."""
+    found = {}
+    for end in sorted(sweep.glob("cells/*/end.json")):
+        document = json.loads(end.read_bytes())
+        spent = document["spent"]
+        found[end.parent.name] = (document["statuses"], document["winner"], spent["evaluations"])
+    return found
+
+
+def starts(sweep: Path, cell: str) -> list[dict]:
+    lines = (sweep / "cells" / cell / "attempts.jsonl").read_text().splitlines()
+    return [line for line in map(json.loads, lines) if line["event"] == "start"]
+
+
+def until(holds, seconds: float = 900.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+
+
+def test_a_second_run_submits_exactly_the_missing_cells(tmp_path, slurm):
+    file = grid(tmp_path)
+    here = ("sweep", "run", str(file), "--out")
+    undisturbed = tmp_path / "undisturbed" / "twelve"
+    speedrun(slurm, *here, str(undisturbed.parent), "--slurm")
+    until(lambda: set(states(slurm, undisturbed).values()) == {"ended"})
+
+    disturbed = tmp_path / "disturbed" / "twelve"
+    first = speedrun(slurm, *here, str(disturbed.parent), "--slurm")
+    assert len(first["started"]) == 12
+    job = _job(disturbed)
+    # one cell is cancelled in the queue, one is killed while it works, and one is requeued by hand
+    slurm.run("scancel", f"{job}_11")
+    killed = _running(disturbed)
+    os.kill(_pid(disturbed, killed), signal.SIGKILL)
+    # the controller is restarted while cells wait and run
+    slurm.stop("slurmctld", kill=True)
+    slurm.start_controller()
+    requeued = _running(disturbed, {killed})
+    task = starts(disturbed, requeued)[-1]["job"]
+    refused = subprocess.run(["scontrol", "requeue", task], env=slurm.env, capture_output=True, check=False)
+    assert refused.returncode != 0, "timed work is not requeued unless the user allows it"
+    slurm.run("scontrol", "update", f"job={task}", "requeue=1")
+    slurm.run("scontrol", "requeue", task)
+    os.kill(_pid(disturbed, requeued), signal.SIGCONT)
+    # the launcher is killed between sbatch and its own record of the job
+    _cut_last_line(disturbed / "jobs.jsonl")
+    until(lambda: not slurm.run("squeue", "-h"))
+    before = states(slurm, disturbed)
+    missing = {name for name, state in before.items() if state != "ended"}
+    assert len(missing) >= 2 and killed in missing and before[killed] == "interrupted"
+    second = speedrun(slurm, *here, str(disturbed.parent), "--slurm")
+    assert set(second["started"]) == missing
+    until(lambda: set(states(slurm, disturbed).values()) == {"ended"})
+    assert totals(disturbed) == totals(undisturbed) and len(totals(disturbed)) == 12
+    assert all(len(list((p / "runs").iterdir())) == 1 for p in (disturbed / "cells").iterdir())
+    keys = ("--keys", str(tmp_path / "keys"))
+    collected = speedrun(slurm, "sweep", "collect", str(disturbed), *keys, "--verify")
+    assert (collected["ended"], collected["missing"], collected["faults"]) == (12, [], [])
+
+
+def test_a_lost_launcher_submits_nothing_twice_and_scancel_ends_in_a_record(tmp_path, slurm):
+    file = grid(tmp_path)
+    sweep = tmp_path / "sweeps" / "twelve"
+    slurm.run("scontrol", "update", "nodename=node1", "state=drain", "reason=test")
+    argv = ("sweep", "run", str(file), "--out", str(sweep.parent), "--slurm")
+    assert len(speedrun(slurm, *argv)["started"]) == 12
+    _cut_last_line(sweep / "jobs.jsonl")
+    assert speedrun(slurm, *argv)["started"] == []
+    assert set(states(slurm, sweep).values()) == {"queued"}
+    assert slurm.run("squeue", "-h", "-r", "-o", "%i").count("\n") == 12
+    job = _job(sweep)
+    slurm.run("scancel", job)
+    until(lambda: not slurm.run("squeue", "-h"))
+    assert set(states(slurm, sweep).values()) == {"not started"}
+    # a cell that is cancelled while it works ends with its record before Slurm kills it
+    slurm.run("scontrol", "update", "nodename=node1", "state=resume")
+    assert len(speedrun(slurm, *argv)["started"]) == 12
+    cell = _running(sweep)
+    slurm.run("scancel", _job(sweep))
+    os.kill(_pid(sweep, cell), signal.SIGCONT)
+    until(lambda: not slurm.run("squeue", "-h"))
+    last = json.loads((sweep / "cells" / cell / "attempts.jsonl").read_text().splitlines()[-1])
+    assert (last["event"], last["code"]) == ("stop", 130)
+    assert states(slurm, sweep)[cell] == "interrupted"
+
+
+def _job(sweep: Path) -> str:
+    lines = map(json.loads, (sweep / "jobs.jsonl").read_text().splitlines())
+    return [line["job"] for line in lines if "job" in line][-1]
+
+
+def _cut_last_line(path: Path) -> None:
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:-1]))
+
+
+def _running(sweep: Path, but: set[str] = frozenset()) -> str:
+    """Wait for a cell whose process works, stop that process, and return the cell."""
+    deadline = time.monotonic() + 900
+    while time.monotonic() < deadline:
+        for lines in sweep.glob("cells/*/attempts.jsonl"):
+            cell = lines.parent.name
+            if cell in but or (lines.parent / "end.json").exists():
+                continue
+            with contextlib.suppress(OSError, IndexError):
+                pid = _pid(sweep, cell)
+                os.kill(pid, signal.SIGSTOP)
+                if not (lines.parent / "end.json").exists():
+                    return cell
+                os.kill(pid, signal.SIGCONT)
+        time.sleep(0.1)
+    raise AssertionError("no cell works")
+
+
+def _pid(sweep: Path, cell: str) -> int:
+    return int(starts(sweep, cell)[-1]["pid"])
