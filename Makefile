@@ -101,6 +101,7 @@ crash: setup runtime ## kill the kit at every stage, break its disks and engines
 bench: setup ## measure the claims about speed: [ERA=torch-2.5.1] [KIT_TORCH_PYTHON=] [EVALUATIONS="--runtime docker"] [IMAGES="assemble build load run disk"]
 	@$(PY) benchmarks/bootstrap.py
 	@$(PY) benchmarks/board.py
+	@$(PY) benchmarks/sweeps.py
 	@$(PY) benchmarks/evaluations.py $(EVALUATIONS)
 	@$(if $(KIT_TORCH_PYTHON),$(PY) benchmarks/smoke.py --python $(call q,$(KIT_TORCH_PYTHON)),echo "smoke tasks: not measured; name an interpreter that has torch in KIT_TORCH_PYTHON" >&2)
 	@$(PY) benchmarks/images.py --era $(call q,$(or $(ERA),torch-2.5.1)) $(IMAGES)
