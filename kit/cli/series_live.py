@@ -22,6 +22,7 @@ from kit.score.metrics import power
 from kit.series.figures import open_series
 from kit.series.record import SeriesPlan, Slot
 from kit.series.run import SeriesRequest, plan_arms, run_series
+from kit.values.profile import Profile
 
 SD, MARGIN = 0.0017, 0.002
 """Nats per token: spread of final losses and usual distance from the target, of upstream's records."""
@@ -36,7 +37,7 @@ def run_series_live(
 ) -> int:
     """Run a series, show its progress and its table; return the exit code."""
     arms = plan_arms(request, series_request, places)
-    _tell_power(series_request.runs)
+    _tell_power(series_request.runs, request.profile)
     STDERR.stage("prepare data and image")
     with cancellable() as cancelled:
         shown = _ShownRuns(cancelled)
@@ -50,9 +51,11 @@ def run_series_live(
     return 130 if stopped else 0 if shown_below(figures) else 1
 
 
-def _tell_power(runs: int) -> None:
+def _tell_power(runs: int, profile: Profile) -> None:
     if runs < 2:
         note("a p-value needs at least 2 runs")
+        return
+    if profile is Profile.SMOKE:  # spread and margin of upstream's losses say nothing about these
         return
     chance = power(runs, SD, MARGIN)
     note(

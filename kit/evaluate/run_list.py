@@ -48,7 +48,7 @@ class RunEntry:
     bundle: VerifiedBundle | None = None
     """The verified result of a finished run. The files next to it are not checked."""
     planned: Predicate | None = None
-    """From the reservation of an unfinished run, if the reader's own key signed it."""
+    """From the reservation of an unfinished run, if a key that the reader trusts signed it."""
     problem: str = ""
 
     @property
@@ -57,10 +57,11 @@ class RunEntry:
         return self.bundle.predicate if self.bundle else self.planned
 
     @property
-    def task(self) -> str:
-        """Return the task's id; from the run's id if nothing else is known."""
+    def task(self) -> str | None:
+        """Return the task's id; from the run's id if nothing else is known. An id says no smoke task's name."""
         known = self.predicate
-        return known.task.id if known else str(leading_number(self.folder.run_id[1:]))
+        number = leading_number(self.folder.run_id[1:])
+        return known.task.id if known else str(number) if number else None
 
     @property
     def date(self) -> str:
@@ -87,9 +88,9 @@ def list_runs(out: Path, trusted: Trusted) -> RunList:
     Raises `PrerequisiteError` if the directory is missing or cannot be read.
     """
     names = _names(out)
-    runs = sorted((name for name in names if RUN_ID.fullmatch(name)), key=_by_time)
+    runs = [read_run_entry(RunFolder(out / name), trusted) for name in names if RUN_ID.fullmatch(name)]
     others = tuple(n for n in names if not RUN_ID.fullmatch(n) and not n.startswith("."))
-    return RunList(tuple(read_run_entry(RunFolder(out / name), trusted) for name in runs), others)
+    return RunList(tuple(sorted(runs, key=_by_start)), others)
 
 
 def read_run_entry(run: RunFolder, trusted: Trusted) -> RunEntry:
@@ -123,19 +124,18 @@ def _unfinished(run: RunFolder, trusted: Trusted) -> RunEntry:
 
 
 def _planned(run: RunFolder, trusted: Trusted) -> Predicate | None:
-    own = trusted.get(trusted.own) if trusted.own else None
-    if own is None:
-        return None
-    try:
-        reservation = read_reservation(run.intent, own)
-    except KitError:
-        return None
-    return reservation.body.planned if reservation.body.id == run.run_id else None
+    for key in trusted.keys:
+        try:
+            reservation = read_reservation(run.intent, key)
+        except KitError:
+            continue
+        return reservation.body.planned if reservation.body.id == run.run_id else None
+    return None
 
 
 def find_run(name: str, out: Path) -> RunFolder:
     """
-    Find a run by a path, an id, the start of an id, or `latest`: the newest in `out`.
+    Find a run by a path, an id, the start of an id, or `latest`: the newest in `out`, of a series the last.
 
     A path is a run's directory or its result.json. Raises `UsageError` if several runs match,
     `PrerequisiteError` if none does.
@@ -153,7 +153,7 @@ def find_run(name: str, out: Path) -> RunFolder:
         )
     ids = sorted((n for n in _names(out) if RUN_ID.fullmatch(n)), key=_by_time)
     if name == LATEST and ids:
-        return RunFolder(out / ids[-1])
+        return _newest(out, ids)
     found = [run_id for run_id in ids if name and run_id.startswith(name)]
     if len(found) == 1:
         return RunFolder(out / found[0])
@@ -191,3 +191,22 @@ def _names(out: Path) -> list[str]:
 
 def _by_time(run_id: str) -> tuple[str, str]:
     return run_id.split("-")[1], run_id
+
+
+def _by_start(run: RunEntry) -> tuple[str, bool, str, str]:
+    """
+    Order runs by the time in their ids, which the runs of a series share, then by their signed start.
+
+    Of those, a run without a result comes last: it is the one that goes on, or in which the series ended.
+    """
+    started = run.bundle.predicate.run.started_at if run.bundle else ""
+    is_open = run.state not in (RunState.FINISHED, RunState.BROKEN)
+    return _by_time(run.folder.run_id)[0], is_open, started, run.folder.run_id
+
+
+def _newest(out: Path, ids: list[str]) -> RunFolder:
+    """Return the newest of some runs in `out`; `ids` are sorted by time and not empty."""
+    last = [run_id for run_id in ids if _by_time(run_id)[0] == _by_time(ids[-1])[0]]
+    if len(last) == 1:
+        return RunFolder(out / last[0])
+    return max((read_run_entry(RunFolder(out / n), Trusted(())) for n in last), key=_by_start).folder

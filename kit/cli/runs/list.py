@@ -63,6 +63,14 @@ def _remark(found: RunList, series: tuple[str, ...], foreign: tuple[str, ...], o
     untrusted = [run.folder.run_id for run in found.runs if run.bundle and not run.bundle.trusted]
     if untrusted:
         warn(f"{counted(len(untrusted), 'result')} signed by keys that you do not trust: {_some(untrusted)}")
+    unread = [
+        run.folder.run_id for run in found.runs if not run.predicate and run.state is not RunState.BROKEN
+    ]
+    if unread:
+        note(
+            f"{counted(len(unread), 'run')} reserved by keys that you do not trust: {_some(unread)}",
+            "hint: pass the key directory of that `speedrun eval` with --keys",
+        )
     interrupted = [run.folder.run_id for run in found.runs if run.state is RunState.INTERRUPTED]
     if interrupted:
         note(
@@ -88,7 +96,7 @@ def _row(run: RunEntry) -> tuple[str, ...]:
         run.folder.run_id,
         done.run.status.value if done else run.state.value,
         done.score.verdict.value if done else "-",
-        run.task,
+        run.task or "-",
         known.task.profile.value if known else "-",
         "-" if loss is None else f"{loss:.4f}",
         _time(run),
@@ -117,7 +125,7 @@ def _document(run: RunEntry) -> dict[str, Any]:
         "status": done.run.status.value if done else None,
         "verdict": done.score.verdict.value if done else None,
         "ranked": done.score.ranked if done else None,
-        "task": listed_as(run.task),
+        "task": listed_as(run.task) if run.task else None,
         "profile": known.task.profile.value if known else None,
         "era": known.environment.era if known else None,
         "val_loss": done.claims.final_val_loss if done else None,

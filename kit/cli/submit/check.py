@@ -10,7 +10,7 @@ from kit.cli.data_lock_text import tell_data_locks
 from kit.cli.options import data_lock_option, keys_option
 from kit.cli.terminal import Meter, emit_json, note, say
 from kit.core.text import counted
-from kit.leaderboard.submit.check import check, summary
+from kit.leaderboard.submit.check import CheckedBoard, check, summary
 from kit.leaderboard.submit.data_locks import read_locks
 from kit.result.keys import trusted
 
@@ -23,9 +23,9 @@ from kit.result.keys import trusted
 def command(folder: Path, as_json: bool, data_locks: tuple[Path, ...], keys: Path) -> int:
     """Check every entry in a repository; offline.
 
-    Lists all findings for the entries below FOLDER/submissions. To check a submission before it runs, use
-    `speedrun check`. A run that missed its target is
-    acceptable, because every run counts.
+    Lists all findings for the entries below FOLDER/submissions; a run and a series are one entry each. To
+    check a submission before it runs, use `speedrun check`. A run that missed its target is acceptable,
+    because every run counts.
 
     The shards of full results are compared with the data locks that FOLDER/board.toml names, or with those of
     --data-lock. Without either, the output says that they were not compared.
@@ -49,6 +49,7 @@ def command(folder: Path, as_json: bool, data_locks: tuple[Path, ...], keys: Pat
         series = [one.where.relative_to(folder).as_posix() for one in checked.series]
         emit_json(
             {
+                "entries": checked.entries,
                 "accepted": accepted,
                 "series": series,
                 "findings": findings,
@@ -60,8 +61,17 @@ def command(folder: Path, as_json: bool, data_locks: tuple[Path, ...], keys: Pat
     else:
         for f in checked.findings:
             say(f"{f.where}: {f.rule}: {f.message}")
-        counts = ", ".join(f"{n} {rule}" for rule, n in summary(checked).items()) or "no findings"
-        whole = f", {len(checked.series)} series" if checked.series else ""
-        note(f"{counted(len(checked.accepted), 'result')}{whole} accepted; {counts}")
+        note(_counts(checked))
     tell_data_locks(checked.locks, checked.with_shards)
     return checked.exit_code
+
+
+def _counts(checked: CheckedBoard) -> str:
+    """Count entries and findings apart: one entry may have several findings, and some are about none."""
+    entries = counted(checked.entries, "entry", "entries")
+    accepted = len(checked.accepted) + len(checked.series)
+    if not checked.findings:
+        return f"{entries} accepted; no findings"
+    rules = ", ".join(f"{n} {rule}" for rule, n in summary(checked).items())
+    found = counted(len(checked.findings), "finding")
+    return f"{entries}: {accepted} accepted, {checked.entries - accepted} refused; {found} ({rules})"

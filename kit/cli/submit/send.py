@@ -109,7 +109,7 @@ def _prepare(where: Path, entry: BoardEntry, trusted: Trusted) -> PreparedSubmis
             note(f"warning: unfinished series: its plan of {slots} is submitted, its runs are not")
         return PreparedSubmission(
             plan.id, place_of_series(documents, entry.agent),
-            f"Add {plan.id}: {len(runs)} of {len(plan.slots)} runs, task {plan.record} by {entry.agent}",
+            f"Add {plan.id}: {len(runs)} of {len(plan.slots)} runs, task {plan.name} by {entry.agent}",
             lambda root: write_series_submission(where, documents, runs, entry, root),
         )  # fmt: skip
     bundle = open_bundle(where, trusted)

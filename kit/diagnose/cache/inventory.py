@@ -24,6 +24,7 @@ from kit.data.shard import MAGIC
 from kit.evaluate import byte_code
 from kit.image import assemble, rootfs
 from kit.image.oci import read_manifest
+from kit.values.task_id import SMOKE
 
 BLOBS = "blobs/sha256"
 PARTIAL = "partial"
@@ -60,7 +61,7 @@ _ROOMS = (
     ("smoke", re.compile(r"[0-9a-f]{8,64}"), CacheKind.DATA),
     ("data", re.compile(r"shards-[0-9a-f]{16}|[\w.-]+\.json"), CacheKind.DATA),
     ("canary", re.compile(r"[0-9a-f]{64}"), CacheKind.CANARY),
-    ("scripts", re.compile(r"\w{1,8}-[0-9a-f]{16}"), CacheKind.SCRIPTS),
+    ("scripts", re.compile(rf"(?:[0-9]{{2,3}}[a-z]?|{SMOKE}[1-9])-[0-9a-f]{{16}}"), CacheKind.SCRIPTS),
 )
 _BYTE_CODE = re.compile(r"[0-9a-f]{64}-[0-9a-f]{16}")
 

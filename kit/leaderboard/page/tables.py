@@ -264,7 +264,7 @@ def _series_row(submitted: SubmittedSeries) -> tuple[str, ...]:
         state += f"; {len(ended.not_started)} never started"
     if submitted.entry.retracted:
         state = f"retracted on {submitted.entry.retracted.on}: {submitted.entry.retracted.reason}"
-    return str(plan.record), config_of(submitted.entry), plan.id, reserved, str(plan.rule), state
+    return plan.name, config_of(submitted.entry), plan.id, reserved, str(plan.rule), state
 
 
 def refused_table(refused: Sequence[RefusedSubmission]) -> TextTable:

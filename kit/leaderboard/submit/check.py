@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kit.benchmark.records import known, load, own_digest
+from kit.benchmark.records import known, known_smoke, load, own_digest
 from kit.core.errors import KitError, PrerequisiteError, SignatureError
 from kit.core.facts import facts_root
 from kit.leaderboard.submit import series as series_folder
@@ -22,13 +22,14 @@ from kit.leaderboard.submit.entry import FILES, ROOT, Submitted, open_submitted,
 from kit.leaderboard.submit.finding import BYTES, BoardFinding, BoardRule
 from kit.leaderboard.submit.series import SubmittedSeries, is_series, open_submitted_series, place_of_series
 from kit.leaderboard.submit.whole import check_series
-from kit.result.appraisal.verdict import ranking_blockers
+from kit.result.appraisal.verdict import SMOKE_IS_UNRANKED, ranking_blockers
 from kit.result.folder import SIGNER
 from kit.result.keys import Trusted, read_public
 from kit.result.predicate import Verdict
 from kit.result.revocations import FILE as REVOKED
 from kit.result.statement import SUBMISSION
 from kit.series.documents import mismatched_scripts
+from kit.values.profile import Profile
 
 MAX_RESULTS = 100_000
 _record = functools.cache(load)
@@ -45,6 +46,8 @@ class CheckedBoard:
     """Sorted by directory and rule."""
     locks: tuple[DataLock, ...] = ()
     """The data locks that the results were compared with."""
+    entries: int = 0
+    """All entries, accepted or not: directories of runs and of series."""
 
     @property
     def with_shards(self) -> int:
@@ -100,6 +103,7 @@ def check(
         tuple(s for s in series if relative_place(root, s) not in faulty),
         tuple(sorted(findings, key=lambda f: (f.where, f.rule, f.message))),
         accepted_locks,
+        len(places),
     )
 
 
@@ -177,6 +181,8 @@ def _open_series(
     findings += [BoardFinding(place, BoardRule.INVALID, why) for why in reasons]
     if not submitted.documents.trusted:
         findings.append(_distrusted(place, root, trusted))
+    if submitted.documents.plan.profile is Profile.SMOKE:
+        findings.append(BoardFinding(place, BoardRule.UNRANKED, SMOKE_IS_UNRANKED))
     yield submitted
 
 
@@ -237,13 +243,13 @@ def _check_alone(place: str, submitted: Submitted) -> Iterator[BoardFinding]:
 
 def _why_no_task(submitted: Submitted) -> str:
     """Return why a board has no row for a run; a record's original script is an arm of a task."""
-    number, records = submitted.bundle.predicate.task.id, facts_root() / "records"
-    if number not in {str(n) for n in known(records)}:
-        return f"record {number} is unknown to this version of speedrun"
-    record = _record(records, number)
+    name, records = submitted.bundle.predicate.task.id, facts_root() / "records"
+    if name not in {*known(records), *known_smoke(records)}:
+        return f"record {name} is unknown to this version of speedrun"
+    record = _record(records, name)
     if record.no_task is None or submitted.bundle.statement.subjects.submission == own_digest(record):
         return ""
-    return f"record {number} starts no task: {record.no_task}"
+    return f"record {name} starts no task: {record.no_task}"
 
 
 def summary(checked: CheckedBoard) -> dict[str, int]:

@@ -64,7 +64,7 @@ def open_submitted_series(where: Path, trusted: Trusted) -> SubmittedSeries:
 
 def place_of_series(documents: SignedDocuments, agent: str) -> str:
     """Return the directory of a series in a repository. Raises `UsageError` for an invalid agent name."""
-    return place_for(documents.plan.record, agent, documents.plan.id)
+    return place_for(documents.plan.name, agent, documents.plan.id)
 
 
 def verify_whole_series(where: Path, trusted: Trusted) -> tuple[SignedDocuments, tuple[VerifiedBundle, ...]]:

@@ -20,6 +20,7 @@ from kit.values.run_spec import Phase
 
 CLOCK_SLACK_S = 1.0
 """How far the phases' sum may be from the wall time: they are read at different moments."""
+SMOKE_IS_UNRANKED = "the smoke profile is a toy task"
 MISSING_LINES = "evidence."
 """Checks that fail where a run did not print all its lines. Results of version 0.1 have none of them."""
 
@@ -63,7 +64,7 @@ def ranking_blockers(predicate: Predicate) -> tuple[str, ...]:
 def _blockers(p: Predicate) -> Iterator[str]:
     environment = p.environment
     if p.task.profile is Profile.SMOKE:
-        yield "the smoke profile is a toy task"
+        yield SMOKE_IS_UNRANKED
     if not environment.runtime.contains:
         yield f"the runtime {environment.runtime.name} provides no isolation"
     if environment.isolation.level is not Isolation.CONTAINED:

@@ -513,3 +513,10 @@ def test_a_dumb_terminal_gets_plain_lines():
 def test_help_does_not_import_rich():
     code = "import sys; from kit.cli import run; run(['eval', '--help']); sys.exit('rich' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+def test_upstreams_spread_is_advice_for_full_series_only(capsys):
+    series_live._tell_power(3, Profile.FULL)
+    assert "with probability 0.10" in capsys.readouterr().err
+    series_live._tell_power(3, Profile.SMOKE)
+    assert capsys.readouterr().err == ""

@@ -72,6 +72,9 @@ def filled(store, layout):
         f"smoke/{'ab' * 32}/val.bin": "x",
         f"canary/{'cd' * 32}/stream.bin": "x",
         "scripts/03-0123456789abcdef/train_gpt2.py": "x",
+        "scripts/21c-0123456789abcdef/train_gpt2.py": "x",
+        "scripts/smoke-3-0123456789abcdef/train_gpt2.py": "x",
+        "scripts/my-script-0123456789abcdef/train.py": "mine",
         f"partial/{'ef' * 32}": "x",
         f"byte-code/{layout.manifest_digest}-0123456789abcdef/files/usr/a.pyc": "x",
         "byte-code/mine.pyc": "mine",
@@ -91,6 +94,7 @@ MINE = (
     "canary/mine/thesis.tex",
     "data/mine.bin",
     "byte-code/mine.pyc",
+    "scripts/my-script-0123456789abcdef/train.py",
     "blobs/sha256/README",
     "memo/sha256.json",
 )
@@ -119,9 +123,11 @@ def test_every_entry_has_its_kind(filled, tiny, layout):
         sha256_bytes(SHARD), "shards-0123456789abcdef", "fineweb.hub.json", "ab" * 32
     }  # fmt: skip
     assert names(filled, CacheKind.CANARY) == {"cd" * 32}
-    assert names(filled, CacheKind.SCRIPTS) == {sha256_bytes(SCRIPT), "03-0123456789abcdef"}
+    scripts = {f"{name}-0123456789abcdef" for name in ("03", "21c", "smoke-3")}
+    assert names(filled, CacheKind.SCRIPTS) == {sha256_bytes(SCRIPT), *scripts}
     assert names(filled, CacheKind.TEMPORARY) == {"ef" * 32}
-    assert names(filled, CacheKind.OTHER) == {"notes.txt", "mine", "mine.bin", "mine.pyc", "README"}
+    mine = {"notes.txt", "mine", "mine.bin", "mine.pyc", "README", "my-script-0123456789abcdef"}
+    assert names(filled, CacheKind.OTHER) == mine
 
 
 def test_blobs_of_an_image_whose_layout_is_gone_are_still_images(store, layout):

@@ -51,7 +51,8 @@ def test_runs_are_listed_oldest_first_with_what_they_reached(listed):
     assert lines[0].split()[:3] == ["run", "status", "verdict"]
     row = f"{GOLDEN_RUN}  completed    reached  3     smoke    3.5111    6.0 s  2026-11-28 16:56:51"
     assert lines[1] == row
-    assert [line.split()[0] for line in lines[1:]] == sorted(line.split()[0] for line in lines[1:])
+    dates = [line.split()[-1] for line in lines[1:]]
+    assert dates == sorted(dates) and len(dates) > 3
     assert "1 run interrupted: " + UNFINISHED in err
     assert "1 series: s03-" in err
     assert "signed by keys that you do not trust" in err
@@ -149,6 +150,20 @@ def test_the_own_reservation_says_task_and_profile(lost, tmp_path):
     assert entry.predicate.task.id == "3"
     (unknown,) = list_runs(folder.path.parent, Trusted(())).runs
     assert unknown.predicate is None and unknown.task == "3"
+    theirs = Trusted(trusted(tmp_path / "keys").keys)
+    (entry,) = list_runs(folder.path.parent, theirs).runs
+    assert entry.predicate is not None, "a reservation by another key that the reader trusts"
+
+
+def test_a_reservation_that_cannot_be_read_says_no_task_that_it_may_not_have(out, listed):
+    """The id of a smoke task's run has the number 0, which is no task."""
+    shutil.move(out / UNFINISHED, out / UNFINISHED.replace("r03", "r00"))
+    code, shown, err = listed()
+    (row,) = [line for line in shown.splitlines() if line.startswith("r00-")]
+    assert code == 0 and row.split()[1:6] == ["interrupted", "-", "-", "-", "-"]
+    assert "1 run reserved by keys that you do not trust: r00-" in err and "with --keys" in err
+    (one,) = [r for r in json.loads(listed("--json")[1])["runs"] if r["id"].startswith("r00-")]
+    assert one["task"] is None
 
 
 def test_listing_changes_nothing(listed, out):
@@ -179,7 +194,7 @@ def test_an_empty_directory_says_how_to_make_a_run(tmp_path, capsys):
     [
         (GOLDEN_RUN, GOLDEN_RUN),
         (GOLDEN_RUN[:19], GOLDEN_RUN),
-        ("latest", "r03-20261128T165914Z-ef2db05e"),
+        ("latest", "r03-20261128T165914Z-ce887f76"),
     ],
 )
 def test_a_run_is_found_by_id_prefix_or_as_the_latest(out, name, expected):
@@ -197,6 +212,16 @@ def test_a_run_is_found_by_the_path_of_its_directory_or_result(out, tmp_path, mo
 def test_latest_goes_by_time_and_not_by_record(out):
     (out / "r01-20270101T000000Z-00000000").mkdir()
     assert find_run("latest", out).run_id == "r01-20270101T000000Z-00000000"
+
+
+def test_latest_of_a_series_is_the_run_that_started_last_or_goes_on(out, listed):
+    """All ids of a series have the time of its plan."""
+    series = ["e7c434c3", "ef2db05e", "ce887f76"]
+    rows = [line.split()[0] for line in listed()[1].splitlines() if "165914Z" in line]
+    assert rows == [f"r03-20261128T165914Z-{name}" for name in series]
+    last = out / "r03-20261128T165914Z-00000000"
+    shutil.copytree(out / UNFINISHED, last)
+    assert find_run("latest", out).path == last
 
 
 def test_a_prefix_of_several_runs_names_them(out):

@@ -35,7 +35,9 @@ def own_scripts(monkeypatch, press):
 def ran(tmp_path, press):
     """Print a series into `runs` and return its folder."""
 
-    def run(arms=(Arm.CANDIDATE,) * 3, first=0, started=None, end=True, signer=None, start=3, **fields):
+    def run(
+        arms=(Arm.CANDIDATE,) * 3, first=0, started=None, end=True, signer=None, start=3, task=None, **fields
+    ):  # fmt: skip
         signer = signer or press.MAKE.SIGNER
         numbers = range(first, first + len(arms))
         slots = tuple(
@@ -47,13 +49,16 @@ def ran(tmp_path, press):
             new_series_id(start),
             "2026-01-01T00:00:00.000+00:00",
             start,
-            Profile.FULL,
+            Profile.SMOKE if task else Profile.FULL,
             StopRule.ALL_RUNS,
             slots,
+            task,
         )
         with reserved_series(tmp_path / "runs", plan, signer) as (where, digest):
             for n, slot in list(zip(numbers, slots, strict=True))[:started]:
                 record = {"record": 4, "next_record": 5} if slot.arm is Arm.TARGET else {}
+                if task:
+                    record = {"task": task, "profile": Profile.SMOKE}
                 extra = (("series", Series(plan.id, digest)),)
                 sample = press.Sample(n, script=SCRIPTS[slot.arm], extra=extra, **{**record, **fields})
                 press.press(tmp_path / "runs", sample, signer)
@@ -371,3 +376,24 @@ def test_a_file_in_the_place_of_the_repository_is_named(ran, trusted, tmp_path):
     with pytest.raises(PrerequisiteError, match=r"cannot write .*/file: not a directory") as e:
         write_series_submission(where, papers, runs, BoardEntry("an-agent"), tmp_path / "file")
     assert "--to" in e.value.hint
+
+
+def test_a_series_of_a_smoke_task_is_submitted_under_the_tasks_name(ran, press, tmp_path, capsys):
+    where = ran(task="smoke-3", start=0)
+    keys, root = tmp_path / "keys", tmp_path / "board"
+    keys.mkdir()
+    (keys / "signer.pem").write_bytes(press.MAKE.SIGNER.public.pem)
+    send = ["submit", str(where), "--agent", "an-agent", "--to", str(root), "--keys", str(keys)]
+    assert speedrun(send) == 0
+    place = root / "submissions" / "smoke-3" / "an-agent" / where.name
+    assert capsys.readouterr().out.strip() == str(place) and (place / "plan.json").is_file()
+    assert speedrun(["submit", "check", str(root), "--keys", str(keys)]) == 1
+    out, err = capsys.readouterr()
+    assert "unknown" not in out and out.count("the smoke profile is a toy task") == 4
+    assert "4 entries: 0 accepted, 4 refused; 4 findings (4 unranked)" in err
+
+
+def test_the_plan_of_a_smoke_series_that_goes_on_is_not_accepted_either(board, trusted):
+    root, _, own = board(task="smoke-3", start=0, end=False)
+    (finding,) = check(root, trusted).findings
+    assert (finding.rule, finding.where) == (Breach.UNRANKED, own.relative_to(root).as_posix())

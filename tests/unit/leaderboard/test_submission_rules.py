@@ -171,6 +171,22 @@ def test_a_result_that_cannot_be_ranked_is_refused(submit, trusted, fields, says
     assert checked.exit_code == 1
 
 
+def test_a_run_of_a_smoke_task_has_one_finding_and_its_task_is_known(submit, trusted):
+    submit(1, task="smoke-3", profile=Profile.SMOKE)
+    checked = check(submit.root, trusted)
+    assert [f.message for f in checked.findings] == ["the smoke profile is a toy task"]
+    assert (checked.entries, checked.accepted) == (1, ())
+
+
+def test_entries_and_findings_are_counted_apart(submit, press, tmp_path, capsys):
+    submit(1)
+    submit(2, profile=Profile.SMOKE, pinned=False)
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys" / "signer.pem").write_bytes(press.MAKE.SIGNER.public.pem)
+    speedrun(["submit", "check", str(submit.root), "--keys", str(tmp_path / "keys")])
+    assert "2 entries: 1 accepted, 1 refused; 2 findings (2 unranked)" in capsys.readouterr().err
+
+
 def test_a_run_that_missed_its_target_is_accepted_because_every_run_counts(submit, trusted):
     place = submit(1, final_loss=3.2801)
     checked = check(submit.root, trusted)
