@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import sys
 from pathlib import Path
@@ -22,7 +23,7 @@ from kit.cli.lazy import LazyGroup
 from kit.cli.settings import Settings, read_settings
 from kit.cli.stderr import STDERR
 from kit.cli.streams import end_if_unread, flush_streams, prepare_streams
-from kit.cli.terminal import complain, note
+from kit.cli.terminal import complain, emit_json, note
 from kit.core.errors import IntegrityError, KitError, PrerequisiteError, RunError, UsageError
 from kit.core.text import one_line
 
@@ -119,9 +120,12 @@ def run(argv: list[str] | None = None) -> int:
             default_map=settings.default_map,
         )
     except (Exception, KeyboardInterrupt) as e:
+        failure = _exit_code(e)
         with contextlib.suppress(OSError):  # stderr may be a full disk or a closed pipe
             _explain(e, argv)
-        return _exit_code(e)
+        if _wants_json(sys.argv[1:] if argv is None else argv):
+            emit_json(_error_document(e, failure))
+        return failure
     finally:
         with contextlib.suppress(OSError):
             STDERR.close()
@@ -143,6 +147,24 @@ def _exit_code(e: BaseException) -> int:
             return 130
         case _:
             return next((code for kind, code in EXIT_CODES if isinstance(e, kind)), 5)
+
+
+def _wants_json(argv: list[str]) -> bool:
+    return "--json" in itertools.takewhile(lambda argument: argument != "--", argv)
+
+
+def _error_document(e: BaseException, code: int) -> dict[str, Any]:
+    """Return an error as the object that a command with `--json` prints instead of its answer."""
+    match e:
+        case KitError():
+            message, hint, details = e.headline, e.hint, list(e.details)
+        case click.ClickException():
+            message, hint, details = e.format_message(), "", []
+        case click.Abort() | KeyboardInterrupt():
+            message, hint, details = "interrupted", "", []
+        case _:
+            message, hint, details = f"{type(e).__name__}: {e}".removesuffix(": "), "", []
+    return {"error": {"message": message, "hint": hint, "details": details, "exit_code": code}}
 
 
 def _explain(e: BaseException, argv: list[str] | None) -> None:

@@ -109,7 +109,8 @@ from kit.values.run_result import RunStatus
 @click.option(
     "--quick",
     is_flag=True,
-    help="Try the script for a few steps, without probe, audit and bundle: no result. Smoke profile only.",
+    help="Try the script for a few steps, without probe, audit and bundle: no result. Smoke profile only. "
+    "Its log stays in the temporary directory for a day.",
 )
 @click.option("--plan", "plan_only", is_flag=True, help="Print what would be done, then exit.")
 @click.option(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -45,6 +45,7 @@ CPU_HINT = (
     "use --profile full on a machine with GPUs; or use CUDA only if torch.cuda.is_available(), and the "
     "backend gloo without it"
 )
+UNPARSED = "the source was not checked further: correct the syntax first"
 NO_START = "the source was not compared: pass --record N to name the start script"
 SHOWN = 3
 """Places that a refusal shows."""
@@ -149,13 +150,10 @@ def check_submission(folder: Path, terms: CheckTerms) -> SubmissionCheck:
     read = read_submission(folder)
     files = tuple(SourceFile(f.name, f.data) for f in read.files)
     broken = {fault.name for fault in read.faults}
+    unparsed = tuple(_parse_findings(files))
     findings = (
         *(SubmissionFinding(_id_of(f.name), True, f.message, f.hint, f.name) for f in read.faults),
-        *_parse_findings(files),
-        *_argument_findings(read.args, files),
-        *_start_findings(files, terms),
-        *_data_findings(read, terms),
-        *_audit_findings(tuple(f for f in files if f.name not in broken), terms),
+        *(unparsed or _source_findings(read, files, broken, terms)),
     )
     return SubmissionCheck(
         folder=folder,
@@ -165,8 +163,25 @@ def check_submission(folder: Path, terms: CheckTerms) -> SubmissionCheck:
         files=tuple(CheckedFile(f.name, len(f.data), f.sha256) for f in read.files),
         left_out=read.left_out,
         findings=findings,
-        skipped=(NO_START,) if terms.start is None else (),
+        skipped=(UNPARSED,) if unparsed else (NO_START,) if terms.start is None else (),
     )
+
+
+def _source_findings(
+    read: SubmissionFolder, files: Sequence[SourceFile], broken: Collection[str], terms: CheckTerms
+) -> Iterator[SubmissionFinding]:
+    yield from _argument_findings(read.args, files)
+    yield from _start_findings(files, terms)
+    yield from _data_findings(read, terms)
+    yield from _audit_findings(tuple(f for f in files if f.name not in broken), terms)
+
+
+def require_syntax(submission: Submission) -> None:
+    """Raise `UsageError` if Python cannot parse a submission's script, which would end it at its start."""
+    entry = [SourceFile(f.name, f.data) for f in submission.files if f.name == submission.entry]
+    for finding in _parse_findings(entry):
+        line = "" if finding.line is None else f":{finding.line}"
+        raise UsageError(f"{finding.file}{line}: {finding.message}", finding.hint or "correct the script")
 
 
 def require_cpu(submission: Submission) -> None:

@@ -14,7 +14,7 @@ from kit.benchmark.records import Record
 from kit.benchmark.submission import Submission, load_submission
 from kit.core.errors import PrerequisiteError, UsageError
 from kit.evaluate import runtimes
-from kit.evaluate.check import require_cpu
+from kit.evaluate.check import require_cpu, require_syntax
 from kit.evaluate.launch import torchrun
 from kit.evaluate.request import HOST_IMAGE, Places, Request
 from kit.evaluate.terms import TaskTerms, resolve_terms
@@ -65,8 +65,10 @@ def draft(request: Request, places: Places) -> RunPlan:
     submission = load_submission(request.submission) if request.submission else None
     terms = resolve_terms(request, record, places)
     runtime = runtimes.choose(request)
-    if submission is not None and terms.profile is Profile.SMOKE and runtime.contains:
-        require_cpu(submission)
+    if submission is not None:
+        require_syntax(submission)
+        if terms.profile is Profile.SMOKE and runtime.contains:
+            require_cpu(submission)
     era = resolve_image(request, terms, runtime)
     script = submission or terms.start_script
     return RunPlan(

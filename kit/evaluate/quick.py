@@ -6,7 +6,12 @@ The guest gets the mounts, limits and isolation of a run. There is no probe, no 
 
 from __future__ import annotations
 
+import contextlib
+import os
+import shutil
+import stat
 import tempfile
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -30,6 +35,8 @@ STEPS = 15
 VALIDATIONS = 2
 """The trial ends at this many validation lines, for scripts that print no training lines."""
 PREFIX = "speedrun-quick-"
+KEPT_S = 86_400.0
+"""Seconds for which the log of a trial is kept."""
 LAUNCHER = guest_file("ranks.py")
 TARGET = PurePosixPath("/input/ranks.py")
 
@@ -79,6 +86,7 @@ def try_quickly(ready: Prepared, callbacks: RunCallbacks) -> QuickTrial:
     def is_enough() -> bool:
         return len(validations) >= VALIDATIONS or any(p.step >= STEPS for p in points)
 
+    _remove_old_logs(Path(tempfile.gettempdir()))
     counted = replace(callbacks, point=take, cancelled=lambda: is_enough() or callbacks.cancelled())
     folder = Path(tempfile.mkdtemp(prefix=PREFIX))
     output = StoredOutput(folder / "guest.log", folder / "stamps")
@@ -105,6 +113,16 @@ def try_quickly(ready: Prepared, callbacks: RunCallbacks) -> QuickTrial:
         val_loss=validations[-1].val_loss if validations else None,
         log=output.log,
     )
+
+
+def _remove_old_logs(folder: Path) -> None:
+    """Remove this user's logs of trials that are older than `KEPT_S`; what cannot be removed stays."""
+    for old in folder.glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError):
+            status = old.lstat()
+            own = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
+            if own and time.time() - status.st_mtime > KEPT_S:
+                shutil.rmtree(old, ignore_errors=True)
 
 
 def _spec(ready: Prepared, scratch: Path) -> RunSpec:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shlex
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,8 @@ from kit.result.statement import LOG, STAMPS, SUBMISSION, Subjects
 
 BUNDLE = "result.json"
 SIGNER = "signer.pem"
+SERIES = "plan.json"
+"""The file by which the directory of a series is recognized; `kit.series` writes it."""
 MAX_FILES = 1024
 """Maximum number of files in a submission, and of directories."""
 MAX_BOUND = 1 << 30
@@ -42,6 +45,10 @@ def locate(path: Path) -> Path:
         there = bundle.exists()
     except OSError as e:
         raise PrerequisiteError(f"cannot read {path}: {e.strerror}") from e
+    if not there and (path / SERIES).is_file():
+        raise PrerequisiteError(
+            f"{path} is a series, not a run", f"run: speedrun series {shlex.quote(str(path))}"
+        )
     if not there:
         raise PrerequisiteError(
             f"bundle not found: {bundle}", "pass a result.json, or the directory of a run"

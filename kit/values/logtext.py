@@ -10,10 +10,17 @@ import codecs
 import re
 import zlib
 
-from kit.core.errors import IntegrityError, PrerequisiteError
+from kit.core.errors import IntegrityError, PrerequisiteError, UsageError
 from kit.values.output import MAX_LOG
 
 _GZIP = b"\x1f\x8b"
+_COMPRESSED = (
+    (b"\xfd7zXZ\x00", "xz", "xz -dk"),
+    (b"\x28\xb5\x2f\xfd", "zstd", "zstd -d"),
+    (b"BZh", "bzip2", "bzip2 -dk"),
+    (b"PK\x03\x04", "zip", "unzip"),
+)
+"""The first bytes of files that are not decompressed, the format, and the command that does it."""
 _BOMS = (
     (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16, whose mark it begins with
     (codecs.BOM_UTF32_BE, "utf-32-be"),
@@ -53,9 +60,12 @@ def plain_text(data: bytes, where: str) -> bytes:
     Return a log file as UTF-8 with LF line ends, without compression, byte order mark and escape sequences.
 
     A prefix of the separator lines, as a launcher writes it, is removed from all lines. `where` names the
-    file in errors. Raises `IntegrityError` for damaged gzip data, `PrerequisiteError` if the file has more
-    than `MAX_LOG` bytes decompressed.
+    file in errors. Raises `IntegrityError` for damaged gzip data, `UsageError` for other compressed data, and
+    `PrerequisiteError` if the file has more than `MAX_LOG` bytes decompressed.
     """
+    for magic, form, command in _COMPRESSED:
+        if data.startswith(magic):
+            raise UsageError(f"{where} is compressed with {form}", f"decompress it first: {command} FILE")
     if data.startswith(_GZIP):
         data = _decompressed(data, where)
     data = _utf8(data)

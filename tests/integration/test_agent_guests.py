@@ -37,7 +37,8 @@ from kit.values.run_spec import RuntimeName
 pytestmark = [pytest.mark.container, pytest.mark.network]
 EXAMPLE = Path(__file__).parents[2] / "docs" / "guides" / "example_agent.py"
 TASK = "smoke-3"
-STOP = '    raise SystemExit("the end")'
+STOP = '    raise SystemExit("the end" if os.environ["RANK"] == "0" else time.sleep(3600))'
+"""Rank 1 waits until torchrun ends it: if it exited first, torchrun could end rank 0 before it prints."""
 MENDED = f"train_gpt2.py\n<<<<<<< SEARCH\n{STOP}\n=======\n    pass\n>>>>>>> REPLACE\n"
 PATIENT = Overrides(start_s=900, warmup_s=900, stall_s=900, teardown_s=300, total_s=3000)
 """Deadlines for a machine that other programs keep busy."""

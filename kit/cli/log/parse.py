@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,18 +11,20 @@ from typing import Any
 import click
 
 from kit.cli.look_alikes import show_look_alikes
-from kit.cli.terminal import emit_json, say, table
+from kit.cli.terminal import emit_json, note, say, table
 from kit.core.digest import sha256_bytes
+from kit.core.errors import PrerequisiteError
 from kit.core.files import write_atomic
 from kit.values.log import Grammar
-from kit.values.logread import Log, read_any
+from kit.values.logread import Log, read_any, read_log
+from kit.values.output import MAX_LOG
 
 MAX_ROWS = 10_000
 """Points that the table shows."""
 
 
 @click.command("parse")
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("file", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path))
 @click.option(
     "--grammar",
     type=click.Choice(["step", "llm.c", "classic"]),
@@ -40,6 +43,8 @@ def command(file: Path, grammar: str | None, train: bool, source: Path | None, a
     Reads the logs of upstream's three tracks, and printed lines in a file or in gzip: with CR LF, in UTF-16,
     with colours, and with prefixes such as `[rank0]: ` or a time.
 
+    FILE may be `-` for stdin. Files in xz, zstd, bzip2 and zip must be decompressed first.
+
     For a run's `guest.log` with a `stamps` file beside it, only exact lines of stdout count, as in the run,
     and the host's times are shown. Exit 1: no line reports a step. Warns of lines that look like claims but
     are not, with the reason.
@@ -49,15 +54,25 @@ def command(file: Path, grammar: str | None, train: bool, source: Path | None, a
       speedrun log parse records/track_1_short/2024-10-18_PyTorch25/d4bfb25f-688d-4da5-8743-33926fad4842.txt
       speedrun log parse log.txt --source extracted/ --json
     """
-    log = read_any(file, Grammar(grammar) if grammar else None)
+    chosen = Grammar(grammar) if grammar else None
+    log = read_log(_stdin(), chosen) if str(file) == "-" else read_any(file, chosen)
     if source is not None:
         _write(log, source)
     if as_json:
         emit_json(_document(log, train))
     else:
         _show(log, train)
+    if not log.points and not log.other_lines and not log.sources:
+        note("the log is empty")
     show_look_alikes(log.look_alikes, log.grammar or Grammar.STEP)
     return 0 if log.points else 1
+
+
+def _stdin() -> bytes:
+    data: bytes = sys.stdin.buffer.read(MAX_LOG + 1)
+    if len(data) > MAX_LOG:
+        raise PrerequisiteError(f"stdin has more than {MAX_LOG} bytes, the largest accepted log")
+    return data
 
 
 def _write(log: Log, folder: Path) -> None:

@@ -16,7 +16,7 @@ from kit.core.digest import files_under
 from kit.core.errors import KitError, PrerequisiteError, UsageError
 from kit.core.facts import facts_root, guest_file
 from kit.core.store import Store
-from kit.evaluate.check import CheckTerms, check_submission, check_terms, require_cpu
+from kit.evaluate.check import UNPARSED, CheckTerms, check_submission, check_terms, require_cpu
 from kit.evaluate.plan import draft
 from kit.evaluate.request import Places, Request
 from kit.values.profile import Profile
@@ -114,9 +114,21 @@ def test_each_fault_is_found_with_its_place(
     assert all(f.message for f in check.findings)
 
 
-def test_parse_errors_are_told_once(folder: Path, smoke: CheckTerms) -> None:
-    (folder / "more.py").write_text("def f(:\n")
-    assert [f for f in found(folder, smoke) if "parse" in f[0]] == [("parse", "more.py", 1)]
+def test_a_parse_error_is_told_once_and_alone(folder: Path, smoke: CheckTerms) -> None:
+    (folder / "train_gpt2.py").write_text("import socket\ndef f(:\n")
+    (folder / "run.toml").write_text('args = ["--steps", "3"]\n')
+    assert found(folder, smoke) == [("parse", "train_gpt2.py", 2)]
+    assert check_submission(folder, smoke).skipped == (UNPARSED,)
+
+
+def test_a_script_that_python_cannot_parse_is_refused_before_anything_starts(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "train_gpt2.py").write_text("x = 1\ndef f(:\n")
+    argv = ["eval", "--record", "3", "--profile", "smoke", "--submission", str(folder), "--runtime", "host"]
+    assert run([*argv, "--store", str(tmp_path / "store"), "--out", str(tmp_path / "runs")]) == 2
+    assert "error: train_gpt2.py:2: Python 3.11 cannot parse it: " in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize(

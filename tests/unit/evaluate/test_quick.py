@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import tempfile
 from dataclasses import replace
@@ -136,3 +137,15 @@ def test_a_script_whose_lines_do_not_count_exits_with_1_and_says_why(evaluate):
 def test_what_a_trial_cannot_be_is_refused(evaluate, more, profile, said):
     code, shown = evaluate("print(1)", *more, profile=profile)
     assert code == 2 and said in shown.err and "hint: " in shown.err
+
+
+def test_logs_of_old_trials_are_removed_and_nothing_else(ready, temporary):
+    made = [temporary / name for name in ("speedrun-quick-old", "speedrun-quick-new", "another-old")]
+    for folder in made:
+        folder.mkdir()
+        (folder / "guest.log").write_text("x")
+    (temporary / "speedrun-quick-link").symlink_to(made[2])
+    for folder in (made[0], made[2]):
+        os.utime(folder, (1, 1))
+    trial(ready, [LINE % 0])
+    assert [folder.exists() for folder in made] == [False, True, True] and (made[2] / "guest.log").exists()

@@ -1,0 +1,52 @@
+"""With --json, every command that has it answers an error with one object on stdout."""
+
+from __future__ import annotations
+
+import json
+
+import click
+import pytest
+
+from kit.cli import run, speedrun
+
+
+def commands(command=speedrun, path=()):
+    if not isinstance(command, click.Group):
+        yield path, command
+        return
+    context = click.Context(command)
+    for name in command.list_commands(context):
+        yield from commands(command.get_command(context, name), (*path, name))
+
+
+WITH_JSON = [path for path, command in commands() if any("--json" in p.opts for p in command.params)]
+
+
+def test_most_commands_have_json():
+    assert len(WITH_JSON) > 40
+
+
+@pytest.mark.parametrize("path", WITH_JSON, ids=" ".join)
+def test_an_unknown_option_is_one_object(path, capsys):
+    code = run([*path, "--json", "--no-such-option"])
+    said = capsys.readouterr()
+    error = json.loads(said.out)["error"]
+    assert code == error["exit_code"] == 2 and "no-such-option" in error["message"]
+    assert said.err
+
+
+def test_an_error_of_the_kit_has_its_hint_and_code(capsys, tmp_path):
+    assert run(["bundle", "show", str(tmp_path), "--json"]) == 3
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert error["message"].startswith("bundle not found: ") and error["hint"] and error["exit_code"] == 3
+
+
+def test_a_crash_is_one_object_too(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr("kit.cli.bundle.show.command.callback", lambda **_: 1 / 0)
+    assert run(["bundle", "show", str(tmp_path), "--json"]) == 5
+    assert json.loads(capsys.readouterr().out)["error"]["message"].startswith("ZeroDivisionError")
+
+
+def test_without_json_stdout_stays_empty(capsys, tmp_path):
+    assert run(["bundle", "show", str(tmp_path)]) == 3
+    assert capsys.readouterr().out == ""
