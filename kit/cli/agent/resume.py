@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from kit.agent.search import SPEC
-from kit.agent.session import AgentRun, stored_run
 from kit.agent.spec import read_spec
 from kit.cli.extras import require_score
 from kit.cli.options import keys_option, mirror_option, store_option
@@ -18,6 +18,9 @@ from kit.cli.runtime import PODMAN, runtime_option, select_runtime
 from kit.core.errors import PrerequisiteError
 from kit.core.facts import facts_root
 from kit.evaluate.request import Places, Request
+
+if TYPE_CHECKING:
+    from kit.agent.session import AgentRun
 from kit.values.profile import Profile
 from kit.values.run_spec import RuntimeName
 from kit.values.task_id import listed_as
@@ -65,6 +68,8 @@ def command(
 
 def open_run(folder: Path, runtime: str, places: Places) -> AgentRun:
     """Return the run in a directory; `runtime` is the value of `--runtime`."""
+    from kit.agent.session import stored_run
+
     if not (folder / SPEC).is_file():
         raise PrerequisiteError(f"{folder} contains no run", "pass the directory that `agent run` printed")
     spec = read_spec(folder / SPEC)

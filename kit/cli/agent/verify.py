@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from kit.agent.summary import SUMMARY
-from kit.agent.verify import RunCheck, verify_run
 from kit.cli.bundle.options import key_option, trusted_keys
+from kit.cli.extras import require_score
 from kit.cli.options import keys_option
 from kit.cli.terminal import emit_json, fail, note, say
 from kit.cli.untrusted import distrust
 from kit.core.text import counted, one_line
+
+if TYPE_CHECKING:
+    from kit.agent.verify import RunCheck
 
 MAX_UNNAMED = 20
 
@@ -38,6 +41,9 @@ def command(folder: Path, keys: Path, key_files: tuple[Path, ...], as_json: bool
       speedrun agent verify agent-runs/<id>
       speedrun agent verify agent-runs/<id> --key their-key.pem --json
     """
+    require_score()
+    from kit.agent.verify import verify_run
+
     check = verify_run(folder, trusted_keys(keys, key_files))
     code = 4 if check.faults else 0 if check.trusted else 1
     if as_json:

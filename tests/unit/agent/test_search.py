@@ -126,15 +126,24 @@ def test_a_malformed_answer_is_charged(tmp_path: Path) -> None:
     assert end.spent.known.prompt_tokens == 4 * fake_search.PROMPT_TOKENS
 
 
-def test_a_budget_survives_an_interruption(tmp_path: Path) -> None:
-    budget = Budget(tokens=1200)
+@pytest.mark.parametrize(("limit", "budget", "worst"), LIMITS)
+def test_each_budget_survives_two_interruptions(
+    tmp_path: Path, limit: BudgetLimit, budget: Budget, worst: float
+) -> None:
     whole = run(tmp_path / "whole", make_spec(budget=budget))
-    for at in (15, 25):
+    for at in (8, 14):
         with pytest.raises(fake_search.Killed):
             ticks = fake_search.Ticks(at, fake_search.raise_killed)
             run(tmp_path / "cut", make_spec(budget=budget), ticks=ticks)
     end = run(tmp_path / "cut", make_spec(budget=budget))
-    assert end.spent.charged.of(BudgetLimit.TOKENS) <= 1200
+    events = read_journal(tmp_path / "cut" / JOURNAL, end.head).events
+    assert any(isinstance(e, Resumed) for e in events)
+    stopped = end.tree.stopped
+    assert isinstance(stopped, BudgetStopped) and stopped.limit is limit
+    allowed, spent = stopped.allowed, end.spent.charged.of(limit)
+    if limit is not BudgetLimit.WALL_S:  # the lines that end the run take time, too
+        assert spent <= allowed
+    assert spent > allowed - worst
     assert len(end.tree.nodes) <= len(whole.tree.nodes)
 
 
