@@ -7,6 +7,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from kit.benchmark.task_files import MANIFEST, MAX_MANIFEST, listed
 from kit.benchmark.workspace import MAX_BYTES, RULES, FolderFault, list_folder
 from kit.core.digest import Sha256, sha256_bytes, tree_digest
 from kit.core.errors import PrerequisiteError, SchemaError, UsageError
@@ -74,9 +75,10 @@ def load_submission(folder: Path) -> Submission:
     Read a submission into memory.
 
     Links, devices, pipes, sockets and names other than `[A-Za-z0-9_.-]` are refused. So are more than 64
-    files, 8 MiB or 4 levels, and an invalid `run.toml`. Hidden files and caches are left out; see
-    `kit.benchmark.workspace`. The code is not checked. Raises `PrerequisiteError` if the directory or its
-    entry file is missing, `UsageError` if it breaks a rule, `SchemaError` for `run.toml`.
+    files, 8 MiB or 4 levels, and an invalid `run.toml`. Hidden files, caches and the texts of `task export`
+    are left out; see `kit.benchmark.workspace` and `kit.benchmark.task_files`. The code is not checked.
+    Raises `PrerequisiteError` if the directory or its entry file is missing, `UsageError` if it breaks a
+    rule, `SchemaError` for `run.toml`.
     """
     read = read_submission(folder)
     for fault in read.faults:
@@ -97,6 +99,8 @@ def read_submission(folder: Path) -> SubmissionFolder:
     if ENTRY not in listing.names and not any(fault.name == ENTRY for fault in faults):
         faults.append(FolderFault(ENTRY, f"{ENTRY} not found in {folder}", _NO_ENTRY, PrerequisiteError))
     files: list[SubmissionFile] = []
+    exported = _exported(folder) if MANIFEST in listing.left_out else {}
+    unchanged: list[str] = []
     left = MAX_BYTES
     for name in listing.names:
         try:
@@ -104,14 +108,27 @@ def read_submission(folder: Path) -> SubmissionFolder:
         except UsageError as e:
             faults.append(FolderFault(name, e.message, e.hint))
             continue
+        digest = sha256_bytes(data)
+        if exported.get(name) == digest:
+            unchanged.append(name)
+            continue
         left -= len(data)
-        files.append(SubmissionFile(name, data, sha256_bytes(data)))
+        files.append(SubmissionFile(name, data, digest))
     args: tuple[str, ...] = ()
     try:
         args = _args(files, folder)
     except SchemaError as e:
         faults.append(FolderFault(RUN_TOML, e.message, e.hint, SchemaError))
-    return SubmissionFolder(tuple(files), listing.left_out, args, tuple(faults))
+    left_out = tuple(sorted((*listing.left_out, *unchanged)))
+    return SubmissionFolder(tuple(files), left_out, args, tuple(faults))
+
+
+def _exported(folder: Path) -> dict[str, Sha256]:
+    """Return the digests of the texts that `task export` wrote; none if its manifest cannot be read."""
+    try:
+        return listed(_read(folder / MANIFEST, MAX_MANIFEST))
+    except UsageError:
+        return {}
 
 
 def _read(path: Path, limit: int) -> bytes:

@@ -15,6 +15,7 @@ import click
 from kit.cli.machine import docker_socket, podman_socket
 from kit.core.errors import EngineSilent, PrerequisiteError, UsageError
 from kit.core.extras import system_install
+from kit.core.text import in_shell
 from kit.sandbox.engine import Engine, EngineName, SocketFinder
 from kit.values.run_spec import RuntimeName
 
@@ -93,7 +94,9 @@ def _start_command(socket: Path) -> str:
     known = next(parent for parent in socket.parents if parent.is_dir())
     if not os.access(known, os.W_OK):
         return f"cannot create a socket in {known}: set CONTAINER_HOST=unix:///path/to/podman.sock"
-    make = "" if known == folder else f"mkdir -p {folder} && "
+    make = "" if known == folder else f"mkdir -p {in_shell(folder)} && "
     # with this variable, podman is a client, and has no service
     unset = "env -u CONTAINER_HOST " if os.environ.get("CONTAINER_HOST") else ""
-    return f"start Podman's service: {make}{unset}podman system service --time 0 {UNIX}{socket} &"
+    return (
+        f"start Podman's service: {make}{unset}podman system service --time 0 {in_shell(f'{UNIX}{socket}')} &"
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from kit.cli.terminal import note
+from kit.core.text import in_shell
 from kit.result.folder import SIGNER
 from kit.result.verify import VerifiedBundle
 
@@ -21,4 +22,4 @@ def distrust(folder: Path, revoked: bool = False) -> None:
     if revoked:
         note("hint: ask the signer for a result that is signed with another key")
         return
-    note(f"hint: compare the key id with the signer, then: speedrun keys trust {folder / SIGNER}")
+    note(f"hint: compare the key id with the signer, then: speedrun keys trust {in_shell(folder / SIGNER)}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from kit.core.errors import KitError, PrerequisiteError, RunError
 from kit.core.locks import lock_file
-from kit.core.system import BINARY, DIRECTORY, OPENS_DIRECTORIES, READ, change_mode
+from kit.core.system import BINARY, CLOEXEC, DIRECTORY, NOFOLLOW, OPENS_DIRECTORIES, READ, change_mode
 
 ELSEWHERE = "pass another directory with --store, --out, --keys or --to"
 
@@ -161,14 +162,19 @@ def _elsewhere(e: OSError, where: Path) -> Path | None:
     return None if near else named
 
 
-def place(temporary: Path, final: Path, mode: int = 0o444) -> None:
-    """Sync `temporary` and rename it to `final`; both must be on the same file system."""
+def place(temporary: Path, final: Path, mode: int | None = 0o444) -> None:
+    """
+    Sync `temporary` and rename it to `final`; both must be on the same file system.
+
+    Without a mode, it keeps the one that it has.
+    """
     with disk_errors(final):
         make_folder(final.parent)
         # Windows syncs only files that are open for writing.
         fd = os.open(temporary, READ if OPENS_DIRECTORIES else os.O_RDWR | BINARY)
         try:
-            change_mode(fd, temporary, mode)
+            if mode is not None:
+                change_mode(fd, temporary, mode)
             os.fsync(fd)
         finally:
             os.close(fd)
@@ -176,12 +182,17 @@ def place(temporary: Path, final: Path, mode: int = 0o444) -> None:
         sync(final.parent)
 
 
-def write_atomic(path: Path, data: bytes, mode: int = 0o644) -> None:
-    """Write a file atomically: after a power cut, either the old file or the whole new file exists."""
+def write_atomic(path: Path, data: bytes, mode: int | None = None) -> None:
+    """
+    Write a file atomically: after a power cut, either the old file or the whole new file exists.
+
+    Without a mode, the file has the one that the umask gives to new files.
+    """
     make_folder(path.parent)
     with disk_errors(path):
-        fd, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        temporary = Path(name)
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | NOFOLLOW | CLOEXEC | BINARY
+        fd = os.open(temporary, flags, 0o600 if mode is not None else 0o666)
         try:
             with os.fdopen(fd, "wb") as f:
                 f.write(data)

@@ -53,7 +53,8 @@ class StoreLease:
     def limit(self, images: Iterable[str]) -> None:
         """Say that only these images are used from now on, by manifest digest, and no downloads."""
         if self._folder is not None:
-            write_atomic(self._folder / IMAGES, "".join(f"{m}\n" for m in sorted(images)).encode())
+            names = "".join(f"{m}\n" for m in sorted(images))
+            write_atomic(self._folder / IMAGES, names.encode(), mode=0o644)
 
 
 @contextlib.contextmanager

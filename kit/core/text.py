@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import unicodedata
+from pathlib import Path
 
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 MAX_MARKS = 4
@@ -85,3 +87,8 @@ def _stray_marks(text: str) -> set[int]:
         if not base or run > MAX_MARKS:
             stray.add(i)
     return stray
+
+
+def in_shell(*words: str | Path) -> str:
+    """Return paths or other words as a command that a person copies into a shell must have them."""
+    return shlex.join(map(str, words))

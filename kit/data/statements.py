@@ -62,7 +62,7 @@ def keep_statement(dataset: DataSet, store: Store, new: ShardDigests) -> None:
             if same:
                 files = tuple(sorted(same, key=lambda a: a.name))
                 kept = ShardDigests(dataset.repo, revision, stated_by, dataset.sha256, files)
-                write_atomic(_path(dataset, store, stated_by), kept.to_json())
+                write_atomic(_path(dataset, store, stated_by), kept.to_json(), mode=0o644)
 
 
 def select(statements: ShardStatements, names: Sequence[str]) -> tuple[list[StatedShard], list[str]]:

@@ -17,6 +17,7 @@ from kit.core.digest import Sha256, sha256_file, tree_digest
 from kit.core.errors import DigestMismatch, SchemaError
 from kit.core.schema import read_toml
 from kit.core.store import Progress, Store, no_progress
+from kit.core.text import in_shell
 from kit.data.markov import Language, LanguageSpec
 from kit.data.shard import read_tokens, write_shard
 from kit.values.deadlines import Deadlines
@@ -145,7 +146,7 @@ def ensure_smoke(spec: SmokeSpec, store: Store, progress: Progress = no_progress
         with store.lock(f"{ROOM}-{key}"):
             if not folder.is_dir():
                 _make(spec, store, folder, progress)
-    _check(folder, files, f"rm -r {folder}, then run the command again")
+    _check(folder, files, f"rm -r {in_shell(folder)}, then run the command again")
     return SmokeData(folder, files, spec.val_tokens, spec.floor, spec.target)
 
 

@@ -20,7 +20,7 @@ from kit.core.errors import KitError, PrerequisiteError, UsageError
 from kit.core.files import make_readable
 from kit.core.locks import OwnerState
 from kit.core.store import Store
-from kit.core.text import counted
+from kit.core.text import counted, in_shell
 from kit.diagnose.storage import try_storage
 from kit.evaluate import runtimes
 from kit.evaluate.recovery import close_lost
@@ -273,7 +273,7 @@ def _interrupted(out: Path, keys: Path, fix: bool) -> Diagnosis:
     elsewhere = owners.count(OwnerState.ELSEWHERE)
     if ended:
         detail = f"{counted(ended, 'interrupted run')} in {out} without a result"
-        return Diagnosis("lost-runs", Health.BROKEN, detail, f"speedrun doctor --fix --out {out}")
+        return Diagnosis("lost-runs", Health.BROKEN, detail, f"speedrun doctor --fix --out {in_shell(out)}")
     more = f"; {running} running" if running else ""
     more += f"; {elsewhere} on other machines" if elsewhere else ""
     return Diagnosis("lost-runs", Health.OK, f"none in {out}{more}")

@@ -16,6 +16,7 @@ from pathlib import Path
 from kit.core.digest import Sha256
 from kit.core.errors import IntegrityError, KitError, PrerequisiteError, RunError, SchemaError, SignatureError
 from kit.core.locks import Takeover, claimed
+from kit.core.text import in_shell
 from kit.evaluate.interrupted import INTERRUPTED, lost_statement, unsigned_statement
 from kit.result.folder import leave_key
 from kit.result.keys import PublicKey, Signer, load_or_create, seal
@@ -84,7 +85,8 @@ def close_lost(
 
 def _named(folder: RunFolder, e: KitError | OSError) -> KitError:
     """Return an error that names the run that cannot be closed, and what to do."""
-    aside = f"if you do not expect it there, move it away: mv {folder.path} {folder.path.parent.parent}"
+    away = folder.path.parent.parent
+    aside = f"if you do not expect it there, move it away: mv {in_shell(folder.path, away)}"
     if isinstance(e, OSError):
         return PrerequisiteError(f"cannot close run {folder.run_id}: {e.filename}: {e.strerror}", aside)
     if isinstance(e, IntegrityError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from kit.benchmark.task_files import TEXT
 from kit.benchmark.tasks import SmokeTerms, TaskHandout, load_task, smoke_handout, write_writable
 from kit.data.synth import SmokeSpec, load_smoke
 from kit.evaluate.request import Places
@@ -11,8 +12,6 @@ from kit.evaluate.start_script import ReferenceTrainer
 from kit.evaluate.terms import SMOKE_ERA
 from kit.image.lock import read_lock
 from kit.image.spec import read_spec
-
-TASK = "TASK.md"
 
 
 def export_smoke_task(root: Path, task: int | str, places: Places, out: Path) -> TaskHandout:
@@ -26,7 +25,7 @@ def export_smoke_task(root: Path, task: int | str, places: Places, out: Path) ->
     smoke = load_smoke(places.records)
     script = ReferenceTrainer(smoke.guest.args).files(places)
     text = smoke_handout(number, smoke_terms(smoke, places))
-    files = {**{file.name: file.data for file in script}, TASK: text.encode()}
+    files = {**{file.name: file.data for file in script}, TEXT: text.encode()}
     write_writable(out, files)
     return TaskHandout(out, number, tuple(sorted(files)))
 

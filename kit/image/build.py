@@ -13,6 +13,7 @@ from kit.core.errors import DigestMismatch, KitError, PrerequisiteError, StaleLo
 from kit.core.files import place
 from kit.core.store import Artifact, Fetcher, FolderFetcher, Progress, Store, no_progress
 from kit.core.store_use import using
+from kit.core.text import in_shell
 from kit.image.acquire import fetch
 from kit.image.assemble import ROOM, BuiltImage, assembled
 from kit.image.diff import ImageChange, compare_layers
@@ -251,7 +252,7 @@ def _lay_out(spec: EraSpec, identity: ImageIdentity, store: Store) -> Layout:
     if layout is None:
         blob = store.blob(identity.manifest)  # the other blobs were just written, or have the right size
         raise DigestMismatch(
-            f"checksum mismatch: {blob} was changed", f"rm {blob}, then run the command again"
+            f"checksum mismatch: {blob} was changed", f"rm {in_shell(blob)}, then run the command again"
         )
     return layout
 

@@ -16,6 +16,7 @@ from kit.core.digest import Sha256, is_sha256
 from kit.core.errors import IntegrityError, PrerequisiteError, SchemaError, UsageError
 from kit.core.schema import MAX_DOCUMENT, parse_json, read_bounded
 from kit.core.store import Store
+from kit.core.text import in_shell
 from kit.image.bounded import UNREADABLE, BoundedFile
 from kit.image.digest import read_identity
 from kit.image.lock import read_lock
@@ -79,7 +80,7 @@ def tar_members(path: Path, file: IO[bytes]) -> dict[str, tarfile.TarInfo]:
             raise ValueError("negative size")
     except (*UNREADABLE, OSError) as e:
         foreign = any((parent / "oci-layout").is_file() for parent in path.absolute().parents[:3])
-        hint = "copy the image again" if foreign else f"rm {path}, then build the image again"
+        hint = "copy the image again" if foreign else f"rm {in_shell(path)}, then build the image again"
         raise IntegrityError(f"cannot read layer {path}: not a tar: {e}", hint) from e
     return {member.name: member for member in members}
 

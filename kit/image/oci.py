@@ -11,6 +11,7 @@ from typing import Any
 from kit.core.digest import Sha256, canonical_json, is_sha256, sha256_bytes
 from kit.core.errors import DigestMismatch, SchemaError
 from kit.core.schema import parse_json, read_bounded
+from kit.core.text import in_shell
 from kit.image.base import GUEST_UID
 from kit.image.layer import LayerFile
 from kit.image.spec import EraSpec
@@ -134,7 +135,7 @@ def read_document(layout: Path, digest: Sha256) -> bytes:
     if sha256_bytes(data) != digest:
         raise DigestMismatch(
             f"checksum mismatch: {path} was changed",
-            f"rm -r {layout} {path}, then run the command again",
+            f"rm -r {in_shell(layout, path)}, then run the command again",
         )
     return data
 

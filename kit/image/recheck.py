@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from kit.core.digest import sha256_file
 from kit.core.errors import DigestMismatch
 from kit.core.store import Artifact, Progress, Store, no_progress
+from kit.core.text import in_shell
 from kit.image.lock import Lock
 from kit.image.meter import ByteMeter, cores
 
@@ -20,7 +21,7 @@ def recheck(lock: Lock, store: Store, progress: Progress = no_progress) -> None:
         if sha256_file(path) != artifact.sha256:
             raise DigestMismatch(
                 f"checksum mismatch: {path} ({artifact.name}) was changed",
-                f"rm {path}, then run the command again",
+                f"rm {in_shell(path)}, then run the command again",
             )
         meter.part(artifact.name, artifact.size, artifact.size)
 

@@ -16,6 +16,7 @@ from kit.core.errors import DigestMismatch, IntegrityError
 from kit.core.files import link_or_copy
 from kit.core.seal import listing
 from kit.core.store import Progress, Store, no_progress
+from kit.core.text import in_shell
 from kit.image.bounded import UNREADABLE
 from kit.image.build import Layout
 from kit.image.entry import plain_path, refusal, safe_target
@@ -114,6 +115,7 @@ class _HashingReader:
 def unpack_layer(blob: Path, diff_id: Sha256, root: Path, progress: Progress) -> dict[str, int]:
     """Unpack a layer that the kit wrote; return its directories with their modes."""
     source = _HashingReader(blob, progress)
+    again = f"rm {in_shell(blob)}, then run the command again"
     folders: dict[str, int] = {}
     try:
         stream: Any = source
@@ -123,18 +125,16 @@ def unpack_layer(blob: Path, diff_id: Sha256, root: Path, progress: Progress) ->
         while source.read(CHUNK):
             pass
     except UNREADABLE as e:
-        raise IntegrityError(f"cannot unpack {blob}: {e}", f"rm {blob}, then run the command again") from e
+        raise IntegrityError(f"cannot unpack {blob}: {e}", again) from e
     except OSError as e:
         if e.errno not in IMPOSSIBLE:
             raise
         why = f"cannot unpack {blob}: {e.strerror}"
-        raise IntegrityError(why, f"rm {blob}, then run the command again") from e
+        raise IntegrityError(why, again) from e
     finally:
         source.close()
     if source.digest.hexdigest() != diff_id:
-        raise DigestMismatch(
-            f"checksum mismatch: {blob} was changed", f"rm {blob}, then run the command again"
-        )
+        raise DigestMismatch(f"checksum mismatch: {blob} was changed", again)
     return folders
 
 
@@ -226,7 +226,7 @@ def _check(home: Path) -> None:
 
 
 def _changed(home: Path, where: str) -> DigestMismatch:
-    rooms = " ".join(str(home.parent.parent / room) for room in (LAYERS, ROOTS))
+    rooms = (home.parent.parent / room for room in (LAYERS, ROOTS))
     return DigestMismatch(
-        f"{home / TREE} was changed at {where}", f"rm -r {rooms}, then run the command again"
+        f"{home / TREE} was changed at {where}", f"rm -r {in_shell(*rooms)}, then run the command again"
     )

@@ -29,6 +29,7 @@ from kit.core.errors import PrerequisiteError, SignatureError, UsageError
 from kit.core.extras import pip_install
 from kit.core.files import NO_LINKS, disk_errors, write_atomic
 from kit.core.system import change_mode, user_id
+from kit.core.text import in_shell
 from kit.result.dsse import PAYLOAD_TYPE, Envelope, dump, low_s, pae
 from kit.result.revocations import FILE, Revocation, read_revocations, revocation_statement
 
@@ -307,14 +308,14 @@ def _require_private(path: Path, mode: int) -> None:
     if stat.S_IMODE(status.st_mode) & ~mode:
         raise SignatureError(
             f"{path} is accessible to other users (mode {stat.S_IMODE(status.st_mode):04o})",
-            f"if no other user has changed it: chmod {mode:o} {path}",
+            f"if no other user has changed it: chmod {mode:o} {in_shell(path)}",
         )
 
 
 def _not_for_all(path: Path) -> None:
     if user_id() is not None and path.stat().st_mode & stat.S_IWOTH:
         raise SignatureError(
-            f"{path} is writable by all users", f"check the keys in it, then: chmod o-w {path}"
+            f"{path} is writable by all users", f"check the keys in it, then: chmod o-w {in_shell(path)}"
         )
 
 

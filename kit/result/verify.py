@@ -26,6 +26,7 @@ from typing import Any
 from kit.core.digest import Sha256
 from kit.core.errors import DigestMismatch, IntegrityError, SchemaError, SignatureError
 from kit.core.schema import validate
+from kit.core.text import in_shell
 from kit.result import derive, dsse, folder, intoto, signed
 from kit.result.appraisal import verdict
 from kit.result.appraisal.trust import FIRST_RULES
@@ -138,7 +139,7 @@ def _compare_files(bundle: Path, statement: Statement) -> None:
         raise DigestMismatch(
             f"{bundle.name} is without its files: {SUBMISSION}/, {LOG} and {STAMPS} are missing in {where}",
             f"get the directory of the run, or verify what the bundle alone shows (its signature, schema and"
-            f" verdict, but no file): speedrun bundle verify {bundle} --bundle-only",
+            f" verdict, but no file): speedrun bundle verify {in_shell(bundle)} --bundle-only",
         )
     files = folder.submission_files(where)
     if files != tuple(sorted(statement.predicate.inputs.submission, key=lambda f: f.name)):

@@ -9,6 +9,7 @@ from pathlib import Path
 from kit.benchmark.records import load, own_digest
 from kit.core.digest import Sha256, sha256_file
 from kit.core.errors import DigestMismatch, PrerequisiteError
+from kit.core.text import in_shell
 from kit.result.keys import Trusted
 from kit.result.verify import VerifiedBundle
 from kit.series.record import PLAN, RECORD, Arm, SeriesEnd, SeriesPlan, Slot, read
@@ -53,7 +54,7 @@ def read_documents(where: Path, trusted: Trusted, unfinished: bool = False) -> S
     if not (where / RECORD).exists():
         raise PrerequisiteError(
             f"series {where.name} has not ended",
-            f"if it was interrupted: speedrun doctor --fix --out {where.parent}",
+            f"if it was interrupted: speedrun doctor --fix --out {in_shell(where.parent)}",
         )
     record = read(where / RECORD, trusted)
     plan, ended = record.body.plan, record.body.ended

@@ -26,6 +26,7 @@ from kit.core.digest import Sha256, canonical_json, sha256_bytes, sha256_file
 from kit.core.errors import DigestMismatch, IntegrityError, PrerequisiteError
 from kit.core.files import write_atomic
 from kit.core.schema import validate
+from kit.core.text import in_shell
 from kit.result import dsse, folder
 from kit.result.intoto import parse_typed, wrap
 from kit.result.keys import Signer, Trusted, seal
@@ -158,7 +159,7 @@ def close(where: Path, plan: SeriesPlan, signer: Signer, reason: str) -> Path:
         elif is_open(run):
             raise PrerequisiteError(
                 f"cannot close series {plan.id}: run {slot.run_id} has no result yet",
-                f"run: speedrun doctor --fix --out {where.parent}",
+                f"run: speedrun doctor --fix --out {in_shell(where.parent)}",
             )
         else:
             absent.append(slot.run_id)

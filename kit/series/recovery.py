@@ -15,6 +15,7 @@ from kit.core import locks
 from kit.core.digest import sha256_file
 from kit.core.errors import DigestMismatch, IntegrityError, KitError, PrerequisiteError, SignatureError
 from kit.core.locks import OwnerState, Takeover, claimed
+from kit.core.text import in_shell
 from kit.result.keys import Signer, Trusted, load_or_create
 from kit.result.reservation import read_reservation
 from kit.series.record import ALIVE, PLAN, RECORD, RESERVATION, SERIES_ID, SeriesPlan, close, read
@@ -72,7 +73,7 @@ def close_abandoned(out: Path, signer: Signer) -> tuple[ClosedSeries, ...]:
             IntegrityError,
             PrerequisiteError,
         ) as e:  # close the other series before raising
-            aside = f"if this series should not be there, move it: mv {where} {where.parent.parent}"
+            aside = f"if this series should not be there, move it: mv {in_shell(where, where.parent.parent)}"
             named = type(e)(f"cannot close series {where.name}: {e.message}", aside)
             if _is_open(where):  # otherwise another process has closed it
                 broken = broken or (named if isinstance(e, IntegrityError) else e)

@@ -11,6 +11,7 @@ from pathlib import Path
 from kit.benchmark.hints import HintLevel, hint_form
 from kit.benchmark.records import Record
 from kit.benchmark.submission import load_submission
+from kit.benchmark.task_files import MANIFEST, TEXT, manifest
 from kit.benchmark.tasks.handout import handout
 from kit.benchmark.tasks.smoke_task import smoke_task_handout
 from kit.benchmark.tasks.task import chosen_hints, load_task
@@ -26,7 +27,7 @@ class TaskHandout:
     folder: Path
     task: int | str
     files: tuple[str, ...]
-    """Relative to `folder`, sorted."""
+    """Relative to `folder`, sorted; without the hidden manifest."""
 
 
 def export(
@@ -42,7 +43,7 @@ def export(
     start = load_task(root, task).start
     hints = chosen_hints(root, task, levels)
     files = {file.name: file.data for file in load_submission(script).files}
-    files["TASK.md"] = (smoke_task_handout if is_smoke(start.name) else handout)(start, hints).encode()
+    files[TEXT] = (smoke_task_handout if is_smoke(start.name) else handout)(start, hints).encode()
     files |= {f"hints/{hint_form(h.level).file}": h.text.encode() for h in hints}
     write_writable(out, files)
     return TaskHandout(out, listed_as(start.name), tuple(sorted(files)))
@@ -57,6 +58,7 @@ def write_writable(out: Path, files: Mapping[str, bytes]) -> None:
     """
     Write files that their owner may edit into the directory `out`, which is created atomically.
 
+    A manifest of the files for reading, if there are any, is added; see `kit.benchmark.task_files`.
     Raises `UsageError` if `out` is neither missing nor an empty directory, `RunError` if the disk is full.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -66,7 +68,7 @@ def write_writable(out: Path, files: Mapping[str, bytes]) -> None:
         staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.absolute().parent))
         try:
             staging.chmod(0o755)
-            for name, data in sorted(files.items()):
+            for name, data in sorted({**files, **_manifest(files)}.items()):
                 path = staging / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(data)
@@ -74,3 +76,8 @@ def write_writable(out: Path, files: Mapping[str, bytes]) -> None:
             staging.replace(out)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
+
+
+def _manifest(files: Mapping[str, bytes]) -> Mapping[str, bytes]:
+    data = manifest(files)
+    return {MANIFEST: data} if data else {}

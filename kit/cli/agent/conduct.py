@@ -24,6 +24,7 @@ from kit.cli.interrupt import cancellable
 from kit.cli.stderr import STDERR
 from kit.cli.terminal import emit_json, note, say_path, warn
 from kit.core.errors import PrerequisiteError
+from kit.core.text import in_shell
 from kit.evaluate.plan import RunPlan
 from kit.evaluate.run import Listener
 from kit.result.keys import load_or_create
@@ -49,7 +50,7 @@ def conduct(run: AgentRun, retime: int, as_json: bool) -> int:
     STDERR.close()
     _summarize(run, end, as_json)
     if interrupted:
-        note(f"interrupted; to go on: speedrun agent resume {run.folder}")
+        note(f"interrupted; to go on: speedrun agent resume {in_shell(run.folder)}")
         return 130
     return 0 if _winner(end) is not None else 1
 

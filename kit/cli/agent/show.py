@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from kit.core.codec import encode
 from kit.core.errors import UsageError
 from kit.core.files import write_atomic
 from kit.core.locks import held
+from kit.core.text import in_shell
 
 
 @click.command("show")
@@ -68,7 +68,7 @@ def command(folder: Path, node: int | None, curve: bool, by: str, svg: Path | No
     elif svg is None:
         say(*head_lines(run, _is_running(folder)), "", *tree_lines(run))
         if run.tree.ended is None and not _is_running(folder):
-            note(f"hint: speedrun agent resume {shlex.quote(str(folder))}")
+            note(f"hint: speedrun agent resume {in_shell(folder)}")
     if svg is not None:
         say_path(svg)
 

@@ -12,6 +12,7 @@ from kit.cli.capsule_text import WORDS, key_word
 from kit.cli.terminal import Meter, note, warn
 from kit.core.errors import UsageError
 from kit.core.facts import facts_root
+from kit.core.text import in_shell
 from kit.evaluate.provenance import this_kit
 from kit.result.keys import Trusted
 
@@ -29,7 +30,7 @@ def capsule_answer(path: Path, trusted: Trusted, bundle_only: bool) -> dict[str,
     if bundle_only:
         raise UsageError(
             f"{path} is a capsule: --bundle-only is for a result.json without its files",
-            f"speedrun bundle verify {path}",
+            f"speedrun bundle verify {in_shell(path)}",
         )
     facts = facts_root()
     own = OwnFacts(facts / "records", facts / "images", this_kit())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import click
 from kit.cli.options import keys_option
 from kit.cli.terminal import emit_json, note, say
 from kit.core.codec import encode
+from kit.core.text import in_shell
 from kit.result.keys import OWN, entries, trusted
 from kit.result.revocations import Revocation
 
@@ -46,7 +46,7 @@ def command(keys: Path, as_json: bool) -> None:
     for entry in others:
         say(f"{entry.key_id}  (no file){revocation_mark(entry)}")
     if not files and not others:
-        note(f"no keys in {keys}", f"hint: speedrun keys generate --keys {shlex.quote(str(keys))}")
+        note(f"no keys in {keys}", f"hint: speedrun keys generate --keys {in_shell(keys)}")
 
 
 def revocation_mark(revocation: Revocation | None) -> str:

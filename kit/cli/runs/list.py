@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import click
 from kit.cli.options import keys_option
 from kit.cli.runs.options import out_option
 from kit.cli.terminal import emit_json, note, say, table, warn
-from kit.core.text import counted, one_line
+from kit.core.text import counted, in_shell, one_line
 from kit.evaluate.run_list import RunEntry, RunList, RunState, list_runs
 from kit.result.keys import trusted
 from kit.series.record import SERIES_ID
@@ -75,7 +74,7 @@ def _remark(found: RunList, series: tuple[str, ...], foreign: tuple[str, ...], o
     if interrupted:
         note(
             f"{counted(len(interrupted), 'run')} interrupted: {_some(interrupted)}",
-            f"hint: speedrun doctor --fix --out {shlex.quote(str(out))}",
+            f"hint: speedrun doctor --fix --out {in_shell(out)}",
         )
     if series:
         note(f"{counted(len(series), 'series', 'series')}: {_some(series)}")

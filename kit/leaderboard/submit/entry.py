@@ -26,6 +26,7 @@ from kit.core.digest import Sha256, canonical_json, sha256_bytes
 from kit.core.errors import IntegrityError, PrerequisiteError, SchemaError, UsageError
 from kit.core.files import disk_errors
 from kit.core.schema import parse_json, validate
+from kit.core.text import in_shell
 from kit.leaderboard.submit.names import name_fault
 from kit.result import folder
 from kit.result.dsse import MAX_BUNDLE
@@ -138,7 +139,7 @@ def read_signer_key(where: Path) -> bytes:
     """Read the signer's public key, as PEM, from the directory of a signed document."""
     path = where / folder.SIGNER
     if not path.is_file():
-        own = f"copy the signer's public key there; if it is your key: speedrun keys show > {path}"
+        own = f"copy the signer's public key there; if it is your key: speedrun keys show > {in_shell(path)}"
         raise PrerequisiteError(f"{path} is missing", own)
     return read_bounded(path, MAX_PEM)
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from kit.core.digest import sha256_file
 from kit.core.errors import DigestMismatch, UsageError
 from kit.core.files import disk_errors, make_folder
+from kit.core.text import in_shell
 from kit.leaderboard.submit.entry import (
     ENTRY,
     BoardEntry,
@@ -123,6 +124,6 @@ def refuse_run_of_series(bundle: VerifiedBundle) -> None:
     if series is not None:
         raise UsageError(
             f"run {bundle.predicate.run.id} belongs to series {series.id}",
-            "submit the whole series with the same options: speedrun submit"
-            f" {bundle.path.parent.parent / series.id}",
+            "submit the whole series: repeat the command with"
+            f" {in_shell(bundle.path.parent.parent / series.id)} in place of the run",
         )

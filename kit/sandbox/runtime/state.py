@@ -8,6 +8,7 @@ import stat
 from pathlib import Path
 
 from kit.core.errors import RunError
+from kit.core.text import in_shell
 
 
 def folder(engine: str) -> Path:
@@ -29,4 +30,6 @@ def make_private(folder: Path) -> None:
             path.mkdir(mode=0o700)
         status = path.lstat()
         if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
-            raise RunError(f"{path} is not a directory owned by this user", f"remove it: rm -r {path}")
+            raise RunError(
+                f"{path} is not a directory owned by this user", f"remove it: rm -r {in_shell(path)}"
+            )

@@ -12,6 +12,7 @@ from kit.benchmark.hints import TASKS, HintLevel, load_markers
 from kit.benchmark.records import WorldSize, load
 from kit.benchmark.submission import load_submission
 from kit.benchmark.tasks import export, load_task, load_tasks
+from kit.core.digest import sha256_bytes, tree_digest
 from kit.core.errors import PrerequisiteError, UsageError
 from kit.core.facts import facts_root
 
@@ -105,6 +106,67 @@ def test_the_folder_without_its_text_is_a_submission_with_the_script(script: Pat
     assert load_submission(made.folder).digest == load_submission(script).digest
 
 
+def test_unchanged_texts_of_the_export_are_left_out(script: Path, tmp_path: Path) -> None:
+    made = export(ROOT, 4, (HintLevel.PAPER, HintLevel.PSEUDOCODE), script, tmp_path / "out")
+    loaded = load_submission(made.folder)
+    assert loaded.digest == load_submission(script).digest
+    assert loaded.left_out == (".speedrun-task", "TASK.md", "hints/1-pseudocode.md", "hints/3-paper.md")
+    staged = tmp_path / "staged"
+    staged.mkdir()
+    loaded.write(staged)
+    assert not (staged / "TASK.md").exists() and not (staged / "hints").exists()
+
+
+def test_a_text_that_was_edited_is_part_of_the_submission(script: Path, tmp_path: Path) -> None:
+    made = export(ROOT, 4, (HintLevel.PAPER,), script, tmp_path / "out")
+    with (made.folder / "TASK.md").open("a") as f:
+        f.write("0.0173 -0.2281\n")
+    loaded = load_submission(made.folder)
+    assert "TASK.md" in [f.name for f in loaded.files]
+    assert loaded.left_out == (".speedrun-task", "hints/3-paper.md")
+
+
+def test_a_submission_without_the_manifest_is_what_it_was(script: Path, tmp_path: Path) -> None:
+    made = export(ROOT, 4, (), script, tmp_path / "out")
+    (made.folder / ".speedrun-task").unlink()
+    loaded = load_submission(made.folder)
+    assert loaded.left_out == ()
+    assert loaded.digest == tree_digest(
+        {name: sha256_bytes((made.folder / name).read_bytes()) for name in made.files}
+    )
+
+
+def test_a_forged_manifest_cannot_take_code_out_of_the_digest(script: Path, tmp_path: Path) -> None:
+    made = export(ROOT, 4, (), script, tmp_path / "out")
+    before = load_submission(made.folder).digest
+    for name in ("weights.txt", "hints/a.py", "train_gpt2.py"):
+        path = made.folder / name
+        path.parent.mkdir(exist_ok=True)
+        if not path.exists():
+            path.write_text("x = 1\n")
+        line = f"{sha256_bytes(path.read_bytes())}  {name}\n"
+        (made.folder / ".speedrun-task").write_bytes(b"\0\xff  x\n" + line.encode())
+        assert name in [f.name for f in load_submission(made.folder).files]
+    assert load_submission(made.folder).digest != before
+
+
+@pytest.mark.parametrize("what", ["link", "pipe", "large"])
+def test_a_manifest_that_is_no_small_file_is_ignored(script: Path, tmp_path: Path, what: str) -> None:
+    made = export(ROOT, 4, (), script, tmp_path / "out")
+    path = made.folder / ".speedrun-task"
+    data = path.read_bytes()
+    path.unlink()
+    match what:
+        case "link":
+            (tmp_path / "listed").write_bytes(data)
+            path.symlink_to(tmp_path / "listed")
+        case "pipe":
+            os.mkfifo(path)
+        case _:
+            path.write_bytes(data + b"\n" * 5000)
+    assert "TASK.md" in [f.name for f in load_submission(made.folder).files]
+
+
 def test_an_absent_hint_leaves_no_folder(script: Path, tmp_path: Path) -> None:
     facts = tmp_path / "facts"
     facts.mkdir()
@@ -138,7 +200,7 @@ def test_copies_are_writable_under_any_umask(script: Path, tmp_path: Path) -> No
     finally:
         os.umask(before)
     assert {p.name: stat.S_IMODE(p.stat().st_mode) & 0o600 for p in made.folder.iterdir()} == {
-        "TASK.md": 0o600, "run.toml": 0o600, "train_gpt2.py": 0o600,
+        ".speedrun-task": 0o600, "TASK.md": 0o600, "run.toml": 0o600, "train_gpt2.py": 0o600,
     }  # fmt: skip
 
 

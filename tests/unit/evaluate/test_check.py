@@ -11,6 +11,7 @@ import pytest
 
 from kit.audit.source import SourceFile
 from kit.benchmark.submission import load_submission
+from kit.benchmark.tasks import write_writable
 from kit.cli import run
 from kit.core.digest import files_under
 from kit.core.errors import KitError, PrerequisiteError, UsageError
@@ -152,6 +153,41 @@ def test_names_off_the_allowlist_are_warnings(folder: Path, smoke: CheckTerms) -
     check = check_submission(folder, smoke)
     assert check.is_clean
     assert [(f.id, f.fatal) for f in check.findings] == [("source.allowed", False)]
+
+
+READS_A_TEXT = """\
+def tables():
+    with open("TASK.md") as f:
+        return [float(x) for x in f.read().split()]
+print(tables())
+"""
+
+
+def test_an_exported_task_has_no_finding(smoke: CheckTerms, tmp_path: Path) -> None:
+    agent = tmp_path / "agent"
+    files = {f.name: f.data for f in smoke.start or ()}
+    write_writable(agent, {**files, "TASK.md": b"# Task\n", "hints/3-paper.md": b"# Hint\n"})
+    check = check_submission(agent, smoke)
+    assert check.findings == ()
+    assert check.left_out == (".speedrun-task", "TASK.md", "hints/3-paper.md")
+    (agent / "notes.md").write_text("mine")
+    assert [f.id for f in check_submission(agent, smoke).findings] == ["source.allowed"]
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_weights_in_the_task_text_are_caught(smoke: CheckTerms, tmp_path: Path, listed: bool) -> None:
+    agent = tmp_path / "agent"
+    files = {f.name: f.data for f in smoke.start or ()}
+    weights = b"0.25 -1.5 0.75\n"
+    write_writable(agent, {**files, "TASK.md": weights if listed else b"# Task\n"})
+    (agent / "TASK.md").write_bytes(weights)
+    with (agent / "train_gpt2.py").open("a") as f:
+        f.write(READS_A_TEXT)
+    assert "source.files" in {f.id for f in check_submission(agent, smoke).findings}
+    staged = tmp_path / "staged"
+    staged.mkdir()
+    load_submission(agent).write(staged)
+    assert (staged / "TASK.md").exists() is not listed  # a text that is left out cannot be read either
 
 
 def test_without_a_record_the_full_profile_says_what_it_did_not_check(folder: Path, places: Places) -> None:

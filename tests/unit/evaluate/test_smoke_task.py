@@ -26,7 +26,7 @@ def export(tmp_path: Path, *more: str, number: str = "3") -> tuple[int, Path]:
 def test_it_holds_the_smoke_start_script_and_its_arguments(tmp_path: Path) -> None:
     code, out = export(tmp_path)
     assert code == 0
-    assert sorted(p.name for p in out.iterdir()) == ["TASK.md", "run.toml", "train_gpt2.py"]
+    assert sorted(p.name for p in out.iterdir()) == [".speedrun-task", "TASK.md", "run.toml", "train_gpt2.py"]
     assert (out / "train_gpt2.py").read_bytes() == guest_file("train_reference.py").read_bytes()
     loaded = load_submission(out)
     assert loaded.args[:2] == ("--steps", "160")

@@ -13,11 +13,11 @@ import pytest
 from kit.audit.source import SourceFile
 from kit.benchmark.submission import load_submission
 from kit.core.errors import RunError
-from kit.core.files import make_readable, readable_copy
+from kit.core.files import make_readable, readable_copy, write_atomic
 from kit.evaluate import streams
 from kit.evaluate.start_script import ReferenceTrainer
 from kit.sandbox import isolation_probe, processes, speed_probe
-from kit.sandbox.folder import new_run_id
+from kit.sandbox.folder import new_run_id, reserve
 from kit.sandbox.runtime import runc
 from kit.values.run_spec import RunSpec
 
@@ -105,3 +105,21 @@ def test_a_probe_of_a_private_installation_is_readable(module, tmp_path, monkeyp
 
     with pytest.raises(Stopped):
         act(Contained(), replace(spec, gpus=0), "python3", tmp_path / "scratch")
+
+
+def test_the_documents_and_the_log_of_a_run_have_the_modes_of_new_files(tmp_path, umask):
+    script = tmp_path / "script"
+    script.mkdir()
+    (script / "train_gpt2.py").write_text("")
+    with reserve(tmp_path / "runs", new_run_id(3), lambda lease: b"{}", script) as run:
+        write_atomic(run.result, b"{}")
+        files = (run.intent, run.log, run.stamps, run.result)
+        assert {stat.S_IMODE(f.stat().st_mode) for f in files} == {0o666 & ~umask}
+        assert unreadable(run.submission) == [] and stat.S_IMODE(run.path.stat().st_mode) == 0o755
+    assert stat.S_IMODE((tmp_path / "runs").stat().st_mode) == 0o777 & ~umask
+
+
+def test_a_file_with_a_mode_of_its_own_has_it(tmp_path):
+    write_atomic(tmp_path / "shared", b"x", mode=0o644)
+    assert stat.S_IMODE((tmp_path / "shared").stat().st_mode) == 0o644
+    assert [p.name for p in tmp_path.iterdir()] == ["shared"]
