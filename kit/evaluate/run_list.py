@@ -58,7 +58,7 @@ class RunEntry:
 
     @property
     def task(self) -> str | None:
-        """Return the task's id; from the run's id if nothing else is known. An id says no smoke task's name."""
+        """Return the task's id, else the number in the run's id; None for 0, which smoke tasks have."""
         known = self.predicate
         number = leading_number(self.folder.run_id[1:])
         return known.task.id if known else str(number) if number else None
