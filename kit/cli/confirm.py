@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 import click
 
 from kit.cli.stderr import STDERR
 from kit.core.errors import UsageError
 
-yes_option = click.option("-y", "--yes", is_flag=True, help="Do not ask. Needed without a terminal.")
-"""`--yes`, passed as `yes: bool`."""
+
+def yes_option(before: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Return the option `--yes`, passed as `yes: bool`; `before` says which deletion it confirms."""
+    return click.option(
+        "-y", "--yes", is_flag=True, help=f"Do not ask before {before}. Needed without a terminal."
+    )
 
 
 def confirm(question: str, yes: bool) -> bool:

@@ -35,7 +35,7 @@ from kit.diagnose.cache.removal import CacheRemoval, CacheSelection, plan_remova
     help="Remove only what was last used before that time, like 30d or 12h.",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be removed, and remove nothing.")
-@yes_option
+@yes_option("entries are removed")
 @store_option
 @click.option("--json", "as_json", is_flag=True, help="Print what was removed as JSON.")
 def command(

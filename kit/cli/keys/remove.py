@@ -18,7 +18,7 @@ from kit.result.keys import OWN, trusted
 @click.command("remove")
 @click.argument("key", metavar="NAME|KEY_ID")
 @click.option("--signing-key-too", is_flag=True, help="Allow removing your signing key. It cannot be undone.")
-@yes_option
+@yes_option("your signing key is removed")
 @keys_option
 def command(key: str, signing_key_too: bool, yes: bool, keys: Path) -> int:
     """Remove a key from the keys that you trust.
@@ -26,6 +26,8 @@ def command(key: str, signing_key_too: bool, yes: bool, keys: Path) -> int:
     NAME is the name in `speedrun keys list`. A key id, or at least 8 digits of it, removes every file with
     that key. Results signed by the key are then no longer trusted here; results that you already have stay as
     they are. Prints the removed files.
+
+    Other keys than your signing key are removed without a question: `speedrun keys trust` undoes it.
 
     To tell others that a key was stolen, use `speedrun keys revoke`.
 
