@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from kit.core.errors import KitError, PrerequisiteError, UsageError
 from kit.core.locks import OwnerState
-from kit.core.text import counted, in_shell, one_line
+from kit.core.text import counted, one_line
 from kit.result.keys import Trusted
 from kit.result.predicate import Predicate
 from kit.result.reservation import read_reservation
@@ -57,7 +58,7 @@ class RunEntry:
 
     @property
     def task(self) -> str | None:
-        """Return the task's id; from the run's id if nothing else is known. An id names no smoke task."""
+        """Return the task's id, else the number in the run's id; None for 0, which smoke tasks have."""
         known = self.predicate
         number = leading_number(self.folder.run_id[1:])
         return known.task.id if known else str(number) if number else None
@@ -168,7 +169,7 @@ def find_run(name: str, out: Path) -> RunFolder:
 
 
 def _hint(out: Path) -> str:
-    return f"list them: speedrun runs list --out {in_shell(out)}"
+    return f"list them: speedrun runs list --out {shlex.quote(str(out))}"
 
 
 def run_ids(out: Path) -> list[str]:

@@ -137,3 +137,12 @@ def test_a_file_name_cannot_steer_the_terminal(folder, capsys):
     assert remove(folder, "a\x1b[2Jb") == 0
     shown = capsys.readouterr()
     assert "\x1b" not in shown.out + shown.err
+
+
+def test_help_says_what_is_asked_and_only_that_is_asked(folder, capsys):
+    """There is no terminal here: a question would be an error."""
+    assert run(["keys", "remove", "--help"]) == 0
+    assert "before your signing key is removed" in " ".join(capsys.readouterr().out.split())
+    assert remove(folder, "them") == 0
+    assert remove(folder, "own", "--signing-key-too") == 2
+    assert "pass --yes" in capsys.readouterr().err and names(folder) == ["own.key"]
