@@ -30,12 +30,13 @@
         inherit (d) sha256;
       };
 
-      # A wheel's file name says all that its address needs: project, version, Python, ABI, platform.
+      # A wheel's file name says all that its address needs: project, version, build (if any), Python, ABI, platform.
       wheel = w:
         let
           stem = builtins.substring 0 (builtins.stringLength w.file - 4) w.file;
           parts = builtins.filter builtins.isString (builtins.split "-" stem);
           part = builtins.elemAt parts;
+          last = builtins.length parts - 1;
         in
         if w ? url then
           pkgs.fetchurl { name = "${w.name}.whl"; inherit (w) url sha256; }
@@ -43,13 +44,15 @@
           pkgs.fetchPypi {
             format = "wheel";
             pname = part 0;
-            version = part 1;
-            dist = part 2;
-            python = part 2;
-            abi = part 3;
-            platform = part 4;
+            version = if last == 5 then "${part 1}-${part 2}" else part 1;
+            dist = part (last - 2);
+            python = part (last - 2);
+            abi = part (last - 1);
+            platform = part last;
             inherit (w) sha256;
           };
+
+      file = f: pkgs.fetchurl { name = f.file; inherit (f) url sha256; };
 
       image = era:
         let
@@ -58,7 +61,9 @@
         in
         pkgs.runCommand "speedrun-kit-image-${era}" { nativeBuildInputs = [ python ]; } ''
           mkdir -p store/blobs/sha256 source/images/${era}
-          ${builtins.concatStringsSep "" (map (place deb) lock.debs ++ map (place wheel) lock.wheels)}
+          ${builtins.concatStringsSep "" (
+            map (place deb) lock.debs ++ map (place wheel) lock.wheels ++ map (place file) (lock.files or [ ])
+          )}
           ln -s ${kit} source/kit
           ln -s ${fact era "image.toml"} source/images/${era}/image.toml
           ln -s ${fact era "lock.json"} source/images/${era}/lock.json

@@ -97,7 +97,7 @@ def join(folder: Path, store: Path, era: str) -> None:
 
 def _artifacts(era: str) -> list[Artifact]:
     lock = read_lock(read_spec(facts_root() / "images", era))
-    return sorted((*lock.debs, *lock.wheels), key=lambda a: a.sha256)
+    return sorted(lock.artifacts, key=lambda a: a.sha256)
 
 
 def main() -> None:

@@ -163,8 +163,8 @@ def _image(plan: RunPlan, places: Places) -> tuple[tuple[PlannedFile, ...], tupl
         lock = read_lock(read_spec(places.images, plan.era))
     except KitError as e:
         return (), (PreflightFinding("image", Level.REFUSAL, e.message, e.hint),)
-    files = (*lock.debs, *lock.wheels)
-    return tuple(PlannedFile("image", a.name, a.size, a.sha256, places.store.has(a)) for a in files), ()
+    artifacts = lock.artifacts
+    return tuple(PlannedFile("image", a.name, a.size, a.sha256, places.store.has(a)) for a in artifacts), ()
 
 
 def _shards(plan: RunPlan, places: Places) -> tuple[tuple[PlannedFile, ...], bool]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kit.core.errors import IntegrityError
 from kit.core.facts import guest_file
 from kit.image.entry import MERGED, ArchiveEntry, folder, link, literal
 
@@ -9,6 +10,7 @@ GUEST_UID = 65532
 """The user `guest` of every image."""
 
 ORIGIN = "speedrun-kit"
+REINSTALL = "correct modules in image.toml, or reinstall speedrun-kit"
 
 _PASSWD = f"""\
 root:x:0:0:root:/root:/bin/sh
@@ -67,6 +69,22 @@ def base_entries(python: str) -> list[ArchiveEntry]:
         "usr/bin/which": "which.debianutils",
     }
     return entries + [link(path, target, ORIGIN) for path, target in links.items()]
+
+
+def module_entries(names: tuple[str, ...], python: str) -> list[ArchiveEntry]:
+    """
+    Return the kit's own modules as entries, where the wheels are. Their bytes are part of the image.
+
+    Raises `IntegrityError` for a name that is not in kit/guest/modules.
+    """
+    entries = []
+    for name in names:
+        path = guest_file(f"modules/{name}")
+        if not path.is_file():
+            raise IntegrityError(f"image.toml lists the module {name}, but {path} does not exist", REINSTALL)
+        to = f"usr/local/lib/python{python}/dist-packages/{name}"
+        entries.append(literal(to, path.read_bytes(), ORIGIN))
+    return entries
 
 
 def package_list(controls: list[str]) -> ArchiveEntry:

@@ -1,4 +1,4 @@
-"""Fetchers for wheels and debs. `kit.core.store` checks the sha256."""
+"""Fetchers for wheels, debs and plain files. `kit.core.store` checks the sha256."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kit.core.errors import NetworkError, PrerequisiteError
 from kit.core.store import Artifact, Fetcher, FolderFetcher, Progress, copy_stream
 from kit.image import index
 from kit.image.apt import PrivateApt, mirror_of
-from kit.image.lock import Deb, Wheel
+from kit.image.lock import Deb, PlainFile, Wheel
 from kit.image.pip_settings import pip_access
 
 SNAPSHOT = "https://snapshot.debian.org/file/"
@@ -37,13 +37,13 @@ def default_fetchers(mirror: Path | None) -> tuple[Fetcher, ...]:
 
 
 class UrlFetcher:
-    """Downloads wheels whose lock entry has a URL."""
+    """Downloads files whose lock entry has a URL."""
 
     source = "URL in lock.json"
 
     def fetch(self, artifact: Artifact, sink: BinaryIO, offset: int, progress: Progress) -> None:
         """See `Fetcher.fetch`."""
-        if not isinstance(artifact, Wheel) or artifact.url is None:
+        if not isinstance(artifact, Wheel | PlainFile) or artifact.url is None:
             raise PrerequisiteError("no URL for this file")
         download(artifact.url, artifact, sink, offset, progress, access=pip_access())
 

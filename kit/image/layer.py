@@ -12,16 +12,17 @@ from kit.core.digest import Sha256
 from kit.core.errors import IntegrityError
 from kit.core.files import disk_errors
 from kit.core.store import Store
-from kit.image.base import ORIGIN, base_entries, package_list
+from kit.image.base import ORIGIN, base_entries, module_entries, package_list
 from kit.image.deb import read_deb
-from kit.image.entry import ArchiveEntry, EntryKind, chunks, folder, refusal
+from kit.image.entry import ArchiveEntry, EntryKind, Extent, chunks, folder, plain_path, refusal
 from kit.image.lock import Lock, Wheel
 from kit.image.spec import EraSpec
 from kit.image.tarball import write_tar
-from kit.image.wheel import read_wheel
+from kit.image.wheel import read_members, read_wheel
 
 BASE = "base"
 REST = "small wheels"
+FILES = "files"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ def plan_layers(spec: EraSpec, lock: Lock, store: Store, spool: Path, workers: i
     """
     Plan an era's layers: base, one for each wheel of `spec.own_layer`, and one for the other wheels.
 
+    An era with files of no package, or with modules of the kit, has one more layer for these.
     `spool` is an empty directory for unpacked packages, which must exist until the layers are written;
     `workers` packages are unpacked at a time. Every artifact must be in the store.
 
@@ -54,23 +56,42 @@ def plan_layers(spec: EraSpec, lock: Lock, store: Store, spool: Path, workers: i
     """
     plans = [LayerPlan(BASE, _base(spec, lock, store, spool, workers))]
     for title, wheels in _groups(spec, lock):
-        entries = [e for w in wheels for e in read_wheel(w, store.blob(w.sha256), spec.python)]
+        entries = [e for w in wheels for e in _wheel(spec, w, store)]
         plans.append(LayerPlan(title, _sorted(_merged(entries))))
+    if files := [*_files(spec, lock, store), *module_entries(spec.modules, spec.python)]:
+        plans.append(LayerPlan(FILES, _sorted(_merged(files))))
     _refuse_contradictions(plans)
     return tuple(plans)
 
 
 def _groups(spec: EraSpec, lock: Lock) -> list[tuple[str, list[Wheel]]]:
     by_name = {w.project: w for w in lock.wheels}
-    missing = [name for name in spec.own_layer if name not in by_name]
-    if missing:
-        raise IntegrityError(
-            f"{spec.source}: own-layer lists {', '.join(missing)}, missing from lock.json",
-            f"remove it from own-layer, or resolve again: speedrun image lock {spec.era}",
-        )
+    for key, names in (("own-layer", spec.own_layer), ("extract", sorted(spec.extracted))):
+        if missing := [name for name in names if name not in by_name]:
+            raise IntegrityError(
+                f"{spec.source}: {key} lists {', '.join(missing)}, missing from lock.json",
+                f"remove it from {key}, or resolve again: speedrun image lock {spec.era}",
+            )
     rest = [w for w in lock.wheels if w.project not in spec.own_layer]
     groups = [(name, [by_name[name]]) for name in spec.own_layer]
     return groups + ([(REST, rest)] if rest else [])
+
+
+def _wheel(spec: EraSpec, wheel: Wheel, store: Store) -> list[ArchiveEntry]:
+    path = store.blob(wheel.sha256)
+    if wheel.project not in spec.extracted:
+        return read_wheel(wheel, path, spec.python)
+    return read_members(wheel, path, {m.member: m.path for m in spec.extract if m.wheel == wheel.project})
+
+
+def _files(spec: EraSpec, lock: Lock, store: Store) -> list[ArchiveEntry]:
+    paths = {f.name: f.path for f in spec.files}
+    entries = []
+    for file in lock.files:
+        content = Extent(store.blob(file.sha256), 0, file.size)
+        path = plain_path(paths[file.name], file.name)
+        entries.append(ArchiveEntry(path, EntryKind.FILE, 0o644, file.name, file.size, content))
+    return entries
 
 
 def _base(spec: EraSpec, lock: Lock, store: Store, spool: Path, workers: int) -> tuple[ArchiveEntry, ...]:

@@ -41,6 +41,13 @@ class Deb(Artifact):
 
 
 @dataclass(frozen=True, slots=True)
+class PlainFile(Artifact):
+    """A file that is in no package, identified by digest; `name` is the last part of its URL."""
+
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
 class Lock:
     """All files of an image, by digest. Contains no registry location."""
 
@@ -50,11 +57,12 @@ class Lock:
     wheels: tuple[Wheel, ...]
     sha256: Sha256
     """sha256 of lock.json's bytes."""
+    files: tuple[PlainFile, ...] = ()
 
     @property
     def artifacts(self) -> tuple[Artifact, ...]:
         """All files, debs first."""
-        return (*self.debs, *self.wheels)
+        return (*self.debs, *self.wheels, *self.files)
 
     @property
     def size(self) -> int:
@@ -106,6 +114,7 @@ def parse_lock(data: bytes, where: str) -> Lock:
         debs=tuple(_deb(d) for d in document["debs"]),
         wheels=tuple(_wheel(w) for w in document["wheels"]),
         sha256=sha256_bytes(data),
+        files=tuple(_file(f) for f in document.get("files", ())),
     )
     _refuse_duplicates([d.package for d in lock.debs], where)
     _refuse_duplicates([w.project for w in lock.wheels], where)
@@ -113,24 +122,25 @@ def parse_lock(data: bytes, where: str) -> Lock:
     return lock
 
 
-def render_lock(
-    era: str, image_toml_sha256: Sha256, debs: tuple[Deb, ...], wheels: tuple[Wheel, ...]
-) -> bytes:
-    """Return lock.json's bytes: entries sorted by name, in one fixed format."""
-    document = {
+def render_lock(spec: EraSpec, debs: tuple[Deb, ...], wheels: tuple[Wheel, ...]) -> bytes:
+    """Return lock.json's bytes: entries sorted by name, in one fixed format; files are those of the spec."""
+    document: dict[str, Any] = {
         "format": FORMAT,
-        "era": era,
-        "image_toml_sha256": image_toml_sha256,
+        "era": spec.era,
+        "image_toml_sha256": spec.sha256,
         "debs": [_deb_json(d) for d in sorted(debs, key=lambda d: d.package)],
         "wheels": [_wheel_json(w) for w in sorted(wheels, key=lambda w: w.project)],
     }
-    validate("lock.v1", document, f"the new lock of {era}")
+    if spec.files:
+        files = [PlainFile(f.name, f.size, f.sha256, f.url) for f in spec.files]
+        document["files"] = [_file_json(f) for f in sorted(files, key=lambda f: f.name)]
+    validate("lock.v1", document, f"the new lock of {spec.era}")
     return (json.dumps(document, indent=1, ensure_ascii=True) + "\n").encode("ascii")
 
 
 def write_lock(spec: EraSpec, debs: tuple[Deb, ...], wheels: tuple[Wheel, ...]) -> Lock:
     """Write the era's lock.json atomically, and return the lock."""
-    data = render_lock(spec.era, spec.sha256, debs, wheels)
+    data = render_lock(spec, debs, wheels)
     path = lock_path(spec)
     lock = parse_lock(data, str(path))
     write_atomic(path, data)
@@ -151,6 +161,14 @@ def _deb(d: dict[str, Any]) -> Deb:
 
 def _wheel(w: dict[str, Any]) -> Wheel:
     return Wheel(w["file"], w["size"], Sha256(w["sha256"]), w["name"], w["version"], w.get("url"))
+
+
+def _file(f: dict[str, Any]) -> PlainFile:
+    return PlainFile(f["file"], f["size"], Sha256(f["sha256"]), f["url"])
+
+
+def _file_json(f: PlainFile) -> dict[str, Any]:
+    return {"file": f.name, "size": f.size, "sha256": f.sha256, "url": f.url}
 
 
 def _deb_json(d: Deb) -> dict[str, Any]:

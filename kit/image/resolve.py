@@ -45,7 +45,7 @@ def resolve(spec: EraSpec, store: Store, fetchers: Sequence[Fetcher], progress: 
         progress("debs", done, len(offers))
         debs.append(_deb(offer.package, offer.version, offer.pool, offer.size, offer.sha256, store, fetchers))
     progress("debs", len(offers), len(offers))
-    data = render_lock(spec.era, spec.sha256, tuple(debs), wheels)
+    data = render_lock(spec, tuple(debs), wheels)
     return parse_lock(data, f"the new lock of {spec.era}")
 
 

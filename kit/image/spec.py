@@ -24,6 +24,31 @@ class Component:
 
 
 @dataclass(frozen=True, slots=True)
+class WheelMember:
+    """A file of a wheel that is not installed, and its path in the image."""
+
+    wheel: str
+    """Canonical name."""
+    member: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class SpecFile:
+    """A file that is in no package, and its path in the image."""
+
+    url: str
+    size: int
+    sha256: Sha256
+    path: str
+
+    @property
+    def name(self) -> str:
+        """File name: the last part of the URL."""
+        return self.url.rsplit("/", 1)[-1]
+
+
+@dataclass(frozen=True, slots=True)
 class EraSpec:
     """The content of an era's image, as written in image.toml."""
 
@@ -46,6 +71,16 @@ class EraSpec:
     source: Path
     sha256: Sha256
     """sha256 of image.toml's bytes; a lock made from other bytes is stale."""
+    extract: tuple[WheelMember, ...] = ()
+    """A wheel that is named here is not installed: the image has only these files of it."""
+    files: tuple[SpecFile, ...] = ()
+    modules: tuple[str, ...] = ()
+    """File names in kit/guest/modules."""
+
+    @property
+    def extracted(self) -> frozenset[str]:
+        """Canonical names of the wheels that are not installed."""
+        return frozenset(m.wheel for m in self.extract)
 
 
 def eras(images: Path) -> tuple[str, ...]:
@@ -94,6 +129,11 @@ def _spec(document: dict[str, Any], path: Path) -> EraSpec:
         ),
         source=path,
         sha256=sha256_bytes(path.read_bytes()),
+        extract=tuple(WheelMember(m["wheel"], m["member"], m["path"]) for m in wheels.get("extract", ())),
+        files=tuple(
+            SpecFile(f["url"], f["size"], Sha256(f["sha256"]), f["path"]) for f in document.get("files", ())
+        ),
+        modules=tuple(document.get("modules", ())),
     )
 
 

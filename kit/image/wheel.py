@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import configparser
+import contextlib
 import csv
 import hashlib
 import io
@@ -12,7 +13,7 @@ import re
 import stat
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from email.parser import Parser
 from pathlib import Path
@@ -74,11 +75,42 @@ def read_wheel(wheel: Wheel, path: Path, python: str) -> list[ArchiveEntry]:
     RECORD, for hostile members (absolute, `..`, links, duplicates) and for archives that unpack to far
     more than their size. The RECORD's hashes are not checked: the lock's sha256 covers the whole file.
     """
+    with _opened(wheel, path) as (archive, members, packed):
+        return _install(wheel, archive, members, packed, places(python))
+
+
+def read_members(wheel: Wheel, path: Path, paths: Mapping[str, str]) -> list[ArchiveEntry]:
+    """
+    Return the entries for single members of a wheel that is not installed: member -> path in the image.
+
+    Raises `IntegrityError` for a member that the wheel does not have, and as `read_wheel` does.
+    """
+    with _opened(wheel, path) as (_, members, packed):
+        absent = sorted(paths.keys() - members.keys())
+        if absent:
+            raise IntegrityError(
+                f"{wheel.name} has no file {', '.join(absent)}", "correct [[wheels.extract]] in image.toml"
+            )
+        return [
+            ArchiveEntry(
+                plain_path(to, wheel.name),
+                EntryKind.FILE,
+                0o755 if (members[name].external_attr >> 16) & 0o111 else 0o644,
+                wheel.name,
+                members[name].file_size,
+                packed[name],
+            )
+            for name, to in sorted(paths.items())
+        ]
+
+
+@contextlib.contextmanager
+def _opened(wheel: Wheel, path: Path) -> Iterator[tuple[ZipFile, dict[str, ZipInfo], dict[str, ZipMember]]]:
+    """Open a wheel and locate its members; turn every error of a malformed archive into `IntegrityError`."""
     try:
         with ZipFile(path) as archive:
             members = _members(wheel, archive)
-            packed = packed_members(archive, path, list(members.values()), wheel.name)
-            return _install(wheel, archive, members, packed, places(python))
+            yield archive, members, packed_members(archive, path, list(members.values()), wheel.name)
     except (
         BadZipFile,
         InvalidRecordEntry,

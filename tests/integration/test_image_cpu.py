@@ -54,7 +54,7 @@ def test_the_lock_builds_into_the_committed_digest(store):
 def test_resolving_again_gives_the_committed_lock(store):
     spec = read_spec(IMAGES, "cpu")
     again = resolve(spec, store, default_fetchers(None), no_progress)
-    assert render_lock("cpu", spec.sha256, again.debs, again.wheels) == lock_path(spec).read_bytes()
+    assert render_lock(spec, again.debs, again.wheels) == lock_path(spec).read_bytes()
 
 
 def test_apt_itself_can_bring_a_package(tmp_path):

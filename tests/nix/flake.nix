@@ -39,7 +39,7 @@
           fetch { inherit name sha256; };
 
         fetchPypi = { format, pname, version, dist, python, abi, platform, sha256 }:
-          assert format == "wheel" && dist == python;
+          assert format == "wheel" && dist == python && builtins.match "(py|cp)[0-9].*" python != null;
           fetch { name = "${pname}-${version}-${python}-${abi}-${platform}.whl"; inherit sha256; };
 
         runCommand = run;

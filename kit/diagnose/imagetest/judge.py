@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 from kit.core.codec import prose
 from kit.core.text import counted
-from kit.diagnose.imagetest.report import CHECKS, SelfTestAnswer, SelfTestOutcome, SelfTestReport
+from kit.diagnose.imagetest.report import CHECKS, MORE, SelfTestAnswer, SelfTestOutcome, SelfTestReport
 from kit.image.lock import Lock
 from kit.image.spec import EraSpec
 from kit.sandbox.isolation_probe import IsolationResult
 from kit.values.run_result import RunResult, RunStatus
 
-NEED_GPUS = ("nccl", "triton-kernel")
+NEED_GPUS = ("nccl", "triton-kernel", "attention-kernels")
 UNCHECKED_LAYOUTS = ("TORCHINDUCTOR_SIZE_ASSERTS", "0")
 """The variable by which an image lets Inductor accept an operator that declares another layout."""
 
@@ -39,22 +39,27 @@ class Expected:
     """What the host expects of the image."""
 
     packages: tuple[tuple[str, str], ...]
-    """Every wheel of the lock: name and version."""
+    """Every wheel of the lock that is installed: name and version."""
     components: tuple[tuple[str, str], ...]
     """Names and versions under fidelity in image.toml, for example torch and `2.4.1+cu121`."""
     no_gpus: str | None
     """Why the guest has no GPU; None if it has one."""
     unchecked_layouts: bool = False
     """Whether the image's environment contains `UNCHECKED_LAYOUTS`."""
+    checks: tuple[str, ...] = CHECKS
+    """The checks that the guest must answer, in this order."""
 
 
 def expectation_of(spec: EraSpec, lock: Lock, no_gpus: str | None) -> Expected:
     """Return the answers that an image of this spec and lock must give."""
     return Expected(
-        packages=tuple(sorted((w.project, w.version) for w in lock.wheels)),
+        packages=tuple(
+            sorted((w.project, w.version) for w in lock.wheels if w.project not in spec.extracted)
+        ),
         components=tuple(sorted((f.component, f.version) for f in spec.fidelity)),
         no_gpus=no_gpus,
         unchecked_layouts=UNCHECKED_LAYOUTS in spec.env,
+        checks=CHECKS + MORE if spec.modules else CHECKS,
     )
 
 
@@ -65,7 +70,7 @@ def judge(report: SelfTestReport, expectation: Expected) -> tuple[SelfTestCheck,
         _judge_one(answers[name], expectation)
         if name in answers
         else SelfTestCheck(name, SelfTestOutcome.FAILED, "no answer")
-        for name in CHECKS
+        for name in expectation.checks
     )
 
 

@@ -18,7 +18,9 @@ CHECKS = (
     "python", "packages", "numpy", "torch", "triton", "c-extension", "inductor", "custom-operator",
     "gloo", "nccl", "triton-kernel",
 )  # fmt: skip
-"""The checks that the guest reports, in this order."""
+"""The checks that kit/guest/selftest.py reports, in this order."""
+MORE = ("attention-graph", "tokenizer", "attention-kernels")
+"""The checks that kit/guest/selftest_v2.py reports after them, in this order."""
 
 
 class SelfTestOutcome(StrEnum):
@@ -50,9 +52,9 @@ class SelfTestReport:
     """Why the rest was not read; None if the report is complete."""
 
 
-def read_report(pieces: Iterable[Piece]) -> SelfTestReport:
+def read_report(pieces: Iterable[Piece], checks: tuple[str, ...] = CHECKS) -> SelfTestReport:
     """
-    Read the guest's report from the complete lines of its stdout.
+    Read the guest's report of `checks` from the complete lines of its stdout.
 
     Nothing raises. The first line that is not a valid report of the next check is the fault and ends the
     report.
@@ -62,15 +64,15 @@ def read_report(pieces: Iterable[Piece]) -> SelfTestReport:
         for piece in pieces:
             if piece.stream is not OutputStream.STDOUT:
                 continue
-            if len(answers) == len(CHECKS):
+            if len(answers) == len(checks):
                 raise SchemaError("unexpected line after the last check")
             if not piece.whole:
                 raise SchemaError("overlong or incomplete line")
-            answers.append(_answer(piece.data, CHECKS[len(answers)]))
+            answers.append(_answer(piece.data, checks[len(answers)]))
     except IntegrityError as e:
         return SelfTestReport(tuple(answers), prose(e.message))
-    if len(answers) < len(CHECKS):
-        return SelfTestReport(tuple(answers), f"ends before the check {CHECKS[len(answers)]}")
+    if len(answers) < len(checks):
+        return SelfTestReport(tuple(answers), f"ends before the check {checks[len(answers)]}")
     return SelfTestReport(tuple(answers), None)
 
 

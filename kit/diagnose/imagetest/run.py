@@ -34,6 +34,8 @@ from kit.values.run_result import Enforcement, RunStatus
 from kit.values.run_spec import GpuDevice, ImageRef, RunSpec, RuntimeName
 
 SCRIPT = guest_file("selftest.py")
+MORE_SCRIPT = guest_file("selftest_v2.py")
+"""For images with modules of the kit; it imports `SCRIPT`."""
 MOST_GPUS = 8
 NO_RECORD = 0
 TOTAL_S = 900.0
@@ -110,12 +112,15 @@ def selftest(
         era, runtime, context.images, context.store, context.fetchers, context.progress
     )
     with guest_directory(None, "speedrun-selftest-") as scratch:
-        run_spec = _run_spec(layout, image, ready, scratch / "submission")
+        scripts = (SCRIPT, MORE_SCRIPT) if spec.modules else (SCRIPT,)
+        run_spec = _run_spec(layout, image, ready, scratch / "submission", scripts)
         probed, run = _run(run_spec, runtime, scratch, cancelled)
         result = run.result
         if ready.gpus:
             result = add_release(result, await_release(ready.gpus, context.gpus.nvml))
-        report, error_line = read_report(run.output.pieces()), last_error_line(run.output.pieces())
+        expectation = expectation_of(spec, lock, no_gpus)
+        report = read_report(run.output.pieces(), expectation.checks)
+        error_line = last_error_line(run.output.pieces())
     return SelfTestResult(
         image=image,
         enforcement=run.enforcement,
@@ -123,23 +128,26 @@ def selftest(
         seconds=result.wall_s,
         checks=(
             judge_isolation(probed),
-            *judge(report, expectation_of(spec, lock, no_gpus)),
+            *judge(report, expectation),
             *judge_ending(result, report, error_line),
         ),
         cancelled=result.status is RunStatus.CANCELLED,
     )
 
 
-def _run_spec(layout: Layout, image: ImageRef, ready: Preflight, submission: Path) -> RunSpec:
-    """Return the RunSpec of an evaluation with the self-test as its submission."""
+def _run_spec(
+    layout: Layout, image: ImageRef, ready: Preflight, submission: Path, scripts: tuple[Path, ...]
+) -> RunSpec:
+    """Return the RunSpec of an evaluation with the self-test as its submission; it starts the last script."""
     make_readable(submission, submission.parent)
-    readable_copy(SCRIPT, submission)
+    for script in scripts:
+        readable_copy(script, submission)
     path = {"PATH": search_path(layout.era, PYTHON)}
     return RunSpec(
         run_id=new_run_id(NO_RECORD),
         image=image,
         submission=submission,
-        argv=(PYTHON, SCRIPT.name),
+        argv=(PYTHON, scripts[-1].name),
         env=tuple(sorted({**path, **dict(layout.env), **CACHES, **gpu_variables(ready)}.items())),
         limits=full_limits(),
         deadlines=Deadlines(start_s=TOTAL_S, warmup_s=TOTAL_S, total_s=TOTAL_S),

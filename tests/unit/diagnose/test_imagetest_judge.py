@@ -9,7 +9,7 @@ import pytest
 
 from kit.benchmark.records import load
 from kit.diagnose.imagetest.judge import Expected, expectation_of, judge, judge_ending, judge_isolation
-from kit.diagnose.imagetest.report import CHECKS, SelfTestAnswer, SelfTestOutcome, SelfTestReport
+from kit.diagnose.imagetest.report import CHECKS, MORE, SelfTestAnswer, SelfTestOutcome, SelfTestReport
 from kit.image.lock import read_lock
 from kit.image.spec import read_spec
 from kit.sandbox.isolation_probe import IsolationResult, ProbeCheck
@@ -130,6 +130,36 @@ def test_gpu_checks_are_skipped_for_the_hosts_reason_and_never_with_gpus():
         "this machine has no NVIDIA GPU"
     }
     assert set(failed(answers(**none))) == {"nccl", "triton-kernel"}
+
+
+FLASH = replace(CUDA, checks=CHECKS + MORE)
+
+
+def test_an_image_with_modules_of_the_kit_must_answer_for_them_too():
+    assert failed(answers(), FLASH) == dict.fromkeys(MORE, "no answer")
+    more = {name.replace("-", "_"): said(name) for name in MORE}
+    assert failed(answers(**more), FLASH) == {}
+
+
+@pytest.mark.parametrize("check", MORE)
+def test_attention_is_skipped_only_where_it_needs_a_gpu_that_is_absent(check):
+    more = {name.replace("-", "_"): said(name) for name in MORE}
+    more[check.replace("-", "_")] = said(check, SelfTestOutcome.SKIPPED, "no mood")
+    assert set(failed(answers(**more), FLASH)) == {check}
+    found = failed(answers(**more), replace(FLASH, no_gpus="this machine has no NVIDIA GPU"))
+    assert set(found) == {check} - {"attention-kernels"}
+
+
+def test_the_eras_with_modules_of_the_kit_are_the_ones_that_answer_for_them():
+    eras = [read_spec(IMAGES, folder.name) for folder in IMAGES.iterdir() if folder.is_dir()]
+    long = {spec.era for spec in eras if expectation_of(spec, read_lock(spec), None).checks != CHECKS}
+    assert long == {spec.era for spec in eras if spec.modules} == {"torch-2.10.0"}
+
+
+def test_a_wheel_of_which_one_file_is_taken_is_not_expected_to_be_installed():
+    spec = read_spec(IMAGES, "torch-2.10.0")
+    expected = dict(expectation_of(spec, read_lock(spec), None).packages)
+    assert "xformers" not in expected and expected["torch"] == "2.10.0"
 
 
 def test_silence_is_a_failure():

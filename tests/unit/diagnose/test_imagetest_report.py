@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import json
 
 import pytest
 
-from kit.diagnose.imagetest.report import CHECKS, SelfTestOutcome, last_error_line, read_report
+from kit.core.facts import guest_file
+from kit.diagnose.imagetest.report import CHECKS, MORE, SelfTestOutcome, last_error_line, read_report
 from kit.guest import selftest
 from kit.sandbox.stamp import LogWriter
 from kit.values.output import StoredOutput
@@ -123,3 +125,11 @@ def test_last_error_line_are_what_stderr_said_last_whatever_stdout_said_after_it
     assert words() == "without its end"
     read(*WHOLE)
     assert words() == ""
+
+
+def test_host_and_guest_agree_on_the_further_checks_of_an_image_with_modules():
+    tree = ast.parse(guest_file("selftest_v2.py").read_text())
+    [value] = [
+        n.value for n in tree.body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "MORE"
+    ]
+    assert tuple(name.id.replace("_", "-") for name in value.elts) == MORE

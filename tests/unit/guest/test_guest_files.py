@@ -11,10 +11,16 @@ import pytest
 import kit.guest
 
 FOLDER = Path(kit.guest.__file__).parent
-FILES = sorted(p.name for p in FOLDER.glob("*.py") if p.name != "__init__.py")
-SIBLINGS = {name.removesuffix(".py") for name in FILES}
+FILES = sorted(
+    p.relative_to(FOLDER).as_posix()
+    for p in (*FOLDER.glob("*.py"), *FOLDER.glob("modules/*.py"))
+    if p.name != "__init__.py"
+)
+SIBLINGS = {p.stem for p in FOLDER.glob("*.py")}
 """They lie in the same folder of the guest when they need each other."""
-ALLOWED = sys.stdlib_module_names | {"torch", "numpy", "triton"} | SIBLINGS
+MODULES = {p.stem for p in (FOLDER / "modules").glob("*.py")}
+"""They lie in the image, beside its wheels."""
+ALLOWED = sys.stdlib_module_names | {"torch", "numpy", "tiktoken", "triton"} | SIBLINGS | MODULES
 
 
 def imported(source: str) -> set[str]:

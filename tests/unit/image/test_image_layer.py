@@ -11,14 +11,17 @@ import tarfile
 
 import pytest
 
+from kit.core.digest import sha256_bytes
 from kit.core.errors import IntegrityError
+from kit.core.facts import guest_file
 from kit.core.store import FolderFetcher, Store, no_progress
 from kit.image.acquire import fetch
 from kit.image.assemble import assembled
 from kit.image.base import GUEST_UID
-from kit.image.entry import ArchiveEntry, EntryKind, Extent, folder, link, literal
+from kit.image.entry import ArchiveEntry, EntryKind, Extent, chunks, folder, link, literal
 from kit.image.layer import plan_layers
-from kit.image.lock import read_lock
+from kit.image.lock import PlainFile, read_lock
+from kit.image.spec import SpecFile, WheelMember
 from kit.image.tarball import tar_size, write_tar
 
 EPOCH = 1783728000
@@ -89,6 +92,59 @@ def test_layers_come_in_the_promised_order_and_hold_what_their_titles_say(tiny, 
         parents = {p.rpartition("/")[0] for p in paths} - {""}
         assert parents <= set(paths) and len(paths) == len(set(paths))
         assert all(paths.index(p) < paths.index(c) for c in paths if (p := c.rpartition("/")[0]))
+
+
+def further(tiny, tmp_path, **changes):
+    """Plan the tiny era with other sources of files in its image.toml; return the plans by title."""
+    store, spool = Store(tmp_path / "store"), tmp_path / "spool"
+    spec = dataclasses.replace(tiny.spec, **changes)
+    files = tuple(PlainFile(f.name, f.size, f.sha256, f.url) for f in spec.files)
+    lock = dataclasses.replace(read_lock(tiny.spec), files=files)
+    fetch(lock, store, [FolderFetcher(tiny.mirror)])
+    spool.mkdir()
+    return {p.title: {e.path: e for e in p.entries} for p in plan_layers(spec, lock, store, spool, 2)}
+
+
+def test_a_wheel_of_which_one_file_is_taken_is_not_installed(tiny, tmp_path):
+    taken = (WheelMember("big", "big/weights.bin", "usr/local/lib/weights.bin"),)
+    layer = further(tiny, tmp_path, extract=taken)["big"]
+    assert set(layer) == {"usr", "usr/local", "usr/local/lib", "usr/local/lib/weights.bin"}
+    file = layer["usr/local/lib/weights.bin"]
+    assert b"".join(chunks(file.source)) == bytes(range(256)) * 4096 and file.mode == 0o644
+
+
+@pytest.mark.parametrize(
+    ("wheel", "member", "why"),
+    [("big", "big/none", "has no file big/none"), ("none", "x", "extract lists none, missing from lock")],
+)
+def test_a_file_that_no_wheel_of_the_lock_has_is_an_error(tiny, tmp_path, wheel, member, why):
+    with pytest.raises(IntegrityError, match=why):
+        further(tiny, tmp_path, extract=(WheelMember(wheel, member, "usr/local/lib/x"),))
+
+
+def test_files_of_no_package_and_modules_of_the_kit_are_the_last_layer(tiny, tmp_path):
+    (tiny.mirror / "vocab.bpe").write_bytes(b"hello")
+    file = SpecFile("https://example.org/vocab.bpe", 5, sha256_bytes(b"hello"), "usr/local/share/v")
+    found = further(tiny, tmp_path, files=(file,), modules=("kernels.py",))
+    assert list(found) == ["base", "big", "small wheels", "files"]
+    plain = {p: e for p, e in found["files"].items() if e.kind is EntryKind.FILE}
+    assert set(plain) == {"usr/local/share/v", "usr/local/lib/python3.11/dist-packages/kernels.py"}
+    assert b"".join(chunks(plain["usr/local/share/v"].source)) == b"hello"
+    module = plain["usr/local/lib/python3.11/dist-packages/kernels.py"]
+    assert module.source.data == guest_file("modules/kernels.py").read_bytes()
+
+
+def test_a_module_that_the_kit_does_not_have_is_an_error(tiny, tmp_path):
+    with pytest.raises(IntegrityError, match=r"lists the module none\.py"):
+        further(tiny, tmp_path, modules=("none.py",))
+
+
+def test_a_file_at_the_path_of_a_wheels_file_is_refused(tiny, tmp_path):
+    site = "usr/local/lib/python3.11/dist-packages"
+    (tiny.mirror / "vocab.bpe").write_bytes(b"hello")
+    file = SpecFile("https://example.org/vocab.bpe", 5, sha256_bytes(b"hello"), f"{site}/small.py")
+    with pytest.raises(IntegrityError, match=r"conflicts with the entry of small-2\.0"):
+        further(tiny, tmp_path, files=(file,))
 
 
 def test_the_base_has_what_package_scripts_would_have_made(tiny, tmp_path):

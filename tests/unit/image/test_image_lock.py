@@ -38,9 +38,7 @@ def test_a_missing_lock_says_how_to_make_it(tiny):
 def test_the_order_of_resolving_does_not_show_in_the_lock(tiny):
     lock = read_lock(tiny.spec)
     shuffled = random.Random(7).sample(lock.wheels, len(lock.wheels))
-    assert (
-        render_lock("tiny", tiny.spec.sha256, lock.debs, tuple(shuffled)) == lock_path(tiny.spec).read_bytes()
-    )
+    assert render_lock(tiny.spec, lock.debs, tuple(shuffled)) == lock_path(tiny.spec).read_bytes()
 
 
 @pytest.mark.parametrize("key", ["name", "file"])
@@ -68,6 +66,28 @@ def test_a_lock_cannot_name_a_place_or_a_path(tiny, change):
         parse_lock(json.dumps(document).encode(), "lock.json")
 
 
+FILE = """
+[[files]]
+url = "https://example.org/encodings/vocab.bpe"
+size = 5
+sha256 = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
+path = "usr/local/share/vocab.bpe"
+"""
+
+
+def test_a_file_of_no_package_is_locked_as_image_toml_states_it(tiny):
+    path = tiny.images / "tiny" / "image.toml"
+    path.write_text(path.read_text() + FILE)
+    spec = read_spec(tiny.images, "tiny")
+    before = json.loads(lock_path(spec).read_text())
+    lock = parse_lock(lock_path(spec).read_bytes(), "lock.json")
+    data = render_lock(spec, lock.debs, lock.wheels)
+    [file] = parse_lock(data, "lock.json").files
+    assert (file.name, file.size, file.url) == ("vocab.bpe", 5, "https://example.org/encodings/vocab.bpe")
+    assert file in parse_lock(data, "lock.json").artifacts
+    assert "files" not in before, "the lock of an era without such files keeps its bytes"
+
+
 def test_a_lock_that_would_fill_the_memory_is_not_read(tiny):
     lock_path(tiny.spec).unlink()
     lock_path(tiny.spec).symlink_to("/dev/zero")
@@ -88,8 +108,9 @@ def test_the_committed_locks_are_not_stale_and_name_no_registry(era):
     spec = read_spec(IMAGES, era)
     lock = read_lock(spec)
     text = lock_path(spec).read_text()
-    assert {re.sub(r"/whl/.*", "", url) for url in re.findall(r"https?://[^\"]+", text)} <= {
-        "https://download.pytorch.org"
+    assert {re.sub(r"/(whl|gpt-2)/.*", "", url) for url in re.findall(r"https?://[^\"]+", text)} <= {
+        "https://download.pytorch.org",
+        "https://openaipublic.blob.core.windows.net",
     }
     assert "file:" not in text
     if digest_path(spec).exists():

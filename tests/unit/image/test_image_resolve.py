@@ -226,7 +226,7 @@ def resolved(spec, tiny, tmp_path):
 def test_what_a_resolver_says_of_local_paths_does_not_reach_the_lock(tiny, sources, tmp_path):
     found = resolved(tiny.spec, tiny, tmp_path)
     assert found == sources
-    text = render_lock("tiny", tiny.spec.sha256, found.debs, found.wheels).decode()
+    text = render_lock(tiny.spec, found.debs, found.wheels).decode()
     assert "file:" not in text and str(tiny.mirror) not in text and "http" not in text
 
 

@@ -7,8 +7,22 @@ import datetime
 import pytest
 
 from kit.core.errors import PrerequisiteError, SchemaError
-from kit.image.spec import eras, read_spec
+from kit.image.spec import WheelMember, eras, read_spec
 from kit.values.fidelity import Fidelity
+
+EXTRACT = """\
+[[wheels.extract]]
+wheel = "big"
+member = "big/weights.bin"
+path = "usr/local/lib/weights.bin"
+[debian]"""
+FILE = """\
+[[files]]
+url = "https://example.org/encodings/vocab.bpe"
+size = 5
+sha256 = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
+path = "usr/local/share/vocab.bpe"
+[debian]"""
 
 
 def test_reads_what_people_wrote(tiny):
@@ -18,6 +32,17 @@ def test_reads_what_people_wrote(tiny):
     assert spec.own_layer == ("big",)
     assert spec.exclude_newer is None
     assert spec.fidelity[0].level is Fidelity.UNKNOWN
+
+
+def test_reads_which_files_come_from_elsewhere_than_an_installed_package(tiny):
+    assert (tiny.spec.extract, tiny.spec.files, tiny.spec.modules) == ((), (), ())
+    path = tiny.images / "tiny" / "image.toml"
+    text = path.read_text().replace("[debian]", EXTRACT).replace("[debian]", FILE)
+    path.write_text(text.replace("[wheels]", 'modules = ["kernels.py"]\n[wheels]'))
+    spec = read_spec(tiny.images, "tiny")
+    assert spec.extract == (WheelMember("big", "big/weights.bin", "usr/local/lib/weights.bin"),)
+    assert spec.extracted == {"big"} and spec.modules == ("kernels.py",)
+    assert [(f.name, f.size, f.path) for f in spec.files] == [("vocab.bpe", 5, "usr/local/share/vocab.bpe")]
 
 
 def test_an_unknown_era_lists_the_known_ones(tiny):
@@ -43,6 +68,13 @@ def test_eras_are_the_folders_with_an_image_toml(tiny):
         ('level = "unknown"', 'level = "perfect"', "$.fidelity[0].level"),
         ('suite = "bookworm"', 'suite = "bookworm"\nrun = "rm -rf /"', "$.debian"),
         ('["big==1.0", "small==2.0"]', '["--index-url=x"]', "$.wheels.requirements"),
+        ('python = "3.11"', 'python = "3.11"\nmodules = ["../probe.py"]', "$.modules[0]"),
+        ("[debian]", EXTRACT.replace("usr/local/lib", "etc"), "$.wheels.extract[0].path"),
+        ("[debian]", EXTRACT.replace("/lib/", "/../../etc/"), "$.wheels.extract[0].path"),
+        ("[debian]", EXTRACT.replace('wheel = "big"', 'wheel = "Big"'), "$.wheels.extract[0].wheel"),
+        ("[debian]", FILE.replace("https", "http"), "$.files[0].url"),
+        ("[debian]", FILE.replace("vocab.bpe", "", 1), "$.files[0].url"),
+        ("[debian]", FILE.replace("size = 5\n", ""), "$.files[0]"),
     ],
 )
 def test_refuses_what_it_could_only_guess_at(tiny, old, new, where):
