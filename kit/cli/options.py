@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import math
 import re
 from collections.abc import Callable
@@ -138,3 +139,21 @@ keys_option = click.option(
     help="Directory with your signing key and the public keys that you trust (*.pem).",
 )
 """`--keys DIR`, passed as `keys: Path`."""
+
+set_option = click.option(
+    "--set",
+    "chosen",
+    type=click.Choice(["paper", "later", "all"]),
+    help="Tasks: the paper's 19, those after them, or both.  [default: paper; with --after: all]",
+)
+after_option = click.option(
+    "--after",
+    type=click.DateTime(["%Y-%m-%d"]),
+    metavar="DATE",
+    help="Only tasks whose target record is newer than this day, such as 2026-01-01.",
+)
+
+
+def task_choice(chosen: str | None, after: datetime.datetime | None) -> tuple[str, datetime.date | None]:
+    """Return the set and the day of `set_option` and `after_option`."""
+    return chosen or ("paper" if after is None else "all"), None if after is None else after.date()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from kit.benchmark.tasks import load_tasks
+from kit.benchmark.tasks import TaskSet, load_tasks
 from kit.cli.data_lock_text import tell_data_locks
 from kit.cli.extras import require_score
 from kit.cli.options import data_lock_option, keys_option
@@ -35,6 +35,14 @@ from kit.result.keys import trusted
     multiple=True,
     help="Directory of an agent's run, or of several; they are verified and shown. Repeatable.",
 )
+@click.option(
+    "--set",
+    "chosen",
+    type=click.Choice(["paper", "later", "all"]),
+    default="paper",
+    show_default=True,
+    help="Tasks of the overall figures; runs of other tasks keep their own rows.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the page's path.")
 @data_lock_option
 @keys_option
@@ -43,6 +51,7 @@ def command(
     site: Path,
     title: str,
     agents: tuple[Path, ...],
+    chosen: str,
     as_json: bool,
     data_locks: tuple[Path, ...],
     keys: Path,
@@ -69,7 +78,7 @@ def command(
     meter = Meter(count=True)
     locks = read_locks(data_locks)
     checked = check(folder, trusted(keys), lambda done, total: meter("entries", done, total), locks)
-    tasks = load_tasks(facts_root())
+    tasks = load_tasks(facts_root(), TaskSet(chosen))
     board = rank(checked, facts_root(), tasks)
     searched = read_agent_runs(agents, trusted(keys)) if agents else None
     page = write_site(board, site, title, len(tasks), searched)

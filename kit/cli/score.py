@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
-from kit.benchmark.tasks import load_tasks
+from kit.benchmark.tasks import Task, TaskSet, load_tasks
 from kit.cli.extras import require_score
-from kit.cli.options import Number, keys_option
+from kit.cli.options import Number, after_option, keys_option, set_option, task_choice
 from kit.cli.terminal import note
 from kit.core.errors import UsageError
 from kit.core.facts import facts_root
+from kit.core.text import counted
 from kit.result.keys import trusted
 from kit.score.rows import Row, read_bundles, read_table
 
@@ -62,6 +64,8 @@ from kit.score.rows import Row, read_bundles, read_table
     show_default=True,
     help="Repetitions of the bootstrap.",
 )
+@set_option
+@after_option
 @keys_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(**options: Any) -> None:
@@ -69,13 +73,14 @@ def command(**options: Any) -> None:
 
     FSR, the fraction of speedup recovered, is (start - time) / (start - target): 0 is the time of the start
     record, 1 that of the next record. A run that failed, ended above 3.28 or is slower than its start scores
-    0. Every run and all 19 tasks count. Runs with the role start or target, or bundles of the records' own
-    scripts, give a baseline on the same machine.
+    0. Every run and every task of the set count: the paper's 19, unless --set or --after is given. Runs with
+    the role start or target, or bundles of the records' own scripts, give a baseline on the same machine.
 
     \b
     Examples:
       speedrun score runs/r*/
       speedrun score --table runs.csv --json
+      speedrun score --table runs.csv --after 2026-01-01
       speedrun score --table runs.csv --paper-rules
       speedrun score --power --sd 0.0017 --margin 0.002
     """
@@ -89,7 +94,7 @@ def command(**options: Any) -> None:
         show_power(options["sd"], options["margin"], options["as_json"])
         return
     rows = _rows(options["bundles"], options["table"], options["keys"])
-    tasks = load_tasks(facts_root())
+    tasks, rows = _selected(rows, *task_choice(options["chosen"], options["after"]))
     drawn = {"seed": options["seed"], "repetitions": options["repetitions"]}
     if options["paper_rules"]:
         show_paper(paper_score(rows, tasks, **drawn), options["as_json"])
@@ -108,3 +113,19 @@ def _rows(bundles: tuple[Path, ...], table: Path | None, keys: Path) -> tuple[Ro
     for text in notes:
         note(text)
     return rows
+
+
+def _selected(
+    rows: tuple[Row, ...], chosen: str, after: datetime.date | None
+) -> tuple[tuple[Task, ...], tuple[Row, ...]]:
+    """Return the tasks of a set and their rows. Raises `UsageError` if there are none."""
+    from kit.score.selection import rows_within
+
+    tasks = load_tasks(facts_root(), TaskSet(chosen), after)
+    name = f"the set {chosen}" + (f" after {after}" if after else "")
+    if not tasks:
+        raise UsageError(f"no task is in {name}", "list tasks: speedrun task list --set all")
+    kept, left_out = rows_within(rows, tasks, load_tasks(facts_root(), TaskSet.ALL), name)
+    if left_out:
+        note(f"left out {counted(left_out, 'run')} of tasks that are not in {name}")
+    return tasks, kept

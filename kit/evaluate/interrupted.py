@@ -49,7 +49,7 @@ from kit.values.profile import Profile
 from kit.values.run_result import RunResult, RunStatus, Teardown, Usage
 from kit.values.run_spec import Limits, RunSpec, RuntimeName
 from kit.values.software import Kit
-from kit.values.task_id import PAPER_SET
+from kit.values.task_id import set_of
 
 EMPTY = sha256_bytes(b"")
 UNKNOWN = "unknown"
@@ -171,9 +171,10 @@ def _unknown_run(result: RunResult) -> Run:
 
 def _unknown_task(run_id: str) -> TaskInfo:
     """Take the record from the run id, and the smoke profile, which is never ranked."""
+    record = str(max(1, int(run_id[1:3])))
     return TaskInfo(
-        id=str(max(1, int(run_id[1:3]))),
-        set=PAPER_SET,
+        id=record,
+        set=set_of(record),
         profile=Profile.SMOKE,
         target=None,
         target_val_loss=0.0,

@@ -68,6 +68,8 @@ def _baseline_of(task: Task, machine: str, rows: Sequence[Row], kind: BaselineKi
             there = (task.start.reference_ms, task.target.reference_ms)
             return Baseline(kind, here, scaled(here, *there), start) if start else None
         case BaselineKind.RETIMED:
+            if task.start.retimed_ms is None or task.target.retimed_ms is None:
+                return None
             return Baseline(kind, task.start.reference_ms, task.target.reference_ms)
         case BaselineKind.OFFICIAL:
             return Baseline(kind, 1000 * task.start.official_s, 1000 * task.target.official_s)

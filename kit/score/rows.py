@@ -205,8 +205,8 @@ def rows_of(
     record = record_of(p.task.id)
     own = bundle.statement.subjects.submission == own_digest(record)
     roles = [(record.number, Role.START if own else Role.CANDIDATE)]
-    if own and record.number > 1:
-        roles.append((record.number - 1, Role.TARGET))
+    if own and (before := _start_of(record, record_of)) is not None:
+        roles.append((before, Role.TARGET))
     ended = has_loss(p)
     time = counted_time(p)
     counts = ended and time is not None and time.total > 0
@@ -225,6 +225,17 @@ def rows_of(
         for task, role in roles
         if record_of(task).no_task is None
     ]
+
+
+def _start_of(record: Record, record_of: Callable[[str | int], Record]) -> int | None:
+    """Return the record that aims at this one; None if this version of speedrun does not have it."""
+    if record.number <= 1:
+        return None
+    try:
+        before = record_of(record.number - 1)
+    except UsageError:
+        return None
+    return before.number if before.target == record.name else None
 
 
 def _machine(p: Predicate) -> str:

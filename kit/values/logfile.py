@@ -10,7 +10,8 @@ run printed. All 1,110 readable logs have one of these formats (`=` lines have e
 
 In the third track, 13 logs have the form `source = lines`, without an environment.
 
-From record 61 on, more files follow the main script, each after `-` x 40, `# NAME`, `-` x 40.
+From record 61 on, more files follow the main script, each after `-` x 40, `# NAME`, `-` x 40. Upstream's
+scripts put two line ends before each of these marks, one more behind it, and one behind the last file.
 """
 
 from __future__ import annotations
@@ -103,6 +104,21 @@ def _sources(source: bytes) -> tuple[EmbeddedSource, ...]:
         name, begin = mark[1].decode("ascii"), mark.end()
     files.append(EmbeddedSource(name, source[begin:]))
     return tuple(files)
+
+
+def unpadded(sources: tuple[EmbeddedSource, ...]) -> tuple[bytes, ...]:
+    """
+    Return the content of each file without the line ends that joining several files added.
+
+    The content of a single file is returned as it is: what was added there differs between logs.
+    """
+    last = len(sources) - 1
+    if last <= 0:
+        return tuple(s.data for s in sources)
+    return tuple(
+        s.data.removeprefix(b"\n" if i else b"").removesuffix(b"\n" if i == last else b"\n\n")
+        for i, s in enumerate(sources)
+    )
 
 
 def _environment(part: bytes) -> LogEnvironment:

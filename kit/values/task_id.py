@@ -10,7 +10,10 @@ TASK_ID = re.compile(r"(?:[1-9][0-9]{0,2}[a-z]?|smoke-[1-9])", re.ASCII)
 
 PAPER_SET = "paper-1"
 """The benchmark's first set of tasks: the 19 of arXiv 2506.22419, version 1."""
-
+LATER_SET = "later-1"
+"""The tasks after the paper's, up to record 89."""
+PAPER_LAST = 21
+"""The paper's last record."""
 
 SMOKE = "smoke-"
 """How the names of smoke records begin."""
@@ -26,7 +29,9 @@ def is_smoke(name: str) -> bool:
 
 def set_of(name: str) -> str:
     """Return the set that a task belongs to."""
-    return SMOKE_SET if is_smoke(name) else PAPER_SET
+    if is_smoke(name):
+        return SMOKE_SET
+    return PAPER_SET if name.isdigit() and int(name) <= PAPER_LAST else LATER_SET
 
 
 def task_id(text: str | int) -> str:

@@ -44,7 +44,7 @@ MIRROR = os.environ.get("KIT_UPSTREAM_MIRROR", "")
 pytestmark = pytest.mark.upstream
 
 ROOT = facts_root()
-RECORDS = load_all(ROOT / "records")
+RECORDS = tuple(r for r in load_all(ROOT / "records") if r.number <= 21)
 HEAD = "f411b3d346aa52d3504324ca93c230fd84c6c07f"
 DOCUMENT = Path(__file__).parents[2] / "docs" / "reference" / "upstream-logs.md"
 BAR = b"=" * 100

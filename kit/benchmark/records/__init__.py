@@ -28,6 +28,7 @@ from kit.benchmark.records.script import (
     script_files,
     sources,
 )
+from kit.benchmark.records.transition import Transition, TransitionKind
 
 __all__ = [
     "TARGET_VAL_LOSS",
@@ -38,6 +39,8 @@ __all__ = [
     "ScriptFile",
     "ScriptSource",
     "Sources",
+    "Transition",
+    "TransitionKind",
     "UpstreamFile",
     "WorldSize",
     "fetch_script",

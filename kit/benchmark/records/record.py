@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kit.benchmark.records.evidence import cadence_of
+from kit.benchmark.records.transition import SameNodeRuns, Transition, read_same_node, read_transition
 from kit.core.digest import Sha256, sha256_bytes
 from kit.core.errors import SchemaError, UsageError
 from kit.core.schema import read_toml, validate
@@ -118,17 +119,6 @@ class Script:
 
 
 @dataclass(frozen=True, slots=True)
-class SameNodeRuns:
-    """Statistics of the runs in the record's upstream directory, all on one machine."""
-
-    runs: int
-    mean_ms: float
-    sd_ms: float | None
-    mean_val_loss: float
-    sd_val_loss: float | None
-
-
-@dataclass(frozen=True, slots=True)
 class Record:
     """One record."""
 
@@ -138,6 +128,8 @@ class Record:
     """Name of the record that this record's task aims at."""
     no_task: str | None
     """Reason why no task starts at this record; None if one does."""
+    transition: Transition | None
+    """The step to the target; only later records' files state it."""
     date: str
     title: str
     contributors: tuple[str, ...]
@@ -154,6 +146,8 @@ class Record:
     python: str | None
     torch_fidelity: Fidelity
     python_fidelity: Fidelity
+    other_fidelity: tuple[tuple[str, Fidelity], ...]
+    """That of other components, such as triton; only later records' files state it."""
     grammar: str
     """Grammar of the script's stdout: a value of `kit.values.log.Grammar`."""
     steps: int
@@ -240,13 +234,14 @@ def _record(d: dict[str, Any], cadence: Cadence, manifest: Sha256, where: str) -
         name=str(d.get("id", d.get("number"))),
         target=None if target is None else str(target),
         no_task=d.get("no_task"),
+        transition=read_transition(d.get("task")),
         date=d["date"],
         title=d["title"],
         contributors=tuple(d["contributors"]),
         official_s=float(time["official_s"]),
         retimed_ms=retimed["mean_ms"],
         retimed_sd_ms=None if retimed["sd_ms"] is None else float(retimed["sd_ms"]),
-        same_node=_same_node(time.get("same_node")),
+        same_node=read_same_node(time.get("same_node")),
         log=log,
         script=_script(d["script"], log, where),
         era=environment["era"],
@@ -254,6 +249,11 @@ def _record(d: dict[str, Any], cadence: Cadence, manifest: Sha256, where: str) -
         python=environment.get("python"),
         torch_fidelity=Fidelity(environment["fidelity"]["torch"]),
         python_fidelity=Fidelity(environment["fidelity"]["python"]),
+        other_fidelity=tuple(
+            (name, Fidelity(level))
+            for name, level in sorted(environment["fidelity"].items())
+            if name not in ("torch", "python")
+        ),
         grammar=run["grammar"],
         steps=run["steps"],
         untimed_steps=run["untimed_steps"],
@@ -267,12 +267,6 @@ def _record(d: dict[str, Any], cadence: Cadence, manifest: Sha256, where: str) -
         deadlines=Deadlines(**{key: float(value) for key, value in d["deadlines"].items()}),
         manifest_sha256=manifest,
     )
-
-
-def _same_node(d: dict[str, Any] | None) -> SameNodeRuns | None:
-    if d is None:
-        return None
-    return SameNodeRuns(d["runs"], d["mean_ms"], d.get("sd_ms"), d["mean_val_loss"], d.get("sd_val_loss"))
 
 
 def _log(d: dict[str, Any]) -> PinnedLog:

@@ -119,7 +119,8 @@ def _origin(script: Script) -> str:
 def _files_in_log(script: Script, raw: bytes) -> list[tuple[str, bytes]]:
     """Return the sources in a log; the first one is the entry file."""
     embedded = logfile.split(raw).sources
-    return [(script.entry if i == 0 else s.name, s.data) for i, s in enumerate(embedded)]
+    data = logfile.unpadded(embedded)
+    return [(script.entry if i == 0 else s.name, data[i]) for i, s in enumerate(embedded)]
 
 
 def apply_edit(data: bytes, edit: Edit) -> bytes:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from kit.benchmark.tasks.export import TaskHandout, export, task_text, write_writable
 from kit.benchmark.tasks.smoke_handout import SmokeTerms, smoke_handout
-from kit.benchmark.tasks.task import Task, load_smoke_tasks, load_task, load_tasks
+from kit.benchmark.tasks.task import Task, TaskSet, load_smoke_tasks, load_task, load_tasks
 
 __all__ = [
     "SmokeTerms",
     "Task",
     "TaskHandout",
+    "TaskSet",
     "export",
     "load_smoke_tasks",
     "load_task",

@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
+import datetime
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from kit.benchmark.hints import LEVELS, SMOKE_TASKS, TASKS, Hint, HintLevel, load_hint, target_of
-from kit.benchmark.records import Record, load
-from kit.core.errors import PrerequisiteError
+from kit.benchmark.records import Record, known, load
+from kit.core.errors import PrerequisiteError, UsageError
+from kit.values.task_id import LATER_SET, set_of
+
+SAME_NODE_SD_MS = 72.0
+"""Standard deviation of a later record's time on one machine: the median over upstream's log directories."""
+LOSS_SD = 0.00141
+"""Standard deviation of a later record's final loss, pooled over upstream's log directories."""
+LEAST_RUNS = 2
+
+
+class TaskSet(StrEnum):
+    """Which tasks a list or a score covers."""
+
+    PAPER = "paper"
+    """The 19 of arXiv 2506.22419."""
+    LATER = "later"
+    """Those after the paper's."""
+    ALL = "all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +63,18 @@ class Task:
         Return the standard error of one run's FSR from timing alone, on the paper's machines.
 
         It comes from the standard deviation of three runs per record. Above 0.35 a single run shows little.
+        A later task has `SAME_NODE_SD_MS` on both sides: its runs must share one machine.
         """
-        deviations = [record.retimed_sd_ms or 0.0 for record in (self.start, self.target)]
+        later = self.start.transition is not None
+        deviations = [
+            SAME_NODE_SD_MS if later else record.retimed_sd_ms or 0.0 for record in (self.start, self.target)
+        ]
         return float(sum(sd**2 for sd in deviations) ** 0.5 / self.gap_ms)
+
+    @property
+    def runs_for_time(self) -> int:
+        """Return the runs of each arm with which the standard error of the mean FSR is at most 0.1."""
+        return max(LEAST_RUNS, math.ceil((self.noise / 0.1) ** 2))
 
 
 def load_task(root: Path, name: int | str) -> Task:
@@ -53,13 +83,37 @@ def load_task(root: Path, name: int | str) -> Task:
 
     Raises `UsageError` with the known tasks if there is no such task, and as `records.load` does.
     """
+    records = root / "records"
+    if set_of(str(name)) == LATER_SET and str(name) in known(records):
+        start = load(records, name)
+        if start.no_task is None and start.target is not None:
+            return Task(start, load(records, start.target))
+        raise UsageError(
+            f"task {name} does not exist: {start.no_task}", "list tasks: speedrun task list --set all"
+        )
     target = target_of(name)
-    return Task(load(root / "records", name), load(root / "records", target))
+    return Task(load(records, name), load(records, target))
 
 
-def load_tasks(root: Path) -> tuple[Task, ...]:
-    """Read all 19 tasks, in order."""
-    return tuple(load_task(root, number) for number in TASKS)
+def load_tasks(
+    root: Path, chosen: TaskSet = TaskSet.PAPER, after: datetime.date | None = None
+) -> tuple[Task, ...]:
+    """
+    Read the tasks of a set, in order.
+
+    `after`: only those whose target record is newer than this day. Raises as `load_task`.
+    """
+    names: list[int | str] = [] if chosen is TaskSet.LATER else list(TASKS)
+    if chosen is not TaskSet.PAPER:
+        names += _later_names(root / "records")
+    tasks = (load_task(root, name) for name in names)
+    return tuple(t for t in tasks if after is None or datetime.date.fromisoformat(t.target.date) > after)
+
+
+def _later_names(records: Path) -> Sequence[str]:
+    """Return the names of the later records that start a task; their file numbers may have gaps."""
+    names = [name for name in known(records) if set_of(name) == LATER_SET]
+    return [name for name in names if load(records, name).no_task is None]
 
 
 def load_smoke_tasks(root: Path) -> tuple[Task, ...]:

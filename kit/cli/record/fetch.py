@@ -28,7 +28,7 @@ from kit.core.store import Store
 def command(name: int | str, mirror: Path | None, store: Path, out: Path | None, as_json: bool) -> None:
     """Download the script of a record and verify it.
 
-    The script comes from upstream's log for records 4 to 21 and from a commit for records 1 to 3. The kit has
+    The script comes from upstream's log for records 4 to 63 and from a commit for the others. The kit has
     those of the smoke records itself. Prints the directory of the script, which works as a submission:
     `speedrun eval --submission DIR`. It is read-only; pass --out for a copy to edit.
 

@@ -15,7 +15,8 @@ from kit.core.facts import facts_root
 def command(as_json: bool) -> None:
     """List the records: times, steps, shards, era.
 
-    `min` is the official time in minutes, `re-timed` the time that the benchmark's paper measured.
+    `min` is the official time in minutes, `re-timed` the time that the benchmark's paper measured; it ends
+    with record 21.
 
     \b
     Examples:
@@ -30,7 +31,7 @@ def command(as_json: bool) -> None:
         (
             r.name,
             f"{r.official_s / 60:.3f}".rstrip("0").rstrip("."),
-            f"{r.reference_ms / 60000:.2f}",
+            "-" if r.retimed_ms is None else f"{r.retimed_ms / 60000:.2f}",
             str(r.steps),
             str(r.train_shards),
             r.era,

@@ -9,6 +9,7 @@ from kit.cli.options import TASK_NAME
 from kit.cli.record.document import document
 from kit.cli.terminal import emit_json, say
 from kit.core.facts import facts_root
+from kit.core.text import counted
 from kit.values.task_id import SMOKE, is_smoke
 
 
@@ -34,7 +35,7 @@ def _lines(record: Record) -> list[tuple[str, str]]:
     script = record.script
     lines = [
         ("record", f"{record.name}: {record.title}"),
-        ("set", f"{record.date} by {', '.join(record.contributors)}"),
+        ("set", f"{record.date} by {', '.join(record.contributors) or 'nobody named'}"),
         *_times(record),
         ("task", record.no_task or f"task {record.name}: reach the time of record {record.target}"),
         *(("script", f"{o.path} ({script.source}) at {o.commit[:12]}") for o in script.origins),
@@ -47,7 +48,7 @@ def _lines(record: Record) -> list[tuple[str, str]]:
             f"{record.steps:,} of {record.tokens_per_step:,} tokens, {record.untimed_steps} of them untimed",
         ),
         ("GPUs", _gpus(record)),
-        ("era", f"{record.era}: torch {record.torch_fidelity}, python {record.python_fidelity}"),
+        ("era", f"{record.era}: {_fidelity(record)}"),
         ("ran on", f"torch {record.torch or 'unknown'}, python {record.python or 'unknown'}"),
         ("data", f"{record.train_shards} training shards, {record.val_tokens:,} validation tokens"),
     ]
@@ -61,7 +62,8 @@ def _lines(record: Record) -> list[tuple[str, str]]:
     lines.append(
         (
             "deadlines",
-            f"warm-up {limits.warmup_s:g} s, stall {limits.stall_s:g} s, total {limits.total_s:g} s",
+            f"start {limits.start_s:g} s, warm-up {limits.warmup_s:g} s, stall {limits.stall_s:g} s,"
+            f" total {limits.total_s:g} s",
         )
     )
     return lines
@@ -73,11 +75,26 @@ def _times(record: Record) -> list[tuple[str, str]]:
         return [("time", f"{mean:,.0f} ms (sd {sd:,.0f} ms) on two CPU cores")]
     official = ("official", f"{record.official_s / 60:g} min on 8 H100")
     if record.retimed_ms is None:
-        return [official]
+        return [official, *_same_node(record)]
     return [
         official,
         ("re-timed", f"{record.retimed_ms:,} ms (sd {record.retimed_sd_ms:,} ms, 3 runs) by the paper"),
     ]
+
+
+def _same_node(record: Record) -> list[tuple[str, str]]:
+    runs = record.same_node
+    if runs is None:
+        return []
+    time = f"{runs.mean_ms:,.0f} ms" + ("" if runs.sd_ms is None else f" (sd {runs.sd_ms:,.0f} ms)")
+    loss = f"{runs.mean_val_loss:.4f}" + ("" if runs.sd_val_loss is None else f" (sd {runs.sd_val_loss:.4f})")
+    note = f"; {runs.note}" if runs.note else ""
+    return [("published", f"{counted(runs.runs, 'run')} of one script: {time}, val loss {loss}{note}")]
+
+
+def _fidelity(record: Record) -> str:
+    own = (("torch", record.torch_fidelity), ("python", record.python_fidelity), *record.other_fidelity)
+    return ", ".join(f"{name} {level}" for name, level in own)
 
 
 def _own_script(record: Record) -> list[tuple[str, str]]:

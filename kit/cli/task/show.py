@@ -43,9 +43,24 @@ def command(name: int | str, as_json: bool) -> None:
         ("noise", f"{task.noise:.2f}, the standard error of one run's FSR from timing alone"),
         ("era", task.start.era),
         ("hints", f"levels {levels}"),
+        *_later(task),
     )
     say(*(f"{name:<8} {text}" for name, text in lines))
 
 
 def _whose(task: Task) -> str:
-    return "the records'" if is_smoke(task.name) else "the paper's"
+    if is_smoke(task.name):
+        return "the records'"
+    return "the paper's" if task.start.transition is None else "the official"
+
+
+def _later(task: Task) -> list[tuple[str, str]]:
+    step = task.start.transition
+    if step is None:
+        return []
+    loss = "not known" if step.runs_for_loss is None else f"{step.runs_for_loss} for the loss at p < 0.01"
+    return [
+        ("kind", f"{step.kind}, {'recommended' if step.recommended else 'optional: the gap is small'}"),
+        ("runs", f"{task.runs_for_time} of each arm for an FSR within 0.1; {loss}"),
+        ("torch", "the official gap includes a new PyTorch" if step.torch_differs else "the same"),
+    ]

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kit.benchmark.records import Record, load
-from kit.benchmark.tasks import Task
+from kit.benchmark.tasks import Task, TaskSet, load_tasks
 from kit.core.digest import Sha256
 from kit.leaderboard.submit.check import CheckedBoard
 from kit.leaderboard.submit.data_locks import describe_locks
@@ -125,7 +125,7 @@ class Board:
     """Sorted by task, then score, best first."""
     baselines: tuple[BoardGroup, ...]
     overall: tuple[ConfigScore, ...]
-    """Each configuration over all 19 tasks; a task without a run counts as 0."""
+    """Each configuration over the tasks of the board's set; a task without a run counts as 0."""
     series: tuple[SubmittedSeries, ...]
     """Every accepted series, by task and age."""
     refused: tuple[RefusedSubmission, ...]
@@ -137,7 +137,8 @@ def rank(checked: CheckedBoard, root: Path, tasks: Sequence[Task]) -> Board:
     """
     Return the board of a checked repository; `root` is `kit.core.facts.facts_root()`.
 
-    Tiers and scores are computed from the bundles.
+    Tiers and scores are computed from the bundles. `tasks` is the set of the overall figures; runs of other
+    tasks have their own rows.
     """
     accepted = checked.accepted
     firsts = {s.bundle_sha256: s for s in accepted}
@@ -148,8 +149,12 @@ def rank(checked: CheckedBoard, root: Path, tasks: Sequence[Task]) -> Board:
     named = [(s, _timed(row, times)) for s in own for row in rows_of(s.bundle, record_of, config_of(s.entry))]
     counted = [row for s, row in named if s.entry.retracted is None]
     counted += _never_started(checked.series, counted)
-    overall = _scores(counted, tasks)
-    scores = {(c.config, t.task): t for c in overall for t in c.tasks}
+    every = load_tasks(root, TaskSet.ALL)
+    numbers = {t.number for t in tasks}
+    overall = _scores([row for row in counted if row.task in numbers], tasks)
+    others = [row for row in counted if row.task not in numbers]
+    scored = (*overall, *_scores(others, every, partial=True))
+    scores = {(c.config, t.task): t for c in scored for t in c.tasks}
     groups = list(_groups(named, verdicts, scores, checked.series, times))
     return Board(
         groups=tuple(sorted((g for g in groups if not g.results[0].baseline), key=_order)),
@@ -206,10 +211,10 @@ def _best_first(config: ConfigScore) -> tuple[float, float, str]:
     return -figure(config, "iqm").value, -figure(config, "mean").value, config.config
 
 
-def _scores(rows: Sequence[Row], tasks: Sequence[Task]) -> tuple[ConfigScore, ...]:
+def _scores(rows: Sequence[Row], tasks: Sequence[Task], *, partial: bool = False) -> tuple[ConfigScore, ...]:
     if not any(row.role is Role.CANDIDATE for row in rows):
         return ()
-    return score(rows, tasks, repetitions=REPETITIONS)
+    return score(rows, tasks, partial=partial, repetitions=REPETITIONS)
 
 
 def _reruns(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kit.benchmark.records import Record, ScriptSource, WorldSize, load, load_all, run_toml
-from kit.core.digest import sha256_file
+from kit.core.digest import sha256_bytes, sha256_file
 from kit.core.errors import SchemaError, UsageError
 from kit.core.facts import facts_root
 from kit.values.deadlines import Deadlines
@@ -16,13 +16,16 @@ from kit.values.fidelity import Fidelity
 from kit.values.log import Grammar
 
 RECORDS = facts_root() / "records"
-ALL = load_all(RECORDS)
+EVERY = load_all(RECORDS)
+ALL = tuple(r for r in EVERY if r.number <= 21)
+"""The paper's."""
+LATER = tuple(r for r in EVERY if r.number > 21)
 SHARD_TOKENS = 100_000_000
 COMPILE_S = 480.0
 """Longest compilation that was seen on one H100."""
 
 
-def test_there_are_21_records_and_each_names_the_next() -> None:
+def test_the_paper_has_21_records_and_each_names_the_next() -> None:
     assert [r.number for r in ALL] == list(range(1, 22))
     assert [r.target for r in ALL] == [*map(str, range(2, 22)), None]
 
@@ -87,6 +90,53 @@ class TestEachRecord:
         assert record.manifest_sha256 == sha256_file(RECORDS / f"{record.number:02d}.toml")
 
 
+def test_the_later_records_are_46_to_89_and_each_names_the_next() -> None:
+    assert [r.number for r in LATER] == list(range(46, 90))
+    assert [r.target for r in LATER] == [*map(str, range(47, 90)), None]
+    assert {r.name for r in LATER if r.no_task} == {"65", "89"}
+    times = [r.official_s for r in LATER]
+    assert times == sorted(set(times), reverse=True) and times[0] < ALL[-1].official_s
+
+
+@pytest.mark.parametrize("record", LATER, ids=lambda r: r.name)
+class TestEachLaterRecord:
+    def test_it_compiles_before_step_0_and_times_every_step(self, record: Record) -> None:
+        limits = record.deadlines
+        assert record.untimed_steps == 0 and record.cadence.validates_start and record.cadence.guest_clock
+        assert limits.start_s >= 900 and limits.warmup_s >= 900  # its first line appears before compiling
+        assert 7.7 * record.official_s + limits.start_s < limits.total_s  # also on one GPU
+
+    def test_its_shards_hold_its_tokens_with_one_to_spare(self, record: Record) -> None:
+        # Earlier stages have smaller batches: half to three quarters of this product are trained.
+        assert 3 <= record.train_shards - 1 <= -(-record.steps * record.tokens_per_step // SHARD_TOKENS)
+
+    def test_its_script_has_upstreams_names(self, record: Record) -> None:
+        names = ("train_gpt.py", "triton_kernels.py", "dc_triton_kernels.py")
+        count = 1 if record.number <= 60 else 2 if record.number <= 84 else 3
+        assert tuple(f.name for f in record.script.files) == names[:count]
+        assert record.script.entry == names[0]
+        assert record.script.source is (ScriptSource.LOG if record.number <= 63 else ScriptSource.FILE)
+        assert len({o.commit for o in record.script.origins}) == 1
+
+    def test_its_fidelity_follows_from_what_its_log_says(self, record: Record) -> None:
+        assert record.era == "torch-2.10.0" and dict(record.other_fidelity)["flash-attention"] == "nearest"
+        assert (record.torch_fidelity is Fidelity.UNKNOWN) is (record.torch is None)
+        assert (record.torch_fidelity is Fidelity.EXACT) is (record.torch == "2.10.0+cu128")
+        nightly = record.torch is not None and ".dev" in record.torch
+        assert (record.torch_fidelity is Fidelity.NEAREST_STABLE) is nightly
+        own = (record.python or "").startswith("3.11.")
+        assert (record.python_fidelity is Fidelity.EXACT) is own
+
+    def test_its_manifest_is_named_by_its_bytes(self, record: Record) -> None:
+        assert record.manifest_sha256 == sha256_file(RECORDS / f"{record.name}.toml")
+
+
+def test_the_files_of_the_papers_records_have_not_changed() -> None:
+    """Bundles name these files by their digests."""
+    text = "\n".join(r.manifest_sha256 for r in ALL)
+    assert sha256_bytes(text.encode()) == "fa3db9daec1bbe94b15375c92b2429390455e5d36830f6ac4fad95fe63bf6e24"
+
+
 @pytest.mark.parametrize(
     ("rule", "kept"),
     [
@@ -100,9 +150,9 @@ def test_fewer_gpus_keep_a_record_only_where_the_steps_stay_the_same(rule: World
     assert {n for n in range(17) if rule.keeps_the_record(n)} == kept
 
 
-@pytest.mark.parametrize("number", [0, 22, -1, 100])
+@pytest.mark.parametrize("number", [0, 22, 45, 90, -1, 100])
 def test_an_unknown_record_is_refused_with_those_that_are_known(number: int) -> None:
-    with pytest.raises(UsageError, match=r"known: 1, 2, .*, 21"):
+    with pytest.raises(UsageError, match=r"known: 1, 2, .*, 21, 46, .*, 89"):
         load(RECORDS, number)
 
 

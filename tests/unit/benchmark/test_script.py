@@ -33,6 +33,7 @@ from kit.core.download import ATTEMPTS
 from kit.core.errors import DigestMismatch, IntegrityError, NetworkError, PrerequisiteError
 from kit.core.facts import facts_root
 from kit.core.store import Artifact, Fetcher, Store, no_progress
+from kit.values import logfile
 
 SCRIPT = b"import sys\n# print('a')\nif True:\n    #     print('b')\n    # pass\n    x = 1\n"
 LOG = SCRIPT + b"=" * 100 + b"\nRunning PyTorch 2.4.1 compiled for CUDA 12.1\n" + b"=" * 100 + b"\ns\n"
@@ -285,3 +286,15 @@ def test_a_git_that_is_absent_or_broken_is_named(tmp_path, monkeypatch, git, sai
     with pytest.raises(PrerequisiteError, match=said) as e:
         MirrorFile(tmp_path, "0" * 40, PATH).fetch(None, None, 0, None)
     assert e.value.hint == hint
+
+
+def test_files_in_a_log_lose_the_line_ends_that_joining_them_added() -> None:
+    mark = "-" * 40
+    files = ["main\n", "kernels\n\n", "more\n"]
+    text = files[0] + "".join(
+        f"\n\n{mark}\n# {n}.py\n{mark}\n\n{f}" for n, f in zip("ab", files[1:], strict=True)
+    )
+    log = f"{text}\n{'=' * 100}\nRunning Python 3.11.7\n{'=' * 100}\n".encode()
+    assert [data.decode() for data in logfile.unpadded(logfile.split(log).sources)] == files
+    alone = f"main\n\n{'=' * 100}\n".encode()
+    assert logfile.unpadded(logfile.split(alone).sources) == (b"main\n\n",)

@@ -19,8 +19,8 @@ def out(capsys: pytest.CaptureFixture[str], *argv: str, code: int = 0) -> str:
 
 def test_record_list_has_a_line_for_each_record(capsys: pytest.CaptureFixture[str]) -> None:
     lines = out(capsys, "record", "list").splitlines()
-    assert [line.split()[0] for line in lines[1:]] == [str(n) for n in range(1, 22)]
-    assert len(json.loads(out(capsys, "record", "list", "--json"))["records"]) == 21
+    assert [line.split()[0] for line in lines[1:]] == [str(n) for n in (*range(1, 22), *range(46, 90))]
+    assert len(json.loads(out(capsys, "record", "list", "--json"))["records"]) == 65
 
 
 def test_record_show_tells_of_edits_and_folders(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,66 @@
+"""A score covers the tasks of one set: the paper's by default, or only what is newer than a day."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from kit.benchmark.tasks import TaskSet, load_task, load_tasks
+from kit.cli import run
+from kit.core.errors import PrerequisiteError, UsageError
+from kit.core.facts import facts_root
+from kit.score.baseline import BaselineKind, choose_baseline
+from kit.score.rows import read_table
+from kit.score.selection import rows_within
+
+ROOT = facts_root()
+TABLE = """\
+task,config,run,val_loss,train_time_ms
+15,a,r1,3.279,520000
+61,a,r2,3.278,104880
+63,a,r3,3.278,97800
+88,a,r4,3.279,74580
+"""
+
+
+@pytest.fixture
+def table(tmp_path):
+    path = tmp_path / "runs.csv"
+    path.write_text(TABLE)
+    return path
+
+
+def scored(capsys, table, *argv):
+    assert run(["score", "--table", str(table), "--repetitions", "100", "--json", *argv]) == 0
+    printed = capsys.readouterr()
+    (config,) = json.loads(printed.out)["configs"]
+    return {t["task"]: t["mean"] for t in config["tasks"]}, config["absent"], printed.err
+
+
+def test_without_a_set_the_papers_tasks_are_scored(capsys, table):
+    means, absent, said = scored(capsys, table)
+    assert list(means) == [15] and len(absent) == 18
+    assert "left out 3 runs of tasks that are not in the set paper" in said
+
+
+def test_after_a_day_only_newer_tasks_are_scored(capsys, table):
+    means, absent, said = scored(capsys, table, "--after", "2026-01-20")
+    # by hand: task 63 ran in its target's official time, task 88 in its start's
+    assert means == {63: pytest.approx(1.0), 88: pytest.approx(0.0)}
+    assert len(means) + len(absent) == len([t for t in range(62, 89) if t != 65])
+    assert "left out 2 runs" in said and "after 2026-01-20" in said
+
+
+def test_a_set_without_a_run_is_refused_with_the_option_to_pass(table):
+    rows = [row for row in read_table(table) if row.task == 88]
+    with pytest.raises(UsageError, match="1 run of tasks that are not in the set paper") as refusal:
+        rows_within(rows, load_tasks(ROOT), load_tasks(ROOT, TaskSet.ALL), "the set paper")
+    assert "--set all" in refusal.value.hint
+
+
+def test_a_later_task_has_no_re_timed_baseline():
+    task = load_task(ROOT, 63)
+    assert choose_baseline(task, "m", (), None).kind is BaselineKind.OFFICIAL
+    with pytest.raises(PrerequisiteError):
+        choose_baseline(task, "m", (), BaselineKind.RETIMED)
