@@ -16,7 +16,7 @@ from types import MappingProxyType
 
 from kit.audit.dotted import ImportedNames, full_names, imported_names
 from kit.audit.executed import executed_nodes
-from kit.audit.script import FOREIGN, SourceFile, text_of
+from kit.audit.script import FOREIGN, LATER_MODULES, SourceFile, text_of
 from kit.audit.signals import parse
 
 CUDA_CALLS = frozenset({
@@ -72,7 +72,7 @@ def missing_modules(files: Sequence[SourceFile], entry: str, cuda: bool) -> tupl
     `cuda` says whether the image is one with CUDA.
     """
     own = {file.name.split("/")[0].removesuffix(".py") for file in files}
-    known = FOREIGN | own | {"__future__"}
+    known = (FOREIGN - LATER_MODULES) | own | {"__future__"}
     if not cuda:
         known -= CUDA_MODULES - own
     found: set[tuple[str, int, str]] = set()

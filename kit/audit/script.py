@@ -30,7 +30,12 @@ DATA_OPTIONS = ("input_bin", "input_val_bin", "train_bin", "train_files", "val_m
 """Options of the records' scripts. `argparse` accepts any unambiguous prefix of them."""
 MAX_FILE = 64 << 10
 """Bytes of a file that is not Python; CUDA or C++ kernels take a few thousand."""
-FOREIGN = sys.stdlib_module_names | {
+LATER_MODULES = frozenset({
+    "certifi", "charset_normalizer", "cuda", "cuda_bindings", "cuda_pathfinder", "flash_attn_interface",
+    "idna", "kernels", "regex", "requests", "tiktoken", "urllib3", "xformers",
+})  # fmt: skip
+"""Modules that only the image of records 46 to 89 has."""
+FOREIGN = sys.stdlib_module_names | LATER_MODULES | {
     "_distutils_hack", "filelock", "fsspec", "functorch", "isympy", "jinja2", "markupsafe", "mpmath",
     "networkx", "numpy", "nvidia", "pkg_resources", "setuptools", "sitecustomize", "sympy", "torch",
     "torchgen", "triton", "typing_extensions", "usercustomize",

@@ -23,7 +23,7 @@ from kit.cli.lazy import LazyGroup
 from kit.cli.settings import Settings, read_settings
 from kit.cli.stderr import STDERR
 from kit.cli.streams import end_if_unread, flush_streams, prepare_streams
-from kit.cli.terminal import complain, emit_json, note
+from kit.cli.terminal import JsonAnswers, complain, emit_json, note
 from kit.core.errors import IntegrityError, KitError, PrerequisiteError, RunError, UsageError
 from kit.core.text import one_line
 
@@ -110,6 +110,7 @@ def run(argv: list[str] | None = None) -> int:
 
     If the reader of stdout has gone, click raises `SystemExit`: the answer was not delivered.
     """
+    printed = JsonAnswers.printed
     try:
         settings = _settings(sys.argv[1:] if argv is None else argv)
         code: Any = speedrun.main(
@@ -123,7 +124,7 @@ def run(argv: list[str] | None = None) -> int:
         failure = _exit_code(e)
         with contextlib.suppress(OSError):  # stderr may be a full disk or a closed pipe
             _explain(e, argv)
-        if _wants_json(sys.argv[1:] if argv is None else argv):
+        if JsonAnswers.printed == printed and _wants_json(sys.argv[1:] if argv is None else argv):
             emit_json(_error_document(e, failure))
         return failure
     finally:

@@ -80,7 +80,6 @@ def command(**options: Any) -> None:
     Examples:
       speedrun score runs/r*/
       speedrun score --table runs.csv --json
-      speedrun score --table runs.csv --after 2026-01-01
       speedrun score --table runs.csv --paper-rules
       speedrun score --power --sd 0.0017 --margin 0.002
     """

@@ -79,6 +79,12 @@ def say_document(text: str) -> None:
     click.echo(text, nl=not text.endswith("\n"))
 
 
+class JsonAnswers:
+    """How many JSON objects this process has printed: a command prints one, also if it then fails."""
+
+    printed = 0
+
+
 def emit_json(value: Any) -> None:
     """
     Write one JSON object to stdout.
@@ -90,6 +96,7 @@ def emit_json(value: Any) -> None:
     text = escape_json(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False))
     if not can_encode(text):
         text = escape_json(json.dumps(value, indent=2, sort_keys=True))
+    JsonAnswers.printed += 1
     click.echo(text)
 
 

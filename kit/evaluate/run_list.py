@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import shlex
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from kit.core.errors import KitError, PrerequisiteError, UsageError
 from kit.core.locks import OwnerState
-from kit.core.text import counted, one_line
+from kit.core.text import counted, in_shell, one_line
 from kit.result.keys import Trusted
 from kit.result.predicate import Predicate
 from kit.result.reservation import read_reservation
@@ -169,7 +168,7 @@ def find_run(name: str, out: Path) -> RunFolder:
 
 
 def _hint(out: Path) -> str:
-    return f"list them: speedrun runs list --out {shlex.quote(str(out))}"
+    return f"list them: speedrun runs list --out {in_shell(out)}"
 
 
 def run_ids(out: Path) -> list[str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from kit.agent.budget import parse_budget
 from kit.agent.costs import RERUNS
 from kit.agent.policy import POLICIES
-from kit.sweep.grid import Cell
+from kit.sweep.grid import SweepCell
 
 MARGIN_S = 900.0
 """Added to a walltime: start of Python, unpacking the image, signing."""
@@ -55,7 +55,7 @@ class SweepBound:
     longest_cell_s: float
 
 
-def bound_cell(cell: Cell, evaluation: EvaluationBound, seconds_per_call: float) -> CellBound:
+def bound_cell(cell: SweepCell, evaluation: EvaluationBound, seconds_per_call: float) -> CellBound:
     """Return the most that a cell can take, if a call of the model takes `seconds_per_call`."""
     budget = parse_budget(cell.budget)
     nodes = _least(cell.nodes or POLICIES[cell.scaffold].max_nodes, budget.nodes)
@@ -81,7 +81,7 @@ def bound_cell(cell: Cell, evaluation: EvaluationBound, seconds_per_call: float)
 
 
 def bound_sweep(
-    cells: tuple[Cell, ...], evaluation: Callable[[Cell], EvaluationBound], seconds_per_call: float
+    cells: tuple[SweepCell, ...], evaluation: Callable[[SweepCell], EvaluationBound], seconds_per_call: float
 ) -> SweepBound:
     """Return the sums over cells; `evaluation` gives what one evaluation of a cell can take."""
     bounds = [bound_cell(cell, evaluation(cell), seconds_per_call) for cell in cells]

@@ -9,10 +9,10 @@ from kit.leaderboard.page.agent_runs import STATUS_CLASSES, group_runs, shares_o
 from kit.leaderboard.page.figures import KeyItem
 from kit.leaderboard.page.plots import PlotDot, color_class, dots_plot, stacks_plot
 from kit.leaderboard.page.svg import render_svg
-from kit.sweep.tables import ConfigScore
+from kit.sweep.tables import SweepScore
 
 
-def fsr_figure(scores: Sequence[ConfigScore], model: str, iqm: bool) -> str | None:
+def fsr_figure(scores: Sequence[SweepScore], model: str, iqm: bool) -> str | None:
     """Return FSR of one model, a row for each set of hints and a dot for each scaffold; None without one."""
     own = [score for score in scores if score.model == model]
     scaffolds = list(dict.fromkeys(score.scaffold for score in own))

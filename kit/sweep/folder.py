@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shlex
 import sys
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -28,7 +27,8 @@ from kit.core.errors import IntegrityError, PrerequisiteError, UsageError
 from kit.core.files import disk_errors, write_atomic
 from kit.core.locks import HeldLock, OwnerState, acquire, standing_of
 from kit.core.schema import parse_json, read_json
-from kit.sweep.grid import Cell, Grid, SlurmOptions, SweepPlaces
+from kit.core.text import in_shell
+from kit.sweep.grid import Grid, SlurmOptions, SweepCell, SweepPlaces
 
 PLAN = "plan.json"
 PLAN_SCHEMA = "sweep-plan.v1"
@@ -74,7 +74,7 @@ class SweepPlan:
 
     name: str
     created_at: str
-    cells: tuple[Cell, ...]
+    cells: tuple[SweepCell, ...]
     seconds_per_call: float
     places: SweepPlaces
     slurm: SlurmOptions
@@ -141,7 +141,7 @@ class CellFolder:
             write_atomic(self.path / END, canonical_json(dict(document)) + b"\n")
 
     @contextlib.contextmanager
-    def claimed(self, cell: Cell) -> Iterator[HeldLock | None]:
+    def claimed(self, cell: SweepCell) -> Iterator[HeldLock | None]:
         """
         Own the cell for the block; yield None if another process owns it.
 
@@ -156,7 +156,7 @@ class CellFolder:
         try:
             lock.note()
             if not (self.path / "cell.json").exists():
-                write_atomic(self.path / "cell.json", canonical_json(encode(Cell, cell)) + b"\n")
+                write_atomic(self.path / "cell.json", canonical_json(encode(SweepCell, cell)) + b"\n")
             yield lock
         finally:
             lock.release()
@@ -169,17 +169,17 @@ class SweepFolder:
     path: Path
     plan: SweepPlan
 
-    def cell(self, name: str) -> Cell:
+    def cell(self, name: str) -> SweepCell:
         """Return the cell of an id. Raises `UsageError` for an unknown one."""
         for cell in self.plan.cells:
             if cell.id == name:
                 return cell
         raise UsageError(
             f"the sweep has no cell {name[:40]!r}",
-            f"list its cells: speedrun sweep status {shlex.quote(str(self.path))} --cells",
+            f"list its cells: speedrun sweep status {in_shell(self.path)} --cells",
         )
 
-    def folder(self, cell: Cell) -> CellFolder:
+    def folder(self, cell: SweepCell) -> CellFolder:
         """Return a cell's directory, which may not exist."""
         return CellFolder(self.path / CELLS / cell.id)
 
@@ -246,7 +246,7 @@ def open_sweep(path: Path) -> SweepFolder:
     return SweepFolder(path, plan)
 
 
-def cell_argv(sweep: Path, cell: Cell) -> list[str]:
+def cell_argv(sweep: Path, cell: SweepCell) -> list[str]:
     """Return the command of a cell's process."""
     return [sys.executable, "-m", "kit.cli", "sweep", "cell", str(sweep.absolute()), cell.id]
 
@@ -274,6 +274,6 @@ def read_lines(path: Path) -> tuple[dict[str, Any], ...]:
     return tuple(found)
 
 
-def _difference(own: tuple[Cell, ...], other: tuple[Cell, ...]) -> str:
+def _difference(own: tuple[SweepCell, ...], other: tuple[SweepCell, ...]) -> str:
     ids, others = {c.id for c in own}, {c.id for c in other}
     return f"{len(ids)} cells, of which {len(ids & others)} are in this grid of {len(others)}"

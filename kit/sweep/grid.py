@@ -27,7 +27,7 @@ ID_DIGITS = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class SweepCell:
     """One run of an agent: every choice that its result depends on. Its digest is its name."""
 
     task: str
@@ -59,7 +59,7 @@ class Cell:
     @property
     def id(self) -> str:
         """The first 16 hexadecimal digits of the SHA-256 of the cell's canonical JSON."""
-        return sha256_bytes(canonical_json(encode(Cell, self)))[:ID_DIGITS]
+        return sha256_bytes(canonical_json(encode(SweepCell, self)))[:ID_DIGITS]
 
     @property
     def hint_text(self) -> str:
@@ -102,7 +102,7 @@ class Grid:
     """A sweep as its author wrote it, with the profiles of its models."""
 
     name: str
-    cells: tuple[Cell, ...]
+    cells: tuple[SweepCell, ...]
     """In the order of tasks, hints, scaffolds, models and seeds."""
     models: tuple[tuple[Sha256, bytes], ...]
     """The profile's file of each model by the profile's digest, without `scripted`."""
@@ -149,7 +149,7 @@ def read_grid(path: Path, kit_version: str) -> Grid:
 
 def _cells(
     document: Mapping[str, Any], profiles: Mapping[str, ModelProfile], kit_version: str, where: str
-) -> tuple[Cell, ...]:
+) -> tuple[SweepCell, ...]:
     seeds = document["seeds"]
     _, prompts_sha256 = prompt_set()
     digests = {name: (profile.name, profile.sha256()) for name, profile in profiles.items()}
@@ -157,7 +157,7 @@ def _cells(
     tasks = _tasks(document["tasks"], where)
     _require_tasks(times, tasks, where)
     cells = tuple(
-        Cell(
+        SweepCell(
             task=task,
             hints=tuple(sorted({int(level) for level in hints.split(",")} - {0})),
             scaffold=scaffold,

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from kit.core.errors import UsageError
 from kit.sweep.folder import SweepFolder, cell_argv
-from kit.sweep.grid import Cell
+from kit.sweep.grid import SweepCell
 
 POLL_S = 0.2
 GRACE_S = 120.0
@@ -33,14 +33,14 @@ class CellProcess(Protocol):
         """Kill the process."""
 
 
-StartCell = Callable[[SweepFolder, Cell, Mapping[str, str]], CellProcess]
+StartCell = Callable[[SweepFolder, SweepCell, Mapping[str, str]], CellProcess]
 
 
 @dataclass(frozen=True, slots=True)
 class FinishedCell:
     """A cell's process that has exited."""
 
-    cell: Cell
+    cell: SweepCell
     code: int
 
 
@@ -63,7 +63,7 @@ def gpu_slots(gpus: Sequence[str], per_cell: int, parallel: int) -> tuple[str, .
 
 def run_cells(
     sweep: SweepFolder,
-    cells: Sequence[Cell],
+    cells: Sequence[SweepCell],
     slots: Sequence[str],
     cancelled: Callable[[], bool],
     finished: Callable[[FinishedCell], None],
@@ -76,7 +76,7 @@ def run_cells(
     each process that has exited, also one that failed: `speedrun sweep run` starts such a cell again.
     """
     begin = start or start_process
-    waiting, running = list(cells), dict[str, tuple[str, Cell, CellProcess]]()
+    waiting, running = list(cells), dict[str, tuple[str, SweepCell, CellProcess]]()
     free = list(range(len(slots)))
     while waiting or running:
         if cancelled():
@@ -98,7 +98,7 @@ def run_cells(
     return True
 
 
-def start_process(sweep: SweepFolder, cell: Cell, own: Mapping[str, str]) -> CellProcess:
+def start_process(sweep: SweepFolder, cell: SweepCell, own: Mapping[str, str]) -> CellProcess:
     """Start the process of a cell in a session of its own; its output goes to the cell's log.txt."""
     folder = sweep.folder(cell).path
     folder.mkdir(parents=True, exist_ok=True)

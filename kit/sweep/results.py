@@ -12,7 +12,7 @@ from typing import Any
 
 from kit.agent.recorded import RecordedRun, read_run
 from kit.sweep.folder import CellState, SweepFolder
-from kit.sweep.grid import Cell
+from kit.sweep.grid import SweepCell
 
 COLUMNS = (
     "cell",
@@ -43,7 +43,7 @@ COLUMNS = (
 class CellRow:
     """One cell of the table."""
 
-    cell: Cell
+    cell: SweepCell
     state: CellState
     end: dict[str, Any] | None
     attempts: int

@@ -5,17 +5,18 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
+from kit.core.text import in_shell
 from kit.sweep.folder import SweepFolder, cell_argv
-from kit.sweep.grid import Cell
+from kit.sweep.grid import SweepCell
 
 
-def sbatch_scripts(sweep: SweepFolder, cells: Sequence[Cell], walltime_s: float) -> tuple[str, ...]:
+def sbatch_scripts(sweep: SweepFolder, cells: Sequence[SweepCell], walltime_s: float) -> tuple[str, ...]:
     """Return one script for each array of at most `chunk` cells."""
     chunk = sweep.plan.slurm.chunk
     return tuple(_script(sweep, cells[i : i + chunk], walltime_s) for i in range(0, len(cells), chunk))
 
 
-def _script(sweep: SweepFolder, cells: Sequence[Cell], walltime_s: float) -> str:
+def _script(sweep: SweepFolder, cells: Sequence[SweepCell], walltime_s: float) -> str:
     slurm = sweep.plan.slurm
     parallel = f"%{slurm.parallel}" if slurm.parallel else ""
     options = [
@@ -38,7 +39,7 @@ def _script(sweep: SweepFolder, cells: Sequence[Cell], walltime_s: float) -> str
     return "\n".join(
         [
             "#!/bin/bash",
-            f"# {len(cells)} cells of {shlex.quote(str(sweep.path))}. A cell that has ended exits at once.",
+            f"# {len(cells)} cells of {in_shell(sweep.path)}. A cell that has ended exits at once.",
             *(f"#SBATCH --{name}={value}" for name, value in options if value is not None),
             "#SBATCH --no-requeue",
             *slurm.setup,

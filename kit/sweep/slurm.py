@@ -21,7 +21,7 @@ from kit.core.errors import PrerequisiteError, RunError
 from kit.core.extras import install_command
 from kit.core.text import one_line
 from kit.sweep.folder import CellState, JobQueue, SweepFolder, append_line, cell_argv, read_lines
-from kit.sweep.grid import Cell
+from kit.sweep.grid import SweepCell
 
 JOBS = "jobs.jsonl"
 LOGS = "slurm"
@@ -75,7 +75,9 @@ def read_queue(sweep: SweepFolder, run: RunCommand = run_command) -> JobQueue:
     return JobQueue(states, frozenset(live))
 
 
-def submit(sweep: SweepFolder, cells: Sequence[Cell], walltime_s: float, now: Callable[[], str]) -> list[str]:
+def submit(
+    sweep: SweepFolder, cells: Sequence[SweepCell], walltime_s: float, now: Callable[[], str]
+) -> list[str]:
     """
     Submit cells as arrays of at most `chunk` cells and return the ids of the jobs.
 
@@ -129,7 +131,7 @@ def exec_cell(argv: Sequence[str]) -> NoReturn:
     os.execv(argv[0], list(argv))  # noqa: S606 - no shell
 
 
-def _submit_array(sweep: SweepFolder, cells: Sequence[Cell], token: str, walltime_s: float) -> str:
+def _submit_array(sweep: SweepFolder, cells: Sequence[SweepCell], token: str, walltime_s: float) -> str:
     with _submitit() as submitit:
         executor = submitit.SlurmExecutor(folder=sweep.path.absolute() / LOGS / "%j", max_num_timeout=0)
         executor.update_parameters(**job_parameters(sweep, token, walltime_s))

@@ -35,7 +35,7 @@ SCORE_COLUMNS = ("task", "config", "role", "run", "val_loss", "train_time_ms", "
 
 
 @dataclass(frozen=True, slots=True)
-class ConfigScore:
+class SweepScore:
     """The cells of one model, scaffold and set of hints, over tasks and seeds."""
 
     model: str
@@ -66,7 +66,7 @@ class ConfigScore:
         }
 
 
-def scores_of(rows: Sequence[CellRow]) -> tuple[ConfigScore, ...]:
+def scores_of(rows: Sequence[CellRow]) -> tuple[SweepScore, ...]:
     """Return one score for each model, scaffold and set of hints, in the order of the plan."""
     groups: dict[tuple[str, str, str], list[CellRow]] = {}
     for row in rows:
@@ -74,7 +74,7 @@ def scores_of(rows: Sequence[CellRow]) -> tuple[ConfigScore, ...]:
     return tuple(_score(key, members) for key, members in groups.items())
 
 
-def fsr_csv(scores: Sequence[ConfigScore]) -> str:
+def fsr_csv(scores: Sequence[SweepScore]) -> str:
     """Return the scores as CSV."""
     return _csv(FSR_COLUMNS, [score.values() for score in scores])
 
@@ -107,12 +107,12 @@ def score_csv(rows: Sequence[CellRow]) -> str:
     return _csv(SCORE_COLUMNS, table)
 
 
-def _score(key: tuple[str, str, str], rows: Sequence[CellRow]) -> ConfigScore:
+def _score(key: tuple[str, str, str], rows: Sequence[CellRow]) -> SweepScore:
     by_task: dict[str, list[float]] = {}
     for row in rows:
         by_task.setdefault(row.cell.task, []).append(max(0.0, row.fsr or 0.0))
     figures = {i.name: i for i in aggregate(list(by_task.values()), SEED, REPETITIONS)}
-    return ConfigScore(
+    return SweepScore(
         *key,
         cells=len(rows),
         ended=sum(row.end is not None for row in rows),

@@ -7,7 +7,7 @@ import click
 from kit.cli.lazy import LazyGroup
 
 SUMMARIES = {
-    "cell": "Run one cell of a sweep; `sweep run` and Slurm call it.",
+    "cell": "Run one cell of a sweep.",
     "collect": "Write the results of all cells as a table and figures.",
     "export": "Write sbatch scripts for the cells that are missing.",
     "plan": "Print the cells of a sweep and the most that they can take.",

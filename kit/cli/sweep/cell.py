@@ -17,7 +17,7 @@ from kit.cli.terminal import note, warn
 from kit.core.errors import KitError
 from kit.core.locks import this_process
 from kit.sweep.folder import CellFolder, SweepFolder, open_sweep
-from kit.sweep.grid import SCRIPTED, Cell
+from kit.sweep.grid import SCRIPTED, SweepCell
 from kit.sweep.results import cell_end, has_ended
 
 INTERRUPTED = 130
@@ -64,7 +64,7 @@ def command(folder: Path, name: str) -> int:
         return code or INTERRUPTED
 
 
-def agent_argv(sweep: SweepFolder, cell: Cell, own: CellFolder) -> list[str]:
+def agent_argv(sweep: SweepFolder, cell: SweepCell, own: CellFolder) -> list[str]:
     """Return the arguments of `speedrun` that run a cell, or go on with it."""
     run = own.run()
     argv = ["agent", "resume", str(run)] if run is not None else ["agent", "run", *_choices(sweep, cell, own)]
@@ -82,7 +82,7 @@ def agent_argv(sweep: SweepFolder, cell: Cell, own: CellFolder) -> list[str]:
     return [*argv, "--json"]
 
 
-def _choices(sweep: SweepFolder, cell: Cell, own: CellFolder) -> list[str]:
+def _choices(sweep: SweepFolder, cell: SweepCell, own: CellFolder) -> list[str]:
     given = {
         "--task": cell.task,
         "--scaffold": cell.scaffold,
@@ -104,7 +104,7 @@ def _choices(sweep: SweepFolder, cell: Cell, own: CellFolder) -> list[str]:
     return [text for option, value in given.items() if value is not None for text in (option, str(value))]
 
 
-def _run(sweep: SweepFolder, cell: Cell, own: CellFolder) -> int:
+def _run(sweep: SweepFolder, cell: SweepCell, own: CellFolder) -> int:
     """Run the agent in this process, so that signals reach it; its errors are printed by `run`."""
     from kit.cli import run
 
@@ -116,7 +116,7 @@ def _run(sweep: SweepFolder, cell: Cell, own: CellFolder) -> int:
         return INTERRUPTED
 
 
-def _is_complete(run: Path, cell: Cell) -> bool:
+def _is_complete(run: Path, cell: SweepCell) -> bool:
     try:
         return has_ended(read_run(run), cell.retime)
     except KitError as e:

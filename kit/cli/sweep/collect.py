@@ -21,7 +21,7 @@ from kit.sweep.folder import CellState, SweepFolder, open_sweep
 from kit.sweep.results import CellRow, csv_of, rows_of
 
 if TYPE_CHECKING:
-    from kit.sweep.tables import ConfigScore
+    from kit.sweep.tables import SweepScore
 
 HEADS = ("model", "scaffold", "hints", "cells", "ended", "reached", "mean FSR", "IQM of FSR")
 SHOWN = 20
@@ -88,13 +88,13 @@ def command(folder: Path, to: Path | None, verify: bool, as_json: bool, keys: Pa
     return 1 if missing or faults else 0
 
 
-def _cells(score: ConfigScore) -> tuple[str, ...]:
+def _cells(score: SweepScore) -> tuple[str, ...]:
     counts = (str(score.cells), str(score.ended), str(score.reached))
     figures = (f"{i.value:.2f} ({i.low:.2f} to {i.high:.2f})" for i in (score.mean, score.iqm))
     return score.model, score.scaffold, score.hints, *counts, *figures
 
 
-def _figures(sweep: SweepFolder, rows: Sequence[CellRow], scores: Sequence[ConfigScore]) -> dict[str, str]:
+def _figures(sweep: SweepFolder, rows: Sequence[CellRow], scores: Sequence[SweepScore]) -> dict[str, str]:
     from kit.sweep.figures import fsr_figure, status_figures
 
     files = {}

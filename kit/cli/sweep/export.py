@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 import click
@@ -11,7 +10,7 @@ from kit.cli.sweep.opened import current_states, open_or_make, walltime_s
 from kit.cli.terminal import note, say_path
 from kit.core.errors import UsageError
 from kit.core.files import make_folder, write_atomic
-from kit.core.text import counted
+from kit.core.text import counted, in_shell
 from kit.sweep.sbatch import sbatch_scripts
 
 
@@ -54,4 +53,4 @@ def command(source: Path, script: Path, out: Path) -> None:
         write_atomic(path, text.encode(), 0o755)
         say_path(path)
     size = f"{counted(len(missing), 'cell')} in {counted(len(texts), 'array')}"
-    note(f"{size}; submit each once: sbatch {shlex.quote(str(script))}")
+    note(f"{size}; submit each once: sbatch {in_shell(script)}")

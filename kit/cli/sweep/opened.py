@@ -12,7 +12,7 @@ from kit.evaluate.request import Places
 from kit.sweep.bounds import SweepBound, bound_sweep
 from kit.sweep.evaluations import evaluation_bounds
 from kit.sweep.folder import CellState, SweepFolder, make_sweep, open_sweep
-from kit.sweep.grid import Cell, Grid, read_grid
+from kit.sweep.grid import Grid, SweepCell, read_grid
 from kit.sweep.slurm import read_queue
 
 
@@ -39,7 +39,7 @@ def here() -> Places:
     return places(default_store(), None, default_keys())
 
 
-def bounds_of(cells: tuple[Cell, ...], seconds_per_call: float) -> SweepBound:
+def bounds_of(cells: tuple[SweepCell, ...], seconds_per_call: float) -> SweepBound:
     """Return the most that cells can take."""
     return bound_sweep(cells, evaluation_bounds(here()), seconds_per_call)
 
@@ -49,7 +49,7 @@ def current_states(sweep: SweepFolder) -> dict[str, CellState]:
     return sweep.states(read_queue(sweep))
 
 
-def walltime_s(sweep: SweepFolder, cells: tuple[Cell, ...]) -> float:
+def walltime_s(sweep: SweepFolder, cells: tuple[SweepCell, ...]) -> float:
     """Return the walltime in seconds of the longest of `cells`, or the one that the sweep's file gives."""
     given = sweep.plan.slurm.time
     if given is not None:

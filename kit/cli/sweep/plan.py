@@ -13,7 +13,7 @@ from kit.cli.terminal import emit_json, say
 from kit.core.codec import encode
 from kit.core.text import counted
 from kit.sweep.bounds import SweepBound
-from kit.sweep.grid import Cell, Grid
+from kit.sweep.grid import Grid, SweepCell
 
 
 @click.command(name="plan")
@@ -36,7 +36,7 @@ def command(file: Path, list_cells: bool, as_json: bool) -> None:
     grid = read_sweep_file(file)
     bound = bounds_of(grid.cells, grid.seconds_per_call)
     if as_json:
-        cells = [{"id": c.id, **encode(Cell, c)} for c in grid.cells] if list_cells else None
+        cells = [{"id": c.id, **encode(SweepCell, c)} for c in grid.cells] if list_cells else None
         emit_json({"name": grid.name, "most": asdict(bound), **({"cells": cells} if list_cells else {})})
         return
     say(*_lines(grid, bound))
@@ -44,7 +44,7 @@ def command(file: Path, list_cells: bool, as_json: bool) -> None:
         say("", *(f"{c.id}  {describe(c)}" for c in grid.cells))
 
 
-def describe(cell: Cell) -> str:
+def describe(cell: SweepCell) -> str:
     """Return a cell's choices on one line."""
     return f"task {cell.task}, hints {cell.hint_text}, {cell.scaffold}, {cell.model}, seed {cell.seed}"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,10 +16,10 @@ from kit.cli.sweep.opened import current_states, here, now, open_or_make, wallti
 from kit.cli.sweep.plan import describe
 from kit.cli.sweep.status import document, tell
 from kit.cli.terminal import emit_json, note, say_path, warn
-from kit.core.text import counted
+from kit.core.text import counted, in_shell
 from kit.sweep.evaluations import evaluation_bounds
 from kit.sweep.folder import SweepFolder
-from kit.sweep.grid import Cell
+from kit.sweep.grid import SweepCell
 from kit.sweep.local import FinishedCell, gpu_slots, run_cells
 from kit.sweep.slurm import submit
 
@@ -71,7 +70,7 @@ def command(source: Path, out: Path, on_slurm: bool, parallel: int, limit: int |
     if missing and on_slurm:
         jobs = submit(sweep, missing, walltime_s(sweep, missing), now)
         note(f"submitted {counted(len(missing), 'cell')} in {counted(len(jobs), 'job')}: {', '.join(jobs)}")
-        note(f"to see them: speedrun sweep status {shlex.quote(str(sweep.path))}")
+        note(f"to see them: speedrun sweep status {in_shell(sweep.path)}")
     elif missing:
         code = _run_here(sweep, missing, parallel)
     states = current_states(sweep)
@@ -83,7 +82,7 @@ def command(source: Path, out: Path, on_slurm: bool, parallel: int, limit: int |
     return code
 
 
-def _run_here(sweep: SweepFolder, cells: Sequence[Cell], parallel: int) -> int:
+def _run_here(sweep: SweepFolder, cells: Sequence[SweepCell], parallel: int) -> int:
     bound = evaluation_bounds(here())
     per_cell = max(bound(cell).gpus for cell in cells)
     slots = gpu_slots(_gpus() if per_cell else (), per_cell, min(parallel, len(cells)))
@@ -101,7 +100,7 @@ def _run_here(sweep: SweepFolder, cells: Sequence[Cell], parallel: int) -> int:
     with cancellable() as cancelled:
         complete = run_cells(sweep, cells, slots, cancelled, finished)
     if not complete:
-        note(f"interrupted; to go on: speedrun sweep run {shlex.quote(str(sweep.path))}")
+        note(f"interrupted; to go on: speedrun sweep run {in_shell(sweep.path)}")
         return 130
     return 1 if failed else 0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import click
 from kit.cli.sweep.opened import current_states
 from kit.cli.sweep.plan import describe
 from kit.cli.terminal import emit_json, note, say, table
-from kit.core.text import counted
+from kit.core.text import counted, in_shell
 from kit.sweep.folder import CellState, SweepFolder, open_sweep
 
 
@@ -72,5 +71,5 @@ def _table(states: dict[str, CellState]) -> list[str]:
 def _hint(sweep: SweepFolder, states: dict[str, CellState]) -> None:
     missing = sum(state.is_missing for state in states.values())
     if missing:
-        command = f"speedrun sweep run {shlex.quote(str(sweep.path))}"
+        command = f"speedrun sweep run {in_shell(sweep.path)}"
         note(f"{counted(missing, 'cell')} missing; to start: {command}")
