@@ -69,7 +69,7 @@ def machine_options(p: argparse.ArgumentParser) -> None:
 def machine_of(a: argparse.Namespace) -> Machine:
     """Return the machine of parsed arguments, and make its folder."""
     a.out.mkdir(parents=True, exist_ok=True)
-    return Machine(a.data, a.store, a.out, a.runtime, a.gpus)
+    return Machine(a.data, a.store, a.out, a.runtime, gpus=a.gpus)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,12 +17,18 @@ from kit.cli.terminal import emit_json, say
 from kit.core.facts import facts_root
 from kit.core.store import Store
 from kit.diagnose.doctor import DoctorConfig, examine, usable
+from kit.gpu import toolkit
 
 MARKS = {"ok": "ok     ", "missing": "missing", "broken": "BROKEN "}
 
 
 @click.command(name="doctor")
 @click.option("--fix", is_flag=True, help="Remove the leftovers of interrupted runs and close their records.")
+@click.option(
+    "--container-toolkit",
+    is_flag=True,
+    help="Also check NVIDIA Container Toolkit for known container escapes. speedrun does not use it.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option(
     "--out",
@@ -33,7 +39,7 @@ MARKS = {"ok": "ok     ", "missing": "missing", "broken": "BROKEN "}
 )
 @store_option
 @keys_option
-def command(fix: bool, as_json: bool, out: Path, store: Path, keys: Path) -> int:
+def command(fix: bool, container_toolkit: bool, as_json: bool, out: Path, store: Path, keys: Path) -> int:
     """
     Check that this machine can run evaluations.
 
@@ -55,6 +61,7 @@ def command(fix: bool, as_json: bool, out: Path, store: Path, keys: Path) -> int
         engine=docker_socket,
         podman=find_podman,
         gpus=gpu_sources(),
+        toolkit=toolkit.installed if container_toolkit else None,
     )
     diagnoses = []
     for diagnosis in examine(config, fix):

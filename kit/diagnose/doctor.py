@@ -17,13 +17,16 @@ from functools import partial
 from pathlib import Path
 
 from kit.core.errors import KitError, PrerequisiteError, UsageError
+from kit.core.extras import system_install
 from kit.core.files import make_readable
 from kit.core.locks import OwnerState
 from kit.core.store import Store
 from kit.core.text import counted, in_shell
+from kit.core.version import Version, format_version
 from kit.diagnose.storage import try_storage
 from kit.evaluate import runtimes
 from kit.evaluate.recovery import close_lost
+from kit.gpu import toolkit
 from kit.gpu.preflight import GpuRequirements, Sources, preflight
 from kit.image.build import ensure_layout, survey
 from kit.sandbox.engine import Engine, EngineName, SocketFinder
@@ -85,6 +88,8 @@ class DoctorConfig:
     gpus: Sources = field(default_factory=Sources)
     podman: SocketFinder | None = None
     """The same for Podman's socket; None leaves Podman out."""
+    toolkit: Callable[[], Version | None] | None = None
+    """Returns the installed version of NVIDIA Container Toolkit; None leaves that check out."""
 
 
 def examine(config: DoctorConfig, fix: bool) -> Iterator[Diagnosis]:
@@ -95,6 +100,8 @@ def examine(config: DoctorConfig, fix: bool) -> Iterator[Diagnosis]:
     for name in (RuntimeName.RUNC, RuntimeName.HOST):
         yield _diagnosis(name, partial(_try_runtime, runtimes.make(name, config.python), config.python))
     yield gpus(config.gpus)
+    if config.toolkit is not None:
+        yield container_toolkit(config.toolkit())
     yield _disk(config.store, fix)
     yield _containers([config.engine, *([config.podman] if config.podman else [])], fix)
     yield _interrupted(config.out, config.keys, fix)
@@ -208,6 +215,24 @@ def gpus(sources: Sources) -> Diagnosis:
             "gpus", Health.MISSING, "; ".join((detail, *(finding.detail for finding in odd))), odd[0].fix
         )
     return Diagnosis("gpus", Health.OK, detail)
+
+
+def container_toolkit(installed: Version | None) -> Diagnosis:
+    """Tell whether NVIDIA Container Toolkit has known container escapes; guests do not use it."""
+    if installed is None:
+        return Diagnosis("container-toolkit", Health.OK, "not installed; guests do not use it")
+    shown = f"NVIDIA Container Toolkit {format_version(installed)}"
+    escapes = toolkit.open_escapes(installed)
+    if not escapes:
+        return Diagnosis("container-toolkit", Health.OK, f"{shown} has no known container escape")
+    names = ", ".join(escape.cve for escape in escapes)
+    safe = format_version(toolkit.safe_version())
+    return Diagnosis(
+        "container-toolkit",
+        Health.BROKEN,
+        f"{shown} has known container escapes ({names}); guests do not use it, other containers can",
+        f"update it to {safe} or newer: {system_install(toolkit.PACKAGE, upgrade=True)}",
+    )
 
 
 def _disk(store: Store, fix: bool) -> Diagnosis:

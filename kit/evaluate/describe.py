@@ -204,6 +204,6 @@ def _devices(plan: RunPlan, preflight: Preflight) -> PlannedDevices:
 
 def _mounts(plan: RunPlan) -> dict[str, str]:
     mounts = {str(SUBMISSION): "the submission", str(DATA): "the data"}
-    if plan.terms.gpus and plan.runtime.name is RuntimeName.RUNC:
+    if plan.terms.gpus and plan.runtime.name is not RuntimeName.HOST:
         mounts[str(INSIDE)] = "the driver's libraries and nvidia-smi, from this machine"
     return mounts

@@ -31,7 +31,7 @@ def gpu_requirements(plan: RunPlan, places: Places) -> GpuRequirements:
         gpus=plan.terms.gpus,
         if_fewer=f"speedrun eval --record {plan.record.name} --profile smoke{fewer}",
         cuda=_cuda(plan, places),
-        toolkit=plan.runtime.name is RuntimeName.DOCKER,
+        engine=plan.runtime.name is RuntimeName.DOCKER,
     )
 
 

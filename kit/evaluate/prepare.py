@@ -65,9 +65,9 @@ def prepared(plan: RunPlan, places: Places) -> Iterator[Prepared]:
     """
     if plan.runtime.name is not RuntimeName.DOCKER:  # an engine's guests have the engine's limits
         require_limits(plan.terms.limits.memory)
+    if isinstance(plan.runtime, Docker):
+        plan.runtime.require_engine()
     gpus.look(plan, places).require()
-    if plan.terms.gpus and isinstance(plan.runtime, Docker):
-        plan.runtime.require_gpu_support()
     with using(places.store) as lease, _prepared(plan, places) as ready:
         images = [ready.image.manifest_digest] if ready.image else []
         lease.limit(images)

@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from kit.core.errors import PrerequisiteError
 
 INSIDE = PurePosixPath("/input/driver")
-"""Directory of the files inside a runc guest: on a tmpfs, so that the read-only root needs no mount point."""
+"""Directory of the files inside a guest: on a tmpfs, so that the read-only root needs no mount point."""
 REQUIRED = ("libcuda.so.1", "libnvidia-ml.so.1")
 OPTIONAL = ("libnvidia-nvvm.so.4", "libnvidia-nvvm70.so.4", "libnvidia-ptxjitcompiler.so.1")
 """Libraries that libcuda loads to compile PTX; which of them exist depends on the driver's version."""
@@ -54,6 +54,8 @@ class DeviceNode:
     """File name in /dev."""
     major: int
     minor: int
+    mode: int = 0o666
+    """Permission bits on this machine. Docker and Podman copy them; runc's guests get 0666."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,4 +185,5 @@ def _device(dev: Path, name: str) -> DeviceNode:
         raise PrerequisiteError(
             f"/dev/{name} is not a device", f"create it again as root: rm /dev/{name} && {fix}"
         )
-    return DeviceNode(name, os.major(status.st_rdev), os.minor(status.st_rdev))
+    mode = stat.S_IMODE(status.st_mode)
+    return DeviceNode(name, os.major(status.st_rdev), os.minor(status.st_rdev), mode)

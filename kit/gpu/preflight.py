@@ -13,9 +13,8 @@ from enum import StrEnum
 
 from kit.core import version
 from kit.core.errors import KitError, PrerequisiteError
-from kit.core.extras import system_install
 from kit.core.version import Version
-from kit.gpu import cuda, driver, toolkit
+from kit.gpu import cuda, driver
 from kit.gpu.driver import DriverFiles
 from kit.gpu.nvml import NO_DRIVER, Driver, DriverGpu, Fabric, Inventory, Nvml
 from kit.values.hardware import RECORD_MODELS, LinkSettings, format_settings
@@ -27,6 +26,8 @@ LINKS = "links"
 """Id of the finding about link settings, which a result shows separately."""
 BUSY = 2 * GIB
 """Bytes. An idle GPU uses less memory than this."""
+FOR_ALL = 0o006
+"""Permission bits with which every user can read and write a device."""
 
 
 class Level(StrEnum):
@@ -57,8 +58,8 @@ class GpuRequirements:
     """Hint for a machine with fewer GPUs."""
     cuda: Version | None = None
     """Major and minor version of the image's CUDA; None if unknown."""
-    toolkit: bool = False
-    """Whether the engine passes GPUs through NVIDIA Container Toolkit."""
+    engine: bool = False
+    """Whether Docker or Podman makes the guest's devices: those keep the permissions of this machine's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,6 @@ class Sources:
     nvml: Nvml = field(default_factory=Driver)
     files: Callable[[tuple[int, ...]], DriverFiles] = driver.find_driver_files
     """Finds the driver's files for GPUs with the given minor numbers."""
-    toolkit: Callable[[], Version | None] = toolkit.installed
     settings: LinkSettings = ()
     """The machine's settings for the links between its GPUs."""
 
@@ -131,10 +131,8 @@ def preflight(requirements: GpuRequirements, sources: Sources) -> Preflight:
         _driver(requirements, inventory),
         _model(chosen),
         *_state(chosen),
-        _files(chosen, sources),
+        _files(chosen, requirements, sources),
     ]
-    if requirements.toolkit:
-        findings.append(_toolkit(sources.toolkit()))
     if sources.settings:
         detail = f"link settings of this machine, passed on to the guest: {format_settings(sources.settings)}"
         findings.append(PreflightFinding(LINKS, Level.WARNING, detail))
@@ -241,33 +239,20 @@ def _listed(indices: list[int]) -> str:
     return ",".join(str(i) for i in indices)
 
 
-def _files(chosen: tuple[DriverGpu, ...], sources: Sources) -> PreflightFinding:
+def _files(
+    chosen: tuple[DriverGpu, ...], requirements: GpuRequirements, sources: Sources
+) -> PreflightFinding:
     try:
         files = sources.files(tuple(gpu.minor for gpu in chosen))
     except PrerequisiteError as e:
         return PreflightFinding("driver-files", Level.REFUSAL, e.message, e.hint)
-    return _ok("driver-files", f"{len(files.libraries)} libraries, {len(files.devices)} devices, {files.smi}")
-
-
-def _toolkit(installed: Version | None) -> PreflightFinding:
-    if installed is None:
+    closed = [device for device in files.devices if device.mode & FOR_ALL != FOR_ALL]
+    if requirements.engine and closed:
+        paths = " ".join(f"/dev/{device.name}" for device in closed)
         return PreflightFinding(
-            "toolkit",
+            "driver-files",
             Level.REFUSAL,
-            f"NVIDIA Container Toolkit not found: `{toolkit.COMMAND} --version` failed",
-            "install nvidia-container-toolkit, or use --runtime runc, which does not need it",
+            f"the guest's user cannot open /dev/{closed[0].name}: its mode is {closed[0].mode:04o}, not 0666",
+            f"allow all users, as root: chmod 666 {paths}; or use --runtime runc",
         )
-    escapes = toolkit.open_escapes(installed)
-    if not escapes:
-        return _ok(
-            "toolkit", f"container toolkit {version.format_version(installed)} has no known container escape"
-        )
-    names = ", ".join(e.cve for e in escapes)
-    safe = version.format_version(toolkit.safe_version())
-    update = system_install(toolkit.PACKAGE, upgrade=True)
-    return PreflightFinding(
-        "toolkit",
-        Level.REFUSAL,
-        f"container toolkit {version.format_version(installed)} has known container escapes ({names})",
-        f"update it to {safe} or newer ({update}), or use --runtime runc, which does not need it",
-    )
+    return _ok("driver-files", f"{len(files.libraries)} libraries, {len(files.devices)} devices, {files.smi}")

@@ -1,7 +1,7 @@
 """
 NVIDIA Container Toolkit: the installed version and its known container escapes.
 
-Only Docker and Podman use the toolkit. The runc runtime mounts the driver itself.
+No guest uses the toolkit. Other containers of a machine may: `speedrun doctor --container-toolkit`.
 """
 
 from __future__ import annotations

@@ -19,10 +19,7 @@ WITHIN_S = 60.0
 DEADLINES = Deadlines(
     start_s=WITHIN_S, warmup_s=WITHIN_S, stall_s=WITHIN_S, teardown_s=WITHIN_S, total_s=WITHIN_S
 )
-HINT = (
-    "link the driver's nvidia-smi binary, not a wrapper script, into /usr/local/bin; with docker, update"
-    " NVIDIA Container Toolkit"
-)
+HINT = "link the driver's nvidia-smi binary, not a wrapper script, into /usr/local/bin"
 
 
 def require_nvidia_smi(runtime: Runtime, spec: RunSpec, scratch: Path) -> None:

@@ -28,6 +28,8 @@ class FakeEngine(socketserver.ThreadingUnixStreamServer):
         super().__init__(str(folder / "fake.sock"), Handler)
         self.url = f"unix://{folder}/fake.sock"
         self.asked: list[str] = []
+        self.bodies: dict[str, bytes] = {}
+        """The last body of each request that had one, if it was not sent in chunks."""
         self.delay_s = 0.0
         self.answers: dict[str, tuple[int, object]] = {
             "GET /version": (200, VERSION),
@@ -46,12 +48,14 @@ class FakeEngine(socketserver.ThreadingUnixStreamServer):
 class Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         path = re.sub(r"^/v[0-9.]+", "", self.path.split("?")[0])
-        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        sent = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if self.headers.get("Transfer-Encoding") == "chunked":
             while size := int(self.rfile.readline(), 16):
                 self.rfile.read(size + 2)
         key = f"{self.command} {path}"
         self.server.asked.append(key)
+        if sent:
+            self.server.bodies[key] = sent
         time.sleep(self.server.delay_s)
         status, value = self.server.answers.get(key, (404, {"message": f"the fake knows no {key}"}))
         body = json.dumps(value).encode()

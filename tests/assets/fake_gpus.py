@@ -65,6 +65,6 @@ def fake_files(minors: tuple[int, ...]) -> DriverFiles:
     return DriverFiles(libraries, Path("/usr/bin/nvidia-smi"), (*control, *gpus))
 
 
-def fake_sources(*answers: Inventory | KitError, files=fake_files, toolkit=(1, 19, 1)) -> Sources:
+def fake_sources(*answers: Inventory | KitError, files=fake_files) -> Sources:
     """Sources that know a machine which is not there."""
-    return Sources(nvml=FakeNvml(*answers), files=files, toolkit=lambda: toolkit)
+    return Sources(nvml=FakeNvml(*answers), files=files)

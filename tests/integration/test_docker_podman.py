@@ -11,9 +11,12 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY, SPEEDRUN, Evaluated, verify, wait_until
 from own_podman import BINARY, own_podman
+from stand_in_driver import seen_inside, stand_in
 
+from kit.gpu import driver
 from kit.sandbox import processes
 from kit.sandbox.engine import answers
+from kit.sandbox.runtime.docker import Docker
 
 pytestmark = [pytest.mark.container, pytest.mark.network]
 
@@ -111,3 +114,13 @@ def _groups(pid: int) -> str:
         return Path(f"/proc/{pid}/cgroup").read_text()
     except OSError:
         return ""
+
+
+def test_podmans_guest_gets_the_devices_and_driver_files_of_a_gpu(podman, service, tmp_path, monkeypatch):
+    with stand_in() as files:
+        monkeypatch.setattr(driver, "find_driver_files", lambda minors: files)
+        seen = seen_inside(Docker(podman["DOCKER_HOST"], tmp_path / "state"), tmp_path)
+    assert set(seen["devices"]) == {"nvidiactl", "nvidia0"} and seen["nvidia-smi"] == 0
+    assert set(seen["mounts"]) == {str(target) for _, target in files.mounts()}
+    assert all(read_only for read_only, _ in seen["mounts"].values())
+    assert seen["env"]["LD_LIBRARY_PATH"] == "/input/driver/lib"

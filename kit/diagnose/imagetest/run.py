@@ -106,8 +106,8 @@ def selftest(
     spec = read_spec(context.images, era)
     lock = read_lock(spec)
     ready, no_gpus = choose_gpus(cuda_of(lock), runtime.name, context.gpus, gpus)
-    if ready.gpus and isinstance(runtime, Docker):
-        runtime.require_gpu_support()
+    if isinstance(runtime, Docker):
+        runtime.require_engine()
     layout, image = bring_image(
         era, runtime, context.images, context.store, context.fetchers, context.progress
     )
@@ -184,8 +184,8 @@ def choose_gpus(
     count = _count(sources.nvml) if gpu_count is None else gpu_count
     if count == 0:
         return NO_GPUS, "this machine has no NVIDIA GPU"
-    toolkit = runtime is RuntimeName.DOCKER
-    ready = preflight(GpuRequirements(count, "pass a smaller --gpus", cuda, toolkit), sources)
+    engine = runtime is RuntimeName.DOCKER
+    ready = preflight(GpuRequirements(count, "pass a smaller --gpus", cuda, engine), sources)
     if gpu_count is not None:
         ready.require()
     if ready.refusals:

@@ -193,6 +193,7 @@ class Engine:
             params = {"stdout": 1, "stderr": 1, "stream": 1}
             raw = self._api.attach_socket(container, params=params)
             stream = socket.socket(fileno=os.dup(raw.fileno()))
+            raw._response.close()  # the SDK keeps it so that the socket stays open; `stream` does that now
         stream.settimeout(None)
         return stream
 

@@ -14,21 +14,20 @@ from pathlib import Path
 
 from kit.core.digest import sha256_bytes
 from kit.core.errors import DigestMismatch, EngineSilent, KitError, PrerequisiteError, RunError, UsageError
+from kit.gpu.driver import DriverFiles
 from kit.sandbox import processes
 from kit.sandbox.engine import DEFAULT_ENGINE, Container, Engine, EngineInfo, EngineName, answers
 from kit.sandbox.runtime import dockerconfig, hidden, lease
 from kit.sandbox.runtime.dockerconfig import LABEL, EngineSettings
 from kit.sandbox.runtime.dockerguest import DockerGuest
 from kit.sandbox.runtime.lease import ContainerLease, LeaseRecord
-from kit.sandbox.runtime.port import require_devices
+from kit.sandbox.runtime.port import driver_of
 from kit.sandbox.runtime.state import folder, make_private
 from kit.values.run_result import Enforcement
 from kit.values.run_spec import ImageRef, RunSpec, RuntimeName
 
-PODMAN_GPUS = (5, 4)
-"""Older versions silently ignore a request for devices: https://github.com/containers/podman/pull/25171"""
 START_PATIENCE_S = 120.0
-"""Timeout for creating and starting a container: NVIDIA's hook may have to initialize eight GPUs first."""
+"""Timeout for creating and starting a container."""
 REAP_PATIENCE_S = 5.0
 
 
@@ -48,12 +47,10 @@ class Docker:
             raise UsageError(
                 "the docker runtime cannot run `--image host`, only container images", "use --runtime runc"
             )
-        require_devices(spec)
+        driver = driver_of(spec)
         with contextlib.closing(Engine(self.engine, START_PATIENCE_S)) as engine:
             about = engine.about()
-            if spec.gpus:
-                _refuse_ignored_gpus(about)
-            terms = _terms(about, _image(engine, spec.image), scratch)
+            terms = _terms(about, _image(engine, spec.image), scratch, driver)
             request = dockerconfig.request(spec, terms)
             make_private(self.state)
             with contextlib.ExitStack() as unused:
@@ -79,17 +76,16 @@ class Docker:
                 raise
             return guest
 
-    def require_gpu_support(self) -> None:
-        """Raise `PrerequisiteError` if the engine does not answer, or would give no GPU to a guest."""
-        with contextlib.closing(Engine(self.engine)) as engine:
-            _refuse_ignored_gpus(engine.about())
+    def require_engine(self) -> None:
+        """Raise `PrerequisiteError` if no engine answers, so that nothing is downloaded first."""
+        Engine(self.engine).close()
 
     def reaper(self, run_id: str) -> Sequence[str]:
         """See `Runtime.reaper`."""
         return ("docker", str(self.state), run_id)
 
 
-def _terms(about: EngineInfo, image: str, scratch: Path) -> EngineSettings:
+def _terms(about: EngineInfo, image: str, scratch: Path, driver: DriverFiles | None) -> EngineSettings:
     profile = scratch / "seccomp.json" if about.name is EngineName.PODMAN else None
     if profile is not None:
         profile.write_text(dockerconfig.seccomp_text())
@@ -103,6 +99,7 @@ def _terms(about: EngineInfo, image: str, scratch: Path) -> EngineSettings:
         locked_memory=about.locked_memory,
         processes=about.processes,
         seccomp=profile,
+        driver=driver,
         masked=hidden.masked(),
     )
 
@@ -121,18 +118,6 @@ def _create(
         container_lease.release()
         raise
     return container, warnings
-
-
-def _refuse_ignored_gpus(about: EngineInfo) -> None:
-    if about.name is not EngineName.PODMAN:
-        return
-    parts = [int(p) if p.isdecimal() else 0 for p in about.version.split(".")[:2]]
-    if tuple(parts) < PODMAN_GPUS:
-        least = ".".join(map(str, PODMAN_GPUS))
-        raise PrerequisiteError(
-            f"Podman {about.version} does not support GPUs through its Docker-compatible socket",
-            f"use Podman {least} or newer, Docker, or --runtime runc",
-        )
 
 
 def _image(engine: Engine, image: ImageRef) -> str:

@@ -7,14 +7,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from kit.core.digest import canonical_json
+from kit.gpu.driver import DriverFiles, environment
 from kit.sandbox.engine import EngineName
 from kit.sandbox.runtime import hidden, seccomp
 from kit.sandbox.runtime.oci import GUEST_ID
 from kit.sandbox.runtime.port import bootstrap
 from kit.values.run_spec import SUBMISSION, WORKSPACE, RunSpec
 
-LIBCUDA = "/usr/lib/x86_64-linux-gnu"
-"""Where NVIDIA Container Toolkit puts libcuda in a Debian image."""
 LABEL = "speedrun-kit.run"
 """The container label whose value is the run id."""
 
@@ -37,6 +36,8 @@ class EngineSettings:
     """Largest number of processes per user that the engine can grant; None if unlimited."""
     seccomp: Path | None = None
     """File with the profile for Podman, which accepts only a file. Docker gets the profile inline."""
+    driver: DriverFiles | None = None
+    """Driver files and devices of a guest with GPUs; None without GPUs."""
     masked: tuple[str, ...] = hidden.MASKED
     """Paths of this machine that the guest must not read."""
 
@@ -50,12 +51,13 @@ class EngineSettings:
 def request(spec: RunSpec, terms: EngineSettings) -> bytes:
     """Return the body of `POST /containers/create` as canonical JSON: equal inputs give equal bytes."""
     argv = bootstrap(spec, str(SUBMISSION))
+    env = spec.env if terms.driver is None else environment(spec.env)
     return canonical_json(
         {
             "Image": terms.image,
             "Entrypoint": argv[:1],
             "Cmd": argv[1:],
-            "Env": [f"{name}={value}" for name, value in _env(spec)],
+            "Env": [f"{name}={value}" for name, value in env],
             "WorkingDir": str(WORKSPACE),
             "User": f"{GUEST_ID}:{GUEST_ID}",
             "Hostname": "localhost",
@@ -67,13 +69,6 @@ def request(spec: RunSpec, terms: EngineSettings) -> bytes:
             "Labels": {LABEL: spec.run_id},
             "HostConfig": _host_config(spec, terms),
         }
-    )
-
-
-def _env(spec: RunSpec) -> tuple[tuple[str, str], ...]:
-    """Return the guest's environment; it tells Triton where the driver's libraries are."""
-    return (
-        tuple(sorted({**dict(spec.env), "TRITON_LIBCUDA_PATH": LIBCUDA}.items())) if spec.gpus else spec.env
     )
 
 
@@ -94,7 +89,11 @@ def _host_config(spec: RunSpec, terms: EngineSettings) -> dict[str, Any]:
         "OomScoreAdj": 500,
         "ShmSize": limits.shm,
         "Tmpfs": _tmpfs(spec, terms.engine),
-        "Mounts": [_bind(spec.submission, SUBMISSION), *(_bind(m.source, m.target) for m in spec.mounts)],
+        "Mounts": [
+            *(_bind(source, target) for source, target in (terms.driver.mounts() if terms.driver else ())),
+            _bind(spec.submission, SUBMISSION),
+            *(_bind(m.source, m.target) for m in spec.mounts),
+        ],
         "Ulimits": _ulimits(spec, terms),
     }
     if terms.engine is EngineName.DOCKER:
@@ -105,8 +104,11 @@ def _host_config(spec: RunSpec, terms: EngineSettings) -> dict[str, Any]:
             config["MemorySwap"] = limits.memory
     if terms.pids_limit:
         config["PidsLimit"] = limits.pids
-    if spec.gpus:
-        config["DeviceRequests"] = [_gpus(spec, terms.engine)]
+    if terms.driver is not None:
+        config["Devices"] = [_device(device.name) for device in terms.driver.devices]
+        if terms.engine is EngineName.DOCKER:
+            # the default runtime can be NVIDIA's, which would mount the driver a second time, by its hook
+            config["Runtime"] = "runc"
     return config
 
 
@@ -144,21 +146,16 @@ def _bind(source: Path, target: PurePosixPath) -> dict[str, Any]:
     }
 
 
+def _device(name: str) -> dict[str, str]:
+    """Return a device of the guest; the engine allows it in the guest's control group, and no other."""
+    return {"PathOnHost": f"/dev/{name}", "PathInContainer": f"/dev/{name}", "CgroupPermissions": "rw"}
+
+
 def _ulimits(spec: RunSpec, terms: EngineSettings) -> list[dict[str, Any]]:
     limits = {"core": 0, "nofile": min(spec.limits.open_files, terms.open_files)}
-    if spec.gpus:
+    if terms.driver is not None:
         # CUDA and NCCL lock memory; a guest cannot lock more memory than it has
         limits["memlock"] = min(spec.limits.memory, terms.locked_memory or spec.limits.memory)
     if terms.engine is EngineName.PODMAN and terms.processes is not None:
         limits["nproc"] = terms.processes  # Podman's default exceeds its own hard limit
     return [{"Name": name, "Soft": most, "Hard": most} for name, most in sorted(limits.items())]
-
-
-def _gpus(spec: RunSpec, engine: EngineName) -> dict[str, Any]:
-    """Return the request for the guest's GPUs; it also brings the driver's libraries and nvidia-smi."""
-    uuids = [gpu.uuid for gpu in spec.gpu_devices]
-    match engine:
-        case EngineName.DOCKER:
-            return {"Driver": "", "DeviceIDs": uuids, "Capabilities": [["gpu", "compute", "utility"]]}
-        case EngineName.PODMAN:
-            return {"Driver": "cdi", "DeviceIDs": [f"nvidia.com/gpu={uuid}" for uuid in uuids]}

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Protocol
 
 from kit.core.errors import RunError
+from kit.gpu import driver
+from kit.gpu.driver import DriverFiles
 from kit.values.run_result import Enforcement, Usage
 from kit.values.run_spec import BYTE_CODE, BYTE_CODE_LINKS, RunSpec, RuntimeName
 
@@ -60,10 +62,16 @@ class Runtime(Protocol):
         """Return the arguments with which `kit.sandbox.watchdog` kills and removes this run's guest."""
 
 
-def require_devices(spec: RunSpec) -> None:
-    """Raise `RunError` unless the spec lists as many GPU devices as it requires."""
+def driver_of(spec: RunSpec) -> DriverFiles | None:
+    """
+    Return the driver files and devices for the guest's GPUs, or None for a guest without GPUs.
+
+    Every runtime that isolates guests gives a guest exactly these. Raises `PrerequisiteError` if a file is
+    missing, `RunError` if the spec does not list as many GPUs as it requires.
+    """
     if len(spec.gpu_devices) != spec.gpus:
         raise RunError(f"wrong number of selected GPUs: {len(spec.gpu_devices)}, expected {spec.gpus}")
+    return driver.find_driver_files(tuple(gpu.minor for gpu in spec.gpu_devices)) if spec.gpus else None
 
 
 BOOTSTRAP = """\

@@ -21,12 +21,10 @@ from pathlib import Path
 from kit.core.digest import sha256_bytes
 from kit.core.errors import PrerequisiteError, RunError
 from kit.core.extras import system_install
-from kit.gpu import driver
-from kit.gpu.driver import DriverFiles
 from kit.sandbox import cgroup, processes
 from kit.sandbox.cgroup import Cgroup
 from kit.sandbox.runtime import hidden, hostimage, oci
-from kit.sandbox.runtime.port import require_devices
+from kit.sandbox.runtime.port import driver_of
 from kit.sandbox.runtime.state import folder as state_of
 from kit.sandbox.runtime.state import make_private
 from kit.values.run_result import Enforcement, Usage
@@ -35,6 +33,8 @@ from kit.values.run_spec import RunSpec, RuntimeName
 CGROUP_PARENT = "/speedrun-kit"
 HINT = "update runc, or use --runtime docker"
 STARTED_WITHIN_S = 30.0
+CAP_SYS_RESOURCE = 1 << 24
+"""Bit of the capability to raise hard limits."""
 REMOVALS = 3
 """Number of attempts to remove the state and cgroups of a guest that has ended."""
 
@@ -90,25 +90,19 @@ class Runc:
             cgroup=f"{CGROUP_PARENT}/{spec.run_id}" if root else None,
             swap_limit=cgroup.accounts_swap(),
             open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
-            locked_memory=None if root else _locked_memory_limit(),
+            locked_memory=_locked_memory_limit(),
             driver=driver_of(spec),
             masked=hidden.masked(),
         )
 
 
-def driver_of(spec: RunSpec) -> DriverFiles | None:
-    """
-    Return the driver's files for the guest's GPUs, or None for a guest without GPUs.
-
-    Raises `PrerequisiteError` if a file is missing, `RunError` if the spec does not list its GPUs.
-    """
-    require_devices(spec)
-    return driver.find_driver_files(tuple(gpu.minor for gpu in spec.gpu_devices)) if spec.gpus else None
-
-
-def _locked_memory_limit() -> int | None:
+def _locked_memory_limit(status: Path = Path("/proc/self/status")) -> int | None:
+    """Return the hard limit; None if it is unlimited or this process may raise it."""
     import resource  # missing on Windows
 
+    lines = dict(line.split(":\t", 1) for line in status.read_text().splitlines() if ":\t" in line)
+    if int(lines["CapEff"], 16) & CAP_SYS_RESOURCE:
+        return None
     most = resource.getrlimit(resource.RLIMIT_MEMLOCK)[1]
     return None if most == resource.RLIM_INFINITY else most
 

@@ -101,3 +101,11 @@ def test_a_read_only_store_is_no_reason_against_the_machine(config, monkeypatch)
     monkeypatch.setattr(doctor.os, "access", lambda *_: False)
     found = doctor._disk(config.store, fix=False)
     assert found.health is Health.MISSING and "is read-only" in found.detail
+
+
+def test_the_container_toolkit_is_checked_only_if_that_is_asked_for(config, monkeypatch):
+    monkeypatch.setattr(doctor, "_try_runtime", lambda *_: "works")
+    assert "container-toolkit" not in {d.id for d in doctor.examine(config, fix=False)}
+    asked = replace(config, toolkit=lambda: (1, 17, 7))
+    by_id = {d.id: d for d in doctor.examine(asked, fix=False)}
+    assert by_id["container-toolkit"].health is Health.BROKEN

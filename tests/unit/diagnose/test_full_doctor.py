@@ -6,7 +6,7 @@ from fake_gpus import fake_inventory, fake_sources
 
 from kit.core.errors import PrerequisiteError
 from kit.core.store import Store
-from kit.diagnose.doctor import Health, _disk, gpus
+from kit.diagnose.doctor import Health, _disk, container_toolkit, gpus
 from kit.gpu.nvml import NO_DRIVER, Fabric
 
 
@@ -36,3 +36,14 @@ def test_a_store_that_cannot_be_made_is_broken_and_does_not_end_the_examination(
     (tmp_path / "file").touch()
     found = _disk(Store(tmp_path / "file"), fix=False)
     assert found.health is Health.BROKEN and "--store" in found.fix
+
+
+def test_a_toolkit_with_known_escapes_is_told_with_the_version_that_closes_them():
+    found = container_toolkit((1, 17, 7))
+    assert found.health is Health.BROKEN and "CVE-2025-23266, CVE-2025-23267" in found.detail
+    assert "1.19.1 or newer" in found.fix
+
+
+def test_a_machine_without_the_toolkit_lacks_nothing():
+    assert container_toolkit(None).health is Health.OK
+    assert container_toolkit((1, 19, 1)).health is Health.OK

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
-from fake_gpus import fake_inventory, fake_sources
+from fake_gpus import fake_files, fake_inventory, fake_sources
 
 from kit.core.errors import PrerequisiteError, RunError, UsageError
 from kit.diagnose.imagetest.run import choose_gpus
@@ -16,6 +18,11 @@ CUDA = (12, 1)
 
 def choose(seen, wanted=None, cuda=CUDA, runtime=RuntimeName.RUNC, **sources):
     return choose_gpus(cuda, runtime, fake_sources(seen, **sources), wanted)
+
+
+def closed(minors):
+    files = fake_files(minors)
+    return replace(files, devices=tuple(replace(device, mode=0o600) for device in files.devices))
 
 
 def test_a_cuda_image_gets_every_gpu_that_is_here():
@@ -32,7 +39,7 @@ def test_a_cuda_image_gets_every_gpu_that_is_here():
         (fake_inventory(driver="515.105.01"), {}, "is too old: CUDA 12.1 needs"),
         (fake_inventory(mig=True), {}, "MIG mode is enabled"),
         (RunError("NVML does not answer"), {}, "NVML does not answer"),
-        (fake_inventory(), {"runtime": RuntimeName.DOCKER, "toolkit": None}, "NVIDIA Container Toolkit"),
+        (fake_inventory(), {"runtime": RuntimeName.DOCKER, "files": closed}, "cannot open /dev/nvidiactl"),
     ],
 )
 def test_a_guest_without_gpus_has_a_reason(seen, options, reason):

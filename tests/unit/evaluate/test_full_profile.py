@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fake_engine import VERSION, FakeEngine
 from fake_gpus import fake_gpu, fake_inventory, fake_sources
 
 from kit.core.digest import sha256_bytes
@@ -118,17 +117,14 @@ def test_a_full_run_is_planned_where_there_is_no_gpu(request_full, places):
     assert "--nproc_per_node=8" in plan.launcher()
 
 
-def test_a_podman_that_ignores_gpus_is_refused_before_anything_is_looked_for(request_full, places, tmp_path):
-    fake = FakeEngine(tmp_path)
-    version = {**VERSION, "Components": [{"Name": "Podman Engine", "Version": "4.3.1"}]}
-    fake.answers["GET /version"] = (200, version)
-    request = replace(request_full, runtime=RuntimeName.DOCKER, python=None, engine=lambda: fake.url)
-    try:
-        with pytest.raises(PrerequisiteError, match=r"Podman 4\.3\.1 does not support GPUs"):
-            ready_of(request, places)
-    finally:
-        fake.stop()
-    assert fake.asked and all(key.startswith("GET ") for key in fake.asked)
+def test_an_engine_that_does_not_answer_is_refused_before_anything_is_looked_for(
+    request_full, places, tmp_path
+):
+    socket = f"unix://{tmp_path}/none.sock"
+    request = replace(request_full, runtime=RuntimeName.DOCKER, python=None, engine=lambda: socket)
+    with pytest.raises(PrerequisiteError, match="no engine answers at"):
+        ready_of(request, places)
+    assert places.gpus.nvml.asked == 0
 
 
 @pytest.mark.parametrize("gpus", [1, 2, 4, 8])
@@ -222,10 +218,10 @@ def test_the_eras_lock_says_which_cuda_the_driver_must_run():
     assert gpus.cuda_of(read_lock(read_spec(facts_root() / "images", "cpu"))) is None
 
 
-def test_only_engines_that_use_the_container_toolkit_are_held_to_it(places):
-    for runtime, held in ((RuntimeName.RUNC, False), (RuntimeName.DOCKER, True)):
+def test_only_an_engine_copies_the_modes_of_the_machines_devices(places):
+    for runtime, copies in ((RuntimeName.RUNC, False), (RuntimeName.DOCKER, True)):
         plan = draft(Request(record=3, profile=Profile.FULL, runtime=runtime), places)
-        assert gpus.gpu_requirements(plan, places).toolkit is held
+        assert gpus.gpu_requirements(plan, places).engine is copies
 
 
 def predicate_of(request, places):

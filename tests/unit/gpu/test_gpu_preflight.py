@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from fake_gpus import fake_gpu, fake_inventory, fake_sources
+from fake_gpus import fake_files, fake_gpu, fake_inventory, fake_sources
 
 from kit.core.errors import PrerequisiteError, RunError
 from kit.core.version import parse
@@ -22,9 +22,9 @@ def found(seen, wanted=EIGHT, **sources):
 
 
 def test_eight_idle_h100s_with_a_fitting_driver_pass_every_check():
-    ready = found(fake_inventory(), replace(EIGHT, toolkit=True))
+    ready = found(fake_inventory(), replace(EIGHT, engine=True))
     assert [f.id for f in ready.findings] == [
-        "count", "driver", "model", "mig", "processes", "memory", "fabric", "driver-files", "toolkit",
+        "count", "driver", "model", "mig", "processes", "memory", "fabric", "driver-files",
     ]  # fmt: skip
     assert {f.level for f in ready.findings} == {Level.OK}
     assert [g.index for g in ready.gpus] == list(range(8)) and ready.driver == "550.54.15"
@@ -33,6 +33,12 @@ def test_eight_idle_h100s_with_a_fitting_driver_pass_every_check():
 
 def missing_file(minors):
     raise PrerequisiteError("the driver's library libcuda.so.1 is not here", "install libnvidia-compute")
+
+
+def closed_device(minors):
+    files = fake_files(minors)
+    first, *others = files.devices
+    return replace(files, devices=(replace(first, mode=0o660), *others))
 
 
 REFUSALS = {
@@ -64,18 +70,17 @@ REFUSALS = {
         "nvidia-fabricmanager",
     ),
     "no-library": (fake_inventory(), {"files": missing_file}, "libcuda.so.1 is not", "libnvidia-compute"),
-    "no-toolkit": (
-        fake_inventory(), {"toolkit": None},
-        "NVIDIA Container Toolkit not found: `nvidia-ctk --version` failed", "--runtime runc",
+    "closed-device": (
+        fake_inventory(), {"files": closed_device},
+        "the guest's user cannot open /dev/nvidiactl: its mode is 0660, not 0666", "chmod 666 /dev/nvidiactl",
     ),
-    "open-toolkit": (fake_inventory(), {"toolkit": (1, 17, 7)}, "CVE-2025-23266, CVE-2025-23267", "1.19.1"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", REFUSALS)
 def test_a_machine_that_does_not_suit_is_refused_with_its_own_fix(name):
     seen, sources, says, fix = REFUSALS[name]
-    ready = found(seen, replace(EIGHT, toolkit=True), **sources)
+    ready = found(seen, replace(EIGHT, engine=True), **sources)
     assert len(ready.refusals) == 1
     with pytest.raises(PrerequisiteError) as refused:
         ready.require()
@@ -84,7 +89,7 @@ def test_a_machine_that_does_not_suit_is_refused_with_its_own_fix(name):
 
 def test_no_two_refusals_give_the_same_message():
     told = {
-        found(*case[:1], replace(EIGHT, toolkit=True), **case[1]).refusals[0].detail
+        found(*case[:1], replace(EIGHT, engine=True), **case[1]).refusals[0].detail
         for case in REFUSALS.values()
     }
     assert len(told) == len(REFUSALS)
@@ -139,8 +144,8 @@ def test_a_run_without_gpus_asks_nobody():
     NO_GPUS.require()
 
 
-def test_runc_is_not_held_to_the_container_toolkit():
-    assert "toolkit" not in {f.id for f in found(fake_inventory(), toolkit=None).findings}
+def test_runc_makes_its_own_devices_whatever_the_modes_of_the_machines():
+    assert not found(fake_inventory(), files=closed_device).refusals
 
 
 @pytest.mark.parametrize(

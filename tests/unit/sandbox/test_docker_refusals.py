@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import socket
 import sys
@@ -14,9 +15,11 @@ from unittest.mock import Mock
 
 import pytest
 from fake_engine import VERSION, FakeEngine
+from fake_gpus import fake_files
 
 from kit.core.digest import Sha256
 from kit.core.errors import DigestMismatch, EngineSilent, PrerequisiteError, RunError, UsageError
+from kit.gpu import driver
 from kit.sandbox.engine import Engine, EngineName, answers
 from kit.sandbox.runtime import dockerguest, lease
 from kit.sandbox.runtime.docker import Docker
@@ -212,26 +215,37 @@ def test_this_machines_own_files_are_no_image_for_docker(runtime, tmp_path):
     assert "runc" in refused.value.hint
 
 
-def test_a_podman_that_would_forget_the_gpus_is_refused(fake, runtime, tmp_path):
-    fake.answers["GET /version"] = (200, PODMAN)
-    spec = replace(SPEC, gpus=1, gpu_devices=(GpuDevice("GPU-0", 0),))
-    with pytest.raises(PrerequisiteError, match=r"Podman 5.3.2 does not support GPUs"):
+@pytest.mark.parametrize("version", [VERSION, PODMAN], ids=["docker", "podman"])
+def test_the_engine_is_asked_for_the_devices_and_files_that_are_on_this_machine(
+    fake, runtime, tmp_path, monkeypatch, version
+):
+    monkeypatch.setattr(driver, "find_driver_files", fake_files)
+    fake.answers["GET /version"] = (200, version)
+    fake.answers["POST /containers/create"] = (400, {"message": "enough seen"})
+    spec = replace(SPEC, gpus=1, gpu_devices=(GpuDevice("GPU-0", 5),))
+    with pytest.raises(RunError, match="enough seen"):
         runtime.start(spec, tmp_path)
+    host = json.loads(fake.bodies["POST /containers/create"])["HostConfig"]
+    assert [device["PathOnHost"] for device in host["Devices"]] == [
+        "/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools", "/dev/nvidia5",
+    ]  # fmt: skip
+    assert "/input/driver/bin/nvidia-smi" in {mount["Target"] for mount in host["Mounts"]}
+    assert "DeviceRequests" not in host
 
 
-@pytest.mark.parametrize(
-    ("version", "can"), [("4.3.1", False), ("5.3.9", False), ("5.4.0", True), ("6.0", True)]
-)
-def test_podmans_gpus_are_refused_before_anything_is_fetched(fake, runtime, version, can):
-    fake.answers["GET /version"] = (
-        200,
-        {**VERSION, "Components": [{"Name": "Podman Engine", "Version": version}]},
-    )
-    with contextlib.nullcontext() if can else pytest.raises(PrerequisiteError, match=r"Podman .* GPUs") as e:
-        runtime.require_gpu_support()
-    assert can or e.value.hint == "use Podman 5.4 or newer, Docker, or --runtime runc"
-    fake.answers["GET /version"] = (200, VERSION)
-    runtime.require_gpu_support()
+def test_a_missing_driver_file_is_said_before_the_engine_is_asked(fake, runtime, tmp_path, monkeypatch):
+    def missing(minors):
+        raise PrerequisiteError("driver library libcuda.so.1 not found", "install it")
+
+    monkeypatch.setattr(driver, "find_driver_files", missing)
+    with pytest.raises(PrerequisiteError, match=r"libcuda\.so\.1 not found"):
+        runtime.start(replace(SPEC, gpus=1, gpu_devices=(GpuDevice("GPU-0", 0),)), tmp_path)
+
+
+def test_an_engine_that_does_not_answer_is_said_before_anything_is_fetched(fake, runtime, tmp_path):
+    runtime.require_engine()
+    with pytest.raises(PrerequisiteError, match="no engine answers at"):
+        Docker(f"unix://{tmp_path}/none.sock", tmp_path / "state").require_engine()
 
 
 def test_gpus_that_were_not_chosen_are_not_left_to_the_engine(runtime, tmp_path):

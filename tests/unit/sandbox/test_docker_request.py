@@ -6,11 +6,13 @@ import json
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
+import eight_gpus
 import pytest
+from fake_gpus import fake_files
 
 from kit.core.digest import Sha256, canonical_json
 from kit.sandbox.engine import EngineName
-from kit.sandbox.runtime import hidden, seccomp
+from kit.sandbox.runtime import hidden, oci, seccomp
 from kit.sandbox.runtime.dockerconfig import EngineSettings, request
 from kit.values.run_spec import GIB, GpuDevice, ImageRef, Limits, Mount, RunSpec
 
@@ -32,6 +34,7 @@ EIGHT = replace(
     gpu_devices=tuple(GpuDevice(f"GPU-{n}", n) for n in range(8)),
     limits=Limits(memory=900 * GIB),
 )
+FILES = fake_files(tuple(range(8)))
 PROFILE = canonical_json(seccomp.profile()).decode()
 DOCKER = EngineSettings(EngineName.DOCKER, ID)
 PODMAN = EngineSettings(EngineName.PODMAN, ID, processes=32768, seccomp=Path("/runs/x/seccomp.json"))
@@ -105,26 +108,57 @@ def bind(source: str, target: str) -> dict:
     }  # fmt: skip
 
 
+def device(name: str) -> dict:
+    return {"PathOnHost": f"/dev/{name}", "PathInContainer": f"/dev/{name}", "CgroupPermissions": "rw"}
+
+
 def test_eight_gpus_are_asked_for_one_by_one_and_nothing_else_changes():
-    with_gpus, without = asked(EIGHT), asked(replace(EIGHT, gpus=0, gpu_devices=()))
-    assert with_gpus["HostConfig"].pop("DeviceRequests") == [
-        {
-            "Driver": "",
-            "DeviceIDs": [f"GPU-{n}" for n in range(8)],
-            "Capabilities": [["gpu", "compute", "utility"]],
-        }
+    with_gpus = asked(EIGHT, replace(DOCKER, driver=FILES))
+    without = asked(replace(EIGHT, gpus=0, gpu_devices=()))
+    host = with_gpus["HostConfig"]
+    assert host.pop("Devices") == [
+        *(device(name) for name in ("nvidiactl", "nvidia-uvm", "nvidia-uvm-tools")),
+        *(device(f"nvidia{n}") for n in range(8)),
     ]
-    assert "DeviceRequests" not in without["HostConfig"]
-    locked = {"Name": "memlock", "Soft": 900 * GIB, "Hard": 900 * GIB}
-    with_gpus["HostConfig"]["Ulimits"].remove(locked)
-    with_gpus["Env"].remove("TRITON_LIBCUDA_PATH=/usr/lib/x86_64-linux-gnu")
+    assert host.pop("Runtime") == "runc", "a default runtime of NVIDIA's would mount the driver by its hook"
+    added, host["Mounts"] = host["Mounts"][:6], host["Mounts"][6:]
+    assert added == [bind(str(source), str(target)) for source, target in FILES.mounts()]
+    host["Ulimits"].remove({"Name": "memlock", "Soft": 900 * GIB, "Hard": 900 * GIB})
+    with_gpus["Env"].remove("LD_LIBRARY_PATH=/input/driver/lib")
+    with_gpus["Env"].remove("TRITON_LIBCUDA_PATH=/input/driver/lib")
+    with_gpus["Env"][with_gpus["Env"].index("PATH=/usr/bin:/input/driver/bin")] = "PATH=/usr/bin"
     assert with_gpus == without
 
 
-def test_podman_gets_gpus_by_cdi_names_and_the_profile_as_a_file():
-    host = asked(EIGHT, PODMAN)["HostConfig"]
-    names = [f"nvidia.com/gpu=GPU-{n}" for n in range(8)]
-    assert host["DeviceRequests"] == [{"Driver": "cdi", "DeviceIDs": names}]
+@pytest.mark.parametrize("terms", [DOCKER, PODMAN], ids=["docker", "podman"])
+def test_an_engines_guest_gets_the_devices_the_files_and_the_environment_of_runcs(terms):
+    spec = eight_gpus.eight_gpus()
+    box = eight_gpus.boxes(spec)["eight-gpus.oci.json"]
+    runc, engine = json.loads(oci.config(spec, box)), asked(spec, replace(terms, driver=box.driver))
+
+    deny, *rules = runc["linux"]["resources"]["devices"]
+    access = {(rule["major"], rule["minor"]): rule["access"] for rule in rules}
+    made = [(d["path"], access[d["major"], d["minor"]]) for d in runc["linux"]["devices"]]
+    asked_for = engine["HostConfig"]["Devices"]
+    assert [(d["PathInContainer"], d["CgroupPermissions"]) for d in asked_for] == made
+    assert all(d["PathOnHost"] == d["PathInContainer"] for d in asked_for)
+    assert len(made) == len(rules) == 11 and deny == {"allow": False, "access": "rwm"}
+    assert not {"DeviceRequests", "DeviceCgroupRules"} & set(engine["HostConfig"])
+
+    binds = [m for m in runc["mounts"] if m["type"] == "bind"]
+    assert [(m["Source"], m["Target"]) for m in engine["HostConfig"]["Mounts"]] == [
+        (m["source"], m["destination"]) for m in binds
+    ]
+    assert all(m["ReadOnly"] for m in engine["HostConfig"]["Mounts"])
+    assert all("ro" in m["options"] for m in binds)
+
+    assert engine["Env"] == runc["process"]["env"]
+    assert [*engine["Entrypoint"], *engine["Cmd"]] == runc["process"]["args"]
+
+
+def test_podman_keeps_its_own_runtime_and_gets_the_profile_as_a_file():
+    host = asked(EIGHT, replace(PODMAN, driver=FILES))["HostConfig"]
+    assert "Runtime" not in host and len(host["Devices"]) == 11
     assert host["SecurityOpt"][:2] == ["no-new-privileges", "seccomp=/runs/x/seccomp.json"]
     assert {"Name": "nproc", "Soft": 32768, "Hard": 32768} in host["Ulimits"]
 
@@ -155,7 +189,7 @@ def test_nothing_of_the_host_is_mounted_but_what_the_spec_names_and_that_read_on
 
 
 def test_limits_are_cut_to_what_the_engine_may_grant():
-    terms = replace(DOCKER, open_files=20000, locked_memory=8 << 20)
+    terms = replace(DOCKER, open_files=20000, locked_memory=8 << 20, driver=FILES)
     limits = {u["Name"]: u["Hard"] for u in asked(EIGHT, terms)["HostConfig"]["Ulimits"]}
     assert limits == {"core": 0, "nofile": 20000, "memlock": 8 << 20}
 

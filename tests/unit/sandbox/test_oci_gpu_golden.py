@@ -10,7 +10,7 @@ import pytest
 
 from kit.core.errors import RunError
 from kit.sandbox.runtime import oci
-from kit.sandbox.runtime.runc import driver_of
+from kit.sandbox.runtime.port import driver_of
 from kit.values.run_spec import GpuDevice
 
 ASSETS = Path(__file__).parents[2] / "assets" / "run"
