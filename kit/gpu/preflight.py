@@ -13,6 +13,7 @@ from enum import StrEnum
 
 from kit.core import version
 from kit.core.errors import KitError, PrerequisiteError
+from kit.core.text import in_shell
 from kit.core.version import Version
 from kit.gpu import cuda, driver
 from kit.gpu.driver import DriverFiles
@@ -248,11 +249,11 @@ def _files(
         return PreflightFinding("driver-files", Level.REFUSAL, e.message, e.hint)
     closed = [device for device in files.devices if device.mode & FOR_ALL != FOR_ALL]
     if requirements.engine and closed:
-        paths = " ".join(f"/dev/{device.name}" for device in closed)
+        paths = [f"/dev/{device.name}" for device in closed]
         return PreflightFinding(
             "driver-files",
             Level.REFUSAL,
             f"the guest's user cannot open /dev/{closed[0].name}: its mode is {closed[0].mode:04o}, not 0666",
-            f"allow all users, as root: chmod 666 {paths}; or use --runtime runc",
+            f"allow all users, as root: chmod 666 {in_shell(*paths)}; or use --runtime runc",
         )
     return _ok("driver-files", f"{len(files.libraries)} libraries, {len(files.devices)} devices, {files.smi}")

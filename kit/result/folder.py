@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import shlex
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ from pathlib import Path
 from kit.core.digest import Sha256, sha256_file, tree_digest
 from kit.core.errors import DigestMismatch, PrerequisiteError
 from kit.core.files import write_atomic
+from kit.core.text import in_shell
 from kit.result.keys import PublicKey, Signer, read_public
 from kit.result.predicate import InputFile
 from kit.result.statement import LOG, STAMPS, SUBMISSION, Subjects
@@ -46,9 +46,7 @@ def locate(path: Path) -> Path:
     except OSError as e:
         raise PrerequisiteError(f"cannot read {path}: {e.strerror}") from e
     if not there and (path / SERIES).is_file():
-        raise PrerequisiteError(
-            f"{path} is a series, not a run", f"run: speedrun series {shlex.quote(str(path))}"
-        )
+        raise PrerequisiteError(f"{path} is a series, not a run", f"run: speedrun series {in_shell(path)}")
     if not there:
         raise PrerequisiteError(
             f"bundle not found: {bundle}", "pass a result.json, or the directory of a run"
