@@ -1,5 +1,5 @@
 """
-A journaled run whose nodes somebody's own agent makes: it hands in files, the kit evaluates and records.
+A journaled run for an agent outside the kit: the agent passes files, the kit evaluates and records them.
 
 The journal, the tree, the budgets and the node's files are those of a search. The kit makes no call of a
 model, so the journal has none, and tokens and dollars are not counted.

@@ -1,4 +1,4 @@
-"""A task for somebody's own agent: its text, hints, start script, target, and what evaluates a submission."""
+"""A task for an agent outside the kit: text, hints, start script, target, and what evaluates a submission."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def next_actions(
 
 def checked_actions(tree: Tree, actions: Sequence[Action], max_nodes: int) -> tuple[Action, ...]:
     """
-    Return the answer of somebody's own scaffold, cut to the number of nodes that is left.
+    Return the answer of a scaffold function from outside the kit, cut to the number of nodes left.
 
     Raises `UsageError` for a control node and for a parent without a script.
     """
@@ -73,7 +73,7 @@ def _check_action(tree: Tree, action: Action) -> None:
 
 def own_policy(scaffold: Scaffold, max_nodes: int) -> Policy:
     """
-    Return the policy that names somebody's own scaffold in a spec: the function's name and source digest.
+    Return the policy of a scaffold function from outside the kit: its name and its source's digest.
 
     So a run is not resumed with another version of the function. Without its source, only the name counts.
     """

@@ -129,11 +129,11 @@ def full_engine(bench: Bench) -> FaultOutcome:
         wrong = [*unloaded.wrong(5), *_unless_disk(unloaded)]
         subprocess.run(["mount", "-o", "remount,size=4g", str(data)], check=True)
         wrong += ended(mine, list(workbench.LOAD)).wrong(0)
-        _fill(data / "somebody")
+        _fill(data / "filler")
         out = mine.out()
         refused = ended(mine, mine.command(out, script=QUICK))
         wrong += [*refused.wrong(5), *_unless_disk(refused), *one_run(mine, out, ("lost",))]
-        (data / "somebody").unlink()
+        (data / "filler").unlink()
         out = mine.out()
         wrong += [*ended(mine, mine.command(out, script=QUICK)).wrong(1), *one_run(mine, out)]
     finally:
