@@ -140,10 +140,12 @@ keys_option = click.option(
 )
 """`--keys DIR`, passed as `keys: Path`."""
 
+TASK_SETS = click.Choice(["paper", "later", "all"])
+"""The values of `kit.benchmark.tasks.TaskSet`."""
 set_option = click.option(
     "--set",
     "chosen",
-    type=click.Choice(["paper", "later", "all"]),
+    type=TASK_SETS,
     help="Tasks: the paper's 19, those after them, or both.  [default: paper; with --after: all]",
 )
 after_option = click.option(

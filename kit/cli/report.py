@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from kit.benchmark.tasks import TaskSet, load_tasks
 from kit.cli.data_lock_text import tell_data_locks
 from kit.cli.extras import require_score
-from kit.cli.options import data_lock_option, keys_option
+from kit.cli.options import TASK_SETS, data_lock_option, keys_option
 from kit.cli.terminal import Meter, emit_json, note, say_path
 from kit.core.facts import facts_root
 from kit.core.text import counted
-from kit.leaderboard.submit.check import check
+from kit.leaderboard.submit.check import CheckedBoard, check
 from kit.leaderboard.submit.data_locks import read_locks
 from kit.result.keys import trusted
+
+if TYPE_CHECKING:
+    from kit.leaderboard.page.agent_runs import AgentRuns
+    from kit.leaderboard.page.rank import Board
 
 
 @click.command(name="report")
@@ -38,7 +43,7 @@ from kit.result.keys import trusted
 @click.option(
     "--set",
     "chosen",
-    type=click.Choice(["paper", "later", "all"]),
+    type=TASK_SETS,
     default="paper",
     show_default=True,
     help="Tasks of the overall figures; runs of other tasks keep their own rows.",
@@ -91,27 +96,30 @@ def command(
         note(f"{counted(runs, 'run of an agent', 'runs of agents')}, {len(searched.refused)} not accepted")
     tell_data_locks(checked.locks, checked.with_shards)
     if as_json:
-        rows = [
-            {
-                "task": g.task,
-                "config": g.config,
-                "tier": g.tier,
-                "runs": [r.run_id for r in g.results],
-                "fsr": g.score.mean if g.score else None,
-                "reached": g.score.reached if g.score else None,
-            }
-            for g in board.groups
-        ]
-        emit_json(
-            {
-                "page": str(page),
-                "rows": rows,
-                "not_accepted": len(board.refused),
-                "agent_runs": sum(len(group.runs) for group in searched.groups) if searched else 0,
-                "agent_runs_not_accepted": len(searched.refused) if searched else 0,
-                "data_locks": [lock.sha256 for lock in checked.locks],
-                "data_not_compared": 0 if checked.locks else checked.with_shards,
-            }
-        )
+        emit_json(_document(page, board, searched, checked))
     else:
         say_path(page)
+
+
+def _document(page: Path, board: Board, searched: AgentRuns | None, checked: CheckedBoard) -> dict[str, Any]:
+    """Return what was built as one JSON object."""
+    rows = [
+        {
+            "task": g.task,
+            "config": g.config,
+            "tier": g.tier,
+            "runs": [r.run_id for r in g.results],
+            "fsr": g.score.mean if g.score else None,
+            "reached": g.score.reached if g.score else None,
+        }
+        for g in board.groups
+    ]
+    return {
+        "page": str(page),
+        "rows": rows,
+        "not_accepted": len(board.refused),
+        "agent_runs": sum(len(group.runs) for group in searched.groups) if searched else 0,
+        "agent_runs_not_accepted": len(searched.refused) if searched else 0,
+        "data_locks": [lock.sha256 for lock in checked.locks],
+        "data_not_compared": 0 if checked.locks else checked.with_shards,
+    }

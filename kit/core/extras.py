@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 import sys
 from pathlib import Path
 
 from kit.core.facts import PACKAGE
+from kit.core.text import in_shell
 
 DISTRIBUTION = "speedrun-kit"
 _MANAGERS = {
@@ -34,7 +34,7 @@ def install_command(extra: str, root: Path = PACKAGE.parent) -> str:
 
 def pip_install(*arguments: str) -> str:
     """Return the command that installs packages of an index into the running interpreter."""
-    return " ".join(map(shlex.quote, (_short(Path(sys.executable)), "-m", "pip", "install", *arguments)))
+    return in_shell(_short(Path(sys.executable)), "-m", "pip", "install", *arguments)
 
 
 def reinstall_command(root: Path = PACKAGE.parent) -> str:

@@ -38,7 +38,7 @@ from kit.values.profile import Profile
 
 PREDICATE_TYPE = "urn:speedrun-kit:series:v1"
 SCHEMA = "series.v1"
-PLAN = "plan.json"
+PLAN = folder.SERIES
 RECORD = "series.json"
 RESERVATION = "reservation.json"
 ALIVE = ".alive"
