@@ -85,6 +85,17 @@ class Amounts:
             return self.prompt_tokens + self.completion_tokens
         return float(getattr(self, limit.value))
 
+    def document(self) -> dict[str, Any]:
+        """Return the amounts besides nodes as a JSON object, GPU time in hours."""
+        return {
+            "evaluations": self.evaluations,
+            "gpu_hours": self.gpu_seconds / 3600,
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": self.completion_tokens,
+            "usd": self.usd,
+            "wall_s": self.wall_s,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Spent:

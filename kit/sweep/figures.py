@@ -16,18 +16,13 @@ def fsr_figure(scores: Sequence[SweepScore], model: str, iqm: bool) -> str | Non
     """Return FSR of one model, a row for each set of hints and a dot for each scaffold; None without one."""
     own = [score for score in scores if score.model == model]
     scaffolds = list(dict.fromkeys(score.scaffold for score in own))
-    dots = [
-        PlotDot(
-            f"hints {score.hints}",
-            score.scaffold,
-            figure.value,
-            figure.low,
-            figure.high,
-            scaffolds.index(score.scaffold),
+    dots = []
+    for score in sorted(own, key=lambda s: s.hints):
+        figure = score.iqm if iqm else score.mean
+        color = scaffolds.index(score.scaffold)
+        dots.append(
+            PlotDot(f"hints {score.hints}", score.scaffold, figure.value, figure.low, figure.high, color)
         )
-        for score in sorted(own, key=lambda s: s.hints)
-        for figure in (score.iqm if iqm else score.mean,)
-    ]
     name = "IQM of FSR" if iqm else "mean FSR"
     plot = dots_plot(dots, f"{name} with 95 % interval")
     if plot is None:

@@ -76,7 +76,7 @@ def run_cells(
     each process that has exited, also one that failed: `speedrun sweep run` starts such a cell again.
     """
     begin = start or start_process
-    waiting, running = list(cells), dict[str, tuple[str, SweepCell, CellProcess]]()
+    waiting, running = list(cells), dict[str, tuple[int, SweepCell, CellProcess]]()
     free = list(range(len(slots)))
     while waiting or running:
         if cancelled():
@@ -87,12 +87,12 @@ def run_cells(
         while waiting and free:
             cell, slot = waiting.pop(0), free.pop(0)
             own = {"CUDA_VISIBLE_DEVICES": slots[slot]} if slots[slot] else {}
-            running[cell.id] = (str(slot), cell, begin(sweep, cell, own))
+            running[cell.id] = (slot, cell, begin(sweep, cell, own))
         for name, (held, cell, process) in list(running.items()):
             code = process.poll()
             if code is not None:
                 del running[name]
-                free.append(int(held))
+                free.append(held)
                 finished(FinishedCell(cell, code))
         time.sleep(POLL_S)
     return True

@@ -5,12 +5,11 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from kit.agent.recorded import RecordedRun, read_run
+from kit.agent.recorded import RecordedRun
 from kit.sweep.folder import CellState, SweepFolder
 from kit.sweep.grid import SweepCell
 
@@ -96,16 +95,15 @@ def has_ended(run: RecordedRun, retime: int) -> bool:
     return run.tree.ended is not None and (not retime or run.tree.winner() is None or run.retimed is not None)
 
 
-def cell_end(folder: Path) -> dict[str, Any]:
-    """Return the document of a cell's end, from the journal of its run in `folder`."""
-    run = read_run(folder)
+def cell_end(run: RecordedRun) -> dict[str, Any]:
+    """Return the document of a cell's end, from the journal of its run."""
     winner, charged = run.tree.winner(), run.spent.charged
     outcome = None if winner is None else run.tree.node(winner).evaluation
     retimed = run.retimed
     ended = run.tree.ended
     return {
         "schema": "sweep-end.v1",
-        "run": folder.name,
+        "run": run.folder.name,
         "journal": str(run.contents.head),
         "ended": None if ended is None else ended.reason.value,
         "winner": winner,
@@ -115,14 +113,7 @@ def cell_end(folder: Path) -> dict[str, Any]:
         "retimed_ms": None if retimed is None else retimed.mean_ms,
         "retimed_fsr": None if retimed is None else retimed.fsr,
         "statuses": dict(sorted(Counter(str(n.status) for n in run.tree.nodes if n.status).items())),
-        "spent": {
-            "evaluations": charged.evaluations,
-            "gpu_hours": charged.gpu_seconds / 3600,
-            "prompt_tokens": charged.prompt_tokens,
-            "completion_tokens": charged.completion_tokens,
-            "usd": charged.usd,
-            "wall_s": charged.wall_s,
-        },
+        "spent": charged.document(),
     }
 
 
@@ -139,8 +130,13 @@ def rows_of(sweep: SweepFolder, states: dict[str, CellState]) -> tuple[CellRow, 
 
 def csv_of(rows: Sequence[CellRow]) -> str:
     """Return the table as CSV with a header; a value that is not known is empty."""
+    return csv_text(COLUMNS, [row.values() for row in rows])
+
+
+def csv_text(columns: Sequence[str], rows: Sequence[Mapping[str, object]]) -> str:
+    """Return rows as CSV with a header."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(row.values() for row in rows)
+    writer.writerows(rows)
     return text.getvalue()

@@ -7,13 +7,11 @@ table says how many have not ended. As in the paper, a negative FSR is 0 in mean
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kit.score.metrics import Interval, aggregate
-from kit.sweep.results import CellRow
+from kit.sweep.results import CellRow, csv_text
 
 SEED = 0
 REPETITIONS = 10_000
@@ -76,7 +74,7 @@ def scores_of(rows: Sequence[CellRow]) -> tuple[SweepScore, ...]:
 
 def fsr_csv(scores: Sequence[SweepScore]) -> str:
     """Return the scores as CSV."""
-    return _csv(FSR_COLUMNS, [score.values() for score in scores])
+    return csv_text(FSR_COLUMNS, [score.values() for score in scores])
 
 
 def score_csv(rows: Sequence[CellRow]) -> str:
@@ -90,7 +88,7 @@ def score_csv(rows: Sequence[CellRow]) -> str:
         if row.cell.profile == "smoke":
             continue
         end, own = row.end or {}, row.cell.start_s is not None
-        counts = bool(row.fsr) or (row.end is not None and row.end["winner"] is not None)
+        counts = end.get("winner") is not None
         table.append(
             {
                 "task": row.cell.task,
@@ -104,7 +102,7 @@ def score_csv(rows: Sequence[CellRow]) -> str:
                 "fsr": row.fsr if own else None,
             }
         )
-    return _csv(SCORE_COLUMNS, table)
+    return csv_text(SCORE_COLUMNS, table)
 
 
 def _score(key: tuple[str, str, str], rows: Sequence[CellRow]) -> SweepScore:
@@ -120,11 +118,3 @@ def _score(key: tuple[str, str, str], rows: Sequence[CellRow]) -> SweepScore:
         mean=figures["mean"],
         iqm=figures["iqm"],
     )
-
-
-def _csv(columns: Sequence[str], rows: Sequence[dict[str, object]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()

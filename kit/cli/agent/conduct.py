@@ -150,12 +150,5 @@ def document(run: AgentRun, end: SearchEnd, retimed: Retimed | None) -> dict[str
             }
             for node in end.tree.nodes
         ],
-        "spent": {
-            "evaluations": charged.evaluations,
-            "gpu_hours": charged.gpu_seconds / 3600,
-            "prompt_tokens": charged.prompt_tokens,
-            "completion_tokens": charged.completion_tokens,
-            "usd": charged.usd,
-            "wall_s": charged.wall_s,
-        },
+        "spent": charged.document(),
     }

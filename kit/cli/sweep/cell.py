@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from kit.agent.recorded import read_run
+from kit.agent.recorded import RecordedRun, read_run
 from kit.cli.sweep.opened import now
 from kit.cli.terminal import note, warn
 from kit.core.errors import KitError
@@ -54,12 +54,12 @@ def command(folder: Path, name: str) -> int:
             return 0
         own.write_attempt({"event": "start", "time": now(), **_process(), "job": _slurm_job()})
         code = _run(sweep, cell, own)
-        run = own.run()
-        if run is not None and _is_complete(run, cell):
-            own.write_end({**cell_end(run), "cell": cell.id, "time": now()})
-            own.write_attempt({"event": "stop", "time": now(), "code": code})
-            return 0
+        ended = _ended_run(own.run(), cell)
+        if ended is not None:
+            own.write_end({**cell_end(ended), "cell": cell.id, "time": now()})
         own.write_attempt({"event": "stop", "time": now(), "code": code})
+        if ended is not None:
+            return 0
         warn(f"cell {name} has not ended: exit code {code}; `speedrun sweep run` starts it again")
         return code or INTERRUPTED
 
@@ -116,12 +116,16 @@ def _run(sweep: SweepFolder, cell: SweepCell, own: CellFolder) -> int:
         return INTERRUPTED
 
 
-def _is_complete(run: Path, cell: SweepCell) -> bool:
+def _ended_run(folder: Path | None, cell: SweepCell) -> RecordedRun | None:
+    """Return the run of a cell if it is complete."""
+    if folder is None:
+        return None
     try:
-        return has_ended(read_run(run), cell.retime)
+        run = read_run(folder)
     except KitError as e:
         warn(e.headline)
-        return False
+        return None
+    return run if has_ended(run, cell.retime) else None
 
 
 def _process() -> dict[str, Any]:

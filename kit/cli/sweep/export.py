@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from kit.cli.sweep.opened import current_states, open_or_make, walltime_s
+from kit.cli.sweep.opened import current_states, open_or_make, out_option, walltime_s
 from kit.cli.terminal import note, say_path
 from kit.core.errors import UsageError
 from kit.core.files import make_folder, write_atomic
@@ -23,13 +23,7 @@ from kit.sweep.sbatch import sbatch_scripts
     type=click.Path(dir_okay=False, path_type=Path),
     help="Script to write; further arrays get a number before the suffix.",
 )
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("sweeps"),
-    show_default=True,
-    help="Directory for sweeps; the sweep's directory in it has its name.",
-)
+@out_option
 def command(source: Path, script: Path, out: Path) -> None:
     """
     Write sbatch scripts for the cells that are missing.

@@ -5,7 +5,10 @@ from __future__ import annotations
 import datetime
 from pathlib import Path
 
+import click
+
 from kit import __version__
+from kit.agent.budget import SECONDS
 from kit.cli.places import places
 from kit.core.home import default_keys, default_store
 from kit.evaluate.request import Places
@@ -14,6 +17,15 @@ from kit.sweep.evaluations import evaluation_bounds
 from kit.sweep.folder import CellState, SweepFolder, make_sweep, open_sweep
 from kit.sweep.grid import Grid, SweepCell, read_grid
 from kit.sweep.slurm import read_queue
+
+out_option = click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("sweeps"),
+    show_default=True,
+    help="Directory for sweeps; the sweep's directory in it has its name.",
+)
+"""`--out DIR`, passed as `out: Path`."""
 
 
 def now() -> str:
@@ -53,5 +65,5 @@ def walltime_s(sweep: SweepFolder, cells: tuple[SweepCell, ...]) -> float:
     """Return the walltime in seconds of the longest of `cells`, or the one that the sweep's file gives."""
     given = sweep.plan.slurm.time
     if given is not None:
-        return float(given[:-1]) * {"m": 60, "h": 3600, "d": 86400}[given[-1]]
+        return float(given[:-1]) * SECONDS[given[-1]]
     return bounds_of(cells, sweep.plan.seconds_per_call).longest_cell_s

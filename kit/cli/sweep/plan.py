@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -36,8 +36,10 @@ def command(file: Path, list_cells: bool, as_json: bool) -> None:
     grid = read_sweep_file(file)
     bound = bounds_of(grid.cells, grid.seconds_per_call)
     if as_json:
-        cells = [{"id": c.id, **encode(SweepCell, c)} for c in grid.cells] if list_cells else None
-        emit_json({"name": grid.name, "most": asdict(bound), **({"cells": cells} if list_cells else {})})
+        document: dict[str, Any] = {"name": grid.name, "most": asdict(bound)}
+        if list_cells:
+            document["cells"] = [{"id": c.id, **encode(SweepCell, c)} for c in grid.cells]
+        emit_json(document)
         return
     say(*_lines(grid, bound))
     if list_cells:
@@ -50,14 +52,16 @@ def describe(cell: SweepCell) -> str:
 
 
 def _lines(grid: Grid, bound: SweepBound) -> list[str]:
-    kinds = {
-        ("task", "tasks"): Counter(c.task for c in grid.cells),
-        ("set of hints", "sets of hints"): Counter(c.hint_text for c in grid.cells),
-        ("scaffold", "scaffolds"): Counter(c.scaffold for c in grid.cells),
-        ("model", "models"): Counter(c.model for c in grid.cells),
-        ("seed", "seeds"): Counter(str(c.seed) for c in grid.cells),
-    }
-    sizes = " x ".join(counted(len(found), kind, plural) for (kind, plural), found in kinds.items())
+    cells = grid.cells
+    sizes = " x ".join(
+        (
+            counted(len({c.task for c in cells}), "task"),
+            counted(len({c.hint_text for c in cells}), "set of hints", "sets of hints"),
+            counted(len({c.scaffold for c in cells}), "scaffold"),
+            counted(len({c.model for c in cells}), "model"),
+            counted(len({c.seed for c in cells}), "seed"),
+        )
+    )
     usd = "no limit: set usd in the budget" if bound.usd is None else f"{bound.usd:,.2f}"
     hours = bound.longest_cell_s / 3600
     return [

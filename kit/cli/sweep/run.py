@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from kit.cli.extras import require_score
 from kit.cli.interrupt import cancellable
 from kit.cli.machine import gpu_sources
 from kit.cli.platforms import require_run_platform
-from kit.cli.sweep.opened import current_states, here, now, open_or_make, walltime_s
+from kit.cli.sweep.opened import current_states, here, now, open_or_make, out_option, walltime_s
 from kit.cli.sweep.plan import describe
 from kit.cli.sweep.status import document, tell
 from kit.cli.terminal import emit_json, note, say_path, warn
@@ -26,13 +25,7 @@ from kit.sweep.slurm import submit
 
 @click.command(name="run")
 @click.argument("source", metavar="FILE|DIR", type=click.Path(exists=True, path_type=Path))
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("sweeps"),
-    show_default=True,
-    help="Directory for sweeps; the sweep's directory in it has its name.",
-)
+@out_option
 @click.option("--slurm", "on_slurm", is_flag=True, help="Submit the cells to Slurm and return.")
 @click.option(
     "--parallel",
@@ -85,7 +78,8 @@ def command(source: Path, out: Path, on_slurm: bool, parallel: int, limit: int |
 def _run_here(sweep: SweepFolder, cells: Sequence[SweepCell], parallel: int) -> int:
     bound = evaluation_bounds(here())
     per_cell = max(bound(cell).gpus for cell in cells)
-    slots = gpu_slots(_gpus() if per_cell else (), per_cell, min(parallel, len(cells)))
+    gpus = [gpu.uuid for gpu in gpu_sources().nvml.read().gpus] if per_cell else []
+    slots = gpu_slots(gpus, per_cell, min(parallel, len(cells)))
     failed, done = 0, 0
 
     def finished(ended: FinishedCell) -> None:
@@ -103,11 +97,3 @@ def _run_here(sweep: SweepFolder, cells: Sequence[SweepCell], parallel: int) -> 
         note(f"interrupted; to go on: speedrun sweep run {in_shell(sweep.path)}")
         return 130
     return 1 if failed else 0
-
-
-def _gpus() -> list[str]:
-    """Return the GPUs that cells may use, as CUDA_VISIBLE_DEVICES names them."""
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if named is not None:
-        return [name.strip() for name in named.split(",") if name.strip()]
-    return [gpu.uuid for gpu in gpu_sources().nvml.read().gpus]
