@@ -141,6 +141,10 @@ def own_slurm(root: Path, cpus: int = 2) -> Iterator[OwnSlurm]:
         slurm.until(lambda: "idle" in slurm.run("sinfo", "-h", "-o", "%T", check=False), "no idle node")
         yield slurm
     finally:
+        # jobs outlive the daemons that are killed below
+        with contextlib.suppress(AssertionError, OSError, subprocess.TimeoutExpired):
+            slurm.run("scancel", "--full", "--partition=all")
+            slurm.until(lambda: not slurm.run("squeue", "-h"), "jobs that do not end")
         for name in ("slurmd", "slurmctld", "munged"):
             if name in slurm.processes:
                 slurm.stop(name, kill=True)
