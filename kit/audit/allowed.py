@@ -29,9 +29,10 @@ from kit.audit.allowlist import (
 from kit.audit.indirect import ARRAY, PLAIN_CALLS, indirections, special_name, tested_types
 from kit.audit.known import CLOCKS, KnownNames
 from kit.audit.names import BUILTIN_NAMES, OTHER, UNCLEAR, Meaning, Names, split_chain
+from kit.audit.parsing import parse_annotation
 from kit.audit.patterns import KNOWN_VARIABLES, SETTINGS
 from kit.audit.reading import LOOKING, READERS, READING_ATTRIBUTES
-from kit.audit.variables import BindingKind, Module, Scope, Variable
+from kit.audit.variables import BindingKind, Module, Scope
 from kit.audit.writing import FileNames
 
 NAMESPACES = frozenset(
@@ -39,6 +40,15 @@ NAMESPACES = frozenset(
 )
 DECORATORS = frozenset({"torch.library.custom_op", "torch.library.triton_op"})
 """They evaluate annotations, so they are allowed only as decorators, where the annotations are visible."""
+MARKS = frozenset(
+    {"abc.ABC", "enum.Enum", "enum.Flag", "enum.IntEnum", "enum.IntFlag", "enum.StrEnum"}
+    | {"typing.Generic", "typing.Protocol"}
+)
+"""
+Bases that a class may have beside another. One that is a module and a dictionary could be added to a module
+under any name, and numpy takes a dictionary of a certain name for a description of memory.
+"""
+BUILTIN = Meaning(builtin=True)
 ENVIRONMENT = "os.environ"
 OPERATOR_NAME = re.compile(r"([A-Za-z_]\w*)::([A-Za-z_]\w*)")
 OWN_OPERATORS = frozenset({"aten", "prim", "prims", "quantized", "profiler", "c10d", "inductor"})
@@ -86,6 +96,8 @@ class _Judge:
         """Ids of dotted names that are whole statements and have no effect."""
         self.tested = set(module.annotations)
         """Ids of expressions that only name or compare a class."""
+        self.walked: set[int] = set()
+        """Ids of those whose parts are all in `tested`."""
         self.environment: set[int] = set()
         """Ids of expressions that may be `os.environ`: subscripted, or to the right of `in`."""
         self.operators = {
@@ -98,6 +110,8 @@ class _Judge:
         }
         """Full names of operators that a string of the script declares."""
         self.modules = NAMESPACES | {name.rpartition(".")[0] for name in self.operators}
+        self.saved = frozenset(self._saved())
+        """Ids of expressions that the script only saves to a file."""
 
     def uses(self, ignored: frozenset[int]) -> Iterator[Use]:
         """Yield every use."""
@@ -110,9 +124,40 @@ class _Judge:
             for description in self._node(node, scope):
                 yield Use(description, line)
 
+    def _saved(self) -> Iterator[int]:
+        """
+        Yield the ids of what a script of one file puts into a dictionary that it saves and never reads.
+
+        Record 2 saves `dict(args=args.__dict__)`. Whoever holds that dictionary itself could add to it.
+        """
+        values: dict[str, list[ast.expr]] = {}
+        plain: set[int] = set()
+        others: set[str] = set()
+        for node, scope in self.module.visits:
+            match node:
+                case ast.Assign(
+                    targets=[ast.Name(id=name) as target],
+                    value=ast.Call(func=ast.Name(id="dict") as func, args=[], keywords=keywords),
+                ) if self._meaning(func, scope) == BUILTIN:
+                    values.setdefault(name, []).extend(keyword.value for keyword in keywords)
+                    plain.add(id(target))
+                case ast.Call(func=ast.Attribute() as func, args=[ast.Name() as saved, _], keywords=[]):
+                    if self._meaning(func, scope).paths == {"torch.save"}:
+                        plain.add(id(saved))
+                case ast.Name(id=name) if id(node) not in plain:
+                    others.add(name)
+                case ast.Import() | ast.ImportFrom() if self._imports_itself(node):
+                    return
+        if len(self.names.own) == 1:
+            yield from (id(value) for name in values.keys() - others for value in values[name])
+
+    def _imports_itself(self, node: ast.Import | ast.ImportFrom) -> bool:
+        named = [node.module or ""] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names]
+        return getattr(node, "level", 0) > 0 or any(map(self.names.is_own, named))
+
     def _note(self, node: ast.AST) -> None:
         """Record the nodes whose context matters later."""
-        self.tested.update(map(id, tested_types(node)))
+        self.tested.update(map(id, tested_types(node, self.walked)))
         match node:
             case ast.Attribute(value=ast.Name() | ast.Attribute() as value):
                 self.done.add(id(value))
@@ -144,8 +189,10 @@ class _Judge:
                 yield from self._operator(node, scope)
             case ast.Expr(value=ast.Attribute() as value):
                 self.idle.add(id(value))
-            case ast.ClassDef(name=name, keywords=keywords):
+            case ast.ClassDef(name=name, bases=bases, keywords=keywords):
                 yield from _definition(name)
+                if sum(not self._only_marks(base, scope) for base in bases) > 1:
+                    yield f"class {name} of several classes"
                 yield from (f"class {k.arg or '**'}=" for k in keywords)
             case ast.arg(arg=name) | ast.alias(asname=str(name)):
                 yield from _definition(name)
@@ -162,6 +209,12 @@ class _Judge:
     def _meaning(self, node: ast.expr, scope: Scope) -> Meaning:
         root, attributes = split_chain(node)
         return self.names.of_chain(root, attributes, scope)
+
+    def _only_marks(self, base: ast.expr, scope: Scope) -> bool:
+        """Return whether this base of a class says what the class is for, and holds nothing."""
+        named = base.value if isinstance(base, ast.Subscript) else base
+        paths = self._meaning(named, scope).paths
+        return bool(paths) and paths <= MARKS
 
     def _is_module(self, name: str) -> bool:
         return self.names.is_own(name) or name in NAMESPACES
@@ -199,13 +252,9 @@ class _Judge:
             if stores and last:
                 yield from self._store(attribute, meaning, root)
                 return
-            harmless = (n == 0 and attribute in DUNDERS and _is_super(root)) or (
-                last
-                and (
-                    (id(node) in self.idle and not meaning.paths and not meaning.builtin)
-                    or self._is_own_state(attribute, meaning)
-                )
-            )
+            is_idle = last and id(node) in self.idle and not meaning.paths and not meaning.builtin
+            is_saved = last and attribute == "__dict__" and id(node) in self.saved
+            harmless = is_idle or is_saved or (n == 0 and attribute in DUNDERS and _is_super(root))
             if not harmless:
                 yield from self._step(meaning, attribute)
             meaning = self.names.step(meaning, attribute) if meaning.paths else OTHER
@@ -245,28 +294,6 @@ class _Judge:
                 yield from self._attribute(attribute)
         if meaning.other or meaning.builtin or not meaning.paths:
             yield from self._attribute(attribute)
-
-    def _is_own_state(self, attribute: str, meaning: Meaning) -> bool:
-        """Return whether this is the `__dict__` of an object of the script's class, or of its arguments."""
-        return (
-            attribute == "__dict__"
-            and not meaning.paths
-            and bool(meaning.variables)
-            and all(v.kinds == {BindingKind.CALL} and self._makes_own(v) for v in meaning.variables)
-        )
-
-    def _makes_own(self, variable: Variable) -> bool:
-        for func, scope in variable.makers:
-            root, attributes = split_chain(func)
-            if attributes[-1:] == ["parse_args"]:
-                continue
-            if attributes or not isinstance(root, ast.Name):
-                return False
-            classes = self.names.of_name(root.id, scope)
-            kinds = {kind for v in classes.variables for kind in v.kinds}
-            if classes.paths or classes.builtin or kinds != {BindingKind.CLASS}:
-                return False
-        return True
 
     def _attribute(self, name: str) -> Iterator[str]:
         """Judge an attribute of a value of unknown type."""
@@ -355,18 +382,18 @@ class _Judge:
 
     def _operator(self, node: ast.FunctionDef, scope: Scope) -> Iterator[str]:
         """Judge annotations that a decorator evaluates."""
-        for decorator in (d for d in node.decorator_list if isinstance(d, ast.Call)):
-            if DECORATORS.isdisjoint(self._meaning(decorator.func, scope).paths):
-                continue
-            arguments = (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)
-            for annotation in (*(a.annotation for a in arguments), node.returns):
-                for part in _evaluated(annotation):
-                    if isinstance(part, ast.Name):
-                        meaning = self.names.of_name(part.id, scope)
-                        if any(v.kinds - {BindingKind.CLASS} for v in meaning.variables):
-                            yield f"the annotation {part.id} of a custom operator"
-                    elif isinstance(part, ast.Call | ast.JoinedStr | ast.Lambda | ast.NamedExpr):
-                        yield "a computed annotation of a custom operator"
+        called = (d.func for d in node.decorator_list if isinstance(d, ast.Call))
+        if all(DECORATORS.isdisjoint(self._meaning(decorator, scope).paths) for decorator in called):
+            return
+        arguments = (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)
+        for annotation in (*(a.annotation for a in arguments), node.returns):
+            for part in _evaluated(annotation):
+                if isinstance(part, ast.Name):
+                    meaning = self.names.of_name(part.id, scope)
+                    if any(v.kinds - {BindingKind.CLASS} for v in meaning.variables):
+                        yield f"the annotation {part.id} of a custom operator"
+                elif isinstance(part, ast.Call | ast.JoinedStr | ast.Lambda | ast.NamedExpr):
+                    yield "a computed annotation of a custom operator"
 
 
 def _evaluated(annotation: ast.expr | None) -> Iterator[ast.AST]:
@@ -375,7 +402,7 @@ def _evaluated(annotation: ast.expr | None) -> Iterator[ast.AST]:
         yield part
         if isinstance(part, ast.Constant) and isinstance(part.value, str):
             try:
-                code = ast.parse(part.value.strip(), mode="eval", feature_version=(3, 11))
+                code = parse_annotation(part.value)
             except (SyntaxError, ValueError):
                 continue
             yield from ast.walk(code)

@@ -98,10 +98,14 @@ ODD = _names(
     src cpp_extension load_library from_file func_code func_closure func_defaults gen gi_yieldfrom
     cr_await fileno reconfigure _flavour pathmod used_global_vals write_text write_bytes expanduser owner
     lstat touch rename chmod get_data convert_arg_line_to_args from_buffer filename obj format format_map
-    tofile dump dumps frombuffer readlink listdir scandir unlink rmtree symlink
+    tofile dump dumps frombuffer readlink listdir scandir unlink rmtree symlink torch Tensor _modules
+    _buffers _parameters
     """
 )
-"""Attributes that stay reported even if the script defines one of the same name."""
+"""
+Attributes that stay reported even if the script defines one of the same name. `torch` and `Tensor` are such
+ones of the module that `get_kernel()` hands over as a value.
+"""
 
 _BACKENDS = {
     "torch.backends": "",

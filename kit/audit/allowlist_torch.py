@@ -125,7 +125,7 @@ LAYERS = _names(
     LocalResponseNorm LogSigmoid LogSoftmax MSELoss MarginRankingLoss MaxPool1d MaxPool2d MaxPool3d
     MaxUnpool1d MaxUnpool2d MaxUnpool3d Mish Module ModuleDict ModuleList MultiLabelMarginLoss
     MultiLabelSoftMarginLoss MultiMarginLoss MultiheadAttention NLLLoss PReLU PairwiseDistance Parameter
-    ParameterDict ParameterList PixelShuffle PixelUnshuffle PoissonNLLLoss RMSNorm RNN RNNBase RNNCell
+    ParameterList PixelShuffle PixelUnshuffle PoissonNLLLoss RMSNorm RNN RNNBase RNNCell
     RNNCellBase RReLU ReLU ReLU6 ReflectionPad1d ReflectionPad2d ReflectionPad3d ReplicationPad1d
     ReplicationPad2d ReplicationPad3d SELU Sequential SiLU Sigmoid SmoothL1Loss SoftMarginLoss Softmax
     Softmax2d Softmin Softplus Softshrink Softsign SyncBatchNorm Tanh Tanhshrink Threshold Transformer
@@ -180,7 +180,7 @@ TENSOR_METHODS = _names(
     record_stream register_hook register_post_accumulate_grad_hook repeat requires_grad requires_grad_
     reshape_as resize resize_ resize_as retain_grad retains_grad shape short size storage_offset stride
     sum_to_size to to_dense to_padded_tensor to_sparse tolist type type_as unfold uniform_ unique
-    untyped_storage values view view_as
+    values view view_as
     """
 )
 """Methods and attributes of tensors that are not functions of `torch`."""

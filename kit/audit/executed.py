@@ -11,8 +11,12 @@ import ast
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
+from kit.audit.names import last_name
+
 EXITS = frozenset({"_exit", "abort", "exit", "execv", "execve", "quit"})
 """Last parts of the names of functions that end the process."""
+LEAVING = ast.Return | ast.Raise | ast.Break | ast.Continue
+"""Statements that may leave the block around them."""
 
 _Definition = tuple[str, ast.FunctionDef | ast.ClassDef]
 """A function or class, and the file that defines it."""
@@ -39,6 +43,10 @@ class _Run:
         self.waiting: list[tuple[str, list[ast.stmt]]] = []
         self.ending: dict[int, bool] = {}
         """Whether a function, by the id of its node, may end the process."""
+        self.called: dict[int, ast.FunctionDef | None] = {}
+        """What a call of a function or class, by the id of its node, runs; None if that is not certain."""
+        self.leaving: dict[int, bool] = {}
+        """Whether a statement, by its id, may leave the block around it."""
         own = {name: _definitions(name, tree) for name, tree in modules.items()}
         self.known = {name: {**_imported(tree, own), **own[name]} for name, tree in modules.items()}
 
@@ -70,29 +78,29 @@ class _Run:
                 self._expressions(name, (test,))
                 if _is_main_guard(test):
                     return self._block(name, body) if name == self.entry else True
-                return not _leaves(node)
+                return not self._leaves(node)
             case ast.For(iter=iterated, body=body) | ast.AsyncFor(iter=iterated, body=body):
                 self._expressions(name, (iterated,))
                 if "cuda" not in ast.unparse(iterated):  # there may be no device to loop over
                     self._block(name, body)
-                return not _leaves(node)
+                return not self._leaves(node)
             case ast.While(test=test, body=body):
                 self._expressions(name, (test,))
                 if isinstance(test, ast.Constant) and test.value:
                     self._block(name, body)
-                return not _leaves(node)
+                return not self._leaves(node)
             case ast.With(items=items, body=body) | ast.AsyncWith(items=items, body=body):
                 self._expressions(name, (item.context_expr for item in items))
                 if any("suppress" in ast.unparse(item.context_expr) for item in items):
-                    return not _leaves(node)
+                    return not self._leaves(node)
                 return self._block(name, body)
             case ast.Try(body=body, handlers=handlers, finalbody=final):
                 if handlers:
-                    return not _leaves(node) and self._block(name, final)
+                    return not self._leaves(node) and self._block(name, final)
                 return self._block(name, body) and self._block(name, final)
             case ast.Match(subject=subject):
                 self._expressions(name, (subject,))
-                return not _leaves(node)
+                return not self._leaves(node)
             case ast.Import() | ast.ImportFrom():
                 self.found.append((name, node))
                 self._follow_import(node)
@@ -141,17 +149,35 @@ class _Run:
         if not isinstance(node.func, ast.Name) or node.func.id not in self.known[name]:
             return True
         where, called = self.known[name][node.func.id]
-        if isinstance(called, ast.ClassDef):
-            methods = (n for n in called.body if isinstance(n, ast.FunctionDef) and n.name == "__init__")
-            called = next(methods, called)
-        if not isinstance(called, ast.FunctionDef) or _is_generator(called):
+        if id(called) not in self.called:
+            self.called[id(called)] = _function_of(called)
+        function = self.called[id(called)]
+        if function is None:
             return True
-        if id(called) not in self.entered:
-            self.entered.add(id(called))
-            self.waiting.append((where, called.body))
-        if id(called) not in self.ending:
-            self.ending[id(called)] = any(_is_exit(n) for n in ast.walk(called))
-        return not self.ending[id(called)]
+        if id(function) not in self.entered:
+            self.entered.add(id(function))
+            self.waiting.append((where, function.body))
+        if id(function) not in self.ending:
+            self.ending[id(function)] = any(_is_exit(n) for n in ast.walk(function))
+        return not self.ending[id(function)]
+
+    def _leaves(self, node: ast.stmt) -> bool:
+        """
+        Tell whether a statement holds something that may leave the block around it.
+
+        Statements inside it for which that is known are not searched again.
+        """
+        leaves = False
+        parts: list[ast.AST] = [node]
+        while parts and not leaves:
+            part = parts.pop()
+            if id(part) in self.leaving:
+                leaves = self.leaving[id(part)]
+            else:
+                leaves = isinstance(part, LEAVING) or _is_exit(part)
+                parts += ast.iter_child_nodes(part)
+        self.leaving[id(node)] = leaves
+        return leaves
 
     def _follow_import(self, node: ast.Import | ast.ImportFrom) -> None:
         names = [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module or ""]
@@ -165,7 +191,8 @@ def _definitions(name: str, tree: ast.Module) -> dict[str, _Definition]:
     bound = Counter(n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store))
     defined = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.ClassDef)]
     bound.update(n.name for n in defined)
-    return {n.name: (name, n) for n in defined if n in tree.body and bound[n.name] == 1}
+    at_top = {id(n) for n in tree.body}
+    return {n.name: (name, n) for n in defined if id(n) in at_top and bound[n.name] == 1}
 
 
 def _imported(tree: ast.Module, own: Mapping[str, Mapping[str, _Definition]]) -> dict[str, _Definition]:
@@ -190,17 +217,18 @@ def _is_main_guard(test: ast.expr) -> bool:
 
 
 def _is_exit(node: ast.AST) -> bool:
-    if not isinstance(node, ast.Call):
-        return False
-    name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-    return name in EXITS
+    return isinstance(node, ast.Call) and last_name(node.func) in EXITS
+
+
+def _function_of(called: ast.FunctionDef | ast.ClassDef) -> ast.FunctionDef | None:
+    """Return what a call runs at once: a function, or a class's `__init__`; None if it runs neither."""
+    if isinstance(called, ast.ClassDef):
+        methods = (n for n in called.body if isinstance(n, ast.FunctionDef) and n.name == "__init__")
+        function = next(methods, None)
+    else:
+        function = called
+    return None if function is None or _is_generator(function) else function
 
 
 def _is_generator(function: ast.FunctionDef) -> bool:
     return any(isinstance(n, ast.Yield | ast.YieldFrom) for n in ast.walk(function))
-
-
-def _leaves(node: ast.stmt) -> bool:
-    """Tell whether a statement holds something that may leave the block around it."""
-    leaving = ast.Return | ast.Raise | ast.Break | ast.Continue
-    return any(isinstance(n, leaving) or _is_exit(n) for n in ast.walk(node))

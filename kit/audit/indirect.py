@@ -63,21 +63,30 @@ def _is_read(node: ast.expr | None, files: FileNames) -> bool:
     return False
 
 
-def tested_types(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield the parts of a node where a class is only named or compared: annotations and tests."""
+def tested_types(node: ast.AST, walked: set[int]) -> Iterator[ast.AST]:
+    """
+    Yield the parts of a node where a class is only named or compared: annotations and tests.
+
+    `walked` gets the ids of parts that were yielded with all that is inside them, and are not walked again.
+    """
+    whole: ast.expr | None = None
     match node:
         case ast.arg(annotation=ast.expr() as annotation) | ast.AnnAssign(annotation=annotation):
-            yield from ast.walk(annotation)
+            whole = annotation
         case ast.FunctionDef(returns=ast.expr() as annotation):
-            yield from ast.walk(annotation)
+            whole = annotation
         case ast.Call(func=ast.Name(id="isinstance" | "issubclass"), args=[_, classes]):
-            yield from ast.walk(classes)
+            whole = classes
         case ast.Call(func=ast.Name(id="print" | "repr" | "str"), args=shown):
             yield from shown
         case ast.Compare(left=left, comparators=others):
             yield from (left, *others)
         case ast.Attribute(value=value) | ast.FormattedValue(value=value):
             yield value
+    if whole is not None and id(whole) not in walked:
+        for part in ast.walk(whole):
+            walked.add(id(part))
+            yield part
 
 
 def _arguments_of_a_parser(method: str, node: ast.Call) -> Iterator[str]:

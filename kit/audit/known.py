@@ -10,7 +10,8 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from kit.audit.variables import Module, Scope
+from kit.audit.names import last_name
+from kit.audit.variables import Module
 
 CLOCKS = frozenset({"time.perf_counter", "time.perf_counter_ns", "time.time"})
 """Clock functions; allowed if the start script uses one of them."""
@@ -27,7 +28,8 @@ class KnownNames:
 
 def defined_attributes(modules: tuple[Module, ...]) -> frozenset[str]:
     """Return the attributes that a script defines."""
-    return frozenset(name for m in modules for node, scope in m.visits for name in _defined(node, scope))
+    walked: set[int] = set()
+    return frozenset(name for m in modules for node, _ in m.visits for name in _defined(node, walked))
 
 
 def known_names(modules: tuple[Module, ...]) -> KnownNames:
@@ -43,7 +45,8 @@ def known_names(modules: tuple[Module, ...]) -> KnownNames:
     return KnownNames(used | defined_attributes(modules), not CLOCKS.isdisjoint(imported | chains))
 
 
-def _defined(node: ast.AST, scope: Scope) -> Iterator[str]:
+def _defined(node: ast.AST, walked: set[int]) -> Iterator[str]:
+    """Yield the attributes that a node defines. `walked` gets the ids of nodes that need no other walk."""
     match node:
         case ast.Attribute(attr=name, ctx=ast.Store()):
             yield name
@@ -56,7 +59,7 @@ def _defined(node: ast.AST, scope: Scope) -> Iterator[str]:
                         yield from (t.id for t in targets if isinstance(t, ast.Name))
         case ast.Call(func=func, args=args, keywords=keywords):
             yield from (k.arg for k in keywords if k.arg)
-            last = func.attr if isinstance(func, ast.Attribute) else getattr(func, "id", "")
+            last = last_name(func)
             if last in ("register_buffer", "register_parameter", "add_module", "setattr"):
                 for text in (a.value for a in args[:2] if isinstance(a, ast.Constant)):
                     yield str(text)
@@ -64,5 +67,7 @@ def _defined(node: ast.AST, scope: Scope) -> Iterator[str]:
                 for text in (a.value for a in args if isinstance(a, ast.Constant)):
                     yield str(text).lstrip("-").replace("-", "_")
             if last == "namedtuple":
-                for text in (p.value for a in args[1:] for p in ast.walk(a) if isinstance(p, ast.Constant)):
-                    yield from str(text).replace(",", " ").split()
+                for inside in (p for a in args[1:] if id(a) not in walked for p in ast.walk(a)):
+                    walked.add(id(inside))
+                    if isinstance(inside, ast.Constant):
+                        yield from str(inside.value).replace(",", " ").split()

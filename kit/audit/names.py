@@ -18,6 +18,8 @@ ROUNDS = 6
 """Rounds of following aliases of aliases; honest scripts need one."""
 MAX_MEANINGS = 8
 """Meanings that one name may have; a name with more is reported as unclear."""
+MAX_PATH = 1000
+"""Characters of a full name that gets further parts."""
 UNCLEAR = "…"
 BUILTIN_NAMES = frozenset(dir(builtins))
 
@@ -149,11 +151,17 @@ def split_chain(node: ast.expr) -> tuple[ast.expr, list[str]]:
     return node, attributes[::-1]
 
 
+def last_name(node: ast.expr) -> str:
+    """Return the last part of a dotted name; empty for any other expression."""
+    return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
+
+
 def _extended(path: str, attribute: str) -> str:
     """Return the full name of an attribute; `torch.os` is spelled `os`."""
     if attribute in REACHED and path not in ("", UNCLEAR, attribute):
         return attribute
-    return f"{path}.{attribute}" if path.count(".") < MAX_PARTS else path
+    is_short = path.count(".") < MAX_PARTS and len(path) < MAX_PATH
+    return f"{path}.{attribute}" if is_short else path
 
 
 def _variables(module: Module) -> list[Variable]:

@@ -16,8 +16,8 @@ from types import MappingProxyType
 
 from kit.audit.dotted import ImportedNames, full_names, imported_names
 from kit.audit.executed import executed_nodes
-from kit.audit.script import FOREIGN, NOT_INSTALLED, OF_SOME_ERAS, SourceFile, text_of
-from kit.audit.signals import parse
+from kit.audit.parsing import ParsedFile
+from kit.audit.script import FOREIGN, NOT_INSTALLED, OF_SOME_ERAS
 
 CUDA_CALLS = frozenset({
     "CUDAGraph", "Event", "Stream", "current_device", "current_stream", "default_stream",
@@ -32,6 +32,9 @@ TENSOR_MAKERS = frozenset({"new_empty", "new_full", "new_ones", "new_tensor", "n
 SWITCHED_OFF = frozenset({"GradScaler", "autocast"})
 """They only warn without a GPU."""
 
+SHOWN = 60
+"""Characters of a call that a description shows."""
+
 
 @dataclass(frozen=True, slots=True)
 class Need:
@@ -43,64 +46,69 @@ class Need:
     """The code, for example `torch.cuda.set_device()`."""
 
 
-def cuda_needs(files: Sequence[SourceFile], entry: str) -> tuple[Need, ...]:
+@dataclass(frozen=True, slots=True)
+class StartCode:
+    """The files of a script, and what of them runs whenever the script is started."""
+
+    modules: Mapping[str, ast.Module]
+    """Trees of the Python files, by name; those that cannot be parsed are left out."""
+    own: frozenset[str]
+    """Names of the modules and packages that the files are."""
+    executed: tuple[tuple[str, ast.AST], ...]
+    """Nodes with the names of their files."""
+
+
+def start_code(files: Sequence[ParsedFile], entry: str) -> StartCode:
+    """Find what runs whenever the file `entry` is started."""
+    modules = {parsed.file.name: parsed.tree for parsed in files if parsed.tree is not None}
+    executed: list[tuple[str, ast.AST]] = []
+    with contextlib.suppress(RecursionError):  # an expression of thousands of parts is no reason to refuse
+        executed = executed_nodes(modules, entry)
+    own = frozenset(p.file.name.split("/")[0].removesuffix(".py") for p in files)
+    return StartCode(modules, own, tuple(executed))
+
+
+def cuda_needs(code: StartCode) -> tuple[Need, ...]:
     """
     Return the places at which a script stops on a machine without CUDA, sorted by file and line.
 
-    Files that cannot be parsed count as empty. What runs only under a condition is not found.
+    What runs only under a condition is not found.
     """
-    modules = _modules(files)
-    replaced = _replaced_names(modules)
+    replaced = _replaced_names(code.modules)
     names = {
-        name: imported_names(list(ast.walk(tree)), MappingProxyType({})) for name, tree in modules.items()
+        name: imported_names(list(ast.walk(tree)), MappingProxyType({}))
+        for name, tree in code.modules.items()
     }
-    devices = {name: _cuda_names(tree) for name, tree in modules.items()}
+    devices = {name: _cuda_names(tree) for name, tree in code.modules.items()}
     found: set[tuple[str, int, str]] = set()
-    with contextlib.suppress(
-        RecursionError
-    ):  # an expression of thousands of parts; it is no reason to refuse
-        for name, node in executed_nodes(modules, entry):
+    with contextlib.suppress(RecursionError):
+        for name, node in code.executed:
             for what in _cuda_in(node, names[name], devices[name], replaced):
                 found.add((name, getattr(node, "lineno", 0), what))
     return tuple(Need(*place) for place in sorted(found))
 
 
-def missing_modules(
-    files: Sequence[SourceFile], entry: str, cuda: bool, more: frozenset[str] = frozenset()
-) -> tuple[Need, ...]:
+def missing_modules(code: StartCode, cuda: bool, more: frozenset[str] = frozenset()) -> tuple[Need, ...]:
     """
     Return the imports that fail because neither Python, the image nor the script have the module.
 
     `cuda` says whether the image is one with CUDA, and `more` what it has beyond other images: see
     `kit.values.era_modules.modules_of`.
     """
-    own = {file.name.split("/")[0].removesuffix(".py") for file in files}
-    known = (FOREIGN - OF_SOME_ERAS - NOT_INSTALLED) | more | own | {"__future__"}
+    known = (FOREIGN - OF_SOME_ERAS - NOT_INSTALLED) | more | code.own | {"__future__"}
     if not cuda:
-        known -= CUDA_MODULES - own
+        known -= CUDA_MODULES - code.own
     found: set[tuple[str, int, str]] = set()
-    with contextlib.suppress(RecursionError):
-        for name, node in executed_nodes(_modules(files), entry):
-            match node:
-                case ast.Import(names=aliases):
-                    roots = [a.name.split(".")[0] for a in aliases]
-                case ast.ImportFrom(module=str(module), level=0):
-                    roots = [module.split(".")[0]]
-                case _:
-                    continue
-            found.update((name, node.lineno, f"import {root}") for root in roots if root not in known)
-    return tuple(Need(*place) for place in sorted(found))
-
-
-def _modules(files: Sequence[SourceFile]) -> dict[str, ast.Module]:
-    modules: dict[str, ast.Module] = {}
-    for file in files:
-        if file.name.endswith(".py"):
-            try:
-                modules[file.name] = parse(text_of(file.data))
-            except (SyntaxError, ValueError, RecursionError, MemoryError):
+    for name, node in code.executed:
+        match node:
+            case ast.Import(names=aliases):
+                roots = [a.name.split(".")[0] for a in aliases]
+            case ast.ImportFrom(module=str(module), level=0):
+                roots = [module.split(".")[0]]
+            case _:
                 continue
-    return modules
+        found.update((name, node.lineno, f"import {root}") for root in roots if root not in known)
+    return tuple(Need(*place) for place in sorted(found))
 
 
 def _replaced_names(modules: Mapping[str, ast.Module]) -> frozenset[str]:
@@ -142,6 +150,21 @@ def _is_cuda(node: ast.expr | None, names: frozenset[str]) -> bool:
     return False
 
 
+def _end_of(node: ast.expr) -> str:
+    """Return the source of an expression without its first part, if `SHOWN` characters follow that."""
+    end = ""
+    while len(end) < SHOWN:
+        match node:
+            case ast.Attribute(value=ast.Attribute() | ast.Call() | ast.Name() as inner, attr=name):
+                end = f".{name}{end}"
+            case ast.Call(func=ast.Attribute() | ast.Call() | ast.Name() as inner):
+                end = ast.unparse(ast.Call(ast.Name(""), node.args, node.keywords)) + end
+            case _:
+                return ast.unparse(node) + end
+        node = inner
+    return end
+
+
 def _cuda_in(
     node: ast.AST, names: ImportedNames, devices: frozenset[str], replaced: frozenset[str]
 ) -> Iterator[str]:
@@ -161,7 +184,7 @@ def _cuda_in(
     if full.startswith("torch.cuda.") and last in CUDA_CALLS and full.count(".") == 2:
         yield f"{full}()"
     elif isinstance(node.func, ast.Attribute) and last == "cuda":
-        yield f"{ast.unparse(node.func)[-60:]}()"
+        yield f"{_end_of(node.func)[-SHOWN:]}()"
     elif last == "init_process_group":
         backend = keywords.get("backend", first)
         if isinstance(backend, ast.Constant) and backend.value == "nccl":

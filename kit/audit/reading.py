@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import ast
 import re
-from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
 from kit.audit.names import OTHER, Names, split_chain
-from kit.audit.variables import BindingKind, Module, Scope, ScopeKind, lookup
+from kit.audit.own_text import OWN_PATHS, OwnText, is_own_path
+from kit.audit.variables import Module, Scope, ScopeKind
 from kit.audit.writing import FileNames
 
 READING_ATTRIBUTES = frozenset(
@@ -51,11 +51,7 @@ READERS = re.compile(
     r"|importlib|zipimport|traceback|tracemalloc|trace|pydoc|ast|dis|symtable|tokenize|mimetypes|netrc|xml"
     r"|plistlib|logging)\..*"
 )
-OWN_PATHS = frozenset({"__file__", "__loader__", "__spec__", "__cached__", "__path__", "__doc__"})
 WRITING = re.compile(r"[wax][bt]?")
-LOGGING_METHODS = frozenset({"save", "write"})
-ROUNDS = 3
-"""Nested function calls through which the script's source text is followed."""
 MAX_LOOKED_AT = 40
 """Parts of a call that are searched for a file name."""
 MAX_MODE = 3
@@ -79,7 +75,7 @@ class Read:
 def reads(module: Module, names: Names) -> tuple[list[Read], frozenset[int]]:
     """Return the reads of a module, and the ids of nodes that only copy its source into its log."""
     reader = _FileUse(module, names)
-    return list(reader.reads()), frozenset(reader.copied)
+    return list(reader.reads()), frozenset(reader.own_text.copied)
 
 
 class _FileUse:
@@ -90,28 +86,21 @@ class _FileUse:
         """Calls, by the id of the called expression."""
         self.inner: set[int] = set()
         """Ids of the first parts of dotted names."""
-        self.copied: set[int] = set()
-        self.open: dict[str, list[tuple[int, int]]] = {}
-        """Per name, the line ranges in which it is an open source file of the script, in order."""
-        self.logged: set[int] = set()
-        """Ids of values written to a log or a checkpoint."""
-        self.named_calls: list[ast.Call] = []
+        self.own_text = OwnText(module, names)
         self.readers: set[int] = set()
         """Ids of variables that hold functions which read files."""
         self.file_names = FileNames(node for node, _ in module.visits)
 
     def reads(self) -> Iterator[Read]:
         """Yield every read."""
-        for node, scope in self.module.visits:
+        for node, _ in self.module.visits:
             self._note(node)
-            self._taint(node, scope)
-        self._pass_on()
         found = [(node, scope, self._kind(node, scope)) for node, scope in self.module.visits]
         for _, scope, kind in found:
             if kind == "reads":
                 self._note_reader(scope)
         for node, scope, kind in found:
-            if id(node) in self.copied:
+            if id(node) in self.own_text.copied:
                 continue
             line = getattr(node, "lineno", 0)
             if kind == "looks":
@@ -123,52 +112,17 @@ class _FileUse:
     def _note(self, node: ast.AST) -> None:
         """Record the nodes whose context matters later."""
         match node:
-            case ast.Call(func=func, args=args, keywords=keywords):
+            case ast.Call(func=func):
                 self.calls[id(func)] = node
-                if isinstance(func, ast.Attribute) and func.attr in LOGGING_METHODS:
-                    self.logged.update(map(id, args))
-                if isinstance(func, ast.Name):
-                    self.named_calls.append(node)
-                    if func.id == "dict":
-                        self.logged.update(id(k.value) for k in keywords)
-            case ast.Dict(values=values):
-                self.logged.update(map(id, values))
             case ast.Attribute(value=value):
                 self.inner.add(id(value))
-
-    def _pass_on(self) -> None:
-        """Follow the script's source text into its functions and into `print`."""
-        scopes = {id(node): scope for node, scope in self.module.visits if isinstance(node, ast.Call)}
-        for _ in range(ROUNDS):
-            for call in self.named_calls:
-                scope = scopes[id(call)]
-                given: list[tuple[int | str, ast.expr]] = [*enumerate(call.args)]
-                given += [(k.arg, k.value) for k in call.keywords if k.arg]
-                own = [(at, value) for at, value in given if self._is_tainted(value, scope)]
-                if own and isinstance(call.func, ast.Name):
-                    self._pass_to(call.func.id, own, scope)
-
-    def _pass_to(self, name: str, own: list[tuple[int | str, ast.expr]], scope: Scope) -> None:
-        variables, outside = lookup(name, scope)
-        if name == "print" and outside and not variables:
-            self.logged.update(id(value) for _, value in own)
-        if any(v.kinds != {BindingKind.FUNCTION} or v.aliases for v in variables):
-            return
-        for arguments, inner in (f for v in variables for f in v.functions):
-            names = [a.arg for a in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)]
-            for at, value in own:
-                parameter = names[at] if isinstance(at, int) and at < len(names) else at
-                if parameter in names and isinstance(parameter, str):
-                    inner.variables[parameter].tainted = True
-                    self.logged.add(id(value))
 
     def _node(self, node: ast.AST, scope: Scope) -> Iterator[Read]:
         line = getattr(node, "lineno", 0)
         match node:
             case ast.Name(id=name, ctx=ast.Load()):
                 variables = self.names.of_name(name, scope).variables
-                own = self._is_open(node) or any(v.tainted for v in variables)
-                if own and id(node) not in self.logged:
+                if self.own_text.is_used(node, variables):
                     yield Read("uses the script's source text", line, False)
                 if any(id(v) in self.readers for v in variables) and not _in_generator(scope):
                     yield Read("uses a function of the script that reads files", line, False)
@@ -235,7 +189,7 @@ class _FileUse:
             return "opens a file for writing" if known else "opens a file for writing, under a computed name"
         about = [*call.args, *(k.value for k in call.keywords)] if call else []
         parts = list(islice((p for a in [node, *about] for p in ast.walk(a)), MAX_LOOKED_AT))
-        if any(_is_own_path(p) for p in parts):
+        if any(is_own_path(p) for p in parts):
             return "reads the script's source"
         texts = [p.value for p in parts if isinstance(p, ast.Constant) and isinstance(p.value, str | bytes)]
         named = [t for t in texts if len(t) > MAX_MODE]
@@ -251,69 +205,6 @@ class _FileUse:
             if variable is not None:
                 self.readers.add(id(variable))
 
-    def _taint(self, node: ast.AST, scope: Scope) -> None:
-        """Mark the names that receive the script's source text."""
-        match node:
-            case ast.With(items=items, body=body):
-                for item in items:
-                    if isinstance(item.optional_vars, ast.Name) and self._holds(item.context_expr, scope):
-                        self._copy(item, body, scope)
-                        self._opened(item.optional_vars.id, node.lineno, node.end_lineno or node.lineno)
-            case (
-                ast.Assign(targets=[ast.Name() as target], value=value)
-                | ast.AugAssign(target=ast.Name() as target, value=value)
-                | ast.NamedExpr(target=ast.Name() as target, value=value)
-            ):
-                if self._holds(value, scope):
-                    self._mark(target, scope)
-
-    def _holds(self, node: ast.expr, scope: Scope) -> bool:
-        """Return whether an expression contains the script's path or source text."""
-        return any(self._is_open(p) or _is_own_path(p) or self._is_tainted(p, scope) for p in ast.walk(node))
-
-    def _is_tainted(self, node: ast.AST, scope: Scope) -> bool:
-        if not isinstance(node, ast.Name):
-            return False
-        return any(v.tainted for v in lookup(node.id, scope)[0])
-
-    def _opened(self, name: str, first: int, last: int) -> None:
-        lines = self.open.setdefault(name, [])
-        if lines and first <= lines[-1][1]:
-            first, last = lines[-1][0], max(last, lines.pop()[1])
-        lines.append((first, last))
-
-    def _is_open(self, node: ast.AST) -> bool:
-        if not isinstance(node, ast.Name) or node.id not in self.open:
-            return False
-        lines = self.open[node.id]
-        at = bisect_right(lines, node.lineno, key=lambda pair: pair[0]) - 1
-        return at >= 0 and node.lineno <= lines[at][1]
-
-    def _mark(self, target: ast.Name, scope: Scope) -> None:
-        for variable in lookup(target.id, scope)[0]:
-            variable.tainted = True
-
-    def _copy(self, item: ast.withitem, body: list[ast.stmt], scope: Scope) -> None:
-        """
-        Exempt a script that appends a module's text to its source text for its log.
-
-        Upstream's scripts of several files begin this way. Every other use of the text is counted.
-        """
-        names = [p.value for p in ast.walk(item.context_expr) if isinstance(p, ast.Constant)]
-        own = [
-            n for n in names if isinstance(n, str) and n.removesuffix(".py") in self.names.own and ".py" in n
-        ]
-        opened = item.optional_vars.id if isinstance(item.optional_vars, ast.Name) else ""
-        for statement in body:
-            match statement:
-                case ast.AugAssign(target=ast.Name(id=name), op=ast.Add(), value=value):
-                    had = any(v.tainted for v in lookup(name, scope)[0])
-                    if not own or not had or not all(_only_copies(p, opened) for p in ast.walk(value)):
-                        return
-                case _:
-                    return
-        self.copied.update(id(p) for s in (item, *body) for p in ast.walk(s))
-
 
 def _file_of(call: ast.Call | None) -> ast.expr | None:
     if call is None:
@@ -328,26 +219,3 @@ def _in_generator(scope: Scope) -> bool:
     while at is not None and at.kind is not ScopeKind.FUNCTION:
         at = at.parent
     return at is not None and at.is_generator
-
-
-def _only_copies(node: ast.AST, opened: str) -> bool:
-    match node:
-        case ast.Name(id=name):
-            return name == opened
-        case ast.Attribute(attr=name):
-            return name == "read"
-        case ast.Call(args=[], keywords=[]):
-            return True
-    return isinstance(
-        node,
-        ast.Constant | ast.JoinedStr | ast.FormattedValue | ast.BinOp | ast.operator | ast.expr_context,
-    )
-
-
-def _is_own_path(node: ast.AST) -> bool:
-    match node:
-        case ast.Name(id=name):
-            return name in OWN_PATHS
-        case ast.Attribute(attr=name):
-            return name == "argv" or name in OWN_PATHS
-    return False

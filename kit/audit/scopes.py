@@ -11,6 +11,7 @@ import ast
 from collections.abc import Callable, Iterator
 from functools import partial
 
+from kit.audit.parsing import parse_annotation
 from kit.audit.variables import BindingKind, Module, Scope, ScopeKind, Variable, Visit
 
 
@@ -42,11 +43,6 @@ def _bind_path(path: str, variable: Variable) -> None:
 
 def _bind_alias(value: ast.expr, scope: Scope, variable: Variable) -> None:
     variable.aliases.append((value, scope))
-
-
-def _bind_call(func: ast.expr, scope: Scope, variable: Variable) -> None:
-    _bind_kind(BindingKind.CALL, variable)
-    variable.makers.append((func, scope))
 
 
 def _bind_function(arguments: ast.arguments, inner: Scope, variable: Variable) -> None:
@@ -164,9 +160,6 @@ class _Walk:
                 plain = [t for t in targets if isinstance(t, ast.Name)]
                 if len(plain) == len(targets):
                     self._alias(plain, value, scope)
-            case ast.Assign(targets=[ast.Name() as target], value=ast.Call(func=func)):
-                self.bound.add(id(target))
-                self.bindings.append((scope, target.id, partial(_bind_call, func, scope)))
             case ast.AnnAssign(target=ast.Name() as target, value=ast.Name() | ast.Attribute() as value):
                 self._alias([target], value, scope)
             case ast.NamedExpr(target=ast.Name() as target):
@@ -213,7 +206,7 @@ def _annotation(node: ast.AST) -> list[ast.expr]:
     if not (isinstance(text, ast.Constant) and isinstance(text.value, str)):
         return []
     try:
-        code = ast.parse(text.value.strip(), mode="eval", feature_version=(3, 11)).body
+        code = parse_annotation(text.value)
     except (SyntaxError, ValueError):
         return []
     for part in ast.walk(code):

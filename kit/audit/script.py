@@ -7,9 +7,7 @@ Names are followed across the script's modules, so the files cannot be judged on
 from __future__ import annotations
 
 import ast
-import io
 import sys
-import tokenize
 import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -19,10 +17,11 @@ from kit.audit.allowlist import FORBIDDEN
 from kit.audit.characters import odd_characters
 from kit.audit.known import KnownNames, defined_attributes
 from kit.audit.names import Names, split_chain
+from kit.audit.parsing import ParsedFile, SourceFile
 from kit.audit.patterns import VALIDATION
 from kit.audit.reading import reads
 from kit.audit.scopes import read_module
-from kit.audit.signals import Signal, SourceRule, parse, signals
+from kit.audit.signals import Signal, SourceRule, signals
 from kit.audit.variables import Module
 from kit.values.era_modules import ERA_MODULES
 
@@ -47,14 +46,6 @@ instead.
 
 
 @dataclass(frozen=True, slots=True)
-class SourceFile:
-    """One file of a script."""
-
-    name: str
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
 class ReadScript:
     """The parsed files of a script, and the errors."""
 
@@ -71,18 +62,20 @@ class ReadScript:
         return tuple(module for _, module in self.modules)
 
 
-def read_script(files: Sequence[SourceFile]) -> ReadScript:
-    """Parse the files of a script."""
+def read_script(files: Sequence[ParsedFile]) -> ReadScript:
+    """Bind the names in the parsed files of a script."""
     modules: list[tuple[str, Module]] = []
     found: list[tuple[str, Signal]] = []
     faults: list[str] = []
-    for file in files:
+    for parsed in files:
+        file = parsed.file
         try:
             found += [(file.name, s) for s in _of_file(file)]
-            if file.name.endswith(".py"):
-                tree = parse(text_of(file.data))
-                modules.append((file.name, read_module(*_module_name(file.name), tree)))
-        except (SyntaxError, ValueError, RecursionError, MemoryError) as e:
+            if parsed.error is not None:
+                faults.append(_fault(file.name, parsed.error))
+            if parsed.tree is not None:
+                modules.append((file.name, read_module(*_module_name(file.name), parsed.tree)))
+        except (ValueError, RecursionError, MemoryError) as e:
             faults.append(_fault(file.name, e))
     return ReadScript(tuple(modules), tuple(found), tuple(faults))
 
@@ -163,14 +156,6 @@ def _of_file(file: SourceFile) -> Iterator[Signal]:
         text = file.data.decode("utf-8-sig")
         for description, line in odd_characters(text, is_python):
             yield Signal(SourceRule.CHARACTERS, description, line)
-
-
-def text_of(data: bytes) -> str:
-    """Decode a script. Raises `ValueError` if it declares an encoding other than UTF-8."""
-    encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
-    if encoding not in ("utf-8", "utf-8-sig"):
-        raise ValueError(f"the declared encoding is {encoding!r}, not UTF-8")
-    return data.decode(encoding)
 
 
 def _arguments(data: bytes) -> Iterator[Signal]:

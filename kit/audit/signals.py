@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ast
 import re
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -82,33 +81,6 @@ class Signal:
     description: str
     """The same use has the same text in both scripts."""
     line: int
-
-
-MAX_PARTS = 1000
-"""Parts of a dotted name. The parser refuses longer ones anyway, unless they are of modules."""
-_DOTTED = re.compile(r"\b\w++(?:[\s\\]*+\.[\s\\]*+\w++)+")
-"""Linear in the text: nothing is matched twice."""
-
-
-def parse(text: str) -> ast.Module:
-    """Parse a script as Python 3.11 does. Raises what `ast.parse` and `require_short_names` raise."""
-    require_short_names(text)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # upstream has `\s` in docstrings, which only warns
-        return ast.parse(text, feature_version=(3, 11))
-
-
-def require_short_names(text: str) -> None:
-    """
-    Raise `SyntaxError` for a name of more than `MAX_PARTS` parts, before Python's parser sees it.
-
-    For each part of a module's name that parser copies all before it: one line of `import a.a.a...` with half
-    a megabyte takes more than 30 GB.
-    """
-    for name in _DOTTED.finditer(text):
-        if name[0].count(".") >= MAX_PARTS:
-            line = text.count("\n", 0, name.start()) + 1
-            raise SyntaxError(f"a name of more than {MAX_PARTS} parts in line {line}")
 
 
 def signals(

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from kit.audit.check import Check
 from kit.audit.finding import Finding, Severity
 from kit.audit.known import known_names
-from kit.audit.script import SourceFile, read_script, signals_of
+from kit.audit.parsing import ParsedFile, SourceFile, parse_files
+from kit.audit.script import read_script, signals_of
 from kit.audit.signals import Signal, SourceRule
 
 __all__ = ["CHECKS", "PARSE", "SIZE", "SourceFile", "judge"]
@@ -117,12 +118,18 @@ def judge(submission: Sequence[SourceFile], baseline: Sequence[SourceFile] | Non
 
     A file that cannot be parsed fails `source.parse`; the other checks do not see its content.
     """
+    return judge_parsed(() if baseline is None else parse_files(submission), baseline)
+
+
+def judge_parsed(parsed: Sequence[ParsedFile], baseline: Sequence[SourceFile] | None) -> tuple[Finding, ...]:
+    """Compare a submission that is already parsed with its start script, as `judge` does."""
     if baseline is None:
         return tuple(c.skipped("the start script is not available") for c in (PARSE, *CHECKS.values(), SIZE))
-    start = read_script(baseline)
+    submission = [p.file for p in parsed]
+    start = read_script(parse_files(baseline))
     known = known_names(start.names)
     before, _ = signals_of(start, known)
-    after, faults = signals_of(read_script(submission), known)
+    after, faults = signals_of(read_script(parsed), known)
     added = _added(before, after)
     added += _content(submission, baseline)
     grown = sum(len(f.data) for f in submission) - sum(len(f.data) for f in baseline)

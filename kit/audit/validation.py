@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Sequence
 
+from kit.audit.names import last_name
 from kit.audit.patterns import OFFICIAL, OFFICIAL_TOKENS, VALIDATION
 
 DIRECTORY = "data_path"
@@ -56,44 +57,40 @@ def settings(node: ast.AST, is_official: bool = False) -> Iterator[str]:
 
     `is_official`: whether `data_path` is as `has_official_directory` says.
     """
-    pairs: list[tuple[str, ast.expr | None]] = []
+    names: list[str] = []
+    value: ast.expr | None = None
     match node:
         case ast.Assign(targets=targets, value=value):
-            pairs = [
-                (t.id if isinstance(t, ast.Name) else t.attr, value)
-                for t in targets
-                if isinstance(t, ast.Name | ast.Attribute)
-            ]
+            names = [last_name(t) for t in targets if isinstance(t, ast.Name | ast.Attribute)]
         case (
             ast.AnnAssign(target=ast.Name(id=name), value=value)
             | ast.AugAssign(target=ast.Name(id=name), value=value)
+            | ast.keyword(arg=str(name), value=value)
         ):
-            pairs = [(name, value)]
-        case ast.keyword(arg=str(name), value=value):
-            pairs = [(name, value)]
-    for name, value in pairs:
-        if not VALIDATION.fullmatch(name.lower()) or value is None:
-            continue
-        text = _value(value)
-        if text and not (is_official and text == JOINED):
-            yield f"{name.lower()} = {text}"
+            names = [name]
+    names = [name.lower() for name in names if VALIDATION.fullmatch(name.lower())]
+    if value is None or not names:
+        return
+    text = _value(value)
+    if text and not (is_official and text == JOINED):
+        yield from (f"{name} = {text}" for name in names)
 
 
 def _value(node: ast.expr) -> str:
     """Format a value; empty for the official validation window, with any batch size."""
     match node:
-        case ast.BinOp(op=ast.FloorDiv(), left=tokens) if _last_name(tokens) == "val_tokens":
+        case ast.BinOp(op=ast.FloorDiv(), left=tokens) if last_name(tokens) == "val_tokens":
             return ""
         case ast.BinOp(
             op=ast.FloorDiv(),
             left=ast.BinOp(op=ast.Mult(), left=ast.Name(id="grad_accum_steps"), right=tokens),
-        ) if _last_name(tokens) == "val_tokens":
+        ) if last_name(tokens) == "val_tokens":
             return ""
         case ast.Constant(value=value) if value in OFFICIAL:
             return ""
         case ast.Call(args=[ast.Name(id="data_path"), files]) if ast.unparse(node.func) == "os.path.join":
             # The same files below the same directory, whether as a literal or through the setting's own name
-            if _last_name(files) == "val_files" or (
+            if last_name(files) == "val_files" or (
                 isinstance(files, ast.Constant) and files.value in OFFICIAL
             ):
                 return JOINED
@@ -101,10 +98,6 @@ def _value(node: ast.expr) -> str:
     if number is not None:
         return "" if number == OFFICIAL_TOKENS else str(number)
     return ast.unparse(node)[:120]
-
-
-def _last_name(node: ast.expr) -> str:
-    return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
 
 
 def _product(node: ast.expr) -> int | None:

@@ -27,7 +27,6 @@ class BindingKind(StrEnum):
 
     FUNCTION = "function"
     CLASS = "class"
-    CALL = "call"
     VALUE = "value"
 
 
@@ -45,8 +44,6 @@ class Variable:
     """Whether it may be any other value."""
     kinds: set[BindingKind] = field(default_factory=set)
     """The kinds of those other values, if known."""
-    makers: list[tuple[ast.expr, Scope]] = field(default_factory=list)
-    """Functions whose calls give its values."""
     functions: list[tuple[ast.arguments, Scope]] = field(default_factory=list)
     """Functions of this name: their arguments and the scopes of their bodies."""
     tainted: bool = False

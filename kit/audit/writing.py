@@ -14,8 +14,8 @@ from collections.abc import Iterable
 from kit.audit.names import split_chain
 
 HARMLESS = re.compile(r".*\.(txt|log|csv|tsv|json|jsonl|md|pt|ckpt|bin|npy|npz|png|svg|out)", re.DOTALL)
-FIELD = re.compile(r"(?s).*%[-+ #0]*\d*(\.\d+)?[a-zA-Z]")
-"""What `%` fills in, up to the last of it."""
+FIELD = re.compile(r"%[-+ #0]*+\d*+(?:\.\d++)?[a-zA-Z]")
+"""What `%` fills in. Python before 3.11.5 loses some matches of a possessive group, so this has none."""
 MAX_DEPTH = 6
 """Names of names, and parts of parts, that are followed; of honest scripts, three are enough."""
 PATHS = frozenset({"Path", "join", "os.fspath", "os.path.join", "pathlib.Path", "str"})
@@ -32,6 +32,9 @@ class FileNames:
         self.imported: set[str] = set()
         self.opened: set[str] = set()
         """Names of `with open(...) as name`."""
+        self._harmless: dict[tuple[str, int], bool] = {}
+        self._plain: dict[tuple[str, int], bool] = {}
+        """What is known of names, by name and remaining depth: each of their values is looked at once."""
         plain: set[int] = set()
         for node in nodes:
             match node:
@@ -72,14 +75,17 @@ class FileNames:
             case ast.JoinedStr(values=[*_, last]):
                 return self.is_harmless(last, depth - 1)
             case ast.BinOp(left=ast.Constant(value=str(text)), op=ast.Mod()):
-                return HARMLESS.fullmatch("x" + FIELD.sub("", text)) is not None
+                return HARMLESS.fullmatch("x" + _after_last_field(text)) is not None
             case ast.BinOp(left=left, op=ast.Add() | ast.Div(), right=right):
                 return self._is_plain(left, depth - 1) and self.is_harmless(right, depth - 1)
             case ast.Call(args=[*_, last], keywords=[]):
                 return self._is_plain(node, depth) and self.is_harmless(last, depth - 1)
             case ast.Name(id=name):
-                values = [v for v in self._values(name) if not _is_none(v)]
-                return bool(values) and all(self.is_harmless(v, depth - 1) for v in values)
+                if (name, depth) not in self._harmless:
+                    values = [v for v in self._values(name) if not _is_none(v)]
+                    known = bool(values) and all(self.is_harmless(v, depth - 1) for v in values)
+                    self._harmless[name, depth] = known
+                return self._harmless[name, depth]
         return False
 
     def is_file(self, name: str) -> bool:
@@ -96,19 +102,31 @@ class FileNames:
             case ast.BinOp(left=left):
                 return depth > 0 and self._is_plain(left, depth - 1)
             case ast.Call(func=ast.Name() | ast.Attribute() as func):
-                root, _ = split_chain(func)
+                root, attributes = split_chain(func)
                 name = root.id if isinstance(root, ast.Name) else ""
                 own = name in self.unclear or name in self.values or name in self.opened
-                return not own and ast.unparse(func) in PATHS and (name in self.imported or name == "str")
+                is_path = ".".join([name, *attributes]) in PATHS
+                return not own and is_path and (name in self.imported or name == "str")
             case ast.Name(id=name):
-                values = self._values(name) if depth > 0 else []
-                return bool(values) and all(self._is_plain(v, depth - 1) for v in values)
+                if (name, depth) not in self._plain:
+                    values = self._values(name) if depth > 0 else []
+                    known = bool(values) and all(self._is_plain(v, depth - 1) for v in values)
+                    self._plain[name, depth] = known
+                return self._plain[name, depth]
         return False
 
     def _values(self, name: str) -> list[ast.expr]:
         if name in self.unclear or name in self.imported or name in self.opened:
             return []
         return self.values.get(name, [])
+
+
+def _after_last_field(text: str) -> str:
+    """Return what of a text follows the last value that `%` fills in."""
+    end = 0
+    for field in FIELD.finditer(text):
+        end = field.end()
+    return text[end:]
 
 
 def _is_none(node: ast.expr) -> bool:

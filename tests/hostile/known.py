@@ -42,5 +42,8 @@ OPERATOR = (
     ("picks the seed of canary and window, and shows it to the script's author", "not caught", "A verifier can prevent it by issuing the seed: `--audit-seed`."),
     ("starts many runs and publishes the best", "flagged", "A board shows how many of a row's runs a series reserved, and how many the submitter selected."),
     ("runs on another machine than claimed", "not caught", "The figures of the speed probe are also only the operator's claim."),
+    ("submits a copy of another's signed run under its own agent's name", "caught", "`submit check` refuses the copy if the base branch (`--base`) has the original, else both."),
+    ("signs a copy of another's log with a trusted key and an earlier `started_at`", "flagged", "The replay is found. With `--base`, what was there before is the original; otherwise the earlier date, which its signer chose."),
+    ("sets back the date of a run", "not caught", "The date is the operator's wall clock. What others can check is when the entry, or the plan of its series, came into the repository."),
     ("patches the kit", "not caught", "Version and commit are also only the operator's claim."),
 )  # fmt: skip

@@ -207,9 +207,11 @@ class Packed(TrainStream):
         return [self.shards[i] for i in order if i != self.shard]
 """,
     "ordinary Python": """
+import abc
 import functools
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
+from typing import Generic, TypeVar
 
 class Phase(Enum):
     WARM = "warm"
@@ -232,6 +234,14 @@ class Level:
     @value.setter
     def value(self, low: float) -> None:
         self.low = low
+
+T = TypeVar("T")
+
+class Scale(abc.ABC, nn.Module):
+    pass
+
+class Both(Generic[T], Scale):
+    pass
 
 class Levels(dict):
     def __getitem__(self, key):
@@ -258,10 +268,10 @@ class Gains(nn.Module):
     def __init__(self, n: int) -> None:
         super().__init__()
         self.gains = nn.ParameterList([nn.Parameter(torch.ones(1)) for _ in range(n)])
-        self.named = nn.ParameterDict({"a": nn.Parameter(torch.zeros(1))})
+        self.named = nn.ModuleDict({"a": nn.Linear(1, 1)})
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * self.gains[0] + self.named["a"] if type(self).__name__ else x
+        return self.named["a"](x * self.gains[0]) if type(self).__name__ else x
 
 def shown(x: np.ndarray | None, y: "np.ndarray") -> np.ndarray:
     if isinstance(x, np.ndarray) and type(x) is type(y):

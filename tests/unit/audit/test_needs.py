@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from kit.audit.needs import cuda_needs, missing_modules
-from kit.audit.source import SourceFile
+from kit.audit.needs import cuda_needs, missing_modules, start_code
+from kit.audit.parsing import SourceFile, parse_files
 from kit.core.facts import guest_file
 from kit.values.era_modules import modules_of
 
@@ -15,7 +15,8 @@ IMPORTS = "import os, sys\nimport torch\nimport torch.distributed as dist\nfrom 
 
 def needs(code: str, **files: str) -> list[tuple[str, int, str]]:
     texts = {ENTRY: IMPORTS + code, **{f"{name}.py": text for name, text in files.items()}}
-    found = cuda_needs([SourceFile(n, t.encode()) for n, t in texts.items()], ENTRY)
+    files = parse_files(SourceFile(n, t.encode()) for n, t in texts.items())
+    found = cuda_needs(start_code(files, ENTRY))
     return [(n.file, n.line, n.what) for n in found]
 
 
@@ -102,8 +103,9 @@ def test_other_files_count_where_they_are_imported_or_called() -> None:
 
 
 def test_the_reference_trainer_needs_nothing_that_the_smoke_image_lacks() -> None:
-    files = [SourceFile(ENTRY, guest_file("train_reference.py").read_bytes())]
-    assert cuda_needs(files, ENTRY) == missing_modules(files, ENTRY, cuda=False) == ()
+    files = parse_files([SourceFile(ENTRY, guest_file("train_reference.py").read_bytes())])
+    code = start_code(files, ENTRY)
+    assert cuda_needs(code) == missing_modules(code, cuda=False) == ()
 
 
 @pytest.mark.parametrize(
@@ -126,17 +128,17 @@ def test_modules_that_no_image_has_are_named(code: str, cuda: bool, missing: lis
         SourceFile("kernels.py", b"x = 1"),
         SourceFile("parts/a.py", b""),
     ]
-    assert [n.what for n in missing_modules(files, ENTRY, cuda)] == missing
+    assert [n.what for n in missing_modules(start_code(parse_files(files), ENTRY), cuda)] == missing
 
 
 def test_a_module_of_one_era_is_missing_in_the_others() -> None:
-    code = (
+    text = (
         "import kernels, tiktoken\nfrom flash_attn_interface import flash_attn_varlen_func\nimport xformers"
     )
-    files = [SourceFile("train_gpt.py", code.encode())]
+    code = start_code(parse_files([SourceFile("train_gpt.py", text.encode())]), "train_gpt.py")
 
     def names(era: str) -> set[str]:
-        return {n.what for n in missing_modules(files, "train_gpt.py", True, modules_of(era))}
+        return {n.what for n in missing_modules(code, True, modules_of(era))}
 
     assert names("torch-2.10.0") == {"import xformers"}
     assert names("torch-2.9.1") == {"import tiktoken", "import xformers"}

@@ -35,6 +35,11 @@ BESIDE = (
 START = (SourceFile("train_gpt2.py", HEAD.encode()), *BESIDE)
 GLOBALS, ARRAY = '"__glo" + "bals__"', '"__array" + "_interface__"'
 """Names of attributes as no rule can read them."""
+KERNEL = (
+    "from kernels import get_kernel\ndict(torch=0, _inductor=0, config=0, max_autotune=0, load=0, Tensor=0)\n"
+    'k = get_kernel("varunneal/flash-attention-3")\n'
+)
+"""Makes names known, and has a module in hand that no import names."""
 
 
 def failed(code: str) -> dict[str, Finding]:
@@ -353,6 +358,22 @@ LISTED = (
     f"class P(nn.ParameterDict): pass\nP.__getitem__(k, {GLOBALS})",
     f"type(nn.ParameterDict()).__getitem__(k, {GLOBALS})",
     "nn.ModuleList.__setitem__(type(x), 0, g)",
+    f"p = nn.ParameterDict(); p[{ARRAY}] = d; np.asarray(p)",
+    f"t = Trainer(); d = t.__dict__; d[{ARRAY}] = d; np.asarray(t)",
+    f"t = argparse.ArgumentParser().parse_args(); dict(a=t.__dict__)['a'][{ARRAY}] = d; np.asarray(t)",
+    f"t = Trainer(); s = dict(a=t.__dict__); torch.save(s, 'x.pt'); s['a'][{ARRAY}] = d; np.asarray(t)",
+    "def dict(a): return a\nt = Trainer(); s = dict(a=t.__dict__); torch.save(s, 'x.pt')",
+    "t = Trainer(); s = dict(a=t.__dict__); keep.save(s, 'x.pt')",
+    f"class D(dict, nn.Module): pass\nm = Model(); m.add_module({ARRAY}, D()); np.asarray(m)",
+    f"class D(dict): pass\nclass E(D, Model): pass\nm = Model(); m.add_module({ARRAY}, E()); np.asarray(m)",
+    f"dict(_modules=0); m = Model(); m._modules[{ARRAY}] = d; np.asarray(m)",
+    f"dict(_buffers=0); m = Model(); m._buffers[{ARRAY}] = d; np.asarray(m)",
+    f"dict(_parameters=0); m = Model(); m._parameters[{ARRAY}] = d; np.asarray(m)",
+    "a = torch.zeros(9); b = a.view(9); a.untyped_storage().resize_(8); b[8] = 1",
+    f"{KERNEL}t = k.flash_attn_interface.torch; t._inductor.config.max_autotune = True",
+    f"{KERNEL}t = k.flash_attn_interface.torch; t.load('x')",
+    f"{KERNEL}k.flash_attn_interface.Tensor.view = f",
+    f"{KERNEL}list(map(k.flash_attn_interface.Tensor.view, []))",
     f'from enum import Enum; Enum("E", {{{ARRAY}: 1}})',
     f"argparse.Namespace(**{{{ARRAY}: 1}})",
     f"p.set_defaults(**{{{ARRAY}: 1}})",
@@ -377,6 +398,17 @@ LISTED = (
     '@torch.library.custom_op("a::b", mutates_args=())\ndef f(x: "inspect.stack()") -> Tensor: pass\n'
     "class inspect:\n    stack = 1",
 )
+
+
+def test_a_saved_dictionary_may_not_be_taken_from_the_script_itself() -> None:
+    saved = SourceFile("train_gpt2.py", b"import torch\nclass A: pass\nt = A()\ns = dict(a=t.__dict__)\n")
+    whole = SourceFile(saved.name, saved.data + b"torch.save(s, 'x.pt')\n")
+    taken = SourceFile(saved.name, whole.data + b"from train_gpt2 import s as u\nu['a']['b'] = 1\n")
+    start = (SourceFile("train_gpt2.py", b"import torch\n"),)
+    assert [
+        [f.id for f in source.judge((script,), start) if f.outcome is Outcome.FAILED]
+        for script in (whole, taken)
+    ] == [[], ["source.allowed"]]
 
 
 @pytest.mark.parametrize("code", FATAL)

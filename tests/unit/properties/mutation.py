@@ -23,7 +23,7 @@ QUICK = settings(
     max_examples=int(MORE or 50),
     derandomize=MORE is None,
     database=None,
-    deadline=timedelta(seconds=5),  # a reader that takes longer hangs, for whoever waits for it
+    deadline=timedelta(seconds=60),  # a reader that takes longer hangs, for whoever waits for it
     suppress_health_check=list(HealthCheck),
 )
 

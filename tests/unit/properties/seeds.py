@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import importlib.util
 import io
 import lzma
-import sys
 import tarfile
 import zipfile
 from pathlib import Path
 from types import ModuleType
+
+from python_file import load_once
 
 from kit.capsule import bag
 from kit.capsule.write import part_of_bytes, write_capsule
@@ -27,11 +27,7 @@ EPOCH = 1_783_728_000
 
 def press() -> ModuleType:
     """The module that prints run folders, signed with TEST-ONLY keys."""
-    if "bundle_press" not in sys.modules:
-        spec = importlib.util.spec_from_file_location("bundle_press", ASSETS / "press.py")
-        sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[spec.name])
-    return sys.modules["bundle_press"]
+    return load_once("bundle_press", ASSETS / "press.py")
 
 
 def capsule_of(filled: bool = False, oxum: int | None = None, size: int | None = None) -> bytes:

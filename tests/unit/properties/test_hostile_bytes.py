@@ -328,14 +328,14 @@ LIES = dict(_lying_tars())
 
 
 @pytest.mark.parametrize("lie", LIES)
-def test_a_deb_whose_tar_lies(tmp_path, lie):
+def test_a_deb_whose_tar_states_false_sizes(tmp_path, lie):
     data = deb_of(data=LIES[lie])
     with within(24):
         reads_or_refuses(_deb, tmp_path, data, places=("hello_1.0-1_all.deb",))
 
 
 @pytest.mark.parametrize("lie", LIES)
-def test_a_layer_that_lies(tmp_path, lie):
+def test_a_layer_that_states_false_sizes(tmp_path, lie):
     with within(24):
         reads_or_refuses(_layer, tmp_path, LIES[lie])
 
@@ -449,7 +449,7 @@ def test_the_folder_of_a_submission(tmp_path_factory, found):
 
 @QUICK
 @given(mutated(b"unix:///run/docker.sock\n" + b"0123456789abcdef" * 4 + b"\n"))
-def test_the_ticket_of_a_container(folder, data):
+def test_the_lease_of_a_container(folder, data):
     (folder / "r03").write_bytes(data)
     reads_or_refuses(lease.read, folder, "r03")
 
