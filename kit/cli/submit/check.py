@@ -7,11 +7,11 @@ from pathlib import Path
 import click
 
 from kit.cli.data_lock_text import tell_data_locks
-from kit.cli.options import data_lock_option, keys_option
+from kit.cli.options import board_base_option, data_lock_option, keys_option
 from kit.cli.submit.annotations import annotation, error_annotation, without_commands
 from kit.cli.terminal import Meter, emit_json, note, say
 from kit.core.errors import KitError
-from kit.core.text import counted
+from kit.core.text import counted, one_line
 from kit.leaderboard.submit.check import CheckedBoard, check, summary
 from kit.leaderboard.submit.data_locks import read_locks
 from kit.result.keys import trusted
@@ -21,9 +21,12 @@ from kit.result.keys import trusted
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print all findings as one JSON object.")
 @click.option("--github", is_flag=True, help="Print findings as annotations of GitHub Actions.")
+@board_base_option
 @data_lock_option
 @keys_option
-def command(folder: Path, as_json: bool, github: bool, data_locks: tuple[Path, ...], keys: Path) -> int:
+def command(
+    folder: Path, as_json: bool, github: bool, base: Path | None, data_locks: tuple[Path, ...], keys: Path
+) -> int:
     """Check every entry in a repository; offline.
 
     Lists all findings for the entries below FOLDER/submissions; a run and a series are one entry each. To
@@ -33,6 +36,9 @@ def command(folder: Path, as_json: bool, github: bool, data_locks: tuple[Path, .
     The shards of full results are compared with the data locks that FOLDER/board.toml names, or with those of
     --data-lock. Without either, the output says that they were not compared.
 
+    A copy of a result has the bytes of its original. With --base, the entry that was there before is the
+    original, and its copy is a duplicate. Without it, both are, unless their bundles have different dates.
+
     Exit 0: no findings. 1: well-formed, but not acceptable (an untrusted key, a smoke or host run, a
     duplicate, a replay, other data, a part of a series). 3: a file is missing. 4: a file failed verification
     or is unexpected. The highest code counts.
@@ -41,15 +47,16 @@ def command(folder: Path, as_json: bool, github: bool, data_locks: tuple[Path, .
     Examples:
       speedrun submit check ../leaderboard
       speedrun submit check ../leaderboard --json
+      speedrun submit check ../leaderboard --base ../leaderboard-main
       speedrun submit check ../leaderboard --github
       speedrun submit check ../leaderboard --data-lock fineweb10B.lock.json
     """
     if as_json and github:
         raise click.UsageError("--json and --github cannot be used together")
     meter = Meter(count=True)
-    locks = read_locks(data_locks)
     try:
-        checked = check(folder, trusted(keys), lambda done, total: meter("entries", done, total), locks)
+        locks = read_locks(data_locks)
+        checked = check(folder, trusted(keys), lambda done, total: meter("entries", done, total), locks, base)
     except KitError as e:
         if not github:
             raise
@@ -66,6 +73,7 @@ def command(folder: Path, as_json: bool, github: bool, data_locks: tuple[Path, .
                 "series": series,
                 "findings": findings,
                 "exit": checked.exit_code,
+                "before": checked.before,
                 "data_locks": [lock.sha256 for lock in checked.locks],
                 "data_not_compared": 0 if checked.locks else checked.with_shards,
             }
@@ -74,6 +82,9 @@ def command(folder: Path, as_json: bool, github: bool, data_locks: tuple[Path, .
         for f in checked.findings:
             say(annotation(f, folder, folder.as_posix()) if github else f"{f.where}: {f.rule}: {f.message}")
         note(_counts(checked))
+        if base is not None:
+            kept = counted(checked.before or 0, "entry is", "entries are")
+            note(f"{kept} in {one_line(str(base))} too")
     tell_data_locks(checked.locks, checked.with_shards)
     return checked.exit_code
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -99,7 +100,7 @@ class PreparedSubmission:
 
 def _prepare(where: Path, entry: BoardEntry, trusted: Trusted) -> PreparedSubmission:
     """Verify a run or a series, and warn if it cannot be ranked."""
-    if is_series(where.resolve().name):
+    if is_series(Path(os.path.realpath(where)).name):
         documents, runs = verify_whole_series(where, trusted)
         plan = documents.plan
         for why in dict.fromkeys(w for run in runs for w in run.predicate.score.unranked_because):

@@ -21,6 +21,7 @@ from kit.agent.verify import verify_run
 from kit.benchmark.tasks import load_task
 from kit.core.errors import KitError, PrerequisiteError
 from kit.core.facts import facts_root
+from kit.core.reading import unreadable
 from kit.leaderboard.page.rank import RefusedSubmission
 from kit.result.keys import Trusted
 from kit.values.task_id import listed_as
@@ -160,7 +161,7 @@ def _runs_in(folder: Path) -> Iterator[Path]:
         found = sorted(path for path in folder.iterdir() if (path / JOURNAL).is_file())
         found += sorted(path.parent for path in folder.glob(f"{SWEEP_RUNS}/{JOURNAL}"))
     except OSError as e:
-        raise PrerequisiteError(f"cannot read {folder}: {e.strerror}") from e
+        raise unreadable(folder, e) from e
     if not found:
         raise PrerequisiteError(f"no agent's run in {folder}", "pass the directory that `agent run` wrote to")
     if len(found) > MAX_RUNS:

@@ -149,6 +149,17 @@ def winner_distance(run: RecordedRun, winner: int, pair: TaskPair) -> TokenDista
     return token_distance(read_judged(files.submission).source, pair.start, pair.target)
 
 
+@dataclass(frozen=True, slots=True)
+class WinnerPoint:
+    """The winner of one run in a figure of FSR against another measure."""
+
+    hints: str
+    winner: str
+    """What names it in the figure: its task and search."""
+    x: float
+    fsr: float
+
+
 def winner_figures(winners: Sequence[JudgedWinner]) -> Iterator[Figure]:
     """Yield, for each model, FSR against each of `FIGURES`, then all of them by task."""
     for model in sorted({winner.model for winner in winners}):
@@ -159,23 +170,36 @@ def winner_figures(winners: Sequence[JudgedWinner]) -> Iterator[Figure]:
 
 
 def _scatter(model: str, winners: Sequence[JudgedWinner], figure: JudgedFigure) -> Iterator[Figure]:
+    points = [
+        WinnerPoint(w.hints, f"task {w.task}, {w.group}, seed {w.seed}", x, w.fsr)
+        for w in winners
+        if (x := figure.of(w)) is not None and w.fsr is not None
+    ]
     hints = sorted({winner.hints for winner in winners})
-    groups: dict[str, list[tuple[float, float]]] = {name: [] for name in hints}
-    points = []
-    for winner in winners:
-        x, y = figure.of(winner), winner.fsr
-        if x is not None and y is not None:
-            groups[winner.hints].append((x, y))
-            told = f"task {winner.task}, {winner.group}, seed {winner.seed}: {x:.3f}, FSR {y:.3f}"
-            points.append(PlotPoint(told, x, y, hints.index(winner.hints)))
-    plot = points_plot(points, figure.title, "FSR of the winner")
-    if plot is not None:
-        key = tuple(
-            KeyItem(color_class(color), f"hints {name}: {fit_text(groups[name])}")
-            for color, name in enumerate(hints)
-            if groups[name]
-        )
-        yield Figure(f"{model}: FSR against {figure.title}", plot, key)
+    return fsr_figure(f"{model}: FSR against {figure.title}", figure.title, points, hints)
+
+
+def fsr_figure(
+    title: str, measure: str, points: Sequence[WinnerPoint], hints: Sequence[str]
+) -> Iterator[Figure]:
+    """Yield FSR against a measure of winners, a colour for each set of `hints`; nothing without points."""
+    plot = points_plot(
+        [
+            PlotPoint(f"{p.winner}: {p.x:.3f}, FSR {p.fsr:.3f}", p.x, p.fsr, hints.index(p.hints))
+            for p in points
+        ],
+        measure,
+        "FSR of the winner",
+    )
+    if plot is None:
+        return
+    groups = {name: [(p.x, p.fsr) for p in points if p.hints == name] for name in hints}
+    key = tuple(
+        KeyItem(color_class(color), f"hints {name}: {fit_text(group)}")
+        for color, (name, group) in enumerate(groups.items())
+        if group
+    )
+    yield Figure(title, plot, key)
 
 
 def _by_task(model: str, winners: Sequence[JudgedWinner]) -> Iterator[Figure]:

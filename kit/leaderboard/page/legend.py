@@ -46,14 +46,15 @@ HEADS = (
     Head(
         "Best time",
         "up",
-        "Shortest training time of a run. It includes the untimed overhead: how much longer the script works"
-        " outside its own timer than the start record does. In small print: the days of the row's runs.",
+        "Shortest training time of a run that reached the target loss. It includes the untimed overhead: how"
+        " much longer the script works outside its own timer than the start record does. In small print: the"
+        " days of the row's runs.",
     ),
     Head(
         "Mean loss",
         "up",
-        "Mean of the final validation losses. p is from a one-sided t-test: a small p is evidence that the"
-        " true mean is below the target loss.",
+        "Mean of the final validation losses, without runs that failed or were refused. p is from a one-sided"
+        " t-test: a small p is evidence that the true mean is below the target loss.",
     ),
     Head("Tier", "down", "Lowest tier of the row's runs, and how many of the runs a rerun confirmed."),
     Head(

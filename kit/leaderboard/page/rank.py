@@ -146,7 +146,9 @@ def rank(checked: CheckedBoard, root: Path, tasks: Sequence[Task]) -> Board:
     accepted = checked.accepted
     firsts = {s.bundle_sha256: s for s in accepted}
     record_of = functools.cache(lambda number: load(root / "records", number))
-    verdicts = list(_reruns(accepted, firsts, record_of))
+    verdicts: dict[Sha256, list[tuple[Sha256, Agreement]]] = {}
+    for first, key, agreement in _reruns(accepted, firsts, record_of):
+        verdicts.setdefault(first, []).append((key, agreement))
     own = [s for s in accepted if s.bundle.predicate.reproduces is None]
     times = _times(own, checked.series)
     named = [(s, _timed(row, times)) for s in own for row in rows_of(s.bundle, record_of, config_of(s.entry))]
@@ -240,7 +242,7 @@ def _reruns(
 
 def _groups(
     named: Sequence[tuple[Submitted, Row]],
-    verdicts: Sequence[tuple[Sha256, Sha256, Agreement]],
+    verdicts: Mapping[Sha256, Sequence[tuple[Sha256, Agreement]]],
     scores: Mapping[tuple[str, int | str], TaskScore],
     series: Sequence[SubmittedSeries],
     times: Mapping[str, CountedTime],
@@ -250,12 +252,14 @@ def _groups(
         if row.role is not Role.TARGET:
             key = (row.task, row.config, row.role is Role.START)
             together.setdefault(key, []).append(submitted)
+    by_config: dict[tuple[int | str, str], list[SubmittedSeries]] = {}
+    for one in series:
+        by_config.setdefault((_task_of(one), config_of(one.entry)), []).append(one)
     for (task, config, baseline), members in together.items():
         scored = None if baseline else scores.get((config, task))
         runs = {r.run: r for r in scored.runs} if scored else {}
         results = [_result(m, verdicts, runs, baseline, times) for m in members]
         entry = members[0].entry
-        own_series = (s for s in series if (_task_of(s), config_of(s.entry)) == (task, config))
         yield BoardGroup(
             task=task,
             config=config,
@@ -264,18 +268,18 @@ def _groups(
             hints=entry.hints,
             results=tuple(sorted(results, key=_by_time)),
             score=scored,
-            series=() if baseline else tuple(own_series),
+            series=() if baseline else tuple(by_config.get((task, config), ())),
         )
 
 
 def _result(
     submitted: Submitted,
-    verdicts: Sequence[tuple[Sha256, Sha256, Agreement]],
+    verdicts: Mapping[Sha256, Sequence[tuple[Sha256, Agreement]]],
     runs: Mapping[str, RunScore],
     baseline: bool,
     times: Mapping[str, CountedTime],
 ) -> BoardResult:
-    about = [(key, how) for first, key, how in verdicts if first == submitted.bundle_sha256]
+    about = verdicts.get(submitted.bundle_sha256, ())
     agreed = tuple(sorted({key for key, how in about if how is Agreement.REPRODUCED}))
     against = tuple(sorted({key for key, how in about if how is Agreement.NOT_REPRODUCED}))
     assessment = assess_tier(submitted.bundle.predicate, submitted.bundle.trusted)

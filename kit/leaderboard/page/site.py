@@ -19,7 +19,7 @@ from kit.leaderboard.page.plots import COLORS, Plot, PlotDot, PlotLine, color_cl
 from kit.leaderboard.page.published import bundle_path, results_csv, results_json
 from kit.leaderboard.page.rank import TIERS, Board, BoardGroup, figure
 from kit.leaderboard.page.rendering import html_environment
-from kit.leaderboard.page.space import CARD, space_card
+from kit.leaderboard.page.space import CARD, require_own_card, space_card
 from kit.leaderboard.page.tables import (
     OVERALL_HEADS,
     RUN_HEADS,
@@ -70,8 +70,11 @@ def write_site(
 
     With `space`, also the README.md that makes the directory a static Space of the Hugging Face Hub. The
     page loads nothing and needs no script; the same board gives the same bytes. Raises `RunError` if the
-    disk is full, `IntegrityError` if a bundle is not the checked one any more. Other files in `site` stay.
+    disk is full, `IntegrityError` if a bundle is not the checked one any more, and as `require_own_card`.
+    Other files in `site` stay.
     """
+    if space:
+        require_own_card(site)
     page = site / "index.html"
     for group in (*board.groups, *board.baselines):
         for result in group.results:
@@ -159,11 +162,12 @@ def _fsr_figures(board: Board, color: dict[str, int]) -> Iterator[Figure]:
             ratio = g.score.ratio
             low, high = (ratio.low, ratio.high) if ratio and ratio.resolved else (None, None)
             dots.append(PlotDot(f"task {g.task}", g.config, g.score.mean, low, high, color[g.config]))
-    caption = "FSR by task, with the 95 % interval (Fieller) where all three arms have two runs"
+    caption = "FSR by task, with the 95 % interval (Fieller) where start, target and candidate ran twice"
     yield from _figure(caption, dots_plot(dots, "FSR"), (d.label for d in dots), color)
     hints: list[tuple[tuple[int, ...], PlotDot]] = []
+    groups = {g.config: g for g in board.groups}
     for config in board.overall:
-        group = next(g for g in board.groups if g.config == config.config)
+        group = groups[config.config]
         mean = figure(config, "mean")
         row = f"hints {','.join(map(str, group.hints))}" if group.hints else "no hints"
         dot = PlotDot(row, config.config, mean.value, mean.low, mean.high, color[config.config])

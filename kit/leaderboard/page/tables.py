@@ -10,6 +10,8 @@ from kit.leaderboard.page.legend import ABOUT_TIERS
 from kit.leaderboard.page.rank import TIERS, BoardGroup, BoardResult, RefusedSubmission, config_of
 from kit.leaderboard.submit.entry import Retraction, Submitted
 from kit.leaderboard.submit.series import SubmittedSeries
+from kit.result.appraisal.verdict import has_loss
+from kit.result.predicate import Verdict
 from kit.score.metrics import mean_below
 from kit.score.report import ConfigScore, TaskScore
 from kit.series.record import Arm
@@ -115,7 +117,7 @@ def group_row(group: BoardGroup) -> GroupRow:
     """Return a row of the board."""
     counted = [r for r in group.results if not r.submitted.entry.retracted]
     score = group.score
-    best = min((r.time.total for r in counted if r.time is not None), default=None)
+    best = min((r.time.total for r in counted if r.time is not None and _has_reached(r)), default=None)
     cells = (
         Cell("Task", str(leading_number(str(group.task))), f"{group.task} → {_next_record(group)}"),
         Cell("Agent", group.config, group.agent, (_model_and_hints(group),)),
@@ -184,11 +186,18 @@ def _reserved(group: BoardGroup) -> Iterator[str]:
         yield f"{group.chosen} not in a series"
 
 
+def _has_reached(result: BoardResult) -> bool:
+    return result.submitted.bundle.predicate.score.verdict is Verdict.REACHED
+
+
 def _loss_cell(results: Sequence[BoardResult]) -> Cell:
-    """Return the mean over all runs, including those that missed the target, and its p-value."""
-    losses = [
-        loss for r in results if (loss := r.submitted.bundle.predicate.claims.final_val_loss) is not None
-    ]
+    """
+    Return the mean over the runs that ended with a loss, also above the target, and its p-value.
+
+    A run that failed or was refused has printed a loss too, but none that counts.
+    """
+    ended = (p for r in results if has_loss(p := r.submitted.bundle.predicate))
+    losses = [loss for p in ended if (loss := p.claims.final_val_loss) is not None]
     if not losses:
         return Cell("Mean loss", "99", NONE)
     test = mean_below(losses, results[0].submitted.bundle.predicate.task.target_val_loss)

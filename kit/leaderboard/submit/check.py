@@ -7,31 +7,34 @@ A finding names its rule. Verification comes first; rules about several results 
 from __future__ import annotations
 
 import functools
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kit.benchmark.records import known, known_smoke, load, own_digest
-from kit.core.errors import KitError, PrerequisiteError, SignatureError
+from kit.core.errors import IntegrityError, KitError, PrerequisiteError, SignatureError, UsageError
 from kit.core.facts import facts_root
+from kit.core.text import in_shell
 from kit.leaderboard.submit import series as series_folder
 from kit.leaderboard.submit.compare import check_data, check_names, check_together, relative_place
 from kit.leaderboard.submit.data_locks import DataLock, is_compared, read_board_locks
-from kit.leaderboard.submit.entry import FILES, ROOT, Submitted, open_submitted, place_of
+from kit.leaderboard.submit.entry import FILES, ROOT, Submitted, open_submitted, place_of, read_bounded
 from kit.leaderboard.submit.finding import BYTES, BoardFinding, BoardRule
+from kit.leaderboard.submit.layout import check_files, entry_places
+from kit.leaderboard.submit.precedence import BoardBase
 from kit.leaderboard.submit.series import SubmittedSeries, is_series, open_submitted_series, place_of_series
 from kit.leaderboard.submit.whole import check_series
 from kit.result.appraisal.verdict import SMOKE_IS_UNRANKED, ranking_blockers
-from kit.result.folder import SIGNER
+from kit.result.dsse import MAX_BUNDLE
+from kit.result.folder import BUNDLE, SIGNER
 from kit.result.keys import Trusted, read_public
 from kit.result.predicate import Verdict
 from kit.result.revocations import FILE as REVOKED
 from kit.result.statement import SUBMISSION
 from kit.series.documents import mismatched_scripts
+from kit.series.record import PLAN
 from kit.values.profile import Profile
 
-MAX_RESULTS = 100_000
 _record = functools.cache(load)
 
 
@@ -48,6 +51,8 @@ class CheckedBoard:
     """The data locks that the results were compared with."""
     entries: int = 0
     """All entries, accepted or not: directories of runs and of series."""
+    before: int | None = None
+    """The entries that the base has too; None without a base."""
     smoke: tuple[Submitted, ...] = ()
     """Runs of the smoke profile that are valid otherwise: they break no rule but `UNRANKED`."""
 
@@ -70,23 +75,26 @@ def check(
     trusted: Trusted,
     progress: Callable[[int, int], None] = lambda done, total: None,
     locks: Sequence[DataLock] = (),
+    base: Path | None = None,
 ) -> CheckedBoard:
     """
     Check every entry below `root/submissions`; `progress` receives done and total.
 
     `locks` are the data locks that the board accepts; if empty, those that its board.toml names.
+    `base` is an earlier state of the repository: its entries were there before all others.
 
     Links are never followed, and sizes are checked before a file is read. Other files in `root` are ignored.
     Raises `PrerequisiteError` if that directory is missing.
     """
     if not (root / ROOT).is_dir() or (root / ROOT).is_symlink():
         raise PrerequisiteError(
-            f"directory {ROOT}/ not found in {root}", "pass the root of a repository of entries"
+            f"directory {ROOT}/ not found in {root}",
+            f"pass the root of a repository of entries; for an empty one: mkdir -p {in_shell(root / ROOT)}",
         )
     findings: list[BoardFinding] = []
     accepted_locks = tuple(locks) or read_board_locks(root)
     trusted = _with_revocations(root, trusted, findings)
-    places = list(_places(root, findings))
+    places = list(entry_places(root, findings))
     runs: list[Submitted] = []
     series: list[SubmittedSeries] = []
     for done, place in enumerate(places):
@@ -95,10 +103,14 @@ def check(
         else:
             runs += _open_run(root, place, trusted, findings)
         progress(done + 1, len(places))
+    earlier = None
+    if base is not None:
+        opened = {relative_place(root, s) for s in runs} | {relative_place(root, s) for s in series}
+        earlier = _read_base(base, root, opened - {f.where for f in findings}, trusted)
     findings += list(check_data(root, runs, accepted_locks))
-    findings += list(check_together(root, runs, {f.where for f in findings}))
-    findings += list(check_names(root, runs, series, {f.where for f in findings}))
-    findings += list(check_series(root, runs, series, {f.where for f in findings}))
+    findings += list(check_together(root, runs, {f.where for f in findings}, earlier))
+    findings += list(check_names(root, runs, series, {f.where for f in findings}, earlier))
+    findings += list(check_series(root, runs, series, {f.where for f in findings}, earlier))
     faulty = {f.where for f in findings}
     broken = {f.where for f in findings if f.rule is not BoardRule.UNRANKED}
     return CheckedBoard(
@@ -107,6 +119,7 @@ def check(
         tuple(sorted(findings, key=lambda f: (f.where, f.rule, f.message))),
         accepted_locks,
         len(places),
+        None if earlier is None else len(earlier.kept),
         tuple(s for s in runs if _is_smoke(s) and relative_place(root, s) not in broken),
     )
 
@@ -126,37 +139,40 @@ def _with_revocations(root: Path, trusted: Trusted, findings: list[BoardFinding]
     return trusted
 
 
-def _places(root: Path, findings: list[BoardFinding]) -> Iterator[str]:
-    """Yield the directories of results, three levels below `submissions`."""
-    level = [ROOT]
-    for _ in range(3):
-        below: list[str] = []
-        for place in level:
-            for entry in sorted(os.scandir(root / place), key=lambda e: e.name):
-                name = f"{place}/{_shown(entry.name)}"
-                if entry.is_dir(follow_symlinks=False) and entry.name == _shown(entry.name):
-                    below.append(name)
-                else:
-                    findings.append(
-                        BoardFinding(
-                            name,
-                            BoardRule.LAYOUT,
-                            "unexpected entry: only directories <task>/<agent>/<run_id> are allowed",
-                        )
-                    )
-        level = below
-        if len(level) > MAX_RESULTS:
-            raise PrerequisiteError(f"{root} has more than {MAX_RESULTS} directories on one level")
-    yield from level
+def _read_base(base: Path, root: Path, opened: Set[str], trusted: Trusted) -> BoardBase:
+    """
+    Read an earlier state of the repository; `opened` are the entries of `root` that have no finding.
+
+    Raises `PrerequisiteError` if it is missing, `UsageError` if it is `root` itself.
+    """
+    if not base.is_dir():
+        raise PrerequisiteError(f"directory {base} not found", "pass a checkout of the base branch")
+    if base.samefile(root):
+        raise UsageError(f"{base} is the checked repository", "pass a checkout of the base branch")
+    kept: set[str] = set()
+    gone: list[tuple[str, Submitted | SubmittedSeries]] = []
+    for place in entry_places(base, []) if (base / ROOT).is_dir() else ():
+        run = not is_series(place.rsplit("/", 1)[-1])
+        if place in opened and _same_file(base / place, root / place, BUNDLE if run else PLAN):
+            kept.add(place)
+            continue
+        faults: list[BoardFinding] = []
+        there: list[Submitted | SubmittedSeries] = []
+        there += (_open_run if run else _open_series)(base, place, trusted, faults)
+        gone += [(place, submitted) for submitted in there if not faults]
+    return BoardBase(kept, tuple(gone))
 
 
-def _shown(name: str) -> str:
-    return "".join(c if c.isascii() and c.isprintable() else "?" for c in name)
+def _same_file(one: Path, other: Path, name: str) -> bool:
+    try:
+        return read_bounded(one / name, MAX_BUNDLE) == read_bounded(other / name, MAX_BUNDLE)
+    except IntegrityError:
+        return False
 
 
 def _open_run(root: Path, place: str, trusted: Trusted, findings: list[BoardFinding]) -> Iterator[Submitted]:
     """Yield the run in a directory if it can be opened; append its findings."""
-    faults = list(_files(root, place, {*FILES, SUBMISSION}, frozenset()))
+    faults = list(check_files(root, place, {*FILES, SUBMISSION}, frozenset()))
     findings += faults
     if faults:
         return
@@ -173,7 +189,7 @@ def _open_series(
     root: Path, place: str, trusted: Trusted, findings: list[BoardFinding]
 ) -> Iterator[SubmittedSeries]:
     """Yield the series in a directory if it can be opened; append its findings."""
-    faults = list(_files(root, place, set(series_folder.REQUIRED), frozenset(series_folder.OPTIONAL)))
+    faults = list(check_files(root, place, set(series_folder.REQUIRED), frozenset(series_folder.OPTIONAL)))
     findings += faults
     if faults:
         return
@@ -202,27 +218,6 @@ def _distrusted(place: str, root: Path, trusted: Trusted) -> BoardFinding:
             place, BoardRule.REVOKED, f"key {revoked.key_id[:12]} was revoked: {revoked.describe()}"
         )
     return BoardFinding(place, BoardRule.UNTRUSTED, "its plan or record is signed by an untrusted key")
-
-
-def _files(root: Path, place: str, required: set[str], allowed: frozenset[str]) -> Iterator[BoardFinding]:
-    names = {entry.name: entry for entry in os.scandir(root / place)}
-    for name in sorted(set(names) - required - allowed):
-        yield BoardFinding(place, BoardRule.LAYOUT, f"unexpected file: {_shown(name)}")
-    for name in sorted(required - set(names)):
-        yield BoardFinding(place, BoardRule.MISSING, f"{name} is missing")
-    for name in sorted((required | allowed) & set(names)):
-        entry = names[name]
-        plain = (
-            entry.is_dir(follow_symlinks=False)
-            if name == SUBMISSION
-            else entry.is_file(follow_symlinks=False)
-        )
-        if not plain:
-            yield BoardFinding(place, BoardRule.LAYOUT, f"{name} is not a {_kind(name)}")
-
-
-def _kind(name: str) -> str:
-    return "directory" if name == SUBMISSION else "regular file"
 
 
 def _check_alone(place: str, submitted: Submitted) -> Iterator[BoardFinding]:

@@ -10,6 +10,7 @@ from kit.leaderboard.submit.data_locks import DataLock, lock_fault
 from kit.leaderboard.submit.entry import BoardEntry, Submitted
 from kit.leaderboard.submit.finding import BoardFinding, BoardRule
 from kit.leaderboard.submit.names import skeletons
+from kit.leaderboard.submit.precedence import BoardBase, Mark, find_copies, rank_of
 from kit.leaderboard.submit.series import SubmittedSeries
 
 EMPTY = sha256_bytes(b"")
@@ -27,39 +28,44 @@ def check_data(root: Path, runs: Sequence[Submitted], locks: Sequence[DataLock])
             yield BoardFinding(relative_place(root, submitted), BoardRule.DATA, why)
 
 
-def check_together(root: Path, opened: Sequence[Submitted], faulty: Set[str]) -> Iterator[BoardFinding]:
+def check_together(
+    root: Path, opened: Sequence[Submitted], faulty: Set[str], base: BoardBase | None = None
+) -> Iterator[BoardFinding]:
     """
-    Compare results with each other. Of two copies, the one whose path sorts first counts as the original.
+    Find results that are in the repository twice, or that were signed twice.
 
-    One that is `faulty` already comes last: with it, whoever has no trusted key could take any run's place.
+    One that is `faulty` already is never the original: otherwise, whoever has no trusted key could take any
+    run's place.
     """
-    runs: dict[str, str] = {}
-    nonces: dict[str, str] = {}
-    logs: dict[str, str] = {}
-    for submitted in sorted(opened, key=lambda s: (relative_place(root, s) in faulty, s.where)):
-        place = relative_place(root, submitted)
-        statement = submitted.bundle.statement
-        run, nonce = statement.predicate.run.id, statement.predicate.run.nonce
-        log = statement.subjects.log
-        if run in runs:
-            yield BoardFinding(place, BoardRule.DUPLICATE, f"run {run} is also in {runs[run]}")
-        elif nonce in nonces:
-            yield BoardFinding(place, BoardRule.REPLAY, f"same nonce as {nonces[nonce]}")
-        elif log in logs and log != EMPTY:
-            yield BoardFinding(place, BoardRule.REPLAY, f"same output as {logs[log]}, byte for byte")
-        runs.setdefault(run, place)
-        nonces.setdefault(nonce, place)
-        logs.setdefault(log, place)
+    dated = ((relative_place(root, s), s.bundle.predicate.run.started_at, s) for s in opened)
+    yield from find_copies(dated, Submitted, _marks, faulty, base)
+
+
+def _marks(submitted: Submitted) -> tuple[Mark, ...]:
+    """Return what no two runs have in common, the strongest first."""
+    statement = submitted.bundle.statement
+    run, log = statement.predicate.run, statement.subjects.log
+    marks = (
+        Mark(BoardRule.DUPLICATE, f"run {run.id} is also in", run.id),
+        Mark(BoardRule.REPLAY, "same nonce as", run.nonce),
+        Mark(BoardRule.REPLAY, "same output, byte for byte, as", log),
+    )
+    return marks if log != EMPTY else marks[:2]
 
 
 def check_names(
-    root: Path, runs: Sequence[Submitted], series: Sequence[SubmittedSeries], faulty: Set[str]
+    root: Path,
+    runs: Sequence[Submitted],
+    series: Sequence[SubmittedSeries],
+    faulty: Set[str],
+    base: BoardBase | None = None,
 ) -> Iterator[BoardFinding]:
     """Find names of agents and models that look like different names in an earlier result."""
-    began = [(s.bundle.predicate.run.started_at, relative_place(root, s), s.entry) for s in runs]
-    began += [(s.documents.plan.created_at, relative_place(root, s), s.entry) for s in series]
+    dated = [(s.bundle.predicate.run.started_at, relative_place(root, s), s.entry) for s in runs]
+    dated += [(s.documents.plan.created_at, relative_place(root, s), s.entry) for s in series]
+    ranked = [(rank_of(place, began, faulty, base), place, entry) for began, place, entry in dated]
     first: dict[tuple[int, str, str], tuple[str, BoardEntry]] = {}
-    for _, place, entry in sorted(began, key=lambda item: item[:2]):
+    for _, place, entry in sorted(ranked, key=lambda item: item[:2]):
         if place in faulty:
             continue
         looks = zip(skeletons(entry.agent), skeletons(entry.model or ""), strict=True)

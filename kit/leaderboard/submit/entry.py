@@ -25,6 +25,7 @@ from kit.benchmark.submission import load_submission
 from kit.core.digest import Sha256, canonical_json, sha256_bytes
 from kit.core.errors import IntegrityError, PrerequisiteError, SchemaError, UsageError
 from kit.core.files import disk_errors
+from kit.core.reading import open_file
 from kit.core.schema import parse_json, validate
 from kit.core.text import in_shell
 from kit.leaderboard.submit.names import name_fault
@@ -128,7 +129,7 @@ def read_bounded(path: Path, limit: int) -> bytes:
     """Read a file. Raises `IntegrityError` if it is not a regular file or larger than `limit` bytes."""
     if path.is_symlink() or not path.is_file():
         raise IntegrityError(f"{path.name} is not a regular file")
-    with path.open("rb") as f:
+    with open_file(path) as f:
         data = f.read(limit + 1)
     if len(data) > limit:
         raise IntegrityError(f"{path.name} is larger than {limit} bytes")
@@ -209,10 +210,12 @@ def write_submission(bundle: VerifiedBundle, entry: BoardEntry, root: Path) -> t
     Write a verified run as a directory below `root`; return its files, relative to `root`, sorted.
 
     The same run gives the same bytes with one version of zlib. Raises `UsageError` if the directory exists or
-    the output is too large, `PrerequisiteError` if signer.pem is missing, `RunError` if the disk is full. A
-    failure leaves no files behind.
+    is below a link, or the output is too large, `PrerequisiteError` if signer.pem is missing, `RunError` if
+    the disk is full. A failure leaves no files behind.
     """
-    target = root / place_of(bundle, entry.agent)
+    place = place_of(bundle, entry.agent)
+    require_no_link(root, place)
+    target = root / place
     described = entry.to_json()
     beside = bundle.path.parent
     packed = {f"{name}.gz": _compressed(beside / name) for name in (LOG, STAMPS)}
@@ -232,6 +235,16 @@ def write_submission(bundle: VerifiedBundle, entry: BoardEntry, root: Path) -> t
         shutil.rmtree(target, ignore_errors=True)  # an incomplete directory would count as an entry
         raise
     return tuple(sorted(p.relative_to(root).as_posix() for p in target.rglob("*") if p.is_file()))
+
+
+def require_no_link(root: Path, place: str) -> None:
+    """Raise `UsageError` if a directory of `place` below `root` is a link: whoever made it chose where."""
+    for parent in (root / place).relative_to(root).parents:
+        if (root / parent).is_symlink() and parent != Path():
+            raise UsageError(
+                f"cannot write {root / place}: {root / parent} is a symbolic link",
+                "entries are in directories; replace the link by one",
+            )
 
 
 def _compressed(path: Path) -> bytes:

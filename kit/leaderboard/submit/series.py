@@ -27,6 +27,7 @@ from kit.leaderboard.submit.entry import (
     read_bounded,
     read_entry,
     read_signer_key,
+    require_no_link,
     write_submission,
 )
 from kit.result import dsse, folder
@@ -105,6 +106,8 @@ def write_series_submission(
             if (where / document).is_file():
                 shutil.copyfile(where / document, staged / place / document)
         files += [p.relative_to(staged).as_posix() for p in (staged / place).iterdir()]
+        for file in files:
+            require_no_link(root, file)
         _require_room(root, place, files)
         for file in files:
             (root / file).parent.mkdir(parents=True, exist_ok=True)

@@ -65,6 +65,9 @@ def test_what_does_not_verify_does_not_count(found):
 def test_nothing_counts_without_a_trusted_key(runs):
     found = read_agent_runs([runs / "aide-1"], Trusted(()))
     assert not found.groups and "untrusted key" in found.refused[0].reasons[0]
+    html = render(EMPTY, "t", 19, found)
+    assert "best FSR</th>" not in html, "no table without a row"
+    assert '<details class="small" open><summary>Runs that do not count' in html
 
 
 def test_a_directory_without_a_run_is_refused(runs):
@@ -100,6 +103,7 @@ def test_shares_of_each_step_sum_to_one(found):
 def test_the_page_shows_the_runs_and_escapes_their_names(found):
     html = render(EMPTY, "t", 19, found)
     assert "Agents' runs" in html or "Agents&#39; runs" in html
+    assert "best FSR</th>" in html
     assert "<script>alert" not in html and "\x1b" not in html and "\u202e" not in html
     assert "&lt;script&gt;alert(1)" in html
     assert html.count("<polygon") == len(AXES)  # a band for the group with three seeds

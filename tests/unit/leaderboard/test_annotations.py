@@ -68,4 +68,4 @@ def test_no_script_of_the_action_has_an_expression_in_it():
     steps = ACTION["runs"]["steps"]
     assert len(steps) == 2
     assert all("${{" not in step["run"] and step["shell"] == "bash" for step in steps)
-    assert set(ACTION["inputs"]) == {"folder", "keys", "data-lock", "python"}
+    assert set(ACTION["inputs"]) == {"folder", "keys", "base", "data-lock", "python"}

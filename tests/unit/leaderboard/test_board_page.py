@@ -23,6 +23,7 @@ from kit.leaderboard.page.plots import PlotDot, PlotLine, dots_plot, lines_plot
 from kit.leaderboard.page.rank import rank
 from kit.leaderboard.page.rendering import html_environment
 from kit.leaderboard.page.site import render, write_site
+from kit.leaderboard.page.tables import group_row
 from kit.leaderboard.submit.check import check
 from kit.leaderboard.submit.entry import BoardEntry, Retraction, write_submission
 from kit.leaderboard.submit.series import verify_whole_series, write_series_submission
@@ -95,6 +96,35 @@ def test_every_accepted_run_counts_the_failed_ones_as_0(board):
     (group,) = board.rank().groups
     assert group.score.mean == pytest.approx(0.3, abs=1e-3)
     assert (group.score.reached, len(group.results)) == (1, 2)
+
+
+def test_only_a_run_that_reached_the_target_has_the_best_time(board):
+    board.add(1, time_ms=9_000)
+    board.add(2, time_ms=20, final_loss=3.6)
+    assert cells_of(board)["Best time"].text == "9.0 s"
+
+
+def test_without_a_run_that_reached_the_target_there_is_no_best_time(board):
+    board.add(1, final_loss=3.6)
+    assert cells_of(board)["Best time"].text == "–"
+
+
+def test_the_mean_loss_has_no_loss_of_a_run_that_was_refused(board, press):
+    """A look-ahead prints 0.09: with it, two honest runs above the target would have a mean far below."""
+    failed = AuditCheck("canary.to_end.model", Severity.FATAL, Outcome.FAILED, "x", ())
+    checks = (*press.checks_for("screened"), failed)
+    board.add(1, final_loss=3.2850)
+    board.add(2, final_loss=3.2870)
+    board.add(3, final_loss=0.09, time_ms=10, extra=(("audit", Audit(checks, 2)),))
+    cells = cells_of(board)
+    assert (cells["Mean loss"].text, cells["Mean loss"].notes) == ("3.2860", ("p = 0.947",))
+    assert (cells["Reached"].text, cells["Best time"].text) == ("0 of 3", "–")
+
+
+def cells_of(board):
+    """Return the cells of the board's only row by label."""
+    (group,) = board.rank().groups
+    return {cell.label: cell for cell in group_row(group).cells}
 
 
 def test_a_run_that_was_reserved_and_never_started_counts_as_0(board):

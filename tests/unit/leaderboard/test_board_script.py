@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
 import subprocess
-import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from python_file import load_file
 
 pytest.importorskip("scipy")
 
@@ -51,10 +50,8 @@ class Tree(HTMLParser):
 @pytest.fixture(scope="module")
 def page(tmp_path_factory) -> str:
     """The page of a repository that has whatever a board has to show."""
-    spec = importlib.util.spec_from_file_location("gallery", TESTS / "assets" / "bundles" / "gallery.py")
-    sys.modules["gallery"] = module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    made = module.fill(tmp_path_factory.mktemp("board"), 40)
+    gallery = load_file("gallery", TESTS / "assets" / "bundles" / "gallery.py")
+    made = gallery.fill(tmp_path_factory.mktemp("board"), 40)
     tasks = load_tasks(facts_root())
     return render(rank(check(made.root, made.trusted), facts_root(), tasks), "Board", len(tasks))
 

@@ -142,7 +142,7 @@ def test_no_judgement_changes_a_row_of_the_board(judged: AgentRuns) -> None:
     assert [(*row[:5], *row[8:]) for row in one.table.rows] == list(other.table.rows)
 
 
-def test_judgements_of_strangers_and_broken_ones_do_not_count(runs: Path, tmp_path: Path) -> None:
+def test_judgements_of_untrusted_keys_and_broken_ones_do_not_count(runs: Path, tmp_path: Path) -> None:
     judge(tmp_path / "strange", runs / "aide-1", by=throwaway(), d=1.0)
     (tmp_path / "strange" / "04-x.json").write_text("{}")
     known, refused = read_judgements([tmp_path / "strange"], trusted(), rubric_of)

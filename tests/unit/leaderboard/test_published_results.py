@@ -11,10 +11,12 @@ from huggingface_hub import RepoCard
 
 from kit.benchmark.tasks import load_tasks
 from kit.core.digest import sha256_file
+from kit.core.errors import UsageError
 from kit.core.facts import facts_root
 from kit.leaderboard.page.published import COLUMNS
 from kit.leaderboard.page.rank import rank
 from kit.leaderboard.page.site import render, write_site
+from kit.leaderboard.page.space import space_card
 from kit.leaderboard.submit.check import check
 from kit.leaderboard.submit.entry import BoardEntry, Retraction
 from kit.values.profile import Profile
@@ -60,6 +62,53 @@ def test_the_same_board_gives_the_same_bytes(submit, site):
     names = ("results.json", "results.csv", "README.md")
     before = [(site(space=True) / name).read_bytes() for name in names]
     assert [(site(space=True) / name).read_bytes() for name in names] == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda own: b"# My project\n",
+        lambda own: b"",
+        lambda own: own + b"By me.\n",
+        lambda own: own.replace(b"pinned: false", b"pinned: true"),
+        lambda own: b"title: x\n" + own,
+    ],
+    ids=["another", "empty", "appended", "edited", "longer"],
+)
+def test_a_readme_that_the_kit_did_not_write_is_kept_and_nothing_is_written(submit, site, change):
+    submit(1)
+    card = site(space=True) / "README.md"
+    page = card.with_name("index.html")
+    page.unlink()
+    changed = change(card.read_bytes())
+    card.write_bytes(changed)
+    with pytest.raises(
+        UsageError, match=r"README\.md exists and is not a file that speedrun report wrote"
+    ) as e:
+        site(space=True)
+    assert "omit --space" in e.value.hint
+    assert card.read_bytes() == changed and not page.exists()
+    assert site() == card.parent and page.exists() and card.read_bytes() == changed
+
+
+def test_a_readme_that_is_a_directory_or_a_broken_link_is_kept(submit, site):
+    submit(1)
+    card = site() / "README.md"
+    card.mkdir()
+    with pytest.raises(UsageError, match="exists and is not a file"):
+        site(space=True)
+    card.rmdir()
+    card.symlink_to("nowhere")
+    with pytest.raises(UsageError, match="exists and is not a file"):
+        site(space=True)
+
+
+def test_a_card_with_another_title_is_replaced(submit, site):
+    submit(1)
+    card = site(space=True) / "README.md"
+    mine = card.read_bytes()
+    card.write_bytes(space_card("Another title\nin two lines"))
+    assert (site(space=True) / "README.md").read_bytes() == mine
 
 
 def test_a_board_with_nothing_but_smoke_runs_says_so_and_lists_them(submit, trusted, press):

@@ -8,13 +8,13 @@ import pytest
 
 from kit.cli import run as speedrun
 from kit.core.digest import canonical_json, sha256_file
-from kit.core.errors import DigestMismatch, PrerequisiteError
+from kit.core.errors import DigestMismatch, PrerequisiteError, UsageError
 from kit.leaderboard.submit.check import check
 from kit.leaderboard.submit.entry import BoardEntry, write_submission
 from kit.leaderboard.submit.finding import BoardRule as Breach
 from kit.leaderboard.submit.series import verify_whole_series, write_series_submission
 from kit.result.keys import Trusted
-from kit.result.predicate import Series
+from kit.result.predicate import CompileCache, Series
 from kit.result.verify import open_bundle
 from kit.series.documents import run_mismatches
 from kit.series.record import Arm, SeriesPlan, Slot, StopRule, close, new_series_id, read, reserved_series
@@ -188,6 +188,20 @@ def test_a_bad_run_cannot_be_given_to_another_agent(board, trusted):
     assert checked.accepted == () and "under agent an-agent" in of_series(checked)[moved.name]
 
 
+@pytest.mark.parametrize("level", ["submissions", "submissions/04", "submissions/03/an-agent/{}"])
+def test_a_series_is_not_written_through_a_link_of_a_repository(ran, trusted, tmp_path, level):
+    where = ran(arms=INTERLEAVED)
+    link, elsewhere = tmp_path / "board" / level.format(where.name), tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    link.parent.mkdir(parents=True)
+    link.symlink_to(elsewhere)
+    with pytest.raises(UsageError, match="is a symbolic link"):
+        write_series_submission(
+            where, *verify_whole_series(where, trusted), BoardEntry("an-agent"), tmp_path / "board"
+        )
+    assert not list(elsewhere.iterdir())
+
+
 def test_a_whole_series_can_be_retracted(board, trusted):
     from kit.leaderboard.submit.entry import Retraction
 
@@ -195,7 +209,7 @@ def test_a_whole_series_can_be_retracted(board, trusted):
     assert check(root, trusted).findings == ()
 
 
-def test_a_run_of_a_strangers_plan_does_not_fit_into_a_series(board, ran, trusted, press, tmp_path):
+def test_a_run_of_another_signers_plan_does_not_fit_into_a_series(board, ran, trusted, press, tmp_path):
     """A better run for a reserved place: same id and nonce, but not the bytes that the record binds."""
     root, runs, _own = board()
     body = press.MAKE.payload_of((runs[0] / "result.json").read_bytes())["predicate"]["series"]
@@ -216,7 +230,7 @@ def two_keys(press):
     return other, Trusted((press.MAKE.SIGNER.public, other.public))
 
 
-def test_nobody_else_ends_a_series_whatever_key_he_has(ran, two_keys, press):
+def test_only_the_signer_of_a_plan_can_end_its_series(ran, two_keys, press):
     """He takes a plan that was published and signs that its runs never started, or were others."""
     other, both = two_keys
     where = ran(started=0, end=False)
@@ -240,6 +254,19 @@ def test_a_run_of_a_series_is_signed_by_the_key_of_its_series(ran, two_keys, pre
     papers = replace(papers, bundles={**papers.bundles, run.predicate.run.id: digest})
     (why,) = run_mismatches(papers, open_bundle(forged, both), digest)
     assert why.startswith(f"is signed by {other.key_id}")
+
+
+def test_a_run_of_a_series_starts_with_cold_caches(ran, trusted, press, tmp_path):
+    papers, (run, *_) = verify_whole_series(ran(), trusted)
+    named, cold = run.predicate.series, run.predicate.run
+    shutil.rmtree(run.path.parent)
+    warm = replace(cold, compile_cache=CompileCache.WARM, compile_cache_sha256="0" * 64)
+    extra = (("series", Series(named.id, named.plan_sha256)), ("run", warm))
+    forged = press.press(tmp_path / "runs", press.Sample(0, script=SCRIPTS[Arm.CANDIDATE], extra=extra))
+    digest = sha256_file(forged / "result.json")
+    papers = replace(papers, bundles={**papers.bundles, cold.id: digest})
+    (why,) = run_mismatches(papers, open_bundle(forged, trusted), digest)
+    assert why.startswith("started with a warm compile cache")
 
 
 def test_a_record_is_not_the_plan_of_a_series_that_goes_on(ran, trusted):
@@ -297,29 +324,77 @@ def test_a_plan_that_was_submitted_first_is_completed_later(tmp_path, ran, press
     assert len(series.documents.ended.not_started) == 3
 
 
-def test_the_same_series_twice_is_a_duplicate(board, trusted):
-    root, _, own = board(end=False, started=0)
-    other = root / "submissions" / "03" / "b"
-    shutil.copytree(own, other / own.name)
-    document = json.loads((own / "entry.json").read_bytes())
-    (other / own.name / "entry.json").write_text(json.dumps(document | {"agent": "b"}))
-    checked = check(root, trusted)
-    assert [f.rule for f in checked.findings] == [Breach.DUPLICATE]
+def listed_again(place, root, agent):
+    """Copy entries to another agent's name, as whoever has only these files can."""
+    to = root / place.relative_to(root).parts[0] / place.parts[-3] / agent / place.name
+    shutil.copytree(place, to)
+    document = json.loads((to / "entry.json").read_bytes())
+    (to / "entry.json").write_text(json.dumps(document | {"agent": agent}))
+    return to
 
 
-def test_the_same_series_in_the_envelope_of_the_other_version_is_a_duplicate(board, trusted):
-    """One signature fits into both; the file has another digest then."""
-    root, _, own = board(end=False, started=0)
-    copied = root / "submissions" / "03" / "b" / own.name
-    shutil.copytree(own, copied)
-    document = json.loads((own / "entry.json").read_bytes())
-    (copied / "entry.json").write_text(json.dumps(document | {"agent": "b"}))
-    plan = json.loads((own / "plan.json").read_bytes())
+def other_envelope(place):
+    plan = json.loads((place / "plan.json").read_bytes())
     del plan["verificationMaterial"]["tlogEntries"], plan["dsseEnvelope"]["signatures"][0]["keyid"]
-    (copied / "plan.json").write_bytes(canonical_json(plan))
+    (place / "plan.json").write_bytes(canonical_json(plan))
+
+
+@pytest.mark.parametrize("change", [lambda place: None, other_envelope])
+def test_the_same_series_twice_is_a_duplicate(board, trusted, tmp_path, change):
+    """One signature fits into the envelopes of both versions; the file has another digest then."""
+    root, _, own = board(end=False, started=0)
+    shutil.copytree(root, tmp_path / "base")
+    copied = listed_again(own, root, "a")
+    change(copied)
+    checked = check(root, trusted)
+    assert [f.rule for f in checked.findings] == [Breach.DUPLICATE] * 2 and checked.series == ()
+    assert all("nothing shows which one is the copy" in f.message for f in checked.findings)
+    checked = check(root, trusted, base=tmp_path / "base")
+    assert [s.where for s in checked.series] == [own]
+    assert [f.where for f in checked.findings] == [copied.relative_to(root).as_posix()]
+    shutil.rmtree(own)
+    (finding,) = check(root, trusted, base=tmp_path / "base").findings
+    assert finding.message.endswith(f"{own.name} of the base, which was there before")
+
+
+def test_a_copy_of_a_whole_series_is_refused_and_the_original_stays(board, trusted, tmp_path):
+    root, runs, own = board()
+    shutil.copytree(root, tmp_path / "base")
+    copies = {listed_again(p, root, "a").relative_to(root).as_posix() for p in (*runs, own)}
+    checked = check(root, trusted, base=tmp_path / "base")
+    assert {f.where for f in checked.findings} == copies
+    assert [s.where for s in checked.series] == [own]
+    assert sorted(s.where for s in checked.accepted) == runs
+
+
+def test_a_copy_of_one_run_takes_no_series_away(board, trusted, tmp_path):
+    root, runs, own = board()
+    shutil.copytree(root, tmp_path / "base")
+    copied = listed_again(runs[0], root, "a")
+    checked = check(root, trusted, base=tmp_path / "base")
+    assert [s.where for s in checked.series] == [own]
+    assert {f.where for f in checked.findings} == {copied.relative_to(root).as_posix()}
+    shutil.rmtree(copied)
+    shutil.copytree(runs[0], copied)  # says in its entry.json that it is of the series' agent
+    checked = check(root, trusted, base=tmp_path / "base")
+    assert [s.where for s in checked.series] == [own]
+    assert {f.where for f in checked.findings} == {copied.relative_to(root).as_posix()}
+
+
+def test_a_strangers_run_that_names_a_series_takes_no_series_away(board, trusted, press, tmp_path):
+    root, runs, own = board()
+    named = open_bundle_of(runs[0], press)
+    sample = press.Sample(9, script=SCRIPTS[Arm.CANDIDATE], extra=(("series", Series(**named)),))
+    foreign = press.press(tmp_path / "foreign", sample, press.MAKE.STRANGER)
+    write_submission(open_bundle(foreign, trusted), BoardEntry("an-agent"), root)
     checked = check(root, trusted)
     assert [s.where for s in checked.series] == [own]
-    assert [f.rule for f in checked.findings] == [Breach.DUPLICATE]
+    assert {f.where.rsplit("/", 1)[-1] for f in checked.findings} == {foreign.name}
+    assert "and its series by" in of_series(checked)[foreign.name]
+
+
+def open_bundle_of(place, press):
+    return press.MAKE.payload_of((place / "result.json").read_bytes())["predicate"]["series"]
 
 
 def test_a_faulty_copy_of_a_series_takes_no_series_place(board, trusted):

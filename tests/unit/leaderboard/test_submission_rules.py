@@ -3,11 +3,13 @@
 import gzip
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from kit.cli import run as speedrun
+from kit.core.digest import sha256_bytes
 from kit.core.errors import IntegrityError, PrerequisiteError, RunError, SchemaError, UsageError
 from kit.leaderboard.submit import entry as entry_module
 from kit.leaderboard.submit.check import BoardRule, check
@@ -19,6 +21,8 @@ from kit.leaderboard.submit.entry import (
     read_entry,
     write_submission,
 )
+from kit.result.appraisal.verdict import WARM_IS_UNRANKED, ranking_blockers
+from kit.result.predicate import CompileCache
 from kit.result.verify import open_bundle
 from kit.values.profile import Profile
 from kit.values.run_spec import RuntimeName
@@ -171,6 +175,16 @@ def test_a_result_that_cannot_be_ranked_is_refused(submit, trusted, fields, says
     assert checked.exit_code == 1
 
 
+def test_a_warm_run_is_refused_by_its_field_whatever_reasons_it_lists(submit, press, trusted):
+    plain = open_bundle(press.press(submit.root.parent / "plain", press.Sample(1)), trusted).predicate
+    warm = replace(plain.run, compile_cache=CompileCache.WARM, compile_cache_sha256=sha256_bytes(b""))
+    submit(1, extra=(("run", warm),))
+    checked = check(submit.root, trusted)
+    assert [(f.rule, f.message) for f in checked.findings] == [(BoardRule.UNRANKED, WARM_IS_UNRANKED)]
+    score = replace(plain.score, ranked=False, unranked_because=("data: unpinned",))
+    assert ranking_blockers(replace(plain, run=warm, score=score)) == (WARM_IS_UNRANKED,)
+
+
 def test_a_run_of_a_smoke_task_has_one_finding_and_its_task_is_known(submit, trusted):
     submit(1, task="smoke-3", profile=Profile.SMOKE)
     checked = check(submit.root, trusted)
@@ -199,22 +213,12 @@ def test_an_untrusted_key_is_refused(submit, trusted, press):
     assert check(submit.root, trusted).exit_code == 1
 
 
-def test_the_same_run_under_two_agents_is_a_duplicate(submit, trusted):
-    first = submit(1, agent="a")
-    second = first.parents[1] / "b" / first.name
-    shutil.copytree(first, second)
-    set_entry(second, agent="b")
-    checked = check(submit.root, trusted)
-    assert [(f.rule, f.where) for f in checked.findings] == [
-        (BoardRule.DUPLICATE, second.relative_to(submit.root).as_posix())
-    ]
-    assert [s.where for s in checked.accepted] == [first]
-
-
 @pytest.mark.parametrize(
     ("number", "fields"), [(2, {}), (9, {"nonce": f"{2:032x}"}), (9, {"log": "one output"})]
 )
-def test_who_has_no_trusted_key_takes_no_runs_place(submit, trusted, press, tmp_path, number, fields):
+def test_a_copy_signed_by_an_untrusted_key_does_not_displace_a_run(
+    submit, trusted, press, tmp_path, number, fields
+):
     """The attacker's directory sorts first, and has the run's id, its nonce or its output."""
     copied = submit(number, agent="a", signer=press.MAKE.STRANGER, **fields)
     shutil.rmtree(tmp_path / "runs")
@@ -226,10 +230,8 @@ def test_who_has_no_trusted_key_takes_no_runs_place(submit, trusted, press, tmp_
 
 
 def test_a_run_signed_again_under_another_id_is_a_replay(submit, trusted):
-    submit(1, log="one output")
-    second = submit(2, log="one output")
-    third = submit(3, nonce=f"{1:032x}")
-    assert rules(submit.root, trusted) == {(BoardRule.REPLAY, second.name), (BoardRule.REPLAY, third.name)}
+    places = [submit(1, log="one output"), submit(2, log="one output"), submit(3, nonce=f"{1:032x}")]
+    assert rules(submit.root, trusted) == {(BoardRule.REPLAY, place.name) for place in places}
 
 
 def test_every_fault_of_a_repository_is_found_at_once(submit, trusted, press):
@@ -342,6 +344,18 @@ def test_an_output_that_is_too_long_is_too_large_and_leaves_nothing(press, trust
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("level", ["submissions", "submissions/03", "submissions/03/an-agent"])
+def test_nothing_is_written_through_a_link_of_a_repository(press, trusted, tmp_path, level):
+    found = open_bundle(press.press(tmp_path / "runs", press.Sample(1)), trusted)
+    link, elsewhere = tmp_path / "board" / level, tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    link.parent.mkdir(parents=True)
+    link.symlink_to(elsewhere)
+    with pytest.raises(UsageError, match=f"{level} is a symbolic link"):
+        write_submission(found, BoardEntry("an-agent"), tmp_path / "board")
+    assert not list(elsewhere.iterdir())
+
+
 def test_a_run_without_its_signers_key_says_how_to_put_it_there(press, trusted, tmp_path):
     found = open_bundle(press.press(tmp_path / "runs", press.Sample(1)), trusted)
     key = found.path.with_name("signer.pem")
@@ -355,7 +369,7 @@ def test_a_run_without_its_signers_key_says_how_to_put_it_there(press, trusted, 
 def test_a_repository_of_more_folders_than_are_looked_at_is_refused_as_a_whole(submit, trusted, monkeypatch):
     for n in range(3):
         submit(n)
-    monkeypatch.setattr("kit.leaderboard.submit.check.MAX_RESULTS", 2)
+    monkeypatch.setattr("kit.leaderboard.submit.layout.MAX_RESULTS", 2)
     with pytest.raises(PrerequisiteError, match="board has more than 2 directories"):
         check(submit.root, trusted)
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import http.server
 import json
 import sys
-import threading
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from local_server import SilentHandler, serving_http
 
 pytest.importorskip("huggingface_hub")
 
@@ -34,7 +33,7 @@ def mode_of(path: str) -> str:
     return "lfs" if path.endswith(".gz") else "regular"
 
 
-class FakeHub(http.server.BaseHTTPRequestHandler):
+class FakeHub(SilentHandler):
     """Takes commits as the Hub does and keeps them; `answer` is another status for all requests."""
 
     commits: list[tuple[dict[str, list[str]], list[dict]]]
@@ -101,9 +100,6 @@ class FakeHub(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
-    def log_message(self, *arguments: object) -> None:
-        """Be silent."""
-
 
 @pytest.fixture
 def hub(monkeypatch):
@@ -111,13 +107,8 @@ def hub(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)  # plain Git LFS instead
     own = {"commits": [], "tokens": [], "large": {}, "answer": 200, "broken_store": False}
     handler = type("Handler", (FakeHub,), own)
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    yield handler, f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving_http(handler) as url:
+        yield handler, url
 
 
 def received(handler, commit, root, pointers=False):
