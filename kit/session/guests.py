@@ -13,17 +13,20 @@ from kit.agent.events import Decided, NodeEnded, NodeReserved
 from kit.agent.ledger import Interrupted
 from kit.agent.node import Action, ActionKind, Node, NodeStatus
 from kit.agent.nodefiles import NODES, Files, NodeFiles, files_digest
-from kit.agent.own_task import OwnTask
+from kit.agent.own_task import OwnTask, SubmissionChecker
 from kit.agent.recorded import BUNDLES
 from kit.agent.solve import NodeResult, evaluated, improved_over_start, status_of
 from kit.agent.steps import NodeSteps, StepParts
 from kit.agent.tool_events import TryEnded, TryLost, TryReserved, TryStatus
 from kit.agent.tree import START, has_script
-from kit.core.digest import Sha256, sha256_bytes, sha256_file
-from kit.core.errors import KitError
+from kit.benchmark.submission import load_submission
+from kit.core.digest import Sha256
+from kit.core.errors import IntegrityError, KitError, PrerequisiteError, UsageError
 from kit.session.ledger import SessionLedger
+from kit.session.logs import log_sha256
 from kit.session.tools import ToolRefusal
 from kit.session.trials import LOG, TRIES, TrialRunner, TryBound, TryOutcome
+from kit.session.workspace import WORKSPACE
 
 STOPPED = "the server was stopped"
 MAX_KEPT = 16 << 30
@@ -62,16 +65,17 @@ class SessionGuests:
         def must_stop() -> bool:
             return ledger.cancelled() or ledger.wall_is_over()
 
-        try:
-            done = self.trials.run(place.submission, place.folder, bound, reserve, must_stop)
-        except BaseException:
-            if trial in ledger.tries:
-                ledger.write(TryLost(trial, bound.seconds * bound.gpus, 0.0))  # its time is in the lines
-            raise
-        ended: TryEnded = ledger.write(self._try_ended(trial, done, bound, place.folder / LOG))
+        with place.opened() as own, place.private_copy(files) as copy:
+            try:
+                done = self.trials.run(copy, own, bound, reserve, must_stop)
+            except BaseException:
+                if trial in ledger.tries:
+                    ledger.write(TryLost(trial, bound.seconds * bound.gpus, 0.0))  # its time is in the lines
+                raise
+            ended: TryEnded = ledger.write(self._try_ended(trial, done, bound, own))
         return ended
 
-    def _try_ended(self, trial: int, done: TryOutcome, bound: TryBound, log: Path) -> TryEnded:
+    def _try_ended(self, trial: int, done: TryOutcome, bound: TryBound, folder: Path) -> TryEnded:
         status, reason = done.status, done.reason
         if status is TryStatus.CANCELLED:
             reason = STOPPED
@@ -86,25 +90,25 @@ class SessionGuests:
             step_ms=done.step_ms,
             wall_s=done.wall_s,
             gpu_seconds=done.wall_s * bound.gpus,
-            log_sha256=sha256_file(log) if log.is_file() else sha256_bytes(b""),
+            log_sha256=log_sha256(folder, LOG),
         )
 
     def evaluate(self, files: Files, parent: int) -> Node:
         """
-        Evaluate `files` as the next node; return the node with its status.
+        Evaluate `files`, which the check has passed, as the next node; return the node with its status.
 
-        Raises `ToolRefusal` for faults that the check finds, a parent without a script, and if the budget
-        cannot hold the evaluation; `KitError` if no evaluation can start.
+        Raises `ToolRefusal` for a parent without a script, and if the budget cannot hold the evaluation;
+        `KitError` if no evaluation can start.
         """
         ledger = self.ledger
         self._require_room()
         action = Action(self._kind(parent), parent)
         number = len(ledger.tree.nodes) + 1
         place = NodeFiles(ledger.run, number)
+        bundles = ledger.run / BUNDLES
+        if bundles.is_symlink():
+            raise IntegrityError(f"{bundles} is a symbolic link", "make it a directory again")
         place.write_submission(files)
-        faults = self.task.check(place.submission)
-        if faults:
-            raise ToolRefusal("\n".join(("refused: the check found faults; nothing was run:", *faults)))
         place.write_diff(_diff(self._files(parent), files))
         ledger.proceed(Amounts(nodes=1) + ledger.evaluation_worst())
         ledger.write(Decided(ledger.tree.decisions, (action,)))
@@ -112,13 +116,23 @@ class SessionGuests:
         node = ledger.tree.node(number)
         try:
             result = evaluated(node, files, ledger.tree, NodeSteps(node, ledger, self.steps))
-        except (Interrupted, ToolRefusal, KitError) as e:
+        except Exception as e:
             self._end(node, _interrupted(e, files_digest(files)))
-            if isinstance(e, KitError):
-                raise
-            return ledger.tree.node(number)
+            if isinstance(e, Interrupted | ToolRefusal):
+                return ledger.tree.node(number)
+            raise  # the node has ended: another one can begin
         self._end(node, result)
         return ledger.tree.node(number)
+
+    def require_no_faults(self, files: Files) -> None:
+        """
+        Raise `ToolRefusal` for faults that the check finds.
+
+        It may take minutes for files made to be slow, so no turn of the machine is held meanwhile.
+        """
+        faults = findings(self.task.check, files)
+        if faults:
+            raise ToolRefusal("\n".join(("refused: the check found faults; nothing was run:", *faults)))
 
     def close_open(self) -> None:
         """End what a process that is gone has left open: a try, or a node. Nothing is run again."""
@@ -126,6 +140,8 @@ class SessionGuests:
         for trial, reserved in ledger.tries.items():
             if trial not in ledger.ended_tries:
                 ledger.write(TryLost(trial, reserved.seconds * reserved.gpus, reserved.seconds))
+        if ledger.tree.pending:  # the process ended between the decision and its node
+            ledger.write(NodeReserved(len(ledger.tree.nodes) + 1, ledger.tree.pending[0]))
         node = ledger.tree.open
         if node is None:
             return
@@ -163,10 +179,19 @@ class SessionGuests:
         nodes = self.ledger.tree.nodes
         if parent == START:
             return ActionKind.DRAFT
-        if parent > len(nodes) or not has_script(nodes[parent - 1]):
-            raise ToolRefusal(f"evaluation {parent} has no script to start from; leave parent out")
+        if parent > len(nodes):
+            raise ToolRefusal(f"there is no evaluation {parent}", PrerequisiteError)
+        if not has_script(nodes[parent - 1]):
+            text = f"evaluation {parent} has no script to start from; leave parent out"
+            raise ToolRefusal(text, UsageError)
         status = nodes[parent - 1].status
         return ActionKind.IMPROVE if status is not None and status.valid else ActionKind.DEBUG
+
+
+def findings(check: SubmissionChecker, files: Files) -> tuple[str, ...]:
+    """Return what a check finds in `files`, without the path of the copy that it reads."""
+    with NodeFiles(Path(), 0).private_copy(files) as copy:
+        return tuple(text.replace(str(copy), f"the {WORKSPACE}") for text in check(copy))
 
 
 def _size(folder: Path) -> int:
@@ -188,17 +213,16 @@ def _diff(before: Files, after: Files) -> str:
 
 
 def _interrupted(e: Exception, digest: Sha256) -> NodeResult:
-    if isinstance(e, KitError):
-        return NodeResult(NodeStatus.INFRA_FAILED, e.message, digest, None)
     if isinstance(e, Interrupted):
         return NodeResult(NodeStatus.LOST, STOPPED, digest, None)
-    return NodeResult(NodeStatus.STOPPED, str(e), digest, None)
+    if isinstance(e, ToolRefusal):
+        return NodeResult(NodeStatus.STOPPED, str(e), digest, None)
+    reason = e.message if isinstance(e, KitError) else f"the host failed: {type(e).__name__}"
+    return NodeResult(NodeStatus.INFRA_FAILED, reason, digest, None)
 
 
 def _digest_of(folder: Path) -> Sha256 | None:
-    if not folder.is_dir():
+    try:
+        return load_submission(folder).digest
+    except (KitError, OSError):  # the process was killed while it was written, or it was changed
         return None
-    files = {
-        p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()
-    }
-    return files_digest(files)

@@ -29,6 +29,7 @@ MAX_OPEN = 64
 MAX_OPEN_BYTES = 64 << 20
 """Bytes of these requests."""
 PARSE_ERROR, INVALID_REQUEST = -32700, -32600
+CANCELLED = "notifications/cancelled"
 _HEAD = 512
 _ID = re.compile(rb'\{[^{}\[\]]{0,200}?"id"\s*:\s*([0-9]{1,15}|"[A-Za-z0-9_.-]{1,100}")')
 
@@ -42,8 +43,12 @@ class OpenRequests:
     """The requests of a client that have no answer yet."""
 
     def __init__(self) -> None:
-        self._sizes: dict[str | int, int] = {}
+        self._sizes: dict[str, int] = {}
         self._changed = anyio.Event()
+
+    def __contains__(self, request: str | int) -> bool:
+        """Tell whether the request of this id has no answer yet; the SDK takes 1 and "1" for one id."""
+        return str(request) in self._sizes
 
     async def add(self, request: str | int, size: int) -> None:
         """Add a request of `size` bytes; wait while there are too many, or too large ones."""
@@ -51,12 +56,12 @@ class OpenRequests:
             self._sizes and sum(self._sizes.values()) + size > MAX_OPEN_BYTES
         ):
             await self._changed.wait()
-        self._sizes[request] = size
+        self._sizes[str(request)] = size
 
     def remove(self, request: Any) -> None:
         """Remove a request that was answered or cancelled."""
         if isinstance(request, str | int):
-            self._sizes.pop(request, None)
+            self._sizes.pop(str(request), None)
             self._changed.set()
             self._changed = anyio.Event()
 
@@ -104,8 +109,11 @@ async def _read(
                 await answer(_error(_id_of(line[:_HEAD]), PARSE_ERROR, "this is no message of JSON-RPC"))
                 continue
             if isinstance(message, mcp_types.JSONRPCRequest):
+                if message.id in waiting:  # it would not be counted, and be answered together with the first
+                    await answer(_error(None, INVALID_REQUEST, "a request with this id has no answer yet"))
+                    continue
                 await waiting.add(message.id, size)
-            elif isinstance(message, mcp_types.JSONRPCNotification):
+            elif isinstance(message, mcp_types.JSONRPCNotification) and message.method == CANCELLED:
                 waiting.remove((message.params or {}).get("requestId"))
             try:
                 await to_server.send(SessionMessage(message))

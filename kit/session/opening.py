@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from kit.agent.search import SPEC, SearchParts, end_run, open_ledger
 from kit.agent.spec import AgentSpec, read_spec, write_spec
 from kit.agent.summary import write_summary
 from kit.core.errors import IntegrityError, PrerequisiteError, UsageError
-from kit.core.files import disk_errors
+from kit.core.files import disk_errors, make_folder
 from kit.core.text import in_shell
 from kit.evaluate.request import Overrides, Places, Request
 from kit.result.keys import load_or_create
@@ -42,9 +43,12 @@ from kit.session.workspace import WORKSPACE, Workspace
 
 DEADLINES = "deadlines"
 """The key of a spec's model profile that holds deadlines in seconds."""
+BUDGET_KEYS = ("gpu-hours", "wall", "evaluations")
+"""What the budget of a session can limit, as `parse_budget` names it."""
 MAX_NODES = 10_000
 MAX_AGENT = 200
 """Characters of an agent's name."""
+AGAIN = "restore it from a copy, or begin another session: speedrun session new"
 PAUSE_S = 0.1
 """Between two attempts to open a session that another process has open."""
 
@@ -81,11 +85,10 @@ def session_spec(
 
     Raises `UsageError` for an invalid name of the agent, and for a budget that counts what no session has.
     """
-    unknown = [name for name in ("prompt_tokens", "completion_tokens", "tokens", "usd") if _set(budget, name)]
-    if unknown:
+    if budget != Budget(evaluations=budget.evaluations, gpu_seconds=budget.gpu_seconds, wall_s=budget.wall_s):
         raise UsageError(
-            f"a session does not count {', '.join(unknown)}: the agent makes its own calls",
-            "limit gpu-hours, wall and evaluations",
+            f"a session counts only {', '.join(BUDGET_KEYS)}: the agent makes its own calls",
+            "limit these, for example: --budget gpu-hours=512,wall=24h",
         )
     if not 0 < len(agent) <= MAX_AGENT or not agent.isprintable():
         raise UsageError(
@@ -99,10 +102,6 @@ def session_spec(
     if horizon is not None:
         choices[HORIZON] = horizon.document()
     return own_spec(task, agent, Policy(SESSION, 1, 0, 0.0, 0, MAX_NODES), budget, 0, choices)
-
-
-def _set(budget: Budget, name: str) -> bool:
-    return getattr(budget, name) is not None
 
 
 def stored_overrides(spec: AgentSpec) -> Overrides:
@@ -120,8 +119,8 @@ def new_session(folder: Path, spec: AgentSpec, parts: SessionParts) -> None:
 
     Raises `UsageError` if the directory is not empty.
     """
+    make_folder(folder)
     with disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
             raise UsageError(f"{folder} is not empty", "pass another directory with --out")
     write_spec(folder / SPEC, spec)
@@ -145,7 +144,7 @@ def open_session(folder: Path, parts: SessionParts, wait_s: float = 0.0) -> Iter
         # A new journal would give the whole budget again.
         raise IntegrityError(
             f"{folder} has no journal of its session: {JOURNAL} is missing or empty",
-            "restore it from a copy, or begin another session: speedrun session new",
+            AGAIN,
         )
     with _open(folder, parts, wait_s) as session:
         yield session
@@ -157,7 +156,9 @@ def _open(folder: Path, parts: SessionParts, wait_s: float) -> Iterator[AgentSes
     spec = read_session_spec(folder)
     made = own_parts(folder, parts.task)
     stop = threading.Event()
-    made = replace(made, cancelled=lambda: stop.is_set() or parts.cancelled(), now=parts.now or made.now)
+    made = replace(
+        made, cancelled=lambda: stop.is_set() or parts.cancelled(), now=parts.now or steady(made.now)
+    )
     workspace = Workspace(folder / WORKSPACE)
     with contextlib.ExitStack() as held:
         ledger = _opened_ledger(folder, spec, made, wait_s, held)
@@ -170,6 +171,12 @@ def _open(folder: Path, parts: SessionParts, wait_s: float) -> Iterator[AgentSes
             workspace.remove_unfinished()
         paths = HostPaths(folder, parts.private)
         yield AgentSession(ledger, parts.task, workspace, guests, parts.turn, stop, paths)
+
+
+def steady(now: Callable[[], str]) -> Callable[[], str]:
+    """Return a clock that begins at `now` and goes on evenly if the machine's time of day is set."""
+    began, start = datetime.fromisoformat(now()), time.monotonic()
+    return lambda: (began + timedelta(seconds=time.monotonic() - start)).isoformat()
 
 
 def _opened_ledger(
@@ -186,6 +193,8 @@ def _opened_ledger(
                     "use the tools of that server, or stop it with Ctrl-C; this works beside it: "
                     f"speedrun session show {in_shell(folder)}",
                 ) from e
+        except UsageError as e:  # the spec was read from this directory: the journal has another one
+            raise IntegrityError(f"{folder / SPEC} was changed: {e.headline}", AGAIN) from e
         time.sleep(PAUSE_S)
 
 

@@ -7,6 +7,7 @@ Only this module and `kit.session.messages` import the SDK.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import select
 import socket
@@ -40,17 +41,29 @@ def serve_stdio(session: AgentSession, stopped: Callable[[], bool]) -> None:
     anyio.run(_on_stdio, session, stopped)
 
 
-def serve_socket(session: AgentSession, path: Path, stopped: Callable[[], bool]) -> None:
+def serve_socket(
+    session: AgentSession,
+    path: Path,
+    stopped: Callable[[], bool],
+    ready: Callable[[], None] = lambda: None,
+) -> None:
     """
     Serve clients on a Unix socket at `path`, which only this user can open, until `stopped` returns True.
 
-    Raises `UsageError` if the path exists and is no stale socket, or is too long for a socket.
+    `ready` is called once, when clients can connect. Raises `UsageError` if the path exists and is no stale
+    socket, or is too long for a socket.
     """
-    anyio.run(_on_socket, session, path, stopped)
+    anyio.run(_on_socket, session, path, stopped, ready)
 
 
 def make_server(session: AgentSession, threads: anyio.CapacityLimiter) -> Server[Any]:
-    """Return an MCP server whose tools are those of the session."""
+    """
+    Return an MCP server whose tools are those of the session.
+
+    The SDK logs no warnings from then on: it writes one for every malformed notification, which a client can
+    send until the disk of stderr is full, or until a pipe that nobody reads stops the server.
+    """
+    logging.getLogger("mcp").setLevel(logging.ERROR)
 
     async def list_tools(context: Any, params: Any) -> mcp_types.ListToolsResult:
         """Return the tools with their schemas."""
@@ -142,7 +155,9 @@ async def _cancel_when(stopped: Callable[[], bool], session: AgentSession, scope
     scope.cancel()
 
 
-async def _on_socket(session: AgentSession, path: Path, stopped: Callable[[], bool]) -> None:
+async def _on_socket(
+    session: AgentSession, path: Path, stopped: Callable[[], bool], ready: Callable[[], None]
+) -> None:
     _remove_stale(path)
     before = os.umask(0o177)
     try:
@@ -150,6 +165,7 @@ async def _on_socket(session: AgentSession, path: Path, stopped: Callable[[], bo
             listener = await anyio.create_unix_listener(path, mode=0o600)
     finally:
         os.umask(before)
+    ready()
     server = make_server(session, anyio.CapacityLimiter(THREADS))
     places = anyio.Semaphore(MAX_CLIENTS)
 

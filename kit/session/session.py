@@ -25,14 +25,15 @@ from kit.agent.own_task import OwnTask
 from kit.agent.spec import spec_sha256
 from kit.agent.tool_events import CallRefused, ToolCalled, TryEnded, TryLost, TryReserved
 from kit.benchmark.submission import Submission
-from kit.core.errors import KitError
+from kit.core.errors import IntegrityError, KitError, PrerequisiteError, RunError, UsageError
 from kit.core.text import one_line
 from kit.session import texts
-from kit.session.guests import STOPPED, SessionGuests
+from kit.session.guests import STOPPED, SessionGuests, findings
 from kit.session.host_paths import HostPaths
 from kit.session.ledger import SessionLedger
+from kit.session.logs import log_below
 from kit.session.tools import ToolAnswer, ToolName, ToolRefusal, about, arguments_sha256, parse_call
-from kit.session.trials import LOG, TRIES, TryBound
+from kit.session.trials import TryBound
 from kit.session.workspace import Workspace
 
 MAX_CALLS = 100_000
@@ -88,7 +89,7 @@ class AgentSession:
     def call(self, tool: str, arguments: Mapping[str, Any], client: str) -> ToolAnswer:
         """Do one call of an agent, and return what it may see. Nothing that an agent sends raises."""
         with contextlib.ExitStack() as held:
-            refusal: str | None = None
+            refusal: ToolRefusal | None = None
             values: dict[str, Any] = {}
             try:
                 spec, values = parse_call(tool, arguments)
@@ -97,27 +98,28 @@ class AgentSession:
                 if spec.name.starts_guest:
                     held.enter_context(self._place())
             except ToolRefusal as e:
-                refusal = str(e)
-            number = self._record(tool, arguments, client, refusal)
+                refusal = e
+            number = self._record(tool, arguments, client, None if refusal is None else str(refusal))
             if number is None:
                 return _refused(FULL)
             if refusal is not None:
-                return _refused(refusal)
+                return _refused(str(refusal), refusal.kind)
             try:
                 if spec.name.starts_guest:
                     return self._tools[spec.name](number, **values)
                 return self._tools[spec.name](**values)
             except ToolRefusal as e:
-                return _refused(self._paths.hide_known(str(e)))
+                return _refused(self._paths.hide_known(str(e)), e.kind)
             except KitError as e:
-                return _refused(self._paths.hide(f"{e.message}{_hint_of(e)}"))
+                return _refused(self._paths.hide(f"{e.message}{_hint_of(e)}"), _kind_of(e))
             except Interrupted:
                 return _refused(STOPPED)
             except OSError as e:
-                return _refused(f"the host could not do this: {e.strerror}")
+                return _refused(f"the host could not do this: {e.strerror}", RunError)
             except Exception as e:  # its text may hold anything; the operator reads it on stderr
                 logging.getLogger(__name__).exception("the tool %s failed", one_line(tool, 60))
-                return _refused(f"the host failed ({type(e).__name__}); tell the person who runs it")
+                said = f"the host failed ({type(e).__name__}); tell the person who runs it"
+                return _refused(said, RunError)
 
     def stop(self) -> None:
         """End the guest that runs, and refuse those that wait. Safe to repeat."""
@@ -199,8 +201,8 @@ class AgentSession:
         if not self._checking.acquire(blocking=False):
             raise ToolRefusal("another check of this session runs; wait for it")
         try:
-            self.workspace.snapshot()
-            faults, warnings = self.task.check(self.workspace.folder), self.task.warn(self.workspace.folder)
+            files = _files(self.workspace.snapshot())
+            faults, warnings = findings(self.task.check, files), findings(self.task.warn, files)
         finally:
             self._checking.release()
         shown = {
@@ -229,18 +231,18 @@ class AgentSession:
         if gpus is None or gpus == most:
             return most
         if most == 0:
-            raise ToolRefusal("this task runs on CPUs; leave gpus out")
+            raise ToolRefusal("this task runs on CPUs; leave gpus out", UsageError)
         if gpus not in GPU_COUNTS or gpus > most:
-            raise ToolRefusal(f"gpus must be {', '.join(str(n) for n in GPU_COUNTS if n <= most)}")
+            counts = ", ".join(str(n) for n in GPU_COUNTS if n <= most)
+            raise ToolRefusal(f"gpus must be {counts}", UsageError)
         return gpus
 
     def _show_try(self, trial: int, lines: int) -> ToolAnswer:
         reserved = self.ledger.tries.get(trial)
         if reserved is None:
-            raise ToolRefusal(f"there is no try {trial}")
+            raise ToolRefusal(f"there is no try {trial}", PrerequisiteError)
         reserved, ended = self._shown_try(reserved)
-        log = NodeFiles(self.ledger.run, trial, TRIES).folder / LOG
-        said = texts.log_text(self.ledger.spec, log, trial, lines)
+        said = texts.log_text(self.ledger.spec, self.ledger.run, trial, lines)
         values = {**texts.try_values(reserved, ended), "log": said}
         return ToolAnswer(f"{texts.try_line(reserved, ended)}\n{said}", values)
 
@@ -257,6 +259,8 @@ class AgentSession:
 
     def _evaluate(self, number: int, parent: int = 0) -> ToolAnswer:
         files = _files(self.workspace.snapshot())
+        with self._checking:
+            self._guests.require_no_faults(files)
         with self._guest_turn(number):
             node = self._guests.evaluate(files, parent)
         return self._show_node(node)
@@ -271,7 +275,9 @@ class AgentSession:
             run = replace(run, outcome=outcome, findings=findings)
             parent_ms = self.ledger.tree.time_ms(node.action.parent)
             secret = mark(spec_sha256(spec), node.id)
-            text += f"\n{summarize(run, self.task.target_loss, secret, parent_ms)}"
+            with log_below(self.ledger.run, run.log) as log:
+                run = replace(run, log=log)
+                text += f"\n{summarize(run, self.task.target_loss, secret, parent_ms)}"
         text += f"\n{texts.budget_text(spec.budget, self.ledger.spent_now())}"
         return ToolAnswer(text, {**texts.node_values(node), "text": text})
 
@@ -279,7 +285,7 @@ class AgentSession:
         ledger = self.ledger
         if evaluation is not None:
             if evaluation > len(ledger.tree.nodes):
-                raise ToolRefusal(f"there is no evaluation {evaluation}")
+                raise ToolRefusal(f"there is no evaluation {evaluation}", PrerequisiteError)
             return self._show_node(ledger.tree.nodes[evaluation - 1])
         if trial is not None:
             return self._show_try(trial, DEFAULT_LINES)
@@ -316,5 +322,11 @@ def _hint_of(e: KitError) -> str:
     return " (only whoever runs this session can mend this)" if "speedrun " in e.hint else f" ({e.hint})"
 
 
-def _refused(text: str) -> ToolAnswer:
-    return ToolAnswer(text, {"refused": text}, True)
+def _kind_of(e: KitError) -> type[KitError]:
+    """Return the class of an error that says the exit code."""
+    known: tuple[type[KitError], ...] = (UsageError, PrerequisiteError, IntegrityError)
+    return next((kind for kind in known if isinstance(e, kind)), RunError)
+
+
+def _refused(text: str, kind: type[KitError] | None = None) -> ToolAnswer:
+    return ToolAnswer(text, {"refused": text}, True, kind)

@@ -14,6 +14,7 @@ from kit.agent.own_task import OwnTask
 from kit.agent.spec import AgentSpec, spec_sha256
 from kit.agent.tool_events import TryEnded, TryLost, TryReserved
 from kit.core.text import one_line, printable
+from kit.session.logs import open_log, try_log
 
 MAX_LOG = 20_000
 """Characters of a log that one call returns."""
@@ -99,6 +100,7 @@ def node_values(node: Node) -> dict[str, Any]:
         "status": None if node.status is None else node.status.value,
         "valid": node.status is not None and node.status.valid,
         "reason": node.reason,
+        "val_loss": None if outcome is None else outcome.val_loss,
         "time_ms": None if outcome is None else outcome.time_ms,
         "recovered": None if outcome is None else outcome.fsr,
         "gpu_seconds": None if outcome is None else outcome.gpu_seconds,
@@ -135,17 +137,19 @@ def try_values(reserved: TryReserved, ended: TryEnded | TryLost | None) -> dict[
     }
 
 
-def log_text(spec: AgentSpec, log: Path, trial: int, lines: int) -> str:
-    """Return the last lines of a try's log between two marks that the script cannot know."""
+def log_text(spec: AgentSpec, folder: Path, trial: int, lines: int) -> str:
+    """Return the last lines of a try's log below `folder`, between marks that the script cannot know."""
     secret = mark(spec_sha256(spec), -trial)
-    shown = [printable(line[:_LINE]).replace(secret, "") for line in _last_lines(log, lines)]
+    shown = [
+        printable(line[:_LINE]).replace(secret, "") for line in _last_lines(folder, try_log(trial), lines)
+    ]
     text = "\n".join(shown)[-MAX_LOG:]
     return f"Last lines of what the script printed:\nBEGIN {secret}\n{text}\nEND {secret}"
 
 
-def _last_lines(log: Path, count: int) -> Iterable[str]:
+def _last_lines(folder: Path, log: str, count: int) -> Iterable[str]:
     try:
-        with log.open("rb") as f:
+        with open_log(folder, log) as f:
             f.seek(max(0, f.seek(0, 2) - _LOG_BYTES))
             lines = f.read(_LOG_BYTES).decode("utf-8", "replace").splitlines()
     except OSError:

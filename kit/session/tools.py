@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from kit.core.digest import Sha256
+from kit.core.errors import KitError, UsageError
 from kit.core.text import one_line
 from kit.session.workspace import MAX_WORKSPACE
 
@@ -47,6 +48,11 @@ class ToolName(StrEnum):
 
 class ToolRefusal(Exception):
     """A call that is refused; its text is for the agent. Costs nothing."""
+
+    def __init__(self, text: str, kind: type[KitError] | None = None) -> None:
+        """`kind` is what a command ends with; None for a call that was understood, and the answer is no."""
+        super().__init__(text)
+        self.kind = kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +94,8 @@ class ToolAnswer:
     text: str
     values: dict[str, Any]
     is_error: bool = False
+    kind: type[KitError] | None = None
+    """The error that a command ends with instead; its text stays the answer's."""
 
 
 _PATH = ToolArgument("path", str, "Name of a file, relative to the workspace.", True, high=500)
@@ -151,18 +159,22 @@ def parse_call(tool: str, arguments: Mapping[str, Any]) -> tuple[ToolSpec, dict[
     """Return the tool and its checked arguments. Raises `ToolRefusal` that says what to pass instead."""
     spec = TOOLS.get(tool)
     if spec is None:
-        raise ToolRefusal(f"there is no tool {one_line(ascii(tool), 60)}; tools: {', '.join(TOOLS)}")
+        raise ToolRefusal(
+            f"there is no tool {one_line(ascii(tool), 60)}; tools: {', '.join(TOOLS)}", UsageError
+        )
     known = {argument.name: argument for argument in spec.arguments}
     for name in arguments:
         if name not in known:
             takes = ", ".join(known) or "no arguments"
-            raise ToolRefusal(f"{tool} has no argument {one_line(ascii(name), 60)}; it takes {takes}")
+            raise ToolRefusal(
+                f"{tool} has no argument {one_line(ascii(name), 60)}; it takes {takes}", UsageError
+            )
     values = {name: value for name, value in arguments.items() if value is not None}
     for argument in spec.arguments:
         if argument.name in values:
             values[argument.name] = _checked(argument, values[argument.name])
         elif argument.required:
-            raise ToolRefusal(f"{tool} needs the argument {argument.name}: {argument.text}")
+            raise ToolRefusal(f"{tool} needs the argument {argument.name}: {argument.text}", UsageError)
     return spec, values
 
 
@@ -206,15 +218,17 @@ def _schema(argument: ToolArgument) -> dict[str, Any]:
 def _checked(argument: ToolArgument, value: Any) -> Any:
     if argument.kind is str:
         if not isinstance(value, str):
-            raise ToolRefusal(f"{argument.name} must be a text, not {type(value).__name__}")
+            raise ToolRefusal(f"{argument.name} must be a text, not {type(value).__name__}", UsageError)
         if len(value) > argument.high:
-            raise ToolRefusal(f"{argument.name} has {len(value):,} characters; the most is {argument.high:,}")
+            text = f"{argument.name} has {len(value):,} characters; the most is {argument.high:,}"
+            raise ToolRefusal(text, UsageError)
         return value
     number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MAX_NUMBER
     if not number or (argument.kind is int and value != int(value)):
         raise ToolRefusal(
-            f"{argument.name} must be {'a whole number' if argument.kind is int else 'a number'}"
+            f"{argument.name} must be {'a whole number' if argument.kind is int else 'a number'}", UsageError
         )
     if not argument.low <= value <= argument.high:
-        raise ToolRefusal(f"{argument.name} must be from {argument.low:g} to {argument.high:g}")
+        text = f"{argument.name} must be from {argument.low:g} to {argument.high:g}"
+        raise ToolRefusal(text, UsageError)
     return argument.kind(value)

@@ -10,10 +10,10 @@ from kit.agent.nodefiles import NodeFiles
 from kit.agent.recorded import RecordedRun, fault_text
 from kit.agent.tool_events import ToolCalled, TryEnded, TryLost, TryReserved
 from kit.agent.verify import RunCheck, verify_run
-from kit.core.digest import sha256_bytes, sha256_file
 from kit.core.errors import KitError
 from kit.core.text import one_line
 from kit.result.keys import Trusted
+from kit.session.logs import log_sha256, try_log
 from kit.session.trials import LOG, TRIES
 
 
@@ -57,9 +57,7 @@ def _end_faults(run: RecordedRun, end: TryEnded, reserved: TryReserved | None) -
     if reserved is None:
         yield f"try {end.trial} ends, and was never reserved"
         return
-    log = NodeFiles(run.folder, end.trial, TRIES).folder / LOG
-    found = sha256_file(log) if log.is_file() and not log.is_symlink() else sha256_bytes(b"")
-    if found != end.log_sha256:
+    if log_sha256(run.folder, try_log(end.trial)) != end.log_sha256:
         yield f"try {end.trial}: {LOG} does not have the digest in the journal"
     if abs(end.gpu_seconds - end.wall_s * reserved.gpus) > 1e-6 * max(1.0, end.gpu_seconds):
         yield f"try {end.trial} is charged {end.gpu_seconds:g} GPU-seconds for {end.wall_s:g} s"

@@ -17,11 +17,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from kit.benchmark.submission import Submission, load_submission
-from kit.benchmark.workspace import MAX_BYTES, MAX_DEPTH, MAX_FILES, is_left_out, list_folder
+from kit.benchmark.submission import Submission, load_open
+from kit.benchmark.workspace import MAX_BYTES, MAX_DEPTH, MAX_FILES, Listing, is_left_out, list_folder
 from kit.core.errors import UsageError
 from kit.core.files import disk_errors
-from kit.core.system import CLOEXEC, DIRECTORY, NOFOLLOW, NONBLOCK, READ
+from kit.core.open_folder import OpenFolder, entered, open_folder
+from kit.core.system import CLOEXEC, NOFOLLOW, NONBLOCK, READ
 from kit.core.text import one_line
 
 WORKSPACE = "workspace"
@@ -61,7 +62,7 @@ class Workspace:
     def list(self) -> tuple[tuple[str, int], ...]:
         """Return the name and the size in bytes of every file of the submission, sorted."""
         with self._lock:
-            return tuple((name, self._size(name)) for name in list_folder(self.folder).names)
+            return tuple((name, self._size(name)) for name in self._listing().names)
 
     def read(self, name: str, start: int = 0) -> FilePart:
         """Return at most `MAX_SHOWN` characters of a file. Raises `UsageError` for a bad name or no file."""
@@ -82,7 +83,7 @@ class Workspace:
         except UnicodeEncodeError as e:
             raise UsageError("the content has lone surrogates: it is no valid Unicode text") from e
         with self._lock:
-            listing = list_folder(self.folder)
+            listing = self._listing()
             others = sum(self._size(other) for other in listing.names if other != name)
             if others + len(data) > MAX_WORKSPACE:
                 raise UsageError(f"the workspace would be larger than {MAX_WORKSPACE >> 20} MiB")
@@ -116,22 +117,45 @@ class Workspace:
 
     def snapshot(self) -> Submission:
         """Return the files as they are now. Raises as `load_submission` does, and for too many bytes."""
-        with self._lock:
-            submission = load_submission(self.folder)
+        with self._lock, self._opened() as opened:
+            submission = load_open(opened)
         if sum(len(file.data) for file in submission.files) > MAX_WORKSPACE:
             raise UsageError(f"the workspace is larger than {MAX_WORKSPACE >> 20} MiB")
         return submission
 
     def remove_unfinished(self) -> None:
         """Remove files that a killed process has not finished."""
-        for path in self.folder.rglob(f"{_NEW}*"):
-            with contextlib.suppress(OSError):
-                path.unlink()
+        for place, folders, names, fd in os.fwalk(self.folder):
+            if len(Path(place).relative_to(self.folder).parts) >= MAX_DEPTH:
+                folders.clear()  # no file of a submission is deeper
+            for name in names:
+                if name.startswith(_NEW):
+                    with contextlib.suppress(OSError):
+                        os.unlink(name, dir_fd=fd)
+
+    def _listing(self) -> Listing:
+        with self._opened() as opened:
+            return list_folder(opened)
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[OpenFolder]:
+        """Open the workspace. Raises `UsageError` for a link: it would give an agent another's files."""
+        with contextlib.ExitStack() as held:
+            try:
+                opened = held.enter_context(open_folder(self.folder, follow=False))
+            except OSError as e:
+                if not self.folder.is_symlink():
+                    raise
+                why = "the workspace is a symbolic link"
+                raise UsageError(why, "make it a directory again") from e
+            yield opened
 
     def _size(self, name: str) -> int:
+        """Return the size of a listed file, or of a new one in its place."""
         try:
-            return (self.folder / name).lstat().st_size
-        except FileNotFoundError:
+            with self._directory(name) as (parent, last):
+                return os.stat(last, dir_fd=parent, follow_symlinks=False).st_size
+        except (FileNotFoundError, UsageError):
             return 0
 
     def _write(self, name: str, data: bytes) -> None:
@@ -154,7 +178,8 @@ class Workspace:
     def _directory(self, name: str, create: bool = False) -> Iterator[tuple[int, str]]:
         """Open the directory of a file without following a link; yield it with the file's last name."""
         *parents, last = checked_name(name)
-        fd = os.open(self.folder, READ | DIRECTORY | NOFOLLOW)
+        with self._opened() as opened:
+            fd = os.dup(opened.fd)
         try:
             for part in parents:
                 fd = _entered(fd, part, name, create)
@@ -189,13 +214,11 @@ def _entered(fd: int, part: str, name: str, create: bool) -> int:
         with contextlib.suppress(FileExistsError):
             os.mkdir(part, 0o755, dir_fd=fd)
     try:
-        below = os.open(part, READ | DIRECTORY | NOFOLLOW, dir_fd=fd)
+        return entered(fd, part)
     except FileNotFoundError as e:
         raise _missing(name) from e
     except OSError as e:
         raise UsageError(f"{name}: {part} is not a directory") from e
-    os.close(fd)
-    return below
 
 
 def _read(parent: int, last: str, name: str) -> bytes:

@@ -15,7 +15,7 @@ from kit.cli.session.parts import call_tool, json_option, session_options
 def command(**options: Any) -> int:
     """Print the task, its rules, and how the session works.
 
-    Exit 0: done. 1: refused.
+    Exit 0: done. 1: the session refused the call.
 
     \b
     Examples:

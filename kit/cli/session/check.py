@@ -18,7 +18,7 @@ def command(**options: Any) -> int:
     The workspace is the directory `workspace` of the session. Finds faults of files, syntax and imports, and
     what the audits of the source would find. Costs nothing.
 
-    Exit 0: done. 1: refused.
+    Exit 0: no fault. 1: faults were found, or refused.
 
     \b
     Examples:

@@ -10,10 +10,12 @@ import click
 from kit.cli import live
 from kit.cli.extras import require_score
 from kit.cli.interrupt import cancellable
+from kit.cli.options import retime_option
 from kit.cli.session.parts import MachineSession, json_option, machine_session, session_options
 from kit.cli.session.score import score_document, score_text
 from kit.cli.stderr import STDERR
 from kit.cli.terminal import emit_json, note, say_path, warn
+from kit.core.errors import UsageError
 from kit.core.text import in_shell
 from kit.evaluate.plan import RunPlan
 from kit.evaluate.run import Listener
@@ -21,14 +23,7 @@ from kit.evaluate.run import Listener
 
 @click.command("end")
 @session_options
-@click.option(
-    "--retime",
-    type=click.IntRange(0, 1000),
-    default=0,
-    show_default=True,
-    metavar="RUNS",
-    help="Runs of the winner in a fresh series, with all audits.",
-)
+@retime_option()
 @click.option(
     "--interleave",
     is_flag=True,
@@ -45,7 +40,11 @@ def command(**options: Any) -> int:
     charged to the session. With --interleave the score comes from times of this series alone, with an
     interval: all are of one machine. Repeat the command to time the winner of a session that has ended.
 
-    Exit 0: there is a winner. 1: no evaluation was valid. 130: interrupted.
+    All scripts run in the session's image. Before anything is written or run, a script of start, target or
+    horizon that imports a module which that image lacks is refused.
+
+    Exit 0: there is a winner. 1: no evaluation was valid. 2: --retime without --interleave in a session
+    whose start and horizon have no times. 3: a script cannot start in the image. 130: interrupted.
 
     \b
     Examples:
@@ -59,6 +58,9 @@ def command(**options: Any) -> int:
     folder, retime = options["folder"], options["retime"]
     with cancellable() as cancelled:
         ready = machine_session(folder, options, cancelled)
+        _require_score(ready, retime, options["interleave"])
+        if retime and options["interleave"]:
+            _require_arms(ready, retime)
         winner = end_session(folder, ready.parts)
         if retime and winner is not None and retimed_of(folder) is None:
             STDERR.stage(f"time evaluation {winner} again: {retime} runs with all audits")
@@ -72,6 +74,35 @@ def command(**options: Any) -> int:
         return 130
     _tell(options, winner)
     return 0 if winner is not None else 1
+
+
+def _require_score(ready: MachineSession, runs: int, interleave: bool) -> None:
+    """Refuse a series that gives no score: a winner is timed again once."""
+    from kit.agent.horizon import horizon_of
+
+    if runs and not interleave and _has_no_times(ready) and horizon_of(ready.spec) is not None:
+        raise UsageError(
+            "this session has no times of start and horizon, so a series of the winner alone gives no score",
+            f"run all three: speedrun session end {in_shell(ready.folder)} --retime {runs} --interleave",
+        )
+
+
+def _has_no_times(ready: MachineSession) -> bool:
+    return ready.spec.evaluation.start_ms is None
+
+
+def _require_arms(ready: MachineSession, runs: int) -> None:
+    """Refuse, before the session ends, scripts that cannot start in the session's image."""
+    from kit.agent.horizon import horizon_of
+    from kit.benchmark import records
+    from kit.evaluate.image_fit import require_imports
+
+    image, start, horizon = ready.spec.evaluation.image, str(ready.spec.task), horizon_of(ready.spec)
+    target = horizon.record if horizon else records.load(ready.places.records, start).target
+    again = "" if _has_no_times(ready) else f" --retime {runs}"
+    hint = f"leave its script out: speedrun session end {in_shell(ready.folder)}{again}"
+    for name in (start, *((target,) if target else ())):
+        require_imports(name, image, ready.places, hint)
 
 
 def _retime(ready: MachineSession, options: dict[str, Any], cancelled: Callable[[], bool]) -> None:
@@ -97,6 +128,7 @@ def _retime(ready: MachineSession, options: dict[str, Any], cancelled: Callable[
 
 
 def _tell(options: dict[str, Any], winner: int | None) -> None:
+    from kit.agent.recorded import BUNDLES
     from kit.agent.retiming import retimed_of
     from kit.core.facts import facts_root
     from kit.result.keys import Trusted, load_or_create
@@ -105,6 +137,9 @@ def _tell(options: dict[str, Any], winner: int | None) -> None:
     folder, retimed = options["folder"], retimed_of(options["folder"])
     trusted = Trusted((load_or_create(options["keys"]).public,))
     score = None if retimed is None else score_of(folder, retimed, trusted, facts_root() / "records")
+    if retimed is not None and score is None and options["interleave"]:
+        shown = f"speedrun series {in_shell(folder / BUNDLES / retimed.series)}"
+        warn(f"the series has no score: each of its scripts needs two runs with a loss; see {shown}")
     if options["as_json"]:
         emit_json({"folder": str(folder), "winner": winner,
                    "retimed_ms": None if retimed is None else retimed.mean_ms,

@@ -19,7 +19,8 @@ def command(**options: Any) -> int:
     A whole run in a container, audited, with a signed bundle in the session's directory `bundles`. It is
     charged by the host's clock, and refused if the budget cannot hold it.
 
-    Exit 0: done. 1: refused.
+    Exit 0: the result is valid. 1: it is not, or the budget does not hold the evaluation. 3: GPUs or data are
+    missing. 130: interrupted.
 
     \b
     Examples:

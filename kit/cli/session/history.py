@@ -17,7 +17,7 @@ from kit.cli.session.parts import call_tool, json_option, session_options
 def command(**options: Any) -> int:
     """List all evaluations and tries, or show one.
 
-    Exit 0: done. 1: refused.
+    Exit 0: done. 1: the session refused the call. 3: there is no such evaluation or try.
 
     \b
     Examples:

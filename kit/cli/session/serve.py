@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from kit.cli.interrupt import cancellable
+from kit.cli.platforms import require_run_platform
 from kit.cli.session.parts import machine_session, session_options
 from kit.cli.terminal import note
 from kit.core.errors import PrerequisiteError, UsageError
@@ -42,6 +43,7 @@ def command(**options: Any) -> int:
     """
     if options["stdio"] == (options["path"] is not None):
         raise UsageError("pass either --stdio or --socket PATH", "for one client: --stdio")
+    require_run_platform("session serve")
     server = _server()
     with cancellable() as cancelled:
         ready = machine_session(options["folder"], options, cancelled)
@@ -51,8 +53,8 @@ def command(**options: Any) -> int:
             if options["path"] is None:
                 server.serve_stdio(session, cancelled)
             else:
-                note(f"serving {options['folder']} on {options['path']}; Ctrl-C ends it")
-                server.serve_socket(session, options["path"], cancelled)
+                line = f"serving {options['folder']} on {options['path']}; Ctrl-C ends it"
+                server.serve_socket(session, options["path"], cancelled, lambda: note(line))
     return 0
 
 

@@ -46,6 +46,8 @@ def command(folder: Path, as_csv: bool, by: str, svg: Path | None, as_json: bool
       speedrun session show my-session --csv
       speedrun session show my-session --svg curve.svg
     """
+    if as_csv and as_json:
+        raise click.UsageError("--csv and --json cannot be used together")
     require_score()
     from kit.session.recorded import curve_csv, read_session
 
@@ -137,6 +139,9 @@ def _staircase(session: RecordedSession) -> list[str]:
 
     assert session.horizon is not None  # noqa: S101 - the caller looks
     steps = staircase(session.horizon, session.run.spec)
+    if not steps:
+        again = "speedrun session end DIR --retime N --interleave"
+        return [f"no score before the end: start and horizon have no times here; see: {again}"]
     winner = session.run.tree.winner()
     best = 0.0 if winner is None else session.points[-1].best if session.points else 0.0
     rows = [

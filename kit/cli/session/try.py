@@ -22,7 +22,8 @@ def command(**options: Any) -> int:
     The script runs in a container with the mounts and limits of an evaluation. Prints the end of its log and
     times by the host's clock. The try is charged by that clock, and refused if the budget cannot hold it.
 
-    Exit 0: done. 1: refused.
+    Exit 0: the script ran to its bound or its end. 1: it failed, or the budget does not hold the try. 3: GPUs
+    or data are missing. 130: interrupted.
 
     \b
     Examples:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,17 +15,19 @@ import pytest
 from fake_session import GPUS, START, FakeTrials, begin, fake_parts, opened, write_script
 
 from kit.agent.budget import parse_budget
-from kit.agent.events import BudgetStopped, RunEnded
+from kit.agent.events import BudgetStopped, Decided, RunEnded
 from kit.agent.journal import JOURNAL, MAX_JOURNAL, read_journal
-from kit.agent.node import NodeStatus
+from kit.agent.node import Action, ActionKind, NodeStatus
 from kit.agent.recorded import read_run
 from kit.agent.tool_events import CallRefused, ToolCalled, TryEnded, TryStatus
 from kit.cli import run
 from kit.core.errors import IntegrityError, PrerequisiteError, UsageError
 from kit.evaluate.request import Overrides
+from kit.result.keys import Trusted
 from kit.session.opening import open_session, session_spec
 from kit.session.session import FULL, MAX_WAITING, _hint_of
 from kit.session.tools import TOOLS
+from kit.session.verify import verify_session
 
 
 def called(folder: Path) -> list[ToolCalled]:
@@ -51,6 +55,7 @@ def test_the_whole_way_from_the_start_to_a_winner(tmp_path: Path) -> None:
         assert "# fast" in tried["log"] and "recovered" not in tried
         done = session.call("evaluate", {}, "t").values
         assert (done["status"], done["time_ms"], done["recovered"]) == ("valid_improved", 900.0, 0.25)
+        assert done["val_loss"] == session.ledger.tree.node(1).evaluation.val_loss is not None
         write_script(session, "# fast fast\n")
         assert session.call("evaluate", {"parent": 1}, "t").values["evaluation"] == 2
         history = session.call("history", {}, "t")
@@ -98,7 +103,7 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("try", {"seconds": "60"}, "must be a number"),
     ("try", {"gpus": 3}, "gpus must be"),
     ("try", {"gpus": True}, "a whole number"),
-    ("evaluate", {"parent": 1}, "no script to start from"),
+    ("evaluate", {"parent": 1}, "there is no evaluation 1"),
     ("evaluate", {"submission": "/"}, "it takes parent"),
     ("history", {"evaluation": 4}, "no evaluation 4"),
     ("history", {"trial": 4}, "no try 4"),
@@ -354,3 +359,66 @@ def test_an_agent_without_a_usable_name_is_a_usage_error(tmp_path: Path, name: s
     task = fake_parts(tmp_path).task
     with pytest.raises(UsageError, match="invalid agent"):
         session_spec(task, name, parse_budget("wall=1h"), None, Overrides())
+
+
+@pytest.mark.parametrize(
+    "key", ["foo", "usd", "tokens", "prompt-tokens", "completion-tokens", "nodes", "repairs"]
+)
+def test_a_budget_lists_and_takes_only_what_a_session_counts(key: str, tmp_path: Path, capsys: Any) -> None:
+    argv = [
+        "session",
+        "new",
+        "--task",
+        "smoke-1",
+        "--budget",
+        f"wall=1h,{key}=1",
+        "--out",
+        str(tmp_path / "s"),
+    ]
+    assert run(argv) == 2
+    error, hint = capsys.readouterr().err.splitlines()
+    assert (error, hint) == (f"error: unknown budget key {key!r}", "hint: keys: gpu-hours, wall, evaluations")
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_budget_of_what_a_session_does_not_count_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="counts only gpu-hours, wall, evaluations"):
+        session_spec(fake_parts(tmp_path).task, "x", parse_budget("wall=1h,usd=1"), None, Overrides())
+
+
+def test_a_kill_between_a_decision_and_its_evaluation_leaves_a_journal_that_verifies(tmp_path: Path) -> None:
+    folder = begin(tmp_path)
+    with opened(folder) as session:
+        ledger = session.ledger
+        ledger.write(Decided(ledger.tree.decisions, (Action(ActionKind.DRAFT, 0),)))
+    with opened(folder) as session:
+        write_script(session, "# fast\n")
+        assert not session.call("evaluate", {}, "t").is_error
+        assert [node.status for node in session.ledger.tree.nodes] == [
+            NodeStatus.LOST, NodeStatus.VALID_IMPROVED,
+        ]  # fmt: skip
+        assert session.call("budget", {}, "t").values["charged"]["evaluations"] == 1, (
+            "the lost one cost nothing"
+        )
+    assert not any("out of order" in fault for fault in verify_session(folder, Trusted(())).faults)
+
+
+def test_the_check_of_an_evaluation_holds_no_turn_of_the_machine(tmp_path: Path) -> None:
+    """Files made to be slow would keep the GPUs from everyone, and a refusal costs nothing."""
+    folder, held, checked = begin(tmp_path), [], []
+
+    @contextlib.contextmanager
+    def turn(cancelled: Callable[[], bool]) -> Iterator[None]:
+        held.append(True)
+        yield
+        held.pop()
+
+    def check(where: Path) -> tuple[str, ...]:
+        checked.append(bool(held))
+        return ()
+
+    parts = fake_parts(folder)
+    parts = replace(parts, turn=turn, task=replace(parts.task, check=check))
+    with open_session(folder, parts) as session:
+        assert not session.call("evaluate", {}, "t").is_error
+    assert checked == [False]

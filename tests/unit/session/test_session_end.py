@@ -16,14 +16,25 @@ from kit.agent.journal import JOURNAL, open_journal, read_journal
 from kit.agent.retiming import RetimedArms, RetimedWinner
 from kit.agent.series_score import SeriesScore
 from kit.agent.summary import SUMMARY, read_summary
+from kit.audit.source import SourceFile
 from kit.cli import run
 from kit.cli.session import end as end_command
 from kit.cli.session.parts import MachineSession
 from kit.core.facts import facts_root
+from kit.core.store import Store
+from kit.evaluate.request import Places
+from kit.evaluate.start_script import RecordScript
 from kit.result.keys import Trusted, load_or_create
 from kit.score.metrics import Ratio
 from kit.session import recorded
 from kit.session.opening import read_session_spec
+from kit.values.software import Kit
+
+
+def session_places(folder: Path) -> Places:
+    """Places without any source to fetch from."""
+    facts, store = facts_root(), Store(folder / "store")
+    return Places(facts / "records", facts / "images", store, folder, folder / "keys", (), Kit("0", None))
 
 
 @pytest.fixture
@@ -36,7 +47,7 @@ def ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         session.call("evaluate", {}, "t")
 
     def machine_session(folder: Path, options: Any, cancelled: Any) -> MachineSession:
-        places: Any = None
+        places = session_places(tmp_path)
         parts = fake_parts(folder, cancelled=cancelled)
         return MachineSession(folder, read_session_spec(folder), None, places, parts)  # type: ignore[arg-type]
 
@@ -81,8 +92,54 @@ def test_the_winner_is_timed_once_and_the_summary_has_its_times(
     assert signed.summary.journal.lines == len(read_journal(folder / JOURNAL).lines)
 
 
+def test_a_horizon_that_cannot_start_in_the_image_is_refused_before_the_session_ends(
+    ended: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, asked, call = ended
+
+    def files(self: RecordScript, places: Places) -> tuple[SourceFile, ...]:
+        needs = b"import triton\n" if self.record.name == "smoke-3" else b"import torch\n"
+        return (SourceFile("train_gpt2.py", needs),)
+
+    monkeypatch.setattr(RecordScript, "files", files)
+    before = read_journal(folder / JOURNAL).lines
+    assert call("--retime", "3", "--interleave") == 3
+    said = capsys.readouterr().err
+    assert "the script of record smoke-3 cannot start in the image cpu" in said
+    assert "train_gpt2.py:1: import triton" in said
+    assert f"hint: leave its script out: speedrun session end {folder} --retime 3" in said
+    assert (read_journal(folder / JOURNAL).lines, asked) == (before, [])
+    assert call("--retime", "3") == 0
+    assert asked == [(3, RetimedArms())]
+
+
+def test_a_series_without_a_score_is_told(
+    ended: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, _, call = ended
+    monkeypatch.setattr(recorded, "score_of", lambda *arguments: None)
+    assert call("--retime", "2", "--interleave") == 0
+    said = capsys.readouterr().err
+    assert "the series has no score: each of its scripts needs two runs with a loss" in said
+    assert f"see speedrun series {folder}/" in said
+    assert call() == 0
+    assert "no score" not in capsys.readouterr().err
+
+
 def test_without_interleave_only_the_winner_runs(ended: Any, capsys: pytest.CaptureFixture[str]) -> None:
     _, asked, call = ended
     assert call("--retime", "1") == 0
     assert asked == [(1, RetimedArms())]
     capsys.readouterr()
+
+
+def test_a_series_that_gives_no_score_is_refused_before_the_session_ends(
+    ended: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, asked, call = ended
+    monkeypatch.setattr(end_command, "_has_no_times", lambda ready: True)
+    before = read_journal(folder / JOURNAL).lines
+    assert call("--retime", "3") == 2
+    assert f"speedrun session end {folder} --retime 3 --interleave" in capsys.readouterr().err
+    assert read_journal(folder / JOURNAL).lines == before and asked == []
+    assert call() == 0, "an end without a series is not refused"

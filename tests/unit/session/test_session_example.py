@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from python_file import load_file
 
 pytest.importorskip("mcp")
 
@@ -25,11 +25,7 @@ EXAMPLE = Path(__file__).parents[3] / "docs" / "guides" / "example_session.py"
 
 
 def example() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("example_session", EXAMPLE)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_file("example_session", EXAMPLE)
 
 
 def judge(run_id: str, content: str) -> EvaluationOutcome:

@@ -8,6 +8,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import pytest
@@ -16,17 +17,22 @@ from fake_session import begin, fake_parts, fake_task, opened, write_script
 from kit.agent.budget import parse_budget
 from kit.agent.horizon import Horizon, horizon_of, horizon_reference, horizon_text, load_horizon, staircase
 from kit.agent.outcome import ReferenceTimes
+from kit.audit.parsing import SourceFile
 from kit.benchmark.records import load, own_digest
 from kit.cli import run
-from kit.core.errors import UsageError
+from kit.cli.session import new
+from kit.core.errors import KitError, PrerequisiteError, UsageError
 from kit.core.facts import facts_root
-from kit.evaluate.request import Overrides
+from kit.core.store import Store
+from kit.evaluate.request import Overrides, Places, Request
+from kit.evaluate.start_script import RecordScript
 from kit.leaderboard.page.agent_runs import group_runs
 from kit.series.documents import mismatched_scripts
 from kit.series.record import Arm, SeriesPlan, Slot, StopRule
-from kit.session.opening import session_spec, stored_overrides
+from kit.session.opening import SessionParts, open_session, session_spec, stored_overrides
 from kit.session.recorded import curve_csv, read_session
 from kit.values.profile import Profile
+from kit.values.software import Kit
 
 RECORDS = facts_root() / "records"
 
@@ -58,7 +64,7 @@ def test_a_horizon_spans_whatever_records_there_are(tmp_path: Path) -> None:
     horizon = load_horizon(folder, "29", "62")
     assert [step.record for step in horizon.steps] == [str(n) for n in range(29, 63)]
     assert (horizon.steps[0].share, horizon.steps[-1].share) == (0.0, 1.0)
-    assert horizon_text(horizon, None, None).endswith("32 human records lie between them.")
+    assert horizon_text(horizon, 2.0, 1.0).endswith("32 human records lie between them.")
     spec = session_spec(fake_task(tmp_path), "t", parse_budget("wall=1h"), horizon, Overrides())
     assert horizon_of(spec) == horizon and len(staircase(horizon, spec)) == 34
 
@@ -185,3 +191,83 @@ def test_the_report_keeps_horizon_sessions_apart(shown: Path, tmp_path: Path) ->
     groups = group_runs([read_session(shown).run, read_session(near).run])
     assert [group.task for group in groups] == ["smoke-1", "smoke-1 to smoke-3"]
     assert [point.best for point in groups[1].curves[0]] == [0.25, 0.25, 0.75]
+
+
+@pytest.fixture
+def crossing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[Places, dict[str, bytes]]:
+    """Places whose scripts are `scripts`, by the name of their record; plans name the image alone."""
+    scripts = {"29": b"import torch\n", "62": b"import torch\n", "46": b"import torch\n"}
+
+    def files(self: RecordScript, places: Places) -> tuple[SourceFile, ...]:
+        return (SourceFile("train_gpt.py", scripts[self.record.name]),)
+
+    def planned(request: Request, places: Places) -> SimpleNamespace:
+        return SimpleNamespace(era=request.image or load(RECORDS, request.record).era)
+
+    monkeypatch.setattr(RecordScript, "files", files)
+    monkeypatch.setattr("kit.evaluate.plan.draft", planned)
+    facts = facts_root()
+    places = Places(RECORDS, facts / "images", Store(tmp_path), tmp_path, tmp_path, (), Kit("0", None))
+    return places, scripts
+
+
+@pytest.mark.parametrize(
+    ("start", "image", "chosen", "other"),
+    [("29", None, "torch-2.10.0", "29"), ("29", "torch-2.9.1", "torch-2.9.1", "62"),
+     ("29", "torch-2.10.0", "torch-2.10.0", "29"), ("46", None, None, None)],
+)  # fmt: skip
+def test_ends_of_two_images_run_in_the_horizon_s_and_are_named(
+    start: str, image: str | None, chosen: str | None, other: str | None,
+    crossing: tuple[Places, dict[str, bytes]], tmp_path: Path, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    places, _ = crossing
+    horizon = load_horizon(RECORDS, start, "62")
+    request, others = new.in_one_image(Request(start, Profile.FULL, image=image), horizon, places)
+    assert request.image == chosen and [record.name for record in others] == ([other] if other else [])
+    if chosen is None:
+        return
+    new.warn_of_eras(chosen, horizon, others, False, tmp_path / "s")
+    said = capsys.readouterr().err
+    assert f"warning: record {other} was written for" in said
+    assert f"speedrun session end {tmp_path / 's'} --retime 5 --interleave" in said
+    assert said.count(f"--image {chosen}") == 2, "how to time both ends there"
+    new.warn_of_eras(chosen, horizon, others, True, tmp_path / "s")
+    assert "no score" not in capsys.readouterr().err
+
+
+def test_an_end_that_cannot_start_in_the_image_is_refused_before_the_session_begins(
+    crossing: tuple[Places, dict[str, bytes]],
+) -> None:
+    places, scripts = crossing
+    horizon = load_horizon(RECORDS, "29", "62")
+    scripts["62"] = b"import tiktoken\n"
+    with pytest.raises(PrerequisiteError, match=r"record 62 cannot start in the image torch-2\.9\.1"):
+        new.in_one_image(Request("29", Profile.FULL, image="torch-2.9.1"), horizon, places)
+    new.in_one_image(Request("29", Profile.FULL), horizon, places)  # the horizon's image has it
+    with pytest.raises(KitError, match=r"torch-9"):
+        new.in_one_image(Request("29", Profile.FULL, image="torch-9"), horizon, places)
+    assert new.in_one_image(Request("29", Profile.SMOKE), horizon, places)[1] == ()
+
+
+def test_the_records_times_do_not_count_across_images(horizon: Horizon) -> None:
+    known = ReferenceTimes(1000.0, 900.0, 20.0)
+    assert horizon_reference(horizon, known, None, None, one_image=False) is None
+    with pytest.raises(UsageError, match="in this session's image"):
+        horizon_reference(horizon, known, 1000.0, None, one_image=False)
+    given = horizon_reference(horizon, known, 5000.0, 1000.0, one_image=False)
+    assert given is not None and (given.start_ms, given.target_ms) == (5000.0, 1000.0)
+
+
+def test_a_session_without_times_shows_no_score_and_says_where_it_comes_from(
+    tmp_path: Path, horizon: Horizon, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def without_times(parts: SessionParts) -> SessionParts:
+        settings = replace(parts.task.settings, start_ms=None, start_sd_ms=None, target_ms=None)
+        return replace(parts, task=replace(parts.task, settings=settings))
+
+    folder = tmp_path / "session"
+    begin(tmp_path, horizon=horizon, parts=without_times(fake_parts(folder)))
+    with open_session(folder, without_times(fake_parts(folder))) as session:
+        assert "Until then no score is shown." in session.call("brief", {}, "t").text
+    assert run(["session", "show", str(folder)]) == 0
+    assert "no score before the end" in capsys.readouterr().out

@@ -8,10 +8,12 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -28,6 +30,8 @@ from kit.agent.journal import JOURNAL, LOCK, read_journal
 from kit.agent.recorded import read_run
 from kit.agent.tool_events import ToolCalled, TryEnded, TryLost, TryReserved, TryStatus
 from kit.agent.verify import verify_run
+from kit.cli import run as speedrun
+from kit.cli.session import serve
 from kit.core.errors import PrerequisiteError, UsageError
 from kit.core.locks import held
 from kit.result.keys import Trusted, load_or_create
@@ -95,6 +99,26 @@ def run(main: Any, *arguments: Any) -> None:
             await main(*arguments)
 
     anyio.run(bounded)
+
+
+def test_a_client_that_reads_no_stderr_cannot_stop_the_server_with_malformed_messages(tmp_path: Path) -> None:
+    argv = [sys.executable, str(ASSETS / "session_server.py"), str(begin(tmp_path))]
+    notice = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": [1]}}
+    asked = {"jsonrpc": "2.0", "id": 7, "method": "ping"}
+    lines = "".join(json.dumps(message) + "\n" for message in [*[notice] * 1500, asked])
+    pipe = subprocess.PIPE
+    environment = {**os.environ, **_environment({})}
+    with subprocess.Popen(argv, env=environment, stdin=pipe, stdout=pipe, stderr=pipe) as process:
+        kill = threading.Timer(DEADLINE_S, process.kill)
+        kill.start()
+        with suppress(BrokenPipeError):
+            process.stdin.write(lines.encode())
+            process.stdin.flush()
+        answer = process.stdout.readline()
+        process.stdin.close()
+        kill.cancel()
+        assert json.loads(answer or "{}").get("id") == 7
+        assert b"malformed" not in process.stderr.read()
 
 
 def test_the_whole_way_over_stdio_and_the_session_verifies(tmp_path: Path) -> None:
@@ -341,6 +365,30 @@ def test_a_path_that_is_in_use_or_too_long_is_refused(tmp_path: Path) -> None:
             with pytest.raises(UsageError):
                 serve_socket(session, path, lambda: True)
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_it_says_that_it_serves_once_clients_can_connect(tmp_path: Path) -> None:
+    path, told = tmp_path / "x.sock", []
+
+    def ready() -> None:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+        told.append(path)
+
+    with opened(begin(tmp_path)) as session:
+        serve_socket(session, path, lambda: bool(told), ready)
+    assert told == [path] and not path.exists()
+
+
+def test_a_socket_that_cannot_be_bound_is_not_said_to_be_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = begin(tmp_path)
+    parts = SimpleNamespace(parts=fake_parts(tmp_path))
+    monkeypatch.setattr(serve, "machine_session", lambda *_: parts)
+    (tmp_path / "file").write_text("mine")
+    assert speedrun(["session", "serve", str(folder), "--socket", str(tmp_path / "file")]) == 2
+    assert "serving" not in capsys.readouterr().err
 
 
 def test_a_socket_in_a_missing_directory_is_refused(tmp_path: Path) -> None:
