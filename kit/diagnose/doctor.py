@@ -19,7 +19,8 @@ from pathlib import Path
 from kit.core.errors import KitError, PrerequisiteError, UsageError
 from kit.core.extras import system_install
 from kit.core.files import make_readable
-from kit.core.locks import OwnerState
+from kit.core.home import no_home_directory
+from kit.core.process import OwnerState
 from kit.core.store import Store
 from kit.core.text import counted, in_shell
 from kit.core.version import Version, format_version
@@ -76,11 +77,13 @@ class Diagnosis:
 class DoctorConfig:
     """Settings of `examine`."""
 
-    store: Store
+    store: Store | None
+    """None for a user without a home directory, who named no other."""
     images: Path
     out: Path
     """Directory of runs."""
-    keys: Path
+    keys: Path | None
+    """None as for the store."""
     python: Path
     """The interpreter that the guest of runc uses."""
     engine: SocketFinder
@@ -153,6 +156,8 @@ def _try_engine(config: DoctorConfig, socket: SocketFinder, target: EngineName) 
 
 def _built_image(config: DoctorConfig) -> ImageRef | None:
     """Return the image if the store has it, else None; do not fetch or build it."""
+    if config.store is None:
+        raise no_home_directory("--store")
     if not survey(ERA, config.images, config.store).built:
         return None
     layout = ensure_layout(ERA, config.images, config.store, ())
@@ -235,7 +240,10 @@ def container_toolkit(installed: Version | None) -> Diagnosis:
     )
 
 
-def _disk(store: Store, fix: bool) -> Diagnosis:
+def _disk(store: Store | None, fix: bool) -> Diagnosis:
+    if store is None:
+        e = no_home_directory("--store")
+        return Diagnosis("store", Health.BROKEN, e.message, e.hint)
     if store.root.is_dir() and not os.access(store.root, os.W_OK):
         detail = f"{store.root} is read-only: runs can use what it has, but add nothing"
         return Diagnosis("store", Health.MISSING, detail, "to add images or data, pass --store DIR")
@@ -281,10 +289,12 @@ def _containers(sockets: Sequence[SocketFinder], fix: bool) -> Diagnosis:
     return Diagnosis("containers", Health.OK, "no containers of interrupted runs")
 
 
-def _interrupted(out: Path, keys: Path, fix: bool) -> Diagnosis:
+def _interrupted(out: Path, keys: Path | None, fix: bool) -> Diagnosis:
     if fix:
         others: list[RunFolder] = []
         try:
+            if keys is None:
+                raise no_home_directory("--keys")
             closed = close_lost(out, keys, others.append)
         except KitError as e:
             return Diagnosis("lost-runs", Health.BROKEN, e.message, e.hint)

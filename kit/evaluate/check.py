@@ -17,9 +17,9 @@ from typing import assert_never
 
 from kit.audit.arguments import argument_faults
 from kit.audit.finding import Outcome, Severity
-from kit.audit.needs import Need, cuda_needs, missing_modules
-from kit.audit.script import OF_SOME_ERAS, SourceFile, text_of
-from kit.audit.signals import parse
+from kit.audit.needs import Need, cuda_needs, missing_modules, start_code
+from kit.audit.parsing import ParsedFile, SourceFile, parse_files
+from kit.audit.script import OF_SOME_ERAS
 from kit.audit.source import PARSE
 from kit.benchmark import records
 from kit.benchmark.records import Record
@@ -33,8 +33,8 @@ from kit.evaluate.start_script import (
     RecordScript,
     ReferenceTrainer,
     files_of,
+    parsed_findings,
     script_sources,
-    source_findings,
 )
 from kit.evaluate.task_data import task_data
 from kit.values.era_modules import modules_of
@@ -155,7 +155,7 @@ def check_submission(folder: Path, terms: CheckTerms) -> SubmissionCheck:
     Raises `PrerequisiteError` if `folder` is not a directory, and `OSError` if it cannot be listed.
     """
     read = read_submission(folder, terms.entry)
-    files = tuple(SourceFile(f.name, f.data) for f in read.files)
+    files = parse_files(SourceFile(f.name, f.data) for f in read.files)
     broken = {fault.name for fault in read.faults}
     unparsed = tuple(_parse_findings(files))
     findings = (
@@ -175,26 +175,26 @@ def check_submission(folder: Path, terms: CheckTerms) -> SubmissionCheck:
 
 
 def _source_findings(
-    read: SubmissionFolder, files: Sequence[SourceFile], broken: Collection[str], terms: CheckTerms
+    read: SubmissionFolder, files: Sequence[ParsedFile], broken: Collection[str], terms: CheckTerms
 ) -> Iterator[SubmissionFinding]:
     yield from _argument_findings(read, files)
     yield from _start_findings(read.entry, files, terms)
-    yield from _data_findings(read, terms)
-    yield from _audit_findings(tuple(f for f in files if f.name not in broken), terms)
+    yield from _data_findings(read, files, terms)
+    yield from _audit_findings([p for p in files if p.file.name not in broken], terms)
 
 
 def require_syntax(submission: Submission) -> None:
     """Raise `UsageError` if Python cannot parse a submission's script, which would end it at its start."""
     entry = [SourceFile(f.name, f.data) for f in submission.files if f.name == submission.entry]
-    for finding in _parse_findings(entry):
+    for finding in _parse_findings(parse_files(entry)):
         line = "" if finding.line is None else f":{finding.line}"
         raise UsageError(f"{finding.file}{line}: {finding.message}", finding.hint or "correct the script")
 
 
 def require_cpu(submission: Submission) -> None:
     """Raise `UsageError` if a submission surely needs CUDA, which the smoke profile has not."""
-    files = [SourceFile(f.name, f.data) for f in submission.files]
-    needs = cuda_needs(files, submission.entry)
+    files = parse_files(SourceFile(f.name, f.data) for f in submission.files)
+    needs = cuda_needs(start_code(files, submission.entry))
     if needs:
         places = "; ".join(f"{n.file}:{n.line}: {n.what}" for n in needs[:SHOWN])
         more = f"; and {len(needs) - SHOWN} more" if len(needs) > SHOWN else ""
@@ -207,47 +207,42 @@ def _id_of(name: str) -> str:
     return RUN_TOML if name == RUN_TOML else "files"
 
 
-def _parse_findings(files: Sequence[SourceFile]) -> Iterator[SubmissionFinding]:
-    for file in files:
-        if not file.name.endswith(".py"):
-            continue
-        try:
-            parse(text_of(file.data))
-        except SyntaxError as e:
-            message = f"Python 3.11 cannot parse it: {e.msg}"
-            yield SubmissionFinding("parse", True, message, "", file.name, e.lineno)
-        except (ValueError, RecursionError, MemoryError) as e:
-            message = f"Python 3.11 cannot parse it: {e or type(e).__name__}"
-            yield SubmissionFinding("parse", True, message, "save it as UTF-8 text", file.name)
+def _parse_findings(files: Sequence[ParsedFile]) -> Iterator[SubmissionFinding]:
+    for parsed in files:
+        match parsed.error:
+            case None:
+                pass
+            case SyntaxError() as e:
+                message = f"Python 3.11 cannot parse it: {e.msg}"
+                yield SubmissionFinding("parse", True, message, "", parsed.file.name, e.lineno)
+            case e:
+                message = f"Python 3.11 cannot parse it: {e or type(e).__name__}"
+                yield SubmissionFinding("parse", True, message, "save it as UTF-8 text", parsed.file.name)
 
 
-def _trees(files: Sequence[SourceFile]) -> Iterator[ast.Module]:
-    for file in files:
-        if file.name.endswith(".py"):
-            try:
-                yield parse(text_of(file.data))
-            except (SyntaxError, ValueError, RecursionError, MemoryError):
-                continue
+def _trees(files: Sequence[ParsedFile]) -> list[ast.Module]:
+    return [parsed.tree for parsed in files if parsed.tree is not None]
 
 
-def _argument_findings(read: SubmissionFolder, files: Sequence[SourceFile]) -> Iterator[SubmissionFinding]:
+def _argument_findings(read: SubmissionFolder, files: Sequence[ParsedFile]) -> Iterator[SubmissionFinding]:
     hint = f"change the args in {RUN_TOML}, or the options in {read.entry}"
     for fault in argument_faults(read.args, _trees(files)):
         yield SubmissionFinding("arguments", True, fault, hint, RUN_TOML)
 
 
 def _start_findings(
-    entry: str, files: Sequence[SourceFile], terms: CheckTerms
+    entry: str, files: Sequence[ParsedFile], terms: CheckTerms
 ) -> Iterator[SubmissionFinding]:
     """Yield what ends the script at its start: missing modules, and CUDA in the smoke profile."""
     cuda = terms.profile is Profile.FULL
     added = ", ".join(sorted(terms.modules & SHOWN_MODULES))
     hint = f"use the modules of Python, torch and numpy{added and ', and ' + added}"
-    for need in missing_modules(files, entry, cuda, terms.modules):
+    code = start_code(files, entry)
+    for need in missing_modules(code, cuda, terms.modules):
         message = f"{need.what}: the image does not have this module"
         yield _finding_of(need, "imports", message, hint)
     if not cuda:
-        for need in cuda_needs(files, entry):
+        for need in cuda_needs(code):
             message = f"{need.what} needs CUDA, and the smoke profile runs on CPUs"
             yield _finding_of(need, "cuda", message, CPU_HINT)
 
@@ -256,14 +251,16 @@ def _finding_of(need: Need, name: str, message: str, hint: str) -> SubmissionFin
     return SubmissionFinding(name, True, message, hint, need.file, need.line)
 
 
-def _data_findings(read: SubmissionFolder, terms: CheckTerms) -> Iterator[SubmissionFinding]:
+def _data_findings(
+    read: SubmissionFolder, files: Sequence[ParsedFile], terms: CheckTerms
+) -> Iterator[SubmissionFinding]:
     """Yield the data files that the submission names, its start script does not, and no run mounts."""
     if not terms.shards:
         return
     folder = DATA.relative_to(WORKSPACE).as_posix()
     mounted = [f"{folder}/{name}" for name in terms.shards]
-    known = {text for _, _, text in _strings(terms.start or ())}
-    named = list(_strings([SourceFile(f.name, f.data) for f in read.files]))
+    known = {text for _, _, text in _strings(parse_files(terms.start or ()))}
+    named = list(_strings(files))
     named += [(RUN_TOML, 0, arg.rpartition("=")[2]) for arg in read.args]
     for file, line, text in named:
         if text in known or not _names_data(text):
@@ -280,20 +277,19 @@ def _names_data(text: str) -> bool:
     return name != text and ("data/" in name or "fineweb" in name) and not _BLANK.search(text)
 
 
-def _strings(files: Sequence[SourceFile]) -> Iterator[tuple[str, int, str]]:
+def _strings(files: Sequence[ParsedFile]) -> Iterator[tuple[str, int, str]]:
     """Yield file, line and text of every string in the code."""
-    for file in files:
-        for tree in _trees([file]):
-            for node in ast.walk(tree):
-                if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                    yield file.name, node.lineno, node.value
+    for parsed in files:
+        for node in () if parsed.tree is None else ast.walk(parsed.tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield parsed.file.name, node.lineno, node.value
 
 
-def _audit_findings(files: tuple[SourceFile, ...], terms: CheckTerms) -> Iterator[SubmissionFinding]:
+def _audit_findings(files: Sequence[ParsedFile], terms: CheckTerms) -> Iterator[SubmissionFinding]:
     """Yield what the source checks of an evaluation would report."""
     if terms.start is None or not files:
         return
-    for finding in source_findings(files, terms.start):
+    for finding in parsed_findings(files, terms.start):
         told = finding.id == PARSE.id and any(f.id == "parse" for f in _parse_findings(files))
         if finding.outcome is Outcome.FAILED and not told:
             yield SubmissionFinding(finding.id, finding.severity is Severity.FATAL, finding.detail)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from kit.audit.finding import Finding
 from kit.benchmark.records import own_digest
 from kit.core.codec import pairs, prose
+from kit.core.digest import Sha256
+from kit.evaluate.plan import RunPlan
 from kit.evaluate.prepare import Prepared
 from kit.evaluate.request import Places
 from kit.gpu import machine
@@ -71,6 +73,8 @@ class Reserved:
     nonce: str
     entry: str
     kit: Kit
+    compile_cache: Sha256 | None = None
+    """Digest of the warm compile cache."""
 
 
 def run_of(spec: RunSpec, result: RunResult, reserved: Reserved) -> Run:
@@ -87,13 +91,14 @@ def run_of(spec: RunSpec, result: RunResult, reserved: Reserved) -> Run:
         argv=spec.argv,
         entry=reserved.entry,
         env=pairs(dict(spec.env)),
-        compile_cache=CompileCache.COLD,
+        compile_cache=CompileCache.WARM if reserved.compile_cache else CompileCache.COLD,
         world_size=spec.world_size,
         gpus=spec.gpus,
         deadlines=spec.deadlines,
         limits=spec.limits,
         untimed_steps=spec.untimed_steps,
         kit=reserved.kit,
+        compile_cache_sha256=reserved.compile_cache,
     )
 
 
@@ -130,30 +135,12 @@ def compose(
     """Return the whole predicate of one run; `points` are all of its claims, training lines too."""
     plan = ready.plan
     claims = claims_of(result.points, plan.terms.grammar)
-    audits = tuple(
-        AuditCheck(f.id, Severity(f.severity), Outcome(f.outcome), f.detail, pairs(dict(f.figures)))
-        for f in findings
-    )
+    audits = _audit_checks(findings)
     verdict = judge(result.status, claims, plan.terms.target_val_loss, audits)
     predicate = Predicate(
-        run=run_of(ready.spec, result, Reserved(ready.nonce, plan.entry, places.kit)),
-        task=TaskInfo(
-            id=plan.record.name,
-            set=set_of(plan.record.name),
-            profile=plan.terms.profile,
-            target=plan.record.target,
-            target_val_loss=plan.terms.target_val_loss,
-            target_source=plan.terms.target_source,
-            baseline_submission_sha256=own_digest(plan.record),
-        ),
-        environment=Environment(
-            era=plan.era,
-            image=ready.image,
-            fidelity=ready.fidelity,
-            runtime=runtime_of(observations.enforcement) if observations.enforcement else _unstarted(ready),
-            isolation=_isolation(ready, observations.checks),
-            byte_code=ready.byte_code,
-        ),
+        run=run_of(ready.spec, result, Reserved(ready.nonce, plan.entry, places.kit, ready.compile_cache)),
+        task=_task(plan),
+        environment=_environment(ready, observations),
         hardware=_hardware(ready.preflight, observations.speed),
         inputs=Inputs(
             submission=ready.files,
@@ -170,6 +157,37 @@ def compose(
         series=ready.series,
     )
     return replace(predicate, score=_score(predicate, verdict, _unranked(ready, observations.speed)))
+
+
+def _audit_checks(findings: tuple[Finding, ...]) -> tuple[AuditCheck, ...]:
+    return tuple(
+        AuditCheck(f.id, Severity(f.severity), Outcome(f.outcome), f.detail, pairs(dict(f.figures)))
+        for f in findings
+    )
+
+
+def _task(plan: RunPlan) -> TaskInfo:
+    return TaskInfo(
+        id=plan.record.name,
+        set=set_of(plan.record.name),
+        profile=plan.terms.profile,
+        target=plan.record.target,
+        target_val_loss=plan.terms.target_val_loss,
+        target_source=plan.terms.target_source,
+        baseline_submission_sha256=own_digest(plan.record),
+    )
+
+
+def _environment(ready: Prepared, observations: HostObservations) -> Environment:
+    enforced = observations.enforcement
+    return Environment(
+        era=ready.plan.era,
+        image=ready.image,
+        fidelity=ready.fidelity,
+        runtime=runtime_of(enforced) if enforced else _unstarted(ready),
+        isolation=_isolation(ready, observations.checks),
+        byte_code=ready.byte_code,
+    )
 
 
 def _unranked(ready: Prepared, speed: GpuSpeed | None) -> tuple[str, ...]:

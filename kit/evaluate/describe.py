@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kit.core.errors import KitError
+from kit.evaluate.compile_cache import SealedCache, find_cache
 from kit.evaluate.gpus import look
 from kit.evaluate.launch import DATA, search_path
 from kit.evaluate.plan import RunPlan
@@ -20,9 +21,11 @@ from kit.gpu.driver import CONTROL, INSIDE, TOOLS
 from kit.gpu.preflight import Level, Preflight, PreflightFinding
 from kit.image.lock import read_lock
 from kit.image.spec import read_spec
+from kit.result.appraisal.verdict import WARM_IS_UNRANKED
+from kit.result.predicate import CompileCache
 from kit.values.deadlines import Deadlines
 from kit.values.profile import Profile
-from kit.values.run_spec import SUBMISSION, WORKSPACE, Limits, RuntimeName
+from kit.values.run_spec import COMPILE_CACHE, SUBMISSION, WORKSPACE, Limits, RuntimeName
 from kit.values.task_id import listed_as
 
 
@@ -89,6 +92,9 @@ class PlanReport:
     workspace: PlannedWorkspace
     limits: Limits
     deadlines: Deadlines
+    compile_cache: CompileCache
+    compile_cache_sha256: str | None
+    """Digest of the warm cache; None if it is cold or missing."""
     untimed_steps: int
     target_val_loss: float
     """Nats per token."""
@@ -124,6 +130,7 @@ def describe_plan(plan: RunPlan, places: Places, held_out: bool = False) -> Plan
     """
     preflight = look(plan, places)
     image, image_findings = _image(plan, places)
+    cache, cache_findings = _compile_cache(plan, places, preflight)
     shards, pinned = _shards(plan, places)
     others = _held_out_shards(plan, places) if held_out else ()
     return PlanReport(
@@ -140,6 +147,8 @@ def describe_plan(plan: RunPlan, places: Places, held_out: bool = False) -> Plan
         workspace=PlannedWorkspace(str(WORKSPACE), plan.folders),
         limits=plan.terms.limits,
         deadlines=plan.deadlines,
+        compile_cache=plan.compile_cache,
+        compile_cache_sha256=cache.digest if cache else None,
         untimed_steps=plan.terms.untimed_steps,
         target_val_loss=plan.terms.target_val_loss,
         val_tokens=plan.terms.val_tokens,
@@ -147,6 +156,7 @@ def describe_plan(plan: RunPlan, places: Places, held_out: bool = False) -> Plan
         findings=(
             *image_findings,
             *preflight.findings,
+            *cache_findings,
             *_shard_findings(plan, shards, pinned),
             *(PreflightFinding("ranking", Level.WARNING, reason) for reason in plan.terms.ranking_blockers),
         ),
@@ -165,6 +175,19 @@ def _image(plan: RunPlan, places: Places) -> tuple[tuple[PlannedFile, ...], tupl
         return (), (PreflightFinding("image", Level.REFUSAL, e.message, e.hint),)
     artifacts = lock.artifacts
     return tuple(PlannedFile("image", a.name, a.size, a.sha256, places.store.has(a)) for a in artifacts), ()
+
+
+def _compile_cache(
+    plan: RunPlan, places: Places, preflight: Preflight
+) -> tuple[SealedCache | None, tuple[PreflightFinding, ...]]:
+    """Return a warm run's cache, whose files are compared only before the run, and what speaks against it."""
+    if plan.compile_cache is CompileCache.COLD:
+        return None, ()
+    unranked = PreflightFinding("ranking", Level.WARNING, WARM_IS_UNRANKED)
+    try:
+        return find_cache(plan, places, preflight), (unranked,)
+    except KitError as e:
+        return None, (PreflightFinding("compile-cache", Level.REFUSAL, e.message, e.hint), unranked)
 
 
 def _shards(plan: RunPlan, places: Places) -> tuple[tuple[PlannedFile, ...], bool]:
@@ -204,6 +227,8 @@ def _devices(plan: RunPlan, preflight: Preflight) -> PlannedDevices:
 
 def _mounts(plan: RunPlan) -> dict[str, str]:
     mounts = {str(SUBMISSION): "the submission", str(DATA): "the data"}
+    if plan.compile_cache is CompileCache.WARM:
+        mounts[str(COMPILE_CACHE)] = "the compile cache"
     if plan.terms.gpus and plan.runtime.name is not RuntimeName.HOST:
         mounts[str(INSIDE)] = "the driver's libraries and nvidia-smi, from this machine"
     return mounts

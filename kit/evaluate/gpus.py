@@ -19,21 +19,21 @@ RUNTIME_LIBRARIES = ("nvidia-cuda-runtime", "nvidia-cuda-runtime-cu12")
 """The wheel whose version is the CUDA that torch was built with."""
 
 
-def look(plan: RunPlan, places: Places) -> Preflight:
+def look(plan: RunPlan, places: Places, if_fewer: str | None = None) -> Preflight:
     """Check the machine's GPUs as they are now. Raises nothing: see `Preflight.require`."""
     if not plan.terms.gpus:
         return NO_GPUS
-    return preflight(gpu_requirements(plan, places), places.gpus)
+    return preflight(gpu_requirements(plan, places, if_fewer), places.gpus)
 
 
-def look_before_turn(plan: RunPlan, places: Places) -> Preflight:
+def look_before_turn(plan: RunPlan, places: Places, if_fewer: str | None = None) -> Preflight:
     """
     Check the machine's GPUs for a run that will wait for its turn.
 
-    GPUs in use are no reason to refuse it while another run of this user has their turn. Raises
-    `PrerequisiteError` for every other refusal.
+    GPUs in use are no reason to refuse it while another run of this user has their turn. `if_fewer` is as for
+    `gpu_requirements`. Raises `PrerequisiteError` for every other refusal.
     """
-    found = look(plan, places)
+    found = look(plan, places, if_fewer)
     for _ in range(2):  # again: that run may have ended just after the GPUs were read
         passing = all(f.id in IN_USE for f in found.refusals)
         uuids = [gpu.uuid for gpu in found.gpus]
@@ -41,22 +41,30 @@ def look_before_turn(plan: RunPlan, places: Places) -> Preflight:
             return found
         if not found.refusals:
             return found
-        found = look(plan, places)
+        found = look(plan, places, if_fewer)
     found.require()
     return found
 
 
-def gpu_requirements(plan: RunPlan, places: Places) -> GpuRequirements:
-    """Return what the plan needs; the lock of its image says which CUDA that is, if there is one."""
-    smaller = [str(n) for n in POSSIBLE if n < plan.terms.gpus and plan.record.world_size.keeps_the_record(n)]
-    fewer = f"; or, for the same steps on fewer GPUs: --gpus {' or '.join(smaller)}" if smaller else ""
+def gpu_requirements(plan: RunPlan, places: Places, if_fewer: str | None = None) -> GpuRequirements:
+    """
+    Return what the plan needs; the lock of its image says which CUDA that is, if there is one.
+
+    `if_fewer` is the hint for a machine with fewer GPUs; without it, evaluations that need fewer are named.
+    """
     return GpuRequirements(
         gpus=plan.terms.gpus,
-        if_fewer=f"speedrun eval --record {plan.record.name} --profile smoke{fewer}",
+        if_fewer=if_fewer or _evaluations_with_fewer(plan),
         cuda=_cuda(plan, places),
         engine=plan.runtime.name is RuntimeName.DOCKER,
         own_user=plan.runtime.name is not RuntimeName.DOCKER and os.geteuid() != 0,
     )
+
+
+def _evaluations_with_fewer(plan: RunPlan) -> str:
+    smaller = [str(n) for n in POSSIBLE if n < plan.terms.gpus and plan.record.world_size.keeps_the_record(n)]
+    fewer = f"; or, for the same steps on fewer GPUs: --gpus {' or '.join(smaller)}" if smaller else ""
+    return f"speedrun eval --record {plan.record.name} --profile smoke{fewer}"
 
 
 def _cuda(plan: RunPlan, places: Places) -> Version | None:

@@ -10,7 +10,7 @@ from kit.core.facts import guest_file
 from kit.evaluate.request import HOST_IMAGE
 from kit.gpu import machine
 from kit.gpu.preflight import Preflight
-from kit.values.run_spec import WORKSPACE, Limits
+from kit.values.run_spec import INSIDE_CACHE_SCRIPT, WORKSPACE, Limits
 
 DATA = WORKSPACE / "data" / "fineweb10B"
 SITE = guest_file("site")
@@ -27,7 +27,8 @@ CACHES = {
     "USER": "guest",
     "XDG_CACHE_HOME": "/tmp/cache",  # noqa: S108
 }
-"""Every cache is cold and dies with the guest."""
+"""Every cache dies with the guest. It begins empty, or in a warm run as a copy of a sealed compile cache."""
+CACHE_SCRIPT = guest_file("compile_cache.py")
 
 
 def full_limits() -> Limits:
@@ -50,6 +51,11 @@ def torchrun(era: str, python: str, contains: bool, world_size: int) -> tuple[st
         "--master_addr=127.0.0.1",
         f"--master_port={port}",
     )
+
+
+def cache_program(python: str, *words: str) -> tuple[str, ...]:
+    """Return the start of a command line that runs `CACHE_SCRIPT`, which is mounted."""
+    return (python, "-I", "-S", str(INSIDE_CACHE_SCRIPT), *words)
 
 
 def script_environment(val_tokens: int, extra: dict[str, str]) -> tuple[tuple[str, str], ...]:

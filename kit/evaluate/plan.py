@@ -15,9 +15,10 @@ from kit.benchmark.submission import Submission, load_submission
 from kit.core.errors import PrerequisiteError, UsageError
 from kit.evaluate import runtimes
 from kit.evaluate.check import require_cpu, require_syntax
-from kit.evaluate.launch import torchrun
+from kit.evaluate.launch import cache_program, torchrun
 from kit.evaluate.request import HOST_IMAGE, Places, Request
 from kit.evaluate.terms import TaskTerms, resolve_terms
+from kit.result.predicate import CompileCache
 from kit.sandbox.runtime.hostimage import interpreter
 from kit.sandbox.runtime.port import Runtime
 from kit.values.deadlines import Deadlines
@@ -42,6 +43,7 @@ class RunPlan:
     script_args: tuple[str, ...]
     deadlines: Deadlines
     """Those of the terms, or the request's."""
+    compile_cache: CompileCache = CompileCache.COLD
 
     @property
     def folders(self) -> tuple[str, ...]:
@@ -49,17 +51,18 @@ class RunPlan:
         return ("data", *self.record.script.folders)
 
     def launcher(self) -> tuple[str, ...]:
-        """Return the guest's whole command line."""
+        """Return the guest's whole command line; in a warm run, it copies the mounted cache first."""
         start = torchrun(self.era, self.python, self.runtime.contains, self.terms.world_size)
-        return (*start, self.entry, *self.script_args)
+        warm = cache_program(self.python, "use") if self.compile_cache is CompileCache.WARM else ()
+        return (*warm, *start, self.entry, *self.script_args)
 
 
 def draft(request: Request, places: Places) -> RunPlan:
     """
     Return the plan of a request. Fetches, builds and starts nothing.
 
-    Raises `UsageError` for a submission that surely needs CUDA in the smoke profile, as loading it does, and
-    as choosing terms, runtime and image does.
+    Raises `UsageError` for a submission that surely needs CUDA in the smoke profile and for a warm start
+    without an image or compiled code; also as loading it does, and as choosing terms, runtime and image does.
     """
     record = records.load(places.records, request.record)
     terms = resolve_terms(request, record, places)
@@ -70,6 +73,13 @@ def draft(request: Request, places: Places) -> RunPlan:
         if terms.profile is Profile.SMOKE and runtime.contains:
             require_cpu(submission)
     era = resolve_image(request, terms, runtime)
+    if request.compile_cache is CompileCache.WARM:
+        if era == HOST_IMAGE:
+            raise UsageError(
+                "a warm compile cache needs an image, and --image host has none",
+                "omit --compile-cache, or use another --image and --runtime",
+            )
+        require_compiling(terms, "omit --compile-cache, or use --profile full")
     script = submission or terms.start_script
     return RunPlan(
         record=record,
@@ -81,7 +91,16 @@ def draft(request: Request, places: Places) -> RunPlan:
         entry=script.entry,
         script_args=script.args,
         deadlines=request.overrides.applied(terms.deadlines),
+        compile_cache=request.compile_cache,
     )
+
+
+def require_compiling(terms: TaskTerms, hint: str) -> None:
+    """Raise `UsageError` if the start script compiles nothing, so that it can have no compile cache."""
+    if not terms.start_script.compiles:
+        raise UsageError(
+            f"nothing is compiled in the {terms.profile} profile, so there is no compile cache", hint
+        )
 
 
 def resolve_image(request: Request, terms: TaskTerms, runtime: Runtime) -> str:

@@ -11,25 +11,34 @@ from pathlib import Path
 
 from kit.benchmark.records import Record
 from kit.core.digest import Sha256, files_under
+from kit.core.files import readable_copy
 from kit.core.store import Fetcher, Progress, Store, no_progress
 from kit.core.store_use import using
 from kit.evaluate import gpus
 from kit.evaluate.byte_code import ByteCode, ensure_byte_code
-from kit.evaluate.launch import DATA, HOST_SITE, SITE, gpu_variables, search_path
+from kit.evaluate.compile_cache import find_cache, verified_cache
+from kit.evaluate.launch import (
+    CACHE_SCRIPT,
+    DATA,
+    HOST_SITE,
+    SITE,
+    gpu_variables,
+    search_path,
+)
 from kit.evaluate.plan import RunPlan
 from kit.evaluate.request import HOST_IMAGE, Places
 from kit.gpu.preflight import Preflight
 from kit.image.build import Layout, ensure_layout, layout_path
 from kit.image.engine import ensure_loaded
 from kit.image.rootfs import ensure_rootfs
-from kit.result.predicate import Data, Image, InputFile, Reproduces, Series
+from kit.result.predicate import CompileCache, Data, Image, InputFile, Reproduces, Series
 from kit.sandbox.folder import new_run_id
 from kit.sandbox.rlimits import require_limits
 from kit.sandbox.runtime.docker import Docker
 from kit.sandbox.runtime.port import Runtime
 from kit.values.fidelity import Fidelity
 from kit.values.profile import Profile
-from kit.values.run_spec import GpuDevice, ImageRef, Mount, RunSpec, RuntimeName
+from kit.values.run_spec import INSIDE_CACHE_SCRIPT, GpuDevice, ImageRef, Mount, RunSpec, RuntimeName
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +57,8 @@ class Prepared:
     nonce: str
     byte_code: Sha256 | None = None
     """Digest of the image's byte code, if it is mounted."""
+    compile_cache: Sha256 | None = None
+    """Digest of the compile cache that is mounted; None in a cold run."""
     reproduces: Reproduces | None = None
     series: Series | None = None
 
@@ -67,7 +78,9 @@ def prepared(plan: RunPlan, places: Places) -> Iterator[Prepared]:
         require_limits(plan.terms.limits.memory)
     if isinstance(plan.runtime, Docker):
         plan.runtime.require_engine()
-    gpus.look_before_turn(plan, places)
+    found = gpus.look_before_turn(plan, places)
+    if plan.compile_cache is CompileCache.WARM:
+        find_cache(plan, places, found)
     with using(places.store) as lease, _prepared(plan, places) as ready:
         images = [ready.image.manifest_digest] if ready.image else []
         lease.limit(images)
@@ -87,10 +100,11 @@ def _touch(store: Store, *folders: Path) -> None:
 @contextlib.contextmanager
 def _prepared(plan: RunPlan, places: Places) -> Iterator[Prepared]:
     data, shards = plan.terms.data.bring(places)
-    with _submission(plan, places) as folder:
+    with _submission(plan, places) as folder, contextlib.ExitStack() as held:
         ref, image, fidelity, env = _image(plan, places)
         byte_code = _byte_code(plan, places, ref, env)
         ready = gpus.look_before_turn(plan, places)  # again: bringing all that may have taken an hour
+        cache, warm = held.enter_context(_warm(plan, places, ready))
         spec = RunSpec(
             run_id=new_run_id(plan.record.number),
             image=ref,
@@ -98,7 +112,7 @@ def _prepared(plan: RunPlan, places: Places) -> Iterator[Prepared]:
             argv=plan.launcher(),
             env=environment(plan, env, ready),
             folders=plan.folders,
-            mounts=(Mount(shards, DATA), *_site(plan), *((byte_code.mount,) if byte_code else ())),
+            mounts=(Mount(shards, DATA), *_site(plan), *((byte_code.mount,) if byte_code else ()), *warm),
             limits=plan.terms.limits,
             deadlines=plan.deadlines,
             untimed_steps=plan.terms.untimed_steps,
@@ -111,7 +125,8 @@ def _prepared(plan: RunPlan, places: Places) -> Iterator[Prepared]:
             for name, sha256 in files_under(folder).items()
         )
         digest = byte_code.digest if byte_code else None
-        yield Prepared(plan, spec, image, fidelity, data, files, ready, secrets.token_hex(16), digest)
+        nonce = secrets.token_hex(16)
+        yield Prepared(plan, spec, image, fidelity, data, files, ready, nonce, digest, cache)
 
 
 def looked_again(ready: Prepared, places: Places) -> Prepared:
@@ -160,6 +175,25 @@ def _byte_code(
     if plan.terms.profile is not Profile.SMOKE or ref is None or not plan.runtime.contains:
         return None
     return ensure_byte_code(ref, env, plan.runtime, places.store, places.progress)
+
+
+@contextlib.contextmanager
+def _warm(
+    plan: RunPlan, places: Places, preflight: Preflight
+) -> Iterator[tuple[Sha256 | None, tuple[Mount, ...]]]:
+    """Yield the digest of a warm run's cache, whose files are verified, and what is mounted for it."""
+    if plan.compile_cache is CompileCache.COLD:
+        yield None, ()
+        return
+    cache = verified_cache(plan, places, preflight)
+    _touch(places.store, cache.folder)
+    with places.store.working_folder("submissions") as folder:
+        yield cache.digest, (cache.mount, cache_script(folder))
+
+
+def cache_script(folder: Path) -> Mount:
+    """Return the mount of the program that copies compile caches; its file is copied into `folder`."""
+    return Mount(readable_copy(CACHE_SCRIPT, folder), INSIDE_CACHE_SCRIPT)
 
 
 def _site(plan: RunPlan) -> tuple[Mount, ...]:

@@ -1,12 +1,14 @@
-"""Find the version of this kit and its commit."""
+"""Find the version of this kit, its commit and its repository."""
 
 from __future__ import annotations
 
 import re
 import subprocess
+from importlib import metadata
 from pathlib import Path
 
 from kit import __version__
+from kit.core.extras import DISTRIBUTION
 from kit.core.facts import PACKAGE
 from kit.values.software import Kit
 
@@ -32,6 +34,16 @@ def this_kit() -> Kit:
     return Kit(__version__, commit if clean else None)
 
 
+def source_url() -> str | None:
+    """Return the address of the repository that this kit was installed from, if `hatch_build.py` knew it."""
+    try:
+        links = metadata.metadata(DISTRIBUTION).get_all("Project-URL") or ()
+    except metadata.PackageNotFoundError:  # only on sys.path
+        return None
+    named = dict(link.partition(", ")[::2] for link in links)
+    return named.get("Source")
+
+
 def _embedded() -> str | None:
     try:
         commit = (PACKAGE / EMBEDDED).read_text(encoding="ascii").strip()
@@ -43,7 +55,7 @@ def _embedded() -> str | None:
 def _git(root: Path, *arguments: str) -> str | None:
     try:
         done = subprocess.run(
-            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=10, check=True
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=60, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return None

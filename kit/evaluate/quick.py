@@ -64,7 +64,10 @@ class QuickTrial:
 def require_quick(request: Request) -> None:
     """Raise `UsageError` if a request is not one for a quick trial: only the smoke profile has them."""
     if request.profile is not Profile.SMOKE:
-        raise UsageError("--quick needs the smoke profile", "add --profile smoke, or omit --quick")
+        raise UsageError(
+            "--quick needs the smoke profile",
+            "omit --quick; a submission of the smoke profile needs --profile smoke",
+        )
 
 
 def try_quickly(ready: Prepared, callbacks: RunCallbacks) -> QuickTrial:

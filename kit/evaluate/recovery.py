@@ -15,7 +15,7 @@ from pathlib import Path
 
 from kit.core.digest import Sha256
 from kit.core.errors import IntegrityError, KitError, PrerequisiteError, RunError, SchemaError, SignatureError
-from kit.core.locks import Takeover, claimed
+from kit.core.lease import Takeover, claimed
 from kit.core.text import in_shell
 from kit.evaluate.interrupted import INTERRUPTED, lost_statement, unsigned_statement
 from kit.result.folder import leave_key
@@ -39,15 +39,21 @@ REFUSALS = {
 
 def mark_lost(folder: RunFolder, signer: Signer, planned: Predicate, submission: Sha256, reason: str) -> None:
     """Write the signed record of a lost run, as it was planned; see `lost_statement`."""
-    sign(folder, signer, lost_statement(folder, planned, submission, reason))
+    sign(folder, signer, lost_statement(folder.own(), planned, submission, reason))
 
 
 def sign(folder: RunFolder, signer: Signer, payload: bytes) -> None:
-    """Write the public key, then the signed bundle, which ends the run."""
+    """
+    Write the public key, then the signed bundle, which ends the run.
+
+    Raises `IntegrityError` if another directory took the place of the run's: it gets neither.
+    """
+    own = folder.own()
     bundle = seal(payload, signer)
-    folder.ballast.unlink(missing_ok=True)
-    leave_key(folder.path, signer)
-    folder.finish(bundle)
+    own.ballast.unlink(missing_ok=True)
+    leave_key(own.path, signer)
+    own.finish(bundle)
+    folder.require_place()
 
 
 def close_lost(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from kit.core.store import Fetcher, Progress, Store, no_progress
 from kit.gpu.preflight import Sources
+from kit.result.predicate import CompileCache
 from kit.sandbox.engine import SocketFinder, default_engine
 from kit.values.deadlines import Deadlines
 from kit.values.profile import Profile
@@ -53,6 +54,8 @@ class Request:
     overrides: Overrides = field(default_factory=Overrides)
     python: Path | None = None
     """The interpreter that `--image host` offers."""
+    compile_cache: CompileCache = CompileCache.COLD
+    """Warm: the guest starts with the sealed cache of the start record's own script; never ranked."""
     engine: SocketFinder = default_engine
     """Returns the URL of the socket at which Docker or Podman would answer; called only if one is needed."""
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kit.audit.baseline import RunTimings
-from kit.audit.script import SourceFile
+from kit.audit.parsing import SourceFile
 from kit.core.digest import tree_digest
-from kit.core.errors import KitError, RunError, UsageError
+from kit.core.errors import KitError, UsageError
 from kit.evaluate import reruns
 from kit.evaluate.audits import AuditSelection, RerunAudit, static_findings
 from kit.evaluate.compose import NOTHING_SEEN, HostObservations, compose
@@ -33,7 +33,7 @@ from kit.result.predicate import Predicate
 from kit.result.reservation import reserve_run
 from kit.result.statement import Subjects, statement
 from kit.sandbox.folder import RunFolder, reserve
-from kit.sandbox.isolation_probe import IsolationResult, ProbeCheck, probe
+from kit.sandbox.isolation_probe import IsolationResult, ProbeCheck, probe, require_isolation
 from kit.sandbox.run_guest import run_guest
 from kit.sandbox.smi_probe import require_nvidia_smi
 from kit.sandbox.speed_probe import GpuSpeed, measure
@@ -179,11 +179,7 @@ def _run(
             probed = probe(runtime, ready.spec, ready.plan.python, folder.scratch)
             listener.probed(probed)
             checks = probed.checks
-            if probed.failed:
-                listed = "; ".join(f"{c.id}: {c.detail}" for c in probed.failed)
-                raise RunError(
-                    f"isolation checks failed in the {runtime.name} runtime: {listed}", "see: speedrun doctor"
-                )
+            require_isolation(probed)
             if ready.preflight.gpus:
                 require_nvidia_smi(runtime, ready.spec, folder.scratch)
         speed = _speed(ready, places, folder, listener)

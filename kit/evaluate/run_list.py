@@ -8,7 +8,8 @@ from enum import StrEnum
 from pathlib import Path
 
 from kit.core.errors import KitError, PrerequisiteError, UsageError
-from kit.core.locks import OwnerState
+from kit.core.process import OwnerState
+from kit.core.reading import unreadable
 from kit.core.text import counted, in_shell, one_line
 from kit.result.keys import Trusted
 from kit.result.predicate import Predicate
@@ -183,9 +184,7 @@ def _names(out: Path) -> list[str]:
     except FileNotFoundError as e:
         raise PrerequisiteError(f"no such directory: {out}", "pass the directory of runs with --out") from e
     except OSError as e:
-        raise PrerequisiteError(
-            f"cannot read {out}: {e.strerror}", "pass the directory of runs with --out"
-        ) from e
+        raise unreadable(out, e, "pass the directory of runs with --out") from e
 
 
 def _by_time(run_id: str) -> tuple[str, str]:

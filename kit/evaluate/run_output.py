@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kit.core.errors import PrerequisiteError
-from kit.core.locks import OwnerState
+from kit.core.process import OwnerState
+from kit.core.reading import unreadable
+from kit.core.system import NOFOLLOW, NONBLOCK, READ
 from kit.core.text import printable
 from kit.evaluate.run_list import LATEST, NEXT, find_run, run_ids
 from kit.sandbox import folder
@@ -65,18 +67,19 @@ class OutputReader:
 
     def _chunk(self) -> bytes:
         try:
-            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+            fd = os.open(self.path, READ | NOFOLLOW | NONBLOCK)
         except FileNotFoundError as e:
             raise PrerequisiteError(f"file not found: {self.path}", "pass the directory of a run") from e
         except OSError as e:
-            raise PrerequisiteError(f"cannot read {self.path}: {e.strerror}") from e
+            raise unreadable(self.path, e) from e
         try:
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):
                 raise PrerequisiteError(f"{self.path} is not a regular file")
             if status.st_size < self._offset:
                 self._offset, self._pending = 0, b""
-            chunk = os.pread(fd, CHUNK, self._offset)
+            os.lseek(fd, self._offset, os.SEEK_SET)
+            chunk = os.read(fd, CHUNK)
         finally:
             os.close(fd)
         self._offset += len(chunk)

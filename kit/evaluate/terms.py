@@ -83,7 +83,7 @@ def resolve_terms(request: Request, record: Record, places: Places) -> TaskTerms
         case Profile.SMOKE:
             return _smoke_terms(request, record, places)
         case Profile.FULL:
-            return _full_terms(request, record, places)
+            return _full_terms(request, record)
         case _:
             assert_never(request.profile)
 
@@ -143,7 +143,7 @@ def _reference_terms(smoke: SmokeSpec, cadence: Cadence) -> TaskTerms:
     )
 
 
-def _full_terms(request: Request, record: Record, places: Places) -> TaskTerms:
+def _full_terms(request: Request, record: Record) -> TaskTerms:
     if is_smoke(record.name):
         raise UsageError(f"record {record.name} runs only in the smoke profile", "add --profile smoke")
     gpus = RECORD_GPUS if request.gpus is None else request.gpus

@@ -15,7 +15,7 @@ from kit.evaluate.val_mount import ENGINE_PREFIX
 from kit.gpu.release import await_release
 from kit.sandbox.run_guest import run_guest
 from kit.sandbox.runtime.lease import at_work
-from kit.sandbox.supervise import RunCallbacks
+from kit.sandbox.supervise import GRACE_S, RunCallbacks
 from kit.values.output import StoredOutput
 from kit.values.run_result import Point, RunResult, RunStatus
 from kit.values.run_spec import RunSpec
@@ -29,6 +29,12 @@ class StepBound:
     """The first line of this step or a later one."""
     validations: int | None = None
     """This many validation lines, for scripts that print no training lines."""
+    grace_s: float = GRACE_S
+    """
+    Seconds that the guest has to exit once it has printed enough.
+
+    It is killed before that at the total deadline, or if the operator cancels.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +67,45 @@ class BoundedRun:
         return (last.host_ns - first.host_ns) / 1e6 / (last.step - first.step)
 
 
+class _BoundedLines:
+    """The lines of a guest that count towards its bound."""
+
+    def __init__(self, bound: StepBound) -> None:
+        self._bound = bound
+        self.first: Point | None = None
+        self.last: Point | None = None
+        self.val_loss: float | None = None
+        self._validations = 0
+
+    def take(self, point: Point) -> None:
+        """Count one line."""
+        self.first = self.first or point
+        self.last = point
+        if point.val_loss is not None:
+            self.val_loss = point.val_loss
+            self._validations += 1
+
+    def is_enough(self) -> bool:
+        """Tell whether the guest has printed enough."""
+        steps, validations = self._bound.steps, self._bound.validations
+        far = steps is not None and self.last is not None and self.last.step >= steps
+        return far or (validations is not None and self._validations >= validations)
+
+    def within(self, callbacks: RunCallbacks) -> RunCallbacks:
+        """Return callbacks that count every line, and end the guest once it has printed enough."""
+
+        def take(point: Point) -> None:
+            self.take(point)
+            callbacks.point(point)
+
+        return replace(
+            callbacks,
+            point=take,
+            cancelled=lambda: self.is_enough() or callbacks.cancelled(),
+            grace_s=lambda: callbacks.grace_s() if callbacks.cancelled() else self._bound.grace_s,
+        )
+
+
 def run_bounded(
     ready: Prepared,
     spec: RunSpec,
@@ -77,23 +122,7 @@ def run_bounded(
     is free. Raises what the runtime's start raises, and `RunError` if the watchdog does not start or the disk
     is full.
     """
-    first: list[Point] = []
-    last: list[Point] = []
-    validations: list[float] = []
-
-    def take(point: Point) -> None:
-        if not first:
-            first.append(point)
-        last[:] = [point]
-        if point.val_loss is not None:
-            validations.append(point.val_loss)
-        callbacks.point(point)
-
-    def is_enough() -> bool:
-        far = bound.steps is not None and bool(last) and last[0].step >= bound.steps
-        return far or (bound.validations is not None and len(validations) >= bound.validations)
-
-    counted = replace(callbacks, point=take, cancelled=lambda: is_enough() or callbacks.cancelled())
+    lines = _BoundedLines(bound)
     plan = ready.plan
     with (
         at_work(spec.run_id),
@@ -103,7 +132,7 @@ def run_bounded(
             scratch,
             output,
             plan.terms.grammar,
-            counted,
+            lines.within(callbacks),
             prefix=ENGINE_PREFIX,
             watched=True,
         ) as run,
@@ -113,8 +142,8 @@ def run_bounded(
         result = run.result
     return BoundedRun(
         result=result,
-        is_enough=is_enough() and result.status is RunStatus.CANCELLED,
-        first=first[0] if first else None,
-        last=last[0] if last else None,
-        val_loss=validations[-1] if validations else None,
+        is_enough=lines.is_enough() and result.status is RunStatus.CANCELLED,
+        first=lines.first,
+        last=lines.last,
+        val_loss=lines.val_loss,
     )

@@ -24,6 +24,7 @@ WHAT = {
     CacheKind.LAYERS: "unpacked layers and root file systems, for runc; compiled Python files",
     CacheKind.DATA: "training data: FineWeb and synthetic",
     CacheKind.CANARY: "texts for the canary audit",
+    CacheKind.COMPILED: "what the compilers made of records' scripts, for warm runs",
     CacheKind.SCRIPTS: "scripts of the records",
     CacheKind.TEMPORARY: "incomplete downloads and directories",
     CacheKind.OTHER: "other files; never removed",

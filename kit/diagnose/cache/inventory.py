@@ -20,8 +20,9 @@ from kit.core.errors import KitError
 from kit.core.files import STAGING, is_being_staged
 from kit.core.store import Store
 from kit.core.store_use import StoreUse
+from kit.core.system import NOFOLLOW, NONBLOCK, READ
 from kit.data.shard import MAGIC
-from kit.evaluate import byte_code
+from kit.evaluate import byte_code, compile_cache
 from kit.image import assemble, rootfs
 from kit.image.oci import read_manifest
 from kit.values.task_id import SMOKE
@@ -46,6 +47,8 @@ class CacheKind(StrEnum):
     """Shards: FineWeb's and the synthetic ones."""
     CANARY = "canary"
     """Texts that a guest drew for the canary audit."""
+    COMPILED = "compile-caches"
+    """What Inductor and Triton compiled for a record's script."""
     SCRIPTS = "scripts"
     """Scripts of the records, and the upstream files that they come from."""
     TEMPORARY = "temporary"
@@ -60,6 +63,7 @@ _OWN = ("blobs", PARTIAL, "locks", "uses", "memo", "submissions", "capsules")
 _ROOMS = (
     ("smoke", re.compile(r"[0-9a-f]{8,64}"), CacheKind.DATA),
     ("data", re.compile(r"shards-[0-9a-f]{16}|[\w.-]+\.json"), CacheKind.DATA),
+    (compile_cache.ROOM, re.compile(r"[0-9a-f]{64}"), CacheKind.COMPILED),
     ("canary", re.compile(r"[0-9a-f]{64}"), CacheKind.CANARY),
     ("scripts", re.compile(rf"(?:[0-9]{{2,3}}[a-z]?|{SMOKE}[1-9])-[0-9a-f]{{16}}"), CacheKind.SCRIPTS),
 )
@@ -179,7 +183,7 @@ def _blobs(store: Store, images: Mapping[str, _BuiltImage], scripts: frozenset[s
 def _kind_of_blob(path: Path) -> CacheKind:
     """Tell from its first bytes what a blob without an image is."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        fd = os.open(path, READ | NOFOLLOW | NONBLOCK)
     except OSError:
         return CacheKind.OTHER
     try:

@@ -71,6 +71,8 @@ def filled(store, layout):
         "data/fineweb.hub.json": "{}",
         f"smoke/{'ab' * 32}/val.bin": "x",
         f"canary/{'cd' * 32}/stream.bin": "x",
+        f"compile-cache/{'12' * 32}/manifest.json": "{}",
+        "compile-cache/mine/notes.txt": "mine",
         "scripts/03-0123456789abcdef/train_gpt2.py": "x",
         "scripts/21c-0123456789abcdef/train_gpt2.py": "x",
         "scripts/smoke-3-0123456789abcdef/train_gpt2.py": "x",
@@ -94,6 +96,7 @@ MINE = (
     "canary/mine/thesis.tex",
     "data/mine.bin",
     "byte-code/mine.pyc",
+    "compile-cache/mine/notes.txt",
     "scripts/my-script-0123456789abcdef/train.py",
     "blobs/sha256/README",
     "memo/sha256.json",
@@ -123,6 +126,7 @@ def test_every_entry_has_its_kind(filled, tiny, layout):
         sha256_bytes(SHARD), "shards-0123456789abcdef", "fineweb.hub.json", "ab" * 32
     }  # fmt: skip
     assert names(filled, CacheKind.CANARY) == {"cd" * 32}
+    assert names(filled, CacheKind.COMPILED) == {"12" * 32}
     scripts = {f"{name}-0123456789abcdef" for name in ("03", "21c", "smoke-3")}
     assert names(filled, CacheKind.SCRIPTS) == {sha256_bytes(SCRIPT), *scripts}
     assert names(filled, CacheKind.TEMPORARY) == {"ef" * 32}

@@ -173,7 +173,7 @@ def test_a_wheel_of_which_one_file_is_taken_is_not_expected_to_be_installed():
     assert "xformers" not in expected and expected["torch"] == "2.10.0"
 
 
-def test_silence_is_a_failure():
+def test_a_missing_answer_is_a_failure():
     assert failed(SelfTestReport((), "ends before the check python")) == dict.fromkeys(CHECKS, "no answer")
 
 
@@ -186,7 +186,7 @@ def result(status: RunStatus, remains: tuple[str, ...] = ()) -> RunResult:
     )  # fmt: skip
 
 
-def test_a_good_end_adds_nothing():
+def test_a_completed_guest_adds_no_failure():
     assert judge_ending(result(RunStatus.COMPLETED), answers(), "bye") == ()
 
 

@@ -11,6 +11,7 @@ import tempfile
 import time
 
 import pytest
+from system_errors import failing
 
 from kit.core.store import Store
 from kit.diagnose import storage
@@ -24,13 +25,6 @@ def large_disk(monkeypatch, tmp_path):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: type(usage)(10**12, 0, 10**12))
 
 
-def refuse(code):
-    def call(*_, **__):
-        raise OSError(code, os.strerror(code))
-
-    return call
-
-
 def test_an_ordinary_file_system_has_no_finding(tmp_path):
     assert list(try_storage(tmp_path)) == [] and list(tmp_path.iterdir()) == []
     assert _disk(Store(tmp_path), fix=False).health is Health.OK
@@ -38,14 +32,14 @@ def test_an_ordinary_file_system_has_no_finding(tmp_path):
 
 @pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS])
 def test_a_file_system_without_locks_is_named_and_used(code, tmp_path, monkeypatch):
-    monkeypatch.setattr(fcntl, "flock", refuse(code))
+    monkeypatch.setattr(fcntl, "flock", failing(code))
     found = _disk(Store(tmp_path), fix=False)
     assert found.health is Health.OK and "the file system has no locks" in found.detail
 
 
 @pytest.mark.parametrize("code", [errno.EIO, errno.EINVAL, errno.EPERM])
 def test_locks_that_fail_are_a_broken_store(code, tmp_path, monkeypatch):
-    monkeypatch.setattr(fcntl, "flock", refuse(code))
+    monkeypatch.setattr(fcntl, "flock", failing(code))
     found = _disk(Store(tmp_path), fix=False)
     assert found.health is Health.BROKEN and "has no working locks" in found.detail and "--store" in found.fix
     assert str(tmp_path) in found.detail
@@ -58,7 +52,7 @@ def test_locks_that_exclude_nobody_are_a_broken_store(tmp_path, monkeypatch):
 
 
 def test_a_file_system_without_hard_links_is_named_and_used(tmp_path, monkeypatch):
-    monkeypatch.setattr(os, "link", refuse(errno.EPERM))
+    monkeypatch.setattr(os, "link", failing(errno.EPERM))
     found = _disk(Store(tmp_path), fix=False)
     assert found.health is Health.OK and "has no hard links, so files are copied" in found.detail
 

@@ -18,7 +18,7 @@ def record(number):
 
 
 @pytest.mark.parametrize("number", range(1, 22))
-def test_every_record_runs_on_eight_gpus_without_a_word(number):
+def test_every_record_runs_on_eight_gpus_without_a_warning(number):
     assert world_size_blockers(record(number), 8, accepted=False, own_script=True) == ()
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from kit.core.errors import PrerequisiteError, SchemaError
-from kit.evaluate.recovery import close_lost, mark_lost
+from kit.core.errors import IntegrityError, PrerequisiteError, SchemaError
+from kit.evaluate.recovery import close_lost, mark_lost, sign
 from kit.result.keys import trusted
 from kit.result.verify import open_bundle
+from kit.sandbox.folder import reserve
 from kit.values.run_result import RunStatus
 
 
@@ -63,3 +66,53 @@ def test_a_reason_of_any_text_can_be_recorded(lost, planned, make):
     folder = lost()
     mark_lost(folder, make.SIGNER, *planned(folder.run_id), "the kit failed: \x1b[2J\ud800\n" + "x" * 100_000)
     assert len(open_bundle(folder.path, trusted(folder.path)).predicate.run.reason) <= 2000
+
+
+@pytest.fixture
+def running(tmp_path):
+    """Reserve a run for a block."""
+    return lambda: reserve(tmp_path / "runs", RUN, lambda lease: b"{}", ASSETS / "bundles" / "submission")
+
+
+ASSETS = Path(__file__).parents[2] / "assets"
+RUN = "r03-20261123T170000Z-00000001"
+
+
+@pytest.mark.parametrize("by", ["directory", "link", "nothing"])
+def test_a_directory_in_the_place_of_a_runs_gets_no_result(running, make, tmp_path, by):
+    """Whoever may rename directories exchanges one while its run is in it."""
+    away, other = tmp_path / "away", tmp_path / "other"
+    other.mkdir()
+    with running() as folder:
+        folder.path.rename(away)
+        if by == "directory":
+            other.rename(folder.path)
+        elif by == "link":
+            folder.path.symlink_to(other)
+        with pytest.raises(IntegrityError, match=f"{RUN} was replaced while its run was in it") as caught:
+            sign(folder, make.SIGNER, b"{}")
+    assert caught.value.hint == f"the result of run {RUN} is in {away}"
+    assert {p.name for p in away.iterdir()} == {
+        "result.json",
+        "signer.pem",
+        "submission",
+        "guest.log",
+        "stamps",
+    }
+    assert not list((folder.path if by == "directory" else other).iterdir())
+
+
+def test_a_run_that_fails_while_its_directory_is_away_has_its_record_there(running, make, planned, tmp_path):
+    with running() as folder:
+        folder.path.rename(tmp_path / "away")
+        with pytest.raises(IntegrityError, match="was replaced while its run was in it"):
+            mark_lost(folder, make.SIGNER, *planned(RUN), "the guest's log is gone")
+    assert open_bundle(tmp_path / "away", trusted(tmp_path)).predicate.run.status is RunStatus.LOST
+
+
+def test_a_runs_directory_that_was_removed_is_not_made_again(running, make):
+    with running() as folder:
+        shutil.rmtree(folder.path)
+        with pytest.raises(IntegrityError, match="was removed while its run was in it"):
+            sign(folder, make.SIGNER, b"{}")
+    assert not folder.path.exists()

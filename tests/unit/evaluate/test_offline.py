@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from kit.benchmark.records import fetch_script, load
-from kit.benchmark.records.upstream import HttpsFile, MirrorFile
+from kit.benchmark.records.upstream import CloneFile, HttpsFile
 from kit.core.errors import KitError
 from kit.core.facts import facts_root
 from kit.core.store import Store
@@ -46,4 +46,4 @@ def test_the_audits_go_without_it(places):
 def test_a_local_mirror_may_be_asked(places, tmp_path):
     record = load(places.records, 3)
     found = script_sources(replace(places, upstream=tmp_path))(record.script.origins[0])
-    assert any(isinstance(source, MirrorFile) for source in found)
+    assert any(isinstance(source, CloneFile) for source in found)

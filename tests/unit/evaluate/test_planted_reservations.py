@@ -14,10 +14,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from kit.core import locks
+from kit.core import locks, process
 from kit.core.digest import canonical_json
 from kit.core.errors import DigestMismatch, IntegrityError, PrerequisiteError, SchemaError, SignatureError
-from kit.core.locks import Takeover
+from kit.core.lease import Takeover
 from kit.evaluate import audits, recovery
 from kit.evaluate.recovery import close_lost
 from kit.result import statement
@@ -59,10 +59,6 @@ def refused(tmp_path, lost, reaped):
     return look
 
 
-def document_of(folder: RunFolder, make):
-    return make.payload_of(folder.intent.read_bytes())
-
-
 def planted(tmp_path, make, predicate, kind=statement.PREDICATE_TYPE, number=7) -> RunFolder:
     """A folder as an attacker makes it: a statement that nobody signed, and files that fit it."""
     folder = RunFolder(tmp_path / "runs" / f"r03-20260101T000000Z-{number:08x}")
@@ -80,7 +76,7 @@ def test_a_planted_statement_that_says_completed_is_refused_by_name(tmp_path, ma
     assert refused(folder).endswith("intent.json: the reservation is not signed")
 
 
-def test_a_planted_statement_of_the_old_form_gives_a_record_without_a_word_of_it(tmp_path, make, reaped):
+def test_a_planted_statement_of_the_old_form_gives_a_record_without_its_content(tmp_path, make, reaped):
     sample = make.predicate(ASSETS)
     folder = planted(tmp_path, make, sample, statement.PREDICATE_TYPE_V1)
     assert close_lost(tmp_path / "runs", tmp_path / "keys") == [folder]
@@ -220,7 +216,7 @@ LIVING = """
 import sys
 from pathlib import Path
 sys.path[:0] = sys.argv[4:]
-from kit.core.locks import Lease
+from kit.core.lease import Lease
 from kit.result.keys import load_or_create
 from kit.sandbox.folder import reserve
 out, keys, run_id = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
@@ -298,7 +294,7 @@ def test_a_run_of_a_killed_process_is_closed(living, tmp_path, reaped):
 
 def test_a_run_of_another_machine_is_left_to_it_and_named(lost, tmp_path, reaped, monkeypatch):
     folder = lost()
-    monkeypatch.setattr(locks, "_host", lambda: "another")
+    monkeypatch.setattr(process, "_host", lambda: "another")
     others = []
     assert close_lost(tmp_path / "runs", tmp_path / "keys", others.append) == []
     assert others == [folder] and reaped == [] and not folder.result.exists()
@@ -306,7 +302,7 @@ def test_a_run_of_another_machine_is_left_to_it_and_named(lost, tmp_path, reaped
 
 def test_after_a_reboot_a_run_is_closed(lost, tmp_path, reaped, monkeypatch):
     folder = lost()
-    monkeypatch.setattr(locks, "_boot", lambda: "the next one")
+    monkeypatch.setattr(process, "_boot", lambda: "the next one")
     assert close_lost(tmp_path / "runs", tmp_path / "keys") == [folder]
 
 

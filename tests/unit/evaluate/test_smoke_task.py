@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from kit.audit.needs import cuda_needs
-from kit.audit.source import SourceFile
+from kit.audit.needs import cuda_needs, start_code
+from kit.audit.parsing import SourceFile, parse_files
 from kit.benchmark.submission import load_submission
 from kit.benchmark.tasks import load_tasks
 from kit.cli import run, speedrun
@@ -30,7 +30,8 @@ def test_it_holds_the_smoke_start_script_and_its_arguments(tmp_path: Path) -> No
     assert (out / "train_gpt2.py").read_bytes() == guest_file("train_reference.py").read_bytes()
     loaded = load_submission(out)
     assert loaded.args[:2] == ("--steps", "160")
-    assert cuda_needs([SourceFile(f.name, f.data) for f in loaded.files], loaded.entry) == ()
+    files = parse_files(SourceFile(f.name, f.data) for f in loaded.files)
+    assert cuda_needs(start_code(files, loaded.entry)) == ()
     assert all(p.stat().st_mode & 0o200 for p in out.iterdir())
 
 

@@ -19,6 +19,6 @@ def test_an_unknown_audit_is_named_with_the_known_ones():
     assert "held-out" in e.value.hint
 
 
-def test_chance_is_fresh_unless_a_seed_is_given():
+def test_the_seed_is_random_unless_it_is_given():
     assert select_audits(["canary"]).seed != select_audits(["canary"]).seed
     assert select_audits(["canary"], "nonce").seed == "nonce"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from pathlib import Path
 
@@ -46,6 +47,13 @@ def test_a_guest_file_imports_nothing_of_the_kit(name: str) -> None:
 @pytest.mark.parametrize("source", ["import kit.core.digest", "from kit import store", "from . import x"])
 def test_an_import_of_the_kit_would_be_seen(source: str) -> None:
     assert not imported(f"def f():\n    {source}\n") <= ALLOWED
+
+
+def test_no_room_imports_a_guest_file() -> None:
+    guest = re.compile(r"(from|import) kit\.guest|from kit import .*guest")
+    modules = [p for p in FOLDER.parent.rglob("*.py") if not p.is_relative_to(FOLDER)]
+    assert len(modules) > 400
+    assert [p for p in modules if guest.search(p.read_text())] == []
 
 
 @pytest.mark.parametrize("name", FILES)

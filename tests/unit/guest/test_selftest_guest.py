@@ -59,9 +59,10 @@ def test_a_check_that_ends_the_interpreter_leaves_the_report_short():
 
 def test_a_program_that_fails_is_quoted_and_one_that_hangs_is_ended():
     _, lines, _ = report(
-        "selftest.PATIENCE_S = 0.5\n"
         "def fails(): return selftest.child('sh', '-c', 'echo why >&2; exit 3'), {}\n"
-        "def hangs(): return selftest.child('sleep', '60'), {}\n"
+        "def hangs():\n"
+        "    selftest.PATIENCE_S = 0.5\n"
+        "    return selftest.child('sleep', '600'), {}\n"
         "selftest.CHECKS = (fails, hangs)"
     )
     assert [a["detail"] for a in lines] == [

@@ -99,7 +99,7 @@ def test_gpus_that_cannot_sum_leave_that_figure_out(run, fault: str) -> None:
     assert len(parse(done.stdout, 2)) == len(parse(run().stdout, 2)) - 1
 
 
-def test_one_gpu_sums_with_nobody(run) -> None:
+def test_one_gpu_measures_no_sum_over_gpus(run) -> None:
     assert "all_reduce_gbs" not in dict(parse(run(FAKE_GPUS="1").stdout, 1))
 
 

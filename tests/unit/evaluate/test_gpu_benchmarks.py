@@ -1,0 +1,142 @@
+"""What `benchmarks/gpu/ranks.py` and `warm.py` run and judge, and how a benchmark is ended in time."""
+
+from __future__ import annotations
+
+import ast
+import json
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture(autouse=True)
+def benchmarks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks" / "gpu"))
+
+
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    """Restore the handlers that a budget replaces."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+INTERRUPTED = """
+import os, signal, sys, time
+def end(*_):
+    print("signed")
+    sys.exit(7)
+signal.signal(signal.SIGINT, end)
+os.kill(os.getppid(), signal.SIGTERM)
+time.sleep(600)
+"""
+
+
+@pytest.mark.usefixtures("handlers")
+def test_an_interrupted_benchmark_lets_its_command_sign_and_starts_no_other() -> None:
+    from arms import Budget
+
+    budget = Budget(600)
+    done = budget.run([sys.executable, "-c", INTERRUPTED], {})
+    assert (done.code, done.stdout) == (7, "signed\n")
+    assert budget.is_interrupted and budget.left_s == 0
+    assert budget.run([sys.executable, "-c", "print(1)"], {}).stdout == ""
+
+
+@pytest.mark.usefixtures("handlers")
+def test_a_command_ends_when_the_time_of_its_benchmark_does() -> None:
+    from arms import Budget
+
+    done = Budget(0.5).run(["sleep", "600"], {"PATH": "/usr/bin:/bin"})
+    assert done.code == -signal.SIGINT
+
+
+def test_each_guest_of_ranks_is_a_script_and_ends_otherwise_than_by_itself() -> None:
+    from ranks import guests
+
+    on_cpus, on_gpus = guests(2, False), guests(2, True)
+    assert on_gpus[: len(on_cpus)] == on_cpus and len(on_gpus) > len(on_cpus)
+    assert len({guest.title for guest in on_gpus}) == len(on_gpus)
+    for guest in on_gpus:
+        ast.parse(guest.script)
+    assert {guest.status for guest in on_gpus} == {"completed", "timed_out", "crashed"}
+
+
+def kitted(tmp_path: Path, lines: list[str], status: str = "completed", **teardown: Any) -> Any:
+    """Return a run with this log, as if the kit had signed it."""
+    from arms import Kitted
+
+    (tmp_path / "guest.log").write_text("".join(f"{line}\n" for line in lines))
+    stamps = [json.dumps([n, 0, len(line) + 1, 0]) for n, line in enumerate(lines)]
+    (tmp_path / "stamps").write_text("".join(f"{stamp}\n" for stamp in stamps))
+    predicate = {
+        "run": {"status": status, "reason": "why", "compile_cache": "warm", "compile_cache_sha256": "ab"},
+        "observations": {"teardown": {"kill_s": 0.2, "remains": [], **teardown}},
+        "score": {"ranked": False},
+    }
+    return Kitted(0, 1.0, tmp_path, predicate)
+
+
+def printed(ranks: int) -> list[str]:
+    """Return what the guest whose ranks meet prints."""
+    from ranks import LINES, MEET, WIDTH
+
+    reached = [f"rank {a} reached rank {b}" for a in range(ranks) for b in range(ranks) if a != b]
+    text = [f"rank {r} line {n} " + "x" * (WIDTH * (r + 1)) for n in range(LINES) for r in range(ranks)]
+    return [f"{MEET}: {ranks} by gloo", *reached, *text]
+
+
+def test_ranks_that_met_and_printed_all_are_as_they_must_be(tmp_path: Path) -> None:
+    from ranks import faults, guests
+
+    assert faults(guests(2, False)[0], kitted(tmp_path, printed(2)), 2) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (lambda lines: lines[1:], "no line: all ranks have met"),
+        (lambda lines: [x for x in lines if "1 reached" not in x], "no line: rank 1 reached rank 0"),
+        (lambda lines: [*lines[:-2], lines[-2] + lines[-1]], "2 lines are missing or mixed"),
+    ],
+)
+def test_a_line_that_is_missing_or_mixed_is_a_fault(tmp_path: Path, change: Any, fault: str) -> None:
+    from ranks import faults, guests
+
+    assert faults(guests(2, False)[0], kitted(tmp_path, change(printed(2))), 2) == [fault]
+
+
+@pytest.mark.parametrize(
+    ("teardown", "fault"),
+    [({"kill_s": 5.1}, "gone after 5.10 s"), ({"remains": ["gpu 0: 2 MiB"]}, "left behind: gpu 0: 2 MiB")],
+)
+def test_what_is_left_or_late_is_a_fault(tmp_path: Path, teardown: dict[str, Any], fault: str) -> None:
+    from ranks import faults, guests
+
+    assert faults(guests(2, False)[0], kitted(tmp_path, printed(2), **teardown), 2) == [fault]
+
+
+def test_another_end_than_the_expected_one_is_a_fault(tmp_path: Path) -> None:
+    from ranks import faults, guests
+
+    found = faults(guests(2, False)[0], kitted(tmp_path, printed(2), "timed_out"), 2)
+    assert found == ["timed_out, not completed: why"]
+
+
+def test_a_warm_run_must_name_its_cache_end_and_be_unranked(tmp_path: Path) -> None:
+    from warm import faults
+
+    assert faults(kitted(tmp_path, []), "ab") == []
+    assert faults(kitted(tmp_path, []), "cd") == ["the bundle says warm, ab"]
+    assert faults(kitted(tmp_path, [], "timed_out"), "ab") == ["the run ended as timed_out: why"]
+    ranked = kitted(tmp_path, [])
+    ranked.predicate["score"]["ranked"] = True
+    assert faults(ranked, "ab") == ["the bundle is ranked"]
