@@ -29,7 +29,7 @@ from kit.leaderboard.page.rank import rank
 from kit.leaderboard.page.site import write_site
 from kit.leaderboard.submit.check import check
 from kit.result import dsse
-from kit.result.statement import SCHEMA
+from kit.result.statement import SCHEMAS
 from kit.result.verify import open_bundle
 
 REPOSITORY = Path(__file__).parents[1]
@@ -79,7 +79,7 @@ def parts(bundles: list[Path], pem: bytes) -> dict[str, Callable[[], object]]:
 
     def schema() -> None:
         for document in documents:
-            validate(SCHEMA, document, "payload")
+            validate(SCHEMAS[document["predicateType"]], document, "payload")
 
     return {"bare ECDSA": bare, "signature and strict parsing": parsed, "schema alone": schema}
 

@@ -11,27 +11,89 @@ import base64
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kit.benchmark import records
+from kit.core.facts import facts_root
 from kit.gpu.nvml import Driver
 from kit.sandbox import processes
 from kit.values.hardware import RECORD_GPUS
 
-SCALES = (3, 21)
-"""Records whose batch follows the number of GPUs."""
+GRACE_S = 60.0
 KIT = (sys.executable, "-m", "kit.cli")
 STEP = re.compile(r"step:(\d+)/\d+ (?:train_loss:\S+ )?train_time:(\d+)ms")
 CLASSIC_STEP = re.compile(r"step +(\d+)/\d+ \|")
 VAL = re.compile(r"(?:step:\d+/\d+ val_loss:|val loss )(\d+\.\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """How a command ended."""
+
+    code: int
+    wall_s: float
+    stdout: str
+    stderr: str
+
+
+class Budget:
+    """
+    The time of a benchmark. At its end, and at Ctrl-C or SIGTERM, the command that runs is interrupted.
+
+    The kit then kills its guest and signs the run, so what was measured until then can be shown.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._end = time.monotonic() + seconds
+        self._child: subprocess.Popen[str] | None = None
+        self.is_interrupted = False
+        self.at_interrupt: list[Callable[[], None]] = []
+        """What ends a process that `run` did not start."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._interrupt)
+
+    @property
+    def left_s(self) -> float:
+        """The seconds that are left; none after an interruption."""
+        return 0.0 if self.is_interrupted else max(0.0, self._end - time.monotonic())
+
+    def _interrupt(self, number: int, frame: object) -> None:
+        self.is_interrupted = True
+        if self._child is not None:
+            self._child.send_signal(signal.SIGINT)
+        for end in self.at_interrupt:
+            end()
+
+    def run(self, argv: Sequence[str], env: Mapping[str, str]) -> Command:
+        """Run a command until it ends or the time does; an interrupted one gets `GRACE_S` to sign its run."""
+        began = time.monotonic()
+        if not self.left_s:
+            return Command(130, 0.0, "", "no time was left to start it")
+        self._child = subprocess.Popen(
+            argv, env=dict(env), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True, errors="replace", start_new_session=True,
+        )  # fmt: skip
+        try:
+            stdout, stderr = self._child.communicate(timeout=self.left_s)
+        except subprocess.TimeoutExpired:
+            self._child.send_signal(signal.SIGINT)
+            try:
+                stdout, stderr = self._child.communicate(timeout=GRACE_S)
+            except subprocess.TimeoutExpired:
+                self._child.kill()
+                stdout, stderr = self._child.communicate()
+        code, self._child = self._child.returncode, None
+        return Command(code, time.monotonic() - began, stdout, stderr)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +113,10 @@ class Machine:
     """Of each run; as many ranks."""
     visible: str | None = None
     """CUDA_VISIBLE_DEVICES of the runs; None leaves it as it is."""
+    profile: str = "full"
+    """With `smoke`, runs use CPUs, and as many ranks as records/smoke.toml says."""
+    budget: Budget | None = None
+    """Bounds the kit's commands; None leaves them to their own deadlines."""
 
     def env(self) -> dict[str, str]:
         """Return the environment of the commands that start runs."""
@@ -70,6 +136,28 @@ def machine_of(a: argparse.Namespace) -> Machine:
     """Return the machine of parsed arguments, and make its folder."""
     a.out.mkdir(parents=True, exist_ok=True)
     return Machine(a.data, a.store, a.out, a.runtime, gpus=a.gpus)
+
+
+def pinned_options(p: argparse.ArgumentParser, record: int, seconds: float) -> None:
+    """Add the arguments of a benchmark in a record's own image, with their defaults, for `pinned_machine`."""
+    for name in ("store", "out"):
+        p.add_argument(name, type=Path)
+    p.add_argument("--record", default=str(record), help="Its image is used.")
+    p.add_argument("--image", help="Another era's image.")
+    p.add_argument("--profile", choices=["full", "smoke"], default="full", help="smoke: on CPUs.")
+    p.add_argument("--gpus", type=int, default=2, help="GPUs of each run.")
+    p.add_argument("--runtime", default="runc")
+    p.add_argument("--limit", type=float, default=seconds, help="Seconds for all of it, at most.")
+
+
+def pinned_machine(a: argparse.Namespace) -> Machine:
+    """Return the machine of parsed arguments with a budget, and make its folder."""
+    a.out.mkdir(parents=True, exist_ok=True)
+    smoke = a.profile == "smoke"
+    era = a.image or ("cpu" if smoke else records.load(facts_root() / "records", a.record).era)
+    gpus = 0 if smoke else a.gpus
+    budget = Budget(a.limit)
+    return Machine(a.store, a.store, a.out, a.runtime, era, gpus, profile=a.profile, budget=budget)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,26 +189,41 @@ class Kitted:
         return found
 
 
-def under_the_kit(machine: Machine, record: int, *options: str, submission: Path | None = None) -> Kitted:
-    """Run `speedrun eval` with this machine's own files."""
-    asked = [*KIT, "eval", "--record", str(record), "--image", machine.image, "--json"]
-    asked += ["--python", sys.executable] if machine.image == "host" else []
-    asked += ["--runtime", machine.runtime, "--gpus", str(machine.gpus), "--store", str(machine.store)]
-    asked += ["--out", str(machine.out / "runs"), "--keys", str(machine.out / "keys")]
-    asked += ["--accept-world-size"] if record in SCALES and machine.gpus != RECORD_GPUS else []
-    asked += ["--submission", str(submission)] if submission else []
+def run_command(machine: Machine, argv: Sequence[str]) -> Command:
+    """Run a command of the kit to its end, within the machine's budget if it has one."""
+    if machine.budget is not None:
+        return machine.budget.run(argv, machine.env())
     began = time.monotonic()
     done = subprocess.run(
-        [*asked, *options], env=machine.env(), capture_output=True, text=True, errors="replace", check=False
+        argv, env=machine.env(), capture_output=True, text=True, errors="replace", check=False
     )
-    wall_s = time.monotonic() - began
+    return Command(done.returncode, time.monotonic() - began, done.stdout, done.stderr)
+
+
+def place_options(machine: Machine, record: int | str) -> list[str]:
+    """Return the options that `eval` and `cache make` share."""
+    shared = ["--record", str(record), "--profile", machine.profile, "--image", machine.image]
+    shared += ["--gpus", str(machine.gpus)] if machine.profile == "full" else []
+    shared += ["--runtime", machine.runtime, "--store", str(machine.store)]
+    return [*shared, "--keys", str(machine.out / "keys"), "--json"]
+
+
+def under_the_kit(
+    machine: Machine, record: int | str, *options: str, submission: Path | None = None
+) -> Kitted:
+    """Run `speedrun eval`, with this machine's own files unless an image is named."""
+    asked = [*KIT, "eval", *place_options(machine, record), "--out", str(machine.out / "runs")]
+    asked += ["--python", sys.executable] if machine.image == "host" else []
+    asked += ["--accept-world-size"] if machine.profile == "full" and machine.gpus != RECORD_GPUS else []
+    asked += ["--submission", str(submission)] if submission else []
+    done = run_command(machine, [*asked, *options])
     try:
         bundle = Path(json.loads(done.stdout)["bundle"])
     except (ValueError, KeyError):
-        return Kitted(done.returncode, wall_s, None, {}, done.stderr[-600:])
+        return Kitted(done.code, done.wall_s, None, {}, done.stderr[-600:])
     payload = json.loads(bundle.read_bytes())["dsseEnvelope"]["payload"]
     predicate = json.loads(base64.b64decode(payload))["predicate"]
-    return Kitted(done.returncode, wall_s, bundle.parent, predicate, done.stderr[-600:])
+    return Kitted(done.code, done.wall_s, bundle.parent, predicate, done.stderr[-600:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,14 +284,25 @@ def under_torchrun(
 
 
 def read_until(
-    argv: Sequence[str], folder: Path, env: dict[str, str], enough: Callable[[str], bool], patience_s: float
+    argv: Sequence[str],
+    folder: Path,
+    env: dict[str, str],
+    enough: Callable[[str], bool],
+    patience_s: float,
+    budget: Budget | None = None,
 ) -> Bare:
-    """Run `argv` in `folder` until a line is `enough`, it ends, or patience does; then kill all of it."""
+    """
+    Run `argv` in `folder` until a line is `enough`, it ends, or patience does; then kill all of it.
+
+    A budget that is interrupted kills it too.
+    """
     with (folder / "stderr").open("w+b") as errors:
         began = time.monotonic()
         process = subprocess.Popen(
             argv, cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors
         )
+        if budget is not None:
+            budget.at_interrupt.append(lambda: _end(process.pid))
         timer = threading.Timer(patience_s, _end, (process.pid,))
         timer.start()
         lines: list[tuple[float, str]] = []

@@ -4,8 +4,9 @@ A record's script in its pinned image: under the kit, and under bare torchrun in
     python benchmarks/gpu/era.py DATA STORE OUT ERA SUBMISSION --record 20 [--seconds 420] [--gpus 1]
 
 With two GPUs on the machine and `--gpus 1` both run at once, the kit's run on GPU 0. SUBMISSION is a folder
-that `speedrun record fetch` made. Needs root. The bare run sees the image's files read-only below a changed
-root, the same driver files and environment, and none of the kit's limits, seccomp filter or watchdog.
+that `speedrun record fetch` made; both arms run it, so STORE needs no log of the record. Needs root. The bare
+run sees the image's files read-only below a changed root, the same driver files and environment, and none of
+the kit's limits, seccomp filter or watchdog. Ctrl-C and SIGTERM end both, and what they printed is compared.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from arms import (
+    GRACE_S,
     Bare,
+    Budget,
     Kitted,
     Machine,
     machine_options,
@@ -34,6 +37,7 @@ from arms import (
 from kit.benchmark import records
 from kit.core.facts import facts_root
 from kit.core.store import Store
+from kit.data.synth import load_smoke
 from kit.evaluate.launch import PORT, script_environment
 from kit.gpu.driver import LIBRARY_FOLDERS, environment, find_driver_files
 from kit.gpu.nvml import Driver
@@ -54,7 +58,9 @@ def bare_in_image(machine: Machine, submission: Path, entry: str, last: int, pat
     layout = ensure_layout(machine.image, facts_root() / "images", store, ())
     rootfs = ensure_rootfs(layout, store)
     terms = tomllib.loads((submission / "run.toml").read_text()) if (submission / "run.toml").exists() else {}
-    env = dict(layout.env) | dict(script_environment(VAL_TOKENS, terms.get("env", {})))
+    smoke = machine.profile == "smoke"
+    tokens = load_smoke(facts_root() / "records").val_tokens if smoke else VAL_TOKENS
+    env = dict(layout.env) | dict(script_environment(tokens, terms.get("env", {})))
     mounts: list[tuple[Path, Path]] = []
     if machine.gpus:
         minors = tuple(gpu.minor for gpu in Driver().read().gpus)
@@ -73,7 +79,10 @@ def bare_in_image(machine: Machine, submission: Path, entry: str, last: int, pat
         ]  # fmt: skip
         script = _enter(rootfs, folder, machine.data, mounts, env, argv)
         argv = ["unshare", "--mount", "sh", "-euc", script]
-        return read_until(argv, folder, {"PATH": SYSTEM_PATH}, until_step(last), patience_s)
+        done = read_until(argv, folder, {"PATH": SYSTEM_PATH}, until_step(last), patience_s, machine.budget)
+    (machine.out / "bare.log").write_text("".join(f"{t:9.3f}  {text}\n" for t, text in done.lines))
+    print(f"bare torchrun ended after {done.wall_s:.1f} s: its GPU is free", flush=True)
+    return done
 
 
 def _enter(
@@ -166,14 +175,15 @@ def main() -> None:
     p.add_argument("--profile", default="full")
     a = p.parse_args()
     a.out.mkdir(parents=True, exist_ok=True)
-    here = Machine(a.data, a.store, a.out, a.runtime, a.era, a.gpus)
+    here = Machine(a.data, a.store, a.out, a.runtime, a.era, a.gpus, profile=a.profile)
+    here = replace(here, budget=Budget(2 * a.seconds + GRACE_S))
     lanes = a.gpus == 1 and len(Driver().read().gpus) > 1
     kit, other = (replace(here, visible="0"), replace(here, visible="1")) if lanes else (here, here)
     limits = [f"--{clock}-deadline={a.seconds - ROOM_S:g}" for clock in ("start", "warmup", "total")]
     with ThreadPoolExecutor(2 if lanes else 1) as pool:
         entry = records.load(facts_root() / "records", a.record).script.entry
         bare = pool.submit(bare_in_image, other, a.submission, entry, a.last, a.seconds)
-        kitted = pool.submit(under_the_kit, kit, a.record, f"--profile={a.profile}", *limits)
+        kitted = pool.submit(under_the_kit, kit, a.record, *limits, submission=a.submission)
         compare(bare.result(), kitted.result())
 
 

@@ -1,13 +1,16 @@
 """
 One session with a scripted client: two tries and one evaluation, over MCP on stdio.
 
-    python benchmarks/gpu/session.py STORE OUT --task 46 --gpus 8 --seconds 900
-    python benchmarks/gpu/session.py STORE OUT --task smoke-3 --gpus 0
+    python benchmarks/gpu/session.py STORE OUT --task 46 --gpus 8 --try-seconds 900 --eval-seconds 1200
+    python benchmarks/gpu/session.py STORE OUT --task 62 --gpus 2 --reference 60 --try-seconds 90
+    python benchmarks/gpu/session.py STORE OUT --task smoke-3 --gpus 0 --submission FOLDER
 
 STORE has the image, the shards and the scripts of records; OUT is a new directory. Needs the extras `session`
-and `score`. Prints each call with the client's clock beside what the host charged, then ends and verifies the
-session. The first try ends at a step on one GPU, the second one at a time on all. Exit 1: a call was refused,
-a try printed no step, or the session does not verify.
+and `score`. The client changes a comment of the start script; or its workspace gets the files of FOLDER
+alone, or the reference trainer with so many steps and a line at each stage (`stages.py`). Prints each call
+with the client's clock beside what the host charged, and the stages; then ends and verifies the session.
+The first try ends at a step on one GPU, the second one at a time on all. Exit 1: a call was refused, `check`
+found a fault, a try printed no step, the evaluation has no loss, or the session does not verify.
 """
 
 from __future__ import annotations
@@ -18,16 +21,23 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import anyio
 from arms import KIT, row
 from mcp import Client, StdioServerParameters
+from stages import show_stages, staged_submission
 
-SHOWN = ("status", "reason", "step", "step_ms", "first_line_s", "time_ms", "recovered")
-LAST_LINES = 5
+from kit.agent.nodefiles import NodeFiles
+from kit.agent.recorded import BUNDLES
+from kit.benchmark.submission import entry_of, load_submission
+from kit.session.trials import TRIES
+
+SHOWN = ("status", "reason", "step", "step_ms", "first_line_s", "val_loss", "time_ms", "recovered")
 
 
 @dataclass(frozen=True)
@@ -48,7 +58,7 @@ class Script:
     """A client that follows a script."""
 
     client: Client
-    calls: list[Call] = field(default_factory=list)
+    calls: list[Call]
 
     async def call(self, tool: str, **arguments: Any) -> dict[str, Any]:
         """Call a tool, measure it, and return its values."""
@@ -61,29 +71,49 @@ class Script:
         return values
 
 
-async def work(client: Client, steps: int, seconds: float, gpus: int) -> Script:
-    """Read the task, change a comment of the script, try it twice, and evaluate it."""
-    script = Script(client)
+async def follow(script: Script, a: argparse.Namespace, files: Mapping[str, str]) -> None:
+    """Read the task, put files into the workspace, try it twice, and evaluate it."""
     await script.call("brief")
-    name = (
-        "train_gpt.py" if any(f["path"] == "train_gpt.py" for f in await files(script)) else "train_gpt2.py"
-    )
-    start = (await script.call("read", path=name))["text"]
-    await script.call("write", path=name, content=f"{start}\n# a comment of the scripted client\n")
+    await fill(script, files)
     await script.call("check")
-    one = {"gpus": 1} if gpus else {}
-    await script.call("try", steps=steps, seconds=seconds, lines=LAST_LINES, **one)
-    await script.call("try", seconds=seconds / 4, lines=LAST_LINES)
+    one = {"gpus": 1} if a.gpus else {}
+    await script.call("try", steps=a.steps, seconds=a.try_seconds, lines=a.lines, **one)
+    await script.call("try", seconds=a.second_try_seconds or a.try_seconds, lines=a.lines)
     await script.call("evaluate")
     await script.call("history")
     await script.call("budget")
-    return script
 
 
-async def files(script: Script) -> list[dict[str, Any]]:
-    """Return the files of the workspace."""
-    listed: list[dict[str, Any]] = (await script.call("list"))["files"]
-    return listed
+async def fill(script: Script, files: Mapping[str, str]) -> None:
+    """Leave these files alone in the workspace; without any, change a comment of its training script."""
+    names = [file["path"] for file in (await script.call("list"))["files"]]
+    if not files:
+        name = entry_of(names)
+        start = (await script.call("read", path=name))["text"]
+        files = {name: f"{start}\n# a comment of the scripted client\n"}
+        names = []
+    for name in (name for name in names if name not in files):
+        await script.call("delete", path=name)
+    for name, text in files.items():
+        await script.call("write", path=name, content=text)
+
+
+def submitted(a: argparse.Namespace) -> dict[str, str]:
+    """Return the files that the client writes; none to change a comment."""
+    folder = a.submission
+    if a.reference:
+        folder = staged_submission(a.out / "reference", a.task, a.reference)
+    if folder is None:
+        return {}
+    return {file.name: file.data.decode() for file in load_submission(folder).files}
+
+
+def guests(calls: list[Call], folder: Path) -> dict[str, Path]:
+    """Return the directories with the logs of tries and evaluation."""
+    tries = [call.values.get("try") for call in calls if call.name.startswith("try")]
+    found = {f"try {n}": NodeFiles(folder, n, TRIES).folder for n in tries if n is not None}
+    runs = [call.values.get("run_id") for call in calls if call.name.startswith("evaluate")]
+    return found | {f"evaluation {n}": folder / BUNDLES / run for n, run in enumerate(runs, 1) if run}
 
 
 def begin(a: argparse.Namespace, folder: Path, keys: Path) -> None:
@@ -92,7 +122,7 @@ def begin(a: argparse.Namespace, folder: Path, keys: Path) -> None:
     asked += ["--runtime", a.runtime, "--out", str(folder), "--store", str(a.store), "--keys", str(keys)]
     asked += ["--gpus", str(a.gpus)] if a.gpus else []
     asked += ["--image", a.image] if a.image else []
-    asked += [f"--{clock}-deadline={a.seconds:g}" for clock in ("start", "warmup", "stall", "total")]
+    asked += [f"--{clock}-deadline={a.eval_seconds:g}" for clock in ("start", "warmup", "stall", "total")]
     subprocess.run(asked, check=True)
 
 
@@ -107,9 +137,19 @@ def show(calls: list[Call]) -> None:
     for call in calls:
         told = {k: call.values[k] for k in SHOWN if call.values.get(k) is not None}
         if call.name.startswith(("try", "evaluate")) or call.is_error:
-            print(f"{call.name}: {json.dumps(told or call.values)[:600]}")
+            print(f"{call.name}: {json.dumps(told or call.values)[:2000]}")
         if call.name.startswith("try"):
             print("  " + str(call.values.get("log", "")).replace("\n", "\n  "))
+
+
+def is_fine(calls: list[Call]) -> bool:
+    """Tell whether no call is missing or was refused, no fault was found, and every guest did its work."""
+    if not any(call.name.startswith("budget") for call in calls):
+        return False
+    tried = all(call.values.get("step") for call in calls if call.name.startswith("try"))
+    checked = not any(call.values.get("faults") for call in calls)
+    evaluated = all(call.values.get("val_loss") for call in calls if call.name.startswith("evaluate"))
+    return not any(call.is_error for call in calls) and checked and tried and evaluated
 
 
 def main() -> int:
@@ -121,31 +161,39 @@ def main() -> int:
     p.add_argument("--gpus", type=int, default=8, help="GPUs of an evaluation; 0 for a smoke task.")
     p.add_argument("--runtime", default="runc")
     p.add_argument("--image", help="Era, or host for this machine's own files.")
+    work = p.add_mutually_exclusive_group()
+    work.add_argument("--submission", type=Path, metavar="FOLDER", help="What the client submits.")
+    work.add_argument("--reference", type=int, metavar="STEPS", help="Submit the reference trainer.")
     p.add_argument("--steps", type=int, default=20, help="Where the first try ends.")
-    p.add_argument("--seconds", type=float, default=600.0, help="Total deadline of each run.")
+    p.add_argument("--try-seconds", type=float, default=600.0, help="Bound of each try.")
+    p.add_argument("--second-try-seconds", type=float, help="Another bound of the second try.")
+    p.add_argument("--eval-seconds", type=float, default=600.0, help="Total deadline of the evaluation.")
+    p.add_argument("--lines", type=int, default=5, help="Lines of a try's log to show.")
     p.add_argument("--wall", default="3h", help="The session's budget of wall time.")
     a = p.parse_args()
     a.out.mkdir(parents=True)
     folder, keys = a.out / "session", a.out / "keys"
+    files = submitted(a)
     begin(a, folder, keys)
     places = ["--store", str(a.store), "--keys", str(keys)]
     argv = ["-m", "kit.cli", "session", "serve", str(folder), "--stdio", *places]
-    found: list[Script] = []
+    calls: list[Call] = []
 
     async def serve() -> None:
         parameters = StdioServerParameters(command=sys.executable, args=argv, env=dict(os.environ))
         async with Client(parameters) as client:
-            found.append(await work(client, a.steps, a.seconds, a.gpus))
+            await follow(Script(client, calls), a, files)
 
-    anyio.run(serve)
-    calls = found[0].calls
+    try:
+        anyio.run(serve)
+    except Exception:  # what was measured so far is shown
+        traceback.print_exc()
     show(calls)
+    show_stages(guests(calls, folder))
     ended = subprocess.run([*KIT, "session", "end", str(folder), *places], check=False).returncode
     verified = subprocess.run([*KIT, "session", "verify", str(folder), "--keys", str(keys)], check=False)
-    tries = [call for call in calls if call.name.startswith("try")]
-    fine = not any(call.is_error for call in calls) and all(call.values.get("step") for call in tries)
     print(f"session end: exit {ended}; session verify: exit {verified.returncode}")
-    return 0 if fine and verified.returncode == 0 else 1
+    return 0 if is_fine(calls) and verified.returncode == 0 else 1
 
 
 if __name__ == "__main__":
