@@ -11,6 +11,7 @@ from kit.agent.llm.wire import CallKey, CallOutcome, ChatRequest, Transport
 from kit.core.errors import RunError, UsageError
 
 CALL_LIMIT_S = 3600.0
+"""Longest time of one call with its retries, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)

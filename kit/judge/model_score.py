@@ -32,7 +32,6 @@ from kit.judge.verdicts import ItemVerdict, read_verdicts
 SAMPLES = 5
 TOLERANCE = 0.1
 """How far the controls may be from 0 and 1."""
-"""Longest time of one call with its retries, in seconds."""
 
 
 class JudgedRole(StrEnum):

@@ -17,15 +17,16 @@ def judge_messages(rubric: Rubric, shown: str, start: str, seed: int) -> tuple[M
     items = list(rubric.items)
     random.Random(seed).shuffle(items)  # noqa: S311 - an order that can be repeated
     listed = "\n".join(f"- {item.id}: {item.text}" for item in items)
-    head, _, tail = _text("task.md").replace("{items}", listed).partition("{start}")
+    head, _, tail = prompt_text("task.md").replace("{items}", listed).partition("{start}")
     task = f"{head}{start}{tail.replace('{script}', shown)}"
-    return Message(ChatRole.SYSTEM, _text("system.md")), Message(ChatRole.USER, task)
+    return Message(ChatRole.SYSTEM, prompt_text("system.md")), Message(ChatRole.USER, task)
 
 
 def judge_prompts_sha256() -> Sha256:
     """Return the sha256 of the fixed parts of the prompts."""
-    return sha256_bytes(canonical_json({name: _text(name) for name in PROMPTS}))
+    return sha256_bytes(canonical_json({name: prompt_text(name) for name in PROMPTS}))
 
 
-def _text(name: str) -> str:
+def prompt_text(name: str) -> str:
+    """Return a text of `kit/judge/prompts/`, without the blank lines around it."""
     return resources.files("kit.judge").joinpath("prompts", name).read_text(encoding="utf-8").strip()

@@ -1,5 +1,5 @@
 """
-Ask a model for a task's target script from memory, and compare its answer with the script (`ask_recall`).
+Ask a model for a task's target script from memory, and compare its answer with the script (`RecallModel`).
 
 A line that the target has and the start has not is a new line. The share of the new lines that an answer has,
 token for token, shows memory: one's own solution rarely has the same lines. An answer without them proves
@@ -14,7 +14,6 @@ import tokenize
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from importlib import resources
 
 from kit.agent.edit.apply import apply_answer
 from kit.agent.llm.profile import ModelProfile
@@ -25,6 +24,7 @@ from kit.core.errors import KitError
 from kit.judge.asked import AskedModel
 from kit.judge.deterministic import score_probes
 from kit.judge.distance import token_distance
+from kit.judge.prompt import prompt_text
 from kit.judge.rubric import Rubric
 from kit.judge.source import normalise
 
@@ -124,11 +124,11 @@ def recall_request(profile: ModelProfile, task: RecallTask) -> ChatRequest:
 def recall_messages(profile: ModelProfile, task: RecallTask) -> tuple[Message, ...]:
     """Return the messages of a probe; nothing in them is of the target but its number."""
     form = prompt_set()[0][f"format-{profile.edit_format}.md"]
-    text = _text("recall.md").replace("{start}", task.name).replace("{target}", task.target_name)
+    text = prompt_text("recall.md").replace("{start}", task.name).replace("{target}", task.target_name)
     text = text.replace("{format}", string.Template(form).substitute(entry=task.entry))
     head, _, tail = text.partition("{files}")
     return (
-        Message(ChatRole.SYSTEM, _text("recall-system.md")),
+        Message(ChatRole.SYSTEM, prompt_text("recall-system.md")),
         Message(ChatRole.USER, f"{head}{fenced_files(task.start)}{tail}"),
     )
 
@@ -188,7 +188,3 @@ def _key(line: str) -> str:
 
 def _enough(tokens: Sequence[str]) -> bool:
     return len(tokens) >= LEAST_TOKENS and any(token[:1].isalpha() for token in tokens)
-
-
-def _text(name: str) -> str:
-    return resources.files("kit.judge").joinpath("prompts", name).read_text(encoding="utf-8").strip()

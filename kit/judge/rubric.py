@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from kit.core.digest import Sha256, sha256_bytes
-from kit.core.errors import PrerequisiteError, SchemaError, UsageError
+from kit.core.errors import SchemaError, UsageError
+from kit.core.reading import unreadable
 from kit.core.schema import parse_toml, read_bounded, validate
 from kit.judge.probe import Probe, probe_of
 from kit.values.task_id import file_label
@@ -79,7 +80,7 @@ def read_rubric(path: Path) -> Rubric:
     try:
         data = read_bounded(path)
     except OSError as e:
-        raise PrerequisiteError(f"cannot read {path}: {e.strerror}") from e
+        raise unreadable(path, e) from e
     document = parse_toml(data, str(path))
     validate(SCHEMA, document, str(path))
     items = tuple(_item(item, f"{path.name}: item {item['id']}") for item in document["item"])

@@ -11,7 +11,8 @@ from kit.benchmark.records import Record
 from kit.benchmark.submission import ENTRY, RUN_TOML, load_submission
 from kit.benchmark.tasks import Task, load_task
 from kit.core.digest import Sha256, files_under, sha256_bytes, tree_digest
-from kit.core.errors import KitError, PrerequisiteError, UsageError
+from kit.core.errors import KitError, SchemaError, UsageError
+from kit.core.reading import unreadable
 from kit.core.schema import parse_toml, read_bounded
 from kit.core.store import Store
 from kit.judge.source import NormalSource, normalise
@@ -59,12 +60,14 @@ def read_judged(path: Path) -> JudgedScript:
     try:
         data = read_bounded(path)
     except OSError as e:
-        raise PrerequisiteError(
-            f"cannot read {path}: {e.strerror}", "pass a script, a submission or the directory of a run"
-        ) from e
+        raise unreadable(path, e, "pass a script, a submission or the directory of a run") from e
     files = {ENTRY: data}
     digest = tree_digest({ENTRY: sha256_bytes(data)})
-    return JudgedScript(digest, normalise(files), whole_text(files), path.name)
+    try:
+        source = normalise(files)
+    except SchemaError as e:
+        raise SchemaError(e.message.replace(ENTRY, str(path), 1), e.hint) from e
+    return JudgedScript(digest, source, whole_text(files), path.name)
 
 
 def require_whole(judged: JudgedScript, root: Path, task: int | str) -> None:
@@ -85,18 +88,18 @@ def require_whole(judged: JudgedScript, root: Path, task: int | str) -> None:
             )
 
 
-def task_pair(root: Path, task: int | str, store: Path, mirror: Path | None) -> TaskPair:
+def task_pair(root: Path, task: int | str, store: Path, upstream: Path | None) -> TaskPair:
     """
     Return the start and the target script of a task; they are fetched if the store lacks them.
 
     `root` is that of `kit.core.facts.facts_root`. Raises as `load_task` and `records.fetch_script` do.
     """
     chosen: Task = load_task(root, task)
-    return TaskPair(*(record_source(record, store, mirror) for record in (chosen.start, chosen.target)))
+    return TaskPair(*(record_source(record, store, upstream) for record in (chosen.start, chosen.target)))
 
 
 def task_pairs(
-    root: Path, store: Path, mirror: Path | None, missing: Callable[[str], None]
+    root: Path, store: Path, upstream: Path | None, missing: Callable[[str], None]
 ) -> Callable[[str], TaskPair | None]:
     """
     Return what gives the scripts of each task, by its name: read once, None where they cannot be had.
@@ -108,7 +111,7 @@ def task_pairs(
     def pair_of(task: str) -> TaskPair | None:
         if task not in pairs:
             try:
-                pairs[task] = task_pair(root, listed_as(task), store, mirror)
+                pairs[task] = task_pair(root, listed_as(task), store, upstream)
             except KitError as e:
                 pairs[task] = None
                 missing(f"no distances for task {task}: {e.headline}")
@@ -117,23 +120,23 @@ def task_pairs(
     return pair_of
 
 
-def record_source(record: Record, store: Path, mirror: Path | None) -> NormalSource:
+def record_source(record: Record, store: Path, upstream: Path | None) -> NormalSource:
     """Return the normalised script of a record."""
-    files = record_files(record, store, mirror)
+    files = record_files(record, store, upstream)
     arguments = parse_toml(files[RUN_TOML], RUN_TOML)["args"] if RUN_TOML in files else ()
     return normalise(files, arguments)
 
 
-def record_files(record: Record, store: Path, mirror: Path | None) -> dict[str, bytes]:
+def record_files(record: Record, store: Path, upstream: Path | None) -> dict[str, bytes]:
     """Return the files of a record's script, fetched if the store lacks them."""
-    folder = records.fetch_script(record, Store(store), records.sources(mirror))
+    folder = records.fetch_script(record, Store(store), records.sources(upstream))
     return {name: (folder / name).read_bytes() for name in files_under(folder)}
 
 
-def task_texts(root: Path, task: int | str, store: Path, mirror: Path | None) -> tuple[str, str]:
+def task_texts(root: Path, task: int | str, store: Path, upstream: Path | None) -> tuple[str, str]:
     """Return the start and the target script of a task as they are published. Raises as `task_pair`."""
     chosen: Task = load_task(root, task)
-    start, target = (record_files(record, store, mirror) for record in (chosen.start, chosen.target))
+    start, target = (record_files(record, store, upstream) for record in (chosen.start, chosen.target))
     return whole_text(start), whole_text(target)
 
 

@@ -14,8 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kit.audit.script import text_of
-from kit.audit.signals import parse
+from kit.audit.parsing import parse, text_of
 from kit.core.digest import Sha256, sha256_bytes
 from kit.core.errors import SchemaError
 from kit.core.text import one_line

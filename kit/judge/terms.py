@@ -7,8 +7,9 @@ A term is a tuple whose first item names its kind:
     ("call", "relu", (arguments), ((keyword, value), ...))  ("local", "Muon", (...), (...))
     ("sum", ...)  ("product", ...)  ("div", a, b)  ("pow", a, b)  ("matmul", a, b)  ("less", a, b)  ...
 
-`x.relu()`, `F.relu(x)` and `torch.relu(x)` are one term; so are `x ** 2` and `x.square()`, `64 * 1024` and
-`65536`, `a > b` and `b < a`, and casts in all their spellings. Names of imported modules do not matter.
+`x.relu()`, `F.relu(x)` and `torch.relu(x)` are one term; so are `x ** 2` and `x.square()`, `64 * 1024`,
+`1 << 16` and `65536`, `a > b` and `b < a`, and casts in all their spellings. Names of imported modules do not
+matter.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ _FOLDS: dict[str, Callable[[float, float], float]] = {
     "pow": lambda a, b: math.pow(a, b),
     "floordiv": lambda a, b: a // b,
     "mod": lambda a, b: a % b,
+    "LShift": lambda a, b: a * math.pow(2, b),
 }
 _BINARY = {ast.Div: "div", ast.Pow: "pow", ast.FloorDiv: "floordiv", ast.Mod: "mod", ast.MatMult: "matmul"}
 _UNORDERED = {ast.BitAnd: "and", ast.BitOr: "or", ast.BitXor: "xor", ast.And: "and", ast.Or: "or"}
@@ -47,6 +49,7 @@ _SYNONYMS = {
     "logical_xor": "xor", "square": "square", "sqrt": "sqrt", "rsqrt": "rsqrt", "neg": "neg", "lt": "less",
     "gt": "greater", "pow": "pow", "transpose": "T", "t": "T", "detach": "same", "requires_grad_": "same",
     "sub": "minus", "subtract": "minus", "swapaxes": "T", "swapdims": "T", "greater": "greater",
+    "addcmul": "addcmul",
 }  # fmt: skip
 _IN_PLACE = frozenset(
     ("add_", "sub_", "mul_", "div_", "pow_", "square_", "sqrt_", "rsqrt_", "neg_", "lerp_", "clamp_")
@@ -217,6 +220,8 @@ def _operator(kind: str, args: tuple[Term, ...], given: dict[str, Term]) -> Term
             return join(same, (a, b))
         case "sum", (a, b) if set(given) == {"alpha"}:
             return join("sum", (a, join("product", (given["alpha"], b))))
+        case "addcmul", (a, b, c) if set(given) <= {"value"}:
+            return join("sum", (a, join("product", (b, c, *given.values()))))
         case "minus", (a, b) if not given:
             return join("sum", (a, negative(b)))
     return None

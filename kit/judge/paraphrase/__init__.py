@@ -11,7 +11,7 @@ import ast
 from collections.abc import Mapping
 from random import Random
 
-from kit.audit.signals import parse
+from kit.audit.parsing import parse
 from kit.judge.paraphrase.extract import extract_helpers, name_intermediates
 from kit.judge.paraphrase.forms import change_forms
 from kit.judge.paraphrase.order import reorder

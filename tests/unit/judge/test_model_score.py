@@ -30,8 +30,7 @@ RUBRIC = made_rubric(2, 1)
 START = "loss.backward()\ny = gelu(x)\nn = 50257\n"
 TARGET = "loss.backward()\ny = relu(x) ** 2\nn = 50304\nother_idea(y)\n"
 HALF = "loss.backward()\ny = relu(x) ** 2\nn = 50257\n"
-RELU, PADDED, OTHER = "y = relu(x)  **  2", "loss.backward()\nn = 50304", "other_idea(y)"
-PADDED_ALONE = "n = 50304"
+RELU, OTHER = "y = relu(x)  **  2", "other_idea(y)"
 NONE = {"squared-relu": "no", "padded": "no", "other": "no"}
 ALL = {"squared-relu": RELU, "padded": "other_idea(y)", "other": OTHER}
 

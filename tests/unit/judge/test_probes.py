@@ -82,6 +82,9 @@ def test_operands_have_no_order_and_the_last_metavariable_takes_the_rest():
     assert is_in("max($A + 1, $B)", "m = max(1 + x + y, 3)")
     assert not is_in("(1 - $F) * $A + $F * $B", "m = t * 0.95 + 0.85 * (1 - s)")
     assert is_in("$Q - $K < $W", "ok = w > q - k") and is_in("$Q - $K < $W", "ok = not q - k >= w")
+    assert is_in("$X + $A * $Y", "import torch\nx = torch.addcmul(x, a, y)")
+    assert is_in("$X + 0.5 * $A * $Y", "import torch\nx = torch.addcmul(x, a, y, value=0.5)")
+    assert not is_in("$X + $A * $Y", "import torch\nx = torch.addcdiv(x, a, y)")
 
 
 def test_an_attribute_is_the_same_in_a_helper_that_gets_the_object():
@@ -118,6 +121,7 @@ def test_the_start_script_gives_bounds_and_counts():
     one, two = "import torch.nn as nn\na = nn.Embedding(5, 6)\n", "b = nn.Embedding(5, 6)\n"
     assert is_in(more, one + two, one) and not is_in(more, one, one)
     assert is_in({"new": {"constant": 65536}}, "n = 64 * 1024", "n = 1024")
+    assert is_in({"constant": 65536}, "n = 1 << 16") and not is_in({"constant": 65536}, "n = 1 << 15")
     assert is_in({"gone": {"pattern": "$A.weight = $B.weight"}}, "x = 1", "a.weight = b.weight")
 
 
