@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 from kit.core.errors import UsageError
 
 REPAIRS = 3
 SUFFIXES = {"": 1, "k": 1_000, "M": 1_000_000}
 SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_Number = TypeVar("_Number", int, float)
 _COUNT = re.compile(r"([0-9]{1,15})(k|M|)")
+_MAX_COUNT = 10**15
+"""A budget is JSON, whose integers end at 2**53."""
 _NUMBER = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,6})?")
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)([smhd])")
 
@@ -141,6 +144,14 @@ def check(budget: Budget, spent: Spent, worst: Amounts) -> BudgetStop | None:
     return None
 
 
+def capped(value: _Number, *limits: _Number | None) -> _Number:
+    """Return the least of a value and its limits; None is no limit."""
+    for limit in limits:
+        if limit is not None:
+            value = min(value, limit)
+    return value
+
+
 def wall_left_s(budget: Budget, spent: Spent) -> float:
     """Return the seconds that are left; infinity without a limit."""
     return math.inf if budget.wall_s is None else max(0.0, budget.wall_s - spent.charged.wall_s)
@@ -155,18 +166,19 @@ def require_prices(budget: Budget, known: bool) -> None:
         )
 
 
-def parse_budget(text: str) -> Budget:
+def parse_budget(text: str, keys: Sequence[str] = ()) -> Budget:
     """
     Parse `nodes=20,usd=5,gpu-hours=20,tokens=2M,wall=10h`.
 
     Keys: nodes, evaluations, gpu-hours, wall (s, m, h or d), tokens, prompt-tokens, completion-tokens (k or
-    M), usd, repairs. Raises `UsageError` for an unknown key, a repeated key or an invalid number.
+    M), usd, repairs; or those in `keys`. Raises `UsageError` for another key, a repeated key or an invalid
+    number.
     """
     fields: dict[str, Any] = {}
     for part in filter(None, text.replace(" ", "").split(",")):
         key, _, value = part.partition("=")
-        if key not in _KEYS:
-            raise UsageError(f"unknown budget key {key!r}", f"keys: {', '.join(_KEYS)}")
+        if key not in (keys or _KEYS):
+            raise UsageError(f"unknown budget key {key[:40]!r}", f"keys: {', '.join(keys or _KEYS)}")
         name, read = _KEYS[key]
         if name in fields:
             raise UsageError(f"the budget contains {key} twice", "pass each key once")
@@ -178,7 +190,10 @@ def _count(key: str, value: str) -> int:
     match = _COUNT.fullmatch(value)
     if match is None:
         raise _invalid(key, value, "a whole number, optionally with k or M, for example 20")
-    return int(match[1]) * SUFFIXES[match[2]]
+    count = int(match[1]) * SUFFIXES[match[2]]
+    if count > _MAX_COUNT:
+        raise _invalid(key, value, f"at most {_MAX_COUNT:.0e}")
+    return count
 
 
 def _number(key: str, value: str) -> float:

@@ -184,12 +184,13 @@ def read_chain(folder: Path, spec: ChainSpec) -> Chain:
     Return the chain in a directory: the stages that have ended, and whether another one follows.
 
     A stage has ended if its search has, and if its winner, if any, was timed again. Raises `IntegrityError`
-    for a stage that does not go on from the stage before.
+    for a stage that does not go on from the stage before, or that is a symbolic link.
     """
     stages: list[ChainStage] = []
     end: ChainEnd | None = None
     for number in range(1, len(spec.tasks) + 1):
         where = stage_folder(folder, spec, number)
+        require_no_link(folder, where)
         run = read_run(where) if (where / JOURNAL).is_file() and _has_line(where) else None
         if run is None or not has_ended(run):
             break
@@ -199,6 +200,16 @@ def read_chain(folder: Path, spec: ChainSpec) -> Chain:
         if end is not None:
             break
     return Chain(chain_spec_sha256(spec), spec.first.kit_version, tuple(stages), end)
+
+
+def require_no_link(folder: Path, stage: Path) -> None:
+    """Raise `IntegrityError` if a stage, or the directory of all stages, is a symbolic link."""
+    for path in (folder / STAGES, stage):
+        if path.is_symlink():
+            raise IntegrityError(
+                f"{path} is a symbolic link: what it names is no part of this run",
+                "copy the directory of the stage to its place",
+            )
 
 
 def has_ended(run: RecordedRun) -> bool:

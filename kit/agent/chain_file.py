@@ -11,7 +11,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from kit.agent.chain import CHAIN_SPEC, Chain, ChainSpec, read_chain, read_chain_spec, stage_folder
+from kit.agent.chain import (
+    CHAIN_SPEC,
+    Chain,
+    ChainSpec,
+    read_chain,
+    read_chain_spec,
+    require_no_link,
+    stage_folder,
+)
 from kit.agent.recorded import fault_text
 from kit.agent.verify import verify_run
 from kit.core.codec import decode, encode
@@ -131,6 +139,7 @@ def _stage_faults(
         if not stage.is_dir():
             continue
         try:
+            require_no_link(where, stage)
             check = verify_run(stage, trusted)
         except KitError as e:
             yield f"stage {number}: {fault_text(e)}"

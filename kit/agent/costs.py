@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kit.agent.budget import Budget
+from kit.agent.budget import Budget, capped
 from kit.agent.feedback import MAX_FEEDBACK
 from kit.agent.llm.price import cost_usd, worst_usd
 from kit.agent.llm.profile import PROMPT_BYTES_PER_TOKEN, ModelProfile, prompt_bound
@@ -89,23 +89,23 @@ def worst_case(
 ) -> MostSpent:
     """Return the most that the run of `spec` can spend; `first` are the messages of its first call."""
     budget, settings = spec.budget, spec.evaluation
-    nodes = _least(spec.policy.max_nodes, budget.nodes)
+    nodes = capped(spec.policy.max_nodes, budget.nodes)
     calls = nodes * (1 + budget.repairs_per_node)
     context = context_check(profile, first)
     prompt = 0 if profile.is_scripted else min(profile.context_tokens, max(context.later_prompt, 1))
     output = 0 if profile.is_scripted else profile.max_output_tokens
     requests = BILLED_ATTEMPTS * calls
     usd = 0.0 if profile.is_scripted else worst_usd(requests * prompt, requests * output, profile.prices)
-    evaluations = _least(nodes + spec.controls, budget.evaluations)
+    evaluations = capped(nodes + spec.controls, budget.evaluations)
     runs = retime * (1 + RERUNS)
     return MostSpent(
         nodes=nodes,
         calls=calls,
-        prompt_tokens=_capped(requests * prompt, budget.prompt_tokens, budget.tokens),
-        completion_tokens=_capped(requests * output, budget.completion_tokens, budget.tokens),
+        prompt_tokens=capped(requests * prompt, budget.prompt_tokens, budget.tokens),
+        completion_tokens=capped(requests * output, budget.completion_tokens, budget.tokens),
         usd=usd if budget.usd is None else budget.usd if usd is None else min(usd, budget.usd),
         evaluations=evaluations,
-        gpu_seconds=_under(evaluations * settings.worst_gpu_seconds, budget.gpu_seconds),
+        gpu_seconds=capped(evaluations * settings.worst_gpu_seconds, budget.gpu_seconds),
         wall_s=_wall_s(evaluations * settings.worst_wall_s, budget, profile),
         retime_runs=runs,
         retime_gpu_seconds=runs * settings.worst_gpu_seconds,
@@ -136,15 +136,3 @@ def _wall_s(evaluations_s: float, budget: Budget, profile: ModelProfile) -> floa
     if budget.wall_s is not None:
         return budget.wall_s
     return evaluations_s if profile.is_scripted else None
-
-
-def _least(value: int, limit: int | None) -> int:
-    return value if limit is None else min(value, limit)
-
-
-def _capped(value: int, *limits: int | None) -> int:
-    return min(value, *(limit for limit in limits if limit is not None), value)
-
-
-def _under(value: float, limit: float | None) -> float:
-    return value if limit is None else min(value, limit)

@@ -6,6 +6,7 @@ The bundle is verified again after it was written, and nothing else decides a no
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -52,10 +53,10 @@ class KitEvaluator:
         self, submission: Path, reserved: Callable[[str], None], cancelled: Callable[[], bool]
     ) -> EvaluatedRun:
         """Evaluate a submission; see `kit.agent.evaluator.Evaluator`."""
-        run: list[RunFolder] = []
+        run: list[tuple[RunFolder, float]] = []
 
         def on_reserved(folder: RunFolder) -> None:
-            run.append(folder)
+            run.append((folder, time.monotonic()))
             reserved(folder.run_id)
             listener.reserved(folder)
 
@@ -69,7 +70,8 @@ class KitEvaluator:
         except (RunError, PrerequisiteError) as e:
             if not run:
                 raise
-            return self._failed(run[0], e)
+            folder, began_s = run[0]
+            return self._failed(folder, e, time.monotonic() - began_s, plan.terms.gpus)
         return self.read(outcome.bundle)
 
     def close(self, run_id: str) -> EvaluatedRun | None:
@@ -95,10 +97,20 @@ class KitEvaluator:
         outcome = outcome_of(p, sha256_file(bundle), self.reference)
         return EvaluatedRun(outcome, bundle.with_name(GUEST_LOG), findings_of(p), losses)
 
-    def _failed(self, folder: RunFolder, e: KitError) -> EvaluatedRun:
-        """Return the outcome of a run whose engine or machine failed; its bundle says `lost`."""
+    def _failed(self, folder: RunFolder, e: KitError, wall_s: float, gpus: int) -> EvaluatedRun:
+        """
+        Return the outcome of a run whose engine or machine failed; its bundle says `lost`, and no time.
+
+        The time since its reservation is charged, because its guest may have used the GPUs.
+        """
         if not folder.result.is_file():
             raise e
         run = self.read(folder.result)
-        status, reason = EvaluationStatus.INFRA_FAILED, one_line(e.message)
-        return replace(run, outcome=replace(run.outcome, status=status, reason=reason))
+        outcome = replace(
+            run.outcome,
+            status=EvaluationStatus.INFRA_FAILED,
+            reason=one_line(e.message),
+            wall_s=wall_s,
+            gpu_seconds=wall_s * gpus,
+        )
+        return replace(run, outcome=outcome)

@@ -104,16 +104,24 @@ def horizon_of(spec: AgentSpec) -> Horizon | None:
 
 
 def horizon_reference(
-    horizon: Horizon | None, known: ReferenceTimes | None, start_ms: float | None, target_ms: float | None
+    horizon: Horizon | None,
+    known: ReferenceTimes | None,
+    start_ms: float | None,
+    target_ms: float | None,
+    one_image: bool = True,
 ) -> ReferenceTimes | None:
     """
     Return the times that the score is measured between.
 
     `known` are those of the records of one task. `start_ms` and `target_ms` are the times of the start and of
-    the horizon, or target, on this machine; a missing target is scaled from the records. Raises `UsageError`
-    for a target without a start, or one that is not faster.
+    the horizon, or target, on this machine; a missing target is scaled from the records. Without `one_image`,
+    the records' times say nothing about this session: both times are needed, or there are none. Raises
+    `UsageError` for a target without a start, a missing target that cannot be scaled, or one that is not
+    faster.
     """
-    if horizon is not None:
+    if not one_image:
+        known = None
+    elif horizon is not None:
         source = known.source if known is not None and len(horizon.steps) == 2 else "the records' machines"
         sd = None if known is None else known.start_sd_ms
         known = ReferenceTimes(horizon.steps[0].time_ms, horizon.steps[-1].time_ms, sd, source)
@@ -123,7 +131,8 @@ def horizon_reference(
         return known
     if target_ms is None:
         if known is None:
-            raise UsageError("the target time is not known in this profile", "pass --target-time as well")
+            why = "in this profile" if one_image else "in this session's image"
+            raise UsageError(f"the target time is not known {why}", "pass --target-time as well")
         target_ms = known.target_ms * start_ms / known.start_ms
     if target_ms >= start_ms:
         raise UsageError(f"the target time ({target_ms:g} ms) is not below the start time ({start_ms:g} ms)")
@@ -137,6 +146,11 @@ def horizon_text(horizon: Horizon, start_ms: float | None, target_ms: float | No
     )
     if start_ms is not None and target_ms is not None:
         head += f" These are {start_ms / 1000:.3f} s and {target_ms / 1000:.3f} s."
+    else:
+        head += (
+            " Both are measured when the session ends, beside the fastest valid evaluation, on this machine "
+            "and in the image of this session. Until then no score is shown."
+        )
     count = len(horizon.steps) - 2
     return f"{head} {count} human records lie between them." if count > 0 else head
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,9 +20,10 @@ from typing import Any
 
 from kit.agent.events import Event, decode_event, encode_event
 from kit.core.digest import Sha256, canonical_json, sha256_bytes
-from kit.core.errors import IntegrityError, PrerequisiteError, SchemaError, UsageError
+from kit.core.errors import IntegrityError, SchemaError, UsageError
 from kit.core.files import disk_errors, make_folder, sync
 from kit.core.locks import HeldLock, acquire, lock_file, noted
+from kit.core.reading import open_file, unreadable
 from kit.core.schema import parse_json, validate
 
 JOURNAL = "journal.jsonl"
@@ -70,10 +72,10 @@ def read_journal(path: Path, head: str | None = None) -> JournalContents:
     invalid, changed, missing or out of order, and `PrerequisiteError` if the file cannot be read.
     """
     try:
-        with path.open("rb") as f:
+        with open_file(path) as f:
             data = f.read(MAX_JOURNAL + 1)
     except OSError as e:
-        raise PrerequisiteError(f"cannot read {path}: {e.strerror}") from e
+        raise unreadable(path, e) from e
     if len(data) > MAX_JOURNAL:
         raise IntegrityError(f"{path}: larger than {MAX_JOURNAL} bytes, which no run of this kit writes")
     contents = _parse(data, path)
@@ -213,7 +215,7 @@ def open_journal(
         with contextlib.suppress(OSError):  # a full disk refuses the first line, which says so
             lock.note()
         try:
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+            fd = _opened(path)
         except BaseException:
             lock.release()
             raise
@@ -231,6 +233,16 @@ def open_journal(
         lock.release()
         raise
     return Journal(fd, lock, path, contents, now, redact), contents
+
+
+def _opened(path: Path) -> int:
+    """Open the journal's file for appending. Raises `IntegrityError` for a pipe or a device."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    fd = os.open(path, flags, 0o644)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise IntegrityError(f"{path} is not a regular file", "restore it from a copy")
+    return fd
 
 
 def _in_use(path: Path) -> JournalInUse:

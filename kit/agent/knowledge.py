@@ -8,6 +8,7 @@ from pathlib import Path
 
 from kit.core.digest import Sha256, sha256_bytes
 from kit.core.errors import PrerequisiteError, SchemaError, UsageError
+from kit.core.reading import open_file
 
 MAX_KNOWLEDGE = 400_000
 """Bytes of all files together; about 130,000 tokens."""
@@ -48,7 +49,7 @@ def _read(path: Path, limit: int) -> bytes:
     if path.is_dir():
         raise PrerequisiteError(f"{path} is a directory", "name each file with its own --knowledge")
     try:
-        with path.open("rb") as f:
+        with open_file(path) as f:
             data = f.read(limit + 1)
     except OSError as e:
         raise PrerequisiteError(

@@ -91,7 +91,7 @@ class EvaluationOutcome:
     fsr: float | None
     """The fraction of the speedup recovered against the task's reference times; None without a valid time."""
     wall_s: float
-    """Seconds from the guest's start to its end, by the host's clock."""
+    """Seconds from start to end of the guest, by the host's clock; `INFRA_FAILED`: from its reservation."""
     gpu_seconds: float
     """`wall_s` times the number of GPUs; 0 on a CPU."""
     reason: Prose

@@ -8,8 +8,10 @@ same bytes again.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -18,8 +20,9 @@ from kit.agent.llm.wire import Message
 from kit.agent.node import EvaluationOutcome
 from kit.core.codec import decode, encode
 from kit.core.digest import Sha256, canonical_json, sha256_bytes, tree_digest
-from kit.core.errors import IntegrityError, PrerequisiteError
+from kit.core.errors import IntegrityError, KitError, PrerequisiteError
 from kit.core.files import disk_errors, staged, write_atomic
+from kit.core.open_folder import made_below
 from kit.core.schema import read_bounded, read_json
 from kit.result.statement import LOG
 
@@ -87,17 +90,53 @@ class NodeFiles:
             if not _is_inside(name):
                 raise IntegrityError(f"invalid file name in a submission: {name[:200]!r}")
         digest = files_digest(files)
-        if self.submission.is_dir() and _digest_of(self.submission) == digest:
+        own_folder = self.submission.is_dir() and not self.submission.is_symlink()
+        if own_folder and _digest_of(self.submission) == digest:
             return digest
-        with disk_errors(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with staged(self.folder) as folder:
-                for name, data in sorted(files.items()):
-                    write_atomic(folder / name, data)
-                if self.submission.is_dir():
-                    shutil.rmtree(self.submission)
-                folder.rename(self.submission)
+        with self.opened() as own, staged(own) as folder:
+            for name, data in sorted(files.items()):
+                write_atomic(folder / name, data)
+            if (own / SUBMISSION).is_symlink():
+                (own / SUBMISSION).unlink()
+            elif (own / SUBMISSION).is_dir():
+                shutil.rmtree(own / SUBMISSION)
+            folder.rename(own / SUBMISSION)
         return digest
+
+    @contextlib.contextmanager
+    def private_copy(self, files: Files) -> Iterator[Path]:
+        """
+        Yield a directory with `files` outside the run's, for what reads a submission by its path.
+
+        An agent that may write in the run's directory could exchange the node's submission before it is read.
+        """
+        with tempfile.TemporaryDirectory(prefix="speedrun-submission-") as outside:
+            folder = Path(outside, self.folder.name, SUBMISSION)
+            with disk_errors(folder):
+                for name, data in sorted(files.items()):
+                    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                    (folder / name).write_bytes(data)
+            yield folder
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[Path]:
+        """
+        Create the node's directory if it is missing; yield a path of it for this process, for the block.
+
+        Raises `IntegrityError` for a link in its place: what is written there would be in a directory of
+        someone else.
+        """
+        name = self.folder.relative_to(self._run)
+        with contextlib.ExitStack() as held:
+            try:
+                with disk_errors(self.folder):
+                    own = held.enter_context(made_below(self._run, name.as_posix()))
+            except (OSError, KitError):
+                link = next((p for p in (self.folder.parent, self.folder) if p.is_symlink()), None)
+                if link is None:
+                    raise
+                raise IntegrityError(f"{link} is a symbolic link", "make it a directory again") from None
+            yield own
 
     def read_submission(self, expected: str | None) -> dict[str, bytes]:
         """Return the node's files. Raises `IntegrityError` if their digest is not `expected`."""
@@ -111,16 +150,16 @@ class NodeFiles:
 
     def write_prompt(self, messages: tuple[Message, ...]) -> None:
         """Write the node's first prompt for people to read; the exact request is in `calls/`."""
-        write_atomic(self.prompt, prompt_bytes(messages))
+        self._write(self.prompt, prompt_bytes(messages))
 
     def write_answer(self, call: int, text: str) -> None:
         """Write the text of an answer."""
-        write_atomic(self.answer(call), text_bytes(text))
+        self._write(self.answer(call), text_bytes(text))
 
     def write_diff(self, diff: str) -> Sha256:
         """Write the node's change against its parent; return the digest."""
         data = text_bytes(diff)
-        write_atomic(self.diff, data)
+        self._write(self.diff, data)
         return sha256_bytes(data)
 
     def write_evaluated(self, run: EvaluatedRun) -> None:
@@ -131,7 +170,11 @@ class NodeFiles:
             log = str(run.log.relative_to(self._run) if inside else run.log.absolute())
         losses = tuple(_Loss(step, loss) for step, loss in run.losses)
         shown = _Shown(log, run.findings, losses)
-        write_atomic(self.folder / "evaluated.json", canonical_json(encode(_Shown, shown)) + b"\n")
+        self._write(self.folder / "evaluated.json", canonical_json(encode(_Shown, shown)) + b"\n")
+
+    def _write(self, path: Path, data: bytes) -> None:
+        with self.opened() as own:
+            write_atomic(own / path.name, data)
 
     def read_evaluated(self, outcome: EvaluationOutcome) -> EvaluatedRun:
         """

@@ -25,6 +25,7 @@ from kit.evaluate.provenance import this_kit
 from kit.evaluate.request import Places, Request
 from kit.image.fetch import default_fetchers
 from kit.sandbox.turn import turn_folder
+from kit.values.era_modules import modules_of
 from kit.values.profile import Profile
 from kit.values.run_spec import RuntimeName
 from kit.values.task_id import is_smoke
@@ -118,6 +119,8 @@ def task_for(
     task = load_agent_task(facts_root(), plan, tuple(sorted(set(hints))), places)
     times = reference(task.reference)
     terms = check_terms(request.record, request.profile, places)
+    if plan.terms.profile is Profile.FULL:
+        terms = replace(terms, modules=modules_of(plan.era))  # --image may name another one
     return OwnTask(
         name=task.name,
         text=task.text,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from kit.agent.spent import billed, fold_spent
 from kit.agent.tree import Tree, fold
 from kit.core.codec import decode
 from kit.core.errors import IntegrityError, KitError, PrerequisiteError, SchemaError
+from kit.core.reading import unreadable
 from kit.core.schema import read_bounded, read_json
 from kit.core.text import one_line
 from kit.result.directory_kind import DirectoryKind, not_of_kind
@@ -71,6 +72,16 @@ class RecordedRun:
     contents: JournalContents
     tree: Tree
     spent: Spent
+    _of_nodes: Mapping[int, tuple[JournalLine, ...]] = field(init=False, repr=False, compare=False)
+    """The lines by node: a run has thousands of both."""
+
+    def __post_init__(self) -> None:
+        found: dict[int, list[JournalLine]] = {}
+        for line in self.contents.lines:
+            node = node_of(line.event)
+            if node is not None:
+                found.setdefault(node, []).append(line)
+        object.__setattr__(self, "_of_nodes", {node: tuple(lines) for node, lines in found.items()})
 
     @property
     def lines(self) -> tuple[JournalLine, ...]:
@@ -85,7 +96,7 @@ class RecordedRun:
 
     def of_node(self, node: int) -> tuple[JournalLine, ...]:
         """Return the lines about a node."""
-        return tuple(line for line in self.lines if node_of(line.event) == node)
+        return self._of_nodes.get(node, ())
 
     def account(self, node: int | None = None) -> NodeAccount:
         """Return the sums of one node, or of the run."""
@@ -101,7 +112,9 @@ def read_run(folder: Path, head: str | None = None) -> RecordedRun:
     """
     path = folder / JOURNAL
     if not path.is_file():
-        why = f"{folder} is not the directory of an agent's run: it has no {JOURNAL}"
+        why = f"{folder} is not the directory of an agent's run or session: it has no {JOURNAL}"
+        if not folder.exists():
+            why = f"cannot read {folder}: no such directory"
         hint = "pass the directory that `speedrun agent run` printed, or that `speedrun session new` made"
         raise not_of_kind(folder, DirectoryKind.AGENT_RUN, why, hint)
     contents = read_journal(path, head)
@@ -207,7 +220,7 @@ def read_call(folder: Path, node: int, call: int) -> tuple[ChatRequest, CallOutc
         raise SchemaError(f"{path}: not a recorded call")
     request: ChatRequest = decode(ChatRequest, document["request"], f"{path}: request")
     outcome: CallOutcome = decode(CallOutcome, document["outcome"], f"{path}: outcome")
-    if document.get("request_sha256", request_sha256(request)) != request_sha256(request):
+    if "request_sha256" in document and document["request_sha256"] != request_sha256(request):
         raise IntegrityError(f"{path}: the request does not have the digest beside it")
     return request, outcome
 
@@ -228,7 +241,7 @@ def read_file(path: Path) -> bytes:
     try:
         return read_bounded(path)
     except OSError as e:
-        raise PrerequisiteError(f"cannot read {path}: {e.strerror}") from e
+        raise unreadable(path, e) from e
 
 
 def fault_text(e: KitError | OSError) -> str:

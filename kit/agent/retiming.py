@@ -101,10 +101,12 @@ def retime_winner(
     if winner is None:
         raise UsageError("the search has no winner to be timed again", "finish the search first")
     node, files = tree.node(winner), NodeFiles(run.folder, winner)
-    files.read_submission(node.submission_sha256)
-    request = replace(run.evaluation, submission=files.submission)
-    series = SeriesRequest(runs, arms.interleave, horizon=arms.horizon)
-    plans, chosen = plan_arms(request, series, run.places), audits or select_audits(["all"])
+    series, chosen = (
+        SeriesRequest(runs, arms.interleave, horizon=arms.horizon),
+        audits or select_audits(["all"]),
+    )
+    with files.private_copy(files.read_submission(node.submission_sha256)) as copy:
+        plans = plan_arms(replace(run.evaluation, submission=copy), series, run.places)
     record = run_series(plans, series, run.places, listen, chosen, ended=ended)
     if hooks.cancelled():
         return None

@@ -32,6 +32,7 @@ from kit.agent.nodefiles import Files, files_digest
 from kit.agent.outcome import reference_of_spec
 from kit.agent.policy import SESSION, Policy, SearchFidelity
 from kit.agent.prompt import PromptTask, prompt_set
+from kit.agent.recorded import BUNDLES
 from kit.agent.search import SPEC, SearchEnd, SearchParts, search
 from kit.agent.solve import ModelSolver
 from kit.agent.spec import (
@@ -54,9 +55,6 @@ from kit.evaluate.request import Places, Request
 from kit.evaluate.run import Listener
 from kit.values.profile import Profile
 from kit.values.task_id import listed_as
-
-BUNDLES = "bundles"
-"""The directory of a run's evaluations, one directory each, named by its run id."""
 
 
 @dataclass(frozen=True, slots=True)

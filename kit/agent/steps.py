@@ -176,7 +176,8 @@ class NodeSteps:
             ledger.write(EvaluationReserved(self.node.id, run_id))
             reserved.append(run_id)
 
-        run = self._parts.evaluator.evaluate(self._files.submission, reserve, ledger.cancelled)
+        with self._files.private_copy(files) as copy:
+            run = self._parts.evaluator.evaluate(copy, reserve, ledger.cancelled)
         if reserved != [run.outcome.run_id]:
             raise IntegrityError(f"evaluation {run.outcome.run_id} was not reserved under its id")
         self._files.write_evaluated(run)

@@ -81,7 +81,8 @@ def load_agent_task(root: Path, plan: RunPlan, levels: tuple[int, ...], places: 
     if files is None:
         raise PrerequisiteError(
             f"cannot get the start script of record {task.name}",
-            f"run: speedrun record fetch {task.name}; without a network, add --mirror and a clone",
+            f"run: speedrun record fetch {task.name}; from a clone of upstream:"
+            f" speedrun record fetch {task.name} --upstream CLONE",
         )
     return AgentTask(
         name=task.name,

@@ -15,6 +15,7 @@ from kit.core.digest import sha256_bytes
 from kit.core.errors import KitError
 from kit.result.folder import BUNDLE
 from kit.result.keys import Trusted
+from kit.result.predicate import CompileCache
 from kit.result.verify import VerifiedBundle, open_bundle
 
 
@@ -48,6 +49,8 @@ def _contents_faults(
     own_key = p.environment.runtime.contains
     if own_key and key_id is not None and bundle.key_id != key_id:
         yield f"it is signed by {bundle.key_id[:12]}, and the summary by {key_id[:12]}"
+    if p.run.compile_cache is CompileCache.WARM:
+        yield "it started with a warm compile cache; evaluations of an agent start cold"
     submission = run.tree.node(event.node).submission_sha256
     if submission is not None and bundle.statement.subjects.submission != submission:
         yield "it is the result of another submission than the node's"

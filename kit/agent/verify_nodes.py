@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kit.agent.events import Edited, EvaluationEnded, NodeEnded, node_of
+from kit.agent.events import Edited, EvaluationEnded, NodeEnded
 from kit.agent.node import Node
 from kit.agent.nodefiles import NodeFiles
 from kit.agent.recorded import RecordedRun, fault_text, read_file
@@ -22,7 +22,7 @@ def node_faults(run: RecordedRun) -> Iterator[str]:
 
 def _file_faults(run: RecordedRun, node: Node) -> Iterator[str]:
     files = NodeFiles(run.folder, node.id)
-    events = [e for e in run.contents.events if node_of(e) == node.id]
+    events = [line.event for line in run.of_node(node.id)]
     edited = [e for e in events if isinstance(e, Edited) and e.applied]
     expected = edited[-1].submission_sha256 if edited else node.submission_sha256
     ended = [e for e in events if isinstance(e, NodeEnded) and e.submission_sha256 is not None]
@@ -43,7 +43,7 @@ def _file_faults(run: RecordedRun, node: Node) -> Iterator[str]:
 
 def _status_faults(run: RecordedRun, node: Node) -> Iterator[str]:
     """Yield a status that does not follow from the node's evaluation."""
-    evaluated = any(isinstance(e, EvaluationEnded) for e in run.contents.events if node_of(e) == node.id)
+    evaluated = any(isinstance(line.event, EvaluationEnded) for line in run.of_node(node.id))
     if not evaluated or node.status is None or node.evaluation is None:
         return
     status, _ = status_of(node.evaluation, node.action.parent, run.tree)

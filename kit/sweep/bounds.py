@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from kit.agent.budget import parse_budget
+from kit.agent.budget import capped, parse_budget
 from kit.agent.costs import RERUNS
 from kit.agent.llm.scripted import SCRIPTED
 from kit.agent.policy import POLICIES
@@ -80,8 +80,8 @@ class SweepBound:
 def bound_cell(cell: SweepCell, evaluation: EvaluationBound, expected: ExpectedTimes) -> CellBound:
     """Return the most that a cell can take, if calls take the expected time."""
     budget = parse_budget(cell.budget)
-    nodes = _least(cell.nodes or POLICIES[cell.scaffold].max_nodes, budget.nodes)
-    evaluations = _least(nodes + cell.controls, budget.evaluations)
+    nodes = capped(cell.nodes or POLICIES[cell.scaffold].max_nodes, budget.nodes)
+    evaluations = capped(nodes + cell.controls, budget.evaluations)
     runs = cell.retime * (1 + RERUNS)
     calls = nodes * (1 + budget.repairs_per_node)
     waiting = nodes * expected.call_s
@@ -131,7 +131,3 @@ def bound_sweep(
         longest_with_reruns_s=retimed_s * (1 + RERUNS),
         longest_cell_s=max(b.wall_s for b in bounds),
     )
-
-
-def _least(number: int, limit: int | None) -> int:
-    return number if limit is None else min(number, limit)

@@ -13,9 +13,7 @@ from kit.agent.recorded import RecordedRun
 from kit.core.table import csv_text
 from kit.judge.distance import TokenDistance
 from kit.judge.scripts import TaskPair
-from kit.leaderboard.page.figures import KeyItem
-from kit.leaderboard.page.judged import fit_text, winner_distance
-from kit.leaderboard.page.plots import PlotPoint, color_class, points_plot
+from kit.leaderboard.page.judged import WinnerPoint, fsr_figure, winner_distance
 from kit.leaderboard.page.svg import render_svg
 from kit.sweep.results import CELL_COLUMNS, CellRow, cell_values
 
@@ -69,22 +67,13 @@ def distance_csv(distances: Sequence[WinnerDistance]) -> str:
 def distance_figures(distances: Sequence[WinnerDistance]) -> Iterator[tuple[str, str]]:
     """Yield a name and a figure for each model: FSR against distance, a colour for each set of hints."""
     for number, model in enumerate(dict.fromkeys(d.row.cell.model for d in distances), 1):
-        groups: dict[str, list[tuple[WinnerDistance, float, float]]] = {}
-        for found in distances:
-            fsr, recovered = found.row.fsr, found.distance.recovered
-            if found.row.cell.model == model and fsr is not None and recovered is not None:
-                groups.setdefault(found.row.cell.hint_text, []).append((found, recovered, fsr))
         points = [
-            PlotPoint(f"task {d.row.cell.task}, {d.row.cell.scaffold}: {x:.3f}, FSR {y:.3f}", x, y, color)
-            for color, hints in enumerate(sorted(groups))
-            for d, x, y in groups[hints]
+            WinnerPoint(d.row.cell.hint_text, f"task {d.row.cell.task}, {d.row.cell.scaffold}", x, fsr)
+            for d in sorted(distances, key=lambda d: d.row.cell.hint_text)
+            if d.row.cell.model == model
+            and (fsr := d.row.fsr) is not None
+            and (x := d.distance.recovered) is not None
         ]
-        plot = points_plot(points, "distance recovered (tokens)", "FSR of the winner")
-        if plot is not None:
-            key = [
-                KeyItem(
-                    color_class(color), f"hints {hints}: {fit_text([(x, y) for _, x, y in groups[hints]])}"
-                )
-                for color, hints in enumerate(sorted(groups))
-            ]
-            yield f"distance-{number}.svg", render_svg(plot, f"{model}: FSR against distance", key)
+        title, hints = f"{model}: FSR against distance", sorted({p.hints for p in points})
+        for figure in fsr_figure(title, "distance recovered (tokens)", points, hints):
+            yield f"distance-{number}.svg", render_svg(figure.plot, figure.caption, figure.key)

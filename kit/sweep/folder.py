@@ -1,5 +1,5 @@
 """
-The directory of a sweep: its plan, and one directory for each cell with its starts, its run and its end.
+The directory of a sweep: its plan, and one directory for each cell (`kit.sweep.cell_folder`).
 
     plan.json           every cell that is expected, written before the first start
     models/, answers.toml   copies of the profiles and the answers that the cells name by digest
@@ -14,10 +14,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -25,48 +23,20 @@ from kit.core.codec import decode, encode
 from kit.core.digest import Sha256, canonical_json
 from kit.core.errors import IntegrityError, KitError, PrerequisiteError, SchemaError, UsageError
 from kit.core.files import disk_errors, write_atomic
-from kit.core.locks import HeldLock, OwnerState, acquire, standing_of
-from kit.core.schema import parse_json, read_json
+from kit.core.locks import acquire
+from kit.core.schema import read_json
+from kit.core.system import python_module
 from kit.core.text import in_shell
 from kit.result.directory_kind import DirectoryKind, not_of_kind
+from kit.sweep.cell_folder import CellFolder, CellState
 from kit.sweep.grid import ExpectedTimes, Grid, SlurmOptions, SweepCell, SweepPlaces
-from kit.sweep.lines import append_line, read_lines
 
 PLAN = "plan.json"
 PLAN_SCHEMA = "sweep-plan.v1"
 CELLS = "cells"
 MODELS = "models"
 ANSWERS = "answers.toml"
-LOCK = "lock"
 SUBMIT_LOCK = "submit.lock"
-ATTEMPTS = "attempts.jsonl"
-END = "end.json"
-RUNS = "runs"
-END_SCHEMA = "sweep-end.v1"
-END_KEYS = frozenset(
-    (
-        "schema", "cell", "run", "journal", "winner", "time_ms", "val_loss", "fsr", "retimed_ms",
-        "retimed_fsr", "statuses", "spent",
-    )
-)  # fmt: skip
-_REMOVE = "remove the file, then: `sweep run` makes it again from the cell's run: rm {}"
-
-
-class CellState(StrEnum):
-    """Where a cell is."""
-
-    ENDED = "ended"
-    RUNNING = "running"
-    QUEUED = "queued"
-    """Slurm has a job for it that has not started."""
-    INTERRUPTED = "interrupted"
-    """It was started, has not ended, and no process works on it."""
-    NOT_STARTED = "not started"
-
-    @property
-    def is_missing(self) -> bool:
-        """Tell whether `sweep run` has to start the cell."""
-        return self in (CellState.INTERRUPTED, CellState.NOT_STARTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,100 +59,6 @@ class SweepPlan:
     times: ExpectedTimes
     places: SweepPlaces
     slurm: SlurmOptions
-
-
-@dataclass(frozen=True, slots=True)
-class CellFolder:
-    """The directory of one cell."""
-
-    path: Path
-
-    @property
-    def runs(self) -> Path:
-        """The directory of the cell's run, which has the run's id as its name."""
-        return self.path / RUNS
-
-    def run(self) -> Path | None:
-        """Return the directory of the cell's run; None if it has none yet."""
-        with contextlib.suppress(FileNotFoundError):
-            found = sorted(p for p in self.runs.iterdir() if (p / "spec.json").is_file())
-            if len(found) > 1:
-                raise IntegrityError(f"{self.runs} has {len(found)} runs, and a cell is one run")
-            return found[0] if found else None
-        return None
-
-    def end(self) -> dict[str, Any] | None:
-        """
-        Return the document of the cell's end; None if it has not ended.
-
-        Raises `IntegrityError` if it is not the end of this cell.
-        """
-        path = self.path / END
-        try:
-            data = path.read_bytes()
-        except FileNotFoundError:
-            return None
-        try:
-            document = parse_json(data, str(path))
-        except SchemaError as e:
-            raise IntegrityError(e.message, _REMOVE.format(in_shell(path))) from e
-        whole = isinstance(document, dict) and document.keys() >= END_KEYS
-        if not whole or (document["schema"], document["cell"]) != (END_SCHEMA, self.path.name):
-            raise IntegrityError(f"{path} is not the end of this cell", _REMOVE.format(in_shell(path)))
-        return dict(document)
-
-    def state(self, live_jobs: Collection[str] | None = None) -> CellState:
-        """
-        Return where the cell is, as far as files and locks tell.
-
-        A process on another machine counts as running, unless its last start names a Slurm job that is not
-        in `live_jobs`.
-        """
-        if (self.path / END).is_file():
-            return CellState.ENDED
-        if not (self.path / ATTEMPTS).is_file():
-            return CellState.NOT_STARTED
-        owner = standing_of(self.path / LOCK)
-        if owner is OwnerState.ELSEWHERE and live_jobs is not None:
-            starts = [a for a in self.attempts() if a.get("event") == "start"]
-            job = starts[-1].get("job") if starts else None
-            if isinstance(job, str) and job not in live_jobs:
-                return CellState.INTERRUPTED
-        return CellState.INTERRUPTED if owner is OwnerState.ENDED else CellState.RUNNING
-
-    def attempts(self) -> tuple[dict[str, Any], ...]:
-        """Return the starts and stops of the cell, oldest first; an incomplete last line is left out."""
-        return read_lines(self.path / ATTEMPTS)
-
-    def write_attempt(self, document: Mapping[str, Any]) -> None:
-        """Add a start or a stop."""
-        append_line(self.path / ATTEMPTS, document)
-
-    def write_end(self, document: Mapping[str, Any]) -> None:
-        """Write the cell's end, once."""
-        if not (self.path / END).exists():
-            write_atomic(self.path / END, canonical_json(dict(document)) + b"\n")
-
-    @contextlib.contextmanager
-    def claimed(self, cell: SweepCell) -> Iterator[HeldLock | None]:
-        """
-        Own the cell for the block; yield None if another process owns it.
-
-        Raises `PrerequisiteError` if the directory cannot be written.
-        """
-        with disk_errors(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock = acquire(self.path / LOCK)
-        if lock is None:
-            yield None
-            return
-        try:
-            lock.note()
-            if not (self.path / "cell.json").exists():
-                write_atomic(self.path / "cell.json", canonical_json(encode(SweepCell, cell)) + b"\n")
-            yield lock
-        finally:
-            lock.release()
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +98,7 @@ class SweepFolder:
         finally:
             lock.release()
 
-    def strangers(self) -> tuple[str, ...]:
+    def foreign_cells(self) -> tuple[str, ...]:
         """Return the directories below `cells` that belong to no cell of the plan."""
         known = {cell.id for cell in self.plan.cells}
         try:
@@ -309,7 +185,7 @@ def _not_a_plan(path: Path, document: Any) -> KitError:
 
 def cell_argv(sweep: Path, cell: SweepCell) -> list[str]:
     """Return the command of a cell's process."""
-    return [sys.executable, "-m", "kit.cli", "sweep", "cell", str(sweep.absolute()), cell.id]
+    return [*python_module("kit.cli"), "sweep", "cell", str(sweep.absolute()), cell.id]
 
 
 def _difference(own: tuple[SweepCell, ...], other: tuple[SweepCell, ...]) -> str:

@@ -19,8 +19,9 @@ from kit.benchmark.hints import SMOKE_TASKS, known_hints
 from kit.benchmark.tasks import TaskSet, load_tasks
 from kit.core.codec import encode
 from kit.core.digest import Sha256, canonical_json, sha256_bytes
-from kit.core.errors import PrerequisiteError, UsageError
+from kit.core.errors import UsageError
 from kit.core.facts import facts_root
+from kit.core.reading import unreadable
 from kit.core.schema import read_bounded, read_toml
 from kit.evaluate.request import HOST_IMAGE
 from kit.image.spec import eras
@@ -297,4 +298,4 @@ def _read(path: Path) -> bytes:
     try:
         return read_bounded(path)
     except OSError as e:
-        raise PrerequisiteError(f"cannot read {path}: {e.strerror}") from e
+        raise unreadable(path, e) from e

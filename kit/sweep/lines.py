@@ -11,6 +11,7 @@ from typing import Any
 
 from kit.core.digest import canonical_json
 from kit.core.files import disk_errors
+from kit.core.reading import open_file
 
 
 def append_line(path: Path, document: Mapping[str, Any]) -> None:
@@ -25,7 +26,8 @@ def append_line(path: Path, document: Mapping[str, Any]) -> None:
 def read_lines(path: Path) -> tuple[dict[str, Any], ...]:
     """Return the JSON objects of a file of lines; a line that a crash cut off is left out."""
     try:
-        lines = path.read_bytes().splitlines(keepends=True)
+        with open_file(path) as f:
+            lines = f.readlines()
     except FileNotFoundError:
         return ()
     found = []

@@ -13,7 +13,8 @@ from kit.agent.recorded import RecordedRun, read_run
 from kit.agent.spec import AgentSpec
 from kit.core.errors import IntegrityError
 from kit.core.table import csv_text
-from kit.sweep.folder import END, END_SCHEMA, CellFolder, CellState, SweepFolder
+from kit.sweep.cell_folder import END, END_SCHEMA, CellFolder, CellState
+from kit.sweep.folder import SweepFolder
 from kit.sweep.grid import SweepCell
 
 RUN_ID = re.compile(r"[0-9a-f]{16}", re.ASCII)

@@ -44,7 +44,7 @@ def _script(sweep: SweepFolder, cells: Sequence[SweepCell], walltime_s: float) -
         ("ntasks-per-node", "1"),
         ("time", str(max(1, -(-int(walltime_s) // 60)))),
         ("signal", "USR2@90"),
-        ("output", str(sweep.path.absolute() / "slurm" / "%A_%a.log")),
+        ("output", f"{str(sweep.path.absolute()).replace('%', '%%')}/slurm/%A_%a.log"),
         ("open-mode", "append"),
         ("partition", slurm.partition),
         ("account", slurm.account),
@@ -57,7 +57,7 @@ def _script(sweep: SweepFolder, cells: Sequence[SweepCell], walltime_s: float) -
         [
             "#!/bin/bash",
             f"# {len(cells)} cells of {in_shell(sweep.path)}. A cell that has ended exits at once.",
-            *(f"#SBATCH --{name}={value}" for name, value in options if value is not None),
+            *(f"#SBATCH --{name}={shlex.quote(str(value))}" for name, value in options if value is not None),
             "#SBATCH --no-requeue",
             *slurm.setup,
             *array_lines(cells),

@@ -23,7 +23,8 @@ from kit.core.errors import IntegrityError, PrerequisiteError, RunError
 from kit.core.extras import install_command
 from kit.core.files import make_folder
 from kit.core.text import one_line
-from kit.sweep.folder import CellState, JobQueue, SweepFolder
+from kit.sweep.cell_folder import CellState
+from kit.sweep.folder import JobQueue, SweepFolder
 from kit.sweep.grid import SweepCell
 from kit.sweep.lines import append_line, read_lines
 from kit.sweep.sbatch import array_command, array_lines
@@ -175,8 +176,9 @@ def _submit_array(sweep: SweepFolder, cells: Sequence[SweepCell], token: str, wa
         try:
             job = executor._submit_command(array_command(sweep, cells))
         except (submitit.core.utils.FailedJobError, OSError, subprocess.CalledProcessError) as e:
-            reason = one_line(str(e))
-            raise RunError(f"sbatch refused the job: {reason}", "see [slurm] in the sweep's file") from e
+            reason = one_line("; ".join(str(e).splitlines()))
+            hint = "check that `sinfo` answers on this machine, and [slurm] in the sweep's file"
+            raise RunError(f"sbatch refused the job: {reason}", hint) from e
     return str(job.job_id)
 
 

@@ -89,7 +89,10 @@ def _act(action: str) -> None:
 def _text(argument: Any) -> str:
     """Return an argument as text; for a log writer, or a session with one, the name of the log."""
     log = getattr(getattr(argument, "writer", argument), "_log", None)
-    return pathlib.Path(log.name).name if log is not None else str(argument)
+    if log is None:
+        return str(argument)
+    opened = log.name if isinstance(log.name, str) else os.readlink(f"/proc/self/fd/{log.name}")
+    return pathlib.Path(opened).name
 
 
 def _wrap(path: str, wrapper: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:

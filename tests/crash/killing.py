@@ -144,7 +144,7 @@ def line(pid: int) -> str:
     return ""
 
 
-def await_gone(bench: Bench, ids: list[str], since: float, limit_s: float = 30.0) -> float | None:
+def await_gone(bench: Bench, ids: list[str], since: float, limit_s: float = 60.0) -> float | None:
     """Return the seconds from `since` until nothing is left of the runs' guests; None if something stays."""
     while left_of(bench, ids):
         if time.monotonic() - since > limit_s:

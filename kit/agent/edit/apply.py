@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 
 from kit.agent.edit.answer import Block, WholeFile, parse_answer
 from kit.agent.edit.match import Place, find_place
-from kit.audit.signals import require_short_names
+from kit.audit.parsing import require_parsable
 from kit.benchmark.submission import entry_of
 from kit.benchmark.workspace import MAX_BYTES, MAX_FILES, VIRTUAL_ENVIRONMENT, is_left_out
 
@@ -234,7 +234,7 @@ def _require_python(files: Mapping[str, bytes]) -> None:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                require_short_names(data.decode("latin-1"))
+                require_parsable(data.decode("latin-1"))
                 ast.parse(data, name)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as e:
             line = f" line {e.lineno}" if isinstance(e, SyntaxError) and e.lineno else ""

@@ -10,7 +10,7 @@ import click
 
 from kit.cli.agent.options import machine_options, run_request, runs_option, search_options, stored_request
 from kit.cli.extras import require_score
-from kit.cli.options import TASK_NAME, keys_option, mirror_option, store_option
+from kit.cli.options import TASK_NAME, keys_option, mirror_option, retime_option, store_option
 from kit.cli.places import places as places_of
 from kit.cli.platforms import require_run_platform
 from kit.cli.runtime import runtime_option
@@ -32,14 +32,7 @@ if TYPE_CHECKING:
 @click.option("--from", "first", type=TASK_NAME, metavar="N", help="First task: 1, smoke-1.")
 @click.option("--to", "last", type=TASK_NAME, metavar="N", help="Last task.  [default: the last of its set]")
 @search_options
-@click.option(
-    "--retime",
-    type=click.IntRange(1, 1000),
-    default=3,
-    show_default=True,
-    metavar="RUNS",
-    help="Runs of each stage's winner, in a fresh series with all audits.",
-)
+@retime_option(least=1, default=3)
 @machine_options
 @runtime_option()
 @click.option(
@@ -56,7 +49,7 @@ def command(**options: Any) -> int:
 
     The first stage starts with the first record's script. Each later stage starts with the fastest valid node
     of the stage before, also if that is slower than its own start; its time is the mean of a fresh series.
-    Each stage is a run of `agent run` in stages/, with the budget of --budget and --nodes for itself.
+    Each stage is an `agent run` in stages/, with the whole of --budget and --nodes for itself.
     chain.json is signed after each stage, and names the digests of all winners' bundles.
 
     FSR is measured between the times of each task's own records; --start-time, the first script's time on

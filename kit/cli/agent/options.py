@@ -17,7 +17,7 @@ from kit.agent.llm.scripted import SCRIPTED, AnswerScript, load_script
 from kit.agent.policy import POLICIES, SearchFidelity
 from kit.agent.spec import AgentSpec
 from kit.cli.hint_levels import hint_levels
-from kit.cli.options import DEADLINE, python_option
+from kit.cli.options import DEADLINE, image_option, python_option, task_profile_option, with_options
 from kit.cli.runtime import PODMAN, guest_python, select_runtime
 from kit.core.errors import UsageError
 from kit.evaluate.request import Request
@@ -86,11 +86,7 @@ _SEARCH_OPTIONS = (
     ),
 )
 _MACHINE_OPTIONS = (
-    click.option(
-        "--profile",
-        type=click.Choice(["full", "smoke"]),
-        help="full: 8 GPUs and FineWeb; smoke: CPU and synthetic data.  [default: the task's]",
-    ),
+    task_profile_option,
     click.option(
         "--start-time",
         "start_s",
@@ -98,7 +94,7 @@ _MACHINE_OPTIONS = (
         metavar="DURATION",
         help="Training time of the start script on this machine.  [default: the record's]",
     ),
-    click.option("--image", metavar="ERA", help="Image to run in.  [default: the record's era; smoke: cpu]"),
+    image_option,
     click.option(
         "--gpus", type=click.IntRange(min=0), metavar="N", help="Number of GPUs of a full run.  [default: 8]"
     ),
@@ -117,18 +113,12 @@ runs_option = click.option(
 
 def search_options(command: Callable[..., int]) -> Callable[..., int]:
     """Add the options that say how a search goes."""
-    return _with(command, _SEARCH_OPTIONS)
+    return with_options(command, _SEARCH_OPTIONS)
 
 
 def machine_options(command: Callable[..., int]) -> Callable[..., int]:
     """Add the options that say how its scripts are evaluated, but for the runtime."""
-    return _with(command, _MACHINE_OPTIONS)
-
-
-def _with(command: Callable[..., int], options: tuple[Any, ...]) -> Callable[..., int]:
-    for option in reversed(options):
-        command = option(command)
-    return command
+    return with_options(command, _MACHINE_OPTIONS)
 
 
 def run_request(options: dict[str, Any], task: int | str | None, flag: str) -> RunRequest:

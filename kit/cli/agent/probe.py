@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -15,8 +15,8 @@ from kit.agent.llm.scripted import SCRIPTED, AnswerScript
 from kit.benchmark.tasks import Task, load_task
 from kit.cli.extras import require_score
 from kit.cli.interrupt import cancellable
-from kit.cli.model_calls import check_cost, profile_of, recorded, recorder, transport_of
-from kit.cli.options import TASK_NAME, Number, store_option, upstream_option
+from kit.cli.model_calls import check_cost, model_call_options, profile_of, recorded, recorder, transport_of
+from kit.cli.options import TASK_NAME, store_option, upstream_option
 from kit.cli.terminal import emit_json, say, table, warn
 from kit.core.errors import UsageError
 from kit.core.facts import facts_root
@@ -26,9 +26,6 @@ from kit.judge.recall import SAMPLES, Recall, RecallModel, RecallTask, RecallVer
 from kit.judge.rubric import known_rubrics, load_rubric
 from kit.judge.scripts import record_files
 from kit.values.task_id import file_label
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.command("probe")
@@ -41,19 +38,7 @@ if TYPE_CHECKING:
     help="Task, named by its start record: 3. Repeatable.",
 )
 @click.option("--model", metavar="FILE|scripted", help="Profile of an endpoint and its model (TOML).")
-@click.option(
-    "--answers",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Answers for --model scripted.",
-)
-@click.option(
-    "--samples",
-    type=click.IntRange(1, 100),
-    default=SAMPLES,
-    show_default=True,
-    help="Answers for each task.",
-)
-@click.option("--usd", type=Number(min=0), help="Most that the calls may cost in USD; needs prices.")
+@model_call_options(SAMPLES, "Answers for each task.")
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
@@ -97,7 +82,7 @@ def command(**options: Any) -> int:
     profile, script = profile_of(options["model"], options["answers"])
     for text in profile.warnings():
         warn(text)
-    asked = [_task(name, options["store"], options["mirror"]) for name in dict.fromkeys(options["tasks"])]
+    asked = [_task(name, options["store"], options["upstream"]) for name in dict.fromkeys(options["tasks"])]
     _check_calls(profile, [task for _, task in asked], options["samples"], options["usd"])
     with cancellable() as cancelled:
         found = [
@@ -121,9 +106,9 @@ def command(**options: Any) -> int:
     return int(bool(verdicts & {RecallVerdict.KNOWS, RecallVerdict.PARTLY}))
 
 
-def _task(name: int | str, store: Path, mirror: Path | None) -> tuple[Task, RecallTask]:
+def _task(name: int | str, store: Path, upstream: Path | None) -> tuple[Task, RecallTask]:
     task, root = load_task(facts_root(), name), facts_root()
-    start, target = (record_files(record, store, mirror) for record in (task.start, task.target))
+    start, target = (record_files(record, store, upstream) for record in (task.start, task.target))
     rubric = load_rubric(root, task.name) if task.name in known_rubrics(root) else None
     entry = task.start.script.entry
     return task, RecallTask(task.name, task.target.name, start, target, entry, rubric)

@@ -11,7 +11,7 @@ from kit.agent.search import SPEC
 from kit.agent.spec import read_spec
 from kit.cli.agent.options import stored_request
 from kit.cli.extras import require_score
-from kit.cli.options import keys_option, mirror_option, python_option, store_option
+from kit.cli.options import keys_option, mirror_option, python_option, retime_option, store_option
 from kit.cli.places import places as places_of
 from kit.cli.platforms import require_run_platform
 from kit.cli.runtime import refuse_retiming, runtime_option
@@ -25,15 +25,8 @@ if TYPE_CHECKING:
 
 @click.command(name="resume")
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option(
-    "--retime",
-    type=click.IntRange(0, 1000),
-    default=0,
-    show_default=True,
-    metavar="RUNS",
-    help="Runs of the winner after the search, in a fresh series with all audits.",
-)
-@runtime_option(help="Where the run's engine answers; podman for a run that was started with it.")
+@retime_option()
+@runtime_option(help="Runtime of the run; pass podman if it was started with podman.")
 @python_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a path.")
 @store_option

@@ -10,11 +10,12 @@ import click
 
 from kit.cli.agent.options import machine_options, run_request, runs_option, search_options
 from kit.cli.extras import require_score
-from kit.cli.options import DEADLINE, TASK_NAME, keys_option, mirror_option, store_option
+from kit.cli.options import DEADLINE, TASK_NAME, keys_option, mirror_option, retime_option, store_option
 from kit.cli.places import places as places_of
 from kit.cli.platforms import require_run_platform
 from kit.cli.runtime import refuse_retiming, runtime_option
-from kit.cli.terminal import note, say
+from kit.cli.terminal import note, say, warn
+from kit.cli.times import OTHER_MACHINES
 from kit.core.facts import facts_root
 from kit.evaluate.request import Places
 
@@ -22,14 +23,7 @@ from kit.evaluate.request import Places
 @click.command(name="run")
 @click.option("--task", type=TASK_NAME, metavar="N", help="Task, named by its start record: 3, smoke-1.")
 @search_options
-@click.option(
-    "--retime",
-    type=click.IntRange(0, 1000),
-    default=0,
-    show_default=True,
-    metavar="RUNS",
-    help="Runs of the winner after the search, in a fresh series with all audits.",
-)
+@retime_option()
 @machine_options
 @click.option(
     "--target-time",
@@ -94,6 +88,8 @@ def command(**options: Any) -> int:
     if options["plan_only"]:
         show_plan(run, run.worst_case(options["retime"]), options["retime"], options["as_json"])
         return 0
+    if run.spec.evaluation.start_ms is not None and options["start_s"] is None:
+        warn(OTHER_MACHINES)
     return conduct(run, options["retime"], options["as_json"])
 
 

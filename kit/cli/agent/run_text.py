@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from math import isfinite
+from pathlib import Path
 
 from kit.agent.budget import Amounts
 from kit.agent.curve import CurveAxis, CurvePoint
+from kit.agent.evaluation import GUEST_LOG
 from kit.agent.node import Node
 from kit.agent.outline import NodeDetails, branches
-from kit.agent.recorded import RecordedRun, status_word
+from kit.agent.recorded import BUNDLES, RecordedRun, status_word
 from kit.agent.spec import run_id
 from kit.cli.terminal import table
 from kit.core.text import counted, one_line
@@ -70,8 +72,8 @@ def tree_lines(run: RecordedRun) -> list[str]:
     return table(HEADS, rows) if rows else ["no node yet"]
 
 
-def node_lines(view: NodeDetails) -> Iterator[str]:
-    """Yield everything about one node."""
+def node_lines(view: NodeDetails, folder: Path) -> Iterator[str]:
+    """Yield everything about one node of the run in `folder`."""
     node, account = view.node, view.account
     parent = "the start script" if node.action.parent == 0 else f"node {node.action.parent}"
     yield f"node {node.id}: {node.action.kind.value} of {parent}, {status_word(node)}"
@@ -79,7 +81,11 @@ def node_lines(view: NodeDetails) -> Iterator[str]:
         yield f"reason: {one_line(node.reason, 400)}"
     yield f"time {_time(node)}, loss {_loss(node)}, fsr {_fsr(node)}"
     if node.evaluation is not None:
-        yield f"bundle: {one_line(node.evaluation.run_id)}, sha256 {node.evaluation.bundle_sha256[:16]}"
+        run = one_line(node.evaluation.run_id)
+        yield f"bundle: {run}, sha256 {node.evaluation.bundle_sha256[:16]}"
+        log = folder / BUNDLES / run / GUEST_LOG
+        if log.is_file():
+            yield f"output: {log}"
     if view.children:
         yield f"children: {', '.join(map(str, view.children))}"
     cost = "cost unknown" if account.cost_usd is None else f"{account.cost_usd:.4f} USD"

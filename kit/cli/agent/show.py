@@ -46,7 +46,7 @@ def command(folder: Path, node: int | None, curve: bool, by: str, svg: Path | No
     Works while the run goes on, and after an interruption. The fastest valid node is marked with `*`; a node
     is indented below its parent. FSR is 0 at the start script's time and 1 at the target's. In the image, a
     triangle marks an FSR outside the scale, which ends at -1 and 3. Only the journal's chain is checked: see
-    `agent verify`. Of a cumulative run, its stages are shown, and no option but --json applies.
+    `agent verify`. For a cumulative run, the stages are listed; only --json applies.
 
     \b
     Examples:
@@ -54,6 +54,8 @@ def command(folder: Path, node: int | None, curve: bool, by: str, svg: Path | No
       speedrun agent show agent-runs/<id> --node 3
       speedrun agent show agent-runs/<id> --curve --by gpu-hours --svg curve.svg
     """
+    if node is not None and curve:
+        raise click.UsageError("--node and --curve cannot be used together")
     if is_chain(folder):
         _show_chain(folder, as_json)
         return
@@ -73,7 +75,7 @@ def command(folder: Path, node: int | None, curve: bool, by: str, svg: Path | No
         emit_json(_node_document(view_of(run, node)) if node is not None else _document(run, points))
         return
     if node is not None:
-        say(*node_lines(view_of(run, node)))
+        say(*node_lines(view_of(run, node), folder))
     elif curve:
         say(*([missing] if missing else curve_lines(points, axis)))
     elif svg is None:

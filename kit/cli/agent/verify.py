@@ -32,8 +32,8 @@ def command(folder: Path, keys: Path, key_files: tuple[Path, ...], as_json: bool
 
     Checks the chain of the journal and its last line, the spec, every recorded request and answer, every
     script and every signed bundle, and counts tokens, costs, times and the best node again. Bundles and calls
-    that the journal does not name are listed. Of a cumulative run, each stage is checked so, and that each
-    starts with the winner of the one before. Nothing is changed and nothing is run.
+    that the journal does not name are listed. In a cumulative run, each stage is checked, and that it starts
+    with the winner of the stage before. Nothing is changed and nothing is run.
 
     Exit 0: intact, and signed by a trusted key. 1: no fault, but the key is untrusted, or there is no
     summary, so nothing shows that the journal's last lines are there. 3: no run found. 4: a check failed.

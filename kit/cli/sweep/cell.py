@@ -18,9 +18,10 @@ from kit.agent.spec import read_spec
 from kit.cli.sweep.opened import now
 from kit.cli.terminal import note, warn
 from kit.core.errors import KitError
-from kit.core.locks import this_process
+from kit.core.process import this_process
+from kit.sweep.cell_folder import CellFolder
 from kit.sweep.disk import require_disk
-from kit.sweep.folder import CellFolder, SweepFolder, open_sweep
+from kit.sweep.folder import SweepFolder, open_sweep
 from kit.sweep.grid import SweepCell
 from kit.sweep.results import cell_end, has_ended, require_own
 

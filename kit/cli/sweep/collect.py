@@ -18,7 +18,8 @@ from kit.core.errors import KitError
 from kit.core.facts import facts_root
 from kit.core.files import write_atomic
 from kit.result.keys import trusted
-from kit.sweep.folder import CellState, SweepFolder, open_sweep
+from kit.sweep.cell_folder import CellState
+from kit.sweep.folder import SweepFolder, open_sweep
 from kit.sweep.results import CellRow, csv_of, ended_run, rows_of
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def command(
     as_json: bool,
     keys: Path,
     store: Path,
-    mirror: Path | None,
+    upstream: Path | None,
 ) -> int:
     """
     Write the results of all cells as a table and figures.
@@ -88,7 +89,7 @@ def command(
     runs = [run for _, run in ended]
     files.update(_figures(runs, scores))
     if distance:
-        files.update(_distances(ended, faults, store, mirror))
+        files.update(_distances(ended, faults, store, upstream))
     for name, text in files.items():
         write_atomic(target / name, text.encode())
     if verify:
@@ -141,13 +142,13 @@ def _runs(sweep: SweepFolder, rows: Sequence[CellRow]) -> tuple[list[tuple[CellR
 
 
 def _distances(
-    ended: Sequence[tuple[CellRow, RecordedRun]], faults: list[str], store: Path, mirror: Path | None
+    ended: Sequence[tuple[CellRow, RecordedRun]], faults: list[str], store: Path, upstream: Path | None
 ) -> dict[str, str]:
     """Return the table and the figures of the winners' distances; what cannot be measured becomes a fault."""
     from kit.judge.scripts import task_pairs
     from kit.sweep.distances import WinnerDistance, distance_csv, distance_figures, winner_distances
 
-    pair_of = task_pairs(facts_root(), store, mirror, faults.append)
+    pair_of = task_pairs(facts_root(), store, upstream, faults.append)
     meter = Meter(count=True)
     found: list[WinnerDistance] = []
     for number, one in enumerate(ended, 1):

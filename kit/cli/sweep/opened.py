@@ -13,9 +13,10 @@ from kit.cli.places import places
 from kit.core.home import default_keys, default_store
 from kit.evaluate.request import Places
 from kit.sweep.bounds import SweepBound, bound_sweep
+from kit.sweep.cell_folder import CellState
 from kit.sweep.disk import require_disk
 from kit.sweep.evaluations import evaluation_bounds
-from kit.sweep.folder import CellState, SweepFolder, make_sweep, open_sweep
+from kit.sweep.folder import SweepFolder, make_sweep, open_sweep
 from kit.sweep.grid import ExpectedTimes, Grid, SweepCell, read_grid
 from kit.sweep.slurm import read_queue
 

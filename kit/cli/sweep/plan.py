@@ -24,10 +24,12 @@ def command(file: Path, list_cells: bool, as_json: bool) -> None:
     """
     Print the cells of a sweep and the most that they can take.
 
-    FILE is a sweep.toml; docs/guides/sweep.md describes it. Nothing is fetched, written or started. Times of
-    evaluations are their deadlines, so real runs take less. Idle GPUs are those that a job holds while no
-    evaluation runs, in one job for agent and evaluations, which is how `sweep run` works, and in two: a job
-    without GPUs for the agent, and one for each evaluation.
+    FILE is a sweep.toml; docs/guides/sweep.md describes it. Nothing is fetched, written or started. Each
+    evaluation is counted with its deadline, so real runs take less.
+
+    Idle GPU-hours are those that a job holds while no evaluation runs. The plan states them for two ways to
+    run: one job for the agent and its evaluations, as `sweep run` does; or a job without GPUs for the agent,
+    and one more job for each evaluation.
 
     \b
     Examples:

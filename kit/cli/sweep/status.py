@@ -12,7 +12,8 @@ from kit.cli.sweep.opened import current_states
 from kit.cli.sweep.plan import describe
 from kit.cli.terminal import emit_json, note, say, table, warn
 from kit.core.text import counted, in_shell
-from kit.sweep.folder import CELLS, CellState, SweepFolder, open_sweep
+from kit.sweep.cell_folder import CellState
+from kit.sweep.folder import CELLS, SweepFolder, open_sweep
 
 
 @click.command(name="status")
@@ -42,9 +43,9 @@ def command(folder: Path, list_cells: bool, as_json: bool) -> int:
         if list_cells:
             say("", *(f"{c.id}  {states[c.id].value:<12} {describe(c)}" for c in sweep.plan.cells))
         _hint(sweep, states)
-        if strangers := sweep.strangers():
-            size = counted(len(strangers), "directory", "directories")
-            warn(f"{size} in {sweep.path / CELLS} without a cell in the plan: {', '.join(strangers[:3])}")
+        if foreign := sweep.foreign_cells():
+            size = counted(len(foreign), "directory", "directories")
+            warn(f"{size} in {sweep.path / CELLS} without a cell in the plan: {', '.join(foreign[:3])}")
     return 0 if all(state is CellState.ENDED for state in states.values()) else 1
 
 

@@ -63,7 +63,8 @@ def test_a_whole_budget() -> None:
 @pytest.mark.parametrize(
     "text",
     ["nodes", "nodes=", "nodes=-1", "nodes=1.5", "nodes=1,nodes=2", "dollars=5", "usd=$5", "usd=nan",
-     "usd=inf", "wall=10", "wall=1e9h", "tokens=1G", "gpu-hours=x", "nodes=" + "9" * 400],
+     "usd=inf", "wall=10", "wall=1e9h", "tokens=1G", "gpu-hours=x", "nodes=" + "9" * 400,
+     "tokens=999999999999999M", "evaluations=1000000000001k"],
 )  # fmt: skip
 def test_bad_budgets(text: str) -> None:
     with pytest.raises(UsageError) as e:

@@ -12,7 +12,9 @@ import pytest
 from fake_search import SIGNATURE, FakeEditor, FakeTransport, make_parts
 from pressed_search import PressedEvaluator, press, pressed_run, pressed_spec, signer
 
+from kit.agent import recorded, verify_nodes
 from kit.agent.curve import AXES, curve_of, steps_of
+from kit.agent.events import node_of
 from kit.agent.journal import JOURNAL
 from kit.agent.outline import branches
 from kit.agent.recorded import read_run
@@ -22,6 +24,7 @@ from kit.agent.summary import write_summary
 from kit.agent.svg import draw_curve
 from kit.cli import run as speedrun
 from kit.cli.agent.run_text import BAR, curve_lines
+from kit.core.errors import PrerequisiteError
 from kit.core.text import is_printable
 
 HOSTILE = "x\x1b[2J\x9b2J\u202e\u200b<script>alert(1)</script>\r"
@@ -47,6 +50,18 @@ def shown(capsys, *argv):
     return capsys.readouterr().out
 
 
+def test_the_lines_of_all_nodes_are_found_in_one_pass(folder, monkeypatch):
+    """A pass for each node takes minutes for the thousands of nodes that a run may have."""
+    looked = []
+    monkeypatch.setattr(recorded, "node_of", lambda event: looked.append(event) or node_of(event))
+    run = read_run(folder)
+    for node in run.tree.nodes:
+        assert run.of_node(node.id) == tuple(line for line in run.lines if node_of(line.event) == node.id)
+    assert run.of_node(99) == ()
+    assert list(verify_nodes.node_faults(run)) == []
+    assert len(looked) == len(run.lines)
+
+
 def test_the_tree_lists_every_node_below_its_parent(folder, capsys):
     text, run = shown(capsys, "show", folder), read_run(folder)
     order = [branch.node.id for branch in branches(run)]
@@ -64,6 +79,8 @@ def test_one_node_shows_calls_feedback_and_diff(folder, capsys):
     text = shown(capsys, "show", folder, "--node", node.id)
     assert "edit refused" in text or "empty" in text or "length" in text
     assert "--- diff" in text and f"+# {SIGNATURE}" in text and "--- last message to the model" in text
+    (log,) = (line.removeprefix("output: ") for line in text.splitlines() if line.startswith("output: "))
+    assert Path(log).name == "guest.log" and Path(log).is_file()
     document = json.loads(shown(capsys, "show", folder, "--node", node.id, "--json"))
     assert document["account"]["calls"] == len(document["calls"]) == run.account(node.id).calls
 
@@ -235,3 +252,10 @@ def test_a_hostile_model_and_guest_change_nothing_but_what_is_escaped(tmp_path, 
         captured = capsys.readouterr()
         for line in (captured.out + captured.err).split("\n"):
             assert is_printable(line), (command, line)
+
+
+def test_a_missing_directory_is_named_as_missing(tmp_path):
+    with pytest.raises(PrerequisiteError, match="no such directory"):
+        read_run(tmp_path / "misspelt")
+    with pytest.raises(PrerequisiteError, match=r"agent's run or session: it has no journal\.jsonl"):
+        read_run(tmp_path)

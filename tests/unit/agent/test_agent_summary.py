@@ -36,7 +36,8 @@ from kit.agent.verify_order import order_faults
 from kit.core.digest import canonical_json, sha256_bytes, sha256_file
 from kit.core.errors import PrerequisiteError, SignatureError
 from kit.result.keys import Trusted, throwaway
-from kit.result.predicate import Series
+from kit.result.predicate import CompileCache, Series
+from kit.result.verify import open_bundle
 from kit.score.metrics import Ratio
 from kit.series.record import Arm, SeriesPlan, Slot, StopRule, close, reserved_series
 from kit.values.profile import Profile
@@ -182,6 +183,18 @@ def test_a_swapped_bundle_is_seen(run):
     shutil.copytree(other, one)
     found = faults(run)
     assert any(one.name in fault and "digest" in fault for fault in found)
+
+
+def test_an_evaluation_with_a_warm_compile_cache_is_a_fault(run, monkeypatch):
+    def warm(path, trusted):
+        bundle = open_bundle(path, trusted)
+        p = bundle.predicate
+        started = replace(p.run, compile_cache=CompileCache.WARM, compile_cache_sha256="0" * 64)
+        return replace(bundle, statement=replace(bundle.statement, predicate=replace(p, run=started)))
+
+    monkeypatch.setattr("kit.agent.verify_bundles.open_bundle", warm)
+    found = faults(run)
+    assert found and all("it started with a warm compile cache" in fault for fault in found)
 
 
 def test_an_edited_file_of_a_bundle_is_seen(run):

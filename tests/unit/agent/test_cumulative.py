@@ -304,6 +304,16 @@ def change_spec(folder: Path) -> None:
     (folder / "chain-spec.json").write_text(json.dumps(document))
 
 
+def link_a_stage(folder: Path) -> None:
+    (folder / STAGES / "02-smoke-2").rename(folder.parent / "another-run")
+    (folder / STAGES / "02-smoke-2").symlink_to(folder.parent / "another-run")
+
+
+def link_the_stages(folder: Path) -> None:
+    (folder / STAGES).rename(folder.parent / "other-stages")
+    (folder / STAGES).symlink_to(folder.parent / "other-stages")
+
+
 @pytest.mark.usefixtures("verified")
 @pytest.mark.parametrize(
     ("change", "fault"),
@@ -312,6 +322,8 @@ def change_spec(folder: Path) -> None:
         (exchange_stages, "does not start with the winner of the stage before"),
         (change_series, "stage 2: its journal, winner or times are not those"),
         (change_spec, "does not have the digest"),
+        (link_a_stage, "02-smoke-2 is a symbolic link"),
+        (link_the_stages, "stages is a symbolic link"),
     ],
 )
 def test_a_changed_chain_is_noticed(
@@ -320,6 +332,19 @@ def test_a_changed_chain_is_noticed(
     folder = Path(shutil.copytree(whole[0].folder, tmp_path / "chain"))
     change(folder)
     assert any(fault in text for text in verify_chain(folder, trusted(whole[0])).faults)
+
+
+def test_a_linked_stage_is_not_read(
+    whole: tuple[ChainRun, Chain], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, read = Path(shutil.copytree(whole[0].folder, tmp_path / "chain")), []
+    monkeypatch.setattr(
+        chain_file, "verify_run", lambda where, _: read.append(where) or RunCheck(None, None, ())
+    )
+    link_a_stage(folder)
+    faults = verify_chain(folder, trusted(whole[0])).faults
+    assert [where.name for where in read] == ["01-smoke-1", "03-smoke-3"]
+    assert any(text.startswith("stage 2: ") and "symbolic link" in text for text in faults)
 
 
 def test_stages_are_verified_as_runs(whole: tuple[ChainRun, Chain]) -> None:

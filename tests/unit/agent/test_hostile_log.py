@@ -44,7 +44,8 @@ class HostileEvaluator(FakeEvaluator):
         self, submission: Path, reserved: Callable[[str], None], cancelled: Callable[[], bool]
     ) -> EvaluatedRun:
         run = super().evaluate(submission, reserved, cancelled)
-        path = submission.parent / "guest.log"
+        path = self.folder / "logs" / submission.parent.name / "guest.log"
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(self.log)
         return replace(run, log=path)
 

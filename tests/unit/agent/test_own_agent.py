@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import random
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,6 +11,7 @@ from types import ModuleType
 import pytest
 from fake_search import Killed, Ticks, outcome, raise_killed
 from own_agent import own_task
+from python_file import load_file
 
 from kit.agent import api
 from kit.agent.events import EndReason, RunEnded
@@ -223,11 +223,7 @@ def test_the_last_batch_of_a_scaffold_is_cut() -> None:
 
 @pytest.fixture
 def example() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("example_agent", EXAMPLE)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_file("example_agent", EXAMPLE)
 
 
 def test_the_example_of_the_guide_corrects_its_crash(

@@ -14,6 +14,7 @@ from fake_search import outcome
 from kit.agent import retiming, series_score
 from kit.agent.journal import JOURNAL, read_journal
 from kit.agent.node import EvaluationStatus
+from kit.agent.nodefiles import NodeFiles
 from kit.agent.retiming import retime_winner, retimed_of
 from kit.agent.session import AgentRun, RunHooks
 from kit.core.errors import UsageError
@@ -66,6 +67,23 @@ def test_the_winner_s_submission_is_timed_with_all_audits(
     assert event.mean_ms == 2050.0 and event.sd_ms == pytest.approx(70.7, abs=0.1)
     assert event.fsr == pytest.approx((6120 - 2050) / (6120 - 1510))
     assert 2000 <= event.search_ms < 2100
+
+
+def test_a_winner_that_is_exchanged_after_its_check_is_not_timed(
+    done: AgentRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = NodeFiles.read_submission
+
+    def read_and_exchange(self: NodeFiles, expected: str | None) -> dict[str, bytes]:
+        files = read(self, expected)
+        (self.submission / "train_gpt2.py").write_text("another = 1\n")
+        return files
+
+    asked = series(monkeypatch, 2000.0)
+    monkeypatch.setattr(NodeFiles, "read_submission", read_and_exchange)
+    retime_winner(done, 1, RunHooks(), lambda plan: None)  # type: ignore[arg-type, return-value]
+    files = asked[0][0][Arm.CANDIDATE].submission.files
+    assert b"another" not in next(f.data for f in files if f.name == "train_gpt2.py")
 
 
 def test_a_winner_that_fails_is_kept_too(done: AgentRun, monkeypatch: pytest.MonkeyPatch) -> None:

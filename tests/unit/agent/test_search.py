@@ -295,7 +295,7 @@ def test_a_key_that_the_endpoint_or_the_guest_repeats_reaches_no_file(tmp_path: 
     assert b"[api key]" in (tmp_path / JOURNAL).read_bytes()
 
 
-def test_control_nodes_evaluate_the_unchanged_parent_ask_nobody_and_do_not_count(tmp_path: Path) -> None:
+def test_control_nodes_evaluate_the_unchanged_parent_call_no_model_and_do_not_count(tmp_path: Path) -> None:
     transport = FakeTransport()
     end = run(tmp_path, make_spec("flat", controls=3), transport=transport)
     controls = [node for node in end.tree.nodes if node.action.kind is ActionKind.CONTROL]

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 import pytest
+from system_errors import failing
 
 from kit.cli import run
 from kit.core.errors import PrerequisiteError, RunError
@@ -20,20 +21,13 @@ pytest.importorskip("scipy")
 EXAMPLE = Path(__file__).parents[3] / "docs" / "guides" / "example_sweep.toml"
 
 
-def refuse(code):
-    def call(*_, **__):
-        raise OSError(code, os.strerror(code))
-
-    return call
-
-
 def test_an_ordinary_directory_is_made_and_left_empty(tmp_path):
     require_disk(tmp_path / "a" / "b")
     assert list((tmp_path / "a" / "b").iterdir()) == []
 
 
 def test_a_directory_without_locks_is_refused_before_the_plan_is_written(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(fcntl, "flock", refuse(errno.ENOLCK))
+    monkeypatch.setattr(fcntl, "flock", failing(errno.ENOLCK))
     assert run(["sweep", "run", str(EXAMPLE), "--out", str(tmp_path)]) == 3
     error, hint = capsys.readouterr().err.splitlines()
     assert error.startswith(f"error: the file system of {tmp_path}/try has no locks (flock)")
@@ -43,7 +37,7 @@ def test_a_directory_without_locks_is_refused_before_the_plan_is_written(tmp_pat
 
 def test_a_node_that_mounts_the_directory_without_locks_starts_no_cell(tmp_path, monkeypatch, capsys):
     sweep = make_sweep(tmp_path / "s", read_grid(EXAMPLE, "1.0"), "now")
-    monkeypatch.setattr(fcntl, "flock", refuse(errno.ENOLCK))
+    monkeypatch.setattr(fcntl, "flock", failing(errno.ENOLCK))
     cell = sweep.plan.cells[0]
     assert run(["sweep", "cell", str(sweep.path), cell.id]) == 3
     assert "has no locks" in capsys.readouterr().err
@@ -52,7 +46,7 @@ def test_a_node_that_mounts_the_directory_without_locks_starts_no_cell(tmp_path,
 
 @pytest.mark.parametrize("code", [errno.EIO, errno.EINVAL])
 def test_renames_that_fail_are_named(tmp_path, monkeypatch, code):
-    monkeypatch.setattr(Path, "replace", refuse(code))
+    monkeypatch.setattr(Path, "replace", failing(code))
     with pytest.raises(PrerequisiteError, match=r"cannot replace and sync a file in .*: ") as e:
         require_disk(tmp_path)
     assert os.strerror(code) in e.value.message
@@ -62,7 +56,7 @@ def test_a_full_disk_is_named_by_the_probe_and_cuts_no_line_in_two(tmp_path, mon
     sweep = make_sweep(tmp_path / "s", read_grid(EXAMPLE, "1.0"), "now")
     path = sweep.path / "jobs.jsonl"
     append_line(path, {"token": "t", "cells": []})
-    monkeypatch.setattr(os, "fsync", refuse(errno.ENOSPC))
+    monkeypatch.setattr(os, "fsync", failing(errno.ENOSPC))
     with pytest.raises(RunError, match="no space left on the disk of"):
         require_disk(sweep.path)
     with pytest.raises(RunError, match="no space left on the disk of"):

@@ -15,7 +15,8 @@ from kit.agent.spec import run_id
 from kit.cli import run
 from kit.cli.sweep.run import outcome_text
 from kit.core.errors import IntegrityError
-from kit.sweep.folder import PLAN, CellState, SweepFolder, make_sweep, open_sweep
+from kit.sweep.cell_folder import CellState
+from kit.sweep.folder import PLAN, SweepFolder, make_sweep, open_sweep
 from kit.sweep.grid import Grid, read_grid
 from kit.sweep.lines import read_lines
 from kit.sweep.local import FinishedCell

@@ -13,7 +13,8 @@ import pytest
 from kit.core.digest import canonical_json
 from kit.core.errors import IntegrityError, PrerequisiteError, UsageError
 from kit.sweep.bounds import EvaluationBound, IdleGpus, bound_cell
-from kit.sweep.folder import CellState, make_sweep, open_sweep
+from kit.sweep.cell_folder import CellState
+from kit.sweep.folder import make_sweep, open_sweep
 from kit.sweep.grid import ExpectedTimes, read_grid
 from kit.sweep.lines import append_line, read_lines
 from kit.sweep.local import FinishedCell, gpu_slots, run_cells

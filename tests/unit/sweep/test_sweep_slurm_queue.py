@@ -13,7 +13,8 @@ import pytest
 
 from kit.core.errors import IntegrityError, PrerequisiteError, RunError
 from kit.sweep import slurm
-from kit.sweep.folder import CellState, make_sweep
+from kit.sweep.cell_folder import CellState
+from kit.sweep.folder import make_sweep
 from kit.sweep.grid import read_grid
 from kit.sweep.lines import append_line, read_lines
 from kit.sweep.sbatch import sbatch_scripts
@@ -171,9 +172,18 @@ def test_a_sites_container_starts_the_cell(tmp_path, program):
         assert words[words.index("apptainer") + 2] == "a b.sif" and words[-2] == str(sweep.path)
 
 
+def test_an_exported_script_logs_below_a_path_with_blanks_and_percent_signs(tmp_path):
+    (tmp_path / "sweep.toml").write_text(GRID)
+    sweep = make_sweep(tmp_path / "50 % of #1", read_grid(tmp_path / "sweep.toml", "1.0"), "now")
+    (script, *_) = sbatch_scripts(sweep, sweep.plan.cells[:1], 600.0)
+    (line,) = [line for line in script.splitlines() if "--output=" in line]
+    output = f"{tmp_path}/50 %% of #1/slurm/%A_%a.log"
+    assert shlex.split(line.removeprefix("#SBATCH ")) == [f"--output={output}"]
+
+
 def test_what_sbatch_refuses_is_told_and_leaves_the_submission_open(sweep, program, tmp_path):
-    fake_sbatch(program, tmp_path, "echo 'sbatch: error: Invalid account' >&2; exit 1")
-    with pytest.raises(RunError, match=r"sbatch refused the job: .*Invalid account"):
+    fake_sbatch(program, tmp_path, "printf 'sbatch: error: a\\nInvalid account' >&2; exit 1")
+    with pytest.raises(RunError, match=r"sbatch refused the job: .*error: a; Invalid account"):
         submit(sweep, sweep.plan.cells, 600.0, lambda: "now")
     assert read_queue(sweep, lambda argv: HEADER).states == {}
 
