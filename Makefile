@@ -125,5 +125,5 @@ reference: setup ## write docs/reference/cli.md from the help texts
 	@$(PY) docs/reference/write_cli.py
 
 constraints: setup ## update constraints.txt from the installed versions
-	@{ echo "# Exact versions of the development environment; renew with: make constraints"; \
+	@{ echo "# Exact versions of the development environment; renew with Debian 12's Python 3.11.2: make constraints"; \
 	  $(PY) -m pip freeze --exclude-editable; } > constraints.txt

@@ -28,7 +28,7 @@ from kit.image.build import Layout, adopt, ensure_layout
 from kit.image.digest import read_identity
 from kit.image.lock import read_lock
 from kit.image.spec import read_spec
-from kit.result.appraisal.agreement import Comparison, compare, tolerance
+from kit.result.appraisal.agreement import Comparison, compare, require_cold, tolerance
 from kit.result.keys import Trusted
 from kit.result.predicate import Predicate, Reproduces
 from kit.result.statement import SUBMISSION
@@ -67,9 +67,10 @@ def from_bundle(path: Path, trusted: Trusted, places: Places) -> OriginalRun:
     Verify a bundle and bring its image; build it from this kit's lock if it is not in the store.
 
     Raises as `open_bundle` and `ensure_layout`; `NotComparable` if image, record or data differ from
-    this kit's.
+    this kit's. Raises `UsageError` for a run with a warm compile cache.
     """
     bundle = open_bundle(path, trusted)
+    require_cold(bundle.predicate)
     _require_same_facts(bundle.predicate, places)
     era = _era(bundle.predicate)
     layout = ensure_layout(era, places.images, places.store, places.fetchers, places.progress)
@@ -87,6 +88,7 @@ def from_capsule(capsule: Capsule, places: Places) -> OriginalRun:
     differs from the bundle's, or the record or data from this kit's.
     """
     p = capsule.bundle.predicate
+    require_cold(p)
     _require_same_facts(p, places)
     same = _is_own_image(p, places)
     images = places.images if same else capsule.images

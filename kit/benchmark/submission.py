@@ -13,8 +13,8 @@ from kit.benchmark.workspace import MAX_BYTES, RULES, FolderFault, list_folder
 from kit.core.digest import Sha256, sha256_bytes, tree_digest
 from kit.core.errors import PrerequisiteError, SchemaError, UsageError
 from kit.core.files import make_readable
+from kit.core.open_folder import OpenFolder, open_folder
 from kit.core.schema import parse_toml, validate
-from kit.core.system import NOFOLLOW, NONBLOCK, READ
 
 ENTRY = "train_gpt2.py"
 """Upstream's name of the training script up to record 21, and the name of the kit's own trainer."""
@@ -94,7 +94,15 @@ def load_submission(folder: Path, entry: str | None = None) -> Submission:
     Raises `PrerequisiteError` if the directory or its entry file is missing, `UsageError` if it breaks a
     rule, `SchemaError` for `run.toml`.
     """
-    read = read_submission(folder, entry)
+    return _without_faults(read_submission(folder, entry))
+
+
+def load_open(folder: OpenFolder, entry: str | None = None) -> Submission:
+    """Read a submission from an open directory into memory; otherwise as `load_submission`."""
+    return _without_faults(_read_open(folder, entry))
+
+
+def _without_faults(read: SubmissionFolder) -> Submission:
     for fault in read.faults:
         raise fault.error(fault.message, fault.hint)
     return Submission(read.entry, read.args, read.files, read.left_out)
@@ -109,18 +117,23 @@ def read_submission(folder: Path, entry: str | None = None) -> SubmissionFolder:
     """
     if not folder.is_dir():
         raise PrerequisiteError(f"not a directory: {folder}", RULES)
+    with open_folder(folder) as opened:
+        return _read_open(opened, entry)
+
+
+def _read_open(folder: OpenFolder, entry: str | None) -> SubmissionFolder:
     listing = list_folder(folder)
     faults = list(listing.faults)
     entry = entry or entry_of({*listing.names, *(fault.name for fault in faults)})
     if entry not in listing.names and not any(fault.name == entry for fault in faults):
-        faults.append(_no_entry(folder, entry, listing.names))
+        faults.append(_no_entry(folder.path, entry, listing.names))
     files: list[SubmissionFile] = []
     exported = _exported(folder) if MANIFEST in listing.left_out else {}
     unchanged: list[str] = []
     left = MAX_BYTES
     for name in listing.names:
         try:
-            data = _read(folder / name, left)
+            data = _read(folder, name, left)
         except UsageError as e:
             faults.append(FolderFault(name, e.message, e.hint))
             continue
@@ -132,7 +145,7 @@ def read_submission(folder: Path, entry: str | None = None) -> SubmissionFolder:
         files.append(SubmissionFile(name, data, digest))
     args: tuple[str, ...] = ()
     try:
-        args = _args(files, folder)
+        args = _args(files, folder.path)
     except SchemaError as e:
         faults.append(FolderFault(RUN_TOML, e.message, e.hint, SchemaError))
     left_out = tuple(sorted((*listing.left_out, *unchanged)))
@@ -141,28 +154,32 @@ def read_submission(folder: Path, entry: str | None = None) -> SubmissionFolder:
 
 def _no_entry(folder: Path, entry: str, names: Collection[str]) -> FolderFault:
     other = next((name for name in ENTRIES if name in names), None)
-    hint = f"write the training script to {entry}" if other is None else f"rename {other} to {entry}"
+    hint = (
+        f"write the training script to {entry}"
+        if other is None
+        else f"check the task and the profile, or rename {other}"
+    )
     return FolderFault(entry, f"{entry} not found in {folder}", f"{hint}; {RULES}", PrerequisiteError)
 
 
-def _exported(folder: Path) -> dict[str, Sha256]:
+def _exported(folder: OpenFolder) -> dict[str, Sha256]:
     """Return the digests of the texts that `task export` wrote; none if its manifest cannot be read."""
     try:
-        return listed(_read(folder / MANIFEST, MAX_MANIFEST))
+        return listed(_read(folder, MANIFEST, MAX_MANIFEST))
     except UsageError:
         return {}
 
 
-def _read(path: Path, limit: int) -> bytes:
-    # The file may have been replaced by a link or a pipe since it was listed: do not follow, do not block.
+def _read(folder: OpenFolder, name: str, limit: int) -> bytes:
+    path = folder.path / name
     try:
-        fd = os.open(path, READ | NOFOLLOW | NONBLOCK)
+        fd = folder.open(name)
+        with os.fdopen(fd, "rb") as f:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise UsageError(f"{path} is not a regular file", RULES)
+            data = f.read(limit + 1)
     except OSError as e:
         raise UsageError(f"cannot read {path}: {e.strerror}", RULES) from e
-    with os.fdopen(fd, "rb") as f:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise UsageError(f"{path} is not a regular file", RULES)
-        data = f.read(limit + 1)
     if len(data) > limit:
         raise UsageError(
             f"the submission is larger than {MAX_BYTES >> 20} MiB (at {path})", "submit code, not data"

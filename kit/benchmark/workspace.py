@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
 from kit.core.errors import KitError, UsageError
+from kit.core.open_folder import OpenFolder
 
 MAX_FILES = 64
 MAX_BYTES = 8 << 20
@@ -57,9 +57,9 @@ def is_left_out(name: str, may_be_directory: bool) -> bool:
     return LEFT_OUT_FILES.fullmatch(name) is not None or (may_be_directory and name in LEFT_OUT_DIRECTORIES)
 
 
-def list_folder(folder: Path) -> Listing:
+def list_folder(folder: OpenFolder) -> Listing:
     """
-    List a directory. Symbolic links are not followed, and directories that are left out are not entered.
+    List an open directory. Links are not followed, and directories that are left out are not entered.
 
     Listing ends at the first entry beyond `MAX_FILES`. Raises `OSError` if a directory cannot be read.
     """
@@ -69,21 +69,22 @@ def list_folder(folder: Path) -> Listing:
 class _FolderWalk:
     """The state of one listing."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: OpenFolder) -> None:
         """Prepare to list a directory; nothing is read yet."""
         self.folder = folder
         self.names: list[str] = []
         self.left_out: list[str] = []
         self.faults: list[FolderFault] = []
-        self.waiting = [folder]
+        self.waiting = [""]
 
     def listing(self) -> Listing:
         while self.waiting and len(self.faults) <= MAX_FILES:
-            with os.scandir(self.waiting.pop()) as entries:
+            inside = self.waiting.pop()
+            with self.folder.entries(inside) as entries:
                 for entry in entries:
-                    self._sort(entry)
+                    self._sort(entry, f"{inside}/{entry.name}" if inside else entry.name)
                     if len(self.names) > MAX_FILES or len(self.waiting) > MAX_FILES:
-                        message = f"{self.folder} has more than {MAX_FILES} files"
+                        message = f"{self.folder.path} has more than {MAX_FILES} files"
                         self.faults.append(FolderFault("", message, RULES))
                         return self._ended()
         return self._ended()
@@ -92,23 +93,23 @@ class _FolderWalk:
         faults = sorted(self.faults, key=lambda fault: fault.name)
         return Listing(tuple(sorted(self.names)), tuple(sorted(self.left_out)), tuple(faults))
 
-    def _sort(self, entry: os.DirEntry[str]) -> None:
-        name = Path(entry.path).relative_to(self.folder).as_posix()
+    def _sort(self, entry: os.DirEntry[str], name: str) -> None:
+        where = self.folder.path
         is_directory = entry.is_dir(follow_symlinks=False)
         if is_left_out(entry.name, is_directory or entry.is_symlink()):
             self.left_out.append(f"{name}/" if is_directory else name)
-        elif is_directory and Path(entry.path, VIRTUAL_ENVIRONMENT).is_file():
+        elif is_directory and self.folder.is_file(f"{name}/{VIRTUAL_ENVIRONMENT}"):
             self.left_out.append(f"{name}/")
         elif not _NAME.fullmatch(entry.name):
-            message = f"invalid file name {name!r} in {self.folder}"
+            message = f"invalid file name {name!r} in {where}"
             self.faults.append(FolderFault(name, message, "use letters, digits, '_', '.' and '-'"))
         elif is_directory and name.count("/") + 1 >= MAX_DEPTH:
-            message = f"{name} in {self.folder} is more than {MAX_DEPTH} levels deep"
+            message = f"{name} in {where} is more than {MAX_DEPTH} levels deep"
             self.faults.append(FolderFault(name, message, RULES))
         elif is_directory:
-            self.waiting.append(Path(entry.path))
+            self.waiting.append(name)
         elif not entry.is_file(follow_symlinks=False):
             kind = "a symbolic link" if entry.is_symlink() else "not a regular file"
-            self.faults.append(FolderFault(name, f"{name} in {self.folder} is {kind}", RULES))
+            self.faults.append(FolderFault(name, f"{name} in {where} is {kind}", RULES))
         else:
             self.names.append(name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -33,9 +32,6 @@ from kit.values.task_id import file_label
 ERA_FILES = ("digest", "image.toml", "lock.json")
 MAX_ENTRIES = 32_768
 """Files and folders of an unpacked capsule: its own, what was received in their places, and room."""
-_WHEEL = re.compile(
-    bag.KIT + r"/[A-Za-z0-9_.]+-[A-Za-z0-9_.+]+(-[0-9][A-Za-z0-9_]*)?(-[A-Za-z0-9_.]+){3}\.whl"
-)
 _AGAIN = "get the capsule again, from its packer"
 
 

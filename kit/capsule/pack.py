@@ -16,12 +16,13 @@ from kit.capsule.statement import CapsuleClaims, PackedRun, Packer, sign_capsule
 from kit.capsule.write import PayloadPart, part_of_bytes, part_of_file, write_capsule
 from kit.core.digest import Sha256, sha256_bytes
 from kit.core.errors import DigestMismatch, PrerequisiteError, UsageError
-from kit.core.files import disk_errors, place
+from kit.core.files import disk_errors, place, require_parent
 from kit.evaluate.request import Places
 from kit.evaluate.task_data import TaskData, task_data
 from kit.image.build import Layout, ensure_layout
 from kit.image.oci import Descriptor, blob_path, read_manifest
 from kit.result import folder
+from kit.result.appraisal.agreement import require_cold
 from kit.result.keys import PublicKey, Trusted, load_or_create
 from kit.result.predicate import Predicate
 from kit.result.signed import find_key
@@ -58,14 +59,16 @@ def pack(
 
     The bundle is verified first. The image is built or taken from the store, and compared with the bundle.
     Synthetic data are always packed; `wheels` are those of the kit, from `kit.capsule.wheels`. Raises
-    `UsageError` for a run without an image, `DigestMismatch` if this kit's image, record or data differ from
-    the run's, `PrerequisiteError` if the data are not in the store, and as `open_bundle` and `ensure_layout`
-    do.
+    `UsageError` if `file` exists, or for a run without an image or with a warm compile cache,
+    `DigestMismatch` if this kit's image, record or data differ from the run's, `PrerequisiteError` if the
+    directory of `file` or the data are missing, and as `open_bundle` and `ensure_layout` do.
     """
     if file.exists():
         raise UsageError(f"{file} already exists", "choose another path with --out")
+    require_parent(file)
     verified = open_bundle(bundle, trusted)
     p = verified.predicate
+    require_cold(p)
     layout = _image(p, places)
     data = task_data(p.task.profile, records.load(places.records, p.task.id), places)
     with_data = with_data or data.made_here

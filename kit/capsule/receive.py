@@ -28,7 +28,7 @@ from kit.values.software import Kit
 
 RECEIVED = "received"
 """Directory of received files that were replaced. Do not follow or run them."""
-_AGAIN = "get the capsule again from the person who packed it"
+AGAIN = "get the capsule again from the person who packed it"
 MAX_COMPARED = 1 << 20
 """Size limit in bytes of files whose differences are listed."""
 
@@ -158,7 +158,7 @@ def _signed(tags: Mapping[str, bytes], trusted: Trusted, capsule: Capsule) -> Si
         if bundle.document["predicateType"] != PREDICATE_TYPE_V1:
             raise SignatureError(
                 f"{bag.STATEMENT} is missing: a capsule of this result must be signed by its packer",
-                _AGAIN,
+                AGAIN,
             )
         return None
     signed = read_signed(tags, trusted)
@@ -209,7 +209,7 @@ def _require_version_1(tags: Mapping[str, bytes], capsule: Capsule, own: OwnFact
         raise IntegrityError(f"unexpected files in {bag.KIT}: version 0.1 packed no wheels")
     for path, same in _compare_own(capsule, own).items():
         if not same and capsule.words[path] is Word.PACKER:
-            raise DigestMismatch(f"{path} differs from this kit's file, and it is unsigned", _AGAIN)
+            raise DigestMismatch(f"{path} differs from this kit's file, and it is unsigned", AGAIN)
 
 
 def _refuse(files: tuple[ReplacedFile, ...], why: str) -> None:
@@ -217,7 +217,7 @@ def _refuse(files: tuple[ReplacedFile, ...], why: str) -> None:
         details = [f"{f.path} {text}" for f in files for text in f.differences]
         names = ", ".join(f.path for f in files)
         raise DigestMismatch(
-            f"{names}: differs from what speedrun-kit packs for this result, {why}", _AGAIN, details
+            f"{names}: differs from what speedrun-kit packs for this result, {why}", AGAIN, details
         )
 
 

@@ -23,8 +23,8 @@ from kit.capsule import bag
 from kit.core.digest import CHUNK, Sha256
 from kit.core.errors import DigestMismatch, IntegrityError, PrerequisiteError, RunError, UsageError
 from kit.core.files import disk_errors, sync
+from kit.core.reading import open_file, unreadable
 from kit.core.store import Progress, no_progress
-from kit.core.system import NONBLOCK, READ
 from kit.image.entry import ArchiveEntry, EntryKind
 from kit.image.tarball import BLOCK, header
 
@@ -33,6 +33,7 @@ MAX_BYTES = 64 << 30
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
 """First bytes of gzip, bzip2, xz and Zstandard files."""
 _OCTAL = re.compile(rb"[0-7]{11}")
+_CAPSULE = "pass a .tar that `speedrun pack` wrote"
 _ORIGINAL = "use the .tar that `speedrun pack` wrote, or its directory if you have it: speedrun reproduce DIR"
 _KINDS = {
     b"1": "a hard link", b"2": "a symbolic link", b"3": "a device", b"4": "a device", b"6": "a pipe",
@@ -61,7 +62,7 @@ def unpack(
         folder.parent.mkdir(parents=True, exist_ok=True)
         staged = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        with _opened(file) as source, disk_errors(folder):
+        with disk_errors(folder), _opened(file) as source:
             _Reader(source, file.name, max_bytes, progress).into(staged)
             examine(staged)
             staged.chmod(0o755)
@@ -81,20 +82,22 @@ def read_through(
     `folder` is an empty directory. It gets the tag files, all directories, and the payload files for which
     `keep(path, size)` is true. Raises as `unpack` does, but has no limit on the size of the payload.
     """
-    with _opened(file) as source, disk_errors(folder):
+    with disk_errors(folder), _opened(file) as source:
         _Reader(source, file.name, None, progress, keep).into(folder)
 
 
-def _opened(file: Path) -> BinaryIO:
+@contextlib.contextmanager
+def _opened(file: Path) -> Iterator[BinaryIO]:
+    """Open a capsule; an error while the block reads it is raised like one of opening it."""
     try:
-        # O_NONBLOCK: opening a pipe must not wait for a writer
-        source = os.fdopen(os.open(file, READ | NONBLOCK), "rb")
+        with open_file(file) as source:
+            if not stat.S_ISREG(os.fstat(source.fileno()).st_mode):
+                raise PrerequisiteError(f"{file} is not a regular file", _CAPSULE)
+            yield source
     except OSError as e:
-        raise PrerequisiteError(f"cannot read {file}: {e.strerror}") from e
-    if not stat.S_ISREG(os.fstat(source.fileno()).st_mode):
-        source.close()
-        raise PrerequisiteError(f"{file} is not a regular file")
-    return source
+        if str(e.filename) != str(file):
+            raise
+        raise unreadable(file, e) from e
 
 
 class _Reader:
@@ -175,7 +178,7 @@ class _Reader:
         if len(block) != BLOCK:
             raise IntegrityError(f"{self._name} is truncated", "download the file again")
         if not _OCTAL.fullmatch(block[136:147]):
-            raise IntegrityError(f"{self._name} is not a capsule")
+            raise IntegrityError(f"{self._name} is not a capsule", _CAPSULE)
         epoch = int(block[136:147], 8)
         if block != header(ArchiveEntry(bag.TOP, EntryKind.FOLDER, 0o755, ""), epoch):
             if _is_capsule_member(block):

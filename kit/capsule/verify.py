@@ -15,7 +15,7 @@ from pathlib import Path
 
 from kit.capsule import bag
 from kit.capsule.content import open_capsule
-from kit.capsule.receive import RECEIVED, OwnFacts, ReceivedCapsule, judge
+from kit.capsule.receive import AGAIN, RECEIVED, OwnFacts, ReceivedCapsule, judge
 from kit.capsule.unpack import read_through
 from kit.core.digest import Sha256, sha256_file
 from kit.core.errors import DigestMismatch, IntegrityError
@@ -26,7 +26,6 @@ from kit.result.verify import VerifiedBundle
 
 _BULK = (f"{bag.SHARDS}/", f"{bag.KIT}/")
 _BLOBS = f"{bag.IMAGE}/blobs/"
-_AGAIN = "get the capsule again from the person who packed it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,7 @@ def verify_capsule(
         try:
             received, _ = judge(Path(name), trusted, own)
         except IntegrityError as e:  # the temporary path means nothing to a reader
-            hint = _AGAIN if name in e.hint else e.hint
+            hint = AGAIN if name in e.hint else e.hint
             raise type(e)(e.headline.replace(f"{name}/", ""), hint, e.details) from e
     return VerifiedCapsule(received.capsule.bundle, received)
 
@@ -74,12 +73,12 @@ def _verify_folder(root: Path, trusted: Trusted, own: OwnFacts, progress: Progre
     tags = _tags(root)
     for name in bag.TAG_FILES:
         if name not in tags:
-            raise DigestMismatch(f"{name} is missing from the capsule", _AGAIN)
+            raise DigestMismatch(f"{name} is missing from the capsule", AGAIN)
     if tags[bag.BAGIT] != bag.BAGIT_TXT:
-        raise IntegrityError(f"{root}: {bag.BAGIT} does not declare BagIt 1.0", _AGAIN)
+        raise IntegrityError(f"{root}: {bag.BAGIT} does not declare BagIt 1.0", AGAIN)
     if tags[bag.TAG_MANIFEST] != bag.tag_manifest(tags):
         raise DigestMismatch(
-            f"{root}: checksum mismatch between {bag.TAG_MANIFEST} and the files that it lists", _AGAIN
+            f"{root}: checksum mismatch between {bag.TAG_MANIFEST} and the files that it lists", AGAIN
         )
     _compare_payload(root, capsule.listed, progress)
     if (root / RECEIVED).is_dir():
@@ -94,7 +93,7 @@ def _tags(root: Path) -> dict[str, bytes]:
         path = root / name
         if path.is_file():
             if path.stat().st_size > bag.largest(name):
-                raise IntegrityError(f"{name} has more than {bag.largest(name)} bytes", _AGAIN)
+                raise IntegrityError(f"{name} has more than {bag.largest(name)} bytes", AGAIN)
             tags[name] = path.read_bytes()
     return tags
 
@@ -103,15 +102,15 @@ def _compare_payload(root: Path, listed: Mapping[str, Sha256], progress: Progres
     """Hash every payload file, and refuse files that the manifest does not list."""
     there = {p.relative_to(root).as_posix(): p for p in (root / "data").rglob("*") if p.is_file()}
     for path in sorted(there.keys() - listed.keys()):
-        raise DigestMismatch(f"unexpected file in the capsule: {path}", _AGAIN)
+        raise DigestMismatch(f"unexpected file in the capsule: {path}", AGAIN)
     for path in sorted(listed.keys() - there.keys()):
-        raise DigestMismatch(f"{path} is missing from the capsule", _AGAIN)
+        raise DigestMismatch(f"{path} is missing from the capsule", AGAIN)
     total, done = sum(p.stat().st_size for p in there.values()), 0
     for path, place in sorted(there.items()):
         actual = sha256_file(place)
         if actual != listed[path]:
             raise DigestMismatch(
-                f"checksum mismatch: {path} has sha256 {actual}, expected {listed[path]}", _AGAIN
+                f"checksum mismatch: {path} has sha256 {actual}, expected {listed[path]}", AGAIN
             )
         done += place.stat().st_size
         progress(f"read {root.name}", done, total)

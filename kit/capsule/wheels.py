@@ -17,14 +17,14 @@ from pathlib import Path, PurePosixPath
 
 from packaging.utils import canonicalize_name
 
-from kit.capsule.guide import EXTRAS
+from kit.capsule.guide import EXTRAS, KIT_PROJECT
 from kit.core.download import repeated
 from kit.core.errors import PrerequisiteError
 from kit.core.extras import pip_install, reinstall_command
 from kit.core.facts import PACKAGE
 from kit.core.store import Progress, no_progress
+from kit.core.system import python_module
 
-PROJECT = "speedrun-kit"
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """Time of every file in a wheel that is made here: the earliest that zip supports."""
 _ABOUT_THIS_PLACE = ("INSTALLER", "REQUESTED", "RECORD", "direct_url.json", "uv_cache.json")
@@ -45,7 +45,7 @@ def kit_wheels(progress: Progress = no_progress) -> Iterator[tuple[Path, ...]]:
         folder = Path(name)
         own, every = folder / "own", folder / "every"
         own.mkdir()
-        wheel = build_wheel(PACKAGE.parent, own) if _is_checkout() else repack_installed(PROJECT, own)
+        wheel = build_wheel(PACKAGE.parent, own) if _is_checkout() else repack_installed(KIT_PROJECT, own)
         with repeated(progress, "download the wheels of speedrun-kit"):
             _download(wheel, folder / "constraints.txt", every)
         yield tuple(sorted(every.glob("*.whl")))
@@ -99,7 +99,7 @@ def repack_installed(project: str, folder: Path) -> Path:
 
 
 def _reinstall(project: str) -> str:
-    return reinstall_command() if project == PROJECT else pip_install("--force-reinstall", project)
+    return reinstall_command() if project == KIT_PROJECT else pip_install("--force-reinstall", project)
 
 
 def _recorded(distribution: importlib.metadata.Distribution) -> list[importlib.metadata.PackagePath]:
@@ -133,11 +133,11 @@ def _urlsafe(data: bytes) -> str:
 def _download(wheel: Path, constraints: Path, folder: Path) -> None:
     """Download the wheel's dependencies with pip, in the installed versions, into a directory."""
     versions = {d.metadata["Name"]: d.version for d in importlib.metadata.distributions()}
-    lines = [f"{name}=={version}\n" for name, version in sorted(versions.items()) if name != PROJECT]
+    lines = [f"{name}=={version}\n" for name, version in sorted(versions.items()) if name != KIT_PROJECT]
     constraints.write_text("".join(lines), encoding="utf-8")
     known = {canonicalize_name(name) for name in versions}
     extras = ",".join(sorted(extra for project, extra in EXTRAS.items() if project in known))
-    requirement = f"{PROJECT}[{extras}] @ {wheel.as_uri()}" if extras else str(wheel)
+    requirement = f"{KIT_PROJECT}[{extras}] @ {wheel.as_uri()}" if extras else str(wheel)
     _pip(
         "download", "--only-binary", ":all:", "--dest", str(folder), "--constraint", str(constraints),
         requirement,
@@ -146,7 +146,7 @@ def _download(wheel: Path, constraints: Path, folder: Path) -> None:
 
 def _pip(command: str, *arguments: str) -> None:
     options = ("--quiet", "--no-input", "--disable-pip-version-check", "--retries", "2")
-    argv = [sys.executable, "-m", "pip", command, *options, *arguments]
+    argv = [*python_module("pip"), command, *options, *arguments]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR:")] or [

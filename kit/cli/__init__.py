@@ -7,13 +7,17 @@ stderr for people; exit codes are those of `EXIT_CODES`. A command's module is i
 
 from __future__ import annotations
 
+import kit.core.search_path  # noqa: F401 - before every other module
+
+# isort: split
 import contextlib
 import errno
 import itertools
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 from click.core import ParameterSource
@@ -23,8 +27,16 @@ from kit.cli.lazy import LazyGroup
 from kit.cli.settings import Settings, read_settings
 from kit.cli.stderr import STDERR
 from kit.cli.streams import end_if_unread, flush_streams, prepare_streams
-from kit.cli.terminal import JsonAnswers, complain, emit_json, note
-from kit.core.errors import IntegrityError, KitError, PrerequisiteError, RunError, UsageError
+from kit.cli.terminal import JsonAnswers, complain, emit_json, note, warn
+from kit.core.errors import (
+    ALLOW,
+    CHECK_PATH,
+    IntegrityError,
+    KitError,
+    PrerequisiteError,
+    RunError,
+    UsageError,
+)
 from kit.core.text import one_line
 
 EXIT_CODES: tuple[tuple[type[KitError], int], ...] = (
@@ -39,25 +51,30 @@ PATH_NOT_FOUND = 3
 """Code of click's errors about a path: the same as if the kit itself had not found it."""
 
 SEE_DOCTOR = "see: speedrun doctor"
-CHECK_PATH = "check the path, or pass another one"
 OPEN_FILES = "raise the limit on open files, for example: ulimit -n 4096"
+FAILING_DISK = "check the disk: dmesg; then try again with files on another one"
 HINTS = {
+    errno.EACCES: ALLOW,
+    errno.EPERM: ALLOW,
     errno.ENOSPC: "delete files to make room",
     errno.EDQUOT: "delete files to make room",
+    errno.EIO: FAILING_DISK,
     errno.EAGAIN: "raise the limit on processes, for example: ulimit -u 4096",
     errno.EFBIG: "raise the limit on the size of files: ulimit -f unlimited",
+    errno.EEXIST: CHECK_PATH,
     errno.EISDIR: CHECK_PATH,
     errno.ELOOP: CHECK_PATH,
     errno.EMFILE: OPEN_FILES,
     errno.ENAMETOOLONG: CHECK_PATH,
     errno.ENOTDIR: CHECK_PATH,
     errno.ENFILE: OPEN_FILES,
+    errno.ESPIPE: CHECK_PATH,
 }
 """What to do about an error of the system."""
 SUMMARIES = {
     "agent": "Let a scaffold and a model search for a faster script.",
     "bundle": "Verify and show signed results.",
-    "cache": "Show and clean the store of downloads, images and data.",
+    "cache": "Show and clean the store of downloads, images and data; make compile caches.",
     "check": "Check a submission without running it.",
     "config": "Show the defaults from speedrun.toml and the environment.",
     "data": "Download, verify and lock the training data.",
@@ -125,6 +142,11 @@ def run(argv: list[str] | None = None) -> int:
     printed, JsonAnswers.requested = JsonAnswers.printed, False
     try:
         settings = _settings(sys.argv[1:] if argv is None else argv)
+        if any(name.startswith("SPEEDRUN_") for name in os.environ):
+            from kit.cli.variables import warnings
+
+            for text in warnings(speedrun, sys.argv[1:] if argv is None else argv):
+                warn(text)
         code: Any = speedrun.main(
             args=argv,
             prog_name="speedrun",
@@ -134,10 +156,11 @@ def run(argv: list[str] | None = None) -> int:
         )
     except (Exception, KeyboardInterrupt) as e:
         failure = _exit_code(e)
+        why = _explain(e, sys.argv[1:] if argv is None else argv)
         with contextlib.suppress(OSError):  # stderr may be a full disk or a closed pipe
-            _explain(e, argv)
+            _show(e, why)
         if JsonAnswers.printed == printed and _wants_json(sys.argv[1:] if argv is None else argv, e):
-            emit_json(_error_document(e, failure))
+            emit_json({"error": {**why._asdict(), "exit_code": failure}})
         return failure
     finally:
         with contextlib.suppress(OSError):
@@ -162,7 +185,7 @@ def _exit_code(e: BaseException) -> int:
             return e.exit_code
         case click.Abort() | KeyboardInterrupt():
             return 130
-        case OSError() if e.filename and HINTS.get(e.errno or 0) == CHECK_PATH:
+        case OSError() if e.filename and HINTS.get(e.errno or 0) in (ALLOW, CHECK_PATH):
             return PATH_NOT_FOUND
         case _:
             return next((code for kind, code in EXIT_CODES if isinstance(e, kind)), 5)
@@ -178,40 +201,33 @@ def _wants_json(argv: list[str], e: BaseException) -> bool:
     return JsonAnswers.requested or "--json" in itertools.takewhile(lambda argument: argument != "--", argv)
 
 
-def _error_document(e: BaseException, code: int) -> dict[str, Any]:
-    """Return an error as the object that a command with `--json` prints instead of its answer."""
-    match e:
-        case KitError():
-            message, hint, details = e.headline, e.hint, list(e.details)
-        case click.ClickException():
-            message, hint, details = e.format_message(), "", []
-        case click.Abort() | KeyboardInterrupt():
-            message, hint, details = "interrupted", "", []
-        case _:
-            message, hint, details = f"{type(e).__name__}: {e}".removesuffix(": "), "", []
-    return {"error": {"message": message, "hint": hint, "details": details, "exit_code": code}}
+class Explanation(NamedTuple):
+    """What failed and what to do next."""
+
+    message: str
+    hint: str = ""
+    details: Sequence[str] = ()
 
 
-def _explain(e: BaseException, argv: list[str] | None) -> None:
-    """Print what failed and what to do next."""
+def _explain(e: BaseException, argv: Sequence[str]) -> Explanation:
     match e:
         case KitError():
-            complain(e.headline, _elsewhere(e.hint, argv), e.details)
+            return Explanation(e.headline, _elsewhere(e.hint, argv), e.details)
         case click.ClickException():
-            _show(e)
+            return _explain_usage(e)
         case click.Abort() | KeyboardInterrupt():
-            complain("interrupted")
+            return Explanation("interrupted")
         case MemoryError():
-            complain("out of memory", "free memory, or use a machine with more")
+            return Explanation("out of memory", "free memory, or use a machine with more")
         case FileNotFoundError() if not e.filename and not _has_working_directory():
-            complain(
+            return Explanation(
                 "the working directory no longer exists", "change to another directory, for example: cd /"
             )
         case OSError() if e.filename or e.errno in HINTS:
             hint = HINTS.get(e.errno or 0, SEE_DOCTOR)
-            complain(f"{_file(e)}: {e.strerror or e}", _elsewhere(hint, argv))
+            return Explanation(f"{_file(e)}: {e.strerror or e}", _elsewhere(hint, argv))
         case _:
-            _explain_unexpected(e)
+            return _explain_unexpected(e)
 
 
 def _has_working_directory() -> bool:
@@ -227,8 +243,8 @@ def _file(e: OSError) -> str:
     return "system" if not e.filename else str(e.filename)
 
 
-def _explain_unexpected(e: BaseException) -> None:
-    """Print one line for an exception that no code expects, and write its traceback to a file."""
+def _explain_unexpected(e: BaseException) -> Explanation:
+    """Return one line for an exception that no code expects, and write its traceback to a file."""
     what = f"{type(e).__name__}: {e}".removesuffix(": ")
     where, file = "", None
     with contextlib.suppress(Exception):  # no memory or no file may be left, even to import a module
@@ -241,21 +257,24 @@ def _explain_unexpected(e: BaseException) -> None:
         if file
         else "delete files to make room, then try again"
     )
-    complain(one_line(f"unexpected error{f' at {where}' if where else ''}: {what}"), hint)
+    return Explanation(one_line(f"unexpected error{f' at {where}' if where else ''}: {what}"), hint)
 
 
-def _show(e: click.ClickException) -> None:
-    """Print a usage error of click with the command's usage."""
+def _explain_usage(e: click.ClickException) -> Explanation:
+    context = e.ctx if isinstance(e, click.UsageError) else None
+    message = e.format_message()
+    first, *more = message.splitlines() if isinstance(e, click.MissingParameter) else (message,)
+    return Explanation(first, f"{context.command_path} --help" if context else "", [*more, *_origin(e)])
+
+
+def _show(e: BaseException, why: Explanation) -> None:
+    """Print an explanation, after the command's usage if the error is about it."""
     if isinstance(e, click.exceptions.NoArgsIsHelpError):
         e.show()
         return
-    context = e.ctx if isinstance(e, click.UsageError) else None
-    if context is not None:
-        note(*context.get_usage().splitlines(), "")
-    message = e.format_message()
-    first, *more = message.splitlines() if isinstance(e, click.MissingParameter) else (message,)
-    more += _origin(e)
-    complain(first, f"{context.command_path} --help" if context else "", more)
+    if isinstance(e, click.UsageError) and e.ctx is not None:
+        note(*e.ctx.get_usage().splitlines(), "")
+    complain(*why)
 
 
 def _origin(e: click.ClickException) -> list[str]:
@@ -272,8 +291,7 @@ def _origin(e: click.ClickException) -> list[str]:
             return []
 
 
-def _elsewhere(hint: str, argv: list[str] | None) -> str:
+def _elsewhere(hint: str, argv: Sequence[str]) -> str:
     """Return `hint`, or an empty text if it names the command that is running."""
-    running = sys.argv[1:] if argv is None else argv
     named = hint.partition("speedrun ")[2].split()
-    return "" if named and named in (running, running[:1]) else hint
+    return "" if named and named in (argv, argv[:1]) else hint

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from typing import Any
 
+from kit.capsule.bag import KIT
 from kit.capsule.guide import title
 from kit.capsule.receive import RECEIVED, ReceivedCapsule, Voucher
 from kit.cli.terminal import note
 from kit.core.codec import encode
+from kit.core.text import counted
 from kit.result.revocations import Revocation
 from kit.values.task_id import listed_as
 
@@ -17,6 +20,8 @@ WORDS = {
     Voucher.KIT: "identical to this kit's files",
     Voucher.PACKER: "vouched for by the packer only",
 }
+WHEELS = f"{KIT.removeprefix('data/')}/"
+"""Directory of a capsule's wheels, without `data/`, as in the texts."""
 
 
 def tell_received(received: ReceivedCapsule) -> None:
@@ -33,7 +38,7 @@ def tell_received(received: ReceivedCapsule) -> None:
             f"capsule: packed by {key_word(signed.trusted, signed.revoked)} with {kit}, {packer.key_id[:12]}"
         )
     for voucher, files in _by_voucher(received).items():
-        note(f"  {WORDS[voucher]}: {', '.join(files)}")
+        note(f"  {WORDS[voucher]}: {file_names(files)}")
     if signed is None:
         names = ", ".join(file.path for file in received.replaced)
         note(f"  replaced by this kit's files: {names}; the received ones are in {RECEIVED}/")
@@ -43,6 +48,14 @@ def tell_received(received: ReceivedCapsule) -> None:
             note(f"  the received {file.path} {difference}")
     if received.set_aside:
         note(f"warning: the wheels were packed by an untrusted key; do not install them (now in {RECEIVED}/)")
+
+
+def file_names(paths: Iterable[str]) -> str:
+    """Return the names of a capsule's files for one line; the wheels of a kit are only counted."""
+    paths = list(paths)
+    wheels = sum(path.startswith(WHEELS) for path in paths)
+    named = [path for path in paths if not path.startswith(WHEELS)]
+    return ", ".join([*named, *([f"{WHEELS} ({counted(wheels, 'wheel')})"] if wheels else [])])
 
 
 def received_document(received: ReceivedCapsule) -> dict[str, Any]:

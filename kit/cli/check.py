@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from kit.cli.options import TASK_NAME, store_option, upstream_option
+from kit.cli.options import TASK_NAME, profile_option, store_option, upstream_option
 from kit.cli.places import places
 from kit.cli.submission_text import left_out_line
 from kit.cli.terminal import emit_json, note, say, warn
@@ -27,18 +27,17 @@ MAX_MESSAGE = 2500
     metavar="N",
     help="Start record, to compare with its script and data: 3, smoke-1.",
 )
-@click.option(
-    "--profile",
-    type=click.Choice(["full", "smoke"]),
-    default="full",
-    show_default=True,
-    help="Profile that the submission is for; smoke has no GPU.",
-)
+@profile_option
 @upstream_option
 @store_option
 @click.option("--json", "as_json", is_flag=True, help="Print files and findings as JSON.")
 def command(
-    submission: Path, record: int | str | None, profile: str, mirror: Path | None, store: Path, as_json: bool
+    submission: Path,
+    record: int | str | None,
+    profile: str,
+    upstream: Path | None,
+    store: Path,
+    as_json: bool,
 ) -> int:
     """Check a submission without running it.
 
@@ -55,7 +54,7 @@ def command(
       speedrun check my-agent/ --record 3 --profile smoke
       speedrun check my-agent/ --json
     """
-    where = replace(places(store, None, Path("keys")), upstream=mirror)
+    where = replace(places(store, None, Path("keys")), upstream=upstream)
     check = check_submission(submission, check_terms(record, Profile(profile), where))
     if as_json:
         emit_json(document(check))

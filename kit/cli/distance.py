@@ -17,7 +17,7 @@ from kit.core.digest import files_under, sha256_file, tree_digest
 from kit.core.errors import UsageError
 from kit.core.facts import facts_root
 from kit.core.text import one_line
-from kit.judge.distance import token_distance
+from kit.judge.distance import TokenDistance, token_distance
 from kit.judge.embedding_distance import embedding_distance
 from kit.judge.scripts import read_judged, require_whole, task_pair, task_texts
 
@@ -48,7 +48,7 @@ def command(
     weights: Path | None,
     as_json: bool,
     store: Path,
-    mirror: Path | None,
+    upstream: Path | None,
 ) -> None:
     """Measure how far a script is from a task's target, in tokens.
 
@@ -80,36 +80,18 @@ def command(
         raise UsageError("--weights needs --embeddings", "omit --weights")
     judged = read_judged(script)
     require_whole(judged, facts_root(), task)
-    pair = task_pair(facts_root(), task, store, mirror)
-    found = token_distance(judged.source, pair.start, pair.target)
+    pair = task_pair(facts_root(), task, store, upstream)
+    distance = token_distance(judged.source, pair.start, pair.target)
     embedded = None
     if profile_file is not None:
-        texts = (judged.text, *task_texts(facts_root(), task, store, mirror))
+        texts = (judged.text, *task_texts(facts_root(), task, store, upstream))
         embedded = _embedded(load_profile(profile_file), texts, weights)
     if as_json:
-        emit_json(
-            {
-                "task": str(task),
-                "submission_sha256": judged.sha256,
-                "unit": "tokens",
-                "to_target": found.to_target,
-                "to_start": found.to_start,
-                "start_to_target": found.start_to_target,
-                "recovered": found.recovered,
-                "embeddings": embedded,
-            }
-        )
-        return
-    recovered = (
-        "undefined: start and target are the same" if found.recovered is None else f"{found.recovered:.3f}"
-    )
-    say(
-        f"distance recovered: {recovered}",
-        f"  to the target: {found.to_target} tokens",
-        f"  to the start: {found.to_start} tokens",
-        f"  from start to target: {found.start_to_target} tokens",
-        *([] if embedded is None else _embedded_lines(embedded)),
-    )
+        labels = {"task": str(task), "submission_sha256": judged.sha256, "unit": "tokens"}
+        figures = {**asdict(distance), "recovered": distance.recovered}
+        emit_json({**labels, **figures, "embeddings": embedded})
+    else:
+        say(*_token_lines(distance), *([] if embedded is None else _embedded_lines(embedded)))
 
 
 def _embedded(profile: ModelProfile, texts: tuple[str, str, str], weights: Path | None) -> dict[str, Any]:
@@ -129,6 +111,17 @@ def _digest(weights: Path) -> str:
     if weights.is_file():
         return sha256_file(weights)
     return tree_digest({name: sha256_file(weights / name) for name in files_under(weights)})
+
+
+def _token_lines(distance: TokenDistance) -> list[str]:
+    share = distance.recovered
+    recovered = "undefined: start and target are the same" if share is None else f"{share:.3f}"
+    return [
+        f"distance recovered: {recovered}",
+        f"  to the target: {distance.to_target} tokens",
+        f"  to the start: {distance.to_start} tokens",
+        f"  from start to target: {distance.start_to_target} tokens",
+    ]
 
 
 def _embedded_lines(found: dict[str, Any]) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from kit.cli.machine import docker_socket, gpu_sources
-from kit.cli.options import keys_option, store_option
+from kit.cli.options import keys_if_any_option, store_if_any_option
 from kit.cli.platforms import require_run_platform
 from kit.cli.recovery import recover_series
 from kit.cli.runtime import find_podman
@@ -32,14 +32,16 @@ MARKS = {"ok": "ok     ", "missing": "missing", "broken": "BROKEN "}
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=click.Path(file_okay=False, path_type=Path),
     default=Path("runs"),
     show_default=True,
     help="Directory of runs.",
 )
-@store_option
-@keys_option
-def command(fix: bool, container_toolkit: bool, as_json: bool, out: Path, store: Path, keys: Path) -> int:
+@store_if_any_option
+@keys_if_any_option
+def command(
+    fix: bool, container_toolkit: bool, as_json: bool, out: Path, store: Path | None, keys: Path | None
+) -> int:
     """
     Check that this machine can run evaluations.
 
@@ -53,7 +55,7 @@ def command(fix: bool, container_toolkit: bool, as_json: bool, out: Path, store:
     """
     require_run_platform("doctor")
     config = DoctorConfig(
-        store=Store(store),
+        store=None if store is None else Store(store),
         images=facts_root() / "images",
         out=out,
         keys=keys,
@@ -74,6 +76,6 @@ def command(fix: bool, container_toolkit: bool, as_json: bool, out: Path, store:
     if as_json:
         checks = [{"id": d.id, "health": d.health, "detail": d.detail, "fix": d.fix} for d in diagnoses]
         emit_json({"usable": ready, "checks": checks})
-    if fix:
+    if fix and keys is not None:
         recover_series(out, keys)
     return 0 if ready else 3

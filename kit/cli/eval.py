@@ -16,6 +16,7 @@ from kit.cli.options import (
     deadline_options,
     keys_option,
     mirror_option,
+    profile_option,
     python_option,
     store_option,
 )
@@ -36,7 +37,7 @@ from kit.evaluate.prepare import prepared
 from kit.evaluate.quick import require_quick
 from kit.evaluate.request import Overrides, Places, Request
 from kit.evaluate.run import Evaluation, run_prepared
-from kit.result.predicate import Verdict
+from kit.result.predicate import CompileCache, Verdict
 from kit.series.record import StopRule
 from kit.series.run import SeriesRequest
 from kit.values.profile import Profile
@@ -56,13 +57,7 @@ from kit.values.run_result import RunStatus
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Directory with the script and optionally run.toml (arguments).  [default: the record's script]",
 )
-@click.option(
-    "--profile",
-    type=click.Choice(["full", "smoke"]),
-    default="full",
-    show_default=True,
-    help="full: 8 GPUs and FineWeb; smoke: CPU and synthetic data, never ranked.",
-)
+@profile_option
 @runtime_option(host=True)
 @click.option(
     "--image",
@@ -78,7 +73,7 @@ from kit.values.run_result import RunStatus
 @click.option(
     "--accept-world-size",
     is_flag=True,
-    help="Allow a number of GPUs with which a step sees another number of tokens; never ranked.",
+    help="Allow a number of GPUs that changes the number of tokens in a step; never ranked.",
 )
 @python_option
 @deadline_options
@@ -86,7 +81,8 @@ from kit.values.run_result import RunStatus
     "--audit",
     "audits",
     metavar="NAMES",
-    help="Audits that need extra runs: canary, held-out, baseline, screen, all; comma-separated.",
+    help="Audits with extra runs, comma-separated: canary (text with a known lowest loss), held-out (other "
+    "text), baseline (the start script), screen (a short canary), all.",
 )
 @click.option(
     "--audit-seed",
@@ -114,6 +110,14 @@ from kit.values.run_result import RunStatus
     help="Try the script for a few steps, without probe, audit and bundle: no result. Smoke profile only. "
     "Its log stays in the temporary directory for a day.",
 )
+@click.option(
+    "--compile-cache",
+    type=click.Choice([state.value for state in CompileCache]),
+    default=CompileCache.COLD.value,
+    show_default=True,
+    help="warm: start with the compile cache that `speedrun cache make` made of the start record; "
+    "never ranked.",
+)
 @click.option("--plan", "plan_only", is_flag=True, help="Print what would be done, then exit.")
 @click.option(
     "--out",
@@ -138,7 +142,7 @@ def command(**options: Any) -> int:
     signed before the first one starts; 0 then means that the mean loss is below the target with p < 0.01.
 
     With --quick, the script runs for a few steps in the same container; nothing is written into --out. Exit
-    0: it ran and printed lines that count. 1: it did not.
+    0: it ran and printed a step or a validation loss. 1: it did not.
 
     A DURATION is a number of seconds, or has units: 90s, 10m, 1h30m.
 
@@ -150,6 +154,7 @@ def command(**options: Any) -> int:
       speedrun eval --record 3 --profile smoke --audit canary,held-out
       speedrun eval --record 3 --profile smoke --submission my-agent/ --quick
       speedrun eval --record 3 --plan
+      speedrun eval --record 89 --compile-cache warm
       speedrun eval --record 3 --submission my-agent/ --runs 10 --interleave
     """
     require_run_platform("eval")
@@ -157,6 +162,10 @@ def command(**options: Any) -> int:
     if options["stop_on_failure"] and not several:
         raise UsageError("--stop-on-failure needs a series", "add --runs N, or omit --stop-on-failure")
     request = _request(options)
+    if request.compile_cache is CompileCache.WARM and (several or options["quick"]):
+        raise UsageError(
+            "--compile-cache warm makes one run", "omit --runs, --interleave and --quick, or --compile-cache"
+        )
     if options["quick"]:
         require_quick(request)
         if several or options["audits"]:
@@ -209,6 +218,7 @@ def _request(options: dict[str, Any]) -> Request:
         accept_world_size=options["accept_world_size"],
         overrides=Overrides(**{name: options[name] for name in Overrides.__slots__}),
         python=guest_python(options["python"]),
+        compile_cache=CompileCache(options["compile_cache"]),
         engine=selected.engine,
     )
 
@@ -218,7 +228,7 @@ def _show_plan(plan: RunPlan, places: Places, audits: AuditSelection, as_json: b
     if as_json:
         emit_json(report.document())
     else:
-        say(*format_plan(report))
+        say(*format_plan(report, sorted(audits.audits)))
 
 
 def _report(outcome: Evaluation, as_json: bool, verbose: bool, load: float | None) -> None:

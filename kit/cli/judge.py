@@ -13,8 +13,8 @@ from kit import __version__
 from kit.agent.llm.scripted import SCRIPTED
 from kit.cli.interrupt import cancellable
 from kit.cli.judge_text import calibration_document, calibration_lines, judgement_document, judgement_lines
-from kit.cli.model_calls import check_cost, profile_of, recorded, recorder, transport_of
-from kit.cli.options import TASK_NAME, Number, keys_option, store_option, upstream_option
+from kit.cli.model_calls import check_cost, model_call_options, profile_of, recorded, recorder, transport_of
+from kit.cli.options import TASK_NAME, keys_option, store_option, upstream_option
 from kit.cli.terminal import emit_json, note, say, say_path, warn
 from kit.core.errors import PrerequisiteError, UsageError
 from kit.core.facts import facts_root
@@ -44,23 +44,7 @@ SCRIPT_HOST = "script"
     metavar="FILE|scripted",
     help="Profile of an endpoint and its model (TOML), for L.  [default: D alone]",
 )
-@click.option(
-    "--answers",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Answers for --model scripted.",
-)
-@click.option(
-    "--samples",
-    type=click.IntRange(1, 100),
-    default=SAMPLES,
-    show_default=True,
-    help="Answers of the model about each of three scripts.",
-)
-@click.option(
-    "--usd",
-    type=Number(min=0),
-    help="Most that the calls may cost in USD; needs prices in the profile.",
-)
+@model_call_options(SAMPLES, "Answers of the model about each of three scripts.")
 @click.option("--calibrate", is_flag=True, help="Judge scripts whose share of the change is known.")
 @click.option(
     "--variants",
@@ -109,7 +93,7 @@ def command(**options: Any) -> int:
       speedrun judge my-task --task 3
       speedrun judge runs/<run_id> --task 12 --model model.toml
       speedrun judge --verify judgements/03-0123456789abcdef.json
-      speedrun judge --calibrate --mirror ~/modded-nanogpt
+      speedrun judge --calibrate --upstream ~/modded-nanogpt
     """
     _check_options(options)
     if options["verify"]:
@@ -120,7 +104,7 @@ def command(**options: Any) -> int:
     (task,) = options["tasks"]
     rubric, judged = load_rubric(root, task), read_judged(options["script"])
     require_whole(judged, root, task)
-    pair = task_pair(root, task, options["store"], options["mirror"])
+    pair = task_pair(root, task, options["store"], options["upstream"])
     probes = score_probes(rubric, judged.source, pair.start)
     model = None if options["model"] is None else _ask(rubric, judged, pair, probes, options)
     judgement = Judgement(
@@ -209,7 +193,7 @@ def _calibrate(root: Path, options: dict[str, Any]) -> int:
     rows: list[CalibrationRow] = []
     for task in options["tasks"] or known_rubrics(root):
         rubric = load_rubric(root, task)
-        pair = task_pair(root, listed_as(rubric.task), options["store"], options["mirror"])
+        pair = task_pair(root, listed_as(rubric.task), options["store"], options["upstream"])
         half = () if variants is None else load_variants(variants, rubric.task, pair)
         rows += calibrate_task(rubric, pair, half, paraphrase)
     if options["as_json"]:

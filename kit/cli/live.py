@@ -12,6 +12,8 @@ from kit.core.text import counted, one_line
 from kit.evaluate.plan import RunPlan
 from kit.evaluate.run import Listener
 from kit.gpu.preflight import Preflight
+from kit.result.appraisal.verdict import WARM_IS_UNRANKED
+from kit.result.predicate import CompileCache
 from kit.sandbox.folder import RunFolder
 from kit.sandbox.isolation_probe import IsolationResult
 from kit.sandbox.speed_probe import GpuSpeed
@@ -83,6 +85,8 @@ class Live:
         )
         for reason in plan.terms.ranking_blockers:
             warn(f"this run will not be ranked: {reason}")
+        if plan.compile_cache is CompileCache.WARM:
+            warn(f"this run will not be ranked: {WARM_IS_UNRANKED}")
         if not plan.runtime.contains:
             warn("the runtime host provides no isolation: the script runs with your rights")
         else:

@@ -7,6 +7,8 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
+import click
+
 from kit.agent.llm.client import LiveTransport
 from kit.agent.llm.key import NO_KEY, ApiKey
 from kit.agent.llm.profile import ModelProfile, load_profile
@@ -14,8 +16,31 @@ from kit.agent.llm.record import CallRecord, read_record, record_path, write_rec
 from kit.agent.llm.retry import RetryLoop
 from kit.agent.llm.scripted import SCRIPTED, AnswerScript, ScriptedTransport, load_script
 from kit.agent.llm.wire import CallKey, Transport
+from kit.cli.options import Number, with_options
 from kit.cli.terminal import note
 from kit.core.errors import PrerequisiteError, UsageError
+
+
+def model_call_options(samples: int, text: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """
+    Return the options of a command that asks a model: `--answers`, `--samples` and `--usd`.
+
+    `samples` is how often it asks by default, and `text` says what for.
+    """
+    options = (
+        click.option(
+            "--answers",
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            help="Answers for --model scripted.",
+        ),
+        click.option("--samples", type=click.IntRange(1, 100), default=samples, show_default=True, help=text),
+        click.option(
+            "--usd",
+            type=Number(min=0),
+            help="Most that the calls may cost in USD; needs prices in the profile.",
+        ),
+    )
+    return lambda command: with_options(command, options)
 
 
 def profile_of(model: str, answers: Path | None) -> tuple[ModelProfile, AnswerScript | None]:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import datetime
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
+from kit.core.errors import PrerequisiteError
 from kit.core.home import default_keys, default_store
-from kit.values.task_id import TASK_ID
+from kit.values.task_id import TASK_ID, suggestion
 
 
 class Number(click.FloatRange):
@@ -36,7 +38,7 @@ class TaskName(click.ParamType[int | str]):
             return int(text)
         if TASK_ID.fullmatch(text):
             return text
-        return self.fail(f"{text!r} is not the name of a record: try 3 or smoke-1.", param, ctx)
+        return self.fail(f"{text!r} is not the name of a record: {suggestion(text)}", param, ctx)
 
 
 TASK_NAME = TaskName()
@@ -66,8 +68,54 @@ class Duration(Number):
                 self.fail(f"{text!r} is not a duration: try seconds (600), or 90s, 10m, 1h30m.", param, ctx)
         return super().convert(value, param, ctx)
 
+    def _describe_range(self) -> str:
+        """Return the range with units; click shows it in help texts and errors."""
+        least, most = _with_unit(self.min or 0), self.max
+        return f"{least} or more" if most is None else f"{least} to {_with_unit(most)}"
+
+
+def _with_unit(seconds: float) -> str:
+    """Return a duration in the largest unit of which it is a whole number."""
+    units = zip("dhms", _SECONDS, strict=True)
+    return next(
+        (f"{seconds / size:g}{unit}" for unit, size in units if seconds and not seconds % size),
+        f"{seconds:g}s",
+    )
+
+
+_PROFILE = partial(click.option, "--profile", type=click.Choice(["full", "smoke"]))
+_PROFILES = "full: 8 GPUs and FineWeb; smoke: CPU and synthetic data, never ranked."
+profile_option = _PROFILE(default="full", show_default=True, help=_PROFILES)
+"""`--profile`, passed as `profile: str`."""
+task_profile_option = _PROFILE(help=f"{_PROFILES}  [default: the task's]")
+"""The same; passed as `profile: str | None`, None for the profile that the task has."""
+
+image_option = click.option(
+    "--image", metavar="ERA", help="Image to run in.  [default: the record's era; smoke: cpu]"
+)
+"""`--image ERA`, passed as `image: str | None`."""
+
+
+def retime_option(least: int = 0, default: int = 0) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Return `--retime RUNS`, passed as `retime: int`."""
+    return click.option(
+        "--retime",
+        type=click.IntRange(least, 1000),
+        default=default,
+        show_default=True,
+        metavar="RUNS",
+        help="Time the winner again at the end: this many runs in a new series, with all audits.",
+    )
+
 
 DEADLINE = Duration(min=0.1, max=7 * 86400)
+
+
+def with_options(command: Callable[..., int], options: Sequence[Any]) -> Callable[..., int]:
+    """Add options to a command, the first one first."""
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 def deadline_options(command: Callable[..., int]) -> Callable[..., int]:
@@ -79,16 +127,21 @@ def deadline_options(command: Callable[..., int]) -> Callable[..., int]:
         "teardown": "from the last validation to the exit",
         "total": "for the whole run",
     }
-    for name, text in reversed(texts.items()):
-        flag = click.option(
-            f"--{name}-deadline",
-            f"{name}_s",
-            type=DEADLINE,
-            metavar="DURATION",
-            help=f"Timeout {text}.",
+    options = [
+        click.option(
+            f"--{name}-deadline", f"{name}_s", type=DEADLINE, metavar="DURATION", help=f"Timeout {text}."
         )
-        command = flag(command)
-    return command
+        for name, text in texts.items()
+    ]
+    return with_options(command, options)
+
+
+def _if_any(directory: Callable[[], Path]) -> Path | None:
+    """Return a default directory; None for a user without a home directory."""
+    try:
+        return directory()
+    except PrerequisiteError:
+        return None
 
 
 python_option = click.option(
@@ -98,22 +151,24 @@ python_option = click.option(
 )
 """`--python FILE`, passed as `python: Path | None`."""
 
-store_option = click.option(
+_STORE = partial(
+    click.option,
     "--store",
     "store",
     type=click.Path(file_okay=False, path_type=Path),
-    default=default_store,
-    show_default="~/.cache/speedrun-kit",
-    help="Directory of the store: downloads, images and data.",
+    help="Directory of the store: downloads, images and data.  [default: ~/.cache/speedrun-kit]",
 )
+store_option = _STORE(default=default_store)
 """`--store DIR`, passed as `store: Path`."""
+store_if_any_option = _STORE(default=partial(_if_any, default_store))
+"""The same; passed as `store: Path | None`, None for a user without a home directory."""
 
 mirror_option = click.option(
     "--mirror",
     "mirror",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     default=None,
-    help="Directory of files that you already have, searched before the network.",
+    help="Directory of downloads that you have, such as wheels; searched before the network.",
 )
 """`--mirror DIR`, passed as `mirror: Path | None`."""
 
@@ -127,25 +182,36 @@ data_lock_option = click.option(
 )
 """`--data-lock FILE`, passed as `data_locks: tuple[Path, ...]`."""
 
+board_base_option = click.option(
+    "--base",
+    "base",
+    type=click.Path(path_type=Path),
+    help="Earlier state of the repository, such as the base branch: what it has is no copy.",
+)
+"""`--base DIR`, passed as `base: Path | None`."""
+
 upstream_option = click.option(
-    "--mirror",
-    "mirror",
+    "--upstream",
+    "upstream",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     default=None,
-    help="Local clone of the upstream repository, used instead of the network.",
+    help="Clone of KellerJordan/modded-nanogpt to read scripts from, instead of the network.",
 )
-"""`--mirror DIR`, of upstream's repository; passed as `mirror: Path | None`."""
+"""`--upstream DIR`, passed as `upstream: Path | None`."""
 
 
-keys_option = click.option(
+_KEYS = partial(
+    click.option,
     "--keys",
     "keys",
     type=click.Path(file_okay=False, path_type=Path),
-    default=default_keys,
-    show_default="~/.config/speedrun-kit/keys",
-    help="Directory with your signing key and the public keys that you trust (*.pem).",
+    help="Directory with your signing key and the public keys that you trust (*.pem).  "
+    "[default: ~/.config/speedrun-kit/keys]",
 )
+keys_option = _KEYS(default=default_keys)
 """`--keys DIR`, passed as `keys: Path`."""
+keys_if_any_option = _KEYS(default=partial(_if_any, default_keys))
+"""The same; passed as `keys: Path | None`, None for a user without a home directory."""
 
 TASK_SETS = click.Choice(["paper", "later", "all"])
 """The values of `kit.benchmark.tasks.TaskSet`."""

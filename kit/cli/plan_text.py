@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 from kit.cli.submission_text import left_out_line
@@ -13,8 +13,8 @@ from kit.gpu.preflight import Level, PreflightFinding
 MARKS = {Level.OK: "ok     ", Level.WARNING: "warning", Level.REFUSAL: "REFUSED"}
 
 
-def format_plan(plan: PlanReport) -> list[str]:
-    """Return the plan for a person, line by line."""
+def format_plan(plan: PlanReport, audits: Sequence[str] = ()) -> list[str]:
+    """Return the plan for a person, line by line; `audits` are those that make further runs."""
     pinned = sum(a.sha256 is not None for a in plan.artifacts)
     width = max((len(a.kind) for a in plan.missing), default=0)
     return [
@@ -29,6 +29,8 @@ def format_plan(plan: PlanReport) -> list[str]:
         *(f"    {name:<11} {_limit(name, value)}" for name, value in asdict(plan.limits).items()),
         "  deadlines",
         *(f"    {name.removesuffix('_s'):<11} {value:g} s" for name, value in asdict(plan.deadlines).items()),
+        f"  compiling  {_compile_cache(plan)}",
+        *((f"  audits     {', '.join(audits)}: further runs, with the same deadlines",) if audits else ()),
         f"  artifacts  {len(plan.artifacts)}, {pinned} of them pinned by sha256; "
         f"{len(plan.missing)} to download, {megabytes(plan.download_bytes)}",
         *(
@@ -40,6 +42,11 @@ def format_plan(plan: PlanReport) -> list[str]:
         f"  result     {plan.out}/<run_id>/result.json",
         *_findings(plan.findings),
     ]
+
+
+def _compile_cache(plan: PlanReport) -> str:
+    known = plan.compile_cache_sha256
+    return f"{plan.compile_cache} cache" + (f", sha256 {known}" if known else "")
 
 
 def _devices(plan: PlanReport) -> Iterator[str]:

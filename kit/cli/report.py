@@ -11,7 +11,14 @@ import click
 from kit.benchmark.tasks import TaskSet, load_tasks
 from kit.cli.data_lock_text import tell_data_locks
 from kit.cli.extras import require_score
-from kit.cli.options import TASK_SETS, data_lock_option, keys_option, store_option, upstream_option
+from kit.cli.options import (
+    TASK_SETS,
+    board_base_option,
+    data_lock_option,
+    keys_option,
+    store_option,
+    upstream_option,
+)
 from kit.cli.terminal import Meter, emit_json, note, say_path, warn
 from kit.core.errors import UsageError
 from kit.core.facts import facts_root
@@ -65,6 +72,7 @@ if TYPE_CHECKING:
     help="Tasks of the overall figures; runs of other tasks keep their own rows.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the page's path.")
+@board_base_option
 @data_lock_option
 @keys_option
 @store_option
@@ -79,31 +87,35 @@ def command(
     distance: bool,
     chosen: str,
     as_json: bool,
+    base: Path | None,
     data_locks: tuple[Path, ...],
     keys: Path,
     store: Path,
-    mirror: Path | None,
+    upstream: Path | None,
 ) -> None:
     """Build a leaderboard page from entries.
 
     Checks every entry below FOLDER/submissions and writes SITE/index.html, offline. The page loads
     nothing from elsewhere and works without JavaScript, which only adds sorting and filters. Beside it,
-    results.json and results.csv have every run. With --space the directory is a static Space: upload it
-    with `hf upload --repo-type space`. Entries that
-    were not accepted are listed with the reasons; retracted ones are marked. Data are compared with data
-    locks as in `submit check`. With --agents the page also shows the runs of `agent run`: the best FSR so
-    far by node, GPU-hour, dollar and token, and how each node ended.
+    results.json and results.csv have every run. Entries that were not accepted are listed with the reasons;
+    retracted ones are marked. Data are compared with data locks, and entries with those of --base, as in
+    `submit check`. With --agents the page also shows the runs of `agent run`: the best FSR so far by node,
+    GPU-hour, dollar and token, and how each node ended.
 
-    With --judgements, D and L of the winners stand beside their FSR, and FSR is drawn against each; an L
-    whose controls failed is counted as unreliable and not drawn. A judgement by another version of the
-    task's rubric does not count. With --distance, so is the distance
-    recovered in tokens (the paper's figures 6, 7, C.1 and C.2). None of them changes a score, a tier or a
-    rank.
+    With --space the directory is also a static Space of the Hugging Face Hub: upload it with
+    `hf upload --repo-type space OWNER/NAME site .`. A README.md that another program wrote, or that was
+    edited, is not replaced: exit 2.
+
+    With --judgements the page shows D and L of `speedrun judge` for each winner, and draws FSR against them.
+    An L that is marked `unreliable` is counted, but not drawn. A judgement by another version of the task's
+    rubric is left out. With --distance it also draws FSR against the distance of `speedrun distance`. (These
+    are the paper's figures 6, 7, C.1 and C.2.) None of them changes a score, a tier or a rank.
 
     \b
     Examples:
       speedrun report ../leaderboard --out site
       speedrun report ../leaderboard --keys keys/ --json
+      speedrun report ../leaderboard --out site --space
       speedrun report ../leaderboard --agents agent-runs
       speedrun report ../leaderboard --agents agent-runs --judgements judgements --distance
     """
@@ -113,15 +125,18 @@ def command(
     from kit.leaderboard.page.agent_runs import read_agent_runs
     from kit.leaderboard.page.rank import rank
     from kit.leaderboard.page.site import write_site
+    from kit.leaderboard.page.space import require_own_card
 
+    if space:
+        require_own_card(site)
     meter = Meter(count=True)
     locks = read_locks(data_locks)
-    checked = check(folder, trusted(keys), lambda done, total: meter("entries", done, total), locks)
+    checked = check(folder, trusted(keys), lambda done, total: meter("entries", done, total), locks, base)
     tasks = load_tasks(facts_root(), TaskSet(chosen))
     board = rank(checked, facts_root(), tasks)
     searched = read_agent_runs(agents, trusted(keys)) if agents else None
     if searched is not None and (judgements or distance):
-        searched = _with_winners(searched, judgements, trusted(keys), store if distance else None, mirror)
+        searched = _with_winners(searched, judgements, trusted(keys), store if distance else None, upstream)
     page = write_site(board, site, title, len(tasks), searched, space=space)
     note(
         f"{counted(len(checked.accepted), 'result')} in {counted(len(board.groups), 'row')}, "
@@ -138,7 +153,7 @@ def command(
 
 
 def _with_winners(
-    runs: AgentRuns, judgements: tuple[Path, ...], keys: Trusted, store: Path | None, mirror: Path | None
+    runs: AgentRuns, judgements: tuple[Path, ...], keys: Trusted, store: Path | None, upstream: Path | None
 ) -> AgentRuns:
     """Return the runs with their judged winners; `store` is None if no distance is measured."""
     from kit.judge.rubric import load_rubric
@@ -148,7 +163,7 @@ def _with_winners(
     known, refused = read_judgements(judgements, keys, lambda task: load_rubric(facts_root(), task).sha256)
     if store is None:
         return with_winners(runs, known, refused, lambda task: None)
-    return with_winners(runs, known, refused, task_pairs(facts_root(), store, mirror, warn))
+    return with_winners(runs, known, refused, task_pairs(facts_root(), store, upstream, warn))
 
 
 def _document(page: Path, board: Board, searched: AgentRuns | None, checked: CheckedBoard) -> dict[str, Any]:

@@ -143,12 +143,14 @@ def _seconds(ms: float | None) -> str:
 def _environment(p: Predicate) -> Iterator[str]:
     where = p.environment
     image = "none (files of the host)" if where.image is None else f"sha256:{where.image.config_digest}"
+    digest = p.run.compile_cache_sha256
     gpus = ", ".join(f"{g.name} ({megabytes(g.memory)})" for g in p.hardware.gpus) or "none"
     yield f"{CLAIMED} environment {one_line(where.era)}"
     yield from _claimed(
         [
             ("image", image),
             ("fidelity", ", ".join(f"{name} {level}" for name, level in where.fidelity)),
+            ("compile cache", p.run.compile_cache + (f", sha256 {digest}" if digest else "")),
             ("runtime", f"{where.runtime.name} {where.runtime.version}"),
             ("not enforced", ", ".join(where.runtime.not_enforced) or "nothing"),
             (

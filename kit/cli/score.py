@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from kit.benchmark.tasks import Task, TaskSet, load_tasks
 from kit.cli.extras import require_score
 from kit.cli.options import Number, after_option, keys_option, set_option, task_choice
-from kit.cli.terminal import note
+from kit.cli.terminal import note, warn
 from kit.core.errors import UsageError
 from kit.core.facts import facts_root
-from kit.core.text import counted
+from kit.core.text import counted, in_shell
 from kit.result.keys import trusted
 from kit.score.rows import Row, read_bundles, read_table
+
+if TYPE_CHECKING:
+    from kit.score.report import ConfigScore
 
 
 @click.command(name="score")
@@ -24,7 +27,8 @@ from kit.score.rows import Row, read_bundles, read_table
 @click.option(
     "--table",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="CSV file of runs: task, config, run, val_loss, …",
+    help="CSV file of runs. Columns: task; val_loss and train_time_ms, or fsr; optionally config, role, "
+    "machine and run.",
 )
 @click.option(
     "--baseline",
@@ -101,6 +105,10 @@ def command(**options: Any) -> None:
     kind = None if options["baseline"] == "auto" else BaselineKind(options["baseline"])
     scores = score(rows, tasks, baseline_kind=kind, partial=options["partial"], **drawn)
     show_scores(scores, drawn, options["as_json"])
+    if marked := _torch_in_gap(scores, tasks):
+        which = f"{'task' if len(marked) == 1 else 'tasks'} {', '.join(marked)}"
+        warn(f"the gap of {which} includes a new PyTorch, which counts as speedup here")
+        note("hint: time both records too: speedrun eval --record N --submission DIR --runs 3 --interleave")
 
 
 def _rows(bundles: tuple[Path, ...], table: Path | None, keys: Path) -> tuple[Row, ...]:
@@ -108,10 +116,25 @@ def _rows(bundles: tuple[Path, ...], table: Path | None, keys: Path) -> tuple[Ro
         raise UsageError("pass either bundles or --table", "for example: speedrun score runs/r*/")
     if table is not None:
         return read_table(table)
+    if tables := [path for path in bundles if path.suffix == ".csv"]:
+        raise UsageError(
+            f"{tables[0]} is a table, not a bundle", f"speedrun score --table {in_shell(tables[0])}"
+        )
     rows, notes = read_bundles(bundles, trusted(keys), facts_root() / "records")
     for text in notes:
         note(text)
     return rows
+
+
+def _torch_in_gap(scores: tuple[ConfigScore, ...], tasks: tuple[Task, ...]) -> list[str]:
+    """Return the tasks with the T mark of which a run was compared with a time of another machine."""
+    from kit.score.baseline import BaselineKind
+
+    compared = {
+        str(t.task) for score in scores for t in score.tasks if set(t.kinds) - {BaselineKind.SAME_MACHINE}
+    }
+    steps = ((task.name, task.start.transition) for task in tasks)
+    return [name for name, step in steps if step is not None and step.torch_differs and name in compared]
 
 
 def _selected(

@@ -27,13 +27,22 @@ SHARED = ("keys", "store")
 """Options that have one meaning, and one parameter name, in all commands."""
 MAX_BYTES = 1 << 20
 _USERS_ALONE = {
+    "audit-seed": "who knows it knows the audits' streams",
+    "base": "it decides which entries are copies",
+    "data-lock": "it decides which data count",
+    "embeddings": "it decides which server gets a key of yours",
     "endpoint": "it decides which server is asked",
+    "insecure": "it sends a login unencrypted",
     "key": "it decides whom you trust",
     "keys": "it decides whom you trust",
+    "model": "it decides which server gets a key of yours",
     "python": "it decides what runs outside a container",
+    "store": "images, data and canary streams of the store are trusted",
     "yes": "it deletes files without asking",
 }
 """A working directory may come from elsewhere, such as an agent's: its file may not set these."""
+_ANYBODYS = frozenset((("submit", "send", "model"),))
+"""Options that only share a name with one of these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +83,7 @@ def read_settings(group: LazyGroup) -> Settings:
         for key, value in shared.items():
             if isinstance(value, dict):
                 raise UsageError(f"{file}: {key} is a table, expected a text")
-            _refuse_foreign(key, value, file)
+            _refuse_foreign((key,), value, file)
             for path in leaves(group):
                 _put(settings, path, key, _expand(str(value)), file)
     return settings
@@ -135,7 +144,7 @@ def _read_options(
         option = options.get(key)
         if option is None:
             raise _unknown(file, path, key, options)
-        _refuse_foreign(key, value, file)
+        _refuse_foreign((*path, key), value, file)
         _put(
             settings,
             path,
@@ -170,9 +179,10 @@ def _expand(path: str) -> str:
         return path
 
 
-def _refuse_foreign(key: str, value: Any, file: Path) -> None:
+def _refuse_foreign(option: tuple[str, ...], value: Any, file: Path) -> None:
+    key = option[-1]
     why = _USERS_ALONE.get(key, "it runs a script without a container" if value == "host" else None)
-    if why is not None and not file.is_absolute():
+    if why is not None and option not in _ANYBODYS and not file.is_absolute():
         mine = user_file()
         hint = f"set it in {mine}, or as a flag" if mine is not None else "pass it as a flag"
         raise UsageError(f"{file} in the working directory may not set {key} = {value!r}: {why}", hint)

@@ -10,6 +10,8 @@ from __future__ import annotations
 from kit.result.predicate import Predicate
 
 TRAIN, WALL = "train time", "wall time"
+OTHER_MACHINES = "times of start and target are the records', of other machines; see --start-time"
+"""Warning for a score by times that this machine did not measure."""
 
 
 def train_time(p: Predicate) -> str:

@@ -26,8 +26,7 @@ from kit.result.keys import trusted
     "--max-bytes",
     type=click.IntRange(min=1),
     default=64 << 30,
-    show_default="64 GiB",
-    help="Maximum size of the unpacked files.",
+    help="Maximum size of the unpacked files.  [default: 64 GiB]",
 )
 @click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object instead of the directory's path."

@@ -83,14 +83,9 @@ def decode(kind: Any, value: Any, where: str = "$") -> Any:
 
     Raises `SchemaError` naming the JSON path for a missing or unknown key or a value of another type.
     """
-    if get_origin(kind) is Annotated:
-        kind = get_args(kind)[0]
-    if get_origin(kind) in (types.UnionType, Union):
-        if value is None:
-            return None
-        kind = _without_none(kind)
-    if get_origin(kind) is Annotated:
-        kind = get_args(kind)[0]
+    kind, is_nullable = _unwrapped(kind)
+    if value is None and is_nullable:
+        return None
     if kind is Any:
         return value
     if dataclasses.is_dataclass(kind):
@@ -130,16 +125,29 @@ def _decode_tuple(item: Any, value: Any, where: str) -> Any:
     return tuple(decode(item, v, f"{where}[{i}]") for i, v in enumerate(value))
 
 
+@functools.cache
 def _pair_value(item: Any) -> Any:
     """Return T if `item` is the element of `Pairs[T]`, else None."""
     args = get_args(item)
     return args[1] if get_origin(item) is tuple and len(args) == 2 and args[0] is str else None
 
 
+@functools.cache
+def _unwrapped(kind: Any) -> tuple[Any, bool]:
+    """Return T for T, `T | None` and annotated ones, and whether None is allowed."""
+    if get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    is_nullable = get_origin(kind) in (types.UnionType, Union)
+    kind = _without_none(kind)
+    return get_args(kind)[0] if get_origin(kind) is Annotated else kind, is_nullable
+
+
+@functools.cache
 def _is_optional(hint: Any) -> bool:
     return get_origin(hint) is Annotated and OPTIONAL in get_args(hint)[1:]
 
 
+@functools.cache
 def _without_none(kind: Any) -> Any:
     """Return T for `T | None`."""
     if get_origin(kind) in (types.UnionType, Union):

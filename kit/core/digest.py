@@ -10,6 +10,7 @@ from typing import Any, NewType
 import rfc8785
 
 from kit.core.errors import SchemaError
+from kit.core.reading import open_file
 
 Sha256 = NewType("Sha256", str)
 """64 lower-case hexadecimal digits, without an algorithm prefix."""
@@ -28,7 +29,7 @@ def sha256_file(path: Path) -> Sha256:
 
     Raises `OSError` as the file system gives it; follows symbolic links.
     """
-    with path.open("rb") as f:
+    with open_file(path) as f:
         return Sha256(hashlib.file_digest(f, "sha256").hexdigest())
 
 

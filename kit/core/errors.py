@@ -21,6 +21,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+CHECK_PATH = "check the path, or pass another one"
+ALLOW = "give this user access to it, or pass another path"
+
 
 class KitError(Exception):
     """

@@ -21,6 +21,8 @@ from kit.core.system import BINARY, CLOEXEC, DIRECTORY, NOFOLLOW, OPENS_DIRECTOR
 
 ELSEWHERE = "pass another directory with --store, --out, --keys or --to"
 
+UNMADE = "no file or directory can be created there"
+"""As in /proc, which says that the new entry itself was not found."""
 FILE_SIZE = "raise the limit on the size of files: ulimit -f unlimited"
 STAGING = ".staging-"
 NO_LINKS = frozenset(
@@ -80,14 +82,25 @@ def _held(folder: Path, wait: bool = False) -> Iterator[bool]:
         os.close(fd)
 
 
-def make_folder(folder: Path) -> Path:
+def make_folder(folder: Path, mode: int = 0o777) -> Path:
     """Create a directory and its parents if missing; return it. Raises like `disk_errors`."""
     try:
         with disk_errors(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode, parents=True, exist_ok=True)
     except FileExistsError as e:
         raise PrerequisiteError(f"cannot write {folder}: not a directory", ELSEWHERE) from e
+    except FileNotFoundError as e:
+        raise PrerequisiteError(f"cannot write {folder}: {UNMADE}", ELSEWHERE) from e
     return folder
+
+
+def require_parent(file: Path) -> None:
+    """Raise `PrerequisiteError` if the directory of a file to be written does not exist."""
+    if not file.parent.is_dir():
+        raise PrerequisiteError(
+            f"cannot write {file}: directory {file.parent} does not exist",
+            "create the directory, or choose another path with --out",
+        )
 
 
 def make_readable(folder: Path, root: Path) -> Path:
@@ -150,16 +163,26 @@ def disk_errors(where: Path) -> Iterator[None]:
                     f"cannot open {blocked}: {e.strerror}", "grant this user read access to it"
                 ) from e
             raise PrerequisiteError(f"cannot write {where}: {e.strerror}", ELSEWHERE) from e
-        if e.errno in (errno.ENAMETOOLONG, errno.ELOOP) or _cannot_be_made(e, where):
+        if e.errno in (errno.ENAMETOOLONG, errno.ELOOP):
             raise PrerequisiteError(f"cannot write {where}: {e.strerror}", ELSEWHERE) from e
+        if (reason := _cannot_be_made(e, where)) is not None:
+            raise PrerequisiteError(f"cannot write {where}: {reason}", ELSEWHERE) from e
         raise
 
 
-def _cannot_be_made(e: OSError, where: Path) -> bool:
-    """Tell whether a parent of `where` is missing and could not be made, as in /proc."""
-    if e.errno != errno.ENOENT or not isinstance(e.filename, str):
-        return False
-    return not where.parent.exists() and where.is_relative_to(e.filename)
+def _cannot_be_made(e: OSError, where: Path) -> str | None:
+    """Say why `where`, a parent of it, or a temporary name beside it or in it cannot be made, if so."""
+    if not isinstance(e.filename, str):
+        return None
+    named, wanted = Path(e.filename).absolute(), where.absolute()
+    if e.errno == errno.EEXIST and named in wanted.parents and not named.is_dir():
+        return f"{named} is not a directory"
+    temporary = named.name.startswith(".") and named.parent in (wanted, wanted.parent)
+    if e.errno != errno.ENOENT or not (temporary or wanted.is_relative_to(named)):
+        return None
+    if not named.parent.is_dir():
+        return f"directory {named.parent} does not exist"
+    return None if named == wanted else UNMADE  # a caller may look for a file that is missing
 
 
 def _elsewhere(e: OSError, where: Path) -> Path | None:

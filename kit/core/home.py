@@ -41,11 +41,16 @@ def base_directory(variable: str, below_home: str, option: str) -> Path:
         return Path(named)
     home = home_directory()
     if home is None:
-        raise PrerequisiteError(
-            f"no home directory: HOME is not set, and user id {user_id()} has no passwd entry",
-            f"set HOME to a directory that this user can write, or pass {option} DIR",
-        )
+        raise no_home_directory(option)
     return home / below_home
+
+
+def no_home_directory(option: str) -> PrerequisiteError:
+    """Return the error about a user without a home directory; its hint names `option`."""
+    return PrerequisiteError(
+        f"no home directory: HOME is not set, and user id {user_id()} has no passwd entry",
+        f"set HOME to a directory that this user can write, or pass {option} DIR",
+    )
 
 
 def default_store() -> Path:

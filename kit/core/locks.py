@@ -1,36 +1,27 @@
 """
-Locks and leases: which process on which machine owns a directory, and whether that process still runs.
+Lock files: which process works on something, on which machine, and whether that process still runs.
 
 A lock is a file under the kernel's `flock`, which the kernel releases when the process dies. Some file
 systems have no locks (NFS without a lock daemon). There, a process that needs the lock first creates a file
 next to it with its identity, and then checks for the files of other processes. So two processes cannot miss
 each other.
-
-A `Lease` binds a process to one directory and to the lock file in it. A signed lease cannot be forged: a copy
-of the directory has other inodes, and while a process holds the lock file, its inode cannot be reused.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import functools
 import os
-import platform
 import re
 import secrets
 import stat
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
-from kit.core.codec import decode, encode
-from kit.core.digest import canonical_json, sha256_bytes
-from kit.core.errors import KitError, PrerequisiteError
-from kit.core.schema import parse_json
+from kit.core.errors import PrerequisiteError
+from kit.core.process import OwnerState, Process, process_bytes, read_process, standing, this_process
 from kit.core.system import CLOEXEC, NOFOLLOW, NONBLOCK, READ
 
 NO_LOCKS = frozenset((errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS))
@@ -41,73 +32,6 @@ FOREIGN_S = 3600.0
 """Seconds after which a mutex without kernel locks, held by another machine, counts as abandoned."""
 ATTEMPTS = 5
 """Attempts of a process that does not wait, if two processes collide."""
-
-
-class OwnerState(StrEnum):
-    """Whether a process is running, as far as this process can tell."""
-
-    RUNNING = "running"
-    ENDED = "ended"
-    ELSEWHERE = "elsewhere"
-    """The process belongs to another machine or PID namespace, so its state is unknown."""
-
-
-@dataclass(frozen=True, slots=True)
-class Process:
-    """The identity of one process, unique over time and across machines."""
-
-    host: str
-    boot: str
-    namespace: str
-    """Its PID namespace."""
-    pid: int
-    started: int
-    """Clock ticks from boot to start."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """A process and the directory that it owns. Numbers are decimal text, because JSON's end at 2**53."""
-
-    process: Process
-    device: str
-    """Device of the directory; `0` if the number changes between mounts (NFS, overlay, FUSE)."""
-    folder: str
-    """Inode of the directory."""
-    lock: str
-    """Inode of the lock file in it."""
-
-
-class Takeover(StrEnum):
-    """Whether this process may take over a directory."""
-
-    MINE = "mine"
-    RUNNING = "running"
-    """The owner, or another process that is taking the directory over, is running."""
-    ELSEWHERE = "elsewhere"
-    """The owner belongs to another machine; only that machine knows whether it runs."""
-    COPY = "copy"
-    """The lease belongs to another directory."""
-    REPLACED = "replaced"
-    """The lock file is not the one that the owner held."""
-
-
-def this_process() -> Process:
-    """Return the identity of the calling process."""
-    pid = os.getpid()
-    return Process(_host(), _boot(), _namespace(), pid, _started(pid) or 0)
-
-
-def standing(process: Process) -> OwnerState:
-    """Tell whether a process still runs, as far as this process can tell."""
-    here = this_process()
-    if process.host != here.host:
-        return OwnerState.ELSEWHERE
-    if process.boot != here.boot:
-        return OwnerState.ENDED
-    if process.namespace != here.namespace:
-        return OwnerState.ELSEWHERE
-    return OwnerState.RUNNING if _started(process.pid) == process.started else OwnerState.ENDED
 
 
 class HeldLock:
@@ -130,7 +54,7 @@ class HeldLock:
         """Write this process's identity into the lock file, for machines whose kernels do not share locks."""
         os.ftruncate(self._fd, 0)
         os.lseek(self._fd, 0, os.SEEK_SET)
-        os.write(self._fd, _spelled(this_process()))
+        os.write(self._fd, process_bytes(this_process()))
         self._noted = True
 
     def move(self, path: Path) -> None:
@@ -262,18 +186,9 @@ def noted(path: Path) -> Process | None:
         os.close(fd)
 
 
-def read_process(data: bytes) -> Process | None:
-    """Parse the identity of a process; return None if the bytes are invalid."""
-    try:
-        process: Process = decode(Process, parse_json(data, "lease"))
-    except KitError:
-        return None
-    return process
-
-
 def standing_of(path: Path) -> OwnerState:
     """
-    Tell whether the owner of a lock file runs, for display only: `claimed` decides.
+    Tell whether the owner of a lock file runs, for display only: `kit.core.lease.claimed` decides.
 
     For a file that this user cannot open, the result is `ELSEWHERE`.
     """
@@ -286,66 +201,9 @@ def standing_of(path: Path) -> OwnerState:
     if taken:
         return OwnerState.RUNNING
     process = noted(path)
-    if process is None or (taken is False and process.host == _host()):
+    if process is None or (taken is False and process.host == this_process().host):
         return OwnerState.ENDED
     return standing(process)
-
-
-def lease_of(folder: Path, lock: HeldLock) -> Lease:
-    """Return the lease of this process on a directory whose lock file it holds."""
-    status = folder.stat()
-    return Lease(this_process(), _device(status), str(status.st_ino), str(lock.inode))
-
-
-@contextlib.contextmanager
-def claimed(folder: Path, name: str, lease: Lease) -> Iterator[Takeover]:
-    """
-    Try to take over the directory that `lease` names for the block; `name` is its lock file.
-
-    1. The owner must belong to this machine. 2. Directory and lock file must have the lease's inodes. 3. The
-    lock must be free. 4. If the file system has no locks, the owner must have ended, too.
-
-    Raises `OSError` if the lock file cannot be opened.
-    """
-    claim = _judge(folder, folder / name, lease)
-    lock = acquire(folder / name, create=False) if claim is Takeover.MINE else None
-    try:
-        if claim is Takeover.MINE and lock is None:
-            claim = Takeover.RUNNING
-        elif lock is not None and str(lock.inode) != lease.lock:
-            claim = Takeover.REPLACED
-        elif lock is not None and not lock.by_kernel:
-            claim = _without_kernel(lease.process)
-        yield claim
-    finally:
-        if lock is not None:
-            lock.release()
-
-
-def _judge(folder: Path, lock: Path, lease: Lease) -> Takeover:
-    here = this_process()
-    if lease.process.host != here.host:
-        return Takeover.ELSEWHERE
-    status = folder.stat()
-    moved = lease.process.boot == here.boot and lease.device != _device(status)
-    if str(status.st_ino) != lease.folder or moved:
-        return Takeover.COPY
-    try:
-        file = lock.lstat()
-    except FileNotFoundError:
-        return Takeover.REPLACED
-    own = stat.S_ISREG(file.st_mode) and str(file.st_ino) == lease.lock
-    return Takeover.MINE if own else Takeover.REPLACED
-
-
-def _without_kernel(process: Process) -> Takeover:
-    match standing(process):
-        case OwnerState.ENDED:
-            return Takeover.MINE
-        case OwnerState.RUNNING:
-            return Takeover.RUNNING
-        case OwnerState.ELSEWHERE:
-            return Takeover.ELSEWHERE
 
 
 def _announce(path: Path, wait: bool) -> Path | None:
@@ -354,7 +212,7 @@ def _announce(path: Path, wait: bool) -> Path | None:
     while wait or attempt < ATTEMPTS:
         attempt += 1
         flag = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
-        _write_whole(flag, _spelled(this_process()))
+        _write_whole(flag, process_bytes(this_process()))
         if not any(_wanted(other, wait) for other in _flags(path) if other != flag):
             return flag
         flag.unlink(missing_ok=True)
@@ -389,47 +247,3 @@ def _wanted(flag: Path, mutex: bool) -> bool:
     if known is OwnerState.ENDED:
         flag.unlink(missing_ok=True)
     return known is not OwnerState.ENDED
-
-
-def _spelled(process: Process) -> bytes:
-    return canonical_json(encode(Process, process))
-
-
-def _device(status: os.stat_result) -> str:
-    major = getattr(os, "major", lambda device: device)
-    return str(status.st_dev) if major(status.st_dev) else "0"
-
-
-@functools.cache
-def _host() -> str:
-    """
-    Return an id of this machine: a hash of its machine id, which stays private, and its host name.
-
-    The host name distinguishes cloned images. A machine without a machine id gets a new id after each boot.
-    """
-    identity = _text("/etc/machine-id") or _boot()
-    return sha256_bytes(f"speedrun-kit\n{identity}\n{platform.node()}".encode())[:32]
-
-
-def _boot() -> str:
-    return _text("/proc/sys/kernel/random/boot_id") or "unknown"
-
-
-def _namespace() -> str:
-    try:
-        return os.readlink("/proc/self/ns/pid")  # noqa: PTH115
-    except OSError:
-        return "unknown"
-
-
-def _started(pid: int) -> int | None:
-    """Return the start time of a process in clock ticks after boot; None if it has exited or is a zombie."""
-    fields = _text(f"/proc/{pid}/stat").rpartition(")")[2].split()
-    return int(fields[19]) if len(fields) > 19 and fields[0] not in "ZX" else None
-
-
-def _text(path: str) -> str:
-    try:
-        return Path(path).read_text(errors="replace").strip()
-    except OSError:
-        return ""

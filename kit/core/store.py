@@ -114,7 +114,7 @@ class Store:
                         fetcher.fetch(artifact, sink, offset, progress)
                 self._admit(partial, artifact, fetcher.source)
             except PrerequisiteError as e:
-                misses.append(f"{fetcher.source}: {e.message}")
+                misses.append(e.message if fetcher.source in e.message else f"{fetcher.source}: {e.message}")
                 continue
             except NetworkError as e:
                 broken = broken or e
@@ -137,7 +137,7 @@ class Store:
             raise DigestMismatch(
                 f"checksum mismatch: {artifact.name} from {source}{short} has sha256 {actual[:12]}…, "
                 f"expected {artifact.sha256[:12]}…",
-                "run the command again to download it again, or pass another --mirror",
+                "run the command again to download it again, or use another source",
             )
         place(partial, self.blob(artifact.sha256))
 

@@ -24,7 +24,7 @@ from kit.core import locks
 from kit.core.digest import is_sha256
 from kit.core.errors import PrerequisiteError
 from kit.core.files import disk_errors, make_folder, write_atomic
-from kit.core.locks import OwnerState, Process
+from kit.core.process import OwnerState, Process
 from kit.core.store import Store
 
 ROOM = "uses"

@@ -7,6 +7,7 @@ Runs need Linux. Verifying, scoring and reporting do not, and use only what is h
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 CLOEXEC: int = getattr(os, "O_CLOEXEC", 0)
@@ -18,6 +19,11 @@ BINARY: int = getattr(os, "O_BINARY", 0)
 OPENS_DIRECTORIES = hasattr(os, "O_DIRECTORY")
 """Whether a directory can be opened, to lock it or to sync its entries."""
 READ = os.O_RDONLY | BINARY | CLOEXEC
+
+
+def python_module(name: str) -> list[str]:
+    """Return the command that runs a module of this Python; none of the working directory takes its place."""
+    return [sys.executable, "-P", "-m", name]
 
 
 def user_id() -> int | None:

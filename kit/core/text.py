@@ -55,6 +55,15 @@ def counted(number: int, noun: str, plural: str = "") -> str:
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
+def named_once(path: Path, message: str) -> str:
+    """Return a message that names `path` once: at its beginning, unless the message does so itself."""
+    before, whole, name = r"(?<![\w./-])", re.escape(str(path)), re.escape(path.name)
+    if re.search(rf"{before}{whole}(?![\w-]|\.\w)", message):
+        return message
+    changed, found = re.subn(rf"{before}{name}:", lambda _: f"{path}:", message, count=1)
+    return changed if name and found else f"{path}: {message}"
+
+
 def is_printable(text: str) -> bool:
     """Tell whether `printable` returns `text` unchanged."""
     return printable(text) == text

@@ -32,9 +32,10 @@ DOCUMENT = 256
 """Tokens of a document on average."""
 LONG_DOCUMENT = 682
 """
-The same for records from 29 on, about as long as FineWeb's documents.
+The same for the later tasks, from record 21c on, about as long as FineWeb's documents.
 
-Their scripts have room for one document in 256 to 384 tokens of a batch, and stop if there are more.
+Scripts from record 29 on have room for one document in 256 to 384 tokens of a batch, and stop if there are
+more.
 """
 
 

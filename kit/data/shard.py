@@ -16,8 +16,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kit.core.errors import IntegrityError, PrerequisiteError, UsageError
+from kit.core.errors import IntegrityError, UsageError
 from kit.core.files import write_atomic
+from kit.core.reading import unreadable
 
 MAGIC = 20240520
 VERSION = 1
@@ -60,7 +61,7 @@ def read_header(path: Path) -> ShardHeader:
             raw = f.read(HEADER_BYTES)
             size = path.stat().st_size
     except OSError as e:
-        raise PrerequisiteError(f"cannot read shard {path}: {e.strerror}") from e
+        raise unreadable(path, e) from e
     if len(raw) < HEADER_BYTES:
         raise IntegrityError(f"shard {path} is {size} bytes, shorter than its header of {HEADER_BYTES}", _FIX)
     magic, version, tokens = struct.unpack_from("<3i", raw)

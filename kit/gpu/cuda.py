@@ -7,8 +7,6 @@ from enum import StrEnum
 
 from kit.core.version import Version, parse
 
-SOURCE = "CUDA Toolkit release notes, table of corresponding driver versions (Linux x86-64)"
-
 SHIPPED = {
     (12, 0): "525.60.13",
     (12, 1): "530.30.02",
@@ -21,7 +19,10 @@ SHIPPED = {
     (12, 9): "575.51.03",
     (13, 0): "580.65.06",
 }
-"""Driver shipped with the first release of each CUDA version. This driver and newer ones support it fully."""
+"""
+Driver shipped with the first release of each CUDA version. This driver and newer ones support it fully.
+Source: CUDA Toolkit release notes, table of corresponding driver versions (Linux x86-64).
+"""
 
 FLOOR = {12: "525.60.13", 13: "580.65.06"}
 """

@@ -109,7 +109,7 @@ def linker_cache() -> str:
     if program is None:
         return ""
     try:
-        output = subprocess.run([program, "-p"], capture_output=True, timeout=20, check=True).stdout
+        output = subprocess.run([program, "-p"], capture_output=True, timeout=60, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return ""
     return os.fsdecode(output)  # paths need not be valid UTF-8

@@ -50,7 +50,7 @@ def safe_version() -> Version:
 def installed() -> Version | None:
     """Return the version that `nvidia-ctk` reports; None if it is missing or fails."""
     try:
-        done = subprocess.run([COMMAND, "--version"], capture_output=True, text=True, timeout=20, check=True)
+        done = subprocess.run([COMMAND, "--version"], capture_output=True, text=True, timeout=60, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
     return parse_output(done.stdout)

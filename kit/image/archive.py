@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kit.core.digest import Sha256
-from kit.core.errors import UsageError
-from kit.core.files import disk_errors, place
+from kit.core.errors import PrerequisiteError
+from kit.core.files import disk_errors, place, require_parent
 from kit.core.store import Progress, no_progress
 from kit.image.build import Layout
 from kit.image.entry import ArchiveEntry, EntryKind, Extent, folder, literal
@@ -39,15 +39,14 @@ def export(layout: Layout, file: Path, progress: Progress = no_progress) -> Sha2
     """
     Write the archive to `file` atomically; return its sha256.
 
-    Raises `UsageError` if `file` exists and is not a file, `RunError` if the disk is full.
+    Raises `PrerequisiteError` if `file` exists and is not a file, or its directory does not exist,
+    `RunError` if the disk is full.
     """
     if file.exists() and not file.is_file():
-        raise UsageError(f"cannot write {file}: it is not a regular file", "choose another path with --out")
-    if not file.parent.is_dir():
-        raise UsageError(
-            f"cannot write {file}: directory {file.parent} does not exist",
-            "create the directory, or choose another path with --out",
+        raise PrerequisiteError(
+            f"cannot write {file}: it is not a regular file", "choose another path with --out"
         )
+    require_parent(file)
     digest, done, total = hashlib.sha256(), 0, size(layout)
     with disk_errors(file), tempfile.TemporaryDirectory(prefix=f".{file.name}.", dir=file.parent) as name:
         temporary = Path(name) / "archive"

@@ -29,6 +29,8 @@ class Layout:
     """An era's image in the store, as an OCI layout that matches images/<era>/digest."""
 
     era: str
+    summary: str
+    """From image.toml."""
     path: Path
     config_digest: Sha256
     manifest_digest: Sha256
@@ -281,6 +283,7 @@ def _find_layout(spec: EraSpec, identity: ImageIdentity, store: Store) -> Layout
         return None
     return Layout(
         spec.era,
+        spec.summary,
         path,
         identity.config,
         identity.manifest,

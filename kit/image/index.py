@@ -17,10 +17,11 @@ from urllib.parse import unquote, urlsplit
 
 from packaging.utils import canonicalize_name
 
-from kit.core.errors import NetworkError, PrerequisiteError
+from kit.core.errors import KitError, NetworkError, PrerequisiteError
 from kit.core.extras import pip_install
 from kit.core.proxy import missing_library, proxies
-from kit.image.pip_settings import broken_connection, last_line, pip_settings
+from kit.core.system import python_module
+from kit.image.pip_settings import PipSettings, broken_connection, last_line, pip_settings
 
 PLATFORMS = (
     *(f"manylinux_2_{minor}_x86_64" for minor in range(28, 16, -1)),
@@ -66,18 +67,10 @@ def offers(
     """
     if importlib.util.find_spec("pip") is None:
         raise PrerequisiteError("pip is not installed in this Python", f"{sys.executable} -m ensurepip")
+    settings = pip_settings()
     with tempfile.TemporaryDirectory(prefix="speedrun-pip-") as folder:
         report = Path(folder) / "report.json"
-        argv = [
-            sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--quiet",
-            "--no-input", "--disable-pip-version-check", "--retries", "2", "--only-binary", ":all:",
-            "--report", str(report), "--target", str(Path(folder) / "target"),
-            "--implementation", "cp", "--python-version", python,
-            "--abi", "cp" + python.replace(".", ""), "--abi", "abi3", "--abi", "none",
-        ]  # fmt: skip
-        argv += [part for platform in platforms for part in ("--platform", platform)]
-        argv += [] if closure else ["--no-deps"]
-        settings = pip_settings()
+        argv = _pip_dry_run(report, Path(folder) / "target", python, closure, platforms)
         done = subprocess.run(
             [*argv, "--", *requirements],
             capture_output=True,
@@ -86,27 +79,52 @@ def offers(
             env=settings.environment(os.environ),
         )
         if done.returncode != 0:
-            if "dependencies for SOCKS" in done.stderr:
-                raise missing_library("the Python index through a SOCKS proxy", "PySocks")
-            if "check proxy URL" in done.stderr:
-                shown = " or ".join(sorted(set(proxies().values()))) or "in pip's settings"
-                raise NetworkError(
-                    f"cannot reach the Python index: invalid proxy {_LOGIN.sub('//', shown)}",
-                    "set https_proxy and http_proxy to a URL such as socks5h://HOST:PORT or http://HOST:PORT",
-                )
-            broken = broken_connection(done.stderr)
-            if broken is not None:
-                raise NetworkError(
-                    f"cannot reach the Python index: {_LOGIN.sub('//', broken)}",
-                    "check the network, https_proxy and the index: pip config list; or pass --mirror DIR",
-                )
-            without = " (pip may use no index: PIP_NO_INDEX or no-index in pip.conf is set)"
-            raise PrerequisiteError(
-                _LOGIN.sub("//", last_line(done.stderr)) + (without if settings.uses_no_index else ""),
-                "check the index that pip is configured for: pip config list",
-            )
+            raise _pip_failure(done.stderr, settings)
         installs = json.loads(report.read_bytes())["install"]
     return tuple(sorted((_offer(i) for i in installs), key=lambda o: o.project))
+
+
+def _pip_dry_run(
+    report: Path, target: Path, python: str, closure: bool, platforms: tuple[str, ...]
+) -> list[str]:
+    """Return the command, without requirements, by which pip writes what it would install to `report`."""
+    argv = [
+        *python_module("pip"), "install", "--dry-run", "--ignore-installed", "--quiet",
+        "--no-input", "--disable-pip-version-check", "--retries", "2", "--only-binary", ":all:",
+        "--report", str(report), "--target", str(target),
+        "--implementation", "cp", "--python-version", python,
+        "--abi", "cp" + python.replace(".", ""), "--abi", "abi3", "--abi", "none",
+    ]  # fmt: skip
+    argv += [part for platform in platforms for part in ("--platform", platform)]
+    return argv if closure else [*argv, "--no-deps"]
+
+
+def _pip_failure(stderr: str, settings: PipSettings) -> KitError:
+    """Return the error for what pip wrote to stderr, without the logins in its URLs."""
+    if "dependencies for SOCKS" in stderr:
+        return missing_library("the Python index through a SOCKS proxy", "PySocks")
+    if "check proxy URL" in stderr:
+        shown = " or ".join(sorted(set(proxies().values()))) or "in pip's settings"
+        return NetworkError(
+            f"cannot reach the Python index: invalid proxy {_LOGIN.sub('//', shown)}",
+            "set https_proxy and http_proxy to a URL such as socks5h://HOST:PORT or http://HOST:PORT",
+        )
+    if "check_hostname requires server_hostname" in stderr:  # pip 24.2 to 26.0
+        return NetworkError(
+            "this version of pip cannot use an HTTPS index at an IP address",
+            "set PIP_USE_DEPRECATED=legacy-certs, name the index by its host, or update pip",
+        )
+    broken = broken_connection(stderr)
+    if broken is not None:
+        return NetworkError(
+            f"cannot reach the Python index: {_LOGIN.sub('//', broken)}",
+            "check the network, https_proxy and the index: pip config list; or pass --mirror DIR",
+        )
+    without = " (pip may use no index: PIP_NO_INDEX or no-index in pip.conf is set)"
+    return PrerequisiteError(
+        _LOGIN.sub("//", last_line(stderr)) + (without if settings.uses_no_index else ""),
+        "check the index that pip is configured for: pip config list",
+    )
 
 
 def _offer(item: dict[str, dict[str, object]]) -> IndexWheel:
@@ -128,9 +146,9 @@ def pins_before(requirements: tuple[str, ...], python: str, day: datetime.date) 
     Raises `PrerequisiteError` if uv is not installed or cannot resolve them.
     """
     if importlib.util.find_spec("uv") is not None:
-        uv = [sys.executable, "-m", "uv"]
+        uv = python_module("uv")
     elif (uv_path := shutil.which("uv")) is not None:
-        uv = [uv_path]
+        uv = [str(Path(uv_path).absolute())]
     else:
         raise PrerequisiteError(
             "uv is not installed: it resolves the wheels as of the date in image.toml",
@@ -142,9 +160,9 @@ def pins_before(requirements: tuple[str, ...], python: str, day: datetime.date) 
         "--only-binary", ":all:", "--python-version", python,
         "--python-platform", "x86_64-manylinux_2_28", "--exclude-newer", limit, "-",
     ]  # fmt: skip
-    done = subprocess.run(
-        argv, input="\n".join(requirements) + "\n", capture_output=True, text=True, check=False
-    )
+    given = "\n".join(requirements) + "\n"
+    # uv runs the interpreter of a .venv in the working directory, which may be an agent's
+    done = subprocess.run(argv, cwd="/", input=given, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise PrerequisiteError(
             f"uv cannot resolve the wheels: {_LOGIN.sub('//', done.stderr.strip())[-400:]}",

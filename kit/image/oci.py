@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,7 @@ def tag(era: str) -> str:
 def describe(spec: EraSpec, layers: Iterable[LayerFile]) -> ImageDocuments:
     """Return the documents of an image with these layers, without builder, host or build date."""
     stack = list(layers)
-    created = datetime.datetime.fromtimestamp(spec.epoch, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    created = created_at(spec.epoch)
     config = canonical_json(
         {
             "architecture": "amd64",
@@ -92,6 +92,11 @@ def describe(spec: EraSpec, layers: Iterable[LayerFile]) -> ImageDocuments:
     return ImageDocuments(config, manifest)
 
 
+def created_at(epoch: int) -> str:
+    """Return the epoch of an era as RFC 3339 text, as OCI documents state it."""
+    return datetime.datetime.fromtimestamp(epoch, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def _descriptor(media_type: str, digest: Sha256, size: int) -> dict[str, Any]:
     return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": size}
 
@@ -110,17 +115,22 @@ def write_layout(folder: Path, era: str, manifest: Sha256, size: int) -> None:
 
 def layout_documents(era: str, manifest: Sha256, size: int) -> dict[str, bytes]:
     """Return a layout's two small files by name; `size` is the manifest's."""
+    names = {"org.opencontainers.image.ref.name": era, "io.containerd.image.name": tag(era)}
     return {
-        "index.json": _index(era, manifest, size),
+        "index.json": index_document(Descriptor(manifest, size), names),
         "oci-layout": canonical_json({"imageLayoutVersion": "1.0.0"}),
     }
 
 
-def _index(era: str, manifest: Sha256, size: int) -> bytes:
-    entry = _descriptor(MANIFEST_TYPE, manifest, size)
-    entry["annotations"] = {"org.opencontainers.image.ref.name": era, "io.containerd.image.name": tag(era)}
-    entry["platform"] = {"architecture": "amd64", "os": "linux"}
-    return canonical_json({"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": [entry]})
+def index_document(
+    manifest: Descriptor, entry: Mapping[str, str], annotations: Mapping[str, str] | None = None
+) -> bytes:
+    """Return an index of one image, with annotations on its entry and, if given, on the index itself."""
+    listed = _descriptor(MANIFEST_TYPE, manifest.digest, manifest.size)
+    listed["annotations"] = dict(entry)
+    listed["platform"] = {"architecture": "amd64", "os": "linux"}
+    document = {"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": [listed]}
+    return canonical_json(document if annotations is None else {**document, "annotations": dict(annotations)})
 
 
 def read_document(layout: Path, digest: Sha256) -> bytes:

@@ -8,7 +8,6 @@ import netrc
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from kit.core.access import Login, WebAccess
 from kit.core.errors import UsageError
+from kit.core.system import python_module
 
 HONOURED = (
     "cache-dir", "cert", "client-cert", "default-timeout", "extra-index-url", "find-links", "index-url",
@@ -30,6 +30,8 @@ wheels of an image, which its lock names.
 """
 _SECTIONS = (":env:", "install", "global")
 """The sections that `pip install` reads, strongest first."""
+_ONE_FILE = ("PIP_USER", "PIP_GLOBAL", "PIP_SITE")
+"""Options of `pip config` that list one file alone; `user = true` is also a setting of `pip install`."""
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _VARIABLES = (*_CA_VARIABLES, "NETRC", "HOME", "XDG_CONFIG_HOME", "XDG_CONFIG_DIRS", "VIRTUAL_ENV")
 """What else decides which settings apply."""
@@ -76,9 +78,10 @@ def pip_access() -> WebAccess:
 @functools.cache
 def _read(env: tuple[tuple[str, str], ...]) -> PipSettings:
     # three times verbose: settings such as `quiet` must not hide the answer
-    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "config", "list", "-vvv"]
+    command = [*python_module("pip"), "--disable-pip-version-check", "config", "list", "-vvv"]
     honoured = {"PIP_CONFIG_FILE", *map(_variable, HONOURED)}
     clean = {k: v for k, v in os.environ.items() if not k.startswith("PIP_") or k in honoured}
+    clean |= dict.fromkeys(_ONE_FILE, "0")
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=clean)
     if done.returncode != 0:
         raise UsageError(
@@ -124,11 +127,6 @@ def read_settings(config: str, env: Mapping[str, str]) -> PipSettings:
         trusted=tuple((first("trusted-host") or "").split()),
     )
     return PipSettings(tuple((name, value) for name in HONOURED if (value := first(name))), access)
-
-
-def read_access(config: str, env: Mapping[str, str]) -> WebAccess:
-    """Return the access of `read_settings`."""
-    return read_settings(config, env).access
 
 
 def _variable(option: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,8 +85,12 @@ class EraSpec:
 
 
 def eras(images: Path) -> tuple[str, ...]:
-    """Return the names of the eras that have an image.toml, sorted."""
-    return tuple(sorted(p.parent.name for p in images.glob("*/image.toml")))
+    """Return the names of the eras that have an image.toml, sorted; numbers in them by their value."""
+    return tuple(sorted((p.parent.name for p in images.glob("*/image.toml")), key=_by_numbers))
+
+
+def _by_numbers(era: str) -> list[str | int]:
+    return [int(part) if part.isdecimal() else part for part in re.split(r"([0-9]+)", era)]
 
 
 def read_spec(images: Path, era: str) -> EraSpec:

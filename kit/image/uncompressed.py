@@ -16,6 +16,7 @@ from isal import igzip, isal_zlib
 from kit.core.digest import CHUNK
 from kit.core.errors import IntegrityError, PrerequisiteError
 from kit.core.extras import system_install
+from kit.core.reading import open_file
 from kit.image.tarball import BLOCK
 
 MAX_LAYER = 64 << 30
@@ -32,7 +33,7 @@ def open_layer(path: Path) -> Iterator[IO[bytes]]:
     Raises `IntegrityError` for a damaged, too large or otherwise compressed layer, and `PrerequisiteError` if
     nothing here reads Zstandard.
     """
-    with path.open("rb") as file:
+    with open_file(path) as file:
         magic = file.read(6)
         file.seek(0)
         if magic.startswith(_GZIP):

@@ -17,7 +17,8 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
 from kit.core.digest import canonical_json
-from kit.core.errors import PrerequisiteError, SchemaError, SignatureError
+from kit.core.errors import SchemaError, SignatureError
+from kit.core.reading import open_file, unreadable
 from kit.core.schema import parse_json
 
 MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
@@ -58,10 +59,10 @@ def read_file(path: Path) -> bytes:
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise SchemaError(f"{path} is not a regular file")
-        with path.open("rb") as f:
+        with open_file(path) as f:
             data = f.read(MAX_BUNDLE + 1)
     except OSError as e:
-        raise PrerequisiteError(f"cannot read {path}: {e.strerror}") from e
+        raise unreadable(path, e) from e
     if len(data) > MAX_BUNDLE:
         raise SchemaError(f"{path} is larger than {MAX_BUNDLE} bytes")
     return data

@@ -19,6 +19,7 @@ from pathlib import Path
 from kit.core.digest import Sha256, sha256_file, tree_digest
 from kit.core.errors import DigestMismatch, PrerequisiteError
 from kit.core.files import write_atomic
+from kit.core.reading import unreadable
 from kit.result.directory_kind import DirectoryKind, not_of_kind
 from kit.result.keys import PublicKey, Signer, read_public
 from kit.result.predicate import InputFile
@@ -38,13 +39,18 @@ def locate(path: Path) -> Path:
     """
     Return the bundle's path; `path` is the bundle or its directory.
 
-    Raises `PrerequisiteError` if it is missing or not readable.
+    Raises `PrerequisiteError` if it is missing or not readable, or `path` is a pipe or a device.
     """
     try:
         bundle = path / BUNDLE if path.is_dir() else path
         there = bundle.exists()
+        is_other = there and bundle is path and not path.is_file()
     except OSError as e:
-        raise PrerequisiteError(f"cannot read {path}: {e.strerror}") from e
+        raise unreadable(path, e) from e
+    if is_other:
+        raise PrerequisiteError(
+            f"cannot read {path}: not a regular file", "pass a result.json, or the directory of a run"
+        )
     if not there:
         why, hint = f"bundle not found: {bundle}", "pass a result.json, or the directory of a run"
         raise not_of_kind(path, DirectoryKind.RUN, why, hint)

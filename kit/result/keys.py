@@ -27,7 +27,8 @@ from kit.core import locks
 from kit.core.digest import Sha256, sha256_bytes
 from kit.core.errors import PrerequisiteError, SignatureError, UsageError
 from kit.core.extras import pip_install
-from kit.core.files import NO_LINKS, disk_errors, write_atomic
+from kit.core.files import NO_LINKS, disk_errors, make_folder, write_atomic
+from kit.core.reading import open_file, unreadable
 from kit.core.system import change_mode, user_id
 from kit.core.text import in_shell
 from kit.result.dsse import PAYLOAD_TYPE, Envelope, dump, low_s, pae
@@ -139,7 +140,9 @@ def public_key(pem: bytes, where: str) -> PublicKey:
     try:
         key = serialization.load_pem_public_key(pem)
     except (ValueError, UnsupportedAlgorithm) as e:
-        raise SignatureError(f"{where}: not a PEM public key") from e
+        raise SignatureError(
+            f"{where}: not a PEM public key", "its owner prints it with: speedrun keys show"
+        ) from e
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise SignatureError(f"{where}: not an ECDSA P-256 key")
     return _public(key)
@@ -292,8 +295,7 @@ def _create(folder: Path, path: Path) -> None:
 
 
 def _folder(folder: Path) -> None:
-    with disk_errors(folder):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(folder, 0o700)
 
 
 def _require_private(path: Path, mode: int) -> None:
@@ -321,14 +323,12 @@ def _not_for_all(path: Path) -> None:
 
 def _read(path: Path, if_absent: str) -> bytes:
     try:
-        with path.open("rb") as f:
+        with open_file(path) as f:
             return f.read(MAX_PEM)
     except FileNotFoundError as e:
         raise PrerequisiteError(f"key file not found: {path}", if_absent) from e
     except OSError as e:
-        raise PrerequisiteError(
-            f"cannot read {path}: {e.strerror}", "pass the path of a readable PEM file"
-        ) from e
+        raise unreadable(path, e, "pass the path of a readable PEM file") from e
 
 
 def _public(key: ec.EllipticCurvePublicKey) -> PublicKey:

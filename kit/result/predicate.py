@@ -74,6 +74,8 @@ class Run:
     limits: Limits
     untimed_steps: int
     kit: Kit
+    compile_cache_sha256: Annotated[Sha256 | None, OPTIONAL] = None
+    """Digest of the manifest of the warm compile cache; None for a cold one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,9 @@ from typing import Annotated, Any
 from kit.core.codec import OPTIONAL, decode, encode
 from kit.core.digest import Sha256, canonical_json, sha256_bytes
 from kit.core.errors import SchemaError, SignatureError
-from kit.core.locks import Lease
+from kit.core.lease import Lease
 from kit.core.schema import parse_json, validate
+from kit.core.text import named_once
 from kit.result import dsse
 from kit.result.intoto import parse_typed, wrap
 from kit.result.keys import PublicKey, Signer, seal
@@ -99,7 +100,7 @@ def _named(path: Path) -> Iterator[None]:
     try:
         yield
     except (SignatureError, SchemaError) as e:
-        raise type(e)(f"{path}: {e.message}", e.hint) from e
+        raise type(e)(named_once(path, e.message), e.hint) from e
 
 
 def _verified(document: Any, own: PublicKey) -> Reservation:

@@ -36,7 +36,7 @@ _KEYS = ("id", "index", "phase", "name")
 _RUN_GROUPS = {
     "argv": "arguments", "entry": "arguments", "env": "arguments", "world_size": "arguments",
     "gpus": "hardware", "deadlines": "limits", "limits": "limits", "untimed_steps": "limits",
-    "kit": "environment", "compile_cache": "environment",
+    "kit": "environment", "compile_cache": "environment", "compile_cache_sha256": "environment",
 }  # fmt: skip
 _MISSING = object()
 

@@ -18,7 +18,7 @@ the bundle do not change while they are read.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,12 +26,12 @@ from typing import Any
 from kit.core.digest import Sha256
 from kit.core.errors import DigestMismatch, IntegrityError, SchemaError, SignatureError
 from kit.core.schema import validate
-from kit.core.text import in_shell
+from kit.core.text import counted, in_shell, one_line
 from kit.result import derive, dsse, folder, intoto, signed
 from kit.result.appraisal import verdict
 from kit.result.appraisal.trust import FIRST_RULES
 from kit.result.keys import Trusted
-from kit.result.predicate import Predicate
+from kit.result.predicate import InputFile, Predicate
 from kit.result.revocations import Revocation
 from kit.result.statement import (
     LOG,
@@ -45,6 +45,9 @@ from kit.result.statement import (
 )
 from kit.values.log import read_run
 from kit.values.run_result import Point, RunStatus
+
+MAX_NAMED = 5
+"""Files that an error names."""
 
 STEPS = (
     "size and encoding",
@@ -90,7 +93,7 @@ def open_bundle(path: Path, trusted: Trusted, bundle_only: bool = False) -> Veri
     `PrerequisiteError` if there is no bundle.
     """
     bundle = folder.locate(path)
-    with _step(0):
+    with _step(0, "pass the result.json of a run; if this is one, copy it again from its source"):
         document = dsse.parse_canonical(dsse.read_file(bundle), bundle.name)
     with _step(1):
         envelope = dsse.envelope_of(document)
@@ -123,14 +126,14 @@ def _require_one_form(envelope: dsse.Envelope, predicate_type: str) -> None:
 
 
 @contextlib.contextmanager
-def _step(number: int) -> Iterator[None]:
-    """Prefix the message of an error with the step number, and keep its type."""
+def _step(number: int, hint: str = "") -> Iterator[None]:
+    """Prefix the message of an error with the step number; keep its type, and its hint if it has one."""
     try:
         yield
     except (SignatureError, SchemaError, DigestMismatch) as e:
-        raise type(e)(f"step {number}: {e.message}", e.hint) from e
+        raise type(e)(f"step {number}: {e.message}", e.hint or hint) from e
     except IntegrityError as e:
-        raise DigestMismatch(f"step {number}: {e.message}", e.hint) from e
+        raise DigestMismatch(f"step {number}: {e.message}", e.hint or hint) from e
 
 
 def _compare_files(bundle: Path, statement: Statement) -> None:
@@ -141,18 +144,33 @@ def _compare_files(bundle: Path, statement: Statement) -> None:
             f"get the directory of the run, or verify what the bundle alone shows (its signature, schema and"
             f" verdict, but no file): speedrun bundle verify {in_shell(bundle)} --bundle-only",
         )
-    files = folder.submission_files(where)
-    if files != tuple(sorted(statement.predicate.inputs.submission, key=lambda f: f.name)):
+    try:
+        files, present = folder.submission_files(where), folder.subjects(where)
+    except DigestMismatch as e:  # a file is missing or of the wrong kind
+        raise DigestMismatch(e.message, e.hint or _files_hint(where)) from e
+    if differing := _differing(statement.predicate.inputs.submission, files):
         raise DigestMismatch(
-            f"the files in {where / SUBMISSION} differ from the submission that ran", _files_hint(where)
+            f"the files in {where / SUBMISSION} differ from the submission that ran: {differing}",
+            _files_hint(where),
         )
-    present = folder.subjects(where)
     for name, promised, actual in _pairs(statement.subjects, present):
         if promised != actual:
             raise DigestMismatch(
                 f"checksum mismatch: {where / name} has sha256 {actual}, expected {promised}",
                 _files_hint(where),
             )
+
+
+def _differing(promised: Iterable[InputFile], present: Iterable[InputFile]) -> str:
+    """Return which files differ, and how; an empty text if none does."""
+    ran, here = ({file.name: file for file in files} for files in (promised, present))
+    names = sorted(name for name in ran | here if ran.get(name) != here.get(name))
+    shown = []
+    for name in names[:MAX_NAMED]:
+        how = "was added" if name not in ran else "was changed" if name in here else "is missing"
+        shown.append(f"{one_line(name)} {how}")
+    more = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {counted(more, 'more file')}" if more else "")
 
 
 def _pairs(promised: Subjects, present: Subjects) -> Iterator[tuple[str, Sha256, Sha256]]:

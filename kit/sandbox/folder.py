@@ -24,13 +24,17 @@ import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kit.core import locks
-from kit.core.errors import UsageError
-from kit.core.files import disk_errors, staged, sync, write_atomic
-from kit.core.locks import HeldLock, Lease, OwnerState
+from kit.core.errors import IntegrityError
+from kit.core.files import make_folder, staged, sync, write_atomic
+from kit.core.lease import Lease, lease_of
+from kit.core.locks import HeldLock
+from kit.core.open_folder import open_folder, path_of
+from kit.core.process import OwnerState
+from kit.core.system import OPENS_DIRECTORIES
 from kit.sandbox.runtime.lease import at_work
 
 BALLAST = 256 << 10
@@ -48,11 +52,31 @@ def new_run_id(record: int) -> str:
     return f"r{record:02d}-{now}-{secrets.token_hex(4)}"
 
 
+@dataclass(slots=True)
+class HeldFolder:
+    """The directory of a run that this process has reserved, and keeps open."""
+
+    fd: int | None
+    """None after the block of `reserve`."""
+
+    @contextlib.contextmanager
+    def opened(self, path: Path) -> Iterator[None]:
+        """Open the directory at `path` for the block."""
+        with open_folder(path, follow=False) as folder:
+            self.fd = folder.fd if OPENS_DIRECTORIES else None
+            try:
+                yield
+            finally:
+                self.fd = None
+
+
 @dataclass(frozen=True, slots=True)
 class RunFolder:
     """The paths of one run."""
 
     path: Path
+    held: HeldFolder = field(default_factory=lambda: HeldFolder(None), compare=False)
+    """The directory itself: another one may get its path."""
 
     @property
     def run_id(self) -> str:
@@ -99,6 +123,30 @@ class RunFolder:
         """The file that reserves disk space for the record; delete it before writing the record."""
         return self.path / ".ballast"
 
+    def own(self) -> RunFolder:
+        """
+        Return the same directory at a path that leads to it also if another one takes its place.
+
+        Raises `IntegrityError` if the directory was removed.
+        """
+        if self.held.fd is None:
+            return self
+        if os.fstat(self.held.fd).st_nlink == 0:
+            raise IntegrityError(f"{self.path} was removed while its run was in it", "run it again")
+        return RunFolder(path_of(self.held.fd, self.path))
+
+    def require_place(self) -> None:
+        """Raise `IntegrityError` if another directory, a link or nothing is in the place of this one."""
+        if self.held.fd is None:
+            return
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.fstat(self.held.fd), os.lstat(self.path)):
+                return
+        raise IntegrityError(
+            f"{self.path} was replaced while its run was in it",
+            f"the result of run {self.run_id} is in {os.path.realpath(self.own().path)}",
+        )
+
     def finish(self, bundle: bytes) -> None:
         """Write the result atomically: after a power cut, either the intent or the whole result exists."""
         write_atomic(self.result, bundle)
@@ -131,18 +179,18 @@ def reserve(
     `reservation` returns the signed bytes, given this process's lease on the directory. The block owns the
     run; the kernel releases its lock if this process dies. `submission` is copied with modes that any uid
     can read.
-    Raises `UsageError` if `out` is not a directory, `RunError` if the disk is full.
+    The directory stays open, so that another one at its path gets no result: see `RunFolder.require_place`.
+    Raises `PrerequisiteError` if `out` is not a directory or cannot be made, `RunError` if the disk is full.
     """
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"{out} is not a directory", "pass another directory with --out")
-    with disk_errors(out):
-        out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     final = RunFolder(out / run_id)
     with contextlib.ExitStack() as owned:
         owned.enter_context(at_work(run_id))
         with staged(out, RESERVING) as name:
             folder = RunFolder(name)
             _fill(folder, submission)
+            held = HeldFolder(None)
+            owned.enter_context(held.opened(name))
             lock = locks.acquire(folder.alive)
             assert lock  # noqa: S101 - no other process knows this directory yet
             owned.callback(lock.release)
@@ -150,14 +198,14 @@ def reserve(
             name.rename(final.path)
             lock.move(final.alive)
             sync(out)
-        yield final
+        yield replace(final, held=held)
 
 
 def _commit(folder: RunFolder, lock: HeldLock, reservation: Callable[[Lease], bytes]) -> None:
     """Bind the reservation to the directory and its lock file; sync both before the directory appears."""
     lock.note()
     sync(folder.alive)
-    write_atomic(folder.intent, reservation(locks.lease_of(folder.path, lock)))
+    write_atomic(folder.intent, reservation(lease_of(folder.path, lock)))
     sync(folder.path)
 
 
@@ -190,7 +238,7 @@ def adopt(folder: RunFolder) -> Iterator[bool]:
     """
     Try to take over a run through its lock file; yield False if the run has an owner or is finished.
 
-    To take over a reservation that names its lease, use `kit.core.locks.claimed`, which cannot be deceived.
+    To take over a reservation that names its lease, use `kit.core.lease.claimed`, which cannot be deceived.
     """
     with _locked(folder) as mine:
         yield mine and is_open(folder)

@@ -71,6 +71,14 @@ def probe(runtime: Runtime, spec: RunSpec, python: str, scratch: Path) -> Isolat
     return IsolationResult(read_checks(stdout), run.enforcement, time.monotonic() - began)
 
 
+def require_isolation(result: IsolationResult) -> None:
+    """Raise `RunError` that lists the checks that failed, if any did."""
+    if result.failed:
+        listed = "; ".join(f"{c.id}: {c.detail}" for c in result.failed)
+        runtime = result.enforcement.runtime
+        raise RunError(f"isolation checks failed in the {runtime} runtime: {listed}", "see: speedrun doctor")
+
+
 def read_checks(stdout: bytes) -> tuple[ProbeCheck, ...]:
     """Parse the probe's output. Raises `RunError` if it is not a list of checks."""
     where = "the output of the isolation probe"

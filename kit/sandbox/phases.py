@@ -54,6 +54,11 @@ class PhaseClock:
         self._began[phase] = now_s
         self._progress_s = now_s
 
+    @property
+    def total_s(self) -> float:
+        """When the whole run must have ended."""
+        return self._deadlines.total_s
+
     def due(self) -> NextDeadline:
         """Return the earliest deadline of the current phase."""
         candidates = [NextDeadline(self._deadlines.total_s, TOTAL)]

@@ -8,13 +8,16 @@ A line longer than the line limit is split into pieces, and none of these counts
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from kit.core.errors import RunError
 from kit.core.files import disk_errors
+from kit.core.system import CLOEXEC, NOFOLLOW, NONBLOCK
 from kit.values.output import format_stamp
 from kit.values.run_result import OutputStream
 from kit.values.run_spec import Limits
@@ -35,6 +38,20 @@ class _Pending:
     """Whether an earlier piece of this line is already stored."""
 
 
+def _opened(path: Path) -> int:
+    """
+    Open a file to write it anew.
+
+    Raises `RunError` for a link or a pipe: a guest's output would replace the file behind it.
+    """
+    try:
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | NOFOLLOW | CLOEXEC | NONBLOCK, 0o666)
+    except OSError as e:
+        if e.errno not in (errno.ELOOP, errno.ENXIO):
+            raise
+        raise RunError(f"{path} is a link or a pipe: nothing is written there", "remove it") from e
+
+
 class LogWriter:
     """
     Writes the log, with stdout and stderr, and its time stamps.
@@ -44,9 +61,10 @@ class LogWriter:
 
     def __init__(self, log: Path, stamps: Path, limits: Limits) -> None:
         self._where = log
-        with disk_errors(log):
-            self._log = log.open("wb")
-            self._stamps = stamps.open("w", encoding="ascii")
+        with disk_errors(log), contextlib.ExitStack() as opened:
+            self._log = opened.enter_context(os.fdopen(_opened(log), "wb"))
+            self._stamps = os.fdopen(_opened(stamps), "w", encoding="ascii")
+            opened.pop_all()
         self._limits = limits
         self._pending = {stream: _Pending(bytearray()) for stream in OutputStream}
         self.bytes = 0

@@ -41,6 +41,8 @@ class RunCallbacks:
     point: Callable[[Point], None] = lambda point: None
     cancelled: Callable[[], bool] = lambda: False
     """Polled; once it returns True, the guest gets SIGTERM, then SIGKILL."""
+    grace_s: Callable[[], float] = lambda: GRACE_S
+    """Polled from then on; returns the seconds between the two signals."""
     tick: Callable[[], None] = lambda: None
     """Called many times a second while the guest runs, even if it prints nothing."""
 
@@ -200,10 +202,16 @@ def _attend(session: _Session) -> _End:
 
 
 def _ask_to_end(session: _Session) -> None:
+    """Send SIGTERM, and read output until the guest exits, or its grace or the total deadline has passed."""
     session.guest.terminate()
-    until = session.now_s() + GRACE_S
-    while session.guest.poll() is None and session.now_s() < until:
+    began_s = session.now_s()
+    total_s = session.clock.total_s
+    while session.guest.poll() is None and session.now_s() < min(
+        began_s + session.callbacks.grace_s(), total_s
+    ):
         session.listen(TICK_S)
+        if session.writer.exceeded:  # all that it prints from now on would be dropped
+            return
 
 
 def _end_all(session: _Session) -> tuple[str, ...]:

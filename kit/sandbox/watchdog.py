@@ -9,6 +9,9 @@ that speedrun was killed: then the watchdog kills the guest, however long that t
 
 from __future__ import annotations
 
+import kit.core.search_path  # noqa: F401 - before every other module
+
+# isort: split
 import contextlib
 import os
 import select
@@ -20,6 +23,7 @@ from pathlib import Path
 
 from kit.core.errors import RunError
 from kit.core.extras import reinstall_command
+from kit.core.system import python_module
 from kit.values.run_spec import RuntimeName
 
 ENDS_WITHIN_S = 20.0
@@ -62,7 +66,7 @@ def watchdog(reaper: Sequence[str]) -> Iterator[None]:
 
 
 def _start(reaper: Sequence[str]) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-P", "-m", "kit.sandbox.watchdog", *reaper]
+    command = [*python_module("kit.sandbox.watchdog"), *reaper]
     try:
         return subprocess.Popen(
             command,

@@ -37,6 +37,34 @@ class Baseline:
     target_runs: tuple[float, ...] = ()
 
 
+class Baselines:
+    """The baselines of many runs: that of a task on a machine is looked up and computed once."""
+
+    def __init__(self, rows: Sequence[Row], kind: BaselineKind | None) -> None:
+        """Take the rows of start and target records from `rows`; `kind` is as in `choose_baseline`."""
+        self.kind = kind
+        self._rows: dict[tuple[int | str, str], list[Row]] = {}
+        for row in rows:
+            if row.role is not Role.CANDIDATE:
+                self._rows.setdefault((row.task, row.machine), []).append(row)
+        self._measured: dict[tuple[int | str, str], tuple[tuple[float, ...], tuple[float, ...]]] = {}
+        self._baselines: dict[tuple[int | str, str], Baseline] = {}
+
+    def measured(self, task: Task, machine: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Return what `measured_arms` returns."""
+        key = task.listed, machine
+        if key not in self._measured:
+            self._measured[key] = measured_arms(task, machine, self._rows.get(key, ()))
+        return self._measured[key]
+
+    def baseline(self, task: Task, machine: str) -> Baseline:
+        """Return what `choose_baseline` returns. Raises `PrerequisiteError` as it does."""
+        key = task.listed, machine
+        if key not in self._baselines:
+            self._baselines[key] = choose_baseline(task, machine, self._rows.get(key, ()), self.kind)
+        return self._baselines[key]
+
+
 def choose_baseline(
     task: Task, machine: str, rows: Sequence[Row], baseline_kind: BaselineKind | None
 ) -> Baseline:
@@ -57,7 +85,7 @@ def choose_baseline(
 
 
 def _baseline_of(task: Task, machine: str, rows: Sequence[Row], kind: BaselineKind) -> Baseline | None:
-    start, target = (_times(rows, task.listed, machine, role) for role in (Role.START, Role.TARGET))
+    start, target = measured_arms(task, machine, rows)
     here = sum(start) / len(start) if start else 0.0
     match kind:
         case BaselineKind.SAME_MACHINE:
@@ -73,6 +101,14 @@ def _baseline_of(task: Task, machine: str, rows: Sequence[Row], kind: BaselineKi
             return Baseline(kind, task.start.reference_ms, task.target.reference_ms)
         case BaselineKind.OFFICIAL:
             return Baseline(kind, 1000 * task.start.official_s, 1000 * task.target.official_s)
+
+
+def measured_arms(
+    task: Task, machine: str, rows: Sequence[Row]
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return the times of the start and the target record that were measured on a machine."""
+    start, target = (_times(rows, task.listed, machine, role) for role in (Role.START, Role.TARGET))
+    return start, target
 
 
 def _times(rows: Sequence[Row], task: int | str, machine: str, role: Role) -> tuple[float, ...]:

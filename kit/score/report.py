@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from kit.benchmark.records import TARGET_VAL_LOSS
 from kit.benchmark.tasks import Task
 from kit.core.errors import UsageError
-from kit.score.baseline import Baseline, BaselineKind, choose_baseline
+from kit.score.baseline import Baseline, BaselineKind, Baselines
 from kit.score.metrics import Interval, MeanTest, Ratio, aggregate, fieller, fsr, mean_below
 from kit.score.rows import Role, Row
 
@@ -96,51 +96,56 @@ def score(
     for row in rows:
         if row.task not in known:
             raise UsageError(f"{row.source}: unknown task {row.task}", "list tasks: speedrun task list")
-    configs = sorted({r.config for r in rows if r.role is Role.CANDIDATE})
-    if not configs:
+    candidates: dict[str, dict[int | str, list[Row]]] = {}
+    for row in rows:
+        if row.role is Role.CANDIDATE:
+            candidates.setdefault(row.config, {}).setdefault(row.task, []).append(row)
+    if not candidates:
         raise UsageError("no run to score", "add rows with role candidate, or bundles of submissions")
-    return tuple(_config(name, rows, known, baseline_kind, partial, seed, repetitions) for name in configs)
+    baselines = Baselines(rows, baseline_kind)
+    configs = sorted(candidates.items())
+    return tuple(_config(name, own, known, baselines, partial, seed, repetitions) for name, own in configs)
 
 
 def _config(
     name: str,
-    rows: Sequence[Row],
-    tasks: dict[int | str, Task],
-    baseline_kind: BaselineKind | None,
+    own_rows: Mapping[int | str, Sequence[Row]],
+    tasks: Mapping[int | str, Task],
+    baselines: Baselines,
     partial: bool,
     seed: int,
     repetitions: int,
 ) -> ConfigScore:
-    own_rows = [r for r in rows if r.role is Role.CANDIDATE and r.config == name]
-    present = [n for n in tasks if any(r.task == n for r in own_rows)]
-    absent = tuple(n for n in tasks if n not in present)
-    task_scores = tuple(
-        _task(tasks[n], [r for r in own_rows if r.task == n], rows, baseline_kind) for n in present
-    )
+    present = [n for n in tasks if n in own_rows]
+    absent = tuple(n for n in tasks if n not in own_rows)
+    task_scores = tuple(_task(tasks[n], own_rows[n], baselines) for n in present)
     scores = [[r.counted for r in t.runs] for t in task_scores]
     if not partial:
         scores += [[0.0]] * len(absent)
     return ConfigScore(name, task_scores, absent, partial, aggregate(scores, seed, repetitions))
 
 
-def _task(
-    task: Task, own_rows: Sequence[Row], rows: Sequence[Row], baseline_kind: BaselineKind | None
-) -> TaskScore:
-    runs = tuple(_run(task, r, rows, baseline_kind) for r in own_rows)
+def _task(task: Task, own_rows: Sequence[Row], baselines: Baselines) -> TaskScore:
+    runs = tuple(_run(task, r, baselines) for r in own_rows)
     losses = [r.val_loss for r in own_rows if r.val_loss is not None]
     return TaskScore(
-        task.listed, runs, _ratio(own_rows, runs), mean_below(losses, TARGET_VAL_LOSS) if losses else None
+        task.listed,
+        runs,
+        None
+        if baselines.kind not in (None, BaselineKind.SAME_MACHINE)
+        else _ratio(task, own_rows, runs, baselines),
+        mean_below(losses, TARGET_VAL_LOSS) if losses else None,
     )
 
 
-def _run(task: Task, row: Row, rows: Sequence[Row], baseline_kind: BaselineKind | None) -> RunScore:
+def _run(task: Task, row: Row, baselines: Baselines) -> RunScore:
     if row.fsr is not None and (row.val_loss is None or row.val_loss <= TARGET_VAL_LOSS):
         return RunScore(row.run, True, row.fsr, max(row.fsr, 0.0), None)
     if not has_reached(row, TARGET_VAL_LOSS) or row.time_ms is None:
         return RunScore(row.run, False, 0.0, 0.0, None)
-    ends = choose_baseline(task, row.machine, rows, baseline_kind)
-    value = fsr(ends.start_ms, ends.target_ms, row.time_ms)
-    return RunScore(row.run, True, value, max(value, 0.0), ends)
+    here = baselines.baseline(task, row.machine)
+    value = fsr(here.start_ms, here.target_ms, row.time_ms)
+    return RunScore(row.run, True, value, max(value, 0.0), here)
 
 
 def has_reached(row: Row, bound: float) -> bool:
@@ -148,17 +153,22 @@ def has_reached(row: Row, bound: float) -> bool:
     return row.time_ms is not None and row.val_loss is not None and row.val_loss <= bound
 
 
-def _ratio(own_rows: Sequence[Row], runs: Sequence[RunScore]) -> Ratio | None:
-    """Return the interval of the runs on the first machine on which all arms were measured twice."""
+def _ratio(
+    task: Task, own_rows: Sequence[Row], runs: Sequence[RunScore], baselines: Baselines
+) -> Ratio | None:
+    """
+    Return the interval of the runs on the first machine on which all arms were measured twice.
+
+    Also where the target was slower than the start there, and the runs have another baseline: the two records
+    were compared, and the answer is that they do not differ.
+    """
+    times: dict[str, list[float]] = {}
     for row, run in zip(own_rows, runs, strict=True):
-        ends = run.baseline
-        if ends is None or ends.kind is not BaselineKind.SAME_MACHINE:
-            continue
-        times = [
-            r.time_ms
-            for r, s in zip(own_rows, runs, strict=True)
-            if s.reached and r.time_ms is not None and r.machine == row.machine
-        ]
-        if min(len(times), len(ends.start_runs), len(ends.target_runs)) >= 2:
-            return fieller(ends.start_runs, ends.target_runs, times)
+        if run.reached and row.time_ms is not None:
+            times.setdefault(row.machine, []).append(row.time_ms)
+    with_baseline = (row.machine for row, run in zip(own_rows, runs, strict=True) if run.baseline is not None)
+    for machine in dict.fromkeys(with_baseline):
+        start, target = baselines.measured(task, machine)
+        if min(len(times[machine]), len(start), len(target)) >= 2:
+            return fieller(start, target, times[machine])
     return None

@@ -6,7 +6,9 @@ import csv
 import functools
 import io
 import math
+import re
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,21 +16,27 @@ from pathlib import Path
 
 from kit.benchmark.records import Record, load, own_digest
 from kit.core.errors import PrerequisiteError, SchemaError, UsageError
+from kit.core.reading import open_file, unreadable
 from kit.core.text import counted, is_printable
 from kit.result.appraisal.timing import counted_time
 from kit.result.appraisal.trust import assess_tier
 from kit.result.appraisal.verdict import has_loss
 from kit.result.keys import Trusted
-from kit.result.predicate import Predicate
+from kit.result.predicate import CompileCache, Predicate
 from kit.result.verify import VerifiedBundle, open_bundle
 from kit.values.profile import Profile
-from kit.values.task_id import TASK_ID, is_smoke, listed_as
+from kit.values.task_id import TASK_ID, is_smoke, listed_as, suggestion
 
 FULL_PROFILE_HINT = "score runs that were made with --profile full"
+WARM = CompileCache.WARM.value
+COLD_HINT = "score runs that were made with --compile-cache cold"
 
 MAX_TABLE = 64 << 20
+MAX_VALUE = 1e12
+"""Largest value in a table, in its unit: 30 years in ms. Squares of far larger ones are not finite."""
 COLUMNS = ("task", "config", "role", "machine", "run", "val_loss", "train_time_ms", "fsr")
 _NEEDS = "required: task, and val_loss with train_time_ms, or fsr; optional: config, role, machine, run"
+_FAILED = "leave the cell of a run that failed empty"
 
 
 class Role(StrEnum):
@@ -52,7 +60,7 @@ class Row:
     """Runs with equal values count as runs on the same machine."""
     run: str
     val_loss: float | None
-    """Loss of the last validation in nats per token; None if missing or NaN."""
+    """Loss of the last validation in nats per token; None if missing."""
     time_ms: float | None
     fsr: float | None
     """FSR from the table; no baseline is applied to it."""
@@ -85,12 +93,10 @@ def read_table(path: Path) -> tuple[Row, ...]:
 
 def _text(path: Path) -> str:
     try:
-        with path.open("rb") as f:
+        with open_file(path) as f:
             data = f.read(MAX_TABLE + 1)
     except OSError as e:
-        raise PrerequisiteError(
-            f"cannot read {path}: {e.strerror}", "pass the path of a readable CSV file"
-        ) from e
+        raise unreadable(path, e, "pass the path of a readable CSV file") from e
     if len(data) > MAX_TABLE:
         raise PrerequisiteError(f"{path} is larger than {MAX_TABLE >> 20} MiB")
     try:
@@ -108,23 +114,30 @@ def _row(cells: dict[str, str | None], where: str, number: int) -> Row:
 
     def value(name: str) -> float | None:
         cell = text(name, "")
+        if not cell:
+            return None
         try:
-            parsed = float(cell) if cell else math.nan
+            parsed = float(cell)
         except ValueError as e:
             raise SchemaError(f"{where}: {name} is {cell!r}, not a number") from e
-        return parsed if math.isfinite(parsed) else None
+        if not math.isfinite(parsed):
+            raise SchemaError(f"{where}: {name} is {cell!r}, not a finite number", _FAILED)
+        if abs(parsed) > MAX_VALUE:
+            raise SchemaError(f"{where}: {name} is {cell[:80]!r}, more than {MAX_VALUE:g} in size")
+        if parsed < 0 and name != "fsr":
+            raise SchemaError(f"{where}: {name} is {cell!r}, and cannot be negative")
+        return parsed
 
+    task = _task(text("task", ""), where)
     try:
-        task, role = _task(text("task", "")), Role(text("role", "candidate"))
+        role = Role(text("role", "candidate"))
     except ValueError as e:
-        raise SchemaError(
-            f"{where}: {e}", "task must be a number or 21c; role must be candidate, start or target"
-        ) from e
+        raise SchemaError(f"{where}: {e}", "role must be candidate, start or target") from e
     if None in cells or None in cells.values():
         raise SchemaError(f"{where}: the number of cells differs from the number of columns")
     time_ms = value("train_time_ms")
-    if time_ms is not None and time_ms <= 0:
-        raise SchemaError(f"{where}: train_time_ms must be positive, not {time_ms}")
+    if time_ms == 0:
+        raise SchemaError(f"{where}: train_time_ms must be positive, not {time_ms}", _FAILED)
     return Row(
         task=task,
         config=text("config", "default"),
@@ -138,8 +151,14 @@ def _row(cells: dict[str, str | None], where: str, number: int) -> Row:
     )
 
 
-def _task(cell: str) -> int | str:
-    return cell if TASK_ID.fullmatch(cell) and not is_smoke(cell) and not cell.isdigit() else int(cell)
+def _task(cell: str, where: str) -> int | str:
+    if re.fullmatch(r"0*[1-9][0-9]{0,2}", cell, re.ASCII):
+        return int(cell)
+    if not TASK_ID.fullmatch(cell):
+        raise SchemaError(f"{where}: task is {cell[:80]!r}, not the name of a task", suggestion(cell))
+    if is_smoke(cell):
+        raise SchemaError(f"{where}: task is {cell}: smoke runs have no score", FULL_PROFILE_HINT)
+    return cell
 
 
 def _unique(rows: Sequence[Row]) -> tuple[Row, ...]:
@@ -162,26 +181,36 @@ def read_bundles(
     Verify bundles and return their runs, and notes for the reader.
 
     A run of a record's original script is an arm of two tasks: the start of one and the target of another.
-    Smoke runs are verified and left out, with a note. Raises as `open_bundle` does, and `UsageError` if there
-    are only smoke runs.
+    Smoke runs and warm runs are verified and left out, with a note. Raises as `open_bundle` does, and
+    `UsageError` if there are no others.
     """
     rows: list[Row] = []
     notes: list[str] = []
-    smoke = 0
+    left_out: Counter[str] = Counter()
     record_of = functools.cache(lambda number: load(records, number))
     for path in paths:
         bundle = open_bundle(path, trusted)
-        if bundle.predicate.task.profile is not Profile.FULL and len(paths) > 1:
-            smoke += 1
+        kind = _without_score(bundle.predicate)
+        if kind is not None and len(paths) > 1:
+            left_out[kind] += 1
             continue
         bundle_rows = rows_of(bundle, record_of)
         notes.extend(f"{path}: {text}" for text in _notes_of(bundle, bundle_rows))
         rows.extend(bundle_rows)
-    if smoke and smoke == len(paths):
-        raise UsageError(f"all {smoke} runs are smoke runs, which have no score", FULL_PROFILE_HINT)
-    if smoke:
-        notes.append(f"left out {counted(smoke, 'smoke run')}: smoke runs have no score")
+    if left_out and left_out.total() == len(paths):
+        kinds = " or ".join(f"{kind} runs" for kind in left_out)
+        hint = COLD_HINT if list(left_out) == [WARM] else FULL_PROFILE_HINT
+        raise UsageError(f"all {len(paths)} runs are {kinds}, which have no score", hint)
+    for kind, number in left_out.items():
+        notes.append(f"left out {counted(number, f'{kind} run')}: {kind} runs have no score")
     return _unique(rows), tuple(notes)
+
+
+def _without_score(p: Predicate) -> str | None:
+    """Return what kind of run this is, if it is one that has no score."""
+    if p.task.profile is not Profile.FULL:
+        return p.task.profile.value
+    return WARM if p.run.compile_cache is CompileCache.WARM else None
 
 
 def _notes_of(bundle: VerifiedBundle, rows: Sequence[Row]) -> Iterator[str]:
@@ -205,11 +234,12 @@ def rows_of(
 
     A run that did not end with a loss, or was refused, has neither loss nor time. A run that missed the
     target has both. The time includes the untimed overhead that an audit measured; a time of 0 or less is
-    dropped. Raises `UsageError` for a smoke run.
+    dropped. Raises `UsageError` for a smoke run and for one with a warm compile cache.
     """
     p = bundle.predicate
-    if p.task.profile is not Profile.FULL:
-        raise UsageError(f"{bundle.path} is a {p.task.profile} run, which has no score", FULL_PROFILE_HINT)
+    if (kind := _without_score(p)) is not None:
+        hint = COLD_HINT if kind == WARM else FULL_PROFILE_HINT
+        raise UsageError(f"{bundle.path} is a {kind} run, which has no score", hint)
     record = record_of(p.task.id)
     own = bundle.statement.subjects.submission == own_digest(record)
     roles = [(listed_as(record.name), Role.START if own else Role.CANDIDATE)]

@@ -11,6 +11,7 @@ from kit.core.digest import Sha256, sha256_file
 from kit.core.errors import DigestMismatch, PrerequisiteError
 from kit.core.text import in_shell
 from kit.result.keys import Trusted
+from kit.result.predicate import CompileCache
 from kit.result.verify import VerifiedBundle
 from kit.series.record import PLAN, RECORD, Arm, SeriesEnd, SeriesPlan, Slot, read
 from kit.values.profile import Profile
@@ -102,5 +103,7 @@ def run_mismatches(
         yield f"is signed by {bundle.key_id}, and its series by {documents.key_id}"
     elif bundle.statement.subjects.submission != slot.submission_sha256:
         yield "has a different submission than was reserved"
+    elif p.run.compile_cache is CompileCache.WARM:
+        yield "started with a warm compile cache; the runs of a series start cold"
     elif documents.ended and documents.bundles.get(p.run.id) != bundle_sha256:
         yield f"does not match its digest in {RECORD}"

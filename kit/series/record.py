@@ -24,9 +24,10 @@ from kit.core import locks
 from kit.core.codec import OPTIONAL, Prose, decode, encode
 from kit.core.digest import Sha256, canonical_json, sha256_bytes, sha256_file
 from kit.core.errors import DigestMismatch, IntegrityError, PrerequisiteError
-from kit.core.files import write_atomic
+from kit.core.files import disk_errors, make_folder, write_atomic
+from kit.core.lease import lease_of
 from kit.core.schema import validate
-from kit.core.text import in_shell
+from kit.core.text import in_shell, named_once
 from kit.result import dsse, folder
 from kit.result.intoto import parse_typed, wrap
 from kit.result.keys import Signer, Trusted, seal
@@ -129,14 +130,16 @@ def now() -> str:
 def reserved_series(out: Path, plan: SeriesPlan, signer: Signer) -> Iterator[tuple[Path, Sha256]]:
     """Sign the plan and hold the series' lock; yield its directory and the digest of plan.json."""
     where = out / plan.id
-    where.mkdir(parents=True)
+    make_folder(out)
+    with disk_errors(where):
+        where.mkdir()
     lock = locks.acquire(where / ALIVE)
     assert lock  # noqa: S101 - the directory is new
     try:
         lock.note()
         folder.leave_key(where, signer)
         sealed = seal(_statement(SeriesBody(plan), [(plan.id, _digest(plan))]), signer)
-        lease = locks.lease_of(where, lock)
+        lease = lease_of(where, lock)
         write_atomic(where / RESERVATION, reserve_series(plan.id, sealed, lease, signer))
         write_atomic(where / PLAN, sealed)
         yield where, sha256_bytes(sealed)
@@ -179,7 +182,7 @@ def _require_own(run: RunFolder, slot: Slot, plan_sha256: Sha256, signer: Signer
     try:
         bundle = open_bundle(run.result, Trusted((signer.public,)), bundle_only=True)
     except IntegrityError as e:
-        raise type(e)(f"{run.result}: {e.message}", e.hint) from e
+        raise type(e)(named_once(run.result, e.message), e.hint) from e
     p = bundle.predicate
     named = p.series.plan_sha256 if p.series else None
     if not bundle.trusted or (p.run.id, p.run.nonce, named) != (slot.run_id, slot.nonce, plan_sha256):

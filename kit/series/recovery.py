@@ -14,7 +14,8 @@ from pathlib import Path
 from kit.core import locks
 from kit.core.digest import sha256_file
 from kit.core.errors import DigestMismatch, IntegrityError, KitError, PrerequisiteError, SignatureError
-from kit.core.locks import OwnerState, Takeover, claimed
+from kit.core.lease import Lease, Takeover, claimed
+from kit.core.process import OwnerState
 from kit.core.text import in_shell
 from kit.result.keys import Signer, Trusted, load_or_create
 from kit.result.reservation import read_reservation
@@ -99,7 +100,7 @@ def _close(where: Path, signer: Signer) -> Path | None:
         return close(where, plan, signer, INTERRUPTED)
 
 
-def _lease(where: Path, plan: SeriesPlan, signer: Signer) -> locks.Lease:
+def _lease(where: Path, plan: SeriesPlan, signer: Signer) -> Lease:
     """Return the signed lease of a series that this signer planned."""
     if not (where / RESERVATION).exists():
         raise SignatureError(

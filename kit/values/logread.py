@@ -81,7 +81,7 @@ def read_any(path: Path, grammar: Grammar | None = None) -> Log:
 
     Raises as `read_log` and `read_run` do.
     """
-    stamps = path.with_name("stamps")
+    stamps = path.parent / "stamps"
     if path.name != "guest.log" or not stamps.is_file():
         return read_log(path, grammar)
     pieces = read_log_bytes(stamps).count(b"\n")

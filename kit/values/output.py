@@ -22,7 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from kit.core.errors import IntegrityError, PrerequisiteError, SchemaError
+from kit.core.errors import CHECK_PATH, IntegrityError, PrerequisiteError, SchemaError
+from kit.core.reading import open_file, unreadable
 from kit.values.run_result import OutputStream
 
 MAX_LOG = 64 << 20
@@ -144,23 +145,23 @@ def _stamps(stamps: Path) -> Iterator[tuple[bytes, bytes, bytes, bytes]]:
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
     try:
-        with path.open("rb", buffering=1 << 18) as f:
+        with open_file(path, 1 << 18) as f:
             yield f
     except FileNotFoundError as e:
-        raise PrerequisiteError(f"file not found: {path}") from e
+        raise PrerequisiteError(f"file not found: {path}", CHECK_PATH) from e
     except OSError as e:
-        raise PrerequisiteError(f"cannot read {path}: {e.strerror}") from e
+        raise unreadable(path, e) from e
 
 
 def read_log_bytes(path: Path) -> bytes:
     """Read a log file or its stamps. Raises `PrerequisiteError` if it is missing or above `MAX_LOG`."""
     try:
-        with path.open("rb") as f:
+        with open_file(path) as f:
             data = f.read(MAX_LOG + 1)  # devices and pipes report no size
     except FileNotFoundError as e:
-        raise PrerequisiteError(f"file not found: {path}") from e
+        raise PrerequisiteError(f"file not found: {path}", CHECK_PATH) from e
     except OSError as e:
-        raise PrerequisiteError(f"cannot read {path}: {e.strerror}") from e
+        raise unreadable(path, e) from e
     if len(data) > MAX_LOG:
         raise PrerequisiteError(f"{path} is larger than {MAX_LOG} bytes, the largest accepted log")
     return data

@@ -25,6 +25,10 @@ BYTE_CODE = PurePosixPath("/input/byte-code")
 """Where the image's compiled Python files are mounted, read-only, if there are any."""
 BYTE_CODE_LINKS = PurePosixPath("/tmp/pycache")  # noqa: S108 - the guest's own tmpfs
 """Where the guest's Python looks for compiled files: links into `BYTE_CODE`, and what it compiles itself."""
+COMPILE_CACHE = PurePosixPath("/input/compile-cache")
+"""Where a sealed compile cache is mounted, read-only, in a warm run."""
+INSIDE_CACHE_SCRIPT = PurePosixPath("/input/compile_cache.py")
+"""The program that copies a compile cache into a guest, or hands one over: `kit/guest/compile_cache.py`."""
 
 
 class RuntimeName(StrEnum):

@@ -38,8 +38,14 @@ def task_id(text: str | int) -> str:
     """Return a valid name of a record or task. Raises `UsageError` for any other text."""
     name = str(text)
     if not TASK_ID.fullmatch(name):
-        raise UsageError(f"{name[:40]!r} is not the name of a record", "use a name such as 3, 21c or smoke-1")
+        raise UsageError(f"{name[:40]!r} is not the name of a record", suggestion(name))
     return name
+
+
+def suggestion(text: str) -> str:
+    """Return what to write in place of a text that is no name: the name that it may mean, or examples."""
+    meant = text.strip().lower()
+    return f"did you mean {meant}?" if TASK_ID.fullmatch(meant) else "use a name such as 3, 21c or smoke-1"
 
 
 def file_label(name: str) -> str:

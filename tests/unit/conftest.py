@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+from python_file import load_once
 from tenacity import wait_none
 
 from kit.core.digest import Sha256, sha256_bytes
@@ -30,31 +29,22 @@ settings.register_profile("unit", deadline=None)  # a busy machine is no fault o
 settings.load_profile("unit")
 
 
-def _load(name: str, file: str) -> ModuleType:
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, ASSETS / file)
-        assert spec is not None and spec.loader is not None
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
-
-
 @pytest.fixture(scope="session")
 def make() -> ModuleType:
     """The module that writes the assets: sample values, TEST-ONLY keys, faults."""
-    return _load("bundle_assets_make", "bundles/make.py")
+    return load_once("bundle_assets_make", ASSETS / "bundles/make.py")
 
 
 @pytest.fixture(scope="session")
 def press() -> ModuleType:
     """The module that prints honest run folders."""
-    return _load("bundle_press", "bundles/press.py")
+    return load_once("bundle_press", ASSETS / "bundles/press.py")
 
 
 @pytest.fixture(scope="session")
 def cook() -> ModuleType:
     """The module that makes tiny packages and a tiny era."""
-    return _load("tiny_images", "images/tiny.py")
+    return load_once("tiny_images", ASSETS / "images/tiny.py")
 
 
 @pytest.fixture(autouse=True)

@@ -98,6 +98,17 @@ def test_the_commit_travels_and_is_what_the_installed_kit_states(clone, wheel, t
     assert provenance.this_kit().commit is None
 
 
+def test_the_address_that_an_installed_kit_states_has_no_token(wheel, monkeypatch):
+    monkeypatch.setattr(provenance.metadata, "metadata", lambda _: metadata(wheel))
+    assert provenance.source_url() == "https://github.com/some-lab/speedrun-kit"
+
+    def missing(name):
+        raise provenance.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(provenance.metadata, "metadata", missing)
+    assert provenance.source_url() is None
+
+
 def test_facts_prompts_and_rubrics_travel_byte_for_byte(wheel):
     travel = {f"kit/_facts/{room}": REPOSITORY / room for room in ("images", "records", "hints", "rubrics")}
     travel |= {

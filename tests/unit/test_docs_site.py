@@ -53,7 +53,10 @@ def test_every_page_is_built_and_loads_nothing_from_elsewhere(site):
     for source in DOCS.rglob("*.md"):
         name = source.relative_to(DOCS).with_suffix(".html").as_posix().replace("README.html", "index.html")
         page = Loads()
-        page.feed((site / name).read_text())
+        text = (site / name).read_text()
+        page.feed(text)
+        assert text.count("window.Worker = ") == 1, "the search of a page on the disk"
+        assert text.count("[data-md-copying] :is(.gp, .go)") == 1, "the copy button leaves prompts out"
         assert page.found, name
         assert [address for address in page.found if re.match(r"(https?:)?//", address)] == [], name
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -101,3 +102,22 @@ def test_what_is_in_the_package_is_not_stale():
         (mention,) = MENTION.findall(text)
         assert not stale(mention), text
     assert stale(".core.stores") and stale("/core/stores.py") and MENTION.findall("speedrun-kit.run") == []
+
+
+def test_every_name_that_a_benchmark_imports_from_the_kit_exists():
+    """No other test runs the benchmarks."""
+    imported = {
+        (node.module, alias.name)
+        for path in (REPOSITORY / "benchmarks").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_bytes()))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "kit"
+        for alias in node.names
+    }
+    assert len(imported) > 50
+    missing = [
+        f"{module}.{name}"
+        for module, name in sorted(imported)
+        if not hasattr(importlib.import_module(module), name)
+        and not list((REPOSITORY / module.replace(".", "/")).glob(f"{name}*"))
+    ]
+    assert missing == []

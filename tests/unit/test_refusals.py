@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kit.benchmark.records.upstream import MirrorFile
+from kit.benchmark.records.upstream import CloneFile
 from kit.capsule.unpack import unpack
 from kit.core.errors import (
     DigestMismatch,
@@ -113,8 +113,12 @@ REFUSALS = {
         lambda t: (keys.load_or_create(t / "k"), (t / "k" / "own.key").chmod(0o644), keys.load(t / "k")),
     ),
     "a pipe for a bundle": (
-        SchemaError, "step 0: .* not a regular file",
+        PrerequisiteError, "not a regular file",
         lambda t: verify.open_bundle(pipe(t / "result.json"), keys.Trusted(())),
+    ),
+    "a pipe for the bundle of a run": (
+        SchemaError, "step 0: .* not a regular file",
+        lambda t: (pipe(t / "result.json"), verify.open_bundle(t, keys.Trusted(()))),
     ),
     "a pipe for a capsule": (
         PrerequisiteError, "not a regular file",
@@ -151,8 +155,8 @@ REFUSALS = {
         lambda t: asked(FolderFetcher(t / "none")),
     ),
     "a git directory that is none": (
-        PrerequisiteError, "not found in mirror",
-        lambda t: asked(MirrorFile(t, "0" * 40, "x")),
+        PrerequisiteError, "not found in clone",
+        lambda t: asked(CloneFile(t, "0" * 40, "x")),
     ),
     "a table beyond the limit": (PrerequisiteError, "MiB", lambda t: read_table(large(t / "x", 65 << 20))),
     "a table that is a folder": (PrerequisiteError, "cannot read", lambda t: read_table(t)),

@@ -11,8 +11,8 @@ import re
 import statistics
 from collections.abc import Sequence
 
+from kit.benchmark.drafts.clone import UpstreamClone
 from kit.benchmark.drafts.drafted import DirectoryRuns, EraVersions, LogSource, RecordDraft
-from kit.benchmark.drafts.mirror import UpstreamMirror
 from kit.benchmark.drafts.script_facts import script_facts
 from kit.benchmark.drafts.toml_text import draft_toml
 from kit.core.errors import UsageError
@@ -35,22 +35,22 @@ def draft_record(
     name: str,
     log: LogSource | None,
     commit: str | None,
-    mirror: UpstreamMirror | None,
+    clone: UpstreamClone | None,
     eras: Sequence[EraVersions],
 ) -> str:
     """
     Return the TOML text of a draft.
 
-    With `commit`, the script is that commit's, from `mirror`; otherwise it is the log's. Raises `UsageError`
+    With `commit`, the script is that commit's, from `clone`; otherwise it is the log's. Raises `UsageError`
     if the log is not of a whole run, states no script, or holds what cannot stand in a record.
     """
     read = None if log is None else _checked(read_log(log.data))
-    if commit is not None and mirror is not None:
-        files = _of_commit(mirror, commit)
+    if commit is not None and clone is not None:
+        files = _of_commit(clone, commit)
     elif read is not None:
         files = _of_log(read)
     else:
-        raise UsageError("a draft needs a log or a commit", "pass a log file, or --mirror and a commit")
+        raise UsageError("a draft needs a log or a commit", "pass a log file, or --upstream and a commit")
     return draft_toml(
         RecordDraft(
             name=name,
@@ -59,8 +59,8 @@ def draft_record(
             files=files,
             commit=commit,
             facts=script_facts(files),
-            row=None if mirror is None else mirror.row(int(re.sub("[a-z]", "", name))),
-            runs=None if log is None or read is None or mirror is None else _runs(mirror, log, read),
+            row=None if clone is None else clone.row(int(re.sub("[a-z]", "", name))),
+            runs=None if log is None or read is None or clone is None else _runs(clone, log, read),
             era=_era(read, eras),
         )
     )
@@ -102,25 +102,25 @@ def _of_log(log: Log) -> tuple[tuple[str, bytes], ...]:
     return tuple(zip(names, unpadded(log.sources), strict=True))
 
 
-def _of_commit(mirror: UpstreamMirror, commit: str) -> tuple[tuple[str, bytes], ...]:
-    there = mirror.names(commit, "")
-    files = [(name, mirror.file(commit, name)) for name in FILES if name in there]
+def _of_commit(clone: UpstreamClone, commit: str) -> tuple[tuple[str, bytes], ...]:
+    there = clone.names(commit, "")
+    files = [(name, clone.file(commit, name)) for name in FILES if name in there]
     found = tuple((name, data) for name, data in files if data is not None)
     if not found or found[0][0] != ENTRY:
         raise UsageError(f"{ENTRY} not found in commit {commit}", "pass a commit of 2025 or later")
     return found
 
 
-def _runs(mirror: UpstreamMirror, log: LogSource, read: Log) -> DirectoryRuns | None:
+def _runs(clone: UpstreamClone, log: LogSource, read: Log) -> DirectoryRuns | None:
     """Return the statistics of the log's directory; None if its place upstream is not known."""
     if log.origin is None:
         return None
     commit, folder = log.origin.commit, log.origin.path.rpartition("/")[0]
     script = _without_run_id(unpadded(read.sources))
-    names = [n for n in mirror.names(commit, folder) if n.endswith((".txt", ".log"))]
+    names = [n for n in clone.names(commit, folder) if n.endswith((".txt", ".log"))]
     finals = []
     for name in names[:MAX_LOGS]:
-        data = mirror.file(commit, f"{folder}/{name}")
+        data = clone.file(commit, f"{folder}/{name}")
         other = None if data is None else read_log(data)
         if other is None or not other.validations or _gpus(other) != RANKS:
             continue

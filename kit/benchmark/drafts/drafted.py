@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kit.benchmark.drafts.mirror import LeaderboardRow
+from kit.benchmark.drafts.clone import LeaderboardRow
 from kit.benchmark.drafts.script_facts import ScriptFacts
 from kit.values.logread import Log
 

@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from kit.benchmark.records.record import Edit, LineEdit, Record, Script, ScriptSource, UpstreamFile
-from kit.benchmark.records.upstream import HttpsFile, MirrorFile
+from kit.benchmark.records.upstream import CloneFile, HttpsFile
+from kit.benchmark.submission import RUN_TOML
 from kit.core.digest import Sha256, files_under, sha256_bytes, tree_digest
 from kit.core.errors import DigestMismatch, IntegrityError, PrerequisiteError
 from kit.core.facts import facts_root
@@ -17,19 +18,16 @@ from kit.core.store import Artifact, Fetcher, Progress, Store, no_progress
 from kit.values import logfile
 from kit.values.task_id import SMOKE, file_label
 
-RUN_TOML = "run.toml"
-
-
 Sources = Callable[[UpstreamFile], Sequence[Fetcher]]
 """Returns the sources of an upstream file, in addition to the store."""
 
 
-def sources(mirror: Path | None = None) -> Sources:
-    """Return the sources of upstream files: only `mirror` if it is given, else https."""
+def sources(upstream: Path | None = None) -> Sources:
+    """Return the sources of upstream files: only `upstream` if it is given, else https."""
 
     def of(file: UpstreamFile) -> Sequence[Fetcher]:
-        if mirror is not None:
-            return (MirrorFile(mirror, file.commit, file.path),)
+        if upstream is not None:
+            return (CloneFile(upstream, file.commit, file.path),)
         return (HttpsFile(file.commit, file.path),)
 
     return of
@@ -79,7 +77,13 @@ def kit_files(record: Record) -> list[bytes]:
 
 def _fetch(origin: UpstreamFile, store: Store, sources: Sources, progress: Progress) -> bytes:
     artifact = Artifact(origin.path.rsplit("/", 1)[-1], origin.size, origin.sha256)
-    return store.ensure(artifact, sources(origin), progress).read_bytes()
+    try:
+        return store.ensure(artifact, sources(origin), progress).read_bytes()
+    except PrerequisiteError as e:  # the store's hint is about directories of files
+        raise PrerequisiteError(
+            e.message,
+            "with a network, or with a clone that has the commit: speedrun record fetch N [--upstream CLONE]",
+        ) from e
 
 
 def script_files(script: Script, raw: Sequence[bytes]) -> tuple[tuple[str, bytes], ...]:

@@ -15,18 +15,18 @@ from kit.core.store import Artifact, Progress
 RAW = "https://raw.githubusercontent.com/KellerJordan/modded-nanogpt"
 
 
-class MirrorFile:
+class CloneFile:
     """A `kit.core.store.Fetcher` of one file of one commit from a git directory, bare or not."""
 
     def __init__(self, git_dir: Path, commit: str, path: str) -> None:
         self.git_dir = git_dir
         self.name = f"{commit}:{path}"
-        self.source = f"mirror {git_dir}"
+        self.source = f"clone {git_dir}"
 
     def fetch(self, artifact: Artifact, sink: BinaryIO, offset: int, progress: Progress) -> None:
         """See `Fetcher.fetch`. The raw blob is read: no filter, conversion or hook runs."""
-        # safe.directory: allow a mirror of another user, because it is only read. Missing objects must not be
-        # fetched: the mirror's settings would choose the source and the command.
+        # safe.directory: allow a clone of another user, because it is only read. Missing objects must not be
+        # fetched: the clone's settings would choose the source and the command.
         argv = ["git", "-c", "safe.directory=*", "-C", str(self.git_dir), "cat-file", "blob", self.name]
         alone = {**os.environ, "GIT_ALLOW_PROTOCOL": "", "GIT_NO_LAZY_FETCH": "1"}
         try:
@@ -43,9 +43,9 @@ class MirrorFile:
                 message = words.read(4096).decode("utf-8", "replace")
                 error_lines = message.strip().splitlines() or ["git failed"]
         except FileNotFoundError as e:
-            raise PrerequisiteError("git is not installed", "install git, or omit --mirror") from e
+            raise PrerequisiteError("git is not installed", "install git, or omit --upstream") from e
         except OSError as e:
-            again = "reinstall git, or omit --mirror"
+            again = "reinstall git, or omit --upstream"
             raise PrerequisiteError(f"cannot start git: {e.strerror}", again) from e
         if failed:
             raise PrerequisiteError(f"{self.name} not found in {self.source}: {error_lines[-1][:200]}")
@@ -66,4 +66,7 @@ class HttpsFile:
         try:
             download(self.url, artifact, sink, offset, progress)
         except NetworkError as e:
-            raise NetworkError(e.message, f"{e.hint}, or pass --mirror with a local git directory") from e
+            raise NetworkError(
+                e.message,
+                f"{e.hint}, or get it from a clone of upstream: speedrun record fetch N --upstream CLONE",
+            ) from e

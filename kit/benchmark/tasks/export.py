@@ -15,7 +15,7 @@ from kit.benchmark.task_files import MANIFEST, TEXT, manifest
 from kit.benchmark.tasks.handout import handout
 from kit.benchmark.tasks.smoke_task import smoke_task_handout
 from kit.benchmark.tasks.task import chosen_hints, load_task
-from kit.core.errors import UsageError
+from kit.core.errors import PrerequisiteError, UsageError
 from kit.core.files import disk_errors
 from kit.values.task_id import is_smoke, listed_as
 
@@ -59,9 +59,12 @@ def write_writable(out: Path, files: Mapping[str, bytes]) -> None:
     Write files that their owner may edit into the directory `out`, which is created atomically.
 
     A manifest of the files for reading, if there are any, is added; see `kit.benchmark.task_files`.
-    Raises `UsageError` if `out` is neither missing nor an empty directory, `RunError` if the disk is full.
+    Raises `UsageError` if `out` is a directory that is not empty, `PrerequisiteError` if it is a file or
+    cannot be made, `RunError` if the disk is full.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if out.exists() and not out.is_dir():
+        raise PrerequisiteError(f"cannot write {out}: not a directory", "choose another --out")
+    if out.exists() and any(out.iterdir()):
         raise UsageError(f"{out} exists and is not an empty directory", "choose another --out")
     with disk_errors(out):
         out.absolute().parent.mkdir(parents=True, exist_ok=True)

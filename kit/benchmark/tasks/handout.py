@@ -83,8 +83,8 @@ _JUDGEMENT = """\
 * The kit compares your code with this script, and its printed times with the host's clock. It may run your
   code again on other validation data to detect a false loss. Results are signed, and others can rerun them.
 * Test it before you hand it in: `speedrun check THIS_FOLDER --record {number}` reads the code on any machine,
-  without running it; `speedrun eval --record {number} --submission THIS_FOLDER` runs it on 8 GPUs, and with
-  `--quick` it tries a few steps. `docs/guides/agent.md` in the repository of speedrun-kit says more.
+  without running it; `speedrun eval --record {number} --submission THIS_FOLDER` runs it on 8 GPUs.
+  `docs/guides/agent.md` in the repository of speedrun-kit says more.
 """
 
 

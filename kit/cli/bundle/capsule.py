@@ -8,7 +8,7 @@ from typing import Any
 from kit.capsule.receive import OwnFacts, Voucher
 from kit.capsule.verify import VerifiedCapsule, verify_capsule
 from kit.cli.bundle.answer import describe_result
-from kit.cli.capsule_text import WORDS, key_word
+from kit.cli.capsule_text import WORDS, file_names, key_word
 from kit.cli.terminal import Meter, note, warn
 from kit.core.errors import UsageError
 from kit.core.facts import facts_root
@@ -53,7 +53,7 @@ def tell_capsule(answer: dict[str, Any]) -> None:
     for voucher in Voucher:
         files = sorted(path.removeprefix("data/") for path, v in answer["parts"].items() if v == voucher)
         if files and voucher is not Voucher.RESULT:
-            note(f"  {WORDS[voucher]}: {', '.join(files)}")
+            note(f"  {WORDS[voucher]}: {file_names(files)}")
     if not answer["trusted"]:
         note("hint: ask the signer for the public key and compare its id, then: speedrun keys trust FILE")
     elif answer["exit"]:

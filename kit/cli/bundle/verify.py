@@ -14,6 +14,7 @@ from kit.cli.terminal import complain, emit_json, note, say
 from kit.cli.untrusted import distrust
 from kit.core.bagit import is_bag
 from kit.core.errors import IntegrityError, PrerequisiteError
+from kit.core.text import named_once
 from kit.result.keys import Trusted
 from kit.result.verify import open_bundle
 
@@ -47,7 +48,7 @@ def command(
     answers = [_answer(path, trusted, bundle_only) for path in paths]
     for answer in answers:
         if answer["error"] is not None:
-            complain(f"{answer['path']}: {answer['error']}", answer["hint"])
+            complain(named_once(Path(answer["path"]), answer["error"]), answer["hint"])
         elif not as_json:
             _tell(answer)
     if as_json:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +13,10 @@ from click.core import ParameterSource
 from kit.cli.lazy import long_name
 from kit.cli.settings import SHARED, Settings, setting_files, user_file
 from kit.cli.terminal import complain, emit_json, note, say, table, warn
-from kit.core.errors import UsageError
+from kit.cli.variables import set_variables
+from kit.core.errors import PrerequisiteError, UsageError
 
 SOURCES = {ParameterSource.ENVIRONMENT: "environment", ParameterSource.DEFAULT_MAP: "file"}
-_NO_OPTIONS = frozenset({"SPEEDRUN_RUN_ID"})
-"""Set by the kit itself, for processes of a run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +32,7 @@ class OptionValue:
     """The file or the variable; None for a default."""
     variable: str
     problem: str | None = None
-    """Why the command would refuse the value."""
+    """Why the command would refuse the value, or why there is no default."""
 
     def document(self) -> dict[str, Any]:
         """Return it as JSON."""
@@ -72,14 +70,14 @@ def command(context: click.Context, names: tuple[str, ...], as_json: bool) -> in
     shown = [v for v in every if tuple(v.command.split())[: len(names)] == names]
     if not shown:
         raise UsageError(f"{' '.join(names)!r} is not a command with options", "run: speedrun --help")
-    unknown = sorted(
-        name
-        for name in os.environ
-        if name.startswith("SPEEDRUN_") and name not in {v.variable for v in every} | _NO_OPTIONS
-    )
+    known = {v.variable for v in every}
+    unknown = [name for name in set_variables() if name not in known]
     for name in unknown:
         warn(f"{name} is set, but no option has this variable")
-    invalid = [v for v in shown if v.problem is not None]
+    invalid = [v for v in shown if v.problem is not None and v.source != "default"]
+    homeless = sorted({f"--{v.option}" for v in shown if v.problem is not None and v.source == "default"})
+    if homeless:
+        warn(f"no home directory, so these options have no default: {', '.join(homeless)}; set HOME")
     for (place, value), v in {(_place(v), str(v.value)): v for v in invalid}.items():
         complain(
             f"{place} = {value!r}: {v.problem}", f"correct or remove it, see: speedrun {v.command} --help"
@@ -138,7 +136,12 @@ def _values(context: click.Context, path: tuple[str, ...], settings: Settings) -
 def _value(
     option: click.Option, context: click.Context, path: tuple[str, ...], settings: Settings
 ) -> OptionValue:
-    value, where = option.consume_value(context, {})
+    try:
+        value, where = option.consume_value(context, {})
+    except PrerequisiteError as e:
+        return OptionValue(
+            " ".join(path), long_name(option), None, "default", None, str(option.envvar), e.headline
+        )
     source = SOURCES.get(where, "default")
     variable = str(option.envvar)
     file = settings.origins.get((*path, str(option.name)))

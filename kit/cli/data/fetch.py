@@ -35,7 +35,7 @@ from kit.data.fetch import fetch
 @store_option
 @json_option
 def command(
-    record: int, mirror: Path | None, held_out: bool, endpoint: str | None, store: Path, as_json: bool
+    record: int | str, mirror: Path | None, held_out: bool, endpoint: str | None, store: Path, as_json: bool
 ) -> None:
     """Download the data of a record into the store.
 

@@ -8,13 +8,16 @@ from typing import Any
 import click
 
 from kit.benchmark.records import load
+from kit.cli.options import TASK_NAME
+from kit.core.errors import UsageError
 from kit.core.facts import facts_root
 from kit.core.text import counted
 from kit.data.dataset import DataSet, load_dataset
 from kit.data.fetch import Shards
+from kit.values.task_id import is_smoke
 
 record_option = click.option(
-    "--record", type=int, required=True, metavar="N", help="Record whose data to use."
+    "--record", type=TASK_NAME, required=True, metavar="N", help="Record whose data to use."
 )
 
 
@@ -28,14 +31,16 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 _HUB = "the Hub at {}"
 
 
-def shards_of(record: int) -> tuple[DataSet, tuple[str, ...]]:
+def shards_of(record: int | str) -> tuple[DataSet, tuple[str, ...]]:
     """Return the data set, and the names of the shards that a record reads."""
     records = facts_root() / "records"
+    if is_smoke(str(record)):
+        raise UsageError(f"record {record} reads no data set", "its data is made on the machine of the run")
     dataset = load_dataset(records)
     return dataset, dataset.shards(load(records, record).train_shards)
 
 
-def held_out_shards_of(record: int) -> tuple[str, ...]:
+def held_out_shards_of(record: int | str) -> tuple[str, ...]:
     """Return the names of the shards that `--audit held-out` reads; none if the record reads them itself."""
     records = facts_root() / "records"
     return load_dataset(records).held_out(load(records, record).train_shards)

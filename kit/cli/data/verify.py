@@ -27,7 +27,7 @@ from kit.data.verify import verify as check
 )
 @store_option
 @json_option
-def command(record: int, rehash: bool, drop: bool, store: Path, as_json: bool) -> None:
+def command(record: int | str, rehash: bool, drop: bool, store: Path, as_json: bool) -> None:
     """Verify the downloaded data of a record.
 
     Checks the header, token count, size and sha256 of each shard. A file that has not changed since it was

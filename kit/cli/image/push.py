@@ -13,6 +13,8 @@ from kit.core.errors import UsageError
 from kit.core.facts import facts_root
 from kit.core.store import Store
 from kit.core.text import counted
+from kit.evaluate.provenance import source_url, this_kit
+from kit.image.annotations import ImageSource
 from kit.image.build import ensure_layout
 from kit.image.fetch import default_fetchers
 from kit.image.registry.login import find_login
@@ -47,6 +49,8 @@ def command(
     another manifest digest than the signed results. Layers that the repository has are not sent again. Then
     reads the manifest back, and prints its address by digest. Exit 4: the registry returns another manifest.
 
+    The tag names an index, which lists this manifest and says in annotations what the image is.
+
     The login is that of `docker login`, `podman login` or `skopeo login`.
 
     \b
@@ -64,7 +68,8 @@ def command(
     login = find_login(target)
     meter = Meter()
     layout = ensure_layout(era, facts_root() / "images", Store(store), default_fetchers(mirror), meter)
-    pushed = push(layout, target, login, insecure=insecure, mount_from=other, progress=meter)
+    source = ImageSource(source_url(), this_kit().commit)
+    pushed = push(layout, target, login, source=source, insecure=insecure, mount_from=other, progress=meter)
     there = f"{counted(pushed.present, 'blob')} already present"
     taken = f", {pushed.mounted} from {other}" if other else ""
     note(f"{target} has {era} with its signed digest: {megabytes(pushed.sent)} sent, {there}{taken}")
@@ -72,8 +77,8 @@ def command(
         emit_json(
             {
                 "era": era, "reference": str(target), "digest": f"sha256:{pushed.digest}",
-                "pinned": pushed.pinned, "sent_bytes": pushed.sent, "blobs_present": pushed.present,
-                "blobs_mounted": pushed.mounted,
+                "index": f"sha256:{pushed.index}", "pinned": pushed.pinned, "sent_bytes": pushed.sent,
+                "blobs_present": pushed.present, "blobs_mounted": pushed.mounted,
             }
         )  # fmt: skip
     else:

@@ -10,6 +10,7 @@ import click
 from kit.cli.interrupt import cancellable
 from kit.cli.machine import gpu_sources
 from kit.cli.options import mirror_option, store_option
+from kit.cli.platforms import require_run_platform
 from kit.cli.runtime import runtime_option, select_runtime
 from kit.cli.terminal import Meter, emit_json, note, say, table
 from kit.core.facts import facts_root
@@ -49,6 +50,7 @@ def command(era: str, runtime: str, gpus: int | None, as_json: bool, store: Path
       speedrun image test cpu
       speedrun image test torch-2.4.1 --runtime docker --json
     """
+    require_run_platform("image test")
     selected = select_runtime(runtime)
     chosen = choose(
         Request(NO_RECORD, Profile.SMOKE, runtime=selected.name, image=era, gpus=gpus, engine=selected.engine)

@@ -25,7 +25,7 @@ from kit.core.store import Store
     help="New directory for a writable copy.  [default: a read-only directory in the store]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the directory and the digests as JSON.")
-def command(name: int | str, mirror: Path | None, store: Path, out: Path | None, as_json: bool) -> None:
+def command(name: int | str, upstream: Path | None, store: Path, out: Path | None, as_json: bool) -> None:
     """Download the script of a record and verify it.
 
     The script comes from upstream's log for records 4 to 63 and from a commit for the others. The kit has
@@ -36,10 +36,10 @@ def command(name: int | str, mirror: Path | None, store: Path, out: Path | None,
     Examples:
       speedrun record fetch 11
       speedrun record fetch 11 --out my-agent
-      speedrun record fetch 3 --mirror ../modded-nanogpt/.git --json
+      speedrun record fetch 3 --upstream ../modded-nanogpt/.git --json
     """
     record = load(facts_root() / "records", name)
-    folder = fetch_script(record, Store(store), sources(mirror), Meter())
+    folder = fetch_script(record, Store(store), sources(upstream), Meter())
     if out is not None:
         write_writable(out, {path.name: path.read_bytes() for path in sorted(folder.iterdir())})
         folder = out

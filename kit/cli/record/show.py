@@ -37,7 +37,12 @@ def _lines(record: Record) -> list[tuple[str, str]]:
         ("record", f"{record.name}: {record.title}"),
         ("set", f"{record.date} by {', '.join(record.contributors) or 'nobody named'}"),
         *_times(record),
-        ("task", record.no_task or f"task {record.name}: reach the time of record {record.target}"),
+        (
+            "task",
+            f"none: {record.no_task}"
+            if record.no_task
+            else f"task {record.name}: reach the time of record {record.target}",
+        ),
         *(("script", f"{o.path} ({script.source}) at {o.commit[:12]}") for o in script.origins),
         *_own_script(record),
         *(("edit", f"line {', '.join(map(str, e.lines))} {e.change}ed: {e.why}") for e in script.edits),

@@ -22,17 +22,17 @@ from kit.values.task_id import listed_as
 @store_option
 @upstream_option
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
-def command(tasks: tuple[int | str, ...], store: Path, mirror: Path | None, as_json: bool) -> int:
+def command(tasks: tuple[int | str, ...], store: Path, upstream: Path | None, as_json: bool) -> int:
     """Check that probes tell start from target.
 
-    TASKS are names of tasks; without any, all rubrics are checked. With --mirror, the probes are also tried
+    TASKS are names of tasks; without any, all rubrics are checked. With --upstream, the probes are also tried
     on each task's start script (D at most 0.1) and target script (D at least 0.9). Exit 1: a rubric breaks
     a rule.
 
     \b
     Examples:
       speedrun rubric lint
-      speedrun rubric lint --mirror ~/modded-nanogpt
+      speedrun rubric lint --upstream ~/modded-nanogpt
       speedrun rubric lint 4 5 --json
     """
     root = facts_root()
@@ -41,20 +41,20 @@ def command(tasks: tuple[int | str, ...], store: Path, mirror: Path | None, as_j
         finding
         for rubric in rubrics
         for finding in lint_rubric(
-            rubric, None if mirror is None else task_pair(root, listed_as(rubric.task), store, mirror)
+            rubric, None if upstream is None else task_pair(root, listed_as(rubric.task), store, upstream)
         )
     ]
     if as_json:
         emit_json(
             {
                 "rubrics": len(rubrics),
-                "scores_checked": mirror is not None,
+                "scores_checked": upstream is not None,
                 "findings": [asdict(finding) for finding in findings],
             }
         )
     else:
         for f in findings:
             say(f"task {f.task}: {f.rule.value}: {f.message}")
-        untried = "" if mirror else "; scripts not judged (needs --mirror)"
+        untried = "" if upstream else "; scripts not judged (needs --upstream)"
         note(f"{counted(len(rubrics), 'rubric')}, {counted(len(findings), 'finding')}{untried}")
     return 1 if findings else 0

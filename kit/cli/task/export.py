@@ -11,7 +11,7 @@ from kit.benchmark.records import fetch_script, sources
 from kit.benchmark.tasks import export as write
 from kit.benchmark.tasks import load_task
 from kit.cli.hint_levels import hint_levels
-from kit.cli.options import TASK_NAME, store_option, upstream_option
+from kit.cli.options import TASK_NAME, profile_option, store_option, upstream_option
 from kit.cli.places import places
 from kit.cli.terminal import Meter, say_path
 from kit.core.errors import UsageError
@@ -32,17 +32,13 @@ from kit.values.task_id import is_smoke
     metavar="L[,L..]",
     help="Hint levels to include: 0 for none, or some of 1,2,3.",
 )
-@click.option(
-    "--profile",
-    type=click.Choice(["full", "smoke"]),
-    default="full",
-    show_default=True,
-    help="smoke: a small task for CPUs, to try out an agent.",
-)
+@profile_option
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="New directory.")
 @upstream_option
 @store_option
-def command(name: int | str, levels: str, profile: str, out: Path, mirror: Path | None, store: Path) -> None:
+def command(
+    name: int | str, levels: str, profile: str, out: Path, upstream: Path | None, store: Path
+) -> None:
     """Write the directory of a task for an agent.
 
     It contains the start record's script, run.toml, TASK.md and the chosen hints. Apart from these hints,
@@ -55,7 +51,7 @@ def command(name: int | str, levels: str, profile: str, out: Path, mirror: Path 
     Examples:
       speedrun task export 3 --profile smoke --out my-agent
       speedrun task export 11 --out task-11
-      speedrun task export 4 --hints 1,2,3 --out task-04 --mirror ../modded-nanogpt/.git
+      speedrun task export 4 --hints 1,2,3 --out task-04 --upstream ../modded-nanogpt/.git
     """
     root = facts_root()
     hints = hint_levels(levels)
@@ -68,5 +64,5 @@ def command(name: int | str, levels: str, profile: str, out: Path, mirror: Path 
         say_path(export_smoke_task(root, name, places(store, None, Path("keys")), out).folder)
         return
     start = load_task(root, name).start
-    script = fetch_script(start, Store(store), sources(mirror), Meter())
+    script = fetch_script(start, Store(store), sources(upstream), Meter())
     say_path(write(root, name, hints, script, out).folder)

@@ -44,6 +44,8 @@ def command(chosen: str | None, after: datetime.datetime | None, as_json: bool) 
         _say_paper([*papers, *smoke])
     if later:
         say(*([""] if papers or smoke else []), *_later(later))
+    if choice == TaskSet.PAPER and day is None:
+        say("Tasks from later records, since May 2025: speedrun task list --set later")
     if not tasks:
         say(f"no task of the set {choice} is newer than {day}")
 
@@ -74,9 +76,9 @@ def _later(tasks: Sequence[tuple[Task, Transition]]) -> list[str]:
     return [
         *table(heads, rows, right=8),
         "",
-        "Times are official. noise: of one run, with every arm on one machine. time runs: of each arm, for",
-        "a mean FSR within 0.1. loss runs: to show the target's loss at p < 0.01. torch differs: the gap",
-        "includes a new PyTorch, which one image does not reproduce.",
+        "Times are upstream's. noise: standard error of one run's FSR, if start and target run on the same",
+        "machine. time runs: of each script, for a mean FSR within 0.1. loss runs: to show the target's loss",
+        "at p < 0.01. torch differs: the gap includes a new PyTorch, which one image does not reproduce.",
     ]
 
 

@@ -30,7 +30,7 @@ def command(name: int | str, as_json: bool) -> None:
     if as_json:
         emit_json(document(task))
         return
-    levels = ", ".join(str(int(level)) for level in hints_of(facts_root(), name)) or "none"
+    levels = ", ".join(str(int(level)) for level in hints_of(facts_root(), name))
     lines = (
         ("task", f"{name}: from record {name} to record {task.target.name}"),
         ("start", f"{task.start.title} ({task.start.reference_ms:,.0f} ms)"),
@@ -42,7 +42,7 @@ def command(name: int | str, as_json: bool) -> None:
         ),
         ("noise", f"{task.noise:.2f}, the standard error of one run's FSR from timing alone"),
         ("era", task.start.era),
-        ("hints", f"levels {levels}"),
+        ("hints", f"levels {levels}" if levels else "none"),
         *_later(task),
     )
     say(*(f"{name:<8} {text}" for name, text in lines))
@@ -61,6 +61,6 @@ def _later(task: Task) -> list[tuple[str, str]]:
     loss = "not known" if step.runs_for_loss is None else f"{step.runs_for_loss} for the loss at p < 0.01"
     return [
         ("kind", f"{step.kind}, {'recommended' if step.recommended else 'optional: the gap is small'}"),
-        ("runs", f"{task.runs_for_time} of each arm for an FSR within 0.1; {loss}"),
+        ("runs", f"{task.runs_for_time} of each script for an FSR within 0.1; {loss}"),
         ("torch", "the official gap includes a new PyTorch" if step.torch_differs else "the same"),
     ]

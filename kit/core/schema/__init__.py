@@ -7,6 +7,7 @@ the version (`result.v1`). Validation never fetches a remote reference.
 
 from __future__ import annotations
 
+import copy
 import functools
 import itertools
 import json
@@ -20,11 +21,13 @@ from typing import Any
 
 import jsonschema
 
-from kit.core.errors import PrerequisiteError, SchemaError, UsageError
+from kit.core.errors import CHECK_PATH, PrerequisiteError, SchemaError, UsageError
+from kit.core.reading import open_file, unreadable
 
 MAX_DOCUMENT = 64 << 20
 """Largest size of a document in bytes; a larger one is refused before parsing."""
 
+CORRECT = "correct the file, or pass another one"
 MAX_DEPTH = 64
 """Objects and arrays within each other; the kit's own documents have 8."""
 MAX_VIOLATIONS = 1000
@@ -77,8 +80,7 @@ def validate(name: str, document: Any, where: str) -> None:
 
 @functools.cache
 def _validator(name: str) -> jsonschema.Draft202012Validator:
-    schema = load_schema(name)
-    jsonschema.Draft202012Validator.check_schema(schema)
+    schema = with_definitions(load_schema(name))
     own: dict[str, Any] = {"pattern": _pattern}
     for keyword, limit in (
         ("items", "maxItems"),
@@ -89,6 +91,37 @@ def _validator(name: str) -> jsonschema.Draft202012Validator:
     validator = jsonschema.validators.extend(jsonschema.Draft202012Validator, own)  # type: ignore[no-untyped-call]
     instance: jsonschema.Draft202012Validator = validator(schema)
     return instance
+
+
+def with_definitions(schema: dict[str, Any]) -> dict[str, Any]:
+    """
+    Return a schema with its definitions in the places of the references to them.
+
+    It accepts the same documents, and the validator need not resolve a reference for each value again. A
+    reference beside other keywords stays.
+    """
+    schema = copy.deepcopy(schema)
+    stack: list[dict[str, Any] | list[Any]] = [schema]
+    known: set[int] = set()
+    while stack:
+        part = stack.pop()
+        if id(part) in known:
+            continue
+        known.add(id(part))
+        if isinstance(part, list):
+            part[:] = [_definition(value, schema) for value in part]
+        else:
+            part.update({key: _definition(value, schema) for key, value in part.items()})
+        values = part if isinstance(part, list) else part.values()
+        stack += [value for value in values if isinstance(value, dict | list)]
+    return schema
+
+
+def _definition(value: Any, schema: dict[str, Any]) -> Any:
+    """Return the definition that a value refers to by nothing but its name, else the value."""
+    while isinstance(value, dict) and "$ref" in value and value.keys() <= {"$ref", "description"}:
+        value = schema["$defs"][value["$ref"].removeprefix("#/$defs/")]
+    return value
 
 
 def _pattern(
@@ -168,7 +201,7 @@ def _short(e: Exception) -> str:
 
 def read_json(path: Path, schema: str | None = None) -> Any:
     """Read a JSON file and validate it against `schema`, if given. Raises `PrerequisiteError` if missing."""
-    document = parse_json(_read(path), str(path))
+    document = _parsed(parse_json, path)
     if schema is not None:
         validate(schema, document, str(path))
     return document
@@ -176,7 +209,7 @@ def read_json(path: Path, schema: str | None = None) -> Any:
 
 def read_toml(path: Path, schema: str | None = None) -> dict[str, Any]:
     """Read a TOML file and validate it against `schema`, if given. Raises `PrerequisiteError` if missing."""
-    document = parse_toml(_read(path), str(path))
+    document: dict[str, Any] = _parsed(parse_toml, path)
     if schema is not None:
         validate(schema, document, str(path))
     return document
@@ -196,17 +229,24 @@ def read_bounded(path: Path) -> bytes:
 
     Raises `SchemaError` if the file is larger, and the file system's `OSError`.
     """
-    with path.open("rb") as f:
+    with open_file(path) as f:
         data = f.read(MAX_DOCUMENT + 1)
     if len(data) > MAX_DOCUMENT:
         raise SchemaError(f"{path}: larger than {MAX_DOCUMENT} bytes")
     return data
 
 
+def _parsed(parse: Callable[[bytes, str], Any], path: Path) -> Any:
+    try:
+        return parse(_read(path), str(path))
+    except SchemaError as e:
+        raise SchemaError(e.message, e.hint or CORRECT) from e
+
+
 def _read(path: Path) -> bytes:
     try:
         return read_bounded(path)
     except FileNotFoundError as e:
-        raise PrerequisiteError(f"{path} does not exist") from e
+        raise PrerequisiteError(f"{path} does not exist", CHECK_PATH) from e
     except OSError as e:
-        raise PrerequisiteError(f"cannot read {path}: {e.strerror}") from e
+        raise unreadable(path, e) from e

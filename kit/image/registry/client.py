@@ -48,9 +48,12 @@ class RegistryResponse:
 
     @property
     def location(self) -> str:
-        """The URL in the Location header, made absolute; empty without one."""
+        """The URL in the Location header, made absolute; empty without one, or if it is none."""
         named = self.headers.get("Location") or ""
-        return urljoin(self.url, named) if named else ""
+        try:
+            return urljoin(self.url, named) if named else ""
+        except ValueError:
+            return ""
 
     @property
     def reason(self) -> str:
@@ -93,7 +96,7 @@ class RegistryClient:
         insecure: bool = False,
         also_pull: str | None = None,
     ) -> None:
-        self._reference, self._login, self._insecure = reference, login, insecure
+        self._reference, self._login, self.insecure = reference, login, insecure
         self._host = f"{'http' if insecure else 'https'}://{reference.api_host}"
         self._scopes = [f"repository:{reference.repository}:pull,push"]
         if also_pull:
@@ -148,7 +151,8 @@ class RegistryClient:
         headers: Sequence[tuple[str, str]],
         timeout_s: float,
     ) -> RegistryResponse:
-        request = urllib.request.Request(url, method=method, headers=dict(headers))  # noqa: S310  see `_require`
+        self._require_secure(url)
+        request = urllib.request.Request(url, method=method, headers=dict(headers))  # noqa: S310
         if body is not None:
             request.data = body.chunks()
             request.add_header("Content-Type", body.media_type)
@@ -158,23 +162,38 @@ class RegistryClient:
         return self._open(request, timeout_s)
 
     def _open(self, request: urllib.request.Request, timeout_s: float) -> RegistryResponse:
-        self._require_secure(request.full_url)
-        if not self._insecure:
+        if not self.insecure:
             require_socks(request.full_url)
         request.add_header("User-Agent", "speedrun-kit")
         with network_errors():
-            response: http.client.HTTPResponse = self._opener.open(request, timeout=timeout_s)
+            try:
+                response: http.client.HTTPResponse = self._opener.open(request, timeout=timeout_s)
+            except ValueError as e:  # of a redirect
+                raise self._no_url(str(e)) from e
             with response:
                 answer = b"" if request.get_method() == "HEAD" else response.read(MAX_ANSWER)
                 return RegistryResponse(request.full_url, response.status, response.headers, answer)
 
     def _require_secure(self, url: str) -> None:
-        parts = urlsplit(url)
-        if parts.scheme != "https" and not (self._insecure and parts.scheme == "http"):
+        """Raise `NetworkError` for an address from the registry that is no URL, or has no TLS."""
+        try:
+            parts = urlsplit(url)
+            is_url = url.isascii() and bool(parts.scheme) and parts.port != 0
+        except ValueError:
+            is_url = False
+        if not is_url:
+            raise self._no_url(ascii(url))
+        if parts.scheme != "https" and not (self.insecure and parts.scheme == "http"):
             raise NetworkError(
                 f"{self._reference.registry} names {parts.scheme}://{parts.hostname}, which is not https",
                 "report it to the operator of the registry",
             )
+
+    def _no_url(self, address: str) -> NetworkError:
+        return NetworkError(
+            f"{self._reference.registry} names an address that is no URL: {one_line(address, 100)}",
+            "report it to the operator of the registry",
+        )
 
     def _is_own(self, url: str) -> bool:
         return origin(urlsplit(url)) == origin(urlsplit(self._host))
@@ -197,6 +216,7 @@ class RegistryClient:
         See: https://distribution.github.io/distribution/spec/auth/token/
         """
         realm, login = challenge.get("realm", ""), self._login
+        self._require_secure(realm)
         fields = [("service", challenge["service"])] if "service" in challenge else []
         if login is not None and login.identity_token:
             fields += [("scope", " ".join(self._scopes)), ("grant_type", "refresh_token")]

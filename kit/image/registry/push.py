@@ -1,4 +1,8 @@
-"""Push an image to a registry byte for byte, so that the registry serves the signed manifest digest."""
+"""
+Push an image to a registry byte for byte, so that the registry serves the signed manifest digest.
+
+The tag names an index with annotations, which lists the unchanged manifest.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +18,9 @@ from kit.core.download import Repeater, advice, repeated, retry
 from kit.core.errors import DigestMismatch, NetworkError, PrerequisiteError
 from kit.core.store import Progress, no_progress
 from kit.core.transfer import BrokenTransfer
+from kit.image.annotations import ImageSource, registry_index
 from kit.image.build import Layout
-from kit.image.oci import MANIFEST_TYPE, Descriptor, blob_path, read_document, read_manifest
+from kit.image.oci import INDEX_TYPE, MANIFEST_TYPE, Descriptor, blob_path, read_document, read_manifest
 from kit.image.registry.client import (
     COMMIT_TIMEOUT_S,
     REDIRECTS,
@@ -38,6 +43,8 @@ class PushedImage:
     reference: RegistryReference
     digest: Sha256
     """Of the manifest that the registry serves; equal to the signed one."""
+    index: Sha256
+    """Of the index that the tag names; nothing is signed with it."""
     sent: int
     """Bytes of blobs that were sent."""
     present: int
@@ -51,17 +58,41 @@ class PushedImage:
         return f"{self.reference.registry}/{self.reference.repository}@sha256:{self.digest}"
 
 
+@dataclass(frozen=True, slots=True)
+class RegistryDocument:
+    """A manifest or an index, as it is sent."""
+
+    media_type: str
+    data: bytes
+
+    @property
+    def kind(self) -> str:
+        """Its name in messages."""
+        return "index" if self.media_type == INDEX_TYPE else "manifest"
+
+    @property
+    def digest(self) -> Sha256:
+        """Digest of its bytes."""
+        return sha256_bytes(self.data)
+
+    @property
+    def reference(self) -> str:
+        """Its name by digest."""
+        return f"sha256:{self.digest}"
+
+
 def push(
     layout: Layout,
     reference: RegistryReference,
     login: RegistryLogin | None = None,
     *,
+    source: ImageSource,
     insecure: bool = False,
     mount_from: str | None = None,
     progress: Progress = no_progress,
 ) -> PushedImage:
     """
-    Send the blobs that the repository lacks and the manifest, then read the manifest back.
+    Send the blobs that the repository lacks, the manifest and its index, then read both back.
 
     A broken request is repeated; an upload resumes where the registry kept its bytes. Raises
     `PrerequisiteError` if the login is missing or refused or there is no such repository, `DigestMismatch` if
@@ -84,10 +115,16 @@ def push(
                 total -= blob.size
             else:
                 sent += blob.size
-        session.tried(session.put_manifest)
-        for name in (reference.tag, f"sha256:{layout.manifest_digest}"):
-            session.tried(partial(session.compare_manifest, name))
-    return PushedImage(reference, layout.manifest_digest, sent, len(blobs) - len(missing), mounted)
+        manifest = RegistryDocument(MANIFEST_TYPE, read_document(layout.path, layout.manifest_digest))
+        described = Descriptor(layout.manifest_digest, len(manifest.data))
+        index = RegistryDocument(INDEX_TYPE, registry_index(layout, described, source))
+        for document, name in ((manifest, manifest.reference), (index, reference.tag)):
+            session.tried(partial(session.put, document, name))
+            for stored in dict.fromkeys((name, document.reference)):
+                session.tried(partial(session.compare, document, stored))
+    return PushedImage(
+        reference, layout.manifest_digest, index.digest, sent, len(blobs) - len(missing), mounted
+    )
 
 
 class _PushRequests:
@@ -115,33 +152,36 @@ class _PushRequests:
             raise self.client.failure("looking up a layer", response)
         return response.status != 404  # only a layer that is there is redirected to where it is stored
 
-    def put_manifest(self) -> None:
-        """Store the manifest under the tag."""
-        data = read_document(self.layout.path, self.layout.manifest_digest)
-        body = RequestBody(len(data), lambda: iter((data,)), MANIFEST_TYPE)
-        response = self.client.send("PUT", self.client.url(f"manifests/{self._reference.tag}"), body)
+    def put(self, document: RegistryDocument, name: str) -> None:
+        """Store a document under a tag or its digest."""
+        body = RequestBody(len(document.data), lambda: iter((document.data,)), document.media_type)
+        response = self.client.send("PUT", self._address(name), body)
         if response.status not in (200, 201, 202):
-            raise self.client.failure("storing the manifest", response)
+            raise self.client.failure(f"storing the {document.kind}", response)
 
-    def compare_manifest(self, name: str) -> None:
-        """Read the manifest back by tag or digest. Raises `DigestMismatch` if its bytes differ."""
-        accept = (("Accept", MANIFEST_TYPE),)
-        response = self.client.send(
-            "GET", self.client.url(f"manifests/{quote(name, safe=':')}"), headers=accept
-        )
+    def compare(self, document: RegistryDocument, name: str) -> None:
+        """Read a document back by tag or digest. Raises `DigestMismatch` if its bytes differ."""
+        accept = (("Accept", document.media_type),)
+        response = self.client.send("GET", self._address(name), headers=accept)
         if response.status != 200:
-            raise self.client.failure(f"reading manifest {name} back", response)
-        expected, returned = self.layout.manifest_digest, sha256_bytes(response.body)
-        if returned != expected:
+            raise self.client.failure(f"reading {document.kind} {name} back", response)
+        returned = sha256_bytes(response.body)
+        if returned != document.digest:
             raise DigestMismatch(
-                f"digest mismatch: {self._reference.registry} returns manifest sha256:{returned} for {name},"
-                f" expected sha256:{expected}",
+                f"digest mismatch: {self._reference.registry} returns {document.kind} sha256:{returned}"
+                f" for {name}, expected {document.reference}",
                 OTHER_REGISTRY,
             )
 
+    def _address(self, name: str) -> str:
+        return self.client.url(f"manifests/{quote(name, safe=':')}")
+
     def _hint(self) -> str:
         if self._reference.is_loopback:
-            return "check that the registry is running; if it uses plain HTTP, pass --insecure"
+            running = "check that the registry is running"
+            if self.client.insecure:
+                return f"{running} and uses plain HTTP; then run the command again"
+            return f"{running}; if it uses plain HTTP, pass --insecure"
         return "check the network and the size limit of the registry, then run the command again"
 
 

@@ -12,8 +12,9 @@ from enum import StrEnum
 from math import sqrt
 
 from kit.benchmark.records import Record
+from kit.core.errors import UsageError
 from kit.result.appraisal.timing import counted_time
-from kit.result.predicate import Isolation, Predicate, Verdict
+from kit.result.predicate import CompileCache, Isolation, Predicate, Verdict
 from kit.result.statement import Statement
 from kit.values.hardware import LINK_VARIABLES
 from kit.values.profile import Profile
@@ -73,6 +74,15 @@ def tolerance(profile: Profile, record: Record) -> Tolerance:
     return Tolerance(SIGMAS * sqrt(2) * loss, SIGMAS * sqrt(2) * time)
 
 
+def require_cold(predicate: Predicate) -> None:
+    """Raise `UsageError` for a run that no rerun can be compared with, because its compile cache was warm."""
+    if predicate.run.compile_cache is CompileCache.WARM:
+        raise UsageError(
+            f"run {predicate.run.id} started with a warm compile cache, which only its machine has",
+            "choose a run that was made without --compile-cache warm",
+        )
+
+
 def compare(first: Statement, second: Statement, allowed: Tolerance) -> Comparison:
     """
     Compare a result with one that repeats it.
@@ -116,6 +126,8 @@ def _comparison_blockers(first: Statement, second: Statement) -> Iterator[str]:
     for p, which in ((a, "first"), (b, "second")):
         if p.environment.isolation.level is not Isolation.CONTAINED:
             yield f"the {which} run was not contained"
+        if p.run.compile_cache is CompileCache.WARM:
+            yield f"the {which} run started with a warm compile cache"
         if p.run.status in (RunStatus.LOST, RunStatus.CANCELLED):
             yield f"the {which} run was {p.run.status}"
     for p, other, which in ((a, b, "first"), (b, a, "second")):

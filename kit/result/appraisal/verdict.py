@@ -12,15 +12,25 @@ from kit.audit.baseline import NEGATIVE_ROOM_S, WARMUP
 from kit.core.digest import tree_digest
 from kit.result.appraisal.timing import outside_ms, runs_start_script
 from kit.result.appraisal.trust import FIRST_RULES, missing_evidence
-from kit.result.predicate import AuditCheck, Claims, Isolation, Outcome, Predicate, Severity, Verdict
+from kit.result.predicate import (
+    AuditCheck,
+    Claims,
+    CompileCache,
+    Isolation,
+    Outcome,
+    Predicate,
+    Severity,
+    Verdict,
+)
 from kit.values.hardware import LINK_VARIABLES, RECORD_GPUS, RECORD_MODELS, format_settings
 from kit.values.profile import Profile
 from kit.values.run_result import RunStatus
-from kit.values.run_spec import Phase
+from kit.values.run_spec import INSIDE_CACHE_SCRIPT, Phase
 
 CLOCK_SLACK_S = 1.0
 """How far the phases' sum may be from the wall time: they are read at different moments."""
 SMOKE_IS_UNRANKED = "the smoke profile is a toy task"
+WARM_IS_UNRANKED = "the run started with a warm compile cache"
 MISSING_LINES = "evidence."
 """Checks that fail where a run did not print all its lines. Results of version 0.1 have none of them."""
 
@@ -74,6 +84,8 @@ def _blockers(p: Predicate) -> Iterator[str]:
             yield f"the isolation check {check.id} failed"
     if environment.image is None:
         yield "the run used the machine's own files, not a pinned image"
+    if p.run.compile_cache is CompileCache.WARM:
+        yield WARM_IS_UNRANKED
     if not p.inputs.data.pinned:
         yield "data: unpinned"
     if p.task.profile is Profile.FULL:
@@ -123,6 +135,10 @@ def contradictions(predicate: Predicate, submission_sha256: str) -> Iterator[str
     files = {f.name: f.sha256 for f in p.inputs.submission}
     if len(files) != len(p.inputs.submission) or tree_digest(files) != submission_sha256:
         yield "inputs.submission does not match the digest of the subject"
+    if (p.run.compile_cache is CompileCache.WARM) is (p.run.compile_cache_sha256 is None):
+        yield "run.compile_cache and run.compile_cache_sha256 contradict each other"
+    if p.run.compile_cache is CompileCache.COLD and p.run.argv[3:5] == (str(INSIDE_CACHE_SCRIPT), "use"):
+        yield "run.compile_cache is cold, and run.argv starts with a compile cache"
     yield from _claims(p)
     yield from _clocks(p)
     verdict = judge(p.run.status, p.claims, p.task.target_val_loss, p.audit.checks)

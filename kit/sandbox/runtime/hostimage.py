@@ -85,7 +85,7 @@ def interpreter(python: Path) -> Interpreter:
     code = "import sys, json; print(json.dumps([sys.executable, sys.prefix, sys.base_prefix]))"
     try:
         said = subprocess.run(
-            [str(python), "-I", "-c", code], capture_output=True, timeout=30, check=True
+            [str(python), "-I", "-c", code], capture_output=True, timeout=60, check=True
         ).stdout
         executable, *prefix_texts = json.loads(said)
     except (OSError, subprocess.SubprocessError, ValueError) as e:
@@ -108,6 +108,9 @@ def require_torch(python: Path | None) -> None:
         raise PrerequisiteError("found no Python interpreter", "pass one that has torch with --python")
     code = "import importlib.util, sys; sys.exit(importlib.util.find_spec('torch') is None)"
     executable = interpreter(python).executable
-    done = subprocess.run([str(executable), "-c", code], capture_output=True, timeout=30, check=False)
+    # modules are searched in the working directory, which may be an agent's; -P is too new for any --python
+    done = subprocess.run(
+        [str(executable), "-c", code], cwd="/", capture_output=True, timeout=60, check=False
+    )
     if done.returncode != 0:
         raise PrerequisiteError(f"{executable} has no torch", "pass another interpreter with --python")

@@ -19,9 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kit.core import locks
-from kit.core.codec import encode
-from kit.core.digest import canonical_json
-from kit.core.locks import OwnerState, Process
+from kit.core.process import OwnerState, process_bytes, read_process, standing, this_process
 from kit.sandbox.runtime.state import folder, make_private
 
 
@@ -44,7 +42,7 @@ class ContainerLease:
         fresh = state / f".{run_id}"  # must not be visible before it is locked
         self._fd = os.open(fresh, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         locks.lock_file(self._fd, wait=True)
-        process = canonical_json(encode(Process, locks.this_process()))
+        process = process_bytes(this_process())
         os.write(self._fd, b"%s\n%s\n" % (engine.encode(), process))
         fresh.rename(self._path)
 
@@ -92,8 +90,8 @@ def held(state: Path, run_id: str) -> bool:
         return False
     if taken is not None:
         return taken
-    processes = [p for line in _lines(path)[1:2] if (p := locks.read_process(line.encode())) is not None]
-    return any(locks.standing(p) is not OwnerState.ENDED for p in processes)
+    processes = [p for line in _lines(path)[1:2] if (p := read_process(line.encode())) is not None]
+    return any(standing(p) is not OwnerState.ENDED for p in processes)
 
 
 def runs(state: Path) -> list[str]:
@@ -145,7 +143,7 @@ def _works(path: Path) -> bool:
     except OSError:
         return False
     if taken is None:
-        taken = process is not None and locks.standing(process) is not OwnerState.ENDED
+        taken = process is not None and standing(process) is not OwnerState.ENDED
     if not taken and process:  # another process may be about to lock an empty file
         path.unlink(missing_ok=True)
     return taken

@@ -272,7 +272,7 @@ def _runc() -> tuple[str, str]:
 def _version(binary: str) -> str:
     try:
         said = subprocess.run(
-            [binary, "--version"], capture_output=True, text=True, timeout=20, check=True
+            [binary, "--version"], capture_output=True, text=True, timeout=60, check=True
         ).stdout
     except (OSError, subprocess.SubprocessError) as e:
         raise PrerequisiteError(

@@ -374,6 +374,6 @@ def test_the_summary_of_lint_keeps_apart_from_the_findings_when_both_streams_are
 def test_the_lint_command_reads_the_scripts_from_a_mirror(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    argv = ["hint", "lint", "1", "--mirror", MIRROR, "--store", str(tmp_path), "--json"]
+    argv = ["hint", "lint", "1", "--upstream", MIRROR, "--store", str(tmp_path), "--json"]
     assert run(argv) == 0
     assert json.loads(capsys.readouterr().out)["overlap_checked"] is True

@@ -7,9 +7,11 @@ import tomllib
 
 import pytest
 
+from kit.benchmark.drafts.draft import draft_record
 from kit.benchmark.drafts.script_facts import script_facts
 from kit.cli import run
 from kit.core.digest import sha256_bytes
+from kit.core.errors import UsageError
 from kit.core.schema import validate
 
 RULE = "=" * 100
@@ -106,7 +108,7 @@ def test_out_writes_a_new_file_and_no_old_one(draft, tmp_path):
     out = tmp_path / "90.toml"
     assert draft(log_of(), "--out", str(out))[0] == 0 and 'id = "90"' in out.read_text()
     code, _, err = draft(log_of(), "--out", str(out))
-    assert code == 2 and "File exists" in err
+    assert code == 2 and "already exists" in err
 
 
 HOSTILE = {
@@ -182,7 +184,7 @@ def test_a_commit_gives_files_table_and_statistics(mirror, capsys):
                 "90",
                 "--log",
                 "HEAD:records/new/a.txt",
-                "--mirror",
+                "--upstream",
                 str(mirror),
             ]
         )
@@ -204,18 +206,27 @@ def test_a_commit_gives_files_table_and_statistics(mirror, capsys):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "said", "code"),
     [
-        (["HEAD"], "no repository was named"),
-        (["abc1234", "--mirror", "."], "commit abc1234 not found"),
-        (["HEAD:missing.txt", "--mirror", "."], "missing.txt not found in commit"),
-        (["nothing.txt"], "log not found: nothing.txt"),
+        (["HEAD"], "no repository was named", 2),
+        (["abc1234", "--upstream", "."], "commit abc1234 not found", 3),
+        (["HEAD:missing.txt", "--upstream", "."], "missing.txt not found in commit", 3),
+        (["nothing.txt"], "log not found: nothing.txt", 3),
+        (["."], "log not found: .", 3),
+        (["HEAD", "--upstream", ".", "--out", "missing/90.toml"], "cannot write missing/90.toml", 3),
+        (["HEAD", "--upstream", ".", "--out", "README.md"], "README.md already exists", 2),
     ],
 )
-def test_a_source_that_is_not_there_is_named(mirror, capsys, monkeypatch, words, said):
+def test_a_source_that_is_not_there_is_named(mirror, capsys, monkeypatch, words, said, code):
     monkeypatch.chdir(mirror)
-    assert run(["record", "draft", *words, "--id", "90"]) != 0
+    assert run(["record", "draft", *words, "--id", "90"]) == code
     assert said in capsys.readouterr().err
+
+
+def test_a_draft_of_nothing_names_the_option_of_a_clone():
+    with pytest.raises(UsageError) as caught:
+        draft_record("90", None, None, None, ())
+    assert "--upstream and a commit" in caught.value.hint
 
 
 def test_numbers_of_a_script_are_bounded():

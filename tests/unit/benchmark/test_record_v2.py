@@ -130,7 +130,7 @@ def test_its_files_are_fetched_one_by_one_and_make_a_submission(write, upstream,
     assert folder.name.startswith("85c-") and (folder / "train_gpt.py").read_bytes() == MAIN
 
 
-def test_other_bytes_than_promised_are_refused(write, upstream, tmp_path):
+def test_bytes_with_another_digest_are_refused(write, upstream, tmp_path):
     record = load(write(main=b"print('else')\n"), "85c")
     with pytest.raises(DigestMismatch):
         fetch_script(record, Store(tmp_path / "store"), sources(upstream[0]))

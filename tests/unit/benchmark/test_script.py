@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import http.server
 import io
 import subprocess
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from local_server import SilentHandler, serving_http
 
 from kit.benchmark.records import (
     Record,
@@ -26,7 +25,7 @@ from kit.benchmark.records import (
 )
 from kit.benchmark.records.record import Edit, LineEdit
 from kit.benchmark.records.script import apply_edit
-from kit.benchmark.records.upstream import HttpsFile, MirrorFile
+from kit.benchmark.records.upstream import CloneFile, HttpsFile
 from kit.benchmark.submission import load_submission
 from kit.core.digest import sha256_bytes
 from kit.core.download import ATTEMPTS
@@ -110,8 +109,8 @@ def test_a_mirror_without_the_file_or_without_git_is_named(
 ) -> None:
     folder, commit = upstream
     for place, path in ((folder, "logs/other.txt"), (tmp_path, PATH)):
-        with pytest.raises(PrerequisiteError, match="not found in mirror"):
-            fetch_script(record_of(commit), Store(tmp_path / "store"), only(MirrorFile(place, commit, path)))
+        with pytest.raises(PrerequisiteError, match="not found in clone"):
+            fetch_script(record_of(commit), Store(tmp_path / "store"), only(CloneFile(place, commit, path)))
 
 
 def test_a_mirror_that_says_where_to_fetch_what_it_lacks_runs_nothing(
@@ -127,25 +126,25 @@ def test_a_mirror_that_says_where_to_fetch_what_it_lacks_runs_nothing(
         ("remote.origin.uploadpack", f"touch {witness}; git-upload-pack"),
     ):
         git(mirror, "config", name, value)
-    with pytest.raises(PrerequisiteError, match="not found in mirror"):
+    with pytest.raises(PrerequisiteError, match="not found in clone"):
         fetch_script(
-            record_of(upstream[1]), Store(tmp_path / "store"), only(MirrorFile(mirror, upstream[1], PATH))
+            record_of(upstream[1]), Store(tmp_path / "store"), only(CloneFile(mirror, upstream[1], PATH))
         )
     assert not witness.exists()
 
 
-def test_a_file_of_a_mirror_that_is_larger_than_promised_is_not_read_to_its_end(
+def test_a_file_of_a_mirror_that_is_larger_than_stated_is_not_read_to_its_end(
     upstream: tuple[Path, str],
 ) -> None:
     folder, _ = upstream
     sink = io.BytesIO()
     (folder / PATH).write_bytes(bytes(8 << 20))  # more than a pipe holds: git is still writing
     git(folder, "commit", "-qam", "larger")
-    MirrorFile(folder, "HEAD", PATH).fetch(Artifact(PATH, 100, sha256_bytes(b"")), sink, 0, no_progress)
+    CloneFile(folder, "HEAD", PATH).fetch(Artifact(PATH, 100, sha256_bytes(b"")), sink, 0, no_progress)
     assert len(sink.getvalue()) == 101, "enough to be refused by its size"
 
 
-def test_other_bytes_than_promised_are_refused(upstream: tuple[Path, str], tmp_path: Path) -> None:
+def test_bytes_with_another_digest_are_refused(upstream: tuple[Path, str], tmp_path: Path) -> None:
     folder, commit = upstream
     record = record_of(commit)
     origin = dataclasses.replace(record.script.origins[0], sha256=sha256_bytes(b"else"))
@@ -188,7 +187,7 @@ def test_an_edit_that_does_not_fit_its_line_is_refused(change: LineEdit, line: i
         apply_edit(SCRIPT, Edit("f", change, (line,), "because"))
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
+class Handler(SilentHandler):
     """Serves LOG; `faults` says what goes wrong with the next answers."""
 
     faults: list[str]
@@ -208,19 +207,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body[: len(body) // 2] if fault == "cut" else body)
 
-    def log_message(self, *args: object) -> None:
-        pass
-
 
 @pytest.fixture
 def server() -> Iterator[tuple[str, type[Handler]]]:
     handler = type("Fresh", (Handler,), {"faults": [], "ranges": []})
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as listening:
-        thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield f"http://127.0.0.1:{listening.server_port}", handler
-        listening.shutdown()
-        thread.join()
+    with serving_http(handler) as url:
+        yield url, handler
 
 
 COMMIT = "c" * 40
@@ -268,14 +260,14 @@ def test_each_failure_of_the_server_has_its_own_error(
 def test_no_network_is_a_network_error_with_a_way_out(tmp_path: Path) -> None:
     with pytest.raises(NetworkError) as refusal:
         fetch_script(record_of(COMMIT), Store(tmp_path), only(HttpsFile(COMMIT, PATH, "http://127.0.0.1:9")))
-    assert "--mirror" in refusal.value.hint
+    assert "--upstream" in refusal.value.hint
 
 
 @pytest.mark.parametrize(
     ("git", "said", "hint"),
     [
-        (None, "git is not installed", "install git, or omit --mirror"),
-        (b"no program", "cannot start git: Exec format error", "reinstall git, or omit --mirror"),
+        (None, "git is not installed", "install git, or omit --upstream"),
+        (b"no program", "cannot start git: Exec format error", "reinstall git, or omit --upstream"),
     ],
 )
 def test_a_git_that_is_absent_or_broken_is_named(tmp_path, monkeypatch, git, said, hint):
@@ -284,7 +276,7 @@ def test_a_git_that_is_absent_or_broken_is_named(tmp_path, monkeypatch, git, sai
         (tmp_path / "git").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(PrerequisiteError, match=said) as e:
-        MirrorFile(tmp_path, "0" * 40, PATH).fetch(None, None, 0, None)
+        CloneFile(tmp_path, "0" * 40, PATH).fetch(None, None, 0, None)
     assert e.value.hint == hint
 
 

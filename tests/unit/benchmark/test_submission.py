@@ -209,7 +209,7 @@ def test_a_later_records_script_keeps_upstreams_name(folder: Path) -> None:
     assert load_submission(folder).entry == load_submission(folder, "train_gpt.py").entry == "train_gpt.py"
     with pytest.raises(PrerequisiteError, match=r"train_gpt2\.py not found") as e:
         load_submission(folder, "train_gpt2.py")
-    assert e.value.hint.startswith("rename train_gpt.py to train_gpt2.py; ")
+    assert e.value.hint.startswith("check the task and the profile, or rename train_gpt.py; ")
 
 
 def test_of_both_names_the_tasks_own_is_the_script(folder: Path) -> None:

@@ -52,7 +52,7 @@ PLACES = (bag.MANIFEST, bag.RUN_MD, f"{bag.RUN}/result.json", f"{bag.RECORDS}/03
 
 @pytest.mark.parametrize("path", PLACES)
 @pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
-def test_a_folder_from_anybody_is_opened_if_it_holds_plain_files_alone(
+def test_a_folder_of_any_owner_is_opened_if_it_holds_plain_files_alone(
     tmp_path, workshop, honest, path, kind
 ):
     """Whoever used plain tar has what the archive held: a pipe that nobody writes, a link to /dev/zero."""

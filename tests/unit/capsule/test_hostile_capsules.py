@@ -253,7 +253,7 @@ def test_a_payload_larger_than_it_says_is_refused(refused):
     refused(capsule(tags={bag.INFO: small}), IntegrityError, "the payload is larger than")
 
 
-def test_a_payload_that_says_petabytes_meets_the_disk_first(refused):
+def test_a_payload_larger_than_the_free_disk_is_refused(refused):
     huge = bag.info(bag.Oxum(1 << 50, 3), "r03", "2026-01-01", "0")
     refused(capsule(tags={bag.INFO: huge}), RunError, "are free", max_bytes=1 << 60)
 

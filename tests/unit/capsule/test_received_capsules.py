@@ -125,7 +125,7 @@ def test_a_packer_whose_key_was_revoked_is_not_trusted(received, refused, worksh
     refused(packed, DigestMismatch, "the packer's key is untrusted", known)
 
 
-def test_the_reader_says_whose_word_each_part_is(received, honest, knows_tiny):
+def test_the_reader_says_who_vouches_for_each_part(received, honest, knows_tiny):
     got = received(opened(honest))
     words = {path: str(word) for path, word in got.vouchers.items()}
     assert [path for path, word in words.items() if word == "packer"] == [f"{ERA}/{n}" for n in
@@ -162,7 +162,7 @@ def test_whoever_has_no_key_cannot_pass_a_capsule_off_as_one_of_version_0_1(refu
     refused(capsule, SignatureError, r"capsule\.json is missing")
 
 
-def test_half_a_statement_is_refused(refused, honest):
+def test_a_statement_without_its_key_or_a_key_without_its_statement_is_refused(refused, honest):
     for name in bag.SIGNED:
         capsule = opened(honest)
         del capsule.tags[name]
@@ -170,7 +170,7 @@ def test_half_a_statement_is_refused(refused, honest):
 
 
 @pytest.mark.parametrize("path", [bag.RUN_MD, CONFIG, "data/image/index.json", "data/image/manifest.json"])
-def test_a_stranger_who_signs_a_changed_file_is_refused_by_its_name(refused, strangers, stranger, path):
+def test_a_changed_file_signed_by_an_untrusted_packer_is_refused_by_name(refused, strangers, stranger, path):
     capsule = opened(strangers)
     edited(capsule, path)
     signed_by(stranger)(capsule)
@@ -209,7 +209,7 @@ def kept(root):
 
 
 @pytest.mark.parametrize("path", [bag.RUN_MD, CONFIG])
-def test_a_stranger_who_claims_another_kit_is_not_accepted_and_replaces_nothing(
+def test_an_untrusted_packer_who_claims_another_kit_is_refused_and_replaces_nothing(
     received, strangers, stranger, path
 ):
     """Another version may make other files; this kit's own take their places all the same."""
@@ -306,7 +306,7 @@ LIES = {
 
 
 @pytest.mark.parametrize("lie", LIES)
-def test_a_statement_that_is_not_so_is_refused_even_from_a_trusted_packer(refused, honest, workshop, lie):
+def test_a_false_statement_is_refused_even_from_a_trusted_packer(refused, honest, workshop, lie):
     capsule = opened(honest)
     signed_by(load_or_create(workshop.places.keys), LIES[lie])(capsule)
     refused(capsule, match=r"capsule\.json")
@@ -327,7 +327,7 @@ def test_the_statement_of_another_capsule_is_refused(refused, honest, workshop, 
 
 
 @pytest.mark.parametrize("own_era", [True, False])
-def test_an_honest_stranger_is_accepted_only_where_this_kit_has_all_that_he_adds(
+def test_an_untrusted_packer_is_accepted_only_if_this_kit_has_all_that_was_added(
     received, strangers, knows_tiny, own_era
 ):
     got = received(opened(strangers), own=knows_tiny if own_era else None)
@@ -366,7 +366,7 @@ def test_an_era_that_is_not_that_of_the_image_is_refused_whoever_signs(refused, 
     assert ERA in refused(capsule).message
 
 
-def test_wheels_of_a_stranger_get_no_usable_name(received, workshop, wheels, knows_tiny):
+def test_wheels_of_an_untrusted_packer_get_no_usable_name(received, workshop, wheels, knows_tiny):
     file = workshop.pack(workshop.base / "strange-wheels.tar", keys=workshop.base / "stranger", wheels=wheels)
     got = received(opened(file), own=knows_tiny)
     assert not got.accepted and got.set_aside == tuple(w.name for w in wheels)
@@ -377,12 +377,15 @@ def test_wheels_of_a_stranger_get_no_usable_name(received, workshop, wheels, kno
     whole(root)
 
 
-def test_wheels_of_a_trusted_packer_stay_and_are_explained(received, workshop, wheels):
+def test_wheels_of_a_trusted_packer_stay_and_are_explained(received, workshop, wheels, capsys):
     got = received(opened(workshop.pack(workshop.base / "wheels.tar", wheels=wheels)))
     assert got.accepted and not got.set_aside and not got.replaced
     text = (got.capsule.root / bag.RUN_MD).read_text()
     assert "pip install --no-index --find-links capsule/data/kit 'speedrun-kit'" in text
     assert {got.vouchers[f"{bag.KIT}/{w.name}"] for w in wheels} == {Voucher.PACKER}
+    tell_received(got)
+    told = capsys.readouterr().err
+    assert f"kit/ ({len(wheels)} wheels)" in told and not any(w.name in told for w in wheels)
 
 
 def test_wheels_without_the_kit_are_refused(workshop, wheels):

@@ -34,7 +34,7 @@ def test_a_kit_that_has_the_era_uses_its_own_files_about_it(brought, workshop, h
     assert first.own_image and first.places.images == workshop.places.images
 
 
-def test_a_packers_word_about_fidelity_does_not_get_into_another_result(brought, honest):
+def test_a_packers_claim_about_fidelity_does_not_get_into_another_result(brought, honest):
     """The rerun's signer would sign what image.toml says, which nothing binds."""
     with pytest.raises(NotComparable, match=r"image\.toml in the capsule states a different fidelity"):
         brought(honest, facts_root() / "images")

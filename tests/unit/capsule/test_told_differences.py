@@ -90,7 +90,7 @@ def test_of_a_text_the_first_other_line_is_shown():
     assert differences(b"a\nb", b"a", is_config=False) == ("has 2 lines, expected 1",)
 
 
-def test_neither_length_nor_number_of_differences_is_theirs_to_choose():
+def test_length_and_number_of_differences_are_bounded():
     many = told(lambda c: c.update({f"key{n}": "x" * 5000 for n in range(500)}))
     assert len(many) == MAX_LISTED + 1 and many[-1] == "and 488 more differences"
     assert max(map(len, many)) < 250

@@ -10,13 +10,14 @@ import pytest
 from kit.benchmark.records import load
 from kit.capsule.pack import pack
 from kit.cli import run as speedrun
+from kit.core.digest import sha256_bytes
 from kit.core.errors import DigestMismatch, PrerequisiteError, UsageError
 from kit.core.facts import facts_root
 from kit.core.store import FolderFetcher, Store
 from kit.evaluate.request import Places
 from kit.image.build import accept
 from kit.result.keys import Trusted
-from kit.result.predicate import Image, Manifest
+from kit.result.predicate import CompileCache, Image, Manifest
 from kit.values.software import Kit
 
 ASSETS = Path(__file__).parents[2] / "assets" / "bundles"
@@ -31,10 +32,10 @@ def packing(tmp_path, tiny, press):
     record = Manifest("records/03.toml", load(RECORDS, 3).manifest_sha256)
     plain = press.MAKE.predicate(ASSETS)
 
-    def run(image=image, record=record, change=lambda made: None, trust=True, with_data=False):
+    def run(image=image, record=record, change=lambda made: None, trust=True, with_data=False, run=plain.run):
         environment = replace(plain.environment, era="tiny", image=image)
         inputs = replace(plain.inputs, record_manifest=record)
-        parts = (("environment", environment), ("inputs", inputs))
+        parts = (("environment", environment), ("inputs", inputs), ("run", run))
         made = press.press(tmp_path / "runs", press.Sample(1, script=press.MAKE.SCRIPT, extra=parts))
         change(made)
         places = Places(
@@ -51,6 +52,13 @@ def packing(tmp_path, tiny, press):
 def test_a_whole_run_is_packed(packing, tmp_path):
     packed = packing()
     assert packed.file.stat().st_size == packed.size > 0 and packed.trusted and not packed.with_data
+
+
+def test_a_run_with_a_warm_compile_cache_is_not_packed(packing, press):
+    run = press.MAKE.predicate(ASSETS).run
+    warm = replace(run, compile_cache=CompileCache.WARM, compile_cache_sha256=sha256_bytes(b""))
+    with pytest.raises(UsageError, match="started with a warm compile cache"):
+        packing(run=warm)
 
 
 def test_a_file_that_is_there_is_not_replaced(packing, tmp_path):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
-import sys
 from pathlib import Path
-from types import ModuleType
 
+import pytest
 from fake_session import begin, opened
-from pressed_search import pressed_run, pressed_spec
+from pressed_search import press, pressed_run, pressed_spec
 
 from kit import __version__
 from kit.core.digest import Sha256
@@ -34,13 +32,13 @@ SCRIPT = b"# candidate\n"
 UPSTREAM = "records/track_1_short/2024-10-18_PyTorch25/d4bfb25f-688d-4da5-8743-33926fad4842.txt"
 
 
-def press() -> ModuleType:
-    """The module that prints run folders, signed with TEST-ONLY keys."""
-    if "bundle_press" not in sys.modules:
-        spec = importlib.util.spec_from_file_location("bundle_press", ASSETS / "press.py")
-        sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[spec.name])
-    return sys.modules["bundle_press"]
+def work_at(desk: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work at the desk, with settings and caches beside it and without a container engine; return it."""
+    monkeypatch.chdir(desk)
+    for name, folder in (("HOME", "home"), ("XDG_CONFIG_HOME", "config"), ("XDG_CACHE_HOME", "cache")):
+        monkeypatch.setenv(name, str(desk.parent / folder))
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nonexistent/docker.sock")
+    return desk
 
 
 def lay(root: Path) -> Path:
@@ -73,13 +71,13 @@ def lay(root: Path) -> Path:
         (here / name).write_bytes(log)
     (here / "runs.csv").write_text("task,config,run,fsr\n3,a,1,0.5\n3,a,2,0.6\n4,a,1,0.1\n")
     (here / "keys").mkdir(mode=0o700)
-    load_or_create(root / "config" / "speedrun-kit" / "keys")
     for keys in (here / "keys", root / "config" / "speedrun-kit" / "keys"):
+        load_or_create(keys)
         (keys / "them.pem").write_bytes(signer.public.pem)
     (root / "leaderboard" / "submissions").mkdir(parents=True)
     found = open_bundle(runs / RUN_ID, Trusted((signer.public,)))
     write_submission(found, BoardEntry("another-agent", None, (), None, None, None), root / "leaderboard")
-    for name in ("modded-nanogpt/.git", "wheels"):
+    for name in ("modded-nanogpt/.git", "wheels", "leaderboard-main/submissions"):
         (root / name).mkdir(parents=True)
     for name in ("result", "judgements"):
         (here / name).mkdir()

@@ -27,6 +27,7 @@ from kit.agent.tree import Tree
 from kit.cli import run
 from kit.cli.agent.conduct import api_key, conduct, document, transport_of
 from kit.cli.agent.progress import SearchProgress, spent_text
+from kit.cli.times import OTHER_MACHINES
 from kit.core.errors import PrerequisiteError
 
 PROFILE = """
@@ -233,16 +234,21 @@ def test_a_closed_port_ends_with_3_after_a_few_attempts_that_are_shown(
             text = text.replace(old, new)
         (here / "closed.toml").write_text(text)
         assert agent("--model", "closed.toml", "--nodes", "2") == 3
-    said = capsys.readouterr().err
+        said = capsys.readouterr().err
+        assert f"warning: {OTHER_MACHINES}\n" in said
+        assert agent("--model", "closed.toml", "--nodes", "2", "--start-time", "30s") == 3
+        assert OTHER_MACHINES not in capsys.readouterr().err
     for attempt in (1, 2):
         assert f"  attempt {attempt} of 3 failed: unreachable: cannot connect to {url}: " in said
     (line,) = [line for line in said.splitlines() if line.startswith("error: ")]
     assert line.startswith(f"error: cannot connect to {url}: ") and "3 attempts" in line
     assert "then resume the run" in said
     assert f"model m at {url}, with no key" in said
-    (folder,) = (here / "agent-runs").iterdir()
-    spent = read_run(folder).spent.charged
-    assert (spent.prompt_tokens, spent.completion_tokens) == (0, 0), "no request was made"
+    folders = list((here / "agent-runs").iterdir())
+    assert len(folders) == 2, "another start time makes another run"
+    for folder in folders:
+        spent = read_run(folder).spent.charged
+        assert (spent.prompt_tokens, spent.completion_tokens) == (0, 0), "no request was made"
 
 
 def test_a_run_without_a_valid_node_ends_with_1(here: Path, injected: None) -> None:

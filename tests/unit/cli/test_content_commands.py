@@ -39,7 +39,15 @@ def test_record_show_tells_of_edits_and_folders(capsys: pytest.CaptureFixture[st
 def test_record_21_has_two_files_for_two_sets_of_tasks(capsys: pytest.CaptureFixture[str]) -> None:
     again = json.loads(out(capsys, "task", "show", "21c", "--json"))
     assert (again["task"], again["target"], again["set"]) == ("21c", 22, "later-1")
-    assert "hints    levels none" in out(capsys, "task", "show", "21c")
+    for argv in (["record", "show"], ["task", "show"], ["data", "fetch", "--record"], ["eval", "--record"]):
+        assert run([*argv, "21C"]) == 2
+        assert "'21C' is not the name of a record: did you mean 21c?" in capsys.readouterr().err
+        assert run([*argv, "four"]) == 2
+        assert "use a name such as 3, 21c or smoke-1" in capsys.readouterr().err
+    assert run(["data", "verify", "--record", "21c", "--store", "/dev/null/store"]) == 3
+    assert run(["data", "verify", "--record", "smoke-1"]) == 2
+    assert "record smoke-1 reads no data set" in capsys.readouterr().err
+    assert "hints    none" in out(capsys, "task", "show", "21c")
     assert run(["task", "show", "21"]) == 2
     assert "later tasks begin with 21c" in capsys.readouterr().err
 
@@ -51,6 +59,7 @@ def test_an_unknown_record_is_a_usage_error(capsys: pytest.CaptureFixture[str]) 
 
 def test_task_list_has_19_lines_and_tells_why_6_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
     text = out(capsys, "task", "list")
+    assert text.endswith(": speedrun task list --set later\n")
     assert "There is no task 6" in text
     tasks = json.loads(out(capsys, "task", "list", "--json"))["tasks"]
     assert [t["task"] for t in tasks] == [1, 2, 3, 4, 5, *range(7, 21), "smoke-1", "smoke-2", "smoke-3"]
@@ -74,7 +83,7 @@ def test_an_export_without_a_source_ends_with_3(tmp_path: Path, capsys: pytest.C
         "4",
         "--out",
         str(tmp_path / "o"),
-        "--mirror",
+        "--upstream",
         str(tmp_path),
         "--store",
         str(tmp_path / "s"),

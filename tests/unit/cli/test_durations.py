@@ -53,3 +53,13 @@ def test_every_deadline_takes_units_and_a_wrong_one_names_itself(name, capsys):
     assert run([*arguments, f"--{name}-deadline", "11min"]) == 2
     said = capsys.readouterr().err
     assert f"--{name}-deadline" in said and "'11min'" in said
+
+
+def test_the_range_of_a_duration_has_units_in_help_and_errors(capsys):
+    assert run(["eval", "--help"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "Timeout for the whole run. [0.1s to 7d]" in text and "x<=" not in text.partition("--audit ")[0]
+    assert run(["cache", "clean", "--help"]) == 0
+    assert "[0s or more]" in capsys.readouterr().out
+    assert run(["eval", "--record", "3", "--total-deadline", "8d"]) == 2
+    assert "is not in the range 0.1s to 7d" in capsys.readouterr().err

@@ -21,7 +21,7 @@ from kit.cli.meter import Meter, duration
 from kit.cli.stderr import STDERR, Stderr
 from kit.evaluate.run import Evaluation
 from kit.result.appraisal import verdict
-from kit.result.predicate import Outcome, Severity
+from kit.result.predicate import CompileCache, Outcome, Severity
 from kit.sandbox.folder import RunFolder
 from kit.sandbox.isolation_probe import IsolationResult, ProbeCheck
 from kit.series.record import Arm, Slot
@@ -263,10 +263,13 @@ def test_verbose_lists_the_checks_that_passed_or_were_skipped(ended, capsys):
     assert "  skipped  canary.to_end: not asked for" in lines
 
 
-def plan(profile=Profile.SMOKE, blockers=(), contains=True):
+def plan(profile=Profile.SMOKE, blockers=(), contains=True, cache="cold"):
     terms = SimpleNamespace(profile=profile, ranking_blockers=blockers, gpus=0)
     runtime = SimpleNamespace(name="runc", contains=contains)
-    return SimpleNamespace(record=SimpleNamespace(name="3"), terms=terms, runtime=runtime, era="cpu")
+    record = SimpleNamespace(name="3")
+    return SimpleNamespace(
+        record=record, terms=terms, runtime=runtime, era="cpu", compile_cache=CompileCache(cache)
+    )
 
 
 def probe(*failed):
@@ -354,6 +357,13 @@ def test_failed_isolation_and_reasons_against_a_rank_are_failures_and_warnings(c
     ]
 
 
+def test_a_warm_run_warns_that_it_is_not_ranked(clock, capsys):
+    shown = live.Live(plan(Profile.FULL, cache="warm"))
+    shown.reserved(RunFolder(Path("runs/r03-20260101T000000Z-00000000")))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[1] == "warning: this run will not be ranked: the run started with a warm compile cache"
+
+
 def test_no_silence_is_longer_than_ten_seconds(clock, capsys):
     STDERR.stage("prepare data and image")
     for _ in range(120):
@@ -433,42 +443,56 @@ def test_remaining_times_have_units(seconds, text):
 
 
 PROGRAM = """
-import sys, time
+import sys
 from kit.cli.meter import Meter
 from kit.cli.stderr import STDERR
 from kit.cli.terminal import note, say, warn
 STDERR.start_clock()
 STDERR.stage("prepare data and image")
 Meter()("fetch cpu", 1_000_000, 4_000_000)
-time.sleep(0.5)
+sys.stdin.readline()
 STDERR.stage("training")
 STDERR.show("step 45/128", 45, 128, "val_loss 4.1820")
-time.sleep(0.5)
+sys.stdin.readline()
 note("step 64/128")
 warn("look at this")
-time.sleep(0.3)
 say("answer")
 """
+"""It goes on at a line on stdin."""
 
 
-def on_a_terminal(program, **env):
-    """Run a program on a pseudo-terminal; return all that it wrote there."""
+def on_a_terminal(program, *shown, **env):
+    """
+    Run a program on a pseudo-terminal; return all that it wrote there.
+
+    Each time that a text was `shown`, the program gets a line on stdin; without texts stdin is at its end.
+    """
     leader, follower = pty.openpty()
     env = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", **env}
-    process = subprocess.Popen([sys.executable, "-c", program], stdout=follower, stderr=follower, env=env)
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=follower, stderr=follower, env=env
+    )
     os.close(follower)
-    written = b""
+    written, waits = b"", list(shown)
     until = time.monotonic() + 120
-    while time.monotonic() < until and select.select([leader], [], [], 120)[0]:
-        try:
-            data = os.read(leader, 65536)
-        except OSError:  # the other end is closed
-            break
-        if not data:
-            break
-        written += data
+    with process.stdin as stdin:
+        if not waits:
+            stdin.close()
+        while time.monotonic() < until and select.select([leader], [], [], 120)[0]:
+            try:
+                data = os.read(leader, 65536)
+            except OSError:  # the other end is closed
+                break
+            if not data:
+                break
+            written += data
+            if waits and waits[0] in written.decode(errors="replace"):
+                del waits[0]
+                stdin.write(b"\n")
+                stdin.flush()
     os.close(leader)
     assert process.wait(120) == 0, written
+    assert waits == [], written
     return written.decode()
 
 
@@ -489,7 +513,7 @@ def final_screen(written):
 
 
 def test_a_terminal_shows_one_live_line_and_keeps_the_others():
-    written = on_a_terminal(PROGRAM)
+    written = on_a_terminal(PROGRAM, "1.0 MB of 4.0 MB", "val_loss 4.1820")
     assert final_screen(written) == [
         "[T] prepare data and image",
         "[T] training",

@@ -9,7 +9,7 @@ import shutil
 
 import click
 import pytest
-from desk import AGENT_RUN, RUN_ID, SERIES_ID, lay
+from desk import AGENT_RUN, RUN_ID, SERIES_ID, lay, work_at
 
 pytest.importorskip("scipy")
 
@@ -31,6 +31,8 @@ PARSED = {
     ("session", "try"): "starts guests",
     ("sweep", "cell"): "runs an agent",
     ("sweep", "run"): "runs agents",
+    ("cache", "make"): "starts guests",
+    ("cache", "remove"): "needs a compile cache",
     ("doctor",): "starts guests",
     ("reproduce",): "starts guests",
     ("image", "test"): "starts guests",
@@ -91,12 +93,7 @@ def desk(tmp_path_factory):
 
 @pytest.fixture
 def at_desk(desk, monkeypatch):
-    """Work at the desk, with settings and caches beside it."""
-    monkeypatch.chdir(desk)
-    for name, folder in (("HOME", "home"), ("XDG_CONFIG_HOME", "config"), ("XDG_CACHE_HOME", "cache")):
-        monkeypatch.setenv(name, str(desk.parent / folder))
-    monkeypatch.setenv("DOCKER_HOST", "unix:///nonexistent/docker.sock")
-    return desk
+    return work_at(desk, monkeypatch)
 
 
 def arguments(line):
@@ -144,7 +141,9 @@ def test_every_example_that_needs_no_guest_and_no_network_runs(line, at_desk, ca
     argv = arguments(line)
     if argv[0] == "eval" and "--plan" not in argv:
         argv.append("--plan")
-    if (argv[:2] in (["hint", "lint"], ["rubric", "lint"]) and "--mirror" in argv) or "--judgements" in argv:
+    if (
+        argv[:2] in (["hint", "lint"], ["rubric", "lint"]) and "--upstream" in argv
+    ) or "--judgements" in argv:
         pytest.skip("needs upstream's repository")
     if any(part.startswith("hf://") for part in argv):
         pytest.skip("asks the Hub")

@@ -125,7 +125,7 @@ def harmless(capsys):
         ["bundle", "verify"], ["bundle", "verify", "--json"], ["score"], ["score", "--json"],
     ],
 )  # fmt: skip
-def test_a_strangers_bundle_shows_nothing_planted(stranger, command, trust, capsys):
+def test_a_bundle_of_an_untrusted_key_shows_nothing_planted(stranger, command, trust, capsys):
     if trust:
         assert run(["keys", "trust", str(stranger / "signer.pem"), "--name", "them"]) == 0
         capsys.readouterr()

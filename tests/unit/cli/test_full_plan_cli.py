@@ -104,6 +104,9 @@ def test_the_plan_for_people_holds_the_same(tmp_path, capsys):
         "would be refused on this machine, for 2 of these findings",
     ):
         assert wanted in told
+    assert "  audits  " not in told
+    assert run([*PLAN, "--audit", "held-out,baseline", "--store", str(tmp_path / "s")]) == 0
+    assert "  audits     baseline, held-out: further runs, with the same deadlines" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("own", [False, True], ids=["the record's", "a submission"])
@@ -130,7 +133,7 @@ def test_a_later_records_script_is_started_by_upstreams_name(tmp_path, capsys, o
 def test_a_submission_to_a_later_task_with_an_earlier_name_is_refused(tmp_path, capsys):
     (tmp_path / "train_gpt2.py").write_text("import torch\n")
     assert run(["eval", "--record", "67", "--runtime", "runc", "--plan", "--submission", str(tmp_path)]) == 3
-    assert "hint: rename train_gpt2.py to train_gpt.py" in capsys.readouterr().err
+    assert "or rename train_gpt2.py; " in capsys.readouterr().err
 
 
 def test_the_plan_of_a_series_says_that_it_is_that_of_each_run(tmp_path, capsys):

@@ -53,7 +53,7 @@ def test_the_commands_of_a_guide_answer_what_it_says(guide, at_desk, capsys):
 @each_guide
 def test_every_block_of_a_guide_that_shows_commands_is_read(guide):
     text = guide.read_text()
-    assert text.count("```") == 2 * len(re.findall(r"^```console\n", text, re.MULTILINE))
+    assert text.count("```") == 2 * len(re.findall(r"^```(?:console|yaml)\n", text, re.MULTILINE))
     assert MARK not in text or f"`{MARK}`" in text, "a guide says what the mark means"
 
 

@@ -33,3 +33,12 @@ def test_a_terminal_that_closes_cancels_unless_nohup_was_asked_for(hangup: signa
         os.kill(os.getpid(), signal.SIGHUP)
         assert cancelled() is (hangup is signal.SIG_DFL)
     assert signal.getsignal(signal.SIGHUP) is hangup
+
+
+def test_ctrl_z_stops_nothing() -> None:
+    before = signal.getsignal(signal.SIGTSTP)
+    with cancellable() as cancelled:
+        assert callable(signal.getsignal(signal.SIGTSTP))
+        os.kill(os.getpid(), signal.SIGTSTP)
+        assert not cancelled()
+    assert signal.getsignal(signal.SIGTSTP) is before

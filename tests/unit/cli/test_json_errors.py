@@ -34,7 +34,35 @@ def test_an_unknown_option_is_one_object(path, capsys):
     said = capsys.readouterr()
     error = json.loads(said.out)["error"]
     assert code == error["exit_code"] == 2 and "no-such-option" in error["message"]
-    assert said.err
+    assert error["hint"] == f"speedrun {' '.join(path)} --help"
+    assert said.err.endswith(f"error: {error['message']}\nhint: {error['hint']}\n")
+
+
+@pytest.mark.parametrize(
+    ("argv", "command"),
+    [
+        (["eval"], "eval"),
+        (["eval", "--record", "3", "--profile", "nope"], "eval"),
+        (["bundle", "verify"], "bundle verify"),
+        (["bundle", "show", "nope", "more"], "bundle show"),
+        (["cache", "show", "--store", __file__], "cache show"),
+        (["nope"], ""),
+        (["cache", "nope"], "cache"),
+    ],
+)
+def test_a_usage_error_has_the_hint_of_its_text(argv, command, capsys):
+    assert run([*argv, "--json"]) in (2, 3)
+    said = capsys.readouterr()
+    assert json.loads(said.out)["error"]["hint"] == " ".join(f"speedrun {command} --help".split())
+    assert f"hint: {json.loads(said.out)['error']['hint']}" in said.err
+
+
+def test_a_value_from_the_environment_is_named_in_both_forms(capsys, monkeypatch):
+    monkeypatch.setenv("SPEEDRUN_EVAL_PROFILE", "nope")
+    assert run(["eval", "--record", "3", "--json"]) == 2
+    said = capsys.readouterr()
+    (origin,) = json.loads(said.out)["error"]["details"]
+    assert origin == "from the environment variable SPEEDRUN_EVAL_PROFILE" and origin in said.err
 
 
 def test_an_error_of_the_kit_has_its_hint_and_code(capsys, tmp_path):
@@ -46,7 +74,8 @@ def test_an_error_of_the_kit_has_its_hint_and_code(capsys, tmp_path):
 def test_a_crash_is_one_object_too(capsys, monkeypatch, tmp_path):
     monkeypatch.setattr("kit.cli.bundle.show.command.callback", lambda **_: 1 / 0)
     assert run(["bundle", "show", str(tmp_path), "--json"]) == 5
-    assert json.loads(capsys.readouterr().out)["error"]["message"].startswith("ZeroDivisionError")
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert "ZeroDivisionError" in error["message"] and "traceback" in error["hint"]
 
 
 @pytest.mark.parametrize("wrong", [["--no-such-option"], ["nope"]])

@@ -145,7 +145,7 @@ def test_calls_that_may_cost_too_much_are_not_made(here, capsys):
     assert not Path("judgements").exists()
 
 
-@pytest.mark.parametrize("argv", [["judge", "--calibrate"], ["rubric", "lint", "--mirror", "."]])
+@pytest.mark.parametrize("argv", [["judge", "--calibrate"], ["rubric", "lint", "--upstream", "."]])
 def test_a_rubric_of_a_lettered_task_is_tried(here, monkeypatch, argv):
     asked = []
     module = judge_command if argv[0] == "judge" else lint_command

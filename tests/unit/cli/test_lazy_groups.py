@@ -75,7 +75,7 @@ def test_help_imports_no_command():
     assert modules_after("--help") == [
         "kit.cli", "kit.cli.lazy", "kit.cli.meter", "kit.cli.settings", "kit.cli.stderr", "kit.cli.streams",
         "kit.cli.terminal",
-        "kit.core", "kit.core.errors", "kit.core.text",
+        "kit.core", "kit.core.errors", "kit.core.search_path", "kit.core.text",
     ]  # fmt: skip
 
 

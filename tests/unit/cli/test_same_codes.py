@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
 import sys
 
 import pytest
-from desk import AGENT_RUN, RUN_ID, SERIES_ID, lay
+from desk import AGENT_RUN, RUN_ID, SERIES_ID, lay, work_at
 
 pytest.importorskip("scipy")
 
 from kit.cli import run
 
+RULE = "=" * 100
 SERIES, AGENT, SWEEP = f"runs/{SERIES_ID}", f"agent-runs/{AGENT_RUN}", "sweeps/NAME"
 BOARD = "../leaderboard"
 CASES = {
@@ -55,9 +57,10 @@ CASES = {
         sweep collect nope --json
         sweep export nope --out x
         sweep cell nope x
-        task export 3 --mirror nope --out x
-        record fetch 3 --mirror nope --json
-        hint lint --mirror nope --json
+        task export 3 --upstream nope --out x
+        record fetch 3 --upstream nope --json
+        record draft nope --id 90
+        hint lint --upstream nope --json
         image build cpu --mirror nope --json
         image diff ./nope ./nope --json
         data fetch --record 11 --mirror nope --json
@@ -72,13 +75,37 @@ CASES = {
         score --table my-agent --json
         bundle verify result.json --key my-agent --json
         log parse my-agent --json
+        log parse '' --json
         series {SERIES} --data-lock my-agent --json
         report {BOARD} --data-lock my-agent --out page --json
+        record draft my-agent --id 90
         agent run --task smoke-1 --model scripted --answers my-agent --plan
         agent run --task smoke-1 --model my-agent --plan
         agent run --task smoke-1 --model scripted --knowledge my-agent --plan
         unpack my-agent --json
         keys trust my-agent
+    """,
+    ("a named pipe, or a link to itself, where a file is wanted", 3): f"""
+        bundle verify pipe --json
+        bundle verify result.json --key pipe --json
+        bundle show pipe --json
+        score pipe --json
+        score --table pipe --json
+        log parse pipe --json
+        log export pipe
+        pack pipe --json
+        unpack pipe --json
+        reproduce pipe --json
+        submit send pipe --to {BOARD} --agent x --json
+        submit send loop --to {BOARD} --agent x --json
+        series {SERIES} --data-lock pipe --json
+        report {BOARD} --data-lock pipe --out page --json
+        agent run --task smoke-1 --model pipe --plan
+        agent run --task smoke-1 --model scripted --answers pipe --plan
+        agent run --task smoke-1 --model scripted --knowledge pipe --plan
+        sweep plan pipe --json
+        sweep run pipe --json
+        keys trust pipe
     """,
     ("a file where a directory is wanted", 3): f"""
         check log.txt --json
@@ -93,7 +120,7 @@ CASES = {
         agent resume log.txt --json
         sweep status log.txt --json
         sweep collect log.txt --json
-        task export 3 --mirror log.txt --out x
+        task export 3 --upstream log.txt --out x
         data fetch --record 11 --mirror log.txt --json
         keys list --keys log.txt --json
         cache show --store log.txt --json
@@ -181,6 +208,13 @@ CASES = {
         bundle schema nope
         config show nope --json
     """,
+    ("two forms of output at once", 2): f"""
+        session show my-session --csv --json
+        agent show {AGENT} --node 1 --curve --json
+        submit check {BOARD} --github --json
+        session serve my-session --stdio --socket x
+        log export runs/{RUN_ID} --to trackio --out x.csv
+    """,
     ("a name that is not in the directory", 3): f"""
         runs log r99
         runs diff r99 latest --json
@@ -212,15 +246,71 @@ CASES["a path that is too long", 3] = f"""
     score {LONG} --json
     task export smoke-1 --out {LONG}
 """
+DIRECTORIES = f"""
+    agent run --task smoke-1 --model scripted --nodes 1 --runtime host --out PLACE
+    eval --record 3 --profile smoke --runtime host --out PLACE
+    image sbom cpu --out PLACE
+    judge my-agent --task 3 --upstream ../modded-nanogpt/.git --out PLACE
+    keys generate --keys PLACE
+    report {BOARD} --out PLACE
+    session new --task smoke-1 --budget evaluations=1,wall=1h --out PLACE
+    submit send {RUN_ID} --to PLACE --agent x
+    sweep run sweep.toml --out PLACE
+    task export 3 --profile smoke --out PLACE
+    task export smoke-1 --out PLACE
+    unpack result.capsule.tar --to PLACE
+"""
+"""Commands that write a directory."""
+FILES = f"""
+    agent export {AGENT} --format atif --out PLACE
+    agent show {AGENT} --svg PLACE
+    log export result.json --out PLACE
+    record draft whole-log.txt --id 90 --out PLACE
+    sweep export sweep.toml --out PLACE-s --sbatch PLACE
+"""
+"""Commands that write one file."""
+OUTPUTS = {
+    "a place that takes no new files": ("/proc/x", DIRECTORIES + FILES),
+    "a directory in a place that takes no new files": ("/proc/x/y", DIRECTORIES + FILES),
+    "a place without permission": ("/sys/x", DIRECTORIES + FILES),
+    "a file as a parent": ("log.txt/x", DIRECTORIES + FILES),
+    "a directory for the new file": ("my-agent", FILES),
+}
+CASES |= {(kind, 3): text.replace("PLACE", place) for kind, (place, text) in OUTPUTS.items()}
+CASES["a file for the new directory", 3] = "\n".join(
+    line for line in DIRECTORIES.replace("PLACE", "log.txt").splitlines() if "unpack" not in line
+)
+PACK = f"pack runs/{RUN_ID} --out"
+CASES["a file as a parent", 3] += f"{PACK} log.txt/x"
+CASES["a directory for the new file", 3] += f"{PACK} my-agent"
+CASES["a directory that is not made", 3] = f"{PACK} missing/x"
+CASES["an output that exists already", 2] = f"""
+    pack runs/{RUN_ID} --out log.txt
+    record draft whole-log.txt --id 90 --out log.txt
+    session new --task smoke-1 --budget evaluations=1,wall=1h --out my-agent
+    task export smoke-1 --out my-agent
+    unpack result.capsule.tar --to log.txt
+    unpack result.capsule.tar --to my-agent
+"""
 EXTRA = "an extra that is not installed"
 LINES = [
-    (kind, code, line.strip()) for (kind, code), text in CASES.items() for line in text.strip().splitlines()
+    (kind, code, line.strip())
+    for (kind, code), text in CASES.items()
+    for line in text.splitlines()
+    if line.strip()
 ]
 
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory):
     here = lay(tmp_path_factory.mktemp("codes"))
+    (here / "whole-log.txt").write_text(
+        f"import torch\n{RULE}\nRunning Python 3.12.7\n{RULE}\n"
+        "step:0/1 val_loss:10.8258 train_time:0ms step_avg:nanms\n"
+        "step:1/1 val_loss:3.2791 train_time:60ms step_avg:60.00ms\n"
+    )
+    os.mkfifo(here / "pipe")
+    (here / "loop").symlink_to("loop")
     (here / "broken").mkdir()
     (here / "broken" / "result.json").write_text("{ not json")
     shutil.copytree(here / "runs" / RUN_ID, here / "changed")
@@ -240,11 +330,7 @@ def desk(tmp_path_factory):
 
 @pytest.fixture
 def at_desk(desk, monkeypatch):
-    monkeypatch.chdir(desk)
-    for name, folder in (("HOME", "home"), ("XDG_CONFIG_HOME", "config"), ("XDG_CACHE_HOME", "cache")):
-        monkeypatch.setenv(name, str(desk.parent / folder))
-    monkeypatch.setenv("DOCKER_HOST", "unix:///nonexistent/docker.sock")
-    return desk
+    return work_at(desk, monkeypatch)
 
 
 @pytest.mark.parametrize(("kind", "code", "line"), LINES)

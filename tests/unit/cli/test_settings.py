@@ -120,7 +120,11 @@ def test_a_file_that_cannot_be_meant_is_refused(here, text, said, capsys):
     [("keys = 'k'\n", "keys"), ("[bundle.show]\nkey = 'k'\n", "key"), ("[eval]\npython = 'p'\n", "python"),
      ("[eval]\nruntime = 'host'\n", "runtime"), ("[eval]\nimage = 'host'\n", "image"),
      ("[data.fetch]\nendpoint = 'http://x'\n", "endpoint"),
-     ("[cache.clean]\nyes = true\n", "yes")],
+     ("[cache.clean]\nyes = true\n", "yes"), ("[submit.check]\nbase = 'b'\n", "base"),
+     ("store = 's'\n", "store"), ("[eval]\nstore = 's'\n", "store"),
+     ("[agent.run]\nmodel = 'p'\n", "model"), ("[judge]\nmodel = 'p'\n", "model"),
+     ("[distance]\nembeddings = 'p'\n", "embeddings"), ("[image.push]\ninsecure = true\n", "insecure"),
+     ("[eval]\naudit-seed = '00'\n", "audit-seed"), ("[submit.check]\ndata-lock = 'p'\n", "data-lock")],
 )  # fmt: skip
 def test_a_foreign_directory_cannot_choose_whom_to_trust_or_leave_the_container(
     here, mine, text, named, capsys
@@ -132,6 +136,11 @@ def test_a_foreign_directory_cannot_choose_whom_to_trust_or_leave_the_container(
     here.rename(mine)
     (here.parent / "p").touch()
     assert run(["config", "show"]) == 0
+
+
+def test_a_directory_may_name_the_model_of_its_entry(here, capsys):
+    here.write_text("[submit.send]\nmodel = 'a-model'\n")
+    assert shown(capsys, "submit", "send")["model"]["value"] == "a-model"
 
 
 def test_a_wrong_value_names_its_source(here, monkeypatch, capsys):
@@ -192,9 +201,9 @@ def test_without_a_home_directory_there_is_no_file_of_the_user(here, monkeypatch
     assert read_settings(speedrun).files == ()
 
 
-def test_the_pages_example_is_understood(here):
+def test_the_pages_example_is_understood(here, mine):
     (block,) = [b.partition("```")[0] for b in PAGE.read_text().split("```toml\n")[1:]]
-    here.write_text(block)
+    mine.write_text(block)
     settings = read_settings(speedrun)
     assert settings.default_map["submit"]["send"]["hints"] == ("1", "2")
     assert settings.default_map["eval"]["store"] == tomllib.loads(block)["store"]

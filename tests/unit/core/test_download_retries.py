@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import datetime
 import email.utils
-import http.server
 import io
 import threading
 
 import pytest
+from local_server import SilentHandler, serving_http
 from tenacity import wait_fixed
 
 from kit.core import download as module
@@ -28,7 +28,7 @@ def serving(*answers, then=None):
     """Serve the answers in turn: a status with headers, or a number of bytes after which it breaks off."""
     left, ranges = list(answers), []
 
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class Handler(SilentHandler):
         def do_GET(self):
             ranges.append(self.headers.get("Range"))
             answer = left.pop(0) if left else then
@@ -49,18 +49,8 @@ def serving(*answers, then=None):
             self.close_connection = True
             self.wfile.write(body)
 
-        def log_message(self, *_):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/a.bin", ranges
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serving_http(Handler) as url:
+        yield f"{url}/a.bin", ranges
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from system_errors import failing
 
 from kit.core.errors import PrerequisiteError
 from kit.core.files import link_or_copy
@@ -17,23 +18,16 @@ from kit.data.memo import Memo
 from kit.result.keys import load_or_create
 
 
-def refuse(code):
-    def call(*_, **__):
-        raise OSError(code, os.strerror(code))
-
-    return call
-
-
 @pytest.fixture(params=[errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS], ids=errno.errorcode.get)
 def no_links(request, monkeypatch):
-    monkeypatch.setattr(os, "link", refuse(request.param))
+    monkeypatch.setattr(os, "link", failing(request.param))
 
 
 @pytest.mark.parametrize(
     "code", [errno.EIO, errno.EINVAL, errno.EPERM, errno.EACCES], ids=errno.errorcode.get
 )
 def test_a_lock_that_fails_names_the_directory_and_what_to_do(code, tmp_path, monkeypatch):
-    monkeypatch.setattr(fcntl, "flock", refuse(code))
+    monkeypatch.setattr(fcntl, "flock", failing(code))
     with pytest.raises(PrerequisiteError, match="has no working locks") as e, Store(tmp_path).lock("x"):
         pass
     assert str(tmp_path / "locks") in e.value.message and "--store" in e.value.hint

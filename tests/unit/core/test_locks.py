@@ -11,9 +11,12 @@ import sys
 from dataclasses import replace
 
 import pytest
+from system_errors import failing
 
-from kit.core import locks
-from kit.core.locks import OwnerState, Process, Takeover, acquire, claimed, lease_of, standing, this_process
+from kit.core import locks, process
+from kit.core.lease import Takeover, claimed, lease_of
+from kit.core.locks import acquire
+from kit.core.process import OwnerState, Process, process_bytes, standing, this_process
 from kit.core.store import Store
 
 NAME = ".alive"
@@ -22,11 +25,7 @@ NAME = ".alive"
 @pytest.fixture
 def no_locks(monkeypatch):
     """A file system without locks, as an NFS mount without a lock daemon."""
-
-    def flock(fd, operation):
-        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
-
-    monkeypatch.setattr(fcntl, "flock", flock)
+    monkeypatch.setattr(fcntl, "flock", failing(errno.ENOLCK))
 
 
 @pytest.fixture
@@ -53,7 +52,7 @@ def claim(folder, lease):
         return found
 
 
-def test_a_process_runs_until_it_ends_and_its_number_is_not_its_name():
+def test_a_process_runs_until_it_ends_and_a_reused_pid_is_another_process():
     me = this_process()
     assert standing(me) is OwnerState.RUNNING
     assert standing(replace(me, started=me.started + 1)) is OwnerState.ENDED
@@ -61,9 +60,9 @@ def test_a_process_runs_until_it_ends_and_its_number_is_not_its_name():
     assert standing(replace(me, boot="another")) is OwnerState.ENDED
 
 
-def test_a_process_that_its_parent_has_not_taken_leave_of_has_ended():
+def test_a_zombie_process_has_ended():
     with subprocess.Popen(["sleep", "600"]) as child:
-        started = locks._started(child.pid)
+        started = process._started(child.pid)
         its = replace(this_process(), pid=child.pid, started=started)
         assert standing(its) is OwnerState.RUNNING
         os.kill(child.pid, 9)
@@ -78,14 +77,14 @@ def test_a_process_that_cannot_be_seen_from_here_is_not_judged(field):
 
 def test_machines_are_told_apart_by_machine_id_and_name(monkeypatch):
     texts = {"/etc/machine-id": "1"}
-    monkeypatch.setattr(locks, "_text", lambda path: texts.get(path, ""))
-    first = locks._host.__wrapped__()
+    monkeypatch.setattr(process, "_text", lambda path: texts.get(path, ""))
+    first = process._host.__wrapped__()
     texts["/etc/machine-id"] = "2"
-    assert locks._host.__wrapped__() != first
+    assert process._host.__wrapped__() != first
     del texts["/etc/machine-id"]
-    before = locks._host.__wrapped__()
+    before = process._host.__wrapped__()
     texts["/proc/sys/kernel/random/boot_id"] = "next"
-    assert locks._host.__wrapped__() != before, "without a machine id, another boot may be another machine"
+    assert process._host.__wrapped__() != before, "without a machine id, another boot may be another machine"
     assert first != "1" and len(first) == 32
 
 
@@ -114,22 +113,22 @@ def test_a_lock_file_that_is_a_link_is_not_opened(tmp_path):
 def test_without_kernel_locks_a_dead_process_keeps_nothing_and_another_machines_does(tmp_path, no_locks):
     path = tmp_path / "lock"
     flag = tmp_path / f"lock.{'0' * 16}"
-    flag.write_bytes(locks._spelled(gone()))
+    flag.write_bytes(process_bytes(gone()))
     lock = acquire(path)
     assert lock is not None and not flag.exists()
     lock.release()
-    flag.write_bytes(locks._spelled(replace(this_process(), host="another")))
+    flag.write_bytes(process_bytes(replace(this_process(), host="another")))
     assert acquire(path) is None and flag.exists()
 
 
-def test_without_kernel_locks_a_mutex_of_another_machine_is_given_up_in_the_end(tmp_path, no_locks):
+def test_without_kernel_locks_an_old_mutex_of_another_machine_is_abandoned(tmp_path, no_locks):
     flag = tmp_path / f"lock.{'0' * 16}"
-    flag.write_bytes(locks._spelled(replace(this_process(), host="another")))
+    flag.write_bytes(process_bytes(replace(this_process(), host="another")))
     os.utime(flag, (0, 0))
     acquire(tmp_path / "lock", wait=True).release()
 
 
-def test_without_kernel_locks_a_stores_lock_is_still_one(tmp_path):
+def test_without_kernel_locks_a_store_lock_still_excludes_other_processes(tmp_path):
     code = (
         "import errno, fcntl, os, sys, time\nfrom pathlib import Path\n"
         "def flock(fd, operation): raise OSError(errno.ENOLCK, 'none')\n"
@@ -219,13 +218,13 @@ def test_a_lock_file_names_its_owner_for_people(tmp_path, monkeypatch):
     assert locks.noted(path) == this_process() and locks.standing_of(path) is OwnerState.RUNNING
     lock.release()
     assert locks.noted(path) is None and locks.standing_of(path) is OwnerState.ENDED
-    path.write_bytes(locks._spelled(replace(this_process(), host="another")))
+    path.write_bytes(process_bytes(replace(this_process(), host="another")))
     assert locks.standing_of(path) is OwnerState.ELSEWHERE
-    path.write_bytes(locks._spelled(gone()))
+    path.write_bytes(process_bytes(gone()))
     assert locks.standing_of(path) is OwnerState.ENDED
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"pid": 1}', "\udcff"])
-def test_what_names_no_process_names_none(tmp_path, text):
+def test_invalid_bytes_in_a_lock_file_name_no_process(tmp_path, text):
     (tmp_path / NAME).write_bytes(text.encode("utf-8", "surrogateescape"))
     assert locks.noted(tmp_path / NAME) is None

@@ -11,9 +11,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from system_errors import failing
 
 from kit.core.errors import DigestMismatch, NetworkError, PrerequisiteError, RunError
-from kit.core.files import disk_errors, staged, write_atomic
+from kit.core.files import disk_errors, make_folder, staged, write_atomic
 from kit.core.store import Artifact, FolderFetcher, Store
 
 DATA = b"some bytes\n" * 1000
@@ -61,7 +62,7 @@ def test_other_bytes_are_dropped_and_named(store):
     assert store.ensure(ARTIFACT, [Source(DATA)]).read_bytes() == DATA
 
 
-def test_more_bytes_than_promised_are_dropped(store):
+def test_more_bytes_than_stated_are_dropped(store):
     with pytest.raises(DigestMismatch):
         store.ensure(ARTIFACT, [Source(DATA + b"x")])
     assert not list((store.root / "partial").iterdir())
@@ -156,10 +157,7 @@ def test_a_guest_that_locks_what_was_staged_keeps_nobody_from_staging(tmp_path):
 def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
     write_atomic(tmp_path / "file", b"old")
 
-    def full(fd):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("kit.core.files.os.fsync", full)
+    monkeypatch.setattr("kit.core.files.os.fsync", failing(errno.ENOSPC))
     with pytest.raises(RunError, match="no space left"):
         write_atomic(tmp_path / "file", b"new")
     assert (tmp_path / "file").read_bytes() == b"old" and len(list(tmp_path.iterdir())) == 1
@@ -262,3 +260,18 @@ def test_a_directory_that_cannot_be_made_is_a_wrong_path_and_no_defect(tmp_path)
         raise missing
     with pytest.raises(FileNotFoundError), disk_errors(tmp_path / "x"):  # a file that a caller looks for
         raise FileNotFoundError(errno.ENOENT, "No such file or directory", str(tmp_path / "x"))
+
+
+def test_a_place_that_takes_no_entries_is_a_wrong_path_and_no_defect():
+    for make in (make_folder, lambda where: write_atomic(where, b""), lambda where: make_folder(where / "y")):
+        with pytest.raises(PrerequisiteError, match=r"cannot write /proc/x") as e:
+            make(Path("/proc/x"))
+        assert "--out" in e.value.hint
+
+
+def test_a_file_as_a_parent_is_not_a_directory(tmp_path):
+    (tmp_path / "file").touch()
+    for below in ("file/x", "file/x/y"):
+        where = tmp_path / below
+        with pytest.raises(PrerequisiteError, match=r"cannot write .*: .*directory$"), disk_errors(where):
+            where.parent.mkdir(parents=True, exist_ok=True)

@@ -10,6 +10,7 @@ import sys
 import threading
 
 import pytest
+from system_errors import failing
 
 from kit.core import store_use
 from kit.core.store import Store
@@ -72,7 +73,7 @@ def test_the_lease_of_a_killed_process_ends_with_it(store):
     assert leases(store) == []
 
 
-def test_nobody_gets_a_lease_while_the_store_is_cleaned(store):
+def test_no_process_gets_a_lease_while_the_store_is_cleaned(store):
     inside = threading.Event()
 
     def come():
@@ -97,10 +98,7 @@ def test_two_leases_of_one_process_are_independent(store):
 
 
 def test_without_locks_of_the_file_system_the_process_is_looked_up(store, monkeypatch):
-    def refuse(fd, operation):
-        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
-
-    monkeypatch.setattr(fcntl, "flock", refuse)
+    monkeypatch.setattr(fcntl, "flock", failing(errno.ENOLCK))
     with using(store):
         assert [use.process.pid for use in current_uses(store)] == [os.getpid()]
     assert current_uses(store) == ()

@@ -2,10 +2,20 @@
 
 import json
 import sys
+from pathlib import Path
 
 import pytest
 
-from kit.core.text import MAX_MARKS, REPLACEMENT, counted, escape_json, is_printable, one_line, printable
+from kit.core.text import (
+    MAX_MARKS,
+    REPLACEMENT,
+    counted,
+    escape_json,
+    is_printable,
+    named_once,
+    one_line,
+    printable,
+)
 
 HIDDEN = {
     "line feed": "\n", "carriage return": "\r", "tab": "\t", "escape": "\x1b", "delete": "\x7f",
@@ -21,14 +31,14 @@ HIDDEN = {
 
 
 @pytest.mark.parametrize("what", HIDDEN)
-def test_what_is_not_seen_as_it_is_is_replaced(what):
+def test_a_hidden_character_is_replaced(what):
     assert printable(f"a{HIDDEN[what]}b") == f"a{REPLACEMENT}b"
     assert one_line(f"a{HIDDEN[what]}b") == f"a{REPLACEMENT}b"
     assert not is_printable(HIDDEN[what])
 
 
 @pytest.mark.parametrize("text", ["", "plain", "Grüße · 日本 한국 עברית ไทย ñ é क्षि", "a  b", "🙂"])
-def test_what_people_write_stays(text):
+def test_ordinary_text_is_unchanged(text):
     assert printable(text) == text and escape_json(text) == text
 
 
@@ -65,3 +75,20 @@ def test_a_number_stands_with_the_right_form_of_its_noun():
     assert (
         counted(1, "entry", "entries") == "1 entry" and counted(1200, "entry", "entries") == "1,200 entries"
     )
+
+
+@pytest.mark.parametrize(
+    ("path", "message", "named"),
+    [
+        ("x.json", "step 0: x.json: not valid JSON", "step 0: x.json: not valid JSON"),
+        ("a/x.json", "step 0: x.json: not valid JSON", "step 0: a/x.json: not valid JSON"),
+        ("a/x.json", "cannot read a/x.json: denied", "cannot read a/x.json: denied"),
+        ("a", "bundle not found: a/result.json", "bundle not found: a/result.json"),
+        ("a", "step 6: checksum mismatch: guest.log", "a: step 6: checksum mismatch: guest.log"),
+        ("x", "x.json is not a bundle", "x: x.json is not a bundle"),
+        ("log", "step 7: guest.log: invalid stamp", "log: step 7: guest.log: invalid stamp"),
+        (".", "step 1: no envelope: empty", ".: step 1: no envelope: empty"),
+    ],
+)
+def test_a_message_names_its_path_once(path, message, named):
+    assert named_once(Path(path), message) == named

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import http.server
 import os
 import shutil
-import threading
 from pathlib import Path
 
 import pytest
+from local_server import SilentHandler, serving_http
 
 from kit.core.errors import IntegrityError, NetworkError, PrerequisiteError
 from kit.core.facts import facts_root
@@ -122,14 +121,11 @@ def _second_to_come(lock, first):
     return late
 
 
-class Broken(http.server.BaseHTTPRequestHandler):
+class Broken(SilentHandler):
     def do_GET(self):
         self.send_response(500)
         self.send_header("Content-Length", "0")
         self.end_headers()
-
-    def log_message(self, *_):
-        pass
 
 
 class Portal(Broken):
@@ -160,13 +156,6 @@ def refused_by(handler, dataset):
     pytest.importorskip("huggingface_hub")
     from kit.data.hub import Hub
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            with pytest.raises(NetworkError) as e:
-                Hub(f"http://127.0.0.1:{server.server_port}").state(dataset, NAMES)
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving_http(handler) as url, pytest.raises(NetworkError) as e:
+        Hub(url).state(dataset, NAMES)
     return e.value

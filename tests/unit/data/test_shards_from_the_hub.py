@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import http.server
 import json
 import shutil
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from local_server import SilentHandler, serving_http
 
 from kit.benchmark.records import load
 from kit.cli import run
@@ -59,7 +59,7 @@ def shard(name: str) -> bytes:
 SHARDS = {name: shard(name) for name in NAMES}
 
 
-class FakeHub(http.server.BaseHTTPRequestHandler):
+class FakeHub(SilentHandler):
     """Speaks the part of the Hub's protocol that is used; `faults` go wrong in order, one a transfer."""
 
     faults: list[str]
@@ -141,9 +141,6 @@ class FakeHub(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, *args: object) -> None:
-        pass
-
 
 @dataclasses.dataclass(frozen=True)
 class Served:
@@ -155,12 +152,8 @@ class Served:
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     handler = type("Fresh", (FakeHub,), {"faults": [], "limits": [], "asked": [], "stated": dict(SHARDS)})
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as listening:
-        thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield Served(f"http://127.0.0.1:{listening.server_port}", handler)
-        listening.shutdown()
-        thread.join()
+    with serving_http(handler) as url:
+        yield Served(url, handler)
 
 
 @pytest.fixture
@@ -662,12 +655,16 @@ def test_a_cut_shard_is_found(dataset: DataSet, store: Store, hub: Served) -> No
     assert "2000 bytes" in (verify(dataset, shards, store)[0].fault or "")
 
 
-def test_the_memo_forgets_a_file_that_was_written_within_the_same_size(store: Store, tmp_path: Path) -> None:
+def test_the_memo_forgets_a_file_that_was_written_within_the_same_size(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file, memo = tmp_path / "f", Memo(store)
     file.write_bytes(b"a" * 100)
+    now_s = file.stat().st_ctime
+    monkeypatch.setattr("kit.data.memo.time", SimpleNamespace(time=lambda: now_s, sleep=time.sleep))
     assert memo.sha256(file)[1]
     assert memo.sha256(file)[1], "a file that was written just now may change within the same tick"
-    time.sleep(2 * SETTLE_S)
+    now_s += 2 * SETTLE_S
     assert memo.sha256(file)[1]
     assert not memo.sha256(file)[1]
     memo.save()

@@ -73,11 +73,11 @@ def test_no_document_is_empty_and_each_ends_in_time(language: Language) -> None:
     assert {row[language.bos] for row in others} == {language.spec.bos_weight}
 
 
-def test_what_stands_before_bos_makes_no_difference(language: Language) -> None:
+def test_the_token_before_bos_does_not_change_the_context(language: Language) -> None:
     assert len({language.context(before, language.bos) for before in range(language.bos + 1)}) == 1
 
 
-def test_the_word_before_the_last_makes_a_difference(language: Language) -> None:
+def test_the_context_depends_on_the_token_before_the_last(language: Language) -> None:
     rows = {language.weights[language.context(before, 0)] for before in range(language.spec.words)}
     assert len(rows) == language.spec.families
 

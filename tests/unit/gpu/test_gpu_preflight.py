@@ -147,7 +147,7 @@ def test_a_driver_failure_is_a_refusal_not_a_crash():
     assert ready.refusals[0].detail == "the NVIDIA driver failed: GPU is lost"
 
 
-def test_a_run_without_gpus_asks_nobody():
+def test_a_run_without_gpus_does_not_ask_the_driver():
     sources = fake_sources(RunError("must not be asked"))
     assert preflight(GpuRequirements(0, ""), sources) is NO_GPUS
     assert sources.nvml.asked == 0

@@ -82,7 +82,7 @@ def test_the_doctor_says_what_is_hidden(named, health):
     assert found.health is health and f"hides {4 - len(named)} more" in found.detail
 
 
-def test_the_variable_decides_whom_commands_ask(monkeypatch):
+def test_the_variable_decides_which_gpus_commands_ask_about(monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert isinstance(gpu_sources().nvml, Driver)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")

@@ -13,6 +13,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from system_errors import failing
 
 from kit.core.digest import sha256_file
 from kit.core.errors import DigestMismatch, PrerequisiteError, RunError, StaleLock
@@ -149,11 +150,13 @@ def test_an_archive_leaves_out_the_layers_that_an_engine_has(promised, tmp_path)
         assert docker["RepoTags"] == ["speedrun-kit:tiny"]
         names = set(tar.getnames())
         assert {docker["Config"], *docker["Layers"], "index.json", "oci-layout"} <= names
+        index = tar.extractfile("index.json").read()
     with tarfile.open(fileobj=io.BytesIO(part)) as tar:
         assert names - set(tar.getnames()) == {f"blobs/sha256/{layout.diff_ids[0]}"}
+    assert index == (layout.path / "index.json").read_bytes(), "an archive keeps its bytes"
 
 
-def test_another_outcome_than_the_promised_one_is_refused_layer_by_layer(promised, tmp_path):
+def test_an_image_with_another_digest_is_refused_layer_by_layer(promised, tmp_path):
     path = digest_path(promised.spec)
     lines = path.read_text().splitlines()
     at = next(i for i, line in enumerate(lines) if line.endswith("  big"))
@@ -201,7 +204,7 @@ def test_a_digest_of_another_lock_is_stale(promised):
     assert str(path) in caught.value.message and str(lock_path(promised.spec)) in caught.value.message
 
 
-def test_an_era_without_a_promise_says_how_to_make_one(tiny, tmp_path):
+def test_an_era_without_a_digest_says_how_to_make_one(tiny, tmp_path):
     with pytest.raises(PrerequisiteError, match="digest") as caught:
         ensure(tiny, Store(tmp_path / "s"))
     assert caught.value.hint == "speedrun image build tiny --accept"
@@ -256,11 +259,8 @@ def test_a_full_disk_is_said_and_leaves_the_store_as_it_was(promised, tmp_path, 
     fetch(read_lock(promised.spec), store, [FolderFetcher(promised.mirror)])
     before = contents(store)
 
-    def full(*_):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
     with monkeypatch.context() as patch:
-        patch.setattr("kit.image.layer.write_tar", full)
+        patch.setattr("kit.image.layer.write_tar", failing(errno.ENOSPC))
         with pytest.raises(RunError, match="no space left") as caught:
             ensure(promised, store)
     assert "--store" in caught.value.hint
@@ -351,10 +351,7 @@ def test_a_survey_tells_what_is_here_and_changes_nothing(promised, tmp_path):
 
 
 def test_a_store_without_hard_links_has_a_layout_that_survives_a_move(promised, tmp_path, monkeypatch):
-    def no_link(*_, **__):
-        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
-
-    monkeypatch.setattr(os, "link", no_link)
+    monkeypatch.setattr(os, "link", failing(errno.EPERM))
     ensure(promised, Store(tmp_path / "store"))
     (tmp_path / "store").rename(tmp_path / "moved")
     layout = ensure(promised, Store(tmp_path / "moved"), mirror=False)

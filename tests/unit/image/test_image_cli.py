@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from system_errors import failing
 
 from kit.cli import run
 from kit.cli.image import SUMMARIES
@@ -62,7 +63,7 @@ def test_an_unknown_era_is_2_and_lists_the_known(speedrun):
     assert "the known eras are: tiny" in err
 
 
-def test_files_that_are_not_to_be_had_are_3(speedrun):
+def test_files_that_no_source_has_are_3(speedrun):
     code, _, err = speedrun("fetch", "tiny", mirror=False)
     assert code == 3
     assert "--mirror DIR" in err and "pool/main/h/hello" in err
@@ -99,8 +100,9 @@ def test_an_archive_is_exported_whole_and_always_the_same(speedrun, tmp_path):
 
 def test_an_export_replaces_no_device_and_makes_no_folder(speedrun, tmp_path):
     speedrun("build", "tiny", "--accept")
-    assert speedrun("export", "tiny", "--out", "/dev/null")[0] == 2
-    assert speedrun("export", "tiny", "--out", str(tmp_path / "no" / "tiny.tar"))[0] == 2
+    assert speedrun("export", "tiny", "--out", "/dev/null")[0] == 3
+    assert speedrun("export", "tiny", "--out", str(tmp_path / "no" / "tiny.tar"))[0] == 3
+    assert speedrun("export", "tiny", "--out", "/proc/tiny.tar")[0] == 3
     assert not (tmp_path / "no").exists()
 
 
@@ -117,10 +119,7 @@ def test_a_full_disk_is_5_and_names_the_fix(speedrun, tiny, monkeypatch):
 
     speedrun("build", "tiny", "--accept")
 
-    def full(*_):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr("kit.image.layer.write_tar", full)
+    monkeypatch.setattr("kit.image.layer.write_tar", failing(errno.ENOSPC))
     code, _, err = speedrun("verify", "tiny")
     assert code == 5
     assert "no space left on the disk of" in err and "--store" in err

@@ -331,7 +331,7 @@ def test_layers_that_eras_share_are_paid_once(pair, store):
     }  # fmt: skip
 
 
-def test_an_image_that_is_half_here_is_not_on_the_bill(pair, store):
+def test_an_incomplete_image_is_not_counted_in_the_disk_usage(pair, store):
     whole = disk_usage(pair, store)
     layout = store.root / "layouts" / read_image("next", pair, store).manifest
     own = {x.digest for x in read_image("next", pair, store).layers} - {

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import http.server
 import io
-import threading
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
 
 import pytest
+from local_server import SilentHandler, serving_http
 
 from kit.core.digest import Sha256
 from kit.core.download import download
@@ -38,7 +37,7 @@ class Behaviour:
 
 @contextlib.contextmanager
 def serving(behaviour: Behaviour):
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class Handler(SilentHandler):
         def do_GET(self):
             wanted = self.headers.get("Range")
             behaviour.asked.append((self.path, wanted))
@@ -56,18 +55,8 @@ def serving(behaviour: Behaviour):
             with contextlib.suppress(OSError):
                 self.wfile.write(body)
 
-        def log_message(self, *_):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serving_http(Handler) as url:
+        yield url
 
 
 def wheel(url=None, data=DATA):
@@ -235,7 +224,7 @@ def test_an_index_that_rebuilt_the_wheel_gives_way_to_the_next_source(tmp_path, 
         Store(tmp_path).ensure(wheel(), [room.PipFetcher()])
 
 
-def test_a_break_without_words_of_its_own_is_named_by_its_kind(monkeypatch):
+def test_an_error_without_a_message_is_named_by_its_kind(monkeypatch):
     def broken(*_, **__):
         raise urllib.error.URLError(TimeoutError())
 

@@ -79,7 +79,7 @@ def test_a_source_that_is_too_short_or_too_long_is_refused(tmp_path):
             spell([entry])
 
 
-def test_layers_come_in_the_promised_order_and_hold_what_their_titles_say(tiny, tmp_path):
+def test_layers_are_in_order_and_hold_what_their_titles_say(tiny, tmp_path):
     found = plans(tiny, tmp_path)
     assert [p.title for p in found] == ["base", "big", "small wheels"]
     base, big, small = ({e.path: e for e in p.entries} for p in found)

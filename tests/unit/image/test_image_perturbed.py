@@ -37,7 +37,7 @@ def bakery(cook):
 
 
 @pytest.mark.parametrize("name", PERTURBED)
-def test_a_condition_of_the_machine_does_not_show(bakery, name):
+def test_a_condition_of_the_machine_changes_no_byte(bakery, name):
     _, _, bake, reference = bakery
     assert differences(reference, bake(name, PERTURBED[name])) == []
 
@@ -47,14 +47,14 @@ OPEN = all(p.stat().st_mode & 0o001 for p in Path(perturbed.__file__).parents)
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root")
 @pytest.mark.skipif(not OPEN, reason="another user cannot read this checkout")
-def test_another_user_does_not_show(bakery):
+def test_another_user_changes_no_byte(bakery):
     _, _, bake, reference = bakery
     other = bake("other user", OTHER_USER)
     assert (other / "index.json").stat().st_uid == perturbed.NOBODY
     assert differences(reference, other) == []
 
 
-def test_what_does_show_is_reported_down_to_the_tar_entry(bakery):
+def test_a_difference_is_reported_down_to_the_tar_entry(bakery):
     place, tiny, bake, reference = bakery
     images = place / "later" / "images"
     shutil.copytree(tiny.images, images)

@@ -120,6 +120,8 @@ def test_apt_failing_is_said_in_its_own_words(monkeypatch):
 
 def fake_pip(monkeypatch, installs, code=0, stderr=""):
     seen = []
+    settings = index.pip_settings()  # by the real pip
+    monkeypatch.setattr(index, "pip_settings", lambda: settings)
 
     def run(argv, **_):
         seen.append(argv)
@@ -178,6 +180,14 @@ def test_an_invalid_proxy_is_named(monkeypatch):
     assert "secret" not in caught.value.message
 
 
+def test_a_pip_that_uses_no_https_index_at_an_address_is_told_how(monkeypatch):
+    said = "Traceback ...\nValueError: check_hostname requires server_hostname\n"
+    fake_pip(monkeypatch, [], 2, said)
+    with pytest.raises(NetworkError, match="HTTPS index at an IP address") as caught:
+        index.offers(("torch==2.5.1",), "3.11", closure=False)
+    assert "PIP_USE_DEPRECATED=legacy-certs" in caught.value.hint
+
+
 def test_resolving_as_of_a_date_needs_uv_and_says_how_to_get_it(monkeypatch):
     monkeypatch.setattr(index.importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr(index.shutil, "which", lambda name: None)
@@ -199,6 +209,7 @@ def test_uv_is_asked_in_utc_so_that_zones_do_not_matter(monkeypatch):
     assert pins == ("numpy==2.1.2", "torch==2.4.1")
     assert asked["argv"][asked["argv"].index("--exclude-newer") + 1] == "2024-10-20T00:00:00Z"
     assert asked["input"] == "torch==2.4.1\nnumpy\n"
+    assert asked["cwd"] == "/", "uv runs .venv/bin/python of its working directory"
 
 
 class FakeApt:

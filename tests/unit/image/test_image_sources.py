@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import http.server
 import io
-import threading
 
 import pytest
+from local_server import SilentHandler, serving_http
 
 from kit.core.digest import Sha256
 from kit.core.errors import NetworkError, PrerequisiteError
@@ -66,7 +65,7 @@ def test_what_apt_prints_and_nobody_can_read_is_quoted(apt, line):
     assert e.value.hint == "check this machine's apt sources, then run the command again"
 
 
-def test_an_apt_that_fails_without_a_word_is_named(apt):
+def test_an_apt_that_fails_without_a_message_is_named(apt):
     apt(update="exit 100")
     with pytest.raises(NetworkError, match="apt-get failed: no error message") as e:
         PrivateApt("bookworm", MIRROR).__enter__()
@@ -139,7 +138,7 @@ def test_what_uv_cannot_resolve_is_said_in_its_own_words(program, monkeypatch):
 
 @contextlib.contextmanager
 def answering(status, headers):
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class Handler(SilentHandler):
         def do_HEAD(self):
             if not status:
                 self.wfile.write(b"what is a status line?\r\n\r\n")
@@ -149,18 +148,8 @@ def answering(status, headers):
                 self.send_header(name, value)
             self.end_headers()
 
-        def log_message(self, *_):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/x.whl"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serving_http(Handler) as url:
+        yield f"{url}/x.whl"
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,14 @@ def test_eras_are_the_folders_with_an_image_toml(tiny):
     assert eras(tiny.images) == ("tiny",)
 
 
+def test_eras_are_sorted_by_the_value_of_their_numbers(tmp_path):
+    names = ("cpu", "torch-2.4.1", "torch-2.9.1", "torch-2.10.0")
+    for name in names:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "image.toml").write_text("")
+    assert eras(tmp_path) == names
+
+
 @pytest.mark.parametrize(
     ("old", "new", "where"),
     [

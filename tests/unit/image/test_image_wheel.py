@@ -166,7 +166,7 @@ def test_refuses_what_is_not_the_locked_project(kitchen):
         read(kitchen, wheel)
 
 
-def test_refuses_a_wheel_of_the_future(kitchen):
+def test_refuses_a_wheel_of_a_later_format_version(kitchen):
     with pytest.raises(IntegrityError, match=r"wheel version 2\.0"):
         read(kitchen, kitchen.wheel({"a.py": b""}, wheel_version="2.0"))
 

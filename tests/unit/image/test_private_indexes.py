@@ -9,7 +9,6 @@ import http.server
 import io
 import ssl
 import subprocess
-import threading
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from local_server import SilentHandler, running
 
 from kit.core.digest import Sha256
 from kit.core.download import download
@@ -25,7 +25,7 @@ from kit.core.store import no_progress
 from kit.image import index
 from kit.image.fetch import PipFetcher, UrlFetcher
 from kit.image.lock import Wheel
-from kit.image.pip_settings import pip_access, read_access, read_settings
+from kit.image.pip_settings import pip_access, read_settings
 
 FILE = "demo_pkg-1.0-py3-none-any.whl"
 PASSWORD = "p@ss:wörd"
@@ -67,7 +67,7 @@ class Index:
 
 @contextlib.contextmanager
 def serving(shop: Index, context: ssl.SSLContext | None = None) -> Iterator[Index]:
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class Handler(SilentHandler):
         def do_GET(self) -> None:
             given = self.headers.get("Authorization")
             wheel = not self.path.startswith("/simple/")
@@ -90,20 +90,12 @@ def serving(shop: Index, context: ssl.SSLContext | None = None) -> Iterator[Inde
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        if context is not None:
-            server.socket = context.wrap_socket(server.socket, server_side=True)
-        shop.port = server.server_port
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield shop
-        finally:
-            server.shutdown()
-            thread.join()
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    if context is not None:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    shop.port = server.server_port
+    with running(server):
+        yield shop
 
 
 @pytest.fixture(autouse=True)
@@ -175,11 +167,11 @@ def test_an_index_that_refuses_the_login_is_named_without_it(monkeypatch: pytest
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
-    """A certificate of 127.0.0.1 that signs itself, with its key."""
+    """A certificate of localhost that signs itself, with its key."""
     pem, key = tmp_path / "own.pem", tmp_path / "own.key"
     argv = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     argv += ["-keyout", str(key), "-out", str(pem), "-days", "2", "-subj", "/CN=own"]
-    argv += ["-addext", "subjectAltName=IP:127.0.0.1"]
+    argv += ["-addext", "subjectAltName=DNS:localhost"]
     subprocess.run(argv, check=True, capture_output=True)
     pem.write_bytes(pem.read_bytes() + key.read_bytes())
     return pem
@@ -192,18 +184,18 @@ def test_certificates_of_pip_are_used(monkeypatch: pytest.MonkeyPatch, certifica
     context.load_verify_locations(certificate)
     context.verify_mode = ssl.CERT_REQUIRED
     with serving(Index(), context) as shop:
-        monkeypatch.setenv("PIP_INDEX_URL", f"https://user:{QUOTED}@127.0.0.1:{shop.port}/simple")
+        monkeypatch.setenv("PIP_INDEX_URL", f"https://user:{QUOTED}@localhost:{shop.port}/simple")
         monkeypatch.setenv(name, str(certificate))
         monkeypatch.setenv("PIP_CLIENT_CERT", str(certificate))
         assert fetched() == BYTES
         monkeypatch.delenv("PIP_CLIENT_CERT")
-        url = f"https://127.0.0.1:{shop.port}/f/{FILE}"
+        url = f"https://localhost:{shop.port}/f/{FILE}"
         with pytest.raises(NetworkError):
             download(url, WHEEL, io.BytesIO(), 0, no_progress, access=pip_access())
 
 
 def test_a_certificate_file_that_is_missing_is_named() -> None:
-    access = read_access(":env:.cert='/nowhere/ca.pem'\n", {})
+    access = read_settings(":env:.cert='/nowhere/ca.pem'\n", {}).access
     with pytest.raises(PrerequisiteError, match=r"certificates in /nowhere/ca\.pem: No such file") as e:
         download("https://127.0.0.1:9/x", WHEEL, io.BytesIO(), 0, no_progress, access=access)
     assert "PIP_CERT" in e.value.hint
@@ -215,11 +207,11 @@ def test_the_strongest_setting_of_pip_counts(tmp_path: Path) -> None:
     config += (
         "global.extra-index-url='\\nhttps://t@a.example/x\\nhttps://u:v@b.example/y https://c.example'\n"
     )
-    access = read_access(config, {"NETRC": str(tmp_path / "netrc")})
+    access = read_settings(config, {"NETRC": str(tmp_path / "netrc")}).access
     assert (access.authorities, access.proxy) == ((Path("/middle"),), "http://p:1")
     found = {h: access.login(f"https://{h}.example/x/w.whl") for h in "abcz"}
     assert [(k.user if k else None) for k in found.values()] == ["n", "u", "d", None]
-    bundled = read_access(config, {"REQUESTS_CA_BUNDLE": "/strong"})
+    bundled = read_settings(config, {"REQUESTS_CA_BUNDLE": "/strong"}).access
     assert bundled.authorities == (Path("/strong"),)
     token = bundled.login("https://a.example/w.whl")
     assert token is not None and (token.user, token.password) == ("t", "")
@@ -256,8 +248,8 @@ def test_settings_of_pip_about_what_is_installed_do_not_count(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "pip.conf").write_text(
+        f"[install]\ntarget = {tmp_path}/t\nno-binary = :all:\n[config]\nsite = true\n"
         f"[global]\nquiet = 3\nrequire-hashes = true\nconstraint = {tmp_path}/c.txt\nuser = true\n"
-        f"[install]\ntarget = {tmp_path}/t\nno-binary = :all:\n"
     )
     with serving(Index()) as shop:
         with (tmp_path / "pip.conf").open("a") as file:

@@ -13,6 +13,7 @@ from kit.cli import run
 from kit.core.digest import sha256_bytes
 from kit.core.errors import DigestMismatch, NetworkError, PrerequisiteError
 from kit.core.store import FolderFetcher, Store
+from kit.image.annotations import ImageSource
 from kit.image.build import accept
 from kit.image.oci import blob_path, read_document, read_manifest
 from kit.image.registry.login import RegistryLogin
@@ -20,6 +21,15 @@ from kit.image.registry.push import OTHER_REGISTRY, push
 from kit.image.registry.reference import parse_reference
 
 LOGIN = RegistryLogin(USER, PASSWORD, "", "config.json")
+SOURCE = ImageSource("https://github.com/me/kit", "c" * 40)
+ANNOTATIONS = {
+    "org.opencontainers.image.created": "2026-07-11T00:00:00Z",
+    "org.opencontainers.image.description": "An image small enough for a test",
+    "org.opencontainers.image.revision": "c" * 40,
+    "org.opencontainers.image.source": "https://github.com/me/kit",
+    "org.opencontainers.image.title": "speedrun-kit:tiny",
+    "org.opencontainers.image.version": "tiny",
+}
 
 
 @pytest.fixture
@@ -36,7 +46,7 @@ def registry():
 
 def send(layout, registry, login=None, repository="me/kit", **more):
     target = parse_reference(f"{registry.host}/{repository}:cpu")
-    return push(layout, target, login, insecure=True, **more)
+    return push(layout, target, login, **{"source": SOURCE, "insecure": True, **more})
 
 
 def patches(registry) -> int:
@@ -55,11 +65,40 @@ def test_the_registry_gets_the_same_bytes_and_serves_the_signed_digest(layout, r
     assert registry.blobs == {"me/kit": blobs}
     manifest = read_document(layout.path, layout.manifest_digest)
     digest = f"sha256:{layout.manifest_digest}"
-    assert registry.manifests == {("me/kit", "cpu"): manifest, ("me/kit", digest): manifest}
+    index = registry.manifests["me/kit", "cpu"]
+    assert registry.manifests == {
+        ("me/kit", digest): manifest,
+        ("me/kit", "cpu"): index,
+        ("me/kit", f"sha256:{pushed.index}"): index,
+    }
+    assert pushed.index == sha256_bytes(index) != layout.manifest_digest
     total = sum(map(len, blobs.values()))
     assert (pushed.sent, pushed.present, pushed.mounted) == (total, 0, 0)
     assert pushed.pinned == f"{registry.host}/me/kit@{digest}"
     assert reports[-1] == ("push tiny", total, total)
+
+
+def test_the_tag_names_an_index_whose_annotations_say_what_the_image_is(layout, registry):
+    pushed = send(layout, registry)
+    document = json.loads(registry.manifests["me/kit", "cpu"])
+    (entry,) = document["manifests"]
+    assert document["mediaType"] == "application/vnd.oci.image.index.v1+json"
+    assert document["annotations"] == entry["annotations"] == ANNOTATIONS
+    assert entry["digest"] == f"sha256:{layout.manifest_digest}"
+    assert entry["size"] == len(read_document(layout.path, layout.manifest_digest))
+    assert entry["platform"] == {"architecture": "amd64", "os": "linux"}
+    assert send(layout, registry).index == pushed.index
+    unknown = send(layout, registry, source=ImageSource(None, None))
+    known = {name for name in ANNOTATIONS if not name.endswith((".source", ".revision"))}
+    assert set(json.loads(registry.manifests["me/kit", "cpu"])["annotations"]) == known
+    assert unknown.digest == layout.manifest_digest and unknown.index != pushed.index
+
+
+def test_a_registry_that_changes_the_index_is_exit_4(layout, registry):
+    send(layout, registry)
+    registry.changed_tags = True
+    with pytest.raises(DigestMismatch, match=r"returns index sha256:.* for cpu, expected sha256:"):
+        send(layout, registry)
 
 
 def test_blobs_that_the_repository_has_are_not_sent(layout, registry):
@@ -102,7 +141,7 @@ def test_an_upload_that_is_always_cut_fails_and_a_later_push_completes(layout, r
     registry.breaks, registry.keeps_cut_uploads = [10] * 50, False
     with pytest.raises(NetworkError, match=r"cannot push to 127\.0\.0\.1:\d+: ") as e:
         send(layout, registry)
-    assert "--insecure" in e.value.hint and not registry.manifests
+    assert "run the command again" in e.value.hint and not registry.manifests
     assert patches(registry) == 4
     registry.breaks = []
     assert send(layout, registry).digest == layout.manifest_digest
@@ -125,8 +164,8 @@ def test_a_registry_that_returns_another_manifest_is_exit_4(layout, registry):
     with pytest.raises(DigestMismatch) as e:
         send(layout, registry)
     assert e.value.message == (
-        f"digest mismatch: {registry.host} returns manifest sha256:{sha256_bytes(registry.returned)} for cpu,"
-        f" expected sha256:{layout.manifest_digest}"
+        f"digest mismatch: {registry.host} returns manifest sha256:{sha256_bytes(registry.returned)} for"
+        f" sha256:{layout.manifest_digest}, expected sha256:{layout.manifest_digest}"
     )
     assert e.value.hint == OTHER_REGISTRY
 
@@ -208,7 +247,7 @@ def test_a_repository_that_is_missing_is_named(layout, registry):
         ("PATCH ", 413, "", "sending a layer failed: .*HTTP status 413"),
         ("PUT .*/uploads/", 400, "SIZE_INVALID", "storing a layer failed: .*SIZE_INVALID"),
         ("PUT .*/manifests/", 400, "MANIFEST_INVALID", "storing the manifest failed: .*MANIFEST_INVALID"),
-        ("GET .*/manifests/", 404, "MANIFEST_UNKNOWN", "reading manifest cpu back failed: .*UNKNOWN"),
+        ("GET .*/manifests/", 404, "MANIFEST_UNKNOWN", "reading manifest sha256:.* back failed: .*UNKNOWN"),
     ],
 )
 def test_a_refused_request_is_named_with_the_registrys_own_words(
@@ -249,11 +288,33 @@ def test_a_login_is_not_sent_to_a_token_server_without_tls(layout, registry, mon
     assert not registry.asked
 
 
+@pytest.mark.parametrize("realm", ["", "token", "http://[", "http://x:99999/", "http://x/\u00e9"])
+def test_a_token_server_whose_address_is_no_url_is_named(layout, registry, realm):
+    registry.auth, registry.realm = "bearer", realm
+    with pytest.raises(NetworkError, match="names an address that is no URL"):
+        send(layout, registry, LOGIN)
+
+
+@pytest.mark.parametrize("where", ["http://[", "http://x:99999"])
+def test_an_upload_whose_address_is_no_url_is_named(layout, registry, where):
+    registry.elsewhere = where
+    with pytest.raises(NetworkError, match=r"names an address that is no URL|starting an upload failed"):
+        send(layout, registry)
+
+
 def test_a_registry_that_is_not_running_is_named(layout, registry):
     registry.stop()
     with pytest.raises(NetworkError, match=r"cannot push to 127\.0\.0\.1:\d+: .*[Rr]efused") as e:
         send(layout, registry)
     assert "check that the registry is running" in e.value.hint
+    assert "--insecure" not in e.value.hint  # it was given
+
+
+def test_an_option_that_was_not_given_is_offered_if_the_registry_is_not_running(layout, registry):
+    registry.stop()
+    with pytest.raises(NetworkError, match="cannot push to") as e:
+        send(layout, registry, insecure=False)
+    assert e.value.hint.endswith("if it uses plain HTTP, pass --insecure")
 
 
 def test_a_proxy_is_not_used_for_a_registry_on_this_machine(layout, registry, monkeypatch):
@@ -290,6 +351,7 @@ def test_the_command_prints_the_address_by_digest(command, registry, layout, tmp
     document = json.loads(out)
     assert document["blobs_mounted"] == len(blobs_of(layout)) and document["sent_bytes"] == 0
     assert document["digest"] == f"sha256:{layout.manifest_digest}" and "from me/kit" in err
+    assert document["index"] == f"sha256:{sha256_bytes(registry.manifests['b', '1'])}"
 
 
 def test_exit_codes_of_the_command(command, registry, monkeypatch):

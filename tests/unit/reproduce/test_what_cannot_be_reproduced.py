@@ -8,6 +8,7 @@ import pytest
 
 from kit.benchmark.records import load
 from kit.cli import run as speedrun
+from kit.core.digest import sha256_bytes
 from kit.core.errors import UsageError
 from kit.core.facts import facts_root
 from kit.core.store import FolderFetcher, Store
@@ -15,7 +16,7 @@ from kit.evaluate.request import Overrides, Places
 from kit.image.build import accept
 from kit.reproduce import NotComparable, OriginalRun, from_bundle, plan_again
 from kit.result.keys import Trusted
-from kit.result.predicate import Image, Manifest
+from kit.result.predicate import CompileCache, Image, Manifest
 from kit.result.verify import open_bundle
 from kit.values.deadlines import Deadlines
 from kit.values.profile import Profile
@@ -60,6 +61,17 @@ def test_a_run_on_its_machines_own_files_cannot_be_repeated(opened, press):
     environment = replace(press.MAKE.environment(), image=None)
     with pytest.raises(UsageError, match="did not run in an image"):
         opened(environment=environment)
+
+
+def test_a_run_with_a_warm_compile_cache_cannot_be_repeated(opened, press):
+    run = replace(
+        press.MAKE.predicate(ASSETS).run,
+        compile_cache=CompileCache.WARM,
+        compile_cache_sha256=sha256_bytes(b""),
+    )
+    with pytest.raises(UsageError, match="started with a warm compile cache") as refused:
+        opened(run=run)
+    assert refused.value.hint == "choose a run that was made without --compile-cache warm"
 
 
 @pytest.mark.parametrize("own", ["config", "manifest", "neither"])

@@ -8,7 +8,7 @@ import pytest
 from kit.audit.baseline import UNTIMED_OVERHEAD
 from kit.core.digest import sha256_bytes
 from kit.result.appraisal.agreement import Agreement, Tolerance, compare, tolerance
-from kit.result.predicate import AuditCheck, Gpu, Isolation, Outcome, Severity, Verdict
+from kit.result.predicate import AuditCheck, CompileCache, Gpu, Isolation, Outcome, Severity, Verdict
 from kit.result.statement import Statement
 from kit.values.profile import Profile
 from kit.values.run_result import RunStatus
@@ -50,6 +50,14 @@ def test_a_rerun_with_the_same_outcome_reproduces(first):
 def test_the_final_loss_may_differ_by_the_tolerance_and_no_more(first, loss, agrees):
     found = compare(first, part(first, "claims", final_val_loss=loss), ALLOWED)
     assert (found.agreement is Agreement.REPRODUCED) is agrees
+
+
+def test_a_warm_run_is_not_comparable_with_any_other(first):
+    warm = part(first, "run", compile_cache=CompileCache.WARM, compile_cache_sha256=sha256_bytes(b""))
+    for pair, which in (((first, warm), "second"), ((warm, first), "first"), ((warm, warm), "first")):
+        found = compare(*pair, ALLOWED)
+        assert found.agreement is Agreement.NOT_COMPARABLE
+        assert f"the {which} run started with a warm compile cache" in found.reasons
 
 
 def test_another_verdict_is_not_reproduced(first):

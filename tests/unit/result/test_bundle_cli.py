@@ -2,10 +2,14 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
 from kit.cli import run
+from kit.core.digest import sha256_bytes
+from kit.result.predicate import CompileCache
+from kit.values.profile import Profile
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -56,6 +60,17 @@ def test_many_bundles_are_all_answered_and_the_worst_decides(assets, signer, hom
     assert results[1]["error"].startswith("step 6: ")
 
 
+@pytest.mark.parametrize("name", ["empty.json", "absent.json", "folder"])
+def test_a_message_names_the_file_once(home, capsys, name):
+    (home / "empty.json").touch()
+    (home / "folder").mkdir()
+    (home / "folder" / "result.json").touch()
+    assert run(["bundle", "verify", str(home / name)]) in (3, 4)
+    error, hint = capsys.readouterr().err.splitlines()
+    assert error.count(str(home / name)) == 1 and error.count(name) == 1
+    assert hint.startswith("hint: pass ")
+
+
 def test_a_place_where_nobody_can_look_does_not_end_the_others(assets, signer, home, capsys):
     paths = [str(home / ("x" * 300)), str(assets / "good.json")]
     assert run(["bundle", "verify", *paths, "--key", signer, "--json"]) == 3
@@ -64,7 +79,7 @@ def test_a_place_where_nobody_can_look_does_not_end_the_others(assets, signer, h
     assert results[0]["error"].startswith("cannot read ")
 
 
-def test_a_bundle_alone_needs_the_word(assets, signer, home, capsys):
+def test_a_bundle_without_its_files_needs_bundle_only(assets, signer, home, capsys):
     alone = home / "result.json"
     shutil.copy(assets / "good.json", alone)
     assert run(["bundle", "verify", str(alone), "--key", signer]) == 4
@@ -112,7 +127,7 @@ def test_a_reformatted_bundle_gets_the_reason(assets, signer, home, capsys, spel
     other.write_text(spell((assets / "good.json").read_text()), newline="")
     assert run(["bundle", "verify", str(other), "--key", signer, "--bundle-only"]) == 4
     said = capsys.readouterr().err
-    assert "step 0: result.json: the file was re-formatted: same content, other bytes" in said
+    assert f"step 0: {other}: the file was re-formatted: same content, other bytes" in said
     assert "hint: ask for the original file" in said
 
 
@@ -138,6 +153,18 @@ def test_show_says_that_a_smoke_run_is_unranked_and_why(assets, signer, capsys):
     text = capsys.readouterr().out
     for part in ("UNRANKED", "because the smoke profile", "warmup", "3.2790", "9.4 s", "contained", "tier"):
         assert part in text
+
+
+def test_show_names_the_compile_cache_of_a_warm_run(home, press, make, assets, capsys):
+    assert run(["bundle", "show", str(assets / "good.json")]) == 0
+    assert "? compile cache cold\n" in capsys.readouterr().out
+    digest = sha256_bytes(b"manifest")
+    warm = replace(make.predicate(assets).run, compile_cache=CompileCache.WARM, compile_cache_sha256=digest)
+    place = press.press(home, press.Sample(1, profile=Profile.SMOKE, extra=(("run", warm),)))
+    assert run(["bundle", "show", str(place / "result.json"), "--bundle-only"]) == 0
+    text = capsys.readouterr().out
+    assert f"? compile cache warm, sha256 {digest}\n" in text
+    assert "because the run started with a warm compile cache" in text
 
 
 def test_show_of_a_key_that_is_not_trusted_says_so(assets, capsys):
@@ -183,7 +210,7 @@ def test_show_of_many_points_keeps_the_first_and_the_last(assets, make):
     assert "54.0000" not in text
 
 
-def test_no_word_of_the_signer_is_on_a_line_that_was_checked(assets, signer, make, home, capsys):
+def test_no_text_of_the_signer_is_on_a_line_that_was_checked(assets, signer, make, home, capsys):
     """Of the check that keeps the tier away, the name is the reader's finding, and the detail is not."""
 
     def skip(document):

@@ -18,7 +18,7 @@ def test_the_names_are_those_of_a_runs_folder(tmp_path):
     assert run.submission.name == folder.SUBMISSION
 
 
-def test_a_stranger_computes_the_submissions_digest_with_coreutils(run_folder):
+def test_coreutils_compute_the_submissions_digest(run_folder):
     submission = run_folder / "submission"
     (submission / "lib").mkdir()
     (submission / "lib" / "kernel.cu").write_text("x")

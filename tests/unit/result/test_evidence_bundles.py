@@ -1,6 +1,10 @@
 """The bundles in docs/evidence are intact, bind the files beside them, and agree with the benchmarks page."""
 
+import functools
 import json
+import re
+import shutil
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -18,14 +22,30 @@ EVIDENCE = REPOSITORY / "docs" / "evidence"
 PAGE = REPOSITORY / "docs" / "benchmarks.md"
 FOLDER = EVIDENCE / "docker-gpu"
 RUNTIMES = ("docker", "runc")
+TRAINED = EVIDENCE / "reference-62"
+RECORD = EVIDENCE / "record-62"
 
 
-def opened(path):
-    key = keys.read_public(path.parent / "signer.pem")
-    return open_bundle(path, Trusted((key,)), bundle_only=True)
+@functools.cache
+def opened(path, *, bundle_only=True):
+    folder = path if path.is_dir() else path.parent
+    return open_bundle(path, Trusted((keys.read_public(folder / "signer.pem"),)), bundle_only=bundle_only)
 
 
-@pytest.mark.parametrize("path", sorted(EVIDENCE.glob("*/*.json")), ids=lambda p: f"{p.parent.name}/{p.stem}")
+def comparable(predicate):
+    """What two runs of one submission on one kind of machine must have in common."""
+    return {
+        "audit": [(check.id, check.outcome) for check in predicate.audit.checks],
+        "image": predicate.environment.image,
+        "isolation": [(check.id, check.passed) for check in predicate.environment.isolation.checks],
+        "limits": predicate.run.limits,
+        "losses": [point.val_loss for point in predicate.claims.val_points],
+        "refused ranking": predicate.score.unranked_because,
+        "status": predicate.run.status,
+    }
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.json")), ids=lambda p: f"{p.parent.name}/{p.stem}")
 def test_a_bundle_binds_its_log_and_its_script(path):
     bundle = opened(path)
     assert bundle.trusted
@@ -66,3 +86,46 @@ def test_docker_and_runc_ran_the_same_image_with_the_same_limits():
     assert docker.run.env == runc.run.env
     assert docker.environment.isolation.level is runc.environment.isolation.level
     assert (FOLDER / "docker.log").read_bytes() == (FOLDER / "runc.log").read_bytes()
+
+
+@pytest.fixture
+def whole(tmp_path):
+    """Gives a run's folder of `reference-62` its submission, which is kept once."""
+
+    def copy(name):
+        folder = tmp_path / name
+        shutil.copytree(TRAINED / name, folder)
+        shutil.copytree(TRAINED / "submission", folder / "submission")
+        return folder
+
+    return copy
+
+
+@pytest.mark.parametrize("runtime", ["docker", "runc", "session"])
+def test_a_run_folder_of_a_gpu_verifies_whole(runtime, whole):
+    bundle = opened(whole(runtime), bundle_only=False)
+    assert bundle.trusted
+    assert bundle.predicate.run.status is RunStatus.COMPLETED
+    assert [gpu.name for gpu in bundle.predicate.hardware.gpus] == ["NVIDIA H200"]
+    assert bundle.predicate.observations.teardown.remains == ()
+
+
+@pytest.mark.parametrize("other", ["docker", "session"])
+def test_the_same_submission_on_a_gpu_gives_the_same_bundle_everywhere(other, whole):
+    runc, elsewhere = (opened(whole(name), bundle_only=False).predicate for name in ("runc", other))
+    assert comparable(elsewhere) == comparable(runc)
+
+
+def test_record_62_trained_in_its_own_image_on_a_gpu():
+    bundle = opened(RECORD / "result.json")
+    subjects = {s["name"]: s["digest"]["sha256"] for s in bundle.document["subject"]}
+    assert bundle.trusted
+    assert subjects["guest.log"] == sha256_bytes((RECORD / "guest.log").read_bytes())
+    record = tomllib.loads((REPOSITORY / "records" / "62.toml").read_text())
+    scripts = {file["name"]: file["sha256"] for file in record["script"]["files"]}
+    assert subjects["submission"] == tree_digest({**scripts, "run.toml": sha256_bytes(b"args = []\n")})
+    images = REPOSITORY / "images" / record["environment"]["era"]
+    assert bundle.predicate.environment.image.manifest_digest in (images / "digest").read_text()
+    steps = re.findall(rb"^step:(\d+)/1600 train_time", (RECORD / "guest.log").read_bytes(), re.M)
+    assert [int(step) for step in steps] == list(range(1, 543))
+    assert "| last step | 542," in PAGE.read_text()

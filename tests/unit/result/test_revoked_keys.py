@@ -90,7 +90,7 @@ def test_a_list_counts_if_a_trusted_key_signed_it_and_never_against_the_own_key(
     assert known.revocation(two.key_id) and known.revocation(own.key_id) is None
 
 
-def test_a_list_of_a_stranger_or_of_a_revoked_key_counts_for_nothing(keys, tmp_path):
+def test_a_list_of_an_untrusted_or_revoked_key_does_not_count(keys, tmp_path):
     folder, one, two = keys
     with pytest.raises(SignatureError, match="untrusted key"):
         trusted(folder).with_revocations(signed(tmp_path / FILE, throwaway(), entry(two)))

@@ -151,7 +151,7 @@ def test_a_name_cannot_leave_the_key_folder(tmp_path, folder, name):
 
 
 @pytest.mark.parametrize("what", ["folder", "file"])
-def test_trust_that_everybody_may_edit_is_refused(tmp_path, folder, what):
+def test_a_world_writable_key_directory_is_refused(tmp_path, folder, what):
     (tmp_path / "one.pem").write_bytes(keys.throwaway().public.pem)
     path = keys.trust(folder, tmp_path / "one.pem", "them")
     chosen = folder if what == "folder" else path

@@ -4,10 +4,21 @@ from dataclasses import replace
 
 import pytest
 
-from kit.core.digest import tree_digest
+from kit.core.digest import sha256_bytes, tree_digest
+from kit.evaluate.launch import cache_program
 from kit.result.appraisal.verdict import contradictions, judge, ranking_blockers
 from kit.result.derive import claims_of
-from kit.result.predicate import Audit, AuditCheck, Gpu, Isolation, Lines, Outcome, Severity, Verdict
+from kit.result.predicate import (
+    Audit,
+    AuditCheck,
+    CompileCache,
+    Gpu,
+    Isolation,
+    Lines,
+    Outcome,
+    Severity,
+    Verdict,
+)
 from kit.values.log import Grammar
 from kit.values.profile import Profile
 from kit.values.run_result import Point, RunStatus
@@ -122,6 +133,11 @@ def _unpinned(p):
     return replace(p, inputs=replace(p.inputs, data=replace(p.inputs.data, pinned=False)))
 
 
+def _warm(p):
+    digest = sha256_bytes(b"manifest of a compile cache")
+    return replace(p, run=replace(p.run, compile_cache=CompileCache.WARM, compile_cache_sha256=digest))
+
+
 def _missed(p):
     return replace(p, score=replace(p.score, verdict=Verdict.MISSED))
 
@@ -195,6 +211,7 @@ def _left_behind(p):
         (_open_network, "the isolation check network failed"),
         (_host_runtime, "the runtime runc provides no isolation"),
         (_unpinned, "data: unpinned"),
+        (_warm, "the run started with a warm compile cache"),
         (_missed, "the verdict is missed"),
     ],
 )
@@ -203,6 +220,24 @@ def test_each_obstacle_alone_keeps_a_result_from_being_ranked(full, make, assets
     (found,) = ranking_blockers(changed)
     assert reason in found
     assert any(reason in c for c in contradictions(changed, make.subjects(assets).submission))
+
+
+@pytest.mark.parametrize("field", ["compile_cache", "compile_cache_sha256"])
+def test_a_warm_run_names_its_compile_cache_and_a_cold_one_none(full, make, assets, field):
+    value = getattr(_warm(full).run, field)
+    turned = replace(full, run=replace(full.run, **{field: value}))
+    found = list(contradictions(turned, make.subjects(assets).submission))
+    assert found[0] == "run.compile_cache and run.compile_cache_sha256 contradict each other"
+
+
+def test_a_run_that_starts_with_a_compile_cache_is_not_cold(full, make, assets):
+    subject = make.subjects(assets).submission
+    argv = (*cache_program("python3", "use"), *full.run.argv)
+    turned = replace(full, run=replace(full.run, argv=argv))
+    found = list(contradictions(turned, subject))
+    assert found == ["run.compile_cache is cold, and run.argv starts with a compile cache"]
+    argument = replace(full, run=replace(full.run, argv=(*full.run.argv, *cache_program("python3", "use"))))
+    assert list(contradictions(argument, subject)) == [], "an argument of the script is no compile cache"
 
 
 def test_phases_out_of_order_are_a_contradiction(full, make, assets):

@@ -306,8 +306,9 @@ def test_a_bound_file_that_is_changed_absent_or_a_link_is_refused(
         case "link":
             (tmp_path / "elsewhere").write_bytes(data)
             path.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(DigestMismatch, match=r"^step 6: "):
+    with pytest.raises(DigestMismatch, match=r"^step 6: ") as e:
         open_bundle(run_folder, trusted)
+    assert "--bundle-only" in e.value.hint
 
 
 @pytest.mark.parametrize("kind", ["file", "nested", "link", "fifo"])
@@ -324,6 +325,21 @@ def test_an_additional_file_in_the_submission_is_refused(run_folder, trusted, ki
         case "fifo":
             os.mkfifo(submission / "more.py")
     with pytest.raises(DigestMismatch, match=r"^step 6: "):
+        open_bundle(run_folder, trusted)
+
+
+def test_the_error_names_the_files_that_differ(run_folder, trusted):
+    submission = run_folder / "submission"
+    (submission / "train_gpt2.py").rename(submission / "zz.py")
+    for number in range(6):
+        (submission / f"more_{number}.py").write_text("")
+    with pytest.raises(DigestMismatch) as e:
+        open_bundle(run_folder, trusted)
+    assert "that ran: more_0.py was added, more_1.py was added," in e.value.message
+    assert e.value.message.endswith(" and 3 more files")
+    for path in submission.glob("more_*"):
+        path.unlink()
+    with pytest.raises(DigestMismatch, match=r"that ran: train_gpt2.py is missing, zz.py was added$"):
         open_bundle(run_folder, trusted)
 
 
@@ -353,7 +369,11 @@ def _edit(path):
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("predicate.inputs.submission.0.size", 1, "step 6: .* differ from the submission that ran"),
+        (
+            "predicate.inputs.submission.0.size",
+            1,
+            "step 6: .* differ from the submission that ran: .* was changed",
+        ),
         ("predicate.observations.val_point_host_ms.2", 9400.5, "step 7: the host stamps"),
         ("predicate.observations.val_point_host_ms", [], "step 7: the number of host stamps"),
         ("predicate.observations.output_bytes", 5, "step 7: the size of guest.log differs"),

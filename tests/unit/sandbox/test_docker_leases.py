@@ -12,6 +12,7 @@ import threading
 
 import pytest
 from fake_engine import FakeEngine
+from system_errors import failing
 
 from kit.core.errors import RunError
 from kit.sandbox import processes
@@ -65,13 +66,10 @@ def test_a_lease_of_version_0_1_is_read(tmp_path):
 
 
 def test_where_there_are_no_locks_a_lease_is_held_as_long_as_its_process_runs(tmp_path, monkeypatch):
-    def flock(fd, operation):
-        raise OSError(errno.ENOLCK, "none")
-
-    monkeypatch.setattr(fcntl, "flock", flock)
+    monkeypatch.setattr(fcntl, "flock", failing(errno.ENOLCK))
     ContainerLease(tmp_path, RUN, "unix:///e.sock").leave()
     assert lease.held(tmp_path, RUN)
-    monkeypatch.setattr(lease.locks, "_boot", lambda: "the next one")
+    monkeypatch.setattr("kit.core.process._boot", lambda: "the next one")
     assert not lease.held(tmp_path, RUN)
 
 

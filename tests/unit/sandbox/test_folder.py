@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from kit.core.errors import UsageError
+from kit.core.errors import PrerequisiteError
 from kit.core.files import staged
 from kit.sandbox.folder import (
     BALLAST,
@@ -89,7 +89,7 @@ def test_a_killed_kit_leaves_a_run_that_can_be_adopted(tmp_path, submission):
 def test_an_out_that_is_a_file_is_refused(tmp_path, submission):
     (tmp_path / "runs").write_text("")
     with (
-        pytest.raises(UsageError),
+        pytest.raises(PrerequisiteError),
         reserve(tmp_path / "runs", new_run_id(3), lambda lease: b"{}", submission),
     ):
         pass

@@ -28,7 +28,7 @@ def test_a_full_disk_is_an_error_that_names_the_log(tmp_path, which):
         writer.flush()
 
 
-def test_whoever_was_told_that_the_disk_is_full_can_go_on_listening(tmp_path):
+def test_output_is_still_taken_after_a_full_disk_was_reported(tmp_path):
     with LogWriter(FULL, tmp_path / "stamps", LIMITS) as writer:
         with pytest.raises(RunError, match="no space left"):
             writer.feed(OutputStream.STDOUT, b"x\n" * 100_000, 1)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import sys
 
 import pytest
+from python_file import load_file
 
 from kit.sandbox.isolation_probe import FIRST_CHECKS
 
@@ -17,9 +17,7 @@ CONTROL = ["nvidiactl", "nvidia-uvm", "nvidia-uvm-tools"]
 @pytest.fixture
 def devices(monkeypatch):
     """Ask the guest's own check about a /dev that the test makes up."""
-    spec = importlib.util.spec_from_file_location("guest_isolation", FIRST_CHECKS)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_file("guest_isolation", FIRST_CHECKS)
 
     def ask(names, given):
         monkeypatch.setattr(sys, "argv", ["isolation.py", str(given)])

@@ -20,7 +20,7 @@ from kit.values.run_result import RunStatus
 from kit.values.run_spec import Limits, Mount, RunSpec
 
 
-def run(tmp_path: Path, script: str, **more):
+def run(tmp_path: Path, script: str, warmup_s: float = 60, **more):
     run_id = new_run_id(3)  # a guest is found by it, and ended: no other test may have the same
     submission = tmp_path / "submission"
     submission.mkdir()
@@ -35,7 +35,7 @@ def run(tmp_path: Path, script: str, **more):
         env=(("HOME", "/workspace"), ("PATH", "/usr/bin:/bin"), ("TMPDIR", "/tmp/x")),
         folders=("logs/final",),
         limits=Limits(memory=1),
-        deadlines=Deadlines(start_s=5, warmup_s=1, total_s=10),
+        deadlines=Deadlines(start_s=60, warmup_s=warmup_s, total_s=120),
         **more,
     )
     runtime = Host()
@@ -90,25 +90,26 @@ def test_the_submission_itself_is_not_changed(tmp_path):
 DAEMON = """
 import os, signal, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
-print("up", flush=True)
 if os.fork() == 0:
     os.setsid()
     if os.fork() == 0:
-        time.sleep(60)
+        time.sleep(600)
     os._exit(0)
-time.sleep(60)
+os.wait()
+print("up", flush=True)
+time.sleep(600)
 """
 
 
 def test_a_deadline_ends_a_double_forked_daemon(tmp_path):
-    result, _, _ = run(tmp_path, DAEMON)
+    result, _, _ = run(tmp_path, DAEMON, warmup_s=1)
     assert (result.status, result.clock) == (RunStatus.TIMED_OUT, "warmup")
     assert result.teardown.remains == () and result.teardown.kill_s < 20
     assert processes.marked(result.run_id) == []
 
 
 def test_a_daemon_that_outlives_its_parent_is_ended_with_the_run(tmp_path):
-    script = DAEMON.replace("time.sleep(60)\n", "time.sleep(60)\n", 1).rpartition("time.sleep(60)")[0]
+    script = DAEMON.rpartition("time.sleep(600)")[0]
     result, _, _ = run(tmp_path, script)
     assert result.status is RunStatus.COMPLETED
     assert processes.marked(result.run_id) == []

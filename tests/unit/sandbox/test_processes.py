@@ -8,6 +8,7 @@ import time
 import pytest
 
 from kit.sandbox import processes
+from kit.sandbox.folder import new_run_id
 
 DOUBLE_FORK = """
 import os, sys, time
@@ -27,7 +28,7 @@ def _daemonized(run_id: str, parent: int) -> bool:
 
 @pytest.fixture
 def daemonizer():
-    run_id = f"test-{os.getpid()}"
+    run_id = new_run_id(3)  # what another test killed may still be seen under its name
     env = {**os.environ, processes.MARKER: run_id}
     child = subprocess.Popen([sys.executable, "-c", DOUBLE_FORK], env=env)
     deadline = time.monotonic() + 60
@@ -87,12 +88,12 @@ def test_killing_what_is_gone_is_no_error():
     processes.kill_all([child.pid])
 
 
-def test_this_process_own_namespace_is_nobody_elses_to_end():
+def test_the_namespace_of_this_process_is_never_ended():
     assert processes.namespace_of(os.getpid()) is not None
     assert processes.hold_namespace(os.getpid()) is None
 
 
-def test_the_namespace_of_a_process_that_is_gone_is_not_to_be_had():
+def test_the_namespace_of_an_ended_process_cannot_be_held():
     child = subprocess.Popen([sys.executable, "-c", ""])
     child.wait()
     assert processes.hold_namespace(child.pid) is None

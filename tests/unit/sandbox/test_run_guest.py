@@ -23,7 +23,7 @@ SCRIPT = [b"val loss 4.0\n", Stderr(b"a warning\n"), b"the end\n"]
 
 @pytest.fixture
 def spec(tmp_path):
-    deadlines = Deadlines(start_s=5, warmup_s=5, stall_s=5, teardown_s=5, total_s=5)
+    deadlines = Deadlines(start_s=60, warmup_s=60, stall_s=60, teardown_s=60, total_s=60)
     return RunSpec(new_run_id(3), None, tmp_path, ("x",), (), limits=Limits(memory=1), deadlines=deadlines)
 
 
@@ -152,7 +152,7 @@ def test_the_directory_is_removed_after_the_guest_is_gone(spec, scratch):
             directory_was_there.append(runtime.directories[0].is_dir())
             super().close()
 
-    runtime = FakeRuntime(lambda: Closing([b"up\n", 9.0], deaf=True))
+    runtime = FakeRuntime(lambda: Closing([b"up\n", 600.0], deaf=True))
     cancelled = RunCallbacks(cancelled=lambda: True)
     with run_guest(runtime, spec, scratch, callbacks=cancelled, prefix="rerun-") as run:
         assert run.result.status is RunStatus.CANCELLED and run.result.teardown.remains == ()

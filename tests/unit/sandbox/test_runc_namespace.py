@@ -17,11 +17,16 @@ from kit.values.run_spec import RunSpec
 
 RUN = new_run_id(3)
 APART = ("unshare", "--pid", "--fork", "--kill-child", "--")
+GUEST = (
+    "read -r pid rest < /proc/self/stat; echo $pid > $FILE-; mv $FILE- $FILE; "
+    "until [ -e $FILE.end ]; do sleep 0.02; done"
+)
+"""It ends when it is told to, so that its start has been noticed by then."""
 RUNC = f"""
 [ "$1" = --version ] && echo runc version 1.1.5 && exit
 while [ "$1" != --pid-file ]; do shift; done
 export FILE="$2"
-{" ".join(APART)} sh -c 'read -r pid rest < /proc/self/stat; echo $pid > $FILE-; mv $FILE- $FILE; sleep 0.5'
+{" ".join(APART)} sh -c '{GUEST}'
 """
 
 
@@ -46,6 +51,7 @@ def ended(program, tmp_path, monkeypatch):
     spec = RunSpec(RUN, None, tmp_path / "submission", ("true",), (("PATH", "/usr/bin:/bin"),))
     (tmp_path / "scratch").mkdir()
     guest = runc.Runc(Path(sys.executable), tmp_path / "state").start(spec, tmp_path / "scratch")
+    (tmp_path / "scratch" / "oci" / "pid.end").touch()
     deadline = time.monotonic() + 60
     while guest.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)

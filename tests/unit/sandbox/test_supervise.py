@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import os
+import select
 import time
 from pathlib import Path
 
@@ -28,7 +30,7 @@ def run(tmp_path: Path, guest_of, untimed=0, watch=None, output=1 << 20, **deadl
         env=(),
         limits=Limits(memory=1, output=output),
         deadlines=Deadlines(
-            **{"start_s": 5, "warmup_s": 5, "stall_s": 5, "teardown_s": 5, "total_s": 5, **deadlines}
+            **{"start_s": 60, "warmup_s": 60, "stall_s": 60, "teardown_s": 60, "total_s": 60, **deadlines}
         ),
         untimed_steps=untimed,
     )
@@ -44,8 +46,15 @@ def run(tmp_path: Path, guest_of, untimed=0, watch=None, output=1 << 20, **deadl
     return result, guests[0]
 
 
+def readings():
+    """Return callbacks, and what makes a guest wait until so many of its claims were stamped."""
+    points = []
+    return RunCallbacks(point=points.append), lambda count: lambda: len(points) >= count
+
+
 def test_a_guest_that_exits_with_0_is_completed_and_its_claims_are_stamped(tmp_path):
-    result, _ = run(tmp_path, lambda: PipeGuest([VAL % (0, 0), 0.3, VAL % (10, 90)]))
+    watch, stamped = readings()
+    result, _ = run(tmp_path, lambda: PipeGuest([VAL % (0, 0), stamped(1), 0.1, VAL % (10, 90)]), watch=watch)
     assert result.status is RunStatus.COMPLETED
     assert [p.step for p in result.points] == [0, 10]
     assert result.points[1].host_ns - result.points[0].host_ns >= 90_000_000
@@ -74,30 +83,36 @@ def test_a_guest_that_exits_otherwise_has_crashed_whatever_it_printed(tmp_path):
 @pytest.mark.parametrize(
     ("script", "deadline", "phase", "clock"),
     [
-        ([9.0], {"start_s": 0.2}, Phase.START, "start"),
-        ([b"hi\n", 9.0], {"warmup_s": 0.2}, Phase.WARMUP, "warmup"),
-        ([VAL % (1, 1), 9.0], {"stall_s": 0.2}, Phase.TRAINING, "stall"),
-        ([VAL % (10, 1), 9.0], {"teardown_s": 0.2}, Phase.TEARDOWN, "teardown"),
-        ([VAL % (1, 1), 9.0], {"total_s": 0.2}, Phase.TRAINING, "total"),
+        ([600.0], {"start_s": 0.2}, Phase.START, "start"),
+        ([b"hi\n", 600.0], {"warmup_s": 0.2}, Phase.WARMUP, "warmup"),
+        ([VAL % (1, 1), 600.0], {"stall_s": 0.2}, Phase.TRAINING, "stall"),
+        ([VAL % (10, 1), 600.0], {"teardown_s": 0.2}, Phase.TEARDOWN, "teardown"),
+        ([VAL % (1, 1), 600.0], {"total_s": 0.2}, Phase.TRAINING, "total"),
     ],
 )
 def test_each_deadline_ends_the_guest_and_is_named(tmp_path, script, deadline, phase, clock):
-    result, guest = run(tmp_path, lambda: PipeGuest(script), **deadline)
+    def start():
+        guest = PipeGuest(script)
+        if isinstance(script[0], bytes):  # it prints before the clock can end it
+            select.select([guest.stdout], [], [], 60)
+        return guest
+
+    result, guest = run(tmp_path, start, **deadline)
     assert result.status is (RunStatus.STALLED if clock == "stall" else RunStatus.TIMED_OUT)
     assert (result.ended_in, result.clock) == (phase, clock)
     assert result.exit_code is None
-    assert 0.2 <= result.wall_s < 8, "the guest sleeps for 9 s"
+    assert 0.2 <= result.wall_s < 300, "the guest sleeps for 600 s"
     assert guest.terminated == 0, "a deadline kills without asking"
 
 
 def test_a_flood_of_lines_without_claims_does_not_move_the_stall_clock(tmp_path):
-    flood = [b"busy\n", 0.05] * 60
-    result, _ = run(tmp_path, lambda: PipeGuest([VAL % (1, 1), *flood]), stall_s=0.3)
+    flood = itertools.cycle([b"busy\n", 0.05])
+    result, _ = run(tmp_path, lambda: PipeGuest(itertools.chain([VAL % (1, 1)], flood)), stall_s=0.3)
     assert result.status is RunStatus.STALLED
 
 
 def test_too_much_output_ends_the_guest(tmp_path):
-    result, _ = run(tmp_path, lambda: PipeGuest([b"x" * 1000 + b"\n", 9.0]), output=500)
+    result, _ = run(tmp_path, lambda: PipeGuest([b"x" * 1000 + b"\n", 600.0]), output=500)
     assert result.status is RunStatus.OUTPUT_LIMIT
     assert (tmp_path / "log").stat().st_size == result.output_bytes == 500
 
@@ -118,24 +133,63 @@ def test_an_oom_kill_that_the_run_survived_is_only_recorded(tmp_path):
     assert result.usage.oom_kills == 2
 
 
-def test_cancelling_asks_first(tmp_path):
+def test_cancelling_sends_sigterm_first(tmp_path):
     began = time.monotonic()
     watch = RunCallbacks(cancelled=lambda: time.monotonic() - began > 0.2)
-    result, guest = run(tmp_path, lambda: PipeGuest([b"hi\n", 9.0]), watch=watch)
+    result, guest = run(tmp_path, lambda: PipeGuest([b"hi\n", 600.0]), watch=watch)
     assert result.status is RunStatus.CANCELLED
     assert guest.terminated == 1
 
 
-def test_a_guest_that_ignores_the_request_is_killed_after_the_grace(tmp_path):
+def test_a_guest_that_ignores_sigterm_is_killed_after_the_grace(tmp_path):
     watch = RunCallbacks(cancelled=lambda: True)
-    result, _ = run(tmp_path, lambda: PipeGuest([b"hi\n", 9.0], deaf=True), watch=watch)
+    result, _ = run(tmp_path, lambda: PipeGuest([b"hi\n", 600.0], deaf=True), watch=watch)
     assert result.status is RunStatus.CANCELLED
-    assert 0.9 < result.wall_s < 8, "the guest sleeps for 9 s"
+    assert 0.9 < result.wall_s < 300, "the guest sleeps for 600 s"
+
+
+class LateGuest(PipeGuest):
+    """A guest that ignores that it was asked to end, and ends by itself a while after that."""
+
+    def __init__(self, after_s: float, *more) -> None:
+        super().__init__([lambda: self.terminated > 0, after_s, b"late\n", *more], deaf=True)
+
+
+@pytest.mark.parametrize(("grace_s", "after_s", "printed"), [(0.0, 600.0, ""), (60.0, 0.2, "late\n")])
+def test_a_guest_has_the_grace_that_its_caller_gives_it(tmp_path, grace_s, after_s, printed):
+    asked = []
+    watch = RunCallbacks(cancelled=lambda: True, grace_s=lambda: asked.append(1) or grace_s)
+    result, _ = run(tmp_path, lambda: LateGuest(after_s), watch=watch)
+    assert (result.status, result.exit_code) == (RunStatus.CANCELLED, None)
+    assert (tmp_path / "log").read_text() == printed
+    assert grace_s or len(asked) == 1, "it is killed at once"
+    assert result.wall_s < 30
+
+
+def test_a_caller_can_end_the_grace_that_it_gave(tmp_path):
+    asked = []
+
+    def grace_s():
+        asked.append(1)
+        return 60.0 if len(asked) < 5 else 0.0
+
+    watch = RunCallbacks(cancelled=lambda: True, grace_s=grace_s)
+    result, guest = run(tmp_path, lambda: PipeGuest([b"hi\n", 600.0], deaf=True), watch=watch)
+    assert result.status is RunStatus.CANCELLED and guest.terminated == 1
+    assert result.wall_s < 300, "the guest sleeps for 600 s"
+
+
+def test_a_guest_that_prints_too_much_within_its_grace_is_killed(tmp_path):
+    watch = RunCallbacks(cancelled=lambda: True, grace_s=lambda: 60.0)
+    result, _ = run(tmp_path, lambda: LateGuest(0.1, 600.0), watch=watch, output=3)
+    assert result.status is RunStatus.CANCELLED
+    assert result.wall_s < 300, "the guest sleeps for 600 s"
 
 
 def test_training_time_runs_from_the_end_of_the_warmup_to_the_last_validation(tmp_path):
-    script = [VAL % (0, 0), 0.3, VAL % (5, 1), 0.3, VAL % (10, 1), 0.3]
-    result, _ = run(tmp_path, lambda: PipeGuest(script), untimed=1)
+    watch, stamped = readings()
+    script = [VAL % (0, 0), stamped(1), 0.3, VAL % (5, 1), stamped(2), 0.3, VAL % (10, 1), stamped(3), 0.3]
+    result, _ = run(tmp_path, lambda: PipeGuest(script), untimed=1, watch=watch)
     assert 0.25 < result.train_wall_s < result.wall_s - 0.5
     assert [t.phase for t in result.phases] == list(Phase)
 
@@ -149,7 +203,7 @@ def test_claims_on_stderr_are_not_claims(tmp_path):
 def test_a_flood_of_claims_ends_the_guest_and_no_more_of_them_are_kept(tmp_path, monkeypatch):
     monkeypatch.setattr("kit.sandbox.supervise.MAX_CLAIMS", 500)
     lines = [b"".join(VAL % (n + i, 0) for i in range(100)) for n in range(0, 5000, 100)]
-    result, _ = run(tmp_path, lambda: PipeGuest([*lines, 9.0]))
+    result, _ = run(tmp_path, lambda: PipeGuest([*lines, 600.0]))
     assert (result.status, result.reason) == (
         RunStatus.OUTPUT_LIMIT,
         "the guest printed more than 500 claims",
@@ -166,7 +220,7 @@ def test_as_many_claims_as_are_allowed_are_no_flood(tmp_path, monkeypatch):
 
 
 def test_a_flood_of_short_lines_is_told_from_one_of_bytes(tmp_path):
-    result, _ = run(tmp_path, lambda: PipeGuest([b"\n" * 40_000, 9.0]), output=64_000)
+    result, _ = run(tmp_path, lambda: PipeGuest([b"\n" * 40_000, 600.0]), output=64_000)
     assert (result.status, result.reason) == (
         RunStatus.OUTPUT_LIMIT,
         "the guest printed more than 2000 lines",
@@ -175,5 +229,6 @@ def test_a_flood_of_short_lines_is_told_from_one_of_bytes(tmp_path):
 
 def test_a_tick_comes_while_the_guest_prints_nothing(tmp_path):
     ticks = []
-    run(tmp_path, lambda: PipeGuest([0.4]), watch=RunCallbacks(tick=lambda: ticks.append(1)))
-    assert len(ticks) >= 4
+    watch = RunCallbacks(tick=lambda: ticks.append(1), cancelled=lambda: len(ticks) == 4)
+    result, _ = run(tmp_path, lambda: PipeGuest([600.0]), watch=watch)
+    assert result.status is RunStatus.CANCELLED and result.output_bytes == 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import json
 import math
 import sys
@@ -12,6 +11,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from python_file import load_file
 
 pytest.importorskip("scipy")
 
@@ -22,7 +22,7 @@ from kit.core.digest import sha256_bytes
 from kit.core.errors import KitError, PrerequisiteError, SchemaError, UsageError
 from kit.core.facts import facts_root
 from kit.result.keys import Trusted
-from kit.result.predicate import Audit, AuditCheck, Outcome, Predicate, Severity, Verdict
+from kit.result.predicate import Audit, AuditCheck, CompileCache, Outcome, Predicate, Severity, Verdict
 from kit.result.statement import Statement, Subjects
 from kit.result.verify import VerifiedBundle
 from kit.score import rows as rows_module
@@ -140,6 +140,15 @@ def test_an_interval_is_given_where_all_arms_ran_twice_here() -> None:
     assert once.ratio is None
 
 
+def test_a_target_that_is_slower_here_is_unresolved_also_with_another_baseline() -> None:
+    mine = [row(4, 900.0, run="1"), row(4, 905.0, run="2")]
+    rows = [*arms(4, [1000.0, 1010.0], [1005.0, 1015.0]), *mine]
+    (task,) = score(rows, TASKS, **FEW)[0].tasks
+    assert (task.unresolved, task.kinds) == (True, (BaselineKind.SCALED,))
+    (asked,) = score(rows, TASKS, baseline_kind=BaselineKind.OFFICIAL, **FEW)[0].tasks
+    assert asked.ratio is None
+
+
 def test_the_losses_of_all_runs_are_tested_against_the_target() -> None:
     rows = [row(4, 900_000, loss, run=str(loss)) for loss in (3.279, 3.2785, 3.2795)]
     loss = score(rows, TASKS, **FEW)[0].tasks[0].loss
@@ -206,7 +215,7 @@ def table(tmp_path: Path, text: str) -> Path:
 
 
 def test_a_table_is_read_with_its_defaults_and_failed_runs(tmp_path: Path) -> None:
-    text = "task,val_loss,train_time_ms\n4,3.279,1000\n4,nan,\n"
+    text = "task,val_loss,train_time_ms\n4,3.279,1000\n4,,\n"
     assert read_table(table(tmp_path, text)) == (
         Row(4, "default", Role.CANDIDATE, "", "1", 3.279, 1000.0, None, f"{tmp_path}/runs.csv:2"),
         Row(4, "default", Role.CANDIDATE, "", "2", None, None, None, f"{tmp_path}/runs.csv:3"),
@@ -220,9 +229,21 @@ def test_a_table_is_read_with_its_defaults_and_failed_runs(tmp_path: Path) -> No
         ("task,config\n", "a column is unknown, missing or repeated"),
         ("task,val_loss\n4,3.2\n", "a column is unknown, missing or repeated"),
         (HEAD + "four,a,,,1,3.2,1,\n", ":2: "),
+        ("task,fsr\n21C,1\n", ":2: task is '21C', not the name of a task"),
+        ("task,fsr\n-4,1\n", ":2: task is '-4', not the name of a task"),
+        ("task,fsr\n4_0,1\n", ":2: task is '4_0', not the name of a task"),
+        ("task,fsr\nsmoke-1,1\n", ":2: task is smoke-1: smoke runs have no score"),
         (HEAD + "4,a,judge,,1,3.2,1,\n", "judge"),
         (HEAD + "4,a,,,1,three,1,\n", "'three'"),
         (HEAD + "4,a,,,1,3.2,-1,\n", "-1"),
+        (HEAD + "4,a,,,1,3.2,-inf,\n", ":2: train_time_ms is '-inf', not a finite number"),
+        (HEAD + "4,a,,,1,3.2,1e200,\n", ":2: train_time_ms is '1e200', more than 1e.12 in size"),
+        ("task,fsr\n4,-1e308\n", ":2: fsr is '-1e308', more than 1e.12 in size"),
+        (HEAD + "4,a,,,1,3.2,0,\n", ":2: train_time_ms must be positive"),
+        (HEAD + "4,a,,,1,3.2,1,\n4,a,,,2,nan,1,\n", ":3: val_loss is 'nan', not a finite number"),
+        (HEAD + "4,a,,,1,-3.2,1,\n", ":2: val_loss is '-3.2', and cannot be negative"),
+        ("task,fsr\n4,0.5\n5,NaN\n", ":3: fsr is 'NaN', not a finite number"),
+        ("task,fsr\n4,1e999\n", ":2: fsr is '1e999', not a finite number"),
         (HEAD + "4,a\n", "cells"),
         (HEAD + "4,a,,,1,3.2,1,,,\n", "cells"),
         (HEAD + "4,a,,,1,3.2,1,\n4,a,,,1,3.3,2,\n", "duplicate of the run in"),
@@ -242,13 +263,7 @@ def test_a_table_of_another_form_is_refused_with_its_line(tmp_path: Path, text: 
 def make() -> ModuleType:
     """The script that writes the sample bundles."""
     path = Path(__file__).parents[2] / "assets" / "bundles" / "make.py"
-    spec = importlib.util.spec_from_file_location("sample_bundles_for_scores", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_file("sample_bundles_for_scores", path)
 
 
 @pytest.fixture
@@ -281,6 +296,8 @@ def served(make: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     )
     check = AuditCheck("baseline.excess", Severity.WARNING, Outcome.FAILED, "", (("excess_s", 12.5),))
     hiding = dataclasses.replace(full, audit=Audit((check,), 2))
+    run = dataclasses.replace(full.run, compile_cache=CompileCache.WARM, compile_cache_sha256=digest)
+    warm = dataclasses.replace(full, run=run)
     found = {
         "hiding": bundle("hiding", hiding, digest, 1_000_000),
         "candidate": bundle("candidate", full, digest, 1_100_000),
@@ -291,6 +308,7 @@ def served(make: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         "own, timeless": bundle("own, timeless", full, own, 0),
         "own, crashed": bundle("own, crashed", failed, own, 0, loss=10.8258),
         "smoke": bundle("smoke", sample, digest, 1),
+        "warm": bundle("warm", warm, digest, 1_000_000),
     }
     monkeypatch.setattr(rows_module, "open_bundle", lambda path, trusted: found[str(path)])
     return found
@@ -363,12 +381,26 @@ def test_a_smoke_bundle_and_the_same_bundle_twice_are_refused(served: dict[str, 
         read("own", "own")
 
 
-def test_smoke_bundles_among_others_are_left_out_with_a_word(served: dict[str, VerifiedBundle]) -> None:
+def test_smoke_bundles_among_others_are_left_out_with_a_note(served: dict[str, VerifiedBundle]) -> None:
     rows, notes = read("smoke", "candidate")
     assert rows == read("candidate")[0]
     assert notes[-1] == "left out 1 smoke run: smoke runs have no score"
     with pytest.raises(UsageError, match="all 2 runs are smoke runs"):
         read("smoke", "smoke")
+
+
+def test_a_run_with_a_warm_compile_cache_has_no_score(served: dict[str, VerifiedBundle]) -> None:
+    with pytest.raises(UsageError, match="is a warm run, which has no score") as refused:
+        read("warm")
+    assert refused.value.hint == "score runs that were made with --compile-cache cold"
+    rows, notes = read("warm", "smoke", "candidate")
+    assert rows == read("candidate")[0]
+    assert notes[-2:] == (
+        "left out 1 warm run: warm runs have no score",
+        "left out 1 smoke run: smoke runs have no score",
+    )
+    with pytest.raises(UsageError, match="all 2 runs are warm runs or smoke runs"):
+        read("warm", "smoke")
 
 
 class TestCommand:
@@ -423,6 +455,13 @@ class TestCommand:
     @pytest.mark.parametrize("argv", [[], ["run", "--table", "x.csv"]])
     def test_bundles_or_a_table_are_needed_and_not_both(self, argv: list[str]) -> None:
         assert run(["score", *argv]) == 2
+
+    def test_a_table_among_the_bundles_is_told_where_it_belongs(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        path = table(tmp_path, self.TEXT)
+        assert run(["score", str(path)]) == 2
+        assert f"hint: speedrun score --table {path}\n" in capsys.readouterr().err
 
     def test_without_the_extra_the_fix_is_named(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

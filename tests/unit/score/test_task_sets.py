@@ -45,6 +45,7 @@ def test_without_a_set_the_papers_tasks_are_scored(capsys, table):
     means, absent, said = scored(capsys, table)
     assert list(means) == [15] and len(absent) == 18
     assert "left out 3 runs of tasks that are not in the set paper" in said
+    assert "PyTorch" not in said
 
 
 def test_after_a_day_only_newer_tasks_are_scored(capsys, table):
@@ -53,6 +54,7 @@ def test_after_a_day_only_newer_tasks_are_scored(capsys, table):
     assert means == {63: pytest.approx(1.0), 88: pytest.approx(0.0)}
     assert len(means) + len(absent) == len([t for t in range(62, 89) if t != 65])
     assert "left out 2 runs" in said and "after 2026-01-20" in said
+    assert "warning: the gap of task 88 includes a new PyTorch" in said, "63 has no T mark"
 
 
 def test_after_the_first_day_of_2026_the_earlier_tasks_are_left_out(capsys, tmp_path):

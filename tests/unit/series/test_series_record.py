@@ -303,7 +303,7 @@ def test_a_record_that_does_not_account_for_every_reserved_run_is_refused(series
         opened_series(where, trusted)
 
 
-def test_a_strangers_series_is_read_but_not_trusted(series, press):
+def test_a_series_of_an_untrusted_key_is_read_but_not_trusted(series, press):
     where = series(interleave=False)
     found = opened_series(where, Trusted((press.MAKE.STRANGER.public,)))
     assert not found.trusted
@@ -384,7 +384,7 @@ def test_parts_of_two_series_are_not_put_together(series, press, tmp_path, part)
 
 def test_a_series_of_another_machine_is_left_to_it(series, press, tmp_path, monkeypatch):
     where = series(interleave=False, started=1, end=False)
-    monkeypatch.setattr("kit.core.locks._host", lambda: "another")
+    monkeypatch.setattr("kit.core.process._host", lambda: "another")
     assert close_abandoned(tmp_path, press.MAKE.SIGNER) == () and not (where / "series.json").exists()
 
 

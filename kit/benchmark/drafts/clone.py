@@ -29,19 +29,19 @@ class LeaderboardRow:
     contributors: tuple[str, ...]
 
 
-class UpstreamMirror:
+class UpstreamClone:
     """A git directory of upstream. Only blobs and trees are read: no hook, filter or network."""
 
     def __init__(self, git_dir: Path) -> None:
         self.git_dir = git_dir
 
     def commit(self, name: str) -> str:
-        """Return the full id of a commit. Raises `UsageError` if there is none of this name."""
+        """Return the full id of a commit. Raises `PrerequisiteError` if there is none of this name."""
         found = self._git(
             "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}", limit=64
         )
         if found is None:
-            raise UsageError(
+            raise PrerequisiteError(
                 f"commit {one_line(name)} not found in {self.git_dir}", "fetch it first: git fetch"
             )
         return found.decode("ascii", "replace").strip()
@@ -67,7 +67,7 @@ class UpstreamMirror:
 
     def _git(self, *argv: str, limit: int) -> bytes | None:
         """Return what git prints; None if it fails."""
-        # As for MirrorFile: another user's directory may be read, and missing objects must not be fetched.
+        # As for CloneFile: another user's directory may be read, and missing objects must not be fetched.
         command = ["git", "-c", "safe.directory=*", "-C", str(self.git_dir), *argv]
         alone = {**os.environ, "GIT_ALLOW_PROTOCOL": "", "GIT_NO_LAZY_FETCH": "1"}
         try:
@@ -84,7 +84,9 @@ class UpstreamMirror:
                     raise UsageError(f"{one_line(argv[-1])} in {self.git_dir} has more than {limit} bytes")
                 return data if git.wait() == 0 else None
         except OSError as e:
-            raise PrerequisiteError(f"cannot start git: {e.strerror}", "install git, or omit --mirror") from e
+            raise PrerequisiteError(
+                f"cannot start git: {e.strerror}", "install git, or omit --upstream"
+            ) from e
 
 
 def _row(cells: list[str]) -> LeaderboardRow | None:
