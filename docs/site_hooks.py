@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import posixpath
 import re
+from pathlib import Path
 from typing import Any
 
 _SHIM = re.compile(r"<script src=\"https://unpkg\.com/iframe-worker/shim\"></script>")
+_SEARCH = Path(__file__).with_name("site_search.js").read_text(encoding="utf-8")
+_COPY = "<style>.highlight code[data-md-copying] :is(.gp, .go) { display: none }</style>"
+"""The copy button of a console block takes the commands, without prompts and output."""
 _LINK = re.compile(r"\[([^\]]+)\]\((\.\./[^)\s#]+)(#[^)\s]*)?\)")
 
 
@@ -25,5 +29,6 @@ def on_page_markdown(markdown: str, *, page: Any, config: Any, **_: Any) -> str:
 
 
 def on_post_page(output: str, **_: Any) -> str:
-    """Return the HTML without the one script that the theme's offline plugin loads from elsewhere."""
-    return _SHIM.sub("", output)
+    """Return the HTML with our style, and our script in place of the one that is loaded from elsewhere."""
+    own_script = _SHIM.sub(lambda _: f"<script>{_SEARCH}</script>", output)
+    return own_script.replace("</head>", f"{_COPY}</head>", 1)
