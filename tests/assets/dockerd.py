@@ -43,7 +43,7 @@ class Dockerd:
             self.process = subprocess.Popen(
                 command, stdout=log, stderr=log, start_new_session=True, env={**os.environ, "PATH": PATH}
             )
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while not answers(self.url):
             tail = (self.base / "log").read_text(errors="replace")[-2000:]
             assert self.process.poll() is None, tail

@@ -13,6 +13,7 @@ import json
 import logging.handlers
 import multiprocessing
 import os
+import platform
 import selectors
 import shutil
 import signal
@@ -55,6 +56,8 @@ def main(commands):
     for module, names in ((os, OS), (signal, SIGNAL)):
         for name in names:
             delattr(module, name)
+    platform.system, platform.machine = lambda: "Windows", lambda: "AMD64"
+    shutil._use_fd_functions = False  # as on Windows; Python 3.13 would use O_NONBLOCK
     from kit.cli import run
 
     answers = []

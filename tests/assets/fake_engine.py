@@ -7,9 +7,9 @@ import json
 import re
 import socketserver
 import threading
-import time
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+
+from local_server import SilentHandler, start
 
 VERSION = {
     "ApiVersion": "1.41",
@@ -30,22 +30,23 @@ class FakeEngine(socketserver.ThreadingUnixStreamServer):
         self.asked: list[str] = []
         self.bodies: dict[str, bytes] = {}
         """The last body of each request that had one, if it was not sent in chunks."""
-        self.delay_s = 0.0
+        self.is_silent = False
+        """Answer nothing, until the server stops."""
+        self.stopped = threading.Event()
         self.answers: dict[str, tuple[int, object]] = {
             "GET /version": (200, VERSION),
             "GET /info": (200, INFO),
             "GET /_ping": (200, "OK"),
         }
-        self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02})
-        self._thread.start()
+        self._end = start(self)
 
     def stop(self) -> None:
-        self.shutdown()
-        self._thread.join()
-        self.server_close()
+        """End the server, and the threads that answer nothing."""
+        self.stopped.set()
+        self._end()
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(SilentHandler):
     def _answer(self) -> None:
         path = re.sub(r"^/v[0-9.]+", "", self.path.split("?")[0])
         sent = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -56,7 +57,8 @@ class Handler(BaseHTTPRequestHandler):
         self.server.asked.append(key)
         if sent:
             self.server.bodies[key] = sent
-        time.sleep(self.server.delay_s)
+        if self.server.is_silent:
+            self.server.stopped.wait()
         status, value = self.server.answers.get(key, (404, {"message": f"the fake knows no {key}"}))
         body = json.dumps(value).encode()
         with contextlib.suppress(BrokenPipeError):  # the client has closed the connection
@@ -67,6 +69,3 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     do_GET = do_POST = do_DELETE = _answer
-
-    def log_message(self, *_: object) -> None:
-        pass

@@ -15,7 +15,11 @@ class Stderr(bytes):
 
 
 class PipeGuest:
-    """A thread that writes what the test says (a number: waits) and then ends; `kill` closes it."""
+    """
+    A thread that writes what the test says and then ends; `kill` closes it.
+
+    At a number it waits so many seconds, at a function until that returns true.
+    """
 
     enforcement = Enforcement(RuntimeName.HOST, "test", False, None, ())
 
@@ -32,14 +36,22 @@ class PipeGuest:
 
     def _run(self, script) -> None:
         for item in script:
-            if isinstance(item, float):
-                if self._killed.wait(item):
-                    break
-            else:
+            if isinstance(item, bytes):
                 os.write(self._err if isinstance(item, Stderr) else self._out, item)
+            elif not self._wait(item):
+                break
         os.close(self._out)
         os.close(self._err)
         self._ended = 137 if self._killed.is_set() else self._exit_code
+
+    def _wait(self, until) -> bool:
+        """Return whether the guest goes on after the wait: it was not killed."""
+        if isinstance(until, float):
+            return not self._killed.wait(until)
+        while not until():
+            if self._killed.wait(0.005):
+                return False
+        return True
 
     def poll(self):
         return self._ended

@@ -6,9 +6,10 @@ import base64
 import hashlib
 import json
 import re
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
+
+from local_server import SilentHandler, start
 
 USER, PASSWORD, IDENTITY = "user", "pässword:1", "identity-1"
 BASIC = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode("latin-1")).decode()
@@ -40,21 +41,17 @@ class FakeRegistry(ThreadingHTTPServer):
         self.keeps_cut_uploads = True
         self.returned: bytes | None = None
         """What is returned for every manifest, if not the stored one."""
+        self.changed_tags = False
+        """Whether what a tag names is returned with a byte more."""
         self.elsewhere = ""
         """Prefix of the Location of uploads."""
-        self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02})
-        self._thread.start()
-
-    def stop(self) -> None:
-        self.shutdown()
-        self._thread.join()
-        self.server_close()
+        self.stop = start(self)
 
     def handle_error(self, request: object, client_address: object) -> None:
         pass  # a client that went away
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(SilentHandler):
     server: FakeRegistry
     protocol_version = "HTTP/1.1"
 
@@ -172,6 +169,8 @@ class Handler(BaseHTTPRequestHandler):
         data = self.server.manifests.get((repository, name))
         if data is None:
             return self._refuse(404, "MANIFEST_UNKNOWN")
+        if self.server.changed_tags and not name.startswith("sha256:"):
+            data += b" "
         return self._send(200, data if self.server.returned is None else self.server.returned)
 
     def _read(self) -> bytes:
@@ -190,6 +189,3 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass

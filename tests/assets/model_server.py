@@ -11,8 +11,10 @@ import json
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import Any
+
+from local_server import SilentHandler, start
 
 MODEL = "test-model-1"
 USAGE = {"prompt_tokens": 12, "completion_tokens": 7, "total_tokens": 19}
@@ -115,18 +117,15 @@ def serving(*replies: Reply) -> Iterator[ModelServer]:
     http.daemon_threads = False
     server = ModelServer(f"http://127.0.0.1:{http.server_address[1]}/v1", list(replies))
     http.model = server  # type: ignore[attr-defined]
-    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
+    stop = start(http)
     try:
         yield server
     finally:
         server.stopped.set()
-        http.shutdown()
-        thread.join()
-        http.server_close()
+        stop()
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(SilentHandler):
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
@@ -155,6 +154,3 @@ class _Handler(BaseHTTPRequestHandler):
             server.sent += len(reply.body)
         if reply.hang_after is not None:
             server.stopped.wait()
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Print nothing."""

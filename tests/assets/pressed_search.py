@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +17,7 @@ from fake_search import (
     make_spec,
     number,
 )
+from python_file import load_once
 
 from kit.agent.evaluator import EvaluatedRun
 from kit.agent.outcome import ReferenceTimes, findings_of, outcome_of
@@ -43,13 +42,7 @@ PRICES = {
 
 def press() -> ModuleType:
     """Return the module that prints run folders, signed with TEST-ONLY keys."""
-    if "bundle_press" not in sys.modules:
-        path = Path(__file__).parent / "bundles" / "press.py"
-        spec = importlib.util.spec_from_file_location("bundle_press", path)
-        assert spec is not None and spec.loader is not None
-        sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[spec.name])
-    return sys.modules["bundle_press"]
+    return load_once("bundle_press", Path(__file__).parent / "bundles" / "press.py")
 
 
 def signer() -> Any:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import fcntl
 import json
 import os
+import select
 import shutil
 import subprocess
 import tempfile
@@ -15,6 +15,9 @@ from typing import Any
 BINARY = shutil.which("chromium") or shutil.which("chromium-browser")
 PHONE = (390, 844)
 DESKTOP = (1280, 900)
+WAIT_S = 300
+READY = ("load", "firstContentfulPaint")
+"""What a page has to reach: before its first paint a browser may drop clicks and keys."""
 
 
 class Chromium:
@@ -46,12 +49,15 @@ class Chromium:
         self._session: str | None = None
         self.requests: list[str] = []
         """Addresses that the page loaded or tried to."""
+        self._reached: set[tuple[str, str]] = set()
+        """Stages of documents that were reached, with the id of the load: one document's is not another's."""
         self.complaints: list[str] = []
         """What the browser wrote on its console: errors of scripts, refusals of the policy."""
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Network", "Log", "Runtime"):
             self.call(f"{domain}.enable")
+        self.call("Page.setLifecycleEventsEnabled", enabled=True)
 
     def close(self) -> None:
         self._session = None
@@ -79,6 +85,7 @@ class Chromium:
 
     def _next(self) -> dict[str, Any]:
         while b"\0" not in self._buffer:
+            assert select.select([self._from], [], [], WAIT_S)[0], "chromium says nothing"
             data = os.read(self._from, 1 << 20)
             assert data, "chromium is gone"
             self._buffer += data
@@ -94,11 +101,11 @@ class Chromium:
                 self.complaints.append(params["entry"]["text"])
             case "Runtime.exceptionThrown":
                 self.complaints.append(str(params["exceptionDetails"]))
-            case "Page.loadEventFired":
-                self._loaded = True
+            case "Page.lifecycleEvent":
+                self._reached.add((params["loaderId"], params["name"]))
 
     def open(self, page: Path, size: tuple[int, int], dark: bool = False, script: bool = True) -> None:
-        """Load a file at a window's size, and wait until it is there."""
+        """Load a file at a window's size, and wait until it is there and painted."""
         self.call("Emulation.setScriptExecutionDisabled", value=not script)
         self.call(
             "Emulation.setDeviceMetricsOverride", width=size[0], height=size[1],
@@ -106,11 +113,11 @@ class Chromium:
         )  # fmt: skip
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
-        self._loaded = False
+        self._reached.clear()
         self.requests.clear()
         self.complaints.clear()
-        self.call("Page.navigate", url=page.resolve().as_uri())
-        while not self._loaded:
+        loader = self.call("Page.navigate", url=page.resolve().as_uri())["loaderId"]
+        while not {(loader, name) for name in READY} <= self._reached:
             self._event(self._next())
 
     def ask(self, expression: str) -> Any:
@@ -122,7 +129,8 @@ class Chromium:
     def click(self, selector: str, number: int = 0) -> None:
         """Click the middle of an element with the mouse."""
         where = (
-            f"(e => (e.scrollIntoView({{block: 'center'}}), e.getBoundingClientRect().toJSON()))"
+            "(e => (e.scrollIntoView({block: 'center', behavior: 'instant'}),"
+            " e.getBoundingClientRect().toJSON()))"
             f"(document.querySelectorAll({json.dumps(selector)})[{number}])"
         )
         box = self.ask(where)
@@ -131,8 +139,11 @@ class Chromium:
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
     def type(self, text: str) -> None:
-        """Type into what has the focus."""
-        self.call("Input.insertText", text=text)
+        """Type into what has the focus, key by key: a page may listen to keys, not to what a field holds."""
+        for character in text:
+            for kind in ("keyDown", "keyUp"):
+                typed = character if kind == "keyDown" else ""
+                self.call("Input.dispatchKeyEvent", type=kind, key=character, text=typed)
 
     def key(self, name: str, code: int) -> None:
         """Press and release a key."""
@@ -141,10 +152,3 @@ class Chromium:
                 "Input.dispatchKeyEvent", type=kind, key=name, code=name, windowsVirtualKeyCode=code,
                 text="\r" if name == "Enter" and kind == "keyDown" else "",
             )  # fmt: skip
-
-    def screenshot(self, file: Path) -> None:
-        """Write the whole page as a picture."""
-        size = self.call("Page.getLayoutMetrics")["cssContentSize"]
-        clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
-        shot = self.call("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)
-        file.write_bytes(base64.b64decode(shot["data"]))

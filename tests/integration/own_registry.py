@@ -89,7 +89,7 @@ def _free_port() -> int:
 
 
 def _await(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while True:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 2):
             return

@@ -6,7 +6,6 @@ Nothing here depends on how fast the machine is.
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +13,7 @@ from types import ModuleType
 import pytest
 from hostile_guest import FALSE_CLAIM, LINES, outside_marks, prints
 from leak_scan import scan, script_text, sentinels
+from python_file import load_file
 
 from kit.agent import api
 from kit.agent.budget import Budget
@@ -62,11 +62,7 @@ def edit(*lines: str, then: str = "") -> str:
 
 
 def example() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("example_agent", EXAMPLE)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_file("example_agent", EXAMPLE)
 
 
 def test_the_example_agent_of_the_guide_runs_for_real(cpu_image: None, tmp_path: Path) -> None:

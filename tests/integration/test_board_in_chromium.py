@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from chromium import BINARY, DESKTOP, PHONE, Chromium
 from conftest import REPOSITORY, SPEEDRUN
+from python_file import load_file
 
 GALLERY = REPOSITORY / "tests" / "assets" / "bundles" / "gallery.py"
 pytestmark = pytest.mark.skipif(BINARY is None, reason="chromium is not installed")
@@ -19,11 +18,8 @@ pytestmark = pytest.mark.skipif(BINARY is None, reason="chromium is not installe
 def page(tmp_path_factory) -> Path:
     """The page of a repository with whatever a board has to show, made by the command."""
     pytest.importorskip("scipy")
-    spec = importlib.util.spec_from_file_location("gallery", GALLERY)
-    sys.modules["gallery"] = module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
     where = tmp_path_factory.mktemp("board")
-    made = module.fill(where, 40)
+    made = load_file("gallery", GALLERY).fill(where, 40)
     command = [
         *SPEEDRUN,
         "report",

@@ -15,14 +15,18 @@ import os, time
 if os.environ["RANK"] == "0":
     print("starting", flush=True)
     for step in range(161):
-        ms = max(0, step - 10) * 20
+        if step <= 10:
+            began = time.perf_counter()
+        ms = 1000 * (time.perf_counter() - began)
+        took = f"train_time:{ms:.0f}ms step_avg:{ms / max(1, step - 10):.2f}ms"
         if step:
-            print(f"step:{step}/160 train_time:{ms}ms step_avg:20.00ms", flush=True)
+            print(f"step:{step}/160 {took}", flush=True)
         if step % 40 == 0:
             loss = 3.45 + 2.1 * 2.0 ** (-step / 30)
-            print(f"step:{step}/160 val_loss:{loss:.4f} train_time:{ms}ms step_avg:20.00ms", flush=True)
-        time.sleep(0.021)
+            print(f"step:{step}/160 val_loss:{loss:.4f} {took}", flush=True)
+        time.sleep(0.02)
 """
+"""Its losses are false, its times are true, however long its pauses take."""
 
 
 def checks(run):

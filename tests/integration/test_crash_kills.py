@@ -19,6 +19,12 @@ def bench(cpu_image):
         yield found
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    """How soon nothing is left is measured by `make crash`."""
+    monkeypatch.setattr(killing, "WITHIN_S", 60.0)
+
+
 @pytest.mark.parametrize(
     ("point", "ends"),
     [

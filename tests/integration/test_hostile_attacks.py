@@ -12,6 +12,6 @@ RUNTIME = os.environ.get("KIT_HOSTILE_RUNTIME", "runc")
 
 
 @pytest.mark.parametrize("attack", [a for a in suite.load() if a.fast], ids=lambda a: a.name)
-def test_what_comes_of_the_attack_is_what_it_says(cpu_image, attack, tmp_path):
+def test_each_attack_has_its_stated_outcome(cpu_image, attack, tmp_path):
     found = suite.run(attack, tmp_path, RUNTIME)
     assert suite.objections(attack, found, RUNTIME) == [], found

@@ -54,7 +54,7 @@ def place():
 
 
 @pytest.mark.parametrize("name", MATRIX)
-def test_conditions_of_the_machine_do_not_show(place, name):
+def test_the_image_does_not_depend_on_the_machine(place, name):
     condition: Condition = MATRIX[name]
     reference = ensure_layout("cpu", IMAGES, Store(default_store()), default_fetchers(None)).path
     other = build("cpu", place / "images", place / "files", place / "built", condition)

@@ -59,19 +59,49 @@ def test_a_push_whose_connection_was_cut_keeps_the_signed_digest(pushed):
 
 
 def test_a_second_push_sends_nothing_and_another_repository_takes_the_layers(pushed):
-    host, _ = pushed
-    again = push(f"{host}/me/kit:again")
-    assert again.returncode == 0, again.stderr
-    assert json.loads(again.stdout)["sent_bytes"] == 0
+    host, first = pushed
+    for tag in ("again", "cpu"):
+        again = push(f"{host}/me/kit:{tag}")
+        assert again.returncode == 0, again.stderr
+        second = json.loads(again.stdout)
+        assert (second["sent_bytes"], second["digest"], second["index"]) == (0, MANIFEST, first["index"])
     mounted = json.loads(push(f"{host}/other:cpu", "--mount-from", "me/kit").stdout)
     assert (mounted["sent_bytes"], mounted["blobs_mounted"], mounted["digest"]) == (0, 4, MANIFEST)
 
 
-def test_skopeo_pulls_the_same_image(pushed, tmp_path):
+def inspect(reference: str, *more: str) -> bytes:
+    """Return what skopeo prints about an image in the registry."""
+    if SKOPEO is None:
+        pytest.skip("needs skopeo: apt-get install skopeo")
+    command = [SKOPEO, "inspect", "--tls-verify=false", *more, f"docker://{reference}"]
+    return subprocess.run(command, check=True, capture_output=True, timeout=60).stdout
+
+
+def test_skopeo_shows_annotations_by_tag_and_the_signed_manifest_by_digest(pushed):
+    host, report = pushed
+    raw = inspect(f"{host}/me/kit:cpu", "--raw")
+    assert f"sha256:{hashlib.sha256(raw).hexdigest()}" == report["index"]
+    index = json.loads(raw)
+    (entry,) = index["manifests"]
+    assert entry["digest"] == MANIFEST
+    stated = {
+        name.removeprefix("org.opencontainers.image."): text for name, text in entry["annotations"].items()
+    }
+    assert stated["title"] == "speedrun-kit:cpu" and stated["version"] == "cpu"
+    assert stated["created"] == "2026-07-11T00:00:00Z" and "PyTorch for CPUs" in stated["description"]
+    assert index["annotations"] == entry["annotations"]
+    manifest = inspect(f"{host}/me/kit@{MANIFEST}", "--raw")
+    assert f"sha256:{hashlib.sha256(manifest).hexdigest()}" == MANIFEST
+    labels = json.loads(inspect(f"{host}/me/kit:cpu"))["Labels"]
+    assert labels["org.opencontainers.image.title"] == "speedrun-kit:cpu"
+
+
+@pytest.mark.parametrize("name", [":cpu", f"@{MANIFEST}"], ids=["tag", "digest"])
+def test_skopeo_pulls_the_same_image(pushed, tmp_path, name):
     if SKOPEO is None:
         pytest.skip("needs skopeo: apt-get install skopeo")
     host, _ = pushed
-    source = f"docker://{host}/me/kit@{MANIFEST}"
+    source = f"docker://{host}/me/kit{name}"
     copy = [SKOPEO, "copy", "--src-tls-verify=false", "--preserve-digests", source, f"oci:{tmp_path}/copy"]
     try:
         subprocess.run(copy, check=True, capture_output=True, timeout=600)

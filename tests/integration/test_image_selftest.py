@@ -72,7 +72,7 @@ for name in {names}:
 """
 
 
-def test_praise_without_the_right_versions_fails(replaced):
+def test_a_report_of_success_with_wrong_versions_fails(replaced):
     tested, checks = replaced(FORGED.format(names=CHECKS, end=""))
     assert not tested.passed
     bad = {name for name, check in checks.items() if check.outcome is SelfTestOutcome.FAILED}
@@ -89,7 +89,7 @@ def test_a_guest_that_dies_in_the_middle_fails_with_its_last_error_line(replaced
     assert checks["gloo"].detail == "no answer"
 
 
-def test_a_guest_that_says_too_much_fails(replaced):
+def test_a_guest_that_prints_beyond_the_limit_fails(replaced):
     tested, checks = replaced(FORGED.format(names=[*CHECKS, "gloo"], end=""))
     assert not tested.passed and "unexpected line after the last check" in checks["report"].detail
 

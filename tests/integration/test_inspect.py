@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 
 import pytest
 from conftest import REPOSITORY
 from own_venv import make_venv
+from python_file import load_file
 
 pytestmark = [pytest.mark.container, pytest.mark.network, pytest.mark.ecosystem]
 INSPECT = "inspect_ai==0.3.285"
@@ -31,9 +31,7 @@ print(json.dumps({"version": inspect_ai.__version__, "status": log.status, "scor
 
 
 def test_an_edit_is_evaluated_and_an_answer_without_one_scores_0(cpu_image, tmp_path):
-    spec = importlib.util.spec_from_file_location("example", REPOSITORY / "docs/guides/example_agent.py")
-    example = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(example)
+    example = load_file("example_agent", REPOSITORY / "docs/guides/example_agent.py")
     venv = make_venv(tmp_path / "venv", f"{REPOSITORY}[score]", INSPECT, constrained=False)
     python = venv / "bin" / "python"
     answers = json.dumps([example.EDIT.format("q @ k.mT"), "I would rather not."])
@@ -47,4 +45,9 @@ def test_an_edit_is_evaluated_and_an_answer_without_one_scores_0(cpu_image, tmp_
     assert edited["metadata"]["bundle_sha256"], edited
     assert edited["value"] in (0, 1) and (edited["value"] == 1) == edited["explanation"].startswith("valid")
     (summary,) = (tmp_path / "runs").glob("inspect-*/summary.json")
-    assert summary.is_file()
+    check = [venv / "bin" / "speedrun", "agent", "verify", str(summary.parent), "--json"]
+    done = subprocess.run(check, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    verified = json.loads(done.stdout)
+    assert (verified["faults"], verified["unnamed"], verified["nodes"]) == ([], [], 1)
+    assert verified["ended"] and verified["summary"] and verified["trusted"]

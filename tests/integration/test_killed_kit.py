@@ -33,11 +33,18 @@ def running(contained, arguments, tmp_path):
         return found[0] if found and (found[0] / "guest.log").read_bytes().count(b"up\n") == 2 else None
 
     try:
-        assert wait_until(folder, 60), process.stderr.read() if process.poll() is not None else "no line came"
+        assert wait_until(folder, 300), process.stderr.read() if process.poll() is not None else "no line"
         yield process, folder()
     finally:
         process.kill()
         process.communicate()
+
+
+def doctor_fix(tmp_path, contained) -> subprocess.CompletedProcess[str]:
+    """Close the lost runs of the test with `speedrun doctor --fix`."""
+    command = [*SPEEDRUN, "doctor", "--fix", "--json", "--out", str(tmp_path / "runs")]
+    command += ["--keys", str(tmp_path / "keys")]
+    return subprocess.run(command, env=contained.env, capture_output=True, text=True, check=False)
 
 
 def test_killing_the_kit_leaves_nothing_of_the_guest_and_the_record_says_lost(running, tmp_path, contained):
@@ -47,17 +54,7 @@ def test_killing_the_kit_leaves_nothing_of_the_guest_and_the_record_says_lost(ru
     process.wait()
     assert wait_until(lambda: left_of(folder.name) == [], 60), "the watchdog ended nothing"
     assert not (folder / "result.json").exists()
-    command = [
-        *SPEEDRUN,
-        "doctor",
-        "--fix",
-        "--json",
-        "--out",
-        str(tmp_path / "runs"),
-        "--keys",
-        str(tmp_path / "keys"),
-    ]
-    done = subprocess.run(command, env=contained.env, capture_output=True, text=True, check=False)
+    done = doctor_fix(tmp_path, contained)
     assert "closed 1 record in " in done.stdout
     shown = verify(folder, tmp_path / "keys")
     assert shown.returncode == 0, shown.stderr
@@ -67,7 +64,7 @@ def test_killing_the_kit_leaves_nothing_of_the_guest_and_the_record_says_lost(ru
 def test_an_interrupt_ends_the_guest_before_the_command_returns(running, tmp_path):
     process, folder = running
     process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=120)
+    stdout, stderr = process.communicate(timeout=300)
     assert process.returncode == 130, stderr
     assert left_of(folder.name) == []
     assert Path(stdout.decode().strip()) == folder / "result.json"
@@ -76,17 +73,7 @@ def test_an_interrupt_ends_the_guest_before_the_command_returns(running, tmp_pat
 
 def test_a_run_of_a_living_kit_is_not_closed_by_another(running, tmp_path, contained):
     process, folder = running
-    command = [
-        *SPEEDRUN,
-        "doctor",
-        "--fix",
-        "--json",
-        "--out",
-        str(tmp_path / "runs"),
-        "--keys",
-        str(tmp_path / "keys"),
-    ]
-    done = subprocess.run(command, env=contained.env, capture_output=True, text=True, check=False)
+    done = doctor_fix(tmp_path, contained)
     assert "closed 0 records in " in json.loads(done.stdout)["checks"][-1]["detail"]
     assert process.poll() is None and not (folder / "result.json").exists()
     os.kill(process.pid, 0)

@@ -132,7 +132,7 @@ def test_the_sandbox_shows_a_build_no_network_and_no_checkout(nix):
     assert done.returncode == 0, done.stderr
 
 
-def test_nix_builds_the_promised_image(built):
+def test_nix_builds_the_committed_image(built):
     spec = read_spec(IMAGES, "cpu")
     identity = read_identity(spec, read_lock(spec))
     [entry] = json.loads((built / "index.json").read_bytes())["manifests"]

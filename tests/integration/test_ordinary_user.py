@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY
+from conftest import PATIENT, REPOSITORY
 from own_venv import make_venv, make_wheel
 from test_hostile_guests import SEEKER
 
@@ -52,13 +52,13 @@ def run(base: Path, *command: str, cwd: Path | None = None) -> subprocess.Comple
     env = {"HOME": str(base), "PATH": "/usr/bin:/bin", "LANG": "de_AT.UTF-8"}
     return subprocess.run(
         [str(base / "venv" / "bin" / program), *arguments], user=UID, group=UID, extra_groups=[], env=env,
-        cwd=cwd or base / "work", umask=0o077, capture_output=True, text=True, check=False, timeout=400,
+        cwd=cwd or base / "work", umask=0o077, capture_output=True, text=True, check=False, timeout=1500,
     )  # fmt: skip
 
 
 def smoke(base: Path, *more: str) -> tuple[int, dict, str]:
     command = ["speedrun", "eval", "--record", "3", "--profile", "smoke", "--json"]
-    done = run(base, *command, "--mirror", str(base / "mirror"), *more)
+    done = run(base, *command, "--mirror", str(base / "mirror"), *PATIENT, *more)
     return done.returncode, json.loads(done.stdout) if done.stdout.strip() else {}, done.stderr
 
 

@@ -48,7 +48,7 @@ def test_a_draft_agrees_with_the_committed_record(name: str, capsys: pytest.Capt
     source = [log]
     if record.script.source is ScriptSource.FILE:
         source = [record.script.origins[0].commit, "--log", log]
-    more = ["--id", name, "--mirror", os.environ["KIT_UPSTREAM_MIRROR"]]
+    more = ["--id", name, "--upstream", os.environ["KIT_UPSTREAM_MIRROR"]]
     assert run(["record", "draft", *source, *more]) == 0
     drafted = dict(leaves(tomllib.loads(capsys.readouterr().out)))
     committed = dict(leaves(tomllib.loads((RECORDS / f"{name}.toml").read_text())))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
 import subprocess
@@ -12,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from python_file import load_file
 
 pytest.importorskip("mcp")
 
@@ -40,11 +40,7 @@ PATIENT = ("--start-deadline", "15m", "--warmup-deadline", "15m", "--stall-deadl
 
 
 def example() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("example_session", EXAMPLE)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_file("example_session", EXAMPLE)
 
 
 def new_session(folder: Path, keys: Path, budget: str, task: str = "smoke-1", *more: str) -> None:

@@ -16,14 +16,14 @@ def reached(contained, tmp_path_factory):
     """One honest smoke run in each runtime, which all tests of this file look at."""
     import subprocess
 
-    from conftest import SPEEDRUN, Evaluated
+    from conftest import PATIENT, SPEEDRUN, Evaluated
 
     base = tmp_path_factory.mktemp("smoke")
     places = ["--out", str(base / "runs"), "--keys", str(base / "keys")]
-    command = [*SPEEDRUN, "eval", "--record", "3", "--profile", "smoke", "--json", *places]
+    command = [*SPEEDRUN, "eval", "--record", "3", "--profile", "smoke", "--json", *PATIENT, *places]
     command += ["--runtime", contained.name]
     done = subprocess.run(
-        command, env=contained.env, capture_output=True, text=True, check=False, timeout=300
+        command, env=contained.env, capture_output=True, text=True, check=False, timeout=1500
     )
     return Evaluated(done.returncode, json.loads(done.stdout), done.stderr), base / "keys"
 
@@ -36,7 +36,7 @@ def test_the_reference_trainer_reaches_the_target(reached):
     assert floor < run.report["claims"]["final_val_loss"] < floor + 0.15
 
 
-def test_the_report_has_the_promised_keys(reached):
+def test_the_report_has_the_documented_keys(reached):
     run, _ = reached
     promised = {"run_id", "status", "verdict", "bundle", "claims", "observations", "audit", "score"}
     assert promised <= set(run.report)
@@ -52,14 +52,14 @@ def test_a_smoke_result_says_unranked_everywhere(reached):
     assert run.predicate["score"]["ranked"] is False
 
 
-def test_the_hosts_clock_and_the_guests_tell_one_story(reached):
+def test_the_hosts_clock_and_the_guests_agree(reached):
     run, _ = reached
     seen = run.report["observations"]
     assert sum(seen["phases"].values()) == pytest.approx(seen["wall_s"], abs=0.05)
     assert 0 < run.report["claims"]["train_time_ms"] / 1000 <= seen["wall_s"]
 
 
-def test_the_probe_found_every_way_out_shut(reached):
+def test_every_isolation_check_passed(reached):
     run, _ = reached
     isolation = run.predicate["environment"]["isolation"]
     assert isolation["level"] == "contained"

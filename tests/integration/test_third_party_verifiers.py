@@ -124,7 +124,7 @@ def test_openssl_accepts_a_fresh_key_and_any_payload(folder):
 def documented_commands():
     text = (ROOT / "docs" / "reference" / "bundle.md").read_text()
     (block,) = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
-    assert len(block.splitlines()) == 5
+    assert len(block.splitlines()) == 7
     return block
 
 
@@ -138,7 +138,7 @@ def run_documented(folder):
 
 def test_the_documented_commands_accept_the_good_bundle(folder):
     found = run_documented(folder)
-    assert (found.returncode, found.stdout) == (0, "Verified OK\n")
+    assert (found.returncode, found.stdout) == (0, "Verified OK\nguest.log: OK\nstamps: OK\nsubmission: OK\n")
 
 
 @pytest.mark.parametrize("kind", SIGNED)
@@ -147,11 +147,12 @@ def test_the_documented_commands_refuse_what_was_changed_after_signing(folder, k
     assert run_documented(folder).returncode != 0
 
 
-@pytest.mark.parametrize("name", ["guest.log", "stamps"])
+@pytest.mark.parametrize("name", ["guest.log", "stamps", "submission/train_gpt2.py"])
 def test_the_documented_commands_refuse_a_changed_file(folder, name):
     path = folder / name
     path.write_bytes(path.read_bytes() + b"\n")
-    assert run_documented(folder).returncode != 0
+    found = run_documented(folder)
+    assert found.returncode != 0 and f"{Path(name).parts[0]}: NOT the signed one" in found.stdout
 
 
 @pytest.fixture(scope="module")

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
-import sys
 
 import pytest
 from conftest import REPOSITORY
 from own_venv import make_venv
+from python_file import load_file
 
 pytestmark = [pytest.mark.network, pytest.mark.ecosystem]
 TRACKIO = "trackio==0.43.0"
@@ -26,11 +25,7 @@ print(json.dumps(found, default=str))
 
 
 def test_a_run_is_in_the_store_of_trackio(tmp_path):
-    spec = importlib.util.spec_from_file_location(
-        "press_for_trackio", REPOSITORY / "tests" / "assets" / "bundles" / "press.py"
-    )
-    sys.modules[spec.name] = press = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(press)
+    press = load_file("press_for_trackio", REPOSITORY / "tests" / "assets" / "bundles" / "press.py")
     folder = press.press(tmp_path / "runs", press.Sample(1))
     key = tmp_path / "key.pem"
     key.write_bytes(press.MAKE.SIGNER.public.pem)

@@ -170,7 +170,7 @@ def _predicate(target: Path, sample: Sample, run_id: str, script: bytes) -> Pred
         audit=replace(plain.audit, checks=checks),
     )  # fmt: skip
     found = replace(found, **dict(sample.extra))
-    judged = verdict.judge(found.run.status, claims, found.task.target_val_loss, checks)
+    judged = verdict.judge(found.run.status, claims, found.task.target_val_loss, found.audit.checks)
     found = replace(found, score=replace(found.score, verdict=judged))
     against = verdict.ranking_blockers(found)
     return replace(found, score=replace(found.score, ranked=not against, unranked_because=against))

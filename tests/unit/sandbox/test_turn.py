@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -86,12 +85,13 @@ def test_many_runs_that_share_gpus_all_get_their_turn(folder: Path) -> None:
 def test_a_run_that_asks_again_at_once_comes_after_the_one_that_waits(folder: Path) -> None:
     """Otherwise a session with many runs would keep another one waiting, and spend its wall time."""
     order: list[str] = []
-    waits, over = threading.Event(), threading.Event()
+    running, waits, over = threading.Event(), threading.Event(), threading.Event()
 
     def greedy() -> None:
         while not over.is_set():
             with take_turn(folder, ["GPU-0"], never):
                 order.append("greedy")
+                running.set()
                 waits.wait(60)
 
     def other() -> None:
@@ -101,8 +101,7 @@ def test_a_run_that_asks_again_at_once_comes_after_the_one_that_waits(folder: Pa
 
     first = threading.Thread(target=greedy)
     first.start()
-    while not is_taken(folder, ["GPU-0"]):
-        time.sleep(0.01)
+    assert running.wait(60)
     second = threading.Thread(target=other)
     second.start()
     second.join(120)
