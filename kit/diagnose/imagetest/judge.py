@@ -14,6 +14,7 @@ from kit.core.text import counted
 from kit.diagnose.imagetest.report import (
     ATTENTION,
     CHECKS,
+    CUDNN,
     MORE,
     SelfTestAnswer,
     SelfTestOutcome,
@@ -24,7 +25,9 @@ from kit.image.spec import EraSpec
 from kit.sandbox.isolation_probe import IsolationResult
 from kit.values.run_result import RunResult, RunStatus
 
-NEED_GPUS = ("nccl", "triton-kernel", "attention-kernels")
+NEED_GPUS = ("nccl", "triton-kernel", "attention-kernels", "cudnn-attention")
+NVRTC = "/nvidia/cuda_nvrtc/lib"
+"""In the `LD_LIBRARY_PATH` of an image whose torch does not load NVRTC, so that cuDNN finds it."""
 TOKENIZER = "TIKTOKEN_CACHE_DIR"
 """The variable of an image that has the files of tiktoken's encoding."""
 UNCHECKED_LAYOUTS = ("TORCHINDUCTOR_SIZE_ASSERTS", "0")
@@ -73,7 +76,9 @@ def expectation_of(spec: EraSpec, lock: Lock, no_gpus: str | None) -> Expected:
 
 
 def checks_of(spec: EraSpec) -> tuple[str, ...]:
-    """Return the checks that an image must answer: more if it has attention, or a tokenizer too."""
+    """Return the checks that an image must answer: more if it helps cuDNN, or has attention, a tokenizer."""
+    if NVRTC in dict(spec.env).get("LD_LIBRARY_PATH", ""):
+        return CHECKS + CUDNN
     if not spec.modules:
         return CHECKS
     return CHECKS + (MORE if TOKENIZER in dict(spec.env) else ATTENTION)

@@ -21,6 +21,8 @@ CHECKS = (
 """The checks that kit/guest/selftest.py reports, in this order."""
 ATTENTION = ("attention-graph", "attention-kernels")
 """The checks that kit/guest/selftest_attention.py reports after them, in this order."""
+CUDNN = ("cudnn-compiler", "cudnn-attention")
+"""The checks that kit/guest/selftest_cudnn.py reports after `CHECKS`, in this order."""
 MORE = ("attention-graph", "tokenizer", "attention-kernels")
 """The checks that kit/guest/selftest_v2.py reports after `CHECKS`, in this order."""
 

@@ -22,6 +22,7 @@ from kit.diagnose.imagetest.judge import (
 from kit.diagnose.imagetest.report import (
     ATTENTION,
     CHECKS,
+    CUDNN,
     MORE,
     SelfTestOutcome,
     last_error_line,
@@ -50,6 +51,9 @@ from kit.values.run_spec import GpuDevice, ImageRef, RunSpec, RuntimeName
 SCRIPTS = {
     CHECKS: (guest_file("selftest.py"),),
     CHECKS + MORE: (guest_file("selftest.py"), guest_file("selftest_v2.py")),
+    CHECKS + CUDNN: tuple(
+        guest_file(name) for name in ("selftest.py", "selftest_v2.py", "selftest_cudnn.py")
+    ),
     CHECKS + ATTENTION: tuple(
         guest_file(name) for name in ("selftest.py", "selftest_v2.py", "selftest_attention.py")
     ),

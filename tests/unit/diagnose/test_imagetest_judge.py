@@ -12,6 +12,7 @@ from kit.diagnose.imagetest.judge import Expected, expectation_of, judge, judge_
 from kit.diagnose.imagetest.report import (
     ATTENTION,
     CHECKS,
+    CUDNN,
     MORE,
     SelfTestAnswer,
     SelfTestOutcome,
@@ -158,12 +159,20 @@ def test_attention_is_skipped_only_where_it_needs_a_gpu_that_is_absent(check):
     assert set(found) == {check} - {"attention-kernels"}
 
 
-def test_the_eras_with_modules_of_the_kit_are_the_ones_that_answer_for_them():
+def test_attention_of_cudnn_is_skipped_only_without_a_gpu_and_its_compiler_never():
+    wanted = replace(CUDA, checks=CHECKS + CUDNN, no_gpus="this machine has no NVIDIA GPU")
+    more = {name.replace("-", "_"): said(name, SelfTestOutcome.SKIPPED, "no mood") for name in CUDNN}
+    assert set(failed(answers(**more), wanted)) == {"cudnn-compiler"}
+    assert set(failed(answers(**more), replace(wanted, no_gpus=None))) == set(CUDNN)
+
+
+def test_the_eras_that_answer_for_more_are_those_with_modules_and_those_that_help_cudnn():
     eras = [read_spec(IMAGES, folder.name) for folder in IMAGES.iterdir() if folder.is_dir()]
     found = {spec.era: expectation_of(spec, read_lock(spec), None).checks for spec in eras}
     long = {era: checks for era, checks in found.items() if checks != CHECKS}
-    assert long == {"torch-2.9.1": CHECKS + ATTENTION, "torch-2.10.0": CHECKS + MORE}
-    assert set(long) == {spec.era for spec in eras if spec.modules}
+    helped = dict.fromkeys(("torch-2.4.1", "torch-2.5.0", "torch-2.5.1"), CHECKS + CUDNN)
+    assert long == {**helped, "torch-2.9.1": CHECKS + ATTENTION, "torch-2.10.0": CHECKS + MORE}
+    assert set(long) - set(helped) == {spec.era for spec in eras if spec.modules}
     assert set(SCRIPTS) == {*found.values()}
 
 

@@ -11,6 +11,7 @@ from kit.core.facts import guest_file
 from kit.diagnose.imagetest.report import (
     ATTENTION,
     CHECKS,
+    CUDNN,
     MORE,
     SelfTestOutcome,
     last_error_line,
@@ -147,3 +148,11 @@ def test_the_checks_of_an_image_without_a_tokenizer_are_named_in_the_order_of_th
     [added] = [n.value for n in ast.walk(tree) if isinstance(n, ast.AugAssign)]
     assert tuple(part.attr.replace("_", "-") for part in added.elts) == ATTENTION
     assert set(ATTENTION) == set(MORE) - {"tokenizer"}
+
+
+def test_host_and_guest_agree_on_the_checks_of_cudnn():
+    tree = ast.parse(guest_file("selftest_cudnn.py").read_text())
+    [value] = [
+        n.value for n in tree.body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "CUDNN"
+    ]
+    assert tuple(name.id.replace("_", "-") for name in value.elts) == CUDNN
