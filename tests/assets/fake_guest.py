@@ -53,6 +53,10 @@ class PipeGuest:
                 return False
         return True
 
+    def join(self) -> None:
+        """Wait until the guest has ended."""
+        self._thread.join()
+
     def poll(self):
         return self._ended
 
@@ -71,7 +75,7 @@ class PipeGuest:
         return self._usage
 
     def close(self) -> None:
-        self._thread.join()
+        self.join()
         os.close(self.stdout)
         os.close(self.stderr)
 
