@@ -36,6 +36,8 @@ class PipeGuest:
 
     def _run(self, script) -> None:
         for item in script:
+            if self._killed.is_set():
+                break  # nobody may read any more
             if isinstance(item, bytes):
                 os.write(self._err if isinstance(item, Stderr) else self._out, item)
             elif not self._wait(item):
