@@ -46,7 +46,7 @@ def staged(parent: Path, prefix: str = STAGING) -> Iterator[Path]:
                     shutil.rmtree(abandoned, ignore_errors=True)
         around = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
         own_lock = contextlib.ExitStack()
-        own_lock.enter_context(_held(around))
+        own_lock.enter_context(_held(around, wait=True))  # who looks at it holds its lock for a moment
     with own_lock:
         try:
             folder = around / "content"

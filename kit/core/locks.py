@@ -80,15 +80,15 @@ class HeldLock:
         self._fd = -1
 
 
-def lock_file(fd: int, wait: bool = False) -> bool | None:
+def lock_file(fd: int, wait: bool = False, shared: bool = False) -> bool | None:
     """
     Take the kernel's lock on an open file.
 
     Return True if it was free, False if it is taken, None if the file system has no locks. With `wait`, wait
-    until it is free. The lock lasts until the file is closed.
+    until it is free. The lock lasts until the file is closed. A shared lock excludes only those that are not.
     """
     try:
-        _flock(fd, wait)
+        _flock(fd, wait, shared)
     except BlockingIOError:
         return False
     except OSError as e:
@@ -98,12 +98,13 @@ def lock_file(fd: int, wait: bool = False) -> bool | None:
     return True
 
 
-def _flock(fd: int, wait: bool) -> None:
+def _flock(fd: int, wait: bool, shared: bool) -> None:
     try:
         import fcntl
     except ImportError as e:
         raise OSError(errno.ENOLCK, "this operating system has no flock") from e
-    fcntl.flock(fd, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    fcntl.flock(fd, kind if wait else kind | fcntl.LOCK_NB)
 
 
 @contextlib.contextmanager
@@ -166,7 +167,7 @@ def held(path: Path) -> bool | None:
     """
     fd = os.open(path, os.O_RDWR | CLOEXEC | NOFOLLOW)
     try:
-        free = lock_file(fd)
+        free = lock_file(fd, shared=True)  # two processes that look at once do not see each other
     finally:
         os.close(fd)
     return None if free is None else not free

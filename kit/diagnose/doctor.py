@@ -178,7 +178,7 @@ def _try_runtime(runtime: Runtime, python: Path, image: ImageRef | None = None) 
             argv=("cat", "hello.txt"),
             env=(("PATH", "/usr/bin:/bin"),),
             limits=Limits(memory=GIB, pids=64, shm=MIB, workspace=MIB, tmp=MIB),
-            deadlines=Deadlines(start_s=30, total_s=30),
+            deadlines=Deadlines(start_s=120, total_s=120),
         )
         inside = "python3" if image else str(interpreter(python).executable)
         with watchdog(runtime.reaper(spec.run_id)):

@@ -221,9 +221,9 @@ def _end_all(session: _Session) -> tuple[str, ...]:
     while (remains := session.guest.remains()) and session.now_s() < until:
         session.listen(0.01)
         session.guest.kill()
-    while session.open_pipes.get_map() and session.now_s() < until:
-        if not session.listen(0.2):
-            break
+    until = session.now_s() + GONE_WITHIN_S  # what is in the pipes is read however long the kill took
+    while session.open_pipes.get_map() and session.listen(0.2) and session.now_s() < until:
+        pass
     return remains
 
 

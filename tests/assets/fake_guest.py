@@ -36,6 +36,8 @@ class PipeGuest:
 
     def _run(self, script) -> None:
         for item in script:
+            if self._killed.is_set():
+                break  # nobody may read any more
             if isinstance(item, bytes):
                 os.write(self._err if isinstance(item, Stderr) else self._out, item)
             elif not self._wait(item):
@@ -52,6 +54,10 @@ class PipeGuest:
             if self._killed.wait(0.005):
                 return False
         return True
+
+    def join(self) -> None:
+        """Wait until the guest has ended."""
+        self._thread.join()
 
     def poll(self):
         return self._ended
@@ -71,7 +77,7 @@ class PipeGuest:
         return self._usage
 
     def close(self) -> None:
-        self._thread.join()
+        self.join()
         os.close(self.stdout)
         os.close(self.stderr)
 

@@ -116,7 +116,8 @@ def at_work(run_id: str) -> Iterator[None]:
     with contextlib.suppress(OSError):
         make_private(state)
         _working("*")
-        lock = locks.acquire(state / f"{run_id}.{secrets.token_hex(8)}")
+        # whoever looks at the new file holds its lock for a moment: wait for it
+        lock = locks.acquire(state / f"{run_id}.{secrets.token_hex(8)}", wait=True)
     try:
         if lock:
             lock.note()

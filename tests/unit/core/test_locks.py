@@ -103,6 +103,21 @@ def test_a_lock_is_held_by_one_and_free_after_its_release(tmp_path, request, ker
     assert list(tmp_path.iterdir()) == []
 
 
+def test_processes_that_look_at_a_free_lock_at_once_do_not_find_it_taken(tmp_path, monkeypatch):
+    acquire(tmp_path / NAME).release()
+    lock_file, meanwhile = locks.lock_file, []
+
+    def looked_at(fd, **how):
+        free = lock_file(fd, **how)
+        if not meanwhile:
+            meanwhile.append("looks")
+            meanwhile.append(locks.held(tmp_path / NAME))
+        return free
+
+    monkeypatch.setattr(locks, "lock_file", looked_at)
+    assert (locks.held(tmp_path / NAME), meanwhile) == (False, ["looks", False])
+
+
 def test_a_lock_file_that_is_a_link_is_not_opened(tmp_path):
     (tmp_path / "lock").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(OSError, match="symbolic links"):

@@ -8,13 +8,15 @@ import hashlib
 import os
 import subprocess
 import sys
+import tempfile
+import threading
 from pathlib import Path
 
 import pytest
 from system_errors import failing
 
 from kit.core.errors import DigestMismatch, NetworkError, PrerequisiteError, RunError
-from kit.core.files import disk_errors, make_folder, staged, write_atomic
+from kit.core.files import disk_errors, is_being_staged, make_folder, staged, write_atomic
 from kit.core.store import Artifact, FolderFetcher, Store
 
 DATA = b"some bytes\n" * 1000
@@ -152,6 +154,22 @@ def test_a_guest_that_locks_what_was_staged_keeps_nobody_from_staging(tmp_path):
     finally:
         os.close(fd)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["kept", "next"]
+
+
+def test_a_folder_is_locked_although_another_process_looks_at_it(tmp_path, monkeypatch):
+    def made(**where):
+        around = make(**where)
+        look = os.open(around, os.O_RDONLY)
+        fcntl.flock(look, fcntl.LOCK_EX)
+        looking.append(threading.Timer(0.2, os.close, (look,)))
+        looking[0].start()
+        return around
+
+    make, looking = tempfile.mkdtemp, []
+    monkeypatch.setattr(tempfile, "mkdtemp", made)
+    with staged(tmp_path) as folder:
+        looking[0].join()
+        assert is_being_staged(folder.parent)
 
 
 def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):

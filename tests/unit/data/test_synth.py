@@ -239,7 +239,7 @@ def test_two_processes_at_once_get_the_same_whole_data(tmp_path: Path) -> None:
     both = [
         subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)
     ]
-    said = [p.communicate(timeout=120)[0] for p in both]
+    said = [p.communicate(timeout=600)[0] for p in both]
     assert [p.returncode for p in both] == [0, 0]
     assert said[0] == said[1]
     assert [p.name for p in (tmp_path / "smoke").iterdir()] == [Path(said[0].strip()).name]

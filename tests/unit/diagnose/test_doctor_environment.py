@@ -20,7 +20,8 @@ def stale() -> str:
 
 
 @pytest.fixture
-def config(tmp_path):
+def config(tmp_path, monkeypatch):
+    monkeypatch.setattr(doctor.docker, "state_folder", lambda: tmp_path / "none")  # not the machine's
     return DoctorConfig(
         Store(tmp_path / "store"), tmp_path, tmp_path / "runs", tmp_path, Path("python3"), stale
     )
@@ -41,7 +42,6 @@ def test_a_stale_docker_context_beside_a_working_runtime_is_no_reason_against_th
 ):
     monkeypatch.setattr(doctor, "_try_runtime", lambda *_: "works")
     monkeypatch.setattr(doctor, "_disk", lambda *_: doctor.Diagnosis("store", Health.OK, ""))
-    monkeypatch.setattr(doctor.docker, "state_folder", lambda: config.out / "none")
     assert doctor.usable(list(doctor.examine(config, fix=False)))
 
     def fails(*_):
@@ -62,7 +62,6 @@ def test_an_engine_that_answers_and_fails_counts(config, monkeypatch):
 
 def test_a_stale_docker_context_does_not_stop_the_repair(config, monkeypatch):
     monkeypatch.setattr(doctor, "_try_runtime", lambda *_: "works")
-    monkeypatch.setattr(doctor.docker, "state_folder", lambda: config.out / "none")
     by_id = {d.id: d for d in doctor.examine(config, fix=True)}
     assert by_id["containers"].detail == "removed 0 containers of interrupted runs"
 

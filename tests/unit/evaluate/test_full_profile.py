@@ -386,7 +386,7 @@ def test_a_run_waits_for_another_one_of_this_user_on_its_gpus(
     with take_turn(turns, [fake_gpu(3).uuid], never):
         thread = threading.Thread(target=run)
         thread.start()
-        assert waits.wait(60), "GPUs in use by a run of this user are no reason to refuse"
+        assert waits.wait(300), "GPUs in use by a run of this user are no reason to refuse"
         order.append("released")
         in_use.clear()
     thread.join()

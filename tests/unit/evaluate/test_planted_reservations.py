@@ -28,7 +28,6 @@ from kit.result.reservation import read_reservation, reserve_run, reserve_series
 from kit.result.verify import open_bundle
 from kit.sandbox import processes
 from kit.sandbox.folder import RunFolder, tidy
-from kit.sandbox.runtime import lease as leases
 from kit.values.run_result import RunStatus
 
 ASSETS = Path(__file__).parents[2] / "assets" / "bundles"
@@ -286,7 +285,7 @@ def test_a_run_of_a_killed_process_is_closed(living, tmp_path, reaped):
     pid = locks.noted(living.alive).pid
     processes.kill_all([pid])
     until = time.monotonic() + 60
-    while leases.is_at_work(living.run_id) and time.monotonic() < until:
+    while processes.is_alive(pid) and time.monotonic() < until:  # its files are closed one after the other
         time.sleep(0.01)
     assert close_lost(tmp_path / "live", tmp_path / "keys") == [living]
     assert reaped == [living.run_id]

@@ -25,7 +25,7 @@ def start(folder: Path, code: str, *args: str, count: int = 2) -> subprocess.Pop
 def test_each_rank_gets_the_variables_of_torchrun_and_the_arguments(tmp_path: Path) -> None:
     names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
     with start(tmp_path, SAY, *names, count=3) as process:
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=300)
     assert sorted(out.splitlines()) == [f"{n} {n} 3 3 127.0.0.1 29500" for n in range(3)], err
     assert process.returncode == 0
 
@@ -33,7 +33,7 @@ def test_each_rank_gets_the_variables_of_torchrun_and_the_arguments(tmp_path: Pa
 def test_modules_beside_the_script_are_found(tmp_path: Path) -> None:
     (tmp_path / "kernels.py").write_text("x = 7\n")
     with start(tmp_path, "import kernels; print(kernels.x)", count=1) as process:
-        assert process.communicate(timeout=60)[0] == "7\n"
+        assert process.communicate(timeout=300)[0] == "7\n"
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_modules_beside_the_script_are_found(tmp_path: Path) -> None:
 def test_when_one_rank_fails_the_others_are_ended(tmp_path: Path, failing: str, code: int) -> None:
     script = f"import os, sys, time\nif os.environ['RANK'] == '1': {failing}\ntime.sleep(600)\n"
     with start(tmp_path, script) as process:
-        process.communicate(timeout=60)
+        process.communicate(timeout=300)
     assert process.returncode == code
 
 
@@ -54,7 +54,7 @@ def test_sigterm_ends_all_ranks(tmp_path: Path) -> None:
         assert process.stdout is not None
         pids = [int(process.stdout.readline()) for _ in range(2)]
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=60) == 137
+        assert process.wait(timeout=300) == 137
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)

@@ -17,7 +17,7 @@ def report(code: str) -> tuple[int, list[dict], str]:
     """Run the frame with other checks; return exit code, lines and stderr."""
     done = subprocess.run(
         [sys.executable, "-c", f"import os, sys, selftest\n{code}\nselftest.main()"],
-        cwd=FOLDER, capture_output=True, text=True, check=False, timeout=60,
+        cwd=FOLDER, capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
     return done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr
 

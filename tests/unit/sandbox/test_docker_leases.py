@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import os
 import socket
 import struct
 import subprocess
@@ -99,6 +100,19 @@ def test_what_a_killed_process_was_at_is_forgotten(tmp_path, monkeypatch, other)
             assert len(list((tmp_path / "state" / "runs").iterdir())) == 1
     assert not lease.is_at_work(RUN)
     assert list((tmp_path / "state" / "runs").iterdir()) == []
+
+
+def test_a_run_is_recorded_although_another_process_looks_at_the_new_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(lease, "folder", lambda name: tmp_path / "state" / name)
+    monkeypatch.setattr(lease.secrets, "token_hex", lambda size: "0" * 16)
+    (tmp_path / "state" / "runs").mkdir(parents=True, mode=0o700)
+    look = os.open(tmp_path / "state" / "runs" / f"{RUN}.{'0' * 16}", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(look, fcntl.LOCK_SH)
+    looking = threading.Timer(0.2, os.close, (look,))
+    looking.start()
+    with lease.at_work(RUN):
+        looking.join()
+        assert lease.is_at_work(RUN)
 
 
 def test_a_state_folder_that_cannot_be_made_keeps_nobody_from_work(tmp_path, monkeypatch):

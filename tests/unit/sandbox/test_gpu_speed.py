@@ -139,8 +139,8 @@ def test_a_probe_that_fails_is_a_fault_and_no_exception(asked, tmp_path, monkeyp
 def test_a_probe_that_hangs_is_ended(asked, tmp_path, monkeypatch) -> None:
     short = replace(speed.DEADLINES, start_s=0.3, total_s=0.3)
     monkeypatch.setattr(speed, "DEADLINES", short)
-    found = measured(asked, tmp_path, monkeypatch, "import time; time.sleep(60)")
-    assert "deadline passed" in found.fault and found.seconds < 55, "the probe sleeps for 60 s"
+    found = measured(asked, tmp_path, monkeypatch, "import time; time.sleep(600)")
+    assert "deadline passed" in found.fault and found.seconds < 300, "the probe sleeps for 600 s"
 
 
 def test_a_person_sees_one_line_for_each_gpu() -> None:

@@ -68,8 +68,8 @@ def test_a_runc_that_starts_no_guest_is_quoted(start, script, said):
 def test_a_runc_whose_child_outlives_it_is_quoted_at_once(start):
     began = time.monotonic()
     with pytest.raises(RunError, match="runc did not start the guest: the mounts are gone"):
-        start("echo 'the mounts are gone' >&2; sleep 120 & exit 1")
-    assert time.monotonic() - began < 60, "it did not wait for the child"
+        start("echo 'the mounts are gone' >&2; sleep 600 & exit 1")
+    assert time.monotonic() - began < 300, "it did not wait for the child"
     assert_gone()
 
 
@@ -113,7 +113,8 @@ def test_an_answer_of_a_probe_that_says_nothing_is_no_passed_check(answer, said)
     assert e.value.hint == probe.HINT
 
 
-def test_no_guest_is_started_without_a_watchdog():
+def test_no_guest_is_started_without_a_watchdog(monkeypatch):
+    monkeypatch.setattr(watchdog_module, "ENDS_WITHIN_S", 120.0)
     with (
         pytest.raises(
             RunError, match="the watchdog process did not start: ValueError: 'no-such-runtime' is not"

@@ -15,9 +15,9 @@ import os, sys, time
 if os.fork() == 0:
     os.setsid()
     if os.fork() == 0:
-        time.sleep(60)
+        time.sleep(600)
     os._exit(0)
-time.sleep(60)
+time.sleep(600)
 """
 
 
@@ -31,7 +31,7 @@ def daemonizer():
     run_id = new_run_id(3)  # what another test killed may still be seen under its name
     env = {**os.environ, processes.MARKER: run_id}
     child = subprocess.Popen([sys.executable, "-c", DOUBLE_FORK], env=env)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not _daemonized(run_id, child.pid) and time.monotonic() < deadline:
         time.sleep(0.02)
     yield run_id, child
@@ -50,7 +50,7 @@ def test_killing_the_marked_leaves_nothing(daemonizer):
     run_id, child = daemonizer
     processes.kill_all(processes.marked(run_id))
     child.wait()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while processes.marked(run_id) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert processes.marked(run_id) == []
@@ -61,10 +61,10 @@ def test_the_caller_is_never_among_the_marked(monkeypatch):
 
 
 def test_descendants_include_grandchildren():
-    code = "import subprocess, sys; subprocess.run(['sleep', '30'])"
+    code = "import subprocess, sys; subprocess.run(['sleep', '600'])"
     child = subprocess.Popen([sys.executable, "-c", code])
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while len(processes.descendants([child.pid])) < 2 and time.monotonic() < deadline:
             time.sleep(0.02)
         assert len(processes.descendants([child.pid])) == 2
@@ -75,7 +75,7 @@ def test_descendants_include_grandchildren():
 
 def test_a_zombie_is_not_alive():
     child = subprocess.Popen([sys.executable, "-c", ""])
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while processes.is_alive(child.pid) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not processes.is_alive(child.pid)

@@ -52,7 +52,7 @@ def ended(program, tmp_path, monkeypatch):
     (tmp_path / "scratch").mkdir()
     guest = runc.Runc(Path(sys.executable), tmp_path / "state").start(spec, tmp_path / "scratch")
     (tmp_path / "scratch" / "oci" / "pid.end").touch()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while guest.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
     yield guest
@@ -65,8 +65,8 @@ def strangers():
     started = []
 
     def start():
-        started.extend(subprocess.Popen([*APART, "sleep", "60"]) for _ in range(8))
-        deadline = time.monotonic() + 60
+        started.extend(subprocess.Popen([*APART, "sleep", "600"]) for _ in range(8))
+        deadline = time.monotonic() + 120
         while not all(len(processes.descendants([p.pid])) == 2 for p in started):
             assert time.monotonic() < deadline
             time.sleep(0.01)
