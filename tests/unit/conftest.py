@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +15,7 @@ from hypothesis import settings
 from python_file import load_once
 from tenacity import wait_none
 
+from kit.cli.stderr import STDERR
 from kit.core.digest import Sha256, sha256_bytes
 from kit.evaluate.interrupted import lost_result
 from kit.result.derive import claims_of, observations_of
@@ -51,6 +53,14 @@ def cook() -> ModuleType:
 def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a download retry at once."""
     monkeypatch.setattr("kit.core.download.BACKOFF", wait_none())
+
+
+@pytest.fixture(autouse=True)
+def no_repeats(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let a command that a busy machine slows down print no `still running`, also after its test."""
+    monkeypatch.setattr("kit.cli.stderr.SILENT_S", math.inf)
+    yield
+    STDERR.close()
 
 
 @pytest.fixture
