@@ -9,13 +9,21 @@ import socketserver
 import threading
 from pathlib import Path
 
+import pytest
 from local_server import SilentHandler, start
+
+from kit.cli import runtime
+from kit.diagnose import doctor
+from kit.sandbox.engine import Engine, answers
+from kit.sandbox.runtime import docker
 
 VERSION = {
     "ApiVersion": "1.41",
     "Version": "20.10.24",
     "Components": [{"Name": "Engine", "Version": "20.10.24"}],
 }
+PATIENCE_S = 600.0
+"""Timeout of a request, unless a test passes another: the fake is paused as often as the machine is busy."""
 INFO = {"MemoryLimit": True, "SwapLimit": True, "PidsLimit": True, "DriverStatus": []}
 
 
@@ -38,10 +46,18 @@ class FakeEngine(socketserver.ThreadingUnixStreamServer):
             "GET /info": (200, INFO),
             "GET /_ping": (200, "OK"),
         }
+        self._patience = pytest.MonkeyPatch()
+        for asking in (Engine.__init__, answers):
+            self._patience.setattr(asking, "__defaults__", (PATIENCE_S,))
+        for module, name in (
+            (runtime, "PATIENCE_S"), (doctor, "ENGINE_PATIENCE_S"), (docker, "REAP_PATIENCE_S")
+        ):  # fmt: skip
+            self._patience.setattr(module, name, PATIENCE_S)
         self._end = start(self)
 
     def stop(self) -> None:
-        """End the server, and the threads that answer nothing."""
+        """End the server, the threads that answer nothing, and the patience."""
+        self._patience.undo()
         self.stopped.set()
         self._end()
 

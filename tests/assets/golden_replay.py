@@ -42,7 +42,7 @@ def recorded(where: str) -> list[Recorded]:
     return [Recorded(**{**c, "argv": tuple(c["argv"])}) for c in every if c["where"] == where]
 
 
-def speedrun(here: Path, *argv: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+def speedrun(here: Path, *argv: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
     """Run a command as a user would, in a copy of the golden assets."""
     command = [sys.executable, "-m", "kit.cli", *argv]
     env = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
@@ -51,7 +51,7 @@ def speedrun(here: Path, *argv: str, timeout: float = 120) -> subprocess.Complet
     )
 
 
-def ask(here: Path, command: Recorded, timeout: float = 120) -> None:
+def ask(here: Path, command: Recorded, timeout: float = 600) -> None:
     """Run a recorded command; assert its exit code and its answer."""
     done = speedrun(here, *command.argv, timeout=timeout)
     assert done.returncode == command.exit, done.stderr

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from python_file import load_once
 from tenacity import wait_none
 
+from kit.cli.stderr import STDERR
 from kit.core.digest import Sha256, sha256_bytes
 from kit.evaluate.interrupted import lost_result
 from kit.result.derive import claims_of, observations_of
@@ -25,7 +27,12 @@ from kit.values.log import Grammar
 from kit.values.run_result import RunStatus
 
 ASSETS = Path(__file__).parents[1] / "assets"
-settings.register_profile("unit", deadline=None)  # a busy machine is no fault of an example
+settings.register_profile(  # a busy machine is no fault of an example; the gate tries the same ones each time
+    "unit",
+    deadline=None,
+    derandomize="KIT_EXAMPLES" not in os.environ,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("unit")
 
 
@@ -51,6 +58,14 @@ def cook() -> ModuleType:
 def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a download retry at once."""
     monkeypatch.setattr("kit.core.download.BACKOFF", wait_none())
+
+
+@pytest.fixture(autouse=True)
+def no_repeats(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let a command that a busy machine slows down print no `still running`, also after its test."""
+    monkeypatch.setattr("kit.cli.stderr.SILENT_S", math.inf)
+    yield
+    STDERR.close()
 
 
 @pytest.fixture

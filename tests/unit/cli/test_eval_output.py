@@ -8,6 +8,7 @@ import re
 import select
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ import pytest
 from kit.audit.baseline import RunTimings
 from kit.cli import live, machine, result_lines, series_live
 from kit.cli.meter import Meter, duration
-from kit.cli.stderr import STDERR, Stderr
+from kit.cli.stderr import SILENT_S, STDERR, Stderr
 from kit.evaluate.run import Evaluation
 from kit.result.appraisal import verdict
 from kit.result.predicate import CompileCache, Outcome, Severity
@@ -43,8 +44,10 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch):
-    """The clock of the command's stderr, which has just started."""
+    """The clock of the command's stderr, which has just started; only the test looks at it."""
     clock = Clock()
+    monkeypatch.setattr("kit.cli.stderr.SILENT_S", SILENT_S)
+    monkeypatch.setattr("kit.cli.stderr.LOOK_S", threading.TIMEOUT_MAX)
     monkeypatch.setattr(STDERR, "_clock", clock)
     STDERR.start_clock()
     yield clock

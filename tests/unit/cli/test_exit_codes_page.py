@@ -46,7 +46,7 @@ def words(example):
 def test_a_process_ends_with_the_code_of_its_example(code, example, desk):
     env = {**os.environ, "XDG_CONFIG_HOME": str(desk.parent / "config")}
     argv = [sys.executable, "-m", "kit.cli", *words(example)]
-    done = subprocess.run(argv, cwd=desk, env=env, capture_output=True, check=False, timeout=60)
+    done = subprocess.run(argv, cwd=desk, env=env, capture_output=True, check=False, timeout=120)
     assert done.returncode == code, done.stderr
     assert b"Traceback" not in done.stderr
 
@@ -70,7 +70,7 @@ def test_an_interrupt_ends_with_130_and_no_traceback(tmp_path):
         "sys.exit(cli.run(['data', 'synth', '--store', sys.argv[1]]))\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False, timeout=120
     )
     assert done.returncode == 130 and done.stderr.strip() == "error: interrupted"
 
@@ -81,7 +81,7 @@ def test_an_answer_that_nobody_reads_ends_the_command_by_sigpipe(unread):
     os.close(reader)
     with open(writer, "wb") as closed:
         argv = [sys.executable, "-m", "kit.cli", *unread]
-        done = subprocess.run(argv, stdout=closed, stderr=subprocess.PIPE, check=False, timeout=60)
+        done = subprocess.run(argv, stdout=closed, stderr=subprocess.PIPE, check=False, timeout=120)
     assert (done.returncode, done.stderr) == (-signal.SIGPIPE, b"")
 
 
@@ -94,7 +94,7 @@ def test_a_closed_stream_is_no_error_and_its_number_is_not_used_again(closed, tm
     )
     command = f'exec "$@" {closed}'
     argv = ["sh", "-c", command, "sh", sys.executable, "-c", code, str(tmp_path / "file")]
-    done = subprocess.run(argv, capture_output=True, check=False, timeout=60)
+    done = subprocess.run(argv, capture_output=True, check=False, timeout=120)
     assert (done.returncode, done.stderr) == (0, b"")
 
 

@@ -67,7 +67,7 @@ def test_lines_that_cannot_be_written_are_dropped(opened):
         os.close(writer)
         assert process.stdout.readline() == "begun\n"
         os.close(reader)
-        said, _ = process.communicate("go\n", timeout=60)
+        said, _ = process.communicate("go\n", timeout=120)
     assert (process.returncode, said) == (0, "ended\n")
 
 
@@ -108,7 +108,7 @@ def test_a_reader_that_stops_does_not_delay_what_runs_with_a_guest():
     passed, said = threading.Event(), []
 
     def read_later(reader: int, size: int) -> None:
-        in_time = passed.wait(30)
+        in_time = passed.wait(120)
         os.read(reader, size)
         while not b"".join(said).endswith(b"second\n"):
             said.append(os.read(reader, size))

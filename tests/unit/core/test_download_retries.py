@@ -97,10 +97,10 @@ def test_retry_after_in_seconds_is_honoured(waits):
 
 
 def test_retry_after_as_a_date_is_honoured(waits):
-    at = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=120)
+    at = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=200)
     with serving((503, {"Retry-After": email.utils.format_datetime(at, usegmt=True)})) as (url, _):
         assert fetched(url) == DATA
-    assert 60 < waits[0] <= 120
+    assert 60 < waits[0] < 260
 
 
 @pytest.mark.parametrize("header", ["", "soon", "-5", "1.5", "Fri, 99 Foo 2026 99:99:99 GMT", "١٢"])
@@ -212,5 +212,5 @@ def test_reports_end_with_the_block(monkeypatch):
     with repeated(progress, "pip", 0, 0):
         assert reported.wait(60)
     count = len(reports)
-    assert threading.active_count() == len([t for t in threading.enumerate() if t.name != "progress"])
+    assert "progress" not in [thread.name for thread in threading.enumerate()]
     assert set(reports) == {("pip", 0, 0)} and len(reports) == count

@@ -309,7 +309,7 @@ def test_processes_that_build_at_once_in_one_store_all_get_the_image(promised, t
     for worker in workers:
         worker.start()
     start.set()
-    outcomes = {results.get(timeout=60) for _ in workers}
+    outcomes = {results.get(timeout=600) for _ in workers}
     for worker in workers:
         worker.join()
         assert worker.exitcode == 0
