@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from python_file import load_once
 from tenacity import wait_none
 
@@ -25,7 +25,8 @@ from kit.values.log import Grammar
 from kit.values.run_result import RunStatus
 
 ASSETS = Path(__file__).parents[1] / "assets"
-settings.register_profile("unit", deadline=None)  # a busy machine is no fault of an example
+# a busy machine is no fault of an example
+settings.register_profile("unit", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unit")
 
 
