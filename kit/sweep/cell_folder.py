@@ -120,7 +120,10 @@ class CellFolder:
             job = starts[-1].get("job") if starts else None
             if isinstance(job, str) and job not in live_jobs:
                 return CellState.INTERRUPTED
-        return CellState.INTERRUPTED if owner is OwnerState.ENDED else CellState.RUNNING
+        if owner is not OwnerState.ENDED:
+            return CellState.RUNNING
+        # its process may have ended it after the first look
+        return CellState.ENDED if (self.path / END).is_file() else CellState.INTERRUPTED
 
     def attempts(self) -> tuple[dict[str, Any], ...]:
         """Return the starts and stops of the cell, oldest first; an incomplete last line is left out."""

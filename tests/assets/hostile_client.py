@@ -112,7 +112,7 @@ def _line(method: str, number: int | None, **params: Any) -> bytes:
     return json.dumps(document if number is None else {**document, "id": number}).encode() + b"\n"
 
 
-def attack(folder: Path, count: int, large: int, over_socket: bool) -> Figures:
+def attack(folder: Path, count: int, large: int, over_socket: bool, is_synced: bool = False) -> Figures:
     """Begin a session in `folder`, attack its server, end it, and return what that cost."""
     session, path = begin(folder, BUDGET), folder / "s.sock"
     argv = [
@@ -122,7 +122,7 @@ def attack(folder: Path, count: int, large: int, over_socket: bool) -> Figures:
         *([str(path)] if over_socket else []),
     ]
     pipe = None if over_socket else subprocess.PIPE
-    env = {**os.environ, **_environment({})}
+    env = {**os.environ, **_environment({"UNSYNCED": ""} if is_synced else {})}
     with subprocess.Popen(argv, env=env, stdin=pipe, stdout=pipe) as server:
         try:
             with contextlib.ExitStack() as held:
@@ -191,5 +191,5 @@ def _peak_mib(pid: int) -> float:
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as scratch:
-        figures = attack(Path(scratch), int(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "socket")
+        figures = attack(Path(scratch), int(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "socket", True)
         sys.stdout.write(f"{sys.argv[3]}: {figures}\n")

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import select
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import ThreadingHTTPServer
@@ -122,6 +124,8 @@ def serving(*replies: Reply) -> Iterator[ModelServer]:
         yield server
     finally:
         server.stopped.set()
+        while select.select([http], [], [], 0)[0]:  # whoever has connected has asked, also if it gave up
+            time.sleep(0.01)
         stop()
 
 

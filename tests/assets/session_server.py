@@ -3,7 +3,7 @@ A server process of a fake session, and transports of the MCP SDK's client to it
 
 `python session_server.py FOLDER` serves the session in FOLDER on stdio; `python session_server.py FOLDER
 SOCKET` on a socket. With the variable KILL_AT it kills itself with SIGKILL at that tick: a journal line, or a
-guest under way.
+guest under way. With UNSYNCED it syncs nothing.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def server_parameters(folder: Path, **env: str) -> StdioServerParameters:
 
 
 def _environment(more: dict[str, str]) -> dict[str, str]:
-    return {"PYTHONPATH": f"{ASSETS.parents[1]}{os.pathsep}{ASSETS}", **more}
+    return {"PYTHONPATH": f"{ASSETS.parents[1]}{os.pathsep}{ASSETS}", "UNSYNCED": "1", **more}
 
 
 @asynccontextmanager
@@ -73,6 +73,8 @@ async def socket_transport(path: Path) -> AsyncIterator[Any]:
 def main() -> None:
     """Serve the session; SIGTERM stops it in order."""
     folder = Path(sys.argv[1])
+    if os.environ.get("UNSYNCED"):
+        os.fsync = lambda fd: None  # a killed process leaves what it wrote, synced or not
     stops: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, frame: stops.append(number))
     ticks = Ticks(int(os.environ.get("KILL_AT", "-1")), kill_9)

@@ -157,7 +157,7 @@ def profile(url: str, **changes: Any) -> ModelProfile:
     fields: dict[str, Any] = {
         "name": "test", "model": MODEL, "base_url": url, "token_parameter": TokenParameter.MAX_TOKENS,
         "max_output_tokens": 1000, "context_tokens": 100_000, "edit_format": EditFormat.BLOCKS,
-        "timeouts": CallTimeouts(5.0, 20.0), "knowledge_cutoff": "2024-06-01",
+        "timeouts": CallTimeouts(60.0, 60.0), "knowledge_cutoff": "2024-06-01",
     }  # fmt: skip
     return ModelProfile(**{**fields, **changes})
 

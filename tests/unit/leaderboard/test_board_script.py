@@ -65,7 +65,7 @@ def ask(page):
         script = text.split("<script>")[1].split("</script>")[0]
         given = json.dumps({"tree": Tree(text).open[0], "script": script, "scenario": scenario})
         command = [NODE, str(TESTS / "assets" / "board_dom.js")]
-        done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_search import Ticks
 from fake_session import GPUS, START, FakeTrials, begin, fake_parts, opened, write_script
 
 from kit.agent.budget import parse_budget
@@ -187,13 +188,11 @@ def test_a_try_ends_when_the_budget_of_wall_time_ends(tmp_path: Path) -> None:
 
 
 def test_a_try_of_a_server_that_stops_is_charged_what_it_took(tmp_path: Path) -> None:
-    folder = begin(tmp_path)
-    with opened(folder) as session:
+    folder, trials = begin(tmp_path), FakeTrials()
+    with opened(folder, trials=trials) as session:
         write_script(session, "# wait\n")
-        timer = threading.Timer(0.1, session.stop)
-        timer.start()
+        trials.ticks = Ticks(0, session.stop)  # once the guest runs
         tried = session.call("try", {"gpus": 1}, "t").values
-        timer.join()
         assert (tried["status"], tried["gpu_seconds"]) == ("cancelled", 2.0)
         assert session.call("try", {"gpus": 1}, "t").is_error
     ended = [e for e in read_journal(folder / JOURNAL).events if isinstance(e, TryEnded)]

@@ -12,6 +12,8 @@ import pytest
 
 from kit.core.digest import canonical_json
 from kit.core.errors import IntegrityError, PrerequisiteError, UsageError
+from kit.core.locks import standing_of
+from kit.core.process import OwnerState
 from kit.sweep.bounds import EvaluationBound, IdleGpus, bound_cell
 from kit.sweep.cell_folder import CellState
 from kit.sweep.folder import make_sweep, open_sweep
@@ -88,6 +90,20 @@ def test_a_cell_is_not_started_then_running_then_interrupted_then_ended(sweep):
     assert sweep.states()[cell.id] is CellState.ENDED
     folder.write_end({**END, "winner": None})
     assert folder.end()["winner"] == 2, "an end is written once"
+
+
+def test_a_cell_that_ends_while_its_state_is_read_has_ended(sweep, monkeypatch):
+    cell = sweep.plan.cells[0]
+    folder = sweep.folder(cell)
+    folder.path.mkdir(parents=True)
+    folder.write_attempt({"event": "start", "job": None})
+
+    def ends_and_looks(lock: Path) -> OwnerState:
+        ended(sweep, cell)
+        return standing_of(lock)
+
+    monkeypatch.setattr("kit.sweep.cell_folder.standing_of", ends_and_looks)
+    assert folder.state() is CellState.ENDED
 
 
 def test_a_cell_of_a_dead_node_is_interrupted_once_slurm_has_no_job_for_it(sweep, monkeypatch):

@@ -5,15 +5,19 @@ from __future__ import annotations
 import contextlib
 import datetime
 import email.utils
+import itertools
 import json
 import random
 import socket
+import socketserver
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from local_server import running
 from model_server import MODEL, ModelServer, Reply, completion, error, serving
 
 from kit.agent.llm import client, interruptible
@@ -56,7 +60,7 @@ def profile_of(url: str, **changed: object) -> ModelProfile:
             max_output_tokens=64,
             context_tokens=4096,
             edit_format=EditFormat.BLOCKS,
-            timeouts=CallTimeouts(5.0, LIMIT_S),
+            timeouts=CallTimeouts(LIMIT_S, LIMIT_S),
         ),
         **changed,
     )
@@ -185,12 +189,12 @@ def test_a_fault_that_is_tried_until_an_answer_comes(reply: Reply, fault: CallFa
 def test_retry_after_is_obeyed(date: bool) -> None:
     asked = "30"
     if date:
-        when = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=130)
+        when = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=500)
         asked = email.utils.format_datetime(when, usegmt=True)
     clock = Clock()
     outcome, _ = outcome_of(error(429, "slow down", retry_after=asked), completion(), clock=clock)
     assert outcome.fault is None
-    assert (90 < clock.slept[0] <= 131) if date else (30 <= clock.slept[0] <= 31)
+    assert (90 < clock.slept[0] <= 501) if date else (30 <= clock.slept[0] <= 31)
 
 
 def test_a_retry_after_beyond_the_bound_ends_the_call() -> None:
@@ -203,9 +207,9 @@ def test_a_retry_after_beyond_the_bound_ends_the_call() -> None:
 def test_no_wait_goes_beyond_the_wall_budget() -> None:
     clock = Clock()
     with serving(error(503, "busy")) as server:
-        outcome = ask(transport_of(server.url, clock), wall_left_s=20.0)
+        outcome = ask(transport_of(server.url, clock), wall_left_s=250.0)
     assert outcome.fault is CallFault.OVERLOADED
-    assert clock.now < 20.0 and len(server.requests) == len(outcome.attempts) < MAX_ATTEMPTS
+    assert clock.now < 250.0 and len(server.requests) == len(outcome.attempts) < MAX_ATTEMPTS
     assert "no time left" in outcome.detail
 
 
@@ -236,15 +240,16 @@ def test_a_fault_that_may_be_billed_is_tried_again_once(reply: Reply, fault: Cal
 
 @pytest.mark.parametrize("reply", [replace(completion(), hang=True), replace(completion(), hang_after=30)])
 def test_no_byte_within_the_read_timeout(reply: Reply) -> None:
-    outcome, server = outcome_of(reply, timeouts=CallTimeouts(30.0, 1.0))
+    outcome, server = outcome_of(reply, timeouts=CallTimeouts(LIMIT_S, 1.0))
     assert (outcome.fault, len(server.requests)) == (CallFault.TIMEOUT, BILLED_ATTEMPTS)
     assert "1 s" in outcome.detail
 
 
 def test_the_run_s_time_ends_a_request_under_way() -> None:
     with serving(replace(completion(), hang=True)) as server:
-        transport = LiveTransport(profile_of(server.url), ApiKey(KEY), RetryLoop(random.Random(0)))
-        outcome = ask(transport, wall_left_s=0.5)
+        times = itertools.chain([0.0] * 3, itertools.repeat(1.0))  # none passes before the request
+        loop = RetryLoop(random.Random(0), clock=times.__next__)
+        outcome = ask(LiveTransport(profile_of(server.url), ApiKey(KEY), loop), wall_left_s=0.5)
     assert (outcome.fault, len(outcome.attempts)) == (CallFault.TIMEOUT, 1)
     assert outcome.detail == "the run's time ended during the request"
 
@@ -398,8 +403,9 @@ def test_an_endpoint_that_goes_away_after_it_answered_is_waited_for(first: Reply
     clock = Clock()
     with serving(first) as server:
         transport = transport_of(server.url, clock)
-        ask(transport, wall_left_s=3.0)
-    outcome = ask(transport, wall_left_s=600.0)
+        ask(transport, wall_left_s=160.0)
+    clock.now = 0.0
+    outcome = ask(transport, wall_left_s=615.0)
     assert outcome.fault is CallFault.CONNECTION
     assert len(outcome.attempts) > UNREACHABLE_ATTEMPTS and clock.now > 400
 
@@ -422,23 +428,27 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encod
     ids=["endless stream", "endless interim answers"],
 )
 def test_an_answer_without_an_end_ends(monkeypatch: pytest.MonkeyPatch, head: bytes, part: bytes) -> None:
+    limits: list[float] = []
+
+    def run_for_a_second(work: Any, limit_s: float, cancelled: Callable[[], bool]) -> Any:
+        limits.append(limit_s)
+        return interruptible.run_interruptibly(work, 1.0, cancelled)
+
     monkeypatch.setattr(client, "REQUEST_MAX_S", 1.0)
+    monkeypatch.setattr(client, "run_interruptibly", run_for_a_second)
     end = threading.Event()
-    with socket.create_server(("127.0.0.1", 0)) as listener:
 
-        def serve() -> None:
-            for _ in range(BILLED_ATTEMPTS):
-                connection, _ = listener.accept()
-                threading.Thread(target=drip, args=(connection, head, part, end), daemon=True).start()
+    class Drips(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            drip(self.request, head, part, end)
 
-        thread = threading.Thread(target=serve)
-        thread.start()
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
-        outcome = ask(transport_of(url, timeouts=CallTimeouts(30.0, 1.5)))
-        thread.join()
+    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Drips)
+    with running(server):
+        outcome = ask(transport_of(f"http://127.0.0.1:{server.server_address[1]}/v1"))
         end.set()
     assert (outcome.fault, len(outcome.attempts)) == (CallFault.TIMEOUT, BILLED_ATTEMPTS)
-    assert "no whole answer within 3 s" in outcome.detail, "twice the read timeout"
+    assert limits == [2 * LIMIT_S] * BILLED_ATTEMPTS, "twice the read timeout"
+    assert f"no whole answer within {2 * LIMIT_S:.0f} s" in outcome.detail
 
 
 @pytest.mark.parametrize("codec", ["rot13", "zlib_codec", "nonexistent", "idna", "undefined"])
