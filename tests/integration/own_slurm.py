@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
+import random
 import secrets
 import shutil
 import socket
@@ -45,7 +47,7 @@ SelectTypeParameters=CR_Core
 ReturnToService=2
 SlurmdTimeout=600
 SlurmctldTimeout=600
-KillWait=60
+KillWait=600
 NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory=1000 State=UNKNOWN
 PartitionName=all Nodes={node} Default=YES MaxTime=INFINITE State=UP
 """
@@ -118,13 +120,14 @@ def own_slurm(root: Path, cpus: int = 2, more: str = "") -> Iterator[OwnSlurm]:
     root.chmod(0o755)
     for folder in ("state", "spool"):
         (root / folder).mkdir()
+    controller_port, node_port = _free_ports()
     config = CONFIG.format(
         host=socket.gethostname().partition(".")[0],
         node=NODE,
         root=root,
         cpus=cpus,
-        controller_port=_free_port(),
-        node_port=_free_port(),
+        controller_port=controller_port,
+        node_port=node_port,
     )
     (root / "slurm.conf").write_text(config + more)
     slurm = OwnSlurm(root)
@@ -154,7 +157,14 @@ def own_slurm(root: Path, cpus: int = 2, more: str = "") -> Iterator[OwnSlurm]:
                 slurm.stop(name, kill=True)
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
+def _free_ports() -> list[int]:
+    """Return two free ports that the kernel gives to nobody who does not ask for them: they stay free."""
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    ports = random.SystemRandom().sample(range(first // 2, first), 1000)
+    return list(itertools.islice(filter(_is_free, ports), 2))
+
+
+def _is_free(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_server(("", port)):
+        return True
+    return False
