@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
-import random
 import secrets
 import shutil
 import socket
@@ -14,6 +12,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from free_ports import free_ports
 
 PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "scancel")
@@ -120,7 +120,7 @@ def own_slurm(root: Path, cpus: int = 2, more: str = "") -> Iterator[OwnSlurm]:
     root.chmod(0o755)
     for folder in ("state", "spool"):
         (root / folder).mkdir()
-    controller_port, node_port = _free_ports()
+    controller_port, node_port = free_ports(2)
     config = CONFIG.format(
         host=socket.gethostname().partition(".")[0],
         node=NODE,
@@ -155,16 +155,3 @@ def own_slurm(root: Path, cpus: int = 2, more: str = "") -> Iterator[OwnSlurm]:
         for name in ("slurmd", "slurmctld", "munged"):
             if name in slurm.processes:
                 slurm.stop(name, kill=True)
-
-
-def _free_ports() -> list[int]:
-    """Return two free ports that the kernel gives to nobody who does not ask for them: they stay free."""
-    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    ports = random.SystemRandom().sample(range(first // 2, first), 1000)
-    return list(itertools.islice(filter(_is_free, ports), 2))
-
-
-def _is_free(port: int) -> bool:
-    with contextlib.suppress(OSError), socket.create_server(("", port)):
-        return True
-    return False
