@@ -25,6 +25,15 @@ def daemon(dockerd):
         dockerd.start()
 
 
+def unshared(tmp_path: Path, *command: str) -> list[str]:
+    """Return a command with leases of its own: any `eval` of the machine removes what a dead engine kept."""
+    leases, state = tmp_path / "leases", Path("/run/speedrun-kit")
+    for folder in (leases, state):
+        folder.mkdir(mode=0o700, exist_ok=True)
+    script = f'mount --bind "$0" {state} && exec "$@"'
+    return ["unshare", "--mount", "sh", "-c", script, str(leases), *command]
+
+
 @pytest.fixture
 def started(daemon, tmp_path):
     """Start an evaluation, and give it with its folder once both ranks have printed a line."""
@@ -41,7 +50,7 @@ def started(daemon, tmp_path):
         ]  # fmt: skip
         env = {**os.environ, "DOCKER_HOST": daemon.url}
         process = subprocess.Popen(
-            command,
+            unshared(tmp_path, *command),
             env=env,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -66,7 +75,7 @@ def started(daemon, tmp_path):
 def doctor(daemon, tmp_path: Path, *more: str) -> str:
     places = ["--out", str(tmp_path / "runs"), "--keys", str(tmp_path / "keys")]
     done = subprocess.run(
-        [*SPEEDRUN, "doctor", *places, *more],
+        unshared(tmp_path, *SPEEDRUN, "doctor", *places, *more),
         env={**os.environ, "DOCKER_HOST": daemon.url}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     return done.stdout
@@ -105,6 +114,7 @@ def test_what_a_dead_daemon_kept_is_swept_once_it_is_back(daemon, started, tmp_p
     assert wait_until(lambda: said.append(doctor(daemon, tmp_path)) or folder.name in said[-1], 300), said[-1]
     doctor(daemon, tmp_path, "--fix")
     assert left_of(folder.name) == [] and daemon.containers() == []
+    assert list((tmp_path / "leases").glob(f"*/{folder.name}")) == []
 
 
 def test_a_daemon_that_hangs_does_not_keep_the_guest_alive(daemon, started, tmp_path):
@@ -126,6 +136,7 @@ def test_kit_and_daemon_killed_together_leave_nothing(daemon, started, tmp_path)
     daemon.start()
     assert "closed 1 record in " in doctor(daemon, tmp_path, "--fix")
     assert left_of(folder.name) == [] and daemon.containers() == []
+    assert list((tmp_path / "leases").glob(f"*/{folder.name}")) == []
     assert "speedrun exited" in recorded(folder, tmp_path / "keys")
 
 
