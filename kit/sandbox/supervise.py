@@ -216,9 +216,12 @@ def _ask_to_end(session: _Session) -> None:
 
 def _end_all(session: _Session) -> tuple[str, ...]:
     """Kill repeatedly until nothing is left, drain the pipes, and return what still remains."""
-    until = session.now_s() + GONE_WITHIN_S
     session.guest.kill()
-    while (remains := session.guest.remains()) and session.now_s() < until:
+    until = session.now_s() + GONE_WITHIN_S
+    late = False
+    # looks once more after the time is up: this process may have been paused since its last look
+    while (remains := session.guest.remains()) and not late:
+        late = session.now_s() >= until
         session.listen(0.01)
         session.guest.kill()
     until = session.now_s() + GONE_WITHIN_S  # what is in the pipes is read however long the kill took

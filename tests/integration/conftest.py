@@ -22,7 +22,10 @@ from kit.sandbox.engine import answers
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SPEEDRUN = (sys.executable, "-m", "kit.cli")
-PATIENT = ("--start-deadline", "900", "--total-deadline", "1400")
+PATIENT = (
+    "--start-deadline", "900", "--warmup-deadline", "900", "--stall-deadline", "900",
+    "--teardown-deadline", "300", "--total-deadline", "1400",
+)  # fmt: skip
 """Options of `eval` for a machine that other programs keep busy."""
 
 

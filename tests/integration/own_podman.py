@@ -7,10 +7,13 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from dockerd import PATH
+
+from kit.sandbox import processes
 
 BINARY = shutil.which("podman", path=PATH)
 
@@ -32,7 +35,32 @@ def own_podman() -> Iterator[dict[str, str]]:
             "CONTAINERS_CONF": f"{base}/containers.conf", "DOCKER_HOST": f"unix://{base}/podman.sock",
         }  # fmt: skip
     finally:
+        # what cleans up after a container can run on when podman has returned
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and any(
+            f"{base}/" in _read(pid, "cmdline") for pid in processes.pids()
+        ):
+            time.sleep(0.1)
         mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
         for mount in sorted((m for m in mounts if m.startswith(f"{base}/")), reverse=True):
             subprocess.run(["umount", "--lazy", mount], check=False)
         shutil.rmtree(base)
+
+
+def guests(base: str) -> set[int]:
+    """Return the living processes inside containers of the Podman in `base`, which their mounts name."""
+    own = processes.namespace_of(os.getpid())
+    return {
+        pid
+        for pid in processes.pids()
+        if "libpod-" in _read(pid, "cgroup")
+        and processes.namespace_of(pid) != own
+        and f"{base}/" in _read(pid, "mountinfo")
+        and processes.is_alive(pid)
+    }
+
+
+def _read(pid: int, name: str) -> str:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/{name}").read_text(errors="replace")
+    return ""

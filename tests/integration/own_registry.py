@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -22,25 +24,24 @@ HASHED = f"{USER}:$2b$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n
 @contextlib.contextmanager
 def own_registry(data: Path, *, login: bool = False) -> Iterator[str]:
     """Give `host:port` of a registry that keeps its data in `data`; with `login`, it asks for `USER`."""
-    port = _free_port()
-    (data / "htpasswd").write_text(HASHED)
-    auth = f'auth: {{htpasswd: {{realm: own, path: "{data}/htpasswd"}}}}\n' if login else ""
-    config = data / f"{port}.yml"
-    config.write_text(
-        "version: 0.1\nlog: {level: warn}\n"
+    folder = Path(tempfile.mkdtemp(dir=data, prefix="registry-"))
+    (folder / "htpasswd").write_text(HASHED)
+    auth = f'auth: {{htpasswd: {{realm: own, path: "{folder}/htpasswd"}}}}\n' if login else ""
+    # a port that is picked here could be taken before the registry binds it: it picks one itself, and logs it
+    (folder / "config.yml").write_text(
+        "version: 0.1\nlog: {level: info, accesslog: {disabled: true}}\n"
         f'storage: {{filesystem: {{rootdirectory: "{data}"}}}}\n'
-        f'http: {{addr: "127.0.0.1:{port}"}}\n{auth}'
+        f'http: {{addr: "127.0.0.1:0"}}\n{auth}'
     )
-    with (data / "log").open("ab") as log:
+    with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            [BINARY, "serve", str(config)], stdout=log, stderr=log, start_new_session=True
+            [BINARY, "serve", str(folder / "config.yml")], stdout=log, stderr=log, start_new_session=True
         )
     try:
-        _await(port, process, data / "log")
-        yield f"127.0.0.1:{port}"
+        yield _await_address(process, folder / "log")
     finally:
         process.terminate()
-        process.wait(timeout=60)
+        process.wait(timeout=120)
 
 
 class CuttingRelay:
@@ -83,16 +84,9 @@ class CuttingRelay:
             end.close()
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
-def _await(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+def _await_address(process: subprocess.Popen[bytes], log: Path) -> str:
     deadline = time.monotonic() + 300
-    while True:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 2):
-            return
-        assert process.poll() is None, log.read_text(errors="replace")[-2000:]
-        assert time.monotonic() < deadline, log.read_text(errors="replace")[-2000:]
+    while not (listening := re.search(r"listening on (127\.0\.0\.1:\d+)\D", log.read_text(errors="replace"))):
+        assert process.poll() is None and time.monotonic() < deadline, log.read_text(errors="replace")[-2000:]
         time.sleep(0.1)
+    return listening[1]

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from free_ports import free_ports
+
 PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "scancel")
 MISSING = [name for name in PROGRAMS if shutil.which(name, path=PATH) is None]
@@ -45,7 +47,7 @@ SelectTypeParameters=CR_Core
 ReturnToService=2
 SlurmdTimeout=600
 SlurmctldTimeout=600
-KillWait=60
+KillWait=600
 NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory=1000 State=UNKNOWN
 PartitionName=all Nodes={node} Default=YES MaxTime=INFINITE State=UP
 """
@@ -118,13 +120,14 @@ def own_slurm(root: Path, cpus: int = 2, more: str = "") -> Iterator[OwnSlurm]:
     root.chmod(0o755)
     for folder in ("state", "spool"):
         (root / folder).mkdir()
+    controller_port, node_port = free_ports(2)
     config = CONFIG.format(
         host=socket.gethostname().partition(".")[0],
         node=NODE,
         root=root,
         cpus=cpus,
-        controller_port=_free_port(),
-        node_port=_free_port(),
+        controller_port=controller_port,
+        node_port=node_port,
     )
     (root / "slurm.conf").write_text(config + more)
     slurm = OwnSlurm(root)
@@ -152,9 +155,3 @@ def own_slurm(root: Path, cpus: int = 2, more: str = "") -> Iterator[OwnSlurm]:
         for name in ("slurmd", "slurmctld", "munged"):
             if name in slurm.processes:
                 slurm.stop(name, kill=True)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port

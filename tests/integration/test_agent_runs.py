@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 import tomllib
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import dying
 import pytest
 from agent_runs import make_run, searched
 from conftest import SPEEDRUN, verify
@@ -26,9 +28,7 @@ from kit.agent.events import (
     CallEnded,
     CallLost,
     EvaluationLost,
-    EvaluationReserved,
     Event,
-    NodeEnded,
     Resumed,
 )
 from kit.agent.journal import JOURNAL, read_journal
@@ -166,6 +166,29 @@ def killed(command: list[str], when: Callable[[], bool], env: dict[str, str]) ->
     assert process.returncode == -signal.SIGKILL
 
 
+KILLED_AT = """
+import sys
+import dying
+from dying import Point
+from kit import cli
+from kit.evaluate import run
+dying.POINTS[""] = {point!r}
+dying.at_point("", "kill")
+sys.exit(cli.run(sys.argv[1:]))
+"""
+WHILE_THE_GUEST_RUNS = dying.Point("kit.sandbox.supervise._attend", about="guest.log")
+BETWEEN_NODES = dying.Point("kit.agent.search._solve", after=True)
+
+
+def killed_at(point: dying.Point, command: list[str], env: dict[str, str]) -> None:
+    """Run a command that kills itself at a point: however slow the machine is, it does not get further."""
+    code = KILLED_AT.format(point=point)
+    argv = [sys.executable, "-c", code, *command[len(SPEEDRUN) :]]
+    env = {**env, "PYTHONPATH": str(Path(dying.__file__).parent)}
+    ended = subprocess.run(argv, env=env, capture_output=True, text=True, check=False, timeout=WAIT_S)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+
+
 KEY = "sk-test-0123456789abcdefghij"
 PROFILE = """
 schema = "model-profile.v1"
@@ -211,12 +234,8 @@ def test_kills_in_a_call_in_an_evaluation_and_between_nodes_lose_nothing(
     killed(start, lambda: len(server.requests) == 1, env)
     resume = runs.command("resume", str(folder), "--json")
 
-    def evaluating() -> bool:
-        last = next((e for e in reversed(events_of(folder)) if isinstance(e, EvaluationReserved)), None)
-        return last is not None and (folder / "bundles" / last.run_id / "guest.log").is_file()
-
-    killed(resume, evaluating, env)
-    killed(resume, lambda: any(isinstance(e, NodeEnded) for e in events_of(folder)), env)
+    killed_at(WHILE_THE_GUEST_RUNS, resume, env)
+    killed_at(BETWEEN_NODES, resume, env)
     ended = subprocess.run(resume, capture_output=True, text=True, check=False, env=env, timeout=WAIT_S)
     assert ended.returncode == 1, ended.stderr
     report, events = json.loads(ended.stdout), events_of(folder)

@@ -37,7 +37,7 @@ def build(tmp_path, nix_python):
     def run(statements: str, *arguments: str) -> str:
         command = [nix_python, "-c", statements, *arguments]
         done = subprocess.run(
-            command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False, timeout=60
+            command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False, timeout=300
         )
         assert done.returncode == 0, done.stderr
         return done.stdout

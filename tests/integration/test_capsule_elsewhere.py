@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY, SPEEDRUN
+from conftest import PATIENT, REPOSITORY, SPEEDRUN
 from own_podman import BINARY as PODMAN
 from own_podman import own_podman
 
@@ -43,8 +43,8 @@ def packed(cpu_image, tmp_path_factory):
     short = [*smoke[4:], "--steps", "20", "--val-every", "5"]
     (submission / "run.toml").write_text(f"args = {json.dumps(short)}\n")
     run = ["eval", "--record", "3", "--profile", "smoke", "--submission", str(submission)]
-    command = [*SPEEDRUN, *run, "--out", str(base / "runs"), *own]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    command = [*SPEEDRUN, *run, "--out", str(base / "runs"), *PATIENT, *own]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=1500)
     assert done.returncode == 1, done.stderr  # missed
     bundle = Path(done.stdout.strip())
     file = base / "result.capsule.tar"
@@ -66,7 +66,7 @@ def stranger(tmp_path_factory):
 
 
 def speedrun(*arguments: str) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run([*SPEEDRUN, *arguments], capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run([*SPEEDRUN, *arguments], capture_output=True, text=True, check=False, timeout=900)
     assert done.returncode == 0, done.stderr
     return done
 
@@ -83,7 +83,7 @@ def by_hand(script: str, where: Path, capsule: Path, **env: str) -> subprocess.C
     """Run commands with nothing of the kit on the PATH, and without a network."""
     return subprocess.run(
         ["/usr/bin/unshare", "--net", "/bin/sh", "-c", script], cwd=where, capture_output=True, text=True,
-        check=False, timeout=600,
+        check=False, timeout=1500,
         env={"PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "CAPSULE": str(capsule), **env},
     )  # fmt: skip
 
@@ -170,7 +170,7 @@ def remade(capsule: Path, folder: Path, signer: keys.Signer | None) -> Path:
 def test_a_changed_capsule_is_refused(packed, tmp_path):
     file, _, own = packed
     command = [*SPEEDRUN, "unpack", str(remade(file, tmp_path, None)), "--to", str(tmp_path / "new"), *own]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
     assert done.returncode == 4 and "RUN.md differs from the file that the packer signed" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["remade.tar"]
     (tmp_path / "remade.tar").unlink()
@@ -181,7 +181,7 @@ def test_by_hand_in_runc_what_unpack_leaves_of_a_changed_capsule_is_safe(packed,
     file, bundle, own = packed
     archive, folder = remade(file, tmp_path, keys.throwaway()), tmp_path / "capsule"
     command = [*SPEEDRUN, "unpack", str(archive), "--to", str(folder), *own]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
     archive.unlink()
     assert done.returncode == 1 and "mounts '/' at '/mnt', ['rbind']" in done.stderr
     assert "smoke run (toy task, never ranked) of task 3: missed" in done.stderr
@@ -221,7 +221,7 @@ def reproduced(stranger: Path, packed, base: Path, *more: str, **env: str) -> Pa
     kit = ["unshare", "--net", *SPEEDRUN]
     command = [*kit, "reproduce", str(file), "--offline", "--json", *elsewhere, *more]
     done = subprocess.run(
-        command, cwd=stranger, capture_output=True, text=True, check=False, timeout=600,
+        command, cwd=stranger, capture_output=True, text=True, check=False, timeout=1500,
         env={**os.environ, **env},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -9,7 +9,7 @@ import subprocess
 from typing import Any
 
 import pytest
-from conftest import REPOSITORY, SPEEDRUN, Evaluated
+from conftest import PATIENT, REPOSITORY, SPEEDRUN, Evaluated
 
 pytestmark = [pytest.mark.container, pytest.mark.network]
 
@@ -58,9 +58,10 @@ def predicates(dockerd, tmp_path_factory) -> dict[str, dict[str, Any]]:
         command = [
             *SPEEDRUN, "eval", "--record", "3", "--profile", "smoke", "--json", "--runtime", runtime,
             "--submission", str(submission), "--out", str(base / "runs"), "--keys", str(base / "keys"),
+            *PATIENT,
         ]  # fmt: skip
         env = {**os.environ, "DOCKER_HOST": dockerd.url}
-        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=300)
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=1500)
         assert done.stdout, done.stderr
         run = Evaluated(done.returncode, json.loads(done.stdout), done.stderr)
         assert run.report["status"] == "completed", done.stderr

@@ -85,7 +85,7 @@ def test_a_deadline_ends_a_daemon_that_ignores_sigterm_and_holds_a_port(cpu_imag
     run = evaluate(DAEMON, "--warmup-deadline", "2")
     assert run.report["status"] == "timed_out"
     teardown = run.predicate["observations"]["teardown"]
-    assert teardown["remains"] == [] and teardown["kill_s"] < 20
+    assert teardown["remains"] == [] and teardown["kill_s"] < 120
     assert left_of(run.report["run_id"]) == []
     assert run.predicate["run"]["clock"] == "warmup"
     assert verify(run.folder, tmp_path / "keys").returncode == 0
@@ -111,7 +111,7 @@ def test_a_fork_loop_meets_its_limit_and_its_deadline(cpu_image, evaluate):
     bomb = "print('x', flush=True)\nwhile True:\n  try: os.fork()\n  except OSError: time.sleep(0.01)\n"
     run = evaluate(FIRST_RANK + bomb, "--warmup-deadline", "2")
     assert run.report["status"] == "timed_out"
-    assert run.predicate["observations"]["teardown"]["kill_s"] < 20
+    assert run.predicate["observations"]["teardown"]["kill_s"] < 120
     assert left_of(run.report["run_id"]) == []
 
 

@@ -74,7 +74,7 @@ def inspect(reference: str, *more: str) -> bytes:
     if SKOPEO is None:
         pytest.skip("needs skopeo: apt-get install skopeo")
     command = [SKOPEO, "inspect", "--tls-verify=false", *more, f"docker://{reference}"]
-    return subprocess.run(command, check=True, capture_output=True, timeout=60).stdout
+    return subprocess.run(command, check=True, capture_output=True, timeout=300).stdout
 
 
 def test_skopeo_shows_annotations_by_tag_and_the_signed_manifest_by_digest(pushed):

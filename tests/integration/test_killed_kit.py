@@ -52,7 +52,7 @@ def test_killing_the_kit_leaves_nothing_of_the_guest_and_the_record_says_lost(ru
     assert any("python3" in name for name in left_of(folder.name))
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert wait_until(lambda: left_of(folder.name) == [], 60), "the watchdog ended nothing"
+    assert wait_until(lambda: left_of(folder.name) == [], 120), "the watchdog ended nothing"
     assert not (folder / "result.json").exists()
     done = doctor_fix(tmp_path, contained)
     assert "closed 1 record in " in done.stdout

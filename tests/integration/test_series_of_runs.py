@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import SPEEDRUN
+from conftest import PATIENT, SPEEDRUN
 
 pytestmark = [pytest.mark.container, pytest.mark.network]
 
@@ -31,8 +31,8 @@ def series(tmp_path: Path, script: str, *more: str) -> tuple[int, dict, str]:
     folder.mkdir()
     (folder / "train_gpt2.py").write_text(script)
     places = ["--out", str(tmp_path / "runs"), "--keys", str(tmp_path / "keys"), "--submission", str(folder)]
-    command = [*SPEEDRUN, "eval", "--record", "3", "--profile", "smoke", "--json", *places, *more]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+    command = [*SPEEDRUN, "eval", "--record", "3", "--profile", "smoke", "--json", *PATIENT, *places]
+    done = subprocess.run([*command, *more], capture_output=True, text=True, check=False, timeout=1500)
     return done.returncode, json.loads(done.stdout), done.stderr
 
 

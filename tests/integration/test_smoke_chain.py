@@ -8,11 +8,11 @@ The evaluations need the `cpu` image. Nothing here depends on how fast the machi
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 from pathlib import Path
 
 import pytest
+from free_ports import free_ports
 from test_reference_trainer import VAL, torch_python
 
 from kit.benchmark.records import Record, fetch_script, load, nowhere
@@ -37,11 +37,12 @@ def losses(tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
 
 
 def last_loss(record: Record, python: str, store: Store, data: Path) -> float:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
     argv = [python, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_addr", "127.0.0.1"]
-    argv += ["--master_port", port, str(fetch_script(record, store, nowhere) / record.script.entry)]
+    argv += [
+        "--master_port",
+        str(*free_ports(1)),
+        str(fetch_script(record, store, nowhere) / record.script.entry),
+    ]
     env = {
         "PATH": os.environ["PATH"],
         "OMP_NUM_THREADS": "1",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
@@ -10,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -36,6 +36,7 @@ keys = "{keys}"
 [slurm]
 memory = "100M"
 time = "50m"
+prefix = ["{python}", "{program}"]
 """
 ANSWERS = """\
 schema = "scripted-answers.v1"
@@ -44,6 +45,24 @@ schema = "scripted-answers.v1"
 text = "I have no idea."
 """
 """No answer can be applied, so a cell makes its calls and no evaluation."""
+WAITS = """\
+import contextlib, runpy, sys, time
+from pathlib import Path
+from kit.agent.llm.scripted import ScriptedTransport
+gate, answer = Path(__file__).parent / "gate", ScriptedTransport.call
+
+def call(*arguments, **named):
+    with contextlib.suppress(FileNotFoundError):
+        (gate / sys.argv[-1]).touch()
+    while gate.is_dir():
+        time.sleep(0.05)
+    return answer(*arguments, **named)
+
+ScriptedTransport.call = call
+sys.argv = sys.argv[sys.argv.index("kit.cli") :]
+runpy.run_module("kit.cli", run_name="__main__", alter_sys=True)
+"""
+"""Runs a cell. As long as there is a directory `gate`, it leaves its name there and waits for its answer."""
 TRUE_SBATCH = f'{shutil.which("sbatch", path=PATH)} "$@"'
 
 
@@ -101,7 +120,9 @@ def grid(folder: Path) -> Path:
     cache = os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache"))
     store = Path(cache) / "speedrun-kit"
     path = folder / "sweep.toml"
-    path.write_text(GRID.format(store=store, keys=folder / "keys"))
+    (folder / "cell.py").write_text(WAITS)
+    program = folder / "cell.py"
+    path.write_text(GRID.format(store=store, keys=folder / "keys", python=sys.executable, program=program))
     return path
 
 
@@ -134,25 +155,25 @@ def test_a_second_run_submits_exactly_the_missing_cells(tmp_path, slurm):
     speedrun(slurm, *here, str(undisturbed.parent), "--slurm")
     until(lambda: set(states(slurm, undisturbed).values()) == {"ended"})
 
-    disturbed = tmp_path / "disturbed" / "twelve"
+    disturbed, gate = tmp_path / "disturbed" / "twelve", _folder(tmp_path, "gate")
     # the launcher is killed after sbatch, before it records the job
     launcher_killed(slurm, tmp_path, TRUE_SBATCH, *here, str(disturbed.parent), "--slurm")
     assert _jobs(disturbed) == []
     (job,) = set(slurm.run("squeue", "-h", "-o", "%F").split())
     # one cell is cancelled in the queue, one is killed while it works, and one is requeued by hand
     slurm.run("scancel", f"{job}_11")
-    killed = _running(disturbed)
+    killed = _waiting(gate)
     os.kill(_pid(disturbed, killed), signal.SIGKILL)
     # the controller is restarted while cells wait and run; a killed one forgets the jobs of its last seconds
     slurm.stop("slurmctld")
     slurm.start_controller()
-    requeued = _running(disturbed, {killed})
+    requeued = _waiting(gate, {killed})
     task = starts(disturbed, requeued)[-1]["job"]
     refused = subprocess.run(["scontrol", "requeue", task], env=slurm.env, capture_output=True, check=False)
     assert refused.returncode != 0, "timed work is not requeued unless the user allows it"
     slurm.run("scontrol", "update", f"job={task}", "requeue=1")
     slurm.run("scontrol", "requeue", task)
-    os.kill(_pid(disturbed, requeued), signal.SIGCONT)
+    gate.rename(tmp_path / "open")
     until(lambda: not slurm.run("squeue", "-h"))
     before = states(slurm, disturbed)
     missing = {name for name, state in before.items() if state != "ended"}
@@ -200,10 +221,11 @@ def test_cells_that_are_cancelled_in_the_queue_or_at_work_are_missing(tmp_path, 
     assert set(states(slurm, sweep).values()) == {"not started"}
     # a cell that is cancelled while it works ends with its record before Slurm kills it
     slurm.run("scontrol", "update", "nodename=node1", "state=resume")
+    gate = _folder(tmp_path, "gate")
     assert len(speedrun(slurm, *argv)["started"]) == 12
-    cell = _running(sweep)
+    cell = _waiting(gate)
     slurm.run("scancel", _jobs(sweep)[-1])
-    os.kill(_pid(sweep, cell), signal.SIGCONT)
+    gate.rename(tmp_path / "open")
     until(lambda: not slurm.run("squeue", "-h"))
     last = json.loads((sweep / "cells" / cell / "attempts.jsonl").read_text().splitlines()[-1])
     assert (last["event"], last["code"]) == ("stop", 130)
@@ -238,22 +260,10 @@ def _jobs(sweep: Path) -> list[str]:
     return [line["job"] for line in lines if "job" in line]
 
 
-def _running(sweep: Path, but: set[str] = frozenset()) -> str:
-    """Wait for a cell whose process works, stop that process, and return the cell."""
-    deadline = time.monotonic() + 900
-    while time.monotonic() < deadline:
-        for lines in sweep.glob("cells/*/attempts.jsonl"):
-            cell = lines.parent.name
-            if cell in but or (lines.parent / "end.json").exists():
-                continue
-            with contextlib.suppress(OSError, IndexError):
-                pid = _pid(sweep, cell)
-                os.kill(pid, signal.SIGSTOP)
-                if not (lines.parent / "end.json").exists():
-                    return cell
-                os.kill(pid, signal.SIGCONT)
-        time.sleep(0.1)
-    raise AssertionError("no cell works")
+def _waiting(gate: Path, but: Collection[str] = ()) -> str:
+    """Wait for a cell that works and waits at the gate, and return it."""
+    until(lambda: {path.name for path in gate.iterdir()} - {*but})
+    return min({path.name for path in gate.iterdir()} - {*but})
 
 
 def _pid(sweep: Path, cell: str) -> int:

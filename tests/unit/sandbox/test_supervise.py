@@ -64,6 +64,22 @@ def test_a_guest_that_exits_with_0_is_completed_and_its_claims_are_stamped(tmp_p
     assert result.teardown.remains == ()
 
 
+def test_a_kit_that_is_paused_reports_nothing_that_is_gone_by_then(tmp_path, monkeypatch):
+    class Dying(PipeGuest):
+        looks = 0
+
+        def remains(self):
+            self.looks += 1
+            if self.looks > 1:
+                return ()
+            time.sleep(0.2)
+            return ("thread",)
+
+    monkeypatch.setattr("kit.sandbox.supervise.GONE_WITHIN_S", 0.1)
+    result, _ = run(tmp_path, lambda: Dying([]))
+    assert result.teardown.remains == ()
+
+
 def test_no_file_stays_open_after_a_run(tmp_path):
     def open_files():
         found = set()
