@@ -40,11 +40,12 @@ def resolve(spec: EraSpec, store: Store, fetchers: Sequence[Fetcher], progress: 
         PrivateApt(spec.suite, mirror_of(spec.suite)) as apt,
     ):
         offers = apt.closure(spec.packages)
-    debs = []
-    for done, offer in enumerate(offers):
-        progress("debs", done, len(offers))
+    debs, label, done, total = [], f"fetch the debs of {spec.era}", 0, sum(o.size for o in offers)
+    for offer in offers:
+        progress(label, done, total)
         debs.append(_deb(offer.package, offer.version, offer.pool, offer.size, offer.sha256, store, fetchers))
-    progress("debs", len(offers), len(offers))
+        done += offer.size
+    progress(label, done, total)
     data = render_lock(spec, tuple(debs), wheels)
     return parse_lock(data, f"the new lock of {spec.era}")
 

@@ -23,7 +23,8 @@ PAGE = REPOSITORY / "docs" / "benchmarks.md"
 FOLDER = EVIDENCE / "docker-gpu"
 RUNTIMES = ("docker", "runc")
 TRAINED = EVIDENCE / "reference-62"
-RECORD = EVIDENCE / "record-62"
+RECORDS = {"8": ("4578 train_loss", 112), "62": ("1600 train_time", 542)}
+"""Record -> what follows in the line of a training step, and the last step."""
 
 
 @functools.cache
@@ -116,16 +117,39 @@ def test_the_same_submission_on_a_gpu_gives_the_same_bundle_everywhere(other, wh
     assert comparable(elsewhere) == comparable(runc)
 
 
-def test_record_62_trained_in_its_own_image_on_a_gpu():
-    bundle = opened(RECORD / "result.json")
+@pytest.mark.parametrize("number", RECORDS)
+def test_a_record_trained_in_its_own_image_on_a_gpu(number):
+    folder, (marks, last) = EVIDENCE / f"record-{number}", RECORDS[number]
+    bundle = opened(folder / "result.json")
     subjects = {s["name"]: s["digest"]["sha256"] for s in bundle.document["subject"]}
-    assert bundle.trusted
-    assert subjects["guest.log"] == sha256_bytes((RECORD / "guest.log").read_bytes())
-    record = tomllib.loads((REPOSITORY / "records" / "62.toml").read_text())
+    log = (folder / "guest.log").read_bytes()
+    assert bundle.trusted and bundle.predicate.run.status is RunStatus.TIMED_OUT
+    assert subjects["guest.log"] == sha256_bytes(log)
+    record = tomllib.loads((REPOSITORY / "records" / f"{int(number):02}.toml").read_text())
     scripts = {file["name"]: file["sha256"] for file in record["script"]["files"]}
     assert subjects["submission"] == tree_digest({**scripts, "run.toml": sha256_bytes(b"args = []\n")})
     images = REPOSITORY / "images" / record["environment"]["era"]
     assert bundle.predicate.environment.image.manifest_digest in (images / "digest").read_text()
-    steps = re.findall(rb"^step:(\d+)/1600 train_time", (RECORD / "guest.log").read_bytes(), re.M)
-    assert [int(step) for step in steps] == list(range(1, 543))
-    assert "| last step | 542," in PAGE.read_text()
+    steps = re.findall(rf"^step:(\d+)/{marks}".encode(), log, re.M)
+    assert [int(step) for step in steps] == list(range(1, last + 1))
+
+
+def test_the_benchmarks_page_has_the_last_steps_of_the_records():
+    page = PAGE.read_text()
+    assert "| last step | 542," in page and "step 112; signed;" in page
+
+
+def test_the_ratio_of_kit_and_bare_torchrun_follows_from_the_times_on_the_page():
+    [row] = [
+        r
+        for r in PAGE.read_text().splitlines()
+        if r.endswith("script's clock | 1031.34 | 1027.82 | 1.0034 |")
+    ]
+    kit, bare, ratio = (float(cell) for cell in row.strip("| ").split(" | ")[1:])
+    assert f"{kit / bare:.4f}" == f"{ratio:.4f}"
+    log = (EVIDENCE / "record-8" / "guest.log").read_text()
+    at = {
+        int(step): int(ms)
+        for step, ms in re.findall(r"^step:(\d+)/4578 train_loss:\S+ train_time:(\d+)ms", log, re.M)
+    }
+    assert f"{(at[70] - at[20]) / 50:.2f}" == f"{kit:.2f}"
