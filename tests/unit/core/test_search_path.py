@@ -68,7 +68,9 @@ def wheels_without_an_index():
         index.offers(("numpy==1.0",), "3.11", closure=False)
 
 
-def pins_without_uv(monkeypatch):
+def pins_without_uv(monkeypatch, tmp_path):
+    monkeypatch.setenv("UV_OFFLINE", "1")
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: name == "uv" or found(name))
     with pytest.raises(PrerequisiteError):
@@ -92,7 +94,7 @@ def test_another_python_imports_nothing_of_the_working_directory(start, tmp_path
         (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'a').write('{name} ')\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    given = {"monkeypatch": monkeypatch, "env": ()}
+    given = {"monkeypatch": monkeypatch, "tmp_path": tmp_path, "env": ()}
     start(**{name: given[name] for name in inspect.signature(start).parameters})
     assert not (tmp_path / "ran").exists()
 
