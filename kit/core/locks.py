@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import random
 import re
 import secrets
 import stat
@@ -24,6 +25,8 @@ from kit.core.errors import PrerequisiteError
 from kit.core.process import OwnerState, Process, process_bytes, read_process, standing, this_process
 from kit.core.system import CLOEXEC, NOFOLLOW, NONBLOCK, READ
 
+LOOKS_S = 2.0
+"""Seconds in which every process that looks at a lock must have been done with it once."""
 NO_LOCKS = frozenset((errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS))
 """Errors of `flock` on a file system without locks."""
 MAX_NOTE = 4096
@@ -148,7 +151,7 @@ def acquire(path: Path, *, wait: bool = False, create: bool = True) -> HeldLock 
     fd = os.open(path, flags, 0o600)
     try:
         with lock_errors(path.parent):
-            free = lock_file(fd, wait)
+            free = _past_looks(fd, wait)
         flag = _announce(path, wait) if free is None else None
     except BaseException:
         os.close(fd)
@@ -157,6 +160,16 @@ def acquire(path: Path, *, wait: bool = False, create: bool = True) -> HeldLock 
         return HeldLock(path, fd, flag)
     os.close(fd)
     return None
+
+
+def _past_looks(fd: int, wait: bool) -> bool | None:
+    """Take the lock as `lock_file` does, also if processes look at it, which hold it for a moment each."""
+    until = time.monotonic() + LOOKS_S
+    while True:
+        free = lock_file(fd, wait)
+        if free is not False or time.monotonic() >= until or not lock_file(fd, shared=True):
+            return free
+        time.sleep(random.uniform(0.001, 0.01))  # noqa: S311 - two that look past each other take turns
 
 
 def held(path: Path) -> bool | None:

@@ -84,7 +84,7 @@ def test_a_guest_that_locks_every_file_it_sees_blocks_no_other_process(arguments
                 pass
         finally:
             process.send_signal(signal.SIGINT)
-            _, stderr = process.communicate()
+            _, stderr = process.communicate(timeout=300)
     assert process.returncode == 130, stderr
     assert left_of(log.parent.name) == []
 

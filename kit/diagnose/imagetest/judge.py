@@ -77,10 +77,9 @@ def expectation_of(spec: EraSpec, lock: Lock, no_gpus: str | None) -> Expected:
 
 def checks_of(spec: EraSpec) -> tuple[str, ...]:
     """Return the checks that an image must answer: more if it helps cuDNN, or has attention, a tokenizer."""
-    if NVRTC in dict(spec.env).get("LD_LIBRARY_PATH", ""):
-        return CHECKS + CUDNN
     if not spec.modules:
-        return CHECKS
+        helps = NVRTC in dict(spec.env).get("LD_LIBRARY_PATH", "")
+        return CHECKS + CUDNN if helps else CHECKS
     return CHECKS + (MORE if TOKENIZER in dict(spec.env) else ATTENTION)
 
 

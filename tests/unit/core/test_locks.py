@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 
 import pytest
@@ -243,3 +244,24 @@ def test_a_lock_file_names_its_owner_for_people(tmp_path, monkeypatch):
 def test_invalid_bytes_in_a_lock_file_name_no_process(tmp_path, text):
     (tmp_path / NAME).write_bytes(text.encode("utf-8", "surrogateescape"))
     assert locks.noted(tmp_path / NAME) is None
+
+
+def test_a_lock_is_taken_past_a_process_that_looks_at_it(tmp_path):
+    (tmp_path / NAME).touch()
+    looks = (tmp_path / NAME).open()
+    fcntl.flock(looks, fcntl.LOCK_SH)
+    threading.Timer(0.3, looks.close).start()
+    lock = acquire(tmp_path / NAME)
+    assert lock is not None
+    assert acquire(tmp_path / NAME) is None
+    lock.release()
+
+
+def test_a_lock_that_a_process_keeps_looking_at_is_given_up_and_left_as_it_was(tmp_path, monkeypatch):
+    monkeypatch.setattr(locks, "LOOKS_S", 0.05)
+    with (tmp_path / NAME).open("w") as looks:
+        fcntl.flock(looks, fcntl.LOCK_SH)
+        assert acquire(tmp_path / NAME) is None
+    lock = acquire(tmp_path / NAME)
+    assert lock is not None
+    lock.release()

@@ -170,7 +170,7 @@ def test_the_eras_that_answer_for_more_are_those_with_modules_and_those_that_hel
     eras = [read_spec(IMAGES, folder.name) for folder in IMAGES.iterdir() if folder.is_dir()]
     found = {spec.era: expectation_of(spec, read_lock(spec), None).checks for spec in eras}
     long = {era: checks for era, checks in found.items() if checks != CHECKS}
-    helped = dict.fromkeys(("torch-2.4.1", "torch-2.5.0", "torch-2.5.1"), CHECKS + CUDNN)
+    helped = dict.fromkeys(("torch-2.5.0", "torch-2.5.1"), CHECKS + CUDNN)
     assert long == {**helped, "torch-2.9.1": CHECKS + ATTENTION, "torch-2.10.0": CHECKS + MORE}
     assert set(long) - set(helped) == {spec.era for spec in eras if spec.modules}
     assert set(SCRIPTS) == {*found.values()}

@@ -6,6 +6,7 @@ import ast
 import json
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,20 @@ def test_a_command_ends_when_the_time_of_its_benchmark_does() -> None:
 
     done = AlmostOver(0).run(["sleep", "600"], {"PATH": "/usr/bin:/bin"})
     assert done.code == -signal.SIGINT
+
+
+@pytest.mark.usefixtures("handlers")
+def test_the_time_of_a_benchmark_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    from arms import Budget
+
+    now = time.monotonic()
+    monkeypatch.setattr("arms.time.monotonic", lambda: now)
+    budget = Budget(5)
+    left = [budget.left_s]
+    for later in (4, 6):
+        monkeypatch.setattr("arms.time.monotonic", lambda later=later: now + later)
+        left.append(budget.left_s)
+    assert left == pytest.approx([5, 1, 0])
 
 
 def test_each_guest_of_ranks_is_a_script_and_ends_otherwise_than_by_itself() -> None:

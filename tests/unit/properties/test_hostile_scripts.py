@@ -17,8 +17,8 @@ REFERENCE = guest_file("train_reference.py").read_bytes()
 START = (
     SourceFile("train_gpt2.py", b"import os, sys, torch\nwith open(sys.argv[0]) as f:\n    a = f.read()\n"),
 )
-SECONDS = 10.0
-"""Of the processor, for each 100 kB: more than ten times what an idle machine needs."""
+SECONDS = 4.0
+"""Of the processor, for each 100 kB: more than six times what the slowest example took on an idle machine."""
 MOST = 2000
 """Characters of a text in a result."""
 

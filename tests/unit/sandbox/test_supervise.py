@@ -235,6 +235,24 @@ def test_what_a_guest_printed_last_is_kept_however_long_its_kill_takes(tmp_path,
     assert (result.status, (tmp_path / "log").read_text()) == (RunStatus.COMPLETED, "last\n")
 
 
+class PassedOn(PipeGuest):
+    """A guest that has ended at once, and whose output an engine passes on later."""
+
+    def poll(self):
+        return 0
+
+    def remains(self):
+        return ()
+
+    def kill(self):
+        pass
+
+
+def test_output_that_an_engine_passes_on_after_the_guest_has_gone_is_kept(tmp_path):
+    result, _ = run(tmp_path, lambda: PassedOn([0.5, b"first\n", 0.5, b"last\n"]))
+    assert (result.status, (tmp_path / "log").read_text()) == (RunStatus.COMPLETED, "first\nlast\n")
+
+
 def test_a_flood_of_claims_ends_the_guest_and_no_more_of_them_are_kept(tmp_path, monkeypatch):
     monkeypatch.setattr("kit.sandbox.supervise.MAX_CLAIMS", 500)
     lines = [b"".join(VAL % (n + i, 0) for i in range(100)) for n in range(0, 5000, 100)]
