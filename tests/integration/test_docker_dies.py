@@ -108,12 +108,12 @@ def test_what_a_dead_daemon_kept_is_swept_once_it_is_back(daemon, started, tmp_p
     process.communicate(timeout=300)  # while it lives, its container is not reported
     assert (folder / "result.json").exists()
     daemon.start()
-    assert daemon.containers() == [folder.name]
+    assert folder.name in daemon.containers()
     # a container is not reported while a process of its run lives, and its watchdog may outlive the command
     said = []
     assert wait_until(lambda: said.append(doctor(daemon, tmp_path)) or folder.name in said[-1], 300), said[-1]
     doctor(daemon, tmp_path, "--fix")
-    assert left_of(folder.name) == [] and daemon.containers() == []
+    assert left_of(folder.name) == [] and folder.name not in daemon.containers()
     assert list((tmp_path / "leases").glob(f"*/{folder.name}")) == []
 
 
@@ -135,7 +135,7 @@ def test_kit_and_daemon_killed_together_leave_nothing(daemon, started, tmp_path)
     assert wait_until(lambda: daemon.guests() == [] and daemon.helpers() == [], 120)
     daemon.start()
     assert "closed 1 record in " in doctor(daemon, tmp_path, "--fix")
-    assert left_of(folder.name) == [] and daemon.containers() == []
+    assert left_of(folder.name) == [] and folder.name not in daemon.containers()
     assert list((tmp_path / "leases").glob(f"*/{folder.name}")) == []
     assert "speedrun exited" in recorded(folder, tmp_path / "keys")
 
@@ -143,7 +143,7 @@ def test_kit_and_daemon_killed_together_leave_nothing(daemon, started, tmp_path)
 def test_a_container_of_a_living_kit_is_not_swept_by_another(daemon, started, tmp_path):
     process, folder = started()
     assert "removed 0 containers of interrupted runs" in doctor(daemon, tmp_path, "--fix")
-    assert daemon.containers() == [folder.name] and process.poll() is None
+    assert folder.name in daemon.containers() and process.poll() is None
 
 
 def test_without_a_daemon_the_run_is_refused_before_it_is_reserved(tmp_path):
