@@ -20,6 +20,9 @@ from kit.core.text import in_shell
 from kit.evaluate.plan import RunPlan
 from kit.evaluate.run import Listener
 
+LEAST_INTERLEAVED = 2
+"""Runs of each script from which a series gives an interval, and so a score."""
+
 
 @click.command("end")
 @session_options
@@ -27,7 +30,8 @@ from kit.evaluate.run import Listener
 @click.option(
     "--interleave",
     is_flag=True,
-    help="Run the start script and that of the horizon, or target, in turn with the winner.",
+    help="Run the start script and that of the horizon, or target, in turn with the winner. Needs --retime "
+    "2 or more.",
 )
 @json_option
 def command(**options: Any) -> int:
@@ -43,19 +47,23 @@ def command(**options: Any) -> int:
     All scripts run in the session's image. Before anything is written or run, a script of start, target or
     horizon that imports a module which that image lacks is refused.
 
-    Exit 0: there is a winner. 1: no evaluation was valid. 2: --retime without --interleave in a session
-    whose start and horizon have no times. 3: a script cannot start in the image. 130: interrupted.
+    Exit 0: there is a winner. 1: no evaluation was valid. 2: --interleave with fewer than two runs, or
+    --retime without it in a session whose start and horizon have no times. 3: a script cannot start in the
+    image. 130: interrupted.
 
     \b
     Examples:
       speedrun session end my-session
       speedrun session end my-session --retime 10 --interleave
     """
+    folder, retime = options["folder"], options["retime"]
+    if options["interleave"] and retime < LEAST_INTERLEAVED:
+        why = "an interleaved series needs two runs of each script for a score"
+        raise UsageError(why, f"pass --retime {LEAST_INTERLEAVED} or more")
     require_score()
     from kit.agent.retiming import retimed_of
     from kit.session.opening import end_session, sign_session
 
-    folder, retime = options["folder"], options["retime"]
     with cancellable() as cancelled:
         ready = machine_session(folder, options, cancelled)
         _require_score(ready, retime, options["interleave"])

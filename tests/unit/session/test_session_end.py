@@ -126,6 +126,19 @@ def test_a_series_without_a_score_is_told(
     assert "no score" not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("runs", ["0", "1"])
+def test_an_interleaved_series_of_one_run_is_refused_before_the_session_ends(
+    runs: str, ended: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, asked, call = ended
+    before = read_journal(folder / JOURNAL).lines
+    assert call("--retime", runs, "--interleave") == 2
+    said = capsys.readouterr().err
+    assert "error: an interleaved series needs two runs of each script for a score" in said
+    assert "hint: pass --retime 2 or more" in said
+    assert (read_journal(folder / JOURNAL).lines, asked) == (before, [])
+
+
 def test_without_interleave_only_the_winner_runs(ended: Any, capsys: pytest.CaptureFixture[str]) -> None:
     _, asked, call = ended
     assert call("--retime", "1") == 0
