@@ -107,6 +107,7 @@ def command(**options: Any) -> int:
     require_score()
     from kit.agent.horizon import horizon_reference, load_horizon
     from kit.agent.own_task import task_for
+    from kit.session.budget_text import no_evaluation
     from kit.session.opening import BUDGET_KEYS, SessionParts, new_session, session_spec
     from kit.session.trials import KitTrials
 
@@ -128,6 +129,8 @@ def command(**options: Any) -> int:
     )
     spec = session_spec(task, options["agent"], budget, horizon, request.overrides)
     new_session(options["out"], spec, SessionParts(task, KitTrials(request, places)))
+    if (why := no_evaluation(spec)) is not None:
+        warn(f"this budget holds no evaluation: {why}")
     has_times = spec.evaluation.start_ms is not None
     if has_times and options["start_time_s"] is None:
         warn(OTHER_MACHINES)
