@@ -88,7 +88,7 @@ def session_spec(
     if budget != Budget(evaluations=budget.evaluations, gpu_seconds=budget.gpu_seconds, wall_s=budget.wall_s):
         raise UsageError(
             f"a session counts only {', '.join(BUDGET_KEYS)}: the agent makes its own calls",
-            "limit these, for example: --budget gpu-hours=512,wall=24h",
+            "limit these, for example: --budget gpu-hours=160,wall=24h",
         )
     if not 0 < len(agent) <= MAX_AGENT or not agent.isprintable():
         raise UsageError(
@@ -96,7 +96,7 @@ def session_spec(
             "for example: --agent claude-code-2.1",
         )
     if budget == Budget():
-        raise UsageError("the budget is missing", "for example: --budget gpu-hours=512,wall=24h")
+        raise UsageError("the budget is missing", "for example: --budget gpu-hours=160,wall=24h")
     choices: dict[str, Any] = {name: value for name, value in asdict(overrides).items() if value is not None}
     choices = {DEADLINES: choices} if choices else {}
     if horizon is not None:

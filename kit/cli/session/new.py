@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     "--budget",
     required=True,
     metavar="KEY=N,..",
-    help="Limits: gpu-hours, wall, evaluations. For example gpu-hours=512,wall=24h.",
+    help="Limits: gpu-hours, wall, evaluations. For example gpu-hours=160,wall=24h.",
 )
 @click.option(
     "--hints",
@@ -101,7 +101,7 @@ def command(**options: Any) -> int:
     \b
     Examples:
       speedrun session new --task smoke-1 --budget wall=2h,evaluations=10 --out my-session
-      speedrun session new --task 46 --horizon 62 --budget gpu-hours=512,wall=24h --out s46
+      speedrun session new --task 46 --horizon 62 --budget gpu-hours=160,wall=24h --out s46
     """
     require_run_platform("session new")
     require_score()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,10 @@ from fake_session import begin, fake_task, opened
 from kit.agent import own_task
 from kit.agent.own_task import OwnTask
 from kit.cli import run
+from kit.cli.session import new as new_command
+from kit.session import opening
 
+GUIDE = Path(__file__).parents[3] / "docs" / "guides" / "session.md"
 New = Callable[..., int]
 
 
@@ -73,3 +77,10 @@ def test_a_refusal_speaks_in_the_units_of_the_budget(
     with opened(folder) as session:
         answer = session.call(tool, arguments, "t")
     assert answer.is_error and f"refused: {text}" in answer.text
+
+
+@pytest.mark.parametrize("page", [GUIDE, Path(new_command.__file__), Path(opening.__file__)])
+def test_an_example_s_gpu_hours_can_be_spent_in_its_wall_time(page: Path) -> None:
+    examples = re.findall(r"gpu-hours=([0-9]+),wall=([0-9]+)h", page.read_text())
+    assert examples
+    assert [pair for pair in examples if int(pair[0]) > 8 * int(pair[1])] == []
