@@ -84,3 +84,14 @@ def test_an_example_s_gpu_hours_can_be_spent_in_its_wall_time(page: Path) -> Non
     examples = re.findall(r"gpu-hours=([0-9]+),wall=([0-9]+)h", page.read_text())
     assert examples
     assert [pair for pair in examples if int(pair[0]) > 8 * int(pair[1])] == []
+
+
+def test_gpu_hours_alone_are_refused_without_gpus(
+    new: New, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert new("gpu-hours=5", gpus=0) == 2
+    said = capsys.readouterr().err
+    assert "error: gpu-hours limits nothing here: this session has no GPUs" in said
+    assert "hint: pass wall= or evaluations=" in said
+    assert not (tmp_path / "s").exists()
+    assert new("gpu-hours=5,wall=2h", gpus=0) == 0
