@@ -11,7 +11,7 @@ from kit.cli import live
 from kit.cli.extras import require_score
 from kit.cli.interrupt import cancellable
 from kit.cli.options import retime_option
-from kit.cli.session.parts import MachineSession, json_option, machine_session, session_options
+from kit.cli.session.parts import MachineSession, given_options, json_option, machine_session, session_options
 from kit.cli.session.score import score_document, score_text
 from kit.cli.stderr import STDERR
 from kit.cli.terminal import emit_json, note, say_path, warn
@@ -78,7 +78,9 @@ def command(**options: Any) -> int:
     STDERR.close()
     if interrupted:
         again = f"--retime {retime}{' --interleave' if options['interleave'] else ''}"
-        note(f"interrupted; to time the winner: speedrun session end {in_shell(folder)} {again}")
+        note(
+            f"interrupted; to time the winner: speedrun session end {in_shell(folder)} {again}{given_options()}"
+        )
         return 130
     _tell(options, winner)
     return 0 if winner is not None else 1
@@ -91,7 +93,8 @@ def _require_score(ready: MachineSession, runs: int, interleave: bool) -> None:
     if runs and not interleave and _has_no_times(ready) and horizon_of(ready.spec) is not None:
         raise UsageError(
             "this session has no times of start and horizon, so a series of the winner alone gives no score",
-            f"run all three: speedrun session end {in_shell(ready.folder)} --retime {runs} --interleave",
+            f"run all three: speedrun session end {in_shell(ready.folder)} --retime {runs} --interleave"
+            f"{given_options()}",
         )
 
 
@@ -108,7 +111,7 @@ def _require_arms(ready: MachineSession, runs: int) -> None:
     image, start, horizon = ready.spec.evaluation.image, str(ready.spec.task), horizon_of(ready.spec)
     target = horizon.record if horizon else records.load(ready.places.records, start).target
     again = "" if _has_no_times(ready) else f" --retime {runs}"
-    hint = f"leave its script out: speedrun session end {in_shell(ready.folder)}{again}"
+    hint = f"leave its script out: speedrun session end {in_shell(ready.folder)}{again}{given_options()}"
     for name in (start, *((target,) if target else ())):
         require_imports(name, image, ready.places, hint)
 

@@ -26,6 +26,7 @@ from kit.cli.options import (
 from kit.cli.places import places as places_of
 from kit.cli.platforms import require_run_platform
 from kit.cli.runtime import runtime_option, select_runtime
+from kit.cli.session.parts import given_options
 from kit.cli.terminal import emit_json, note, say_path, warn
 from kit.cli.times import OTHER_MACHINES
 from kit.core.text import in_shell
@@ -136,7 +137,7 @@ def command(**options: Any) -> int:
         warn(OTHER_MACHINES)
     if horizon is not None and others:
         warn_of_eras(spec.evaluation.image, horizon, others, has_times, options["out"])
-    note(f"next: speedrun session serve {in_shell(options['out'])} --stdio")
+    note(f"next: speedrun session serve {in_shell(options['out'])} --stdio{given_options()}")
     if options["as_json"]:
         emit_json({"folder": str(options["out"]), "task": spec.task, "start_ms": spec.evaluation.start_ms,
                    "target_ms": spec.evaluation.target_ms})  # fmt: skip
@@ -187,7 +188,7 @@ def warn_of_eras(
         note(f"the score is between your times; measure both ends in {image}, on this machine")
         return
     note("the records' times are of other images: this session has no score before its end. For the score:")
-    note(f"  speedrun session end {in_shell(folder)} --retime 5 --interleave")
+    note(f"  speedrun session end {in_shell(folder)} --retime 5 --interleave{given_options()}")
     note("for one before, time both ends, and begin with --start-time and --target-time:")
     for name in (horizon.steps[0].record, horizon.record):
         note(f"  speedrun eval --record {name} --image {image} --runs 2")

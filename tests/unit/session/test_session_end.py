@@ -107,7 +107,7 @@ def test_a_horizon_that_cannot_start_in_the_image_is_refused_before_the_session_
     said = capsys.readouterr().err
     assert "the script of record smoke-3 cannot start in the image cpu" in said
     assert "train_gpt2.py:1: import triton" in said
-    assert f"hint: leave its script out: speedrun session end {folder} --retime 3" in said
+    assert f"hint: leave its script out: speedrun session end {folder} --retime 3 --keys " in said
     assert (read_journal(folder / JOURNAL).lines, asked) == (before, [])
     assert call("--retime", "3") == 0
     assert asked == [(3, RetimedArms())]

@@ -95,3 +95,19 @@ def test_gpu_hours_alone_are_refused_without_gpus(
     assert "hint: pass wall= or evaluations=" in said
     assert not (tmp_path / "s").exists()
     assert new("gpu-hours=5,wall=2h", gpus=0) == 0
+
+
+def test_the_next_command_has_the_options_that_were_given(
+    new: New, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store, keys = tmp_path / "the store", tmp_path / "keys"
+    assert new("wall=2h", "--store", str(store), "--keys", str(keys), "--runtime", "runc") == 0
+    serve = f"next: speedrun session serve {tmp_path / 's'} --stdio"
+    assert f"{serve} --store '{store}' --keys {keys}\n" in capsys.readouterr().err
+
+
+def test_the_next_command_has_no_defaults(
+    new: New, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert new("wall=2h") == 0
+    assert f"next: speedrun session serve {tmp_path / 's'} --stdio\n" in capsys.readouterr().err
