@@ -111,3 +111,8 @@ def test_the_next_command_has_no_defaults(
 ) -> None:
     assert new("wall=2h") == 0
     assert f"next: speedrun session serve {tmp_path / 's'} --stdio\n" in capsys.readouterr().err
+
+
+def test_the_guide_says_what_the_gap_of_its_horizon_contains_before_another_pair() -> None:
+    before, after = GUIDE.read_text().split("### From record 29", 1)
+    assert "tasks 47, 48 and 51 have the [T mark]" in before and "T mark" not in after
