@@ -77,10 +77,8 @@ def command(**options: Any) -> int:
         interrupted = cancelled()
     STDERR.close()
     if interrupted:
-        again = f"--retime {retime}{' --interleave' if options['interleave'] else ''}"
-        note(
-            f"interrupted; to time the winner: speedrun session end {in_shell(folder)} {again}{given_options()}"
-        )
+        again = f"--retime {retime}{' --interleave' if options['interleave'] else ''}{given_options()}"
+        note(f"interrupted; to time the winner: speedrun session end {in_shell(folder)} {again}")
         return 130
     _tell(options, winner)
     return 0 if winner is not None else 1
