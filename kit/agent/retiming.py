@@ -13,7 +13,7 @@ from kit.agent.journal import JOURNAL, open_journal, read_journal
 from kit.agent.node import EvaluationStatus
 from kit.agent.nodefiles import NodeFiles
 from kit.agent.outcome import reference_of_spec
-from kit.agent.series_score import outcomes_of, retimed_score, series_score
+from kit.agent.series_score import outcomes_of, retimed_score
 from kit.agent.session import RunHooks
 from kit.agent.spec import AgentSpec
 from kit.agent.tree import fold
@@ -131,5 +131,5 @@ def _event(run: EndedRun, winner: int, search_ms: float, series: Path, runs: int
         search_ms=search_ms,
         mean_ms=mean,
         sd_ms=statistics.stdev(times) if len(times) > 1 else None,
-        fsr=retimed_score(series_score(figures), reference, times),
+        fsr=retimed_score(figures, reference, times),
     )

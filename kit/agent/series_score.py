@@ -59,11 +59,21 @@ def series_score(figures: SeriesFigures) -> SeriesScore | None:
 
 
 def retimed_score(
-    score: SeriesScore | None, reference: ReferenceTimes | None, times: Sequence[float]
+    figures: SeriesFigures, reference: ReferenceTimes | None, times: Sequence[float]
 ) -> float | None:
-    """Return the score of a retimed winner: the series' own, or that of its mean time by the reference."""
-    if score is not None:
-        return score.value
+    """
+    Return the score of a retimed winner: the series' own, or that of its mean time by the reference.
+
+    The reference, which other machines may have measured, counts only for a series of the winner alone.
+    """
+    if any(member.slot.arm is not Arm.CANDIDATE for member in figures.members):
+        score = series_score(figures)
+        return None if score is None else score.value
+    return reference_score(reference, times)
+
+
+def reference_score(reference: ReferenceTimes | None, times: Sequence[float]) -> float | None:
+    """Return the score of the mean of `times` by the reference; None if either is missing."""
     if reference is None or not times:
         return None
     return fsr(reference.start_ms, reference.target_ms, sum(times) / len(times))

@@ -10,7 +10,7 @@ from kit.agent.events import Retimed
 from kit.agent.node import EvaluationOutcome, EvaluationStatus
 from kit.agent.outcome import outcome_of, reference_of_spec
 from kit.agent.recorded import RecordedRun, bundle_folder, fault_text
-from kit.agent.series_score import retimed_score, series_score
+from kit.agent.series_score import reference_score, retimed_score
 from kit.core.digest import sha256_file
 from kit.core.errors import KitError
 from kit.core.facts import facts_root
@@ -78,9 +78,7 @@ def _figure_faults(
     run: RecordedRun, event: Retimed, outcomes: list[EvaluationOutcome], trusted: Trusted
 ) -> Iterator[str]:
     try:
-        score = series_score(
-            open_series(bundle_folder(run.folder, event.series), trusted, facts_root() / "records")
-        )
+        figures = open_series(bundle_folder(run.folder, event.series), trusted, facts_root() / "records")
     except (KitError, OSError) as e:
         yield f"series {event.series}: {fault_text(e)}"
         return
@@ -90,12 +88,12 @@ def _figure_faults(
         len(times),
         mean,
         statistics.stdev(times) if len(times) > 1 else None,
-        retimed_score(score, reference, times),
+        retimed_score(figures, reference, times),
         run.tree.time_ms(event.node),
     )
     told = (event.reached, event.mean_ms, event.sd_ms, event.fsr, event.search_ms)
-    older = (*found[:3], retimed_score(None, reference, times), *found[4:])
-    if score is not None and not _all_same(found, told) and _all_same(older, told):
+    older = (*found[:3], reference_score(reference, times), *found[4:])
+    if not _all_same(found, told) and _all_same(older, told):
         yield (
             f"series {event.series}: the FSR in the journal is against the times of the spec, as older "
             "versions of the kit wrote it, and not that of the series"

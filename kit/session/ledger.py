@@ -8,11 +8,12 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from kit.agent.budget import Amounts, BudgetStop, Spent, check, wall_left_s
+from kit.agent.budget import Amounts, Spent, check, wall_left_s
 from kit.agent.events import Event
 from kit.agent.journal import JournalLine
 from kit.agent.ledger import Interrupted, Ledger
 from kit.agent.tool_events import CallRefused, ToolCalled, TryEnded, TryLost, TryReserved
+from kit.session.budget_text import refusal_text
 from kit.session.tools import ToolRefusal
 
 
@@ -50,7 +51,7 @@ class SessionLedger(Ledger):
             if stop is None:
                 return
             self.write(CallRefused(self.guest_call, stop.limit, stop.spent, stop.worst, stop.allowed))
-        raise ToolRefusal(refusal_text(stop))
+        raise ToolRefusal(refusal_text(stop, worst))
 
     def spent_now(self) -> Spent:
         """Return what was spent, with the time since the last line."""
@@ -77,12 +78,3 @@ class SessionLedger(Ledger):
                 self.ended_tries[line.event.trial] = line.event
             case _:
                 pass
-
-
-def refusal_text(stop: BudgetStop) -> str:
-    """Return why the budget refuses a call, for the agent."""
-    left = max(0.0, stop.allowed - stop.spent)
-    return (
-        f"refused: the call could use {stop.worst:g} of {stop.limit}, and the budget of {stop.allowed:g} has "
-        f"{left:g} left. Nothing was run or charged; ask for less, or see the tool budget."
-    )

@@ -83,12 +83,13 @@ def session_spec(
     """
     Return the spec of a new session.
 
-    Raises `UsageError` for an invalid name of the agent, and for a budget that counts what no session has.
+    Raises `UsageError` for an invalid name of the agent, and for a budget that counts what no session has, or
+    that limits nothing.
     """
     if budget != Budget(evaluations=budget.evaluations, gpu_seconds=budget.gpu_seconds, wall_s=budget.wall_s):
         raise UsageError(
             f"a session counts only {', '.join(BUDGET_KEYS)}: the agent makes its own calls",
-            "limit these, for example: --budget gpu-hours=512,wall=24h",
+            "limit these, for example: --budget gpu-hours=160,wall=24h",
         )
     if not 0 < len(agent) <= MAX_AGENT or not agent.isprintable():
         raise UsageError(
@@ -96,7 +97,11 @@ def session_spec(
             "for example: --agent claude-code-2.1",
         )
     if budget == Budget():
-        raise UsageError("the budget is missing", "for example: --budget gpu-hours=512,wall=24h")
+        raise UsageError("the budget is missing", "for example: --budget gpu-hours=160,wall=24h")
+    if not task.settings.gpus and budget == Budget(gpu_seconds=budget.gpu_seconds):
+        raise UsageError(
+            "gpu-hours limits nothing here: this session has no GPUs", "pass wall= or evaluations="
+        )
     choices: dict[str, Any] = {name: value for name, value in asdict(overrides).items() if value is not None}
     choices = {DEADLINES: choices} if choices else {}
     if horizon is not None:

@@ -11,7 +11,7 @@ from kit.cli import live
 from kit.cli.extras import require_score
 from kit.cli.interrupt import cancellable
 from kit.cli.options import retime_option
-from kit.cli.session.parts import MachineSession, json_option, machine_session, session_options
+from kit.cli.session.parts import MachineSession, given_options, json_option, machine_session, session_options
 from kit.cli.session.score import score_document, score_text
 from kit.cli.stderr import STDERR
 from kit.cli.terminal import emit_json, note, say_path, warn
@@ -20,6 +20,9 @@ from kit.core.text import in_shell
 from kit.evaluate.plan import RunPlan
 from kit.evaluate.run import Listener
 
+LEAST_INTERLEAVED = 2
+"""Runs of each script from which a series gives an interval, and so a score."""
+
 
 @click.command("end")
 @session_options
@@ -27,7 +30,8 @@ from kit.evaluate.run import Listener
 @click.option(
     "--interleave",
     is_flag=True,
-    help="Run the start script and that of the horizon, or target, in turn with the winner.",
+    help="Run the start script and that of the horizon, or target, in turn with the winner. Needs --retime "
+    "2 or more.",
 )
 @json_option
 def command(**options: Any) -> int:
@@ -43,19 +47,23 @@ def command(**options: Any) -> int:
     All scripts run in the session's image. Before anything is written or run, a script of start, target or
     horizon that imports a module which that image lacks is refused.
 
-    Exit 0: there is a winner. 1: no evaluation was valid. 2: --retime without --interleave in a session
-    whose start and horizon have no times. 3: a script cannot start in the image. 130: interrupted.
+    Exit 0: there is a winner. 1: no evaluation was valid. 2: --interleave with fewer than two runs, or
+    --retime without it in a session whose start and horizon have no times. 3: a script cannot start in the
+    image. 130: interrupted.
 
     \b
     Examples:
       speedrun session end my-session
       speedrun session end my-session --retime 10 --interleave
     """
+    folder, retime = options["folder"], options["retime"]
+    if options["interleave"] and retime < LEAST_INTERLEAVED:
+        why = "an interleaved series needs two runs of each script for a score"
+        raise UsageError(why, f"pass --retime {LEAST_INTERLEAVED} or more")
     require_score()
     from kit.agent.retiming import retimed_of
     from kit.session.opening import end_session, sign_session
 
-    folder, retime = options["folder"], options["retime"]
     with cancellable() as cancelled:
         ready = machine_session(folder, options, cancelled)
         _require_score(ready, retime, options["interleave"])
@@ -69,7 +77,7 @@ def command(**options: Any) -> int:
         interrupted = cancelled()
     STDERR.close()
     if interrupted:
-        again = f"--retime {retime}{' --interleave' if options['interleave'] else ''}"
+        again = f"--retime {retime}{' --interleave' if options['interleave'] else ''}{given_options()}"
         note(f"interrupted; to time the winner: speedrun session end {in_shell(folder)} {again}")
         return 130
     _tell(options, winner)
@@ -83,7 +91,8 @@ def _require_score(ready: MachineSession, runs: int, interleave: bool) -> None:
     if runs and not interleave and _has_no_times(ready) and horizon_of(ready.spec) is not None:
         raise UsageError(
             "this session has no times of start and horizon, so a series of the winner alone gives no score",
-            f"run all three: speedrun session end {in_shell(ready.folder)} --retime {runs} --interleave",
+            f"run all three: speedrun session end {in_shell(ready.folder)} --retime {runs} --interleave"
+            f"{given_options()}",
         )
 
 
@@ -100,7 +109,7 @@ def _require_arms(ready: MachineSession, runs: int) -> None:
     image, start, horizon = ready.spec.evaluation.image, str(ready.spec.task), horizon_of(ready.spec)
     target = horizon.record if horizon else records.load(ready.places.records, start).target
     again = "" if _has_no_times(ready) else f" --retime {runs}"
-    hint = f"leave its script out: speedrun session end {in_shell(ready.folder)}{again}"
+    hint = f"leave its script out: speedrun session end {in_shell(ready.folder)}{again}{given_options()}"
     for name in (start, *((target,) if target else ())):
         require_imports(name, image, ready.places, hint)
 

@@ -26,6 +26,7 @@ from kit.cli.options import (
 from kit.cli.places import places as places_of
 from kit.cli.platforms import require_run_platform
 from kit.cli.runtime import runtime_option, select_runtime
+from kit.cli.session.parts import given_options
 from kit.cli.terminal import emit_json, note, say_path, warn
 from kit.cli.times import OTHER_MACHINES
 from kit.core.text import in_shell
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     "--budget",
     required=True,
     metavar="KEY=N,..",
-    help="Limits: gpu-hours, wall, evaluations. For example gpu-hours=512,wall=24h.",
+    help="Limits: gpu-hours, wall, evaluations. For example gpu-hours=160,wall=24h.",
 )
 @click.option(
     "--hints",
@@ -101,12 +102,13 @@ def command(**options: Any) -> int:
     \b
     Examples:
       speedrun session new --task smoke-1 --budget wall=2h,evaluations=10 --out my-session
-      speedrun session new --task 46 --horizon 62 --budget gpu-hours=512,wall=24h --out s46
+      speedrun session new --task 46 --horizon 62 --budget gpu-hours=160,wall=24h --out s46
     """
     require_run_platform("session new")
     require_score()
     from kit.agent.horizon import horizon_reference, load_horizon
     from kit.agent.own_task import task_for
+    from kit.session.budget_text import no_evaluation
     from kit.session.opening import BUDGET_KEYS, SessionParts, new_session, session_spec
     from kit.session.trials import KitTrials
 
@@ -128,12 +130,14 @@ def command(**options: Any) -> int:
     )
     spec = session_spec(task, options["agent"], budget, horizon, request.overrides)
     new_session(options["out"], spec, SessionParts(task, KitTrials(request, places)))
+    if (why := no_evaluation(spec)) is not None:
+        warn(f"this budget holds no evaluation: {why}")
     has_times = spec.evaluation.start_ms is not None
     if has_times and options["start_time_s"] is None:
         warn(OTHER_MACHINES)
     if horizon is not None and others:
         warn_of_eras(spec.evaluation.image, horizon, others, has_times, options["out"])
-    note(f"next: speedrun session serve {in_shell(options['out'])} --stdio")
+    note(f"next: speedrun session serve {in_shell(options['out'])} --stdio{given_options()}")
     if options["as_json"]:
         emit_json({"folder": str(options["out"]), "task": spec.task, "start_ms": spec.evaluation.start_ms,
                    "target_ms": spec.evaluation.target_ms})  # fmt: skip
@@ -184,7 +188,7 @@ def warn_of_eras(
         note(f"the score is between your times; measure both ends in {image}, on this machine")
         return
     note("the records' times are of other images: this session has no score before its end. For the score:")
-    note(f"  speedrun session end {in_shell(folder)} --retime 5 --interleave")
+    note(f"  speedrun session end {in_shell(folder)} --retime 5 --interleave{given_options()}")
     note("for one before, time both ends, and begin with --start-time and --target-time:")
     for name in (horizon.steps[0].record, horizon.record):
         note(f"  speedrun eval --record {name} --image {image} --runs 2")

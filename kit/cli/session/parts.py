@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from kit.agent.tool_events import TryStatus
 from kit.cli.extras import require_score
@@ -24,7 +25,7 @@ from kit.cli.runtime import PODMAN, runtime_option, select_runtime
 from kit.cli.terminal import emit_json, fail, note, say_document
 from kit.core.errors import IntegrityError, UsageError
 from kit.core.facts import facts_root
-from kit.core.text import escape_json
+from kit.core.text import escape_json, in_shell
 from kit.evaluate.request import Places, Request
 from kit.sandbox.turn import turn_folder
 from kit.values.profile import Profile
@@ -51,6 +52,19 @@ def session_options(command: Callable[..., int]) -> Callable[..., int]:
     engine = "Runtime of the session; pass podman if it was started with podman."
     command = runtime_option(help=engine)(command)
     return click.argument("folder", type=click.Path(file_okay=False, path_type=Path))(command)
+
+
+def given_options() -> str:
+    """Return the options of this command that further commands of its session need, as a shell reads them."""
+    ctx = click.get_current_context(silent=True)
+    if ctx is None:
+        return ""
+    given = [name for name in ("store", "mirror", "keys")
+             if ctx.get_parameter_source(name) not in (None, ParameterSource.DEFAULT)]  # fmt: skip
+    words = [f" --{name} {in_shell(ctx.params[name])}" for name in given]
+    if ctx.params.get("runtime") == PODMAN:
+        words.append(f" --runtime {PODMAN}")
+    return "".join(words)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from kit.leaderboard.submit.series import (
     is_series,
     place_of_series,
     refuse_run_of_series,
+    refuse_session,
     verify_whole_series,
     write_series_submission,
 )
@@ -113,6 +114,7 @@ def _prepare(where: Path, entry: BoardEntry, trusted: Trusted) -> PreparedSubmis
             f"Add {plan.id}: {len(runs)} of {len(plan.slots)} runs, task {plan.name} by {entry.agent}",
             lambda root: write_series_submission(where, documents, runs, entry, root),
         )  # fmt: skip
+    refuse_session(where)
     bundle = open_bundle(where, trusted)
     refuse_run_of_series(bundle)
     p = bundle.predicate

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kit.core.digest import sha256_file
-from kit.core.errors import DigestMismatch, UsageError
+from kit.core.errors import DigestMismatch, PrerequisiteError, UsageError
 from kit.core.files import disk_errors, make_folder
 from kit.core.text import in_shell
 from kit.leaderboard.submit.entry import (
@@ -119,6 +119,19 @@ def _require_room(root: Path, place: str, files: Sequence[str]) -> None:
     there = next((f for f in files if (root / f).exists() and not f.startswith(f"{place}/")), None)
     if there is not None or (root / place / RECORD).exists():
         raise UsageError(f"{root / (there or place)} already exists", "this series is already submitted")
+
+
+def refuse_session(where: Path) -> None:
+    """Raise `PrerequisiteError` for the directory of a session, whose series can be submitted."""
+    if not ((where / "journal.jsonl").is_file() and (where / "workspace").is_dir()):
+        return
+    bundles = where / "bundles"
+    series = [place.name for place in bundles.iterdir() if is_series(place.name)] if bundles.is_dir() else []
+    why = f"{where} is a session, not a run or a series"
+    if not series:
+        end = f"speedrun session end {in_shell(where)} --retime 5 --interleave"
+        raise PrerequisiteError(why, f"it has no series; to make one: {end}")
+    raise PrerequisiteError(why, f"repeat the command with {in_shell(bundles / max(series))} in its place")
 
 
 def refuse_run_of_series(bundle: VerifiedBundle) -> None:

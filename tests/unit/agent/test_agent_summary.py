@@ -28,7 +28,6 @@ from kit.agent.events import (
 from kit.agent.journal import JOURNAL, open_journal, read_journal
 from kit.agent.node import Action, ActionKind
 from kit.agent.recorded import read_run
-from kit.agent.series_score import SeriesScore
 from kit.agent.spec import write_spec
 from kit.agent.summary import PREDICATE_TYPE, SUMMARY, read_summary, summarize, write_summary
 from kit.agent.verify import verify_run
@@ -38,7 +37,6 @@ from kit.core.errors import PrerequisiteError, SignatureError
 from kit.result.keys import Trusted, throwaway
 from kit.result.predicate import CompileCache, Series
 from kit.result.verify import open_bundle
-from kit.score.metrics import Ratio
 from kit.series.record import Arm, SeriesPlan, Slot, StopRule, close, reserved_series
 from kit.values.profile import Profile
 
@@ -354,8 +352,7 @@ def test_a_summary_that_charges_the_retiming_as_older_versions_did_is_accepted(
 
 
 def test_a_score_of_an_older_version_beside_an_interleaved_series_is_named(run, monkeypatch):
-    score = SeriesScore(Ratio(0.25, 0.2, 0.3, True, 0.95), "")
-    monkeypatch.setattr("kit.agent.verify_retimed.series_score", lambda figures: score)
+    monkeypatch.setattr("kit.agent.verify_retimed.retimed_score", lambda *arguments: 0.25)
     retime(run)
     (fault,) = faults(run)
     assert "as older versions of the kit wrote it" in fault

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,8 +33,12 @@ def done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AgentRun:
     return run
 
 
-def series(monkeypatch: pytest.MonkeyPatch, *times: float | None) -> list[Any]:
-    """Replace the series by one with these times in milliseconds; None for a run above the target."""
+def series(monkeypatch: pytest.MonkeyPatch, *times: float | None, others: Sequence[Arm] = ()) -> list[Any]:
+    """
+    Replace the series by one with these times in milliseconds; None for a run above the target.
+
+    `others` ran in turn with the winner, and the series has no score.
+    """
     asked: list[Any] = []
 
     def run_series(arms: Any, request: Any, places: Any, listen: Any, audits: Any, ended: Any) -> Path:
@@ -42,6 +47,7 @@ def series(monkeypatch: pytest.MonkeyPatch, *times: float | None) -> list[Any]:
 
     members = [SimpleNamespace(slot=SimpleNamespace(arm=Arm.CANDIDATE), bundle=SimpleNamespace(predicate=t))
                for t in times]  # fmt: skip
+    members += [SimpleNamespace(slot=SimpleNamespace(arm=arm), bundle=None) for arm in others]
     members.append(SimpleNamespace(slot=SimpleNamespace(arm=Arm.CANDIDATE), bundle=None))
     status = {True: EvaluationStatus.MISSED, False: REACHED}
     monkeypatch.setattr(retiming, "run_series", run_series)
@@ -96,6 +102,15 @@ def test_a_winner_that_fails_is_kept_too(done: AgentRun, monkeypatch: pytest.Mon
         None,
         0,
     )
+
+
+def test_an_interleaved_series_without_a_score_takes_none_from_other_machines(
+    done: AgentRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    series(monkeypatch, 2000.0, others=(Arm.START, Arm.TARGET))
+    again = retime_winner(done, 1, RunHooks(), lambda plan: None)  # type: ignore[arg-type, return-value]
+    assert again is not None
+    assert (again.event.mean_ms, again.event.fsr) == (2000.0, None)
 
 
 def test_a_cancelled_series_is_not_counted(done: AgentRun, monkeypatch: pytest.MonkeyPatch) -> None:

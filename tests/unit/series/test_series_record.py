@@ -12,7 +12,7 @@ pytest.importorskip("scipy")
 from kit.agent import series_score as series_scores
 from kit.agent.node import EvaluationStatus
 from kit.agent.outcome import ReferenceTimes
-from kit.agent.series_score import retimed_score, series_score
+from kit.agent.series_score import reference_score, retimed_score, series_score
 from kit.audit.baseline import UNTIMED_OVERHEAD
 from kit.benchmark.records import load, own_digest
 from kit.cli import run as speedrun
@@ -92,9 +92,21 @@ def test_the_score_of_a_winner_is_that_of_its_series(series, trusted):
     score = series_score(found)
     assert (score.ratio, score.refused) == (found.ratio, ""), "one run missed; the mean did not"
     assert score.value == found.ratio.estimate
-    assert retimed_score(score, ReferenceTimes(100.0, 50.0, None), [75.0]) == found.ratio.estimate
-    assert retimed_score(None, ReferenceTimes(100.0, 50.0, None), [75.0]) == 0.5
-    assert retimed_score(None, None, [75.0]) is None
+    assert retimed_score(found, ReferenceTimes(100.0, 50.0, None), [75.0]) == found.ratio.estimate
+    assert reference_score(None, [75.0]) is None
+
+
+def test_the_reference_scores_a_series_of_the_winner_alone(series, trusted):
+    alone = opened_series(series(interleave=False), trusted)
+    assert retimed_score(alone, ReferenceTimes(100.0, 50.0, None), [75.0]) == 0.5
+
+
+def test_the_reference_scores_no_interleaved_series(series, trusted):
+    once = opened_series(series(runs=1), trusted)
+    assert series_score(once) is None
+    assert retimed_score(once, ReferenceTimes(100.0, 50.0, None), [75.0]) is None, (
+        "start and target ran, too few for a score"
+    )
 
 
 def test_a_winner_that_reached_the_target_by_luck_has_no_score(series, trusted):
@@ -112,9 +124,10 @@ def test_a_winner_whose_series_fails_an_audit_has_no_score(series, trusted, monk
 
 
 def test_a_winner_whose_series_stopped_early_has_no_score(series, trusted):
-    score = series_score(opened_series(series(started=6), trusted))
+    found = opened_series(series(started=6), trusted)
+    score = series_score(found)
     assert (score.value, score.refused) == (None, "a run of the winner ended without a loss")
-    assert retimed_score(score, ReferenceTimes(100.0, 50.0, None), [75.0]) is None, (
+    assert retimed_score(found, ReferenceTimes(100.0, 50.0, None), [75.0]) is None, (
         "not that of other machines"
     )
 

@@ -144,7 +144,7 @@ def test_a_call_that_the_budget_cannot_hold_is_refused_and_the_session_goes_on(t
     folder = begin(tmp_path, "gpu-hours=0.21,wall=1h")  # 756 GPU-seconds; an evaluation may need 720
     with opened(folder) as session:
         refused = session.call("try", {"seconds": 100}, "t")
-        assert refused.is_error and "800 of gpu_seconds" in refused.text
+        assert refused.is_error and "can take 0.223 GPU-hours" in refused.text
         assert not (folder / "tries").exists(), "a refused try leaves no files"
         assert session.call("try", {"seconds": 4000, "gpus": 1}, "t").is_error
         assert not session.call("try", {"seconds": 100, "gpus": 1}, "t").is_error

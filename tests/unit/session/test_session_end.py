@@ -107,7 +107,7 @@ def test_a_horizon_that_cannot_start_in_the_image_is_refused_before_the_session_
     said = capsys.readouterr().err
     assert "the script of record smoke-3 cannot start in the image cpu" in said
     assert "train_gpt2.py:1: import triton" in said
-    assert f"hint: leave its script out: speedrun session end {folder} --retime 3" in said
+    assert f"hint: leave its script out: speedrun session end {folder} --retime 3 --keys " in said
     assert (read_journal(folder / JOURNAL).lines, asked) == (before, [])
     assert call("--retime", "3") == 0
     assert asked == [(3, RetimedArms())]
@@ -124,6 +124,19 @@ def test_a_series_without_a_score_is_told(
     assert f"see speedrun series {folder}/" in said
     assert call() == 0
     assert "no score" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("runs", ["0", "1"])
+def test_an_interleaved_series_of_one_run_is_refused_before_the_session_ends(
+    runs: str, ended: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, asked, call = ended
+    before = read_journal(folder / JOURNAL).lines
+    assert call("--retime", runs, "--interleave") == 2
+    said = capsys.readouterr().err
+    assert "error: an interleaved series needs two runs of each script for a score" in said
+    assert "hint: pass --retime 2 or more" in said
+    assert (read_journal(folder / JOURNAL).lines, asked) == (before, [])
 
 
 def test_without_interleave_only_the_winner_runs(ended: Any, capsys: pytest.CaptureFixture[str]) -> None:
