@@ -85,8 +85,8 @@ def command(
         note(_counts(checked))
         if base is not None:
             both = counted(checked.before or 0, "entry is", "entries are")
-            accepted = "" if not checked.before else f" ({checked.before_accepted} accepted)"
-            note(f"{both} in {one_line(str(base))} too{accepted}")
+            also_accepted = "" if not checked.before else f" ({checked.before_accepted} accepted)"
+            note(f"{both} in {one_line(str(base))} too{also_accepted}")
     tell_data_locks(checked.locks, checked.with_shards)
     return checked.exit_code
 
