@@ -16,14 +16,16 @@ from pathlib import Path
 from kit.benchmark import records
 from kit.capsule.content import Capsule
 from kit.core.digest import sha256_file
-from kit.core.errors import DigestMismatch, KitError, UsageError
+from kit.core.errors import DigestMismatch, KitError, PrerequisiteError, UsageError
 from kit.core.store import Artifact, FolderFetcher
+from kit.core.text import in_shell
 from kit.evaluate.audits import AuditSelection
 from kit.evaluate.plan import RunPlan, draft
 from kit.evaluate.prepare import fidelity_of, prepared
 from kit.evaluate.request import Overrides, Places, Request
 from kit.evaluate.run import Evaluation, Listener, run_prepared
 from kit.evaluate.task_data import task_data
+from kit.image.acquire import FilesNotFound
 from kit.image.build import Layout, adopt, ensure_layout
 from kit.image.digest import read_identity
 from kit.image.lock import read_lock
@@ -35,6 +37,9 @@ from kit.result.statement import SUBMISSION
 from kit.result.verify import VerifiedBundle, open_bundle
 from kit.sandbox.engine import SocketFinder
 from kit.values.run_spec import RuntimeName
+
+SHOWN = 3
+"""How many missing files are named."""
 
 
 class NotComparable(DigestMismatch):
@@ -66,14 +71,18 @@ def from_bundle(path: Path, trusted: Trusted, places: Places) -> OriginalRun:
     """
     Verify a bundle and bring its image; build it from this kit's lock if it is not in the store.
 
-    Raises as `open_bundle` and `ensure_layout`; `NotComparable` if image, record or data differ from
-    this kit's. Raises `UsageError` for a run with a warm compile cache.
+    Raises as `open_bundle` and `ensure_layout`; of packages that no source has, it names three. Raises
+    `NotComparable` if image, record or data differ from this kit's, and `UsageError` for a run with a warm
+    compile cache.
     """
     bundle = open_bundle(path, trusted)
     require_cold(bundle.predicate)
     _require_same_facts(bundle.predicate, places)
     era = _era(bundle.predicate)
-    layout = ensure_layout(era, places.images, places.store, places.fetchers, places.progress)
+    try:
+        layout = ensure_layout(era, places.images, places.store, places.fetchers, places.progress)
+    except FilesNotFound as e:
+        raise _without_packages(e, path) from e
     _require_image(bundle.predicate, layout)
     return OriginalRun(bundle, places, own_image=True)
 
@@ -167,6 +176,17 @@ def repeat(
     allowed = tolerance(bundle.predicate.task.profile, record)
     comparison = compare(bundle.statement, second.statement, allowed)
     return Reproduction(outcome, comparison, second.key_id == bundle.key_id)
+
+
+def _without_packages(e: FilesNotFound, path: Path) -> PrerequisiteError:
+    """Return the error for an image that cannot be built here; a capsule brings it whole."""
+    more = len(e.names) - SHOWN
+    shown = (*e.names[:SHOWN], *((f"… {more} more",) if more > 0 else ()))
+    hint = (
+        f"rerun from a capsule: on a machine with a network, speedrun pack {in_shell(path)}; then "
+        f"speedrun reproduce FILE --offline; or {e.hint}"
+    )
+    return PrerequisiteError(e.headline, hint, shown)
 
 
 def _era(p: Predicate) -> str:

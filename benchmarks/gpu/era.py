@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
+import sys
 import tempfile
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
@@ -35,6 +36,8 @@ from arms import (
 )
 
 from kit.benchmark import records
+from kit.cli import EXIT_CODES
+from kit.core.errors import KitError, PrerequisiteError
 from kit.core.facts import facts_root
 from kit.core.store import Store
 from kit.data.synth import load_smoke
@@ -50,6 +53,16 @@ WARM = 20
 """The first step that counts: the script's own clock begins anew at 10."""
 ROOM_S = 20.0
 """What the kit's run gets beyond the bare one's: its probes come before the guest."""
+
+
+def require_image(era: str, store: Path) -> None:
+    """Raise `PrerequisiteError` if the store has neither the era's image nor all packages to build it."""
+    try:
+        ensure_layout(era, facts_root() / "images", Store(store), ())
+    except PrerequisiteError as e:
+        carry = Path(__file__).with_name("carry.py")
+        hint = f"python {shlex.quote(str(carry))} unpack DIR {shlex.quote(str(store))}"
+        raise PrerequisiteError(f"image {era} is not in {store}", hint) from e
 
 
 def bare_in_image(machine: Machine, submission: Path, entry: str, last: int, patience_s: float) -> Bare:
@@ -163,7 +176,7 @@ def compare(bare: Bare, kitted: Kitted) -> None:
             print(f"  {check['outcome']:<8} {check['id']}: {check['detail'][:160]}")
 
 
-def main() -> None:
+def main() -> int:
     """Run both arms."""
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     machine_options(p)
@@ -174,6 +187,12 @@ def main() -> None:
     p.add_argument("--last", type=int, default=70)
     p.add_argument("--profile", default="full")
     a = p.parse_args()
+    try:
+        require_image(a.era, a.store)
+        entry = records.load(facts_root() / "records", a.record).script.entry
+    except KitError as e:
+        print(f"error: {e.message}" + (f"\nhint: {e.hint}" if e.hint else ""), file=sys.stderr)
+        return next(code for kind, code in EXIT_CODES if isinstance(e, kind))
     a.out.mkdir(parents=True, exist_ok=True)
     here = Machine(a.data, a.store, a.out, a.runtime, a.era, a.gpus, profile=a.profile)
     here = replace(here, budget=Budget(2 * a.seconds + GRACE_S))
@@ -181,11 +200,11 @@ def main() -> None:
     kit, other = (replace(here, visible="0"), replace(here, visible="1")) if lanes else (here, here)
     limits = [f"--{clock}-deadline={a.seconds - ROOM_S:g}" for clock in ("start", "warmup", "total")]
     with ThreadPoolExecutor(2 if lanes else 1) as pool:
-        entry = records.load(facts_root() / "records", a.record).script.entry
         bare = pool.submit(bare_in_image, other, a.submission, entry, a.last, a.seconds)
         kitted = pool.submit(under_the_kit, kit, a.record, *limits, submission=a.submission)
         compare(bare.result(), kitted.result())
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -174,8 +174,9 @@ def _named_mirror(mirror: Path | None, names: Sequence[str]) -> Iterator[None]:
             raise
         some = ", ".join(sorted(names)[:3]) + (" …" if len(names) > 3 else "")
         message = f"{counted(len(names), 'shard')} not found in {mirror} ({some}), and {e.message}"
-        hint = f"put the missing shards into {mirror}, or fix the connection to the Hub"
-        raise type(e)(message, e.hint if isinstance(e, PrerequisiteError) else hint) from e
+        missing = isinstance(e, PrerequisiteError)
+        hub = f"; or, to get them from the Hub: {e.hint}" if missing else ", or fix the connection to the Hub"
+        raise type(e)(message, f"put the missing shards into {mirror}{hub}") from e
 
 
 def _hub_sources(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from kit.core.errors import KitError
+from kit.core.text import counted
 from kit.core.version import Version, parse
 from kit.evaluate.plan import RunPlan
 from kit.evaluate.request import HOST_IMAGE, Places
@@ -54,17 +55,22 @@ def gpu_requirements(plan: RunPlan, places: Places, if_fewer: str | None = None)
     """
     return GpuRequirements(
         gpus=plan.terms.gpus,
-        if_fewer=if_fewer or _evaluations_with_fewer(plan),
+        if_fewer=if_fewer or _another_evaluation(plan),
+        fewer=() if if_fewer else _numbers_that_keep_the_record(plan),
         cuda=_cuda(plan, places),
         engine=plan.runtime.name is RuntimeName.DOCKER,
         own_user=plan.runtime.name is not RuntimeName.DOCKER and os.geteuid() != 0,
     )
 
 
-def _evaluations_with_fewer(plan: RunPlan) -> str:
-    smaller = [str(n) for n in POSSIBLE if n < plan.terms.gpus and plan.record.world_size.keeps_the_record(n)]
-    fewer = f"; or, for the same steps on fewer GPUs: --gpus {' or '.join(smaller)}" if smaller else ""
-    return f"speedrun eval --record {plan.record.name} --profile smoke{fewer}"
+def _another_evaluation(plan: RunPlan) -> str:
+    gpus = counted(plan.terms.gpus, "GPU")
+    smoke = f"speedrun eval --record {plan.record.name} --profile smoke"
+    return f"use a machine with {gpus}; to try the kit here, with its own small script: {smoke}"
+
+
+def _numbers_that_keep_the_record(plan: RunPlan) -> tuple[int, ...]:
+    return tuple(n for n in POSSIBLE if n < plan.terms.gpus and plan.record.world_size.keeps_the_record(n))
 
 
 def _cuda(plan: RunPlan, places: Places) -> Version | None:

@@ -66,6 +66,8 @@ class GpuRequirements:
     """Whether Docker or Podman makes the guest's devices: those keep the permissions of this machine's."""
     own_user: bool = False
     """Whether the guest opens the devices of this machine as this user, who is not root."""
+    fewer: tuple[int, ...] = ()
+    """Numbers of GPUs with which the run would take the same steps; the hint names those that are here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +159,13 @@ def _count(requirements: GpuRequirements, inventory: Inventory) -> PreflightFind
     why = ": no NVIDIA driver is loaded" if inventory == NO_DRIVER else ""
     if inventory.hidden:
         why = f"; CUDA_VISIBLE_DEVICES hides {inventory.hidden}"
-    return PreflightFinding("count", Level.REFUSAL, counts + why, requirements.if_fewer)
+    return PreflightFinding("count", Level.REFUSAL, counts + why, _hint(requirements, available))
+
+
+def _hint(requirements: GpuRequirements, available: int) -> str:
+    numbers = " or ".join(str(n) for n in requirements.fewer if n <= available)
+    same_steps = f"; for the same steps on fewer GPUs: --gpus {numbers}" if numbers else ""
+    return requirements.if_fewer + same_steps
 
 
 def _gpus(number: int) -> str:

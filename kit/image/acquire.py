@@ -14,11 +14,26 @@ from kit.image.meter import ByteMeter
 DOWNLOADS = 4
 
 
+class FilesNotFound(PrerequisiteError):
+    """Files of a lock that no source has; each detail is the line of one, `names` are their names alone."""
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        self.names = tuple(line.partition(_DIGEST)[0] for line in lines)
+        super().__init__(
+            f"{len(lines)} {'file was' if len(lines) == 1 else 'files were'} not found in any source:",
+            "put them into a directory, then pass it with --mirror DIR",
+            lines,
+        )
+
+
+_DIGEST = " (sha256 "
+
+
 def fetch(lock: Lock, store: Store, fetchers: Sequence[Fetcher], progress: Progress = no_progress) -> int:
     """
     Download every missing artifact of `lock` into the store; return the number of bytes downloaded.
 
-    Raises as `Store.ensure` does; one `PrerequisiteError` lists all artifacts that no source has.
+    Raises as `Store.ensure` does; `FilesNotFound` lists all artifacts that no source has.
     """
     missing = [a for a in lock.artifacts if not store.has(a)]
     for fetcher in fetchers:
@@ -42,7 +57,7 @@ def _fetch_one(artifact: Artifact, store: Store, fetchers: Sequence[Fetcher], me
     except PrerequisiteError as e:
         where = artifact.pool if isinstance(artifact, Deb) else artifact.name
         tried = e.message.partition("not found in any source ")[2]
-        return f"{where} (sha256 {artifact.sha256}): {tried or e.message}"
+        return f"{where}{_DIGEST}{artifact.sha256}): {tried or e.message}"
     return None
 
 
@@ -60,8 +75,4 @@ def _outcome(pool: ThreadPoolExecutor, meter: ByteMeter, futures: list[Future[st
         raise failed
     absent = [text for f in futures if (text := f.result()) is not None]
     if absent:
-        raise PrerequisiteError(
-            f"{len(absent)} {'file was' if len(absent) == 1 else 'files were'} not found in any source:",
-            "put them into a directory, then pass it with --mirror DIR",
-            sorted(absent),
-        )
+        raise FilesNotFound(sorted(absent))

@@ -12,7 +12,7 @@ from kit.benchmark.records.record import Edit, LineEdit, Record, Script, ScriptS
 from kit.benchmark.records.upstream import CloneFile, HttpsFile
 from kit.benchmark.submission import RUN_TOML
 from kit.core.digest import Sha256, files_under, sha256_bytes, tree_digest
-from kit.core.errors import DigestMismatch, IntegrityError, PrerequisiteError
+from kit.core.errors import DigestMismatch, IntegrityError, NetworkError, PrerequisiteError
 from kit.core.facts import facts_root
 from kit.core.store import Artifact, Fetcher, Progress, Store, no_progress
 from kit.values import logfile
@@ -49,7 +49,7 @@ def fetch_script(record: Record, store: Store, sources: Sources, progress: Progr
     if record.script.source is ScriptSource.KIT:
         raw = kit_files(record)
     else:
-        raw = [_fetch(origin, store, sources, progress) for origin in record.script.origins]
+        raw = [_fetch(record, origin, store, sources, progress) for origin in record.script.origins]
     files = dict(script_files(record.script, raw))
     files[RUN_TOML] = run_toml(record.script.args)
     expected = tree_digest({name: sha256_bytes(data) for name, data in files.items()})
@@ -75,15 +75,19 @@ def kit_files(record: Record) -> list[bytes]:
         raise PrerequisiteError(f"cannot read {e.filename}: {e.strerror}", "reinstall speedrun-kit") from e
 
 
-def _fetch(origin: UpstreamFile, store: Store, sources: Sources, progress: Progress) -> bytes:
+def _fetch(record: Record, origin: UpstreamFile, store: Store, sources: Sources, progress: Progress) -> bytes:
+    command = f"speedrun record fetch {record.name}"
     artifact = Artifact(origin.path.rsplit("/", 1)[-1], origin.size, origin.sha256)
     try:
         return store.ensure(artifact, sources(origin), progress).read_bytes()
     except PrerequisiteError as e:  # the store's hint is about directories of files
         raise PrerequisiteError(
             e.message,
-            "with a network, or with a clone that has the commit: speedrun record fetch N [--upstream CLONE]",
+            f"with a network: {command}; or from a clone that has the commit: {command} --upstream CLONE",
         ) from e
+    except NetworkError as e:
+        hint = f"{e.hint}, or get it from a clone of upstream: {command} --upstream CLONE"
+        raise NetworkError(e.message, hint) from e
 
 
 def script_files(script: Script, raw: Sequence[bytes]) -> tuple[tuple[str, bytes], ...]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, BinaryIO, cast
 
 from kit.core.download import download
-from kit.core.errors import NetworkError, PrerequisiteError
+from kit.core.errors import PrerequisiteError
 from kit.core.store import Artifact, Progress
 
 RAW = "https://raw.githubusercontent.com/KellerJordan/modded-nanogpt"
@@ -63,10 +63,4 @@ class HttpsFile:
 
     def fetch(self, artifact: Artifact, sink: BinaryIO, offset: int, progress: Progress) -> None:
         """See `Fetcher.fetch`."""
-        try:
-            download(self.url, artifact, sink, offset, progress)
-        except NetworkError as e:
-            raise NetworkError(
-                e.message,
-                f"{e.hint}, or get it from a clone of upstream: speedrun record fetch N --upstream CLONE",
-            ) from e
+        download(self.url, artifact, sink, offset, progress)

@@ -74,6 +74,7 @@ def command(
                 "findings": findings,
                 "exit": checked.exit_code,
                 "before": checked.before,
+                "before_accepted": checked.before_accepted,
                 "data_locks": [lock.sha256 for lock in checked.locks],
                 "data_not_compared": 0 if checked.locks else checked.with_shards,
             }
@@ -83,8 +84,9 @@ def command(
             say(annotation(f, folder, folder.as_posix()) if github else f"{f.where}: {f.rule}: {f.message}")
         note(_counts(checked))
         if base is not None:
-            kept = counted(checked.before or 0, "entry is", "entries are")
-            note(f"{kept} in {one_line(str(base))} too")
+            both = counted(checked.before or 0, "entry is", "entries are")
+            also_accepted = "" if not checked.before else f" ({checked.before_accepted} accepted)"
+            note(f"{both} in {one_line(str(base))} too{also_accepted}")
     tell_data_locks(checked.locks, checked.with_shards)
     return checked.exit_code
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kit.benchmark.records import known, known_smoke, load, own_digest
-from kit.core.errors import IntegrityError, KitError, PrerequisiteError, SignatureError, UsageError
+from kit.core.errors import KitError, PrerequisiteError, SignatureError, UsageError
 from kit.core.facts import facts_root
 from kit.core.text import in_shell
 from kit.leaderboard.submit import series as series_folder
@@ -52,7 +52,9 @@ class CheckedBoard:
     entries: int = 0
     """All entries, accepted or not: directories of runs and of series."""
     before: int | None = None
-    """The entries that the base has too; None without a base."""
+    """The entries that the base has too, accepted or not; None without a base."""
+    before_accepted: int | None = None
+    """Those of them that are accepted."""
     smoke: tuple[Submitted, ...] = ()
     """Runs of the smoke profile that are valid otherwise: they break no rule but `UNRANKED`."""
 
@@ -119,7 +121,8 @@ def check(
         tuple(sorted(findings, key=lambda f: (f.where, f.rule, f.message))),
         accepted_locks,
         len(places),
-        None if earlier is None else len(earlier.kept),
+        None if earlier is None else len(earlier.kept | earlier.faulty),
+        None if earlier is None else len(earlier.kept - faulty),
         tuple(s for s in runs if _is_smoke(s) and relative_place(root, s) not in broken),
     )
 
@@ -150,23 +153,26 @@ def _read_base(base: Path, root: Path, opened: Set[str], trusted: Trusted) -> Bo
     if base.samefile(root):
         raise UsageError(f"{base} is the checked repository", "pass a checkout of the base branch")
     kept: set[str] = set()
+    refused: set[str] = set()
     gone: list[tuple[str, Submitted | SubmittedSeries]] = []
     for place in entry_places(base, []) if (base / ROOT).is_dir() else ():
         run = not is_series(place.rsplit("/", 1)[-1])
-        if place in opened and _same_file(base / place, root / place, BUNDLE if run else PLAN):
-            kept.add(place)
-            continue
+        if _same_file(base / place, root / place, BUNDLE if run else PLAN):
+            if place in opened:
+                kept.add(place)
+                continue
+            refused.add(place)
         faults: list[BoardFinding] = []
         there: list[Submitted | SubmittedSeries] = []
         there += (_open_run if run else _open_series)(base, place, trusted, faults)
         gone += [(place, submitted) for submitted in there if not faults]
-    return BoardBase(kept, tuple(gone))
+    return BoardBase(kept, tuple(gone), refused)
 
 
 def _same_file(one: Path, other: Path, name: str) -> bool:
     try:
         return read_bounded(one / name, MAX_BUNDLE) == read_bounded(other / name, MAX_BUNDLE)
-    except IntegrityError:
+    except (KitError, OSError):
         return False
 
 

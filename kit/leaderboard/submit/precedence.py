@@ -29,6 +29,8 @@ class BoardBase:
     """Entries that are here with the same signed document: paths relative to the repository."""
     gone: tuple[tuple[str, Submitted | SubmittedSeries], ...]
     """Entries without a finding that are missing or changed here, with their paths."""
+    faulty: Set[str] = frozenset()
+    """As `kept`, but with a finding: they are nobody's original."""
 
 
 class Arrival(IntEnum):

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from kit.audit.baseline import NEGATIVE_ROOM_S, WARMUP
 from kit.core.digest import tree_digest
+from kit.core.text import counted
 from kit.result.appraisal.timing import outside_ms, runs_start_script
 from kit.result.appraisal.trust import FIRST_RULES, missing_evidence
 from kit.result.predicate import (
@@ -103,7 +104,9 @@ def _blockers(p: Predicate) -> Iterator[str]:
 def _gpus(p: Predicate) -> Iterator[str]:
     gpus = p.hardware.gpus
     if not len({g.uuid for g in gpus}) == len(gpus) == p.run.gpus == RECORD_GPUS:
-        yield f"the run used {p.run.gpus} GPUs and lists {len(gpus)}; the records ran on {RECORD_GPUS}"
+        listed = len({g.uuid for g in gpus}), len(gpus)
+        counts = "" if listed == (p.run.gpus, p.run.gpus) else f" and lists {len(gpus)}"
+        yield f"the run used {counted(p.run.gpus, 'GPU')}{counts}; the records ran on {RECORD_GPUS}"
     for name in sorted({g.name for g in gpus} - set(RECORD_MODELS)):
         yield f"{name} is not a GPU model that the records ran on"
     settings = tuple(pair for pair in p.run.env if pair[0] in LINK_VARIABLES)

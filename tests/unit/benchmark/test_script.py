@@ -260,7 +260,10 @@ def test_each_failure_of_the_server_has_its_own_error(
 def test_no_network_is_a_network_error_with_a_way_out(tmp_path: Path) -> None:
     with pytest.raises(NetworkError) as refusal:
         fetch_script(record_of(COMMIT), Store(tmp_path), only(HttpsFile(COMMIT, PATH, "http://127.0.0.1:9")))
-    assert "--upstream" in refusal.value.hint
+    assert refusal.value.hint.endswith("a clone of upstream: speedrun record fetch 4 --upstream CLONE")
+    with pytest.raises(PrerequisiteError) as refusal:
+        fetch_script(record_of(COMMIT), Store(tmp_path), nowhere)
+    assert refusal.value.hint.startswith("with a network: speedrun record fetch 4; or from a clone")
 
 
 @pytest.mark.parametrize(

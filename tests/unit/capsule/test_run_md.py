@@ -21,6 +21,7 @@ from kit.values.run_spec import Mount, RunSpec
 from kit.values.software import Kit
 
 ASSETS = Path(__file__).parents[2] / "assets" / "bundles"
+DOCS = Path(__file__).parents[3] / "docs" / "guides"
 NAMED = "tar sha256sum openssl sh sed grep cut cat wc base64 find sort xargs"
 CONFIG, LAYER = b"{}", b"layer"
 MANIFEST = canonical_json({"layers": [sha256_bytes(LAYER)]})
@@ -95,6 +96,21 @@ def test_its_checks_need_only_the_programs_that_it_names(capsule, tools, tmp_pat
         assert re.search(rf"\b{name}\b", text), name
     done = follow(commands(text), tmp_path, tools, file)
     assert (done.returncode, done.stdout.splitlines(), done.stderr) == (0, GOOD, "")
+
+
+def test_the_guides_name_the_numbers_of_its_steps(press, tmp_path):
+    sample = press.Sample(1)
+    run = press.press(tmp_path, sample)
+    predicate = press._predicate(run, sample, run.name, b"# submission 1\n")
+    spec = RunSpec(run.name, None, Path("x"), (), (), mounts=(Mount(Path("y"), PurePosixPath("/z")),))
+    packer = Packer(press.MAKE.STRANGER.key_id, Kit("0", None), "3.11")
+    wheels = ("speedrun_kit-0-py3-none-any.whl",)
+    text = guide(predicate, "0" * 64, spec, (), with_data=True, packer=packer, wheels=wheels).decode()
+    steps = re.findall(r"^## (\d)\. (.*)$", text, re.MULTILINE)
+    assert steps[3] == ("4", "The packer") and steps[6] == ("7", "The kit") and len(steps) == 7
+    for name in ("quickstart", "reproduce"):
+        words = " ".join((DOCS / f"{name}.md").read_text().split())
+        assert "check the archive by its steps 1 to 4, then install the kit and rerun by step 7" in words
 
 
 REMADE = """

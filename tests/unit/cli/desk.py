@@ -74,10 +74,11 @@ def lay(root: Path) -> Path:
     for keys in (here / "keys", root / "config" / "speedrun-kit" / "keys"):
         load_or_create(keys)
         (keys / "them.pem").write_bytes(signer.public.pem)
-    (root / "leaderboard" / "submissions").mkdir(parents=True)
     found = open_bundle(runs / RUN_ID, Trusted((signer.public,)))
-    write_submission(found, BoardEntry("another-agent", None, (), None, None, None), root / "leaderboard")
-    for name in ("modded-nanogpt/.git", "wheels", "leaderboard-main/submissions"):
+    for name, agent in (("leaderboard", "another-agent"), ("leaderboard-main", "my-agent")):
+        (root / name / "submissions").mkdir(parents=True)
+        write_submission(found, BoardEntry(agent, None, (), None, None, None), root / name)
+    for name in ("modded-nanogpt/.git", "wheels"):
         (root / name).mkdir(parents=True)
     for name in ("result", "judgements"):
         (here / name).mkdir()

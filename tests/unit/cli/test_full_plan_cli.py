@@ -58,7 +58,10 @@ def test_the_plan_says_that_the_gpus_are_missing_and_what_to_do(plan):
     assert (
         found["count"]["detail"] == "the run needs 8 GPUs, this machine has none: no NVIDIA driver is loaded"
     )
-    assert found["count"]["fix"] == "speedrun eval --record 3 --profile smoke"
+    assert found["count"]["fix"] == (
+        "use a machine with 8 GPUs; to try the kit here, with its own small script: "
+        "speedrun eval --record 3 --profile smoke"
+    )
     assert found["shards"] == {
         "id": "shards",
         "level": "refusal",

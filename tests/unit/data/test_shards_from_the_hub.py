@@ -425,6 +425,16 @@ def test_a_folder_without_a_shard_or_with_a_wrong_one_is_refused(
         fetch(dataset, NAMES, store, mirror=folder, endpoint="http://127.0.0.1:9")
 
 
+def test_a_mirror_without_the_shards_is_named_before_the_hub_is(
+    dataset: DataSet, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(PrerequisiteError, match=rf"{len(NAMES)} shards not found in {tmp_path}") as refused:
+        fetch(dataset, NAMES, store, mirror=tmp_path)
+    assert refused.value.hint.startswith(f"put the missing shards into {tmp_path}; or, to get them from")
+    assert "pip install" in refused.value.hint
+
+
 def test_a_mirror_with_some_shards_gives_those_and_the_hub_the_others(
     dataset: DataSet, store: Store, tmp_path: Path, hub: Served
 ) -> None:

@@ -140,15 +140,20 @@ def test_missing_gpus_are_refused_before_anything_is_looked_for(request_full, pl
     bare = replace(places, gpus=fake_sources(NO_DRIVER))
     with pytest.raises(PrerequisiteError, match="the run needs 8 GPUs, this machine has none") as refused:
         ready_of(request_full, bare)
-    assert refused.value.hint == f"speedrun eval --record {RECORD} --profile smoke"
+    smoke = f"to try the kit here, with its own small script: speedrun eval --record {RECORD} --profile smoke"
+    assert refused.value.hint == f"use a machine with 8 GPUs; {smoke}"
     assert not bare.store.root.exists()
 
 
-def test_the_fix_for_too_few_gpus_names_the_numbers_that_keep_the_record(request_full, places):
-    few = replace(places, gpus=fake_sources(fake_inventory(4)))
+@pytest.mark.parametrize(("here", "numbers"), [(0, ""), (1, "1"), (2, "1 or 2"), (4, "1 or 2 or 4")])
+def test_the_fix_for_too_few_gpus_names_the_numbers_that_keep_the_record(
+    request_full, places, here: int, numbers: str
+):
+    few = replace(places, gpus=fake_sources(fake_inventory(here) if here else NO_DRIVER))
     with pytest.raises(PrerequisiteError) as refused:
         ready_of(replace(request_full, record=10), few)
-    assert refused.value.hint.endswith("for the same steps on fewer GPUs: --gpus 1 or 2 or 4")
+    _, same_steps, named = refused.value.hint.partition("; for the same steps on fewer GPUs: --gpus ")
+    assert (bool(same_steps), named) == (bool(here), numbers)
 
 
 def test_missing_shards_are_refused_with_the_command_that_brings_them(request_full, places):

@@ -155,6 +155,18 @@ def test_a_base_is_another_directory_that_exists(submit, trusted, tmp_path):
     assert check(submit.root, trusted, base=tmp_path / "empty").before == 0
 
 
+def test_an_entry_that_is_refused_here_and_in_the_base_is_counted(submit, base, tmp_path, capsys):
+    submit(1)
+    before = base()
+    (tmp_path / "keys").mkdir()
+    options = [str(submit.root), "--keys", str(tmp_path / "keys"), "--base", str(before)]
+    assert speedrun(["submit", "check", *options]) == 1
+    assert f"1 entry is in {before} too (0 accepted)" in capsys.readouterr().err
+    assert speedrun(["submit", "check", *options, "--json"]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert (told["before"], told["before_accepted"]) == (1, 0)
+
+
 def test_check_and_report_take_a_base(submit, press, base, tmp_path, capsys):
     place = submit(1, "original")
     before = base()
@@ -166,7 +178,7 @@ def test_check_and_report_take_a_base(submit, press, base, tmp_path, capsys):
     told = json.loads(capsys.readouterr().out)
     assert told["before"] == 1 and len(told["accepted"]) == len(told["findings"]) == 1
     assert speedrun(["submit", "check", *options]) == 1
-    assert f"1 entry is in {before} too" in capsys.readouterr().err
+    assert f"1 entry is in {before} too (1 accepted)" in capsys.readouterr().err
     assert speedrun(["report", *options, "--out", str(tmp_path / "site"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["rows"][0]["config"].startswith("original")
 

@@ -9,7 +9,7 @@ import pytest
 from kit.benchmark.records import load
 from kit.cli import run as speedrun
 from kit.core.digest import sha256_bytes
-from kit.core.errors import UsageError
+from kit.core.errors import PrerequisiteError, UsageError
 from kit.core.facts import facts_root
 from kit.core.store import FolderFetcher, Store
 from kit.evaluate.request import Overrides, Places
@@ -72,6 +72,18 @@ def test_a_run_with_a_warm_compile_cache_cannot_be_repeated(opened, press):
     with pytest.raises(UsageError, match="started with a warm compile cache") as refused:
         opened(run=run)
     assert refused.value.hint == "choose a run that was made without --compile-cache warm"
+
+
+def test_missing_packages_are_counted_and_a_capsule_is_proposed(opened, tmp_path):
+    with pytest.raises(PrerequisiteError) as refused:
+        opened()
+    count, *names = [str(part) for part in (refused.value.headline.split()[0], *refused.value.details)]
+    assert len(names) == 4 and names[3] == f"… {int(count) - 3} more"
+    assert all(" " not in name and name.endswith((".deb", ".whl")) for name in names[:3])
+    hint = refused.value.hint
+    assert hint.startswith(f"rerun from a capsule: on a machine with a network, speedrun pack {tmp_path}")
+    assert "; then speedrun reproduce FILE --offline; or put them into a directory" in hint
+    assert "--mirror DIR" in hint
 
 
 @pytest.mark.parametrize("own", ["config", "manifest", "neither"])

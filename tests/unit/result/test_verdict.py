@@ -146,6 +146,10 @@ def _four_gpus(p):
     return replace(p, run=replace(p.run, gpus=4), hardware=replace(p.hardware, gpus=p.hardware.gpus[:4]))
 
 
+def _one_gpu(p):
+    return replace(p, run=replace(p.run, gpus=1), hardware=replace(p.hardware, gpus=p.hardware.gpus[:1]))
+
+
 def _unnamed_gpus(p):
     return replace(p, hardware=replace(p.hardware, gpus=p.hardware.gpus[:7]))
 
@@ -197,7 +201,8 @@ def _left_behind(p):
         (_alone, "the warm-up was not compared with the start script's on the same machine"),
         (_beside_a_start_script_that_failed, "the warm-up was not compared"),
         (_without_a_link, "links between GPUs were disabled: NCCL_NVLS_ENABLE=0"),
-        (_four_gpus, "the run used 4 GPUs and lists 4; the records ran on 8"),
+        (_four_gpus, "the run used 4 GPUs; the records ran on 8"),
+        (_one_gpu, "the run used 1 GPU; the records ran on 8"),
         (_unnamed_gpus, "the run used 8 GPUs and lists 7"),
         (_one_gpu_named_twice, "the run used 8 GPUs and lists 8"),
         (_other_model, "NVIDIA H100 PCIe is not a GPU model"),
