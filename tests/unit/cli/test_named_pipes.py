@@ -53,7 +53,7 @@ PASSED = f"""
     agent verify {AGENT} --key pipe
     agent export pipe --format atif --out x
     agent resume pipe
-    session new --task smoke-1 --budget gpu-hours=1 --out pipe
+    session new --task smoke-1 --budget wall=1h --out pipe
     session show pipe
     session verify pipe
     sweep plan pipe
