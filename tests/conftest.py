@@ -1,8 +1,12 @@
-"""Leave out the tests that need what a checkout does not have, unless a variable says that it is there."""
+"""Leave out the tests that need what a checkout does not have, unless a variable says that it is there.
+
+And let no test fail for a garbage collection that fell into the one place where nothing can be called.
+"""
 
 from __future__ import annotations
 
 import os
+import sys
 
 import pytest
 
@@ -26,6 +30,28 @@ OPTIONAL = {
     NEEDS_PACKAGES: (ECOSYSTEM_VARIABLE, "make test-ecosystem"),
 }
 """A marker with its variable, and with the command that runs the tests."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Ignore a finalizer that found no room on the stack.
+
+    Many tests have a parser recurse until Python stops it. If the collector runs at that depth, it calls the
+    finalizers of what earlier tests left, and those fail with RecursionError. pytest would charge the test
+    that runs just then.
+    """
+    reports = sys.unraisablehook
+
+    def report(unraisable: sys.UnraisableHookArgs) -> None:
+        if unraisable.exc_type is not RecursionError:
+            reports(unraisable)
+
+    def restore() -> None:
+        if sys.unraisablehook is report:
+            sys.unraisablehook = reports
+
+    sys.unraisablehook = report
+    config.add_cleanup(restore)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
