@@ -151,6 +151,7 @@ def _tell(options: dict[str, Any], winner: int | None) -> None:
         warn(f"the series has no score: each of its scripts needs two runs with a loss; see {shown}")
     if options["as_json"]:
         emit_json({"folder": str(folder), "winner": winner,
+                   "retimed_series": None if retimed is None else retimed.series,
                    "retimed_ms": None if retimed is None else retimed.mean_ms,
                    "recovered": None if retimed is None else retimed.fsr,
                    "series": None if score is None else score_document(score)})  # fmt: skip
@@ -162,7 +163,7 @@ def _tell(options: dict[str, Any], winner: int | None) -> None:
     if retimed is not None and retimed.mean_ms is not None:
         recovered = "" if retimed.fsr is None else f", recovered {retimed.fsr:.3f}"
         runs = f"{retimed.reached} of {retimed.runs} runs"
-        note(f"timed again: {retimed.mean_ms / 1000:.3f} s, {runs}{recovered}")
+        note(f"timed again: {retimed.mean_ms / 1000:.3f} s, {runs}{recovered}; series {retimed.series}")
     if score is not None:
         note(score_text(score))
     say_path(folder)

@@ -95,7 +95,8 @@ def _lines(folder: Path, session: RecordedSession) -> list[str]:
     ]
     if run.retimed is not None and run.retimed.mean_ms is not None:
         recovered = "" if run.retimed.fsr is None else f", recovered {run.retimed.fsr:.3f}"
-        lines.append(f"winner timed again: {run.retimed.mean_ms / 1000:.3f} s{recovered}")
+        seconds = f"{run.retimed.mean_ms / 1000:.3f} s"
+        lines.append(f"winner timed again: {seconds}{recovered}; series {run.retimed.series}")
     if (score := _score(session)) is not None:
         lines.append(score_text(score))
     findings = _findings(session)
@@ -179,6 +180,7 @@ def _document(folder: Path, session: RecordedSession) -> dict[str, Any]:
         "evaluations": [node_values(node) for node in run.tree.nodes],
         "tries": [try_values(*pair) for pair in session.tries],
         "findings": _findings(session),
+        "retimed_series": None if run.retimed is None else run.retimed.series,
         "series": None if (score := _score(session)) is None else score_document(score),
         "curve": [
             {"evaluation": p.node, "best": p.best, "recovered": p.fsr,

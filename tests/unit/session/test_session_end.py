@@ -82,10 +82,16 @@ def test_the_winner_is_timed_once_and_the_summary_has_its_times(
     assert (answer["winner"], answer["retimed_ms"], answer["recovered"]) == (1, 910.0, 0.225)
     assert answer["series"] == {"recovered": 0.25, "low": 0.2, "high": 0.3, "resolved": True, "level": 0.95,
                                 "refused": None}  # fmt: skip
+    assert answer["retimed_series"] == "s00-x"
     assert call("--retime", "3") == 0
     said = capsys.readouterr()
+    assert "timed again: 0.910 s, 3 of 3 runs, recovered 0.225; series s00-x" in said.err
     assert "score of the series: 0.250, 95 % interval 0.200 to 0.300" in said.err
     assert len(asked) == 1, "a winner is timed again once"
+    assert run(["session", "show", str(folder)]) == 0
+    assert "winner timed again: 0.910 s, recovered 0.225; series s00-x" in capsys.readouterr().out
+    assert run(["session", "show", str(folder), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["retimed_series"] == "s00-x"
     trusted = Trusted((load_or_create(tmp_path / "keys").public,))
     signed = read_summary(folder / SUMMARY, trusted)
     assert signed.summary.retimed is not None and signed.summary.retimed.mean_ms == 910.0
