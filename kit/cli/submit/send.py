@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from kit.cli.hint_levels import hint_levels
 from kit.cli.options import keys_option
 from kit.cli.terminal import emit_json, note, say_path
 from kit.core.errors import UsageError
@@ -43,18 +44,21 @@ from kit.result.verify import open_bundle
 @click.option("--agent", required=True, metavar="NAME", help="Name of the agent, of a-z, 0-9 and -.")
 @click.option("--model", metavar="NAME", help="Language model of the agent.")
 @click.option(
-    "--hint",
-    "hints",
-    type=click.IntRange(1, 3),
-    multiple=True,
-    help="Hint level that the agent was given. Repeatable.",
+    "--hints",
+    "levels",
+    default="0",
+    show_default=True,
+    metavar="L[,L..]",
+    help="Hint levels that the agent was given: 0 for none, or some of 1,2,3.",
 )
 @click.option("--note", help="Comment for readers, on one line.")
 @click.option("--capsule", metavar="URL", help="URL of the run's capsule.")
 @click.option("--endpoint", metavar="URL", help="URL of a server with the API of the Hugging Face Hub.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @keys_option
-def command(run: Path, target: str, keys: Path, endpoint: str | None, as_json: bool, **about: Any) -> None:
+def command(
+    run: Path, target: str, keys: Path, endpoint: str | None, levels: str, as_json: bool, **about: Any
+) -> None:
     """Prepare a run or a series as an entry.
 
     Writes files to a directory, or opens a pull request to a dataset on the Hub. RUN is the directory of a
@@ -68,9 +72,9 @@ def command(run: Path, target: str, keys: Path, endpoint: str | None, as_json: b
     Examples:
       speedrun submit send runs/<run_id> --agent my-agent --to ../leaderboard
       speedrun submit runs/<series_id> --agent my-agent --to ../leaderboard
-      speedrun submit runs/<run_id> --agent my-agent --hint 1 --to hf://owner/leaderboard
+      speedrun submit runs/<run_id> --agent my-agent --hints 1 --to hf://owner/leaderboard
     """
-    about["hints"] = tuple(sorted(set(about["hints"])))
+    about["hints"] = tuple(sorted({int(level) for level in hint_levels(levels) if level}))
     if about["model"] is not None and (fault := name_fault(about["model"])):
         raise UsageError(f"--model: {fault}")
     entry = BoardEntry(**about)

@@ -313,11 +313,15 @@ def test_the_command_submits_and_checks(tmp_path, press, capsys):
     (keys / "signer.pem").write_bytes(press.MAKE.SIGNER.public.pem)
     board = ["--keys", str(keys)]
     target = str(tmp_path / "board")
-    assert speedrun(["submit", str(run), "--agent", "a", "--hint", "2", "--to", target, *board]) == 0
-    assert "submissions/03/a/" in capsys.readouterr().out
+    assert speedrun(["submit", str(run), "--agent", "a", "--hints", "3,1", "--to", target, *board]) == 0
+    (place,) = capsys.readouterr().out.split()
+    assert "submissions/03/a/" in place
+    assert json.loads((Path(place) / "entry.json").read_bytes())["hints"] == [1, 3]
     assert speedrun(["submit", "check", target, "--json", *board]) == 0
     assert len(json.loads(capsys.readouterr().out)["accepted"]) == 1
     assert speedrun(["submit", str(run), "--agent", "a", "--to", target, *board]) == 2
+    assert speedrun(["submit", str(run), "--agent", "b", "--hints", "0,1", "--to", target, *board]) == 2
+    assert "--hints '0,1': 0 (no hints) cannot be combined" in capsys.readouterr().err
     assert speedrun(["submit", "check", target, "--keys", str(tmp_path / "none")]) == 1
     assert "untrusted key" in capsys.readouterr().out
 
