@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from kit.benchmark.records import TARGET_VAL_LOSS
 from kit.benchmark.tasks import Task
 from kit.core.errors import UsageError
+from kit.core.text import counted
 from kit.score.baseline import Baseline, BaselineKind, Baselines
 from kit.score.metrics import Interval, MeanTest, Ratio, aggregate, fieller, fsr, mean_below
 from kit.score.rows import Role, Row
@@ -101,7 +102,8 @@ def score(
         if row.role is Role.CANDIDATE:
             candidates.setdefault(row.config, {}).setdefault(row.task, []).append(row)
     if not candidates:
-        raise UsageError("no run to score", "add rows with role candidate, or bundles of submissions")
+        own = f": only {counted(len(rows), 'run')} of records' own scripts, the baselines" if rows else ""
+        raise UsageError(f"no run to score{own}", "add rows with role candidate, or bundles of submissions")
     baselines = Baselines(rows, baseline_kind)
     configs = sorted(candidates.items())
     return tuple(_config(name, own, known, baselines, partial, seed, repetitions) for name, own in configs)

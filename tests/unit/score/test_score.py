@@ -157,9 +157,17 @@ def test_the_losses_of_all_runs_are_tested_against_the_target() -> None:
     assert loss.p == pytest.approx(0.0371, abs=1e-3)
 
 
-@pytest.mark.parametrize("rows", [[], arms(4, [1.0], [0.5]), [row(6, 1.0)], [row(21, 1.0)]])
-def test_what_cannot_be_scored_is_refused(rows: list[Row]) -> None:
-    with pytest.raises(UsageError):
+@pytest.mark.parametrize(
+    ("rows", "why"),
+    [
+        ([], "no run to score$"),
+        (arms(4, [1.0], [0.5]), "no run to score: only 2 runs of records' own scripts, the baselines"),
+        ([row(6, 1.0)], "unknown task 6"),
+        ([row(21, 1.0)], "unknown task 21"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused(rows: list[Row], why: str) -> None:
+    with pytest.raises(UsageError, match=why):
         score(rows, TASKS, **FEW)
 
 
