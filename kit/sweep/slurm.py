@@ -22,7 +22,7 @@ from typing import Any
 from kit.core.errors import IntegrityError, PrerequisiteError, RunError
 from kit.core.extras import install_command
 from kit.core.files import make_folder
-from kit.core.text import one_line
+from kit.core.text import in_shell, one_line
 from kit.sweep.cell_folder import CellState
 from kit.sweep.folder import JobQueue, SweepFolder
 from kit.sweep.grid import SweepCell
@@ -116,9 +116,14 @@ def submit(
     """
     Submit cells as arrays of at most `most_cells` cells and return the ids of the jobs.
 
-    Raises `PrerequisiteError` without submitit or sbatch, and `RunError` if sbatch refuses; arrays that were
-    submitted before that stay submitted.
+    Raises `PrerequisiteError` without submitit or sbatch, or for a directory whose path has a `%`, and
+    `RunError` if sbatch refuses; arrays that were submitted before that stay submitted.
     """
+    if "%" in str(sweep.path.absolute()):
+        raise PrerequisiteError(
+            f"the path of {sweep.path} has a %, which Slurm replaces in the paths of logs",
+            f"move it, or submit the script of: speedrun sweep export {in_shell(sweep.path)} --sbatch FILE",
+        )
     jobs, most = [], most_cells(sweep, run)
     for first in range(0, len(cells), most):
         chunk = cells[first : first + most]

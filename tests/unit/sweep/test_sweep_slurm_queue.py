@@ -181,6 +181,16 @@ def test_an_exported_script_logs_below_a_path_with_blanks_and_percent_signs(tmp_
     assert shlex.split(line.removeprefix("#SBATCH ")) == [f"--output={output}"]
 
 
+def test_a_path_in_which_slurm_would_replace_signs_is_refused_before_a_job(tmp_path, program):
+    (tmp_path / "sweep.toml").write_text(GRID)
+    sweep = make_sweep(tmp_path / "50%job", read_grid(tmp_path / "sweep.toml", "1.0"), "now")
+    fake_sbatch(program, tmp_path)
+    with pytest.raises(PrerequisiteError, match="has a %, which Slurm replaces") as refused:
+        submit(sweep, sweep.plan.cells, 600.0, lambda: "now")
+    assert refused.value.hint.endswith(f"speedrun sweep export {tmp_path}/50%job --sbatch FILE")
+    assert not (tmp_path / "calls").exists() and not (sweep.path / "jobs.jsonl").exists()
+
+
 def test_what_sbatch_refuses_is_told_and_leaves_the_submission_open(sweep, program, tmp_path):
     fake_sbatch(program, tmp_path, "printf 'sbatch: error: a\\nInvalid account' >&2; exit 1")
     with pytest.raises(RunError, match=r"sbatch refused the job: .*error: a; Invalid account"):
