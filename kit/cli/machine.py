@@ -10,10 +10,14 @@ from typing import Any
 
 from kit.core.errors import UsageError
 from kit.core.home import home_directory
+from kit.core.text import one_line
 from kit.gpu.links import settings_in
 from kit.gpu.nvml import Driver, VisibleGpus
 from kit.gpu.preflight import Sources
 from kit.sandbox.engine import DEFAULT_ENGINE
+
+MAX_CONTEXT = 80
+"""Largest number of characters of a Docker context's name in an error."""
 
 
 def load_per_core() -> float | None:
@@ -51,13 +55,13 @@ def docker_socket() -> str:
     context = os.environ.get("DOCKER_CONTEXT", "") or _json(folder / "config.json").get("currentContext")
     if not context or context == "default":
         return DEFAULT_ENGINE
-    name = hashlib.sha256(str(context).encode()).hexdigest()
+    name = hashlib.sha256(str(context).encode("utf-8", "surrogatepass")).hexdigest()
     meta = _json(folder / "contexts" / "meta" / name / "meta.json")
     try:
         return str(meta["Endpoints"]["docker"]["Host"])
     except (KeyError, TypeError) as e:
         raise UsageError(
-            f"the docker context {context!r} has no endpoint",
+            f"the docker context {one_line(str(context), MAX_CONTEXT)!r} has no endpoint",
             "unset DOCKER_CONTEXT, or set DOCKER_HOST=unix:///path/to/docker.sock"
             if os.environ.get("DOCKER_CONTEXT")
             else "run `docker context use default`, or set DOCKER_HOST=unix:///path/to/docker.sock",

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from hypothesis.internal.conjecture import providers
 from python_file import load_once
 from tenacity import wait_none
 
@@ -34,6 +35,10 @@ settings.register_profile(  # a busy machine is no fault of an example; the gate
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("unit")
+if "KIT_EXAMPLES" not in os.environ:
+    # hypothesis also tries the constants of the kit's modules, but only of those that a worker happens to
+    # have imported: the examples would depend on the tests that ran before
+    providers._get_local_constants = lambda: providers._local_constants
 
 
 @pytest.fixture(scope="session")

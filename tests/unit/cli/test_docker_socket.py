@@ -57,6 +57,14 @@ def test_a_context_that_is_not_there_is_named(settings, monkeypatch):
         docker_socket()
 
 
+@pytest.mark.parametrize("name", ["x" * 70_000, "\ud800"], ids=["long", "no text"])
+def test_a_context_of_any_name_is_a_usage_error_of_a_line(settings, name):
+    (settings / "config.json").write_text(json.dumps({"currentContext": name}))
+    with pytest.raises(UsageError, match=r"the docker context '.+' has no endpoint") as e:
+        docker_socket()
+    assert len(e.value.message) < 200 and e.value.message.isprintable()
+
+
 def test_podman_is_asked_where_its_own_variable_says(monkeypatch):
     assert podman_socket().endswith("/podman/podman.sock")
     monkeypatch.setenv("CONTAINER_HOST", "unix:///p.sock")
