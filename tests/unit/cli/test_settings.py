@@ -60,10 +60,11 @@ def test_each_source_outranks_the_ones_after_it(here, mine, monkeypatch, capsys)
 
 def test_flags_lists_and_paths_are_taken(here, mine, capsys):
     mine.write_text(
-        "keys = '~/k'\n[submit.send]\nhint = [1, 2]\nagent = 'a'\n[bundle.verify]\nbundle-only = true\n"
+        "keys = '~/k'\n[judge]\ntask = [3, 4]\n[submit.send]\nagent = 'a'\n"
+        "[bundle.verify]\nbundle-only = true\n"
     )
     home = str(here.parents[1] / "home" / "k")
-    assert shown(capsys, "submit", "send")["hint"]["value"] == ["1", "2"]
+    assert shown(capsys, "judge")["task"]["value"] == ["3", "4"]
     assert shown(capsys, "bundle", "verify")["bundle-only"]["value"] is True
     assert all(shown(capsys, name)["keys"]["value"] == home for name in ("eval", "series", "bundle"))
     assert run(["submit", "send", "nowhere", "--to", "board"]) == 3
@@ -167,9 +168,9 @@ def test_a_flags_variable_is_shown_as_what_it_means(text, value, here, monkeypat
 
 
 def test_repeated_options_are_split(here, monkeypatch, capsys):
-    monkeypatch.setenv("SPEEDRUN_SUBMIT_SEND_HINT", "1 2")
+    monkeypatch.setenv("SPEEDRUN_JUDGE_TASK", "3 4")
     monkeypatch.setenv("SPEEDRUN_BUNDLE_VERIFY_KEY", "a.pem:b.pem")
-    assert shown(capsys, "submit", "send")["hint"]["value"] == ["1", "2"]
+    assert shown(capsys, "judge")["task"]["value"] == ["3", "4"]
     assert shown(capsys, "bundle", "verify")["key"]["value"] == ["a.pem", "b.pem"]
 
 
@@ -205,7 +206,7 @@ def test_the_pages_example_is_understood(here, mine):
     (block,) = [b.partition("```")[0] for b in PAGE.read_text().split("```toml\n")[1:]]
     mine.write_text(block)
     settings = read_settings(speedrun)
-    assert settings.default_map["submit"]["send"]["hints"] == ("1", "2")
+    assert settings.default_map["judge"]["tasks"] == ("3", "4")
     assert settings.default_map["eval"]["store"] == tomllib.loads(block)["store"]
 
 
@@ -240,7 +241,7 @@ def test_words_are_completed(monkeypatch, capsys):
         ("[eval]\nruntime = 'nope'", "[eval] runtime", "'nope'"),
         ("[eval]\ngpus = 'x'", "[eval] gpus", "'x'"),
         ("[eval]\nruns = 0", "[eval] runs", "'0'"),
-        ("[submit.send]\nhint = [1, 9]", "[submit.send] hint", "9"),
+        ("[cache.clean]\nkind = ['downloads', 'x']", "[cache.clean] kind", "'x'"),
         ("[eval]\nmirror = '/nonexistent'", "[eval] mirror", "'/nonexistent'"),
     ],
 )
