@@ -4,19 +4,15 @@ A record's script in its pinned image: under the kit, and under bare torchrun in
     python benchmarks/gpu/era.py DATA STORE OUT ERA SUBMISSION --record 20 [--seconds 420] [--gpus 1]
 
 With two GPUs on the machine and `--gpus 1` both run at once, the kit's run on GPU 0. SUBMISSION is a folder
-that `speedrun record fetch` made; both arms run it, so STORE needs no log of the record. Needs root. The bare
-run sees the image's files read-only below a changed root, the same driver files and environment, and none of
-the kit's limits, seccomp filter or watchdog. Ctrl-C and SIGTERM end both, and what they printed is compared.
+that `speedrun record fetch` made; both arms run it, so STORE needs no log of the record. Needs root: see
+`in_image.py`. Ctrl-C and SIGTERM end both, and what they printed is compared.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import shlex
 import sys
-import tempfile
-import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -28,101 +24,30 @@ from arms import (
     Kitted,
     Machine,
     machine_options,
-    read_until,
     row,
     train_times,
     under_the_kit,
     until_step,
 )
+from in_image import bare_in_image, require_image
 
 from kit.benchmark import records
 from kit.cli import EXIT_CODES
-from kit.core.errors import KitError, PrerequisiteError
+from kit.core.errors import KitError
 from kit.core.facts import facts_root
-from kit.core.store import Store
-from kit.data.synth import load_smoke
-from kit.evaluate.launch import PORT, script_environment
-from kit.gpu.driver import LIBRARY_FOLDERS, environment, find_driver_files
 from kit.gpu.nvml import Driver
-from kit.image.build import ensure_layout
-from kit.image.rootfs import ensure_rootfs
 
-SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
-VAL_TOKENS = 10_485_760
 WARM = 20
 """The first step that counts: the script's own clock begins anew at 10."""
 ROOM_S = 20.0
 """What the kit's run gets beyond the bare one's: its probes come before the guest."""
 
 
-def require_image(era: str, store: Path) -> None:
-    """Raise `PrerequisiteError` if the store has neither the era's image nor all packages to build it."""
-    try:
-        ensure_layout(era, facts_root() / "images", Store(store), ())
-    except PrerequisiteError as e:
-        carry = Path(__file__).with_name("carry.py")
-        hint = f"python {shlex.quote(str(carry))} unpack DIR {shlex.quote(str(store))}"
-        raise PrerequisiteError(f"image {era} is not in {store}", hint) from e
-
-
-def bare_in_image(machine: Machine, submission: Path, entry: str, last: int, patience_s: float) -> Bare:
-    """Run the script `entry` under torchrun in the image's files until step `last`."""
-    store = Store(machine.store)
-    layout = ensure_layout(machine.image, facts_root() / "images", store, ())
-    rootfs = ensure_rootfs(layout, store)
-    terms = tomllib.loads((submission / "run.toml").read_text()) if (submission / "run.toml").exists() else {}
-    smoke = machine.profile == "smoke"
-    tokens = load_smoke(facts_root() / "records").val_tokens if smoke else VAL_TOKENS
-    env = dict(layout.env) | dict(script_environment(tokens, terms.get("env", {})))
-    mounts: list[tuple[Path, Path]] = []
-    if machine.gpus:
-        minors = tuple(gpu.minor for gpu in Driver().read().gpus)
-        mounts = [(a, Path(b)) for a, b in find_driver_files(minors, folders=LIBRARY_FOLDERS).mounts()]
-        env = dict(environment(tuple(env.items())))
-        env["CUDA_VISIBLE_DEVICES"] = machine.visible or ",".join(map(str, range(machine.gpus)))
-    with tempfile.TemporaryDirectory(prefix="bare-") as name:
-        folder = Path(name)
-        for file in submission.glob("*.py"):
-            (folder / file.name).write_bytes(file.read_bytes())
-        (folder / "data" / "fineweb10B").mkdir(parents=True)
-        (folder / "logs").mkdir()
-        argv = [
-            "torchrun", "--nnodes=1", f"--nproc_per_node={max(machine.gpus, 1)}", "--master_addr=127.0.0.1",
-            f"--master_port={PORT + 1}", entry, *terms.get("args", ()),
-        ]  # fmt: skip
-        script = _enter(rootfs, folder, machine.data, mounts, env, argv)
-        argv = ["unshare", "--mount", "sh", "-euc", script]
-        done = read_until(argv, folder, {"PATH": SYSTEM_PATH}, until_step(last), patience_s, machine.budget)
-    (machine.out / "bare.log").write_text("".join(f"{t:9.3f}  {text}\n" for t, text in done.lines))
+def bare_arm(machine: Machine, submission: Path, entry: str, last: int, patience_s: float) -> Bare:
+    """Run the script bare until step `last`, and say when its GPU is free."""
+    done = bare_in_image(machine, submission, entry, until_step(last), patience_s)
     print(f"bare torchrun ended after {done.wall_s:.1f} s: its GPU is free", flush=True)
     return done
-
-
-def _enter(
-    rootfs: Path,
-    folder: Path,
-    data: Path,
-    mounts: list[tuple[Path, Path]],
-    env: dict[str, str],
-    argv: list[str],
-) -> str:
-    """Return the shell commands that go into the image, in a mount namespace of their own."""
-    q, root = shlex.quote, "/mnt"
-    lines = [
-        "mount --make-rprivate /",
-        f"mount --bind {q(str(rootfs))} {root}",
-        f"mount -o remount,bind,ro {root}",
-        f"mount -t proc proc {root}/proc", f"mount --rbind /dev {root}/dev", f"mount --rbind /sys {root}/sys",
-        f"mount -t tmpfs tmpfs {root}/tmp", f"mount -t tmpfs tmpfs {root}/input",
-        f"mount --bind {q(str(folder))} {root}/workspace",
-        f"mount --bind {q(str(data))} {root}/workspace/data/fineweb10B",
-    ]  # fmt: skip
-    for here, inside in mounts:
-        target = q(f"{root}{inside}")
-        lines += [f"mkdir -p $(dirname {target})", f"touch {target}", f"mount --bind {q(str(here))} {target}"]
-    given = " ".join(q(f"{k}={v}") for k, v in sorted(env.items()))
-    inner = f"cd /workspace; exec env -i {given} {shlex.join(argv)}"
-    return "; ".join([*lines, f"exec chroot {root} /bin/sh -c {q(inner)}"])
 
 
 def pace(lines: list[tuple[float, str]], last: int) -> tuple[float, float]:
@@ -200,7 +125,7 @@ def main() -> int:
     kit, other = (replace(here, visible="0"), replace(here, visible="1")) if lanes else (here, here)
     limits = [f"--{clock}-deadline={a.seconds - ROOM_S:g}" for clock in ("start", "warmup", "total")]
     with ThreadPoolExecutor(2 if lanes else 1) as pool:
-        bare = pool.submit(bare_in_image, other, a.submission, entry, a.last, a.seconds)
+        bare = pool.submit(bare_arm, other, a.submission, entry, a.last, a.seconds)
         kitted = pool.submit(under_the_kit, kit, a.record, *limits, submission=a.submission)
         compare(bare.result(), kitted.result())
     return 0

@@ -3,6 +3,10 @@ What the kit costs: the reference trainer under the kit and under bare torchrun,
 
     python benchmarks/gpu/overhead.py DATA STORE OUT --pairs 5
     python benchmarks/gpu/overhead.py DATA STORE OUT --pairs 2 --lanes 4      (on each of four GPUs at once)
+    python benchmarks/gpu/overhead.py DATA STORE OUT --pairs 4 --gpus 2 --record 62 --image torch-2.10.0
+
+The third one runs both arms in that image's files, which needs root: see `in_image.py`. With `--gpus 2`, NCCL
+sums the gradients of two ranks. `--record` is one of the image's era; its own script is not used.
 
 Prints the step time of every run (the script's own clock between two steps, and the reader's clock between
 the same two lines), the ratios, and the seconds in which the kit's command runs but the guest does not. Every
@@ -16,12 +20,15 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from operator import methodcaller
 from pathlib import Path
 
 from arms import (
+    Bare,
     Machine,
     machine_of,
     machine_options,
@@ -32,7 +39,12 @@ from arms import (
     under_torchrun,
     until_step,
 )
+from in_image import bare_in_image, require_image
 
+from kit.benchmark import records
+from kit.cli import EXIT_CODES
+from kit.core.errors import KitError
+from kit.core.facts import facts_root
 from kit.evaluate.start_script import REFERENCE
 
 FIRST = 20
@@ -46,15 +58,18 @@ TITLES = (
     "kit beside the guest, s",
 )  # fmt: skip
 
+PATIENCE_S = 600.0
+
 Lines = list[tuple[float, str]]
 
 
 @dataclass
 class Lane:
-    """The pairs that run on one GPU, one after the other."""
+    """The pairs that run on the same GPUs, one after the other."""
 
     name: str
     machine: Machine
+    record: str
     arguments: list[str]
     last: int
     """The step at which the interval ends."""
@@ -69,15 +84,22 @@ class Lane:
     def arm(self, name: str) -> Lines:
         """Run one arm and return its lines."""
         if name == "bare":
-            bare = under_torchrun(self.machine, self.script, self.arguments, enough=until_step(self.last))
+            bare = self.bare()
             self.longest_s = max(self.longest_s, bare.wall_s)
             return bare.lines
         limit = ("--total-deadline", f"{1.1 * self.longest_s + 2.5:.1f}")
-        kit = under_the_kit(self.machine, 4, *limit, submission=self.script.parent)
+        kit = under_the_kit(self.machine, self.record, *limit, submission=self.script.parent)
         if not kit.predicate:
             raise SystemExit(f"the kit ended with {kit.code}: {kit.said}")
         self.overheads.append(kit.overhead_s)
         return kit.lines()
+
+    def bare(self) -> Bare:
+        """Run the script under torchrun alone, in the files of the machine or of the image."""
+        enough = until_step(self.last)
+        if self.machine.image == "host":
+            return under_torchrun(self.machine, self.script, self.arguments, enough=enough)
+        return bare_in_image(self.machine, self.script.parent, self.script.name, enough, PATIENCE_S)
 
     def pair(self, number: int) -> None:
         """Run both arms and print their row; every second pair begins with the kit."""
@@ -115,15 +137,16 @@ def spread(ratios: list[float]) -> str:
     return f"{mean:.5f} (n {len(ratios)}, sd {deviation:.5f}, se {error:.5f}, median {middle:.5f})"
 
 
-def lane(machine: Machine, number: int | None, arguments: list[str], last: int) -> Lane:
-    """Return lane `number`, on the GPU of that index; None takes the first GPU and the folder as it is."""
+def lane(machine: Machine, number: int | None, record: str, arguments: Sequence[str], last: int) -> Lane:
+    """Return lane `number`, on the GPU of that index; None takes the first GPUs and the folder as it is."""
     if number is not None:
         machine = replace(machine, out=machine.out / str(number), visible=str(number))
-    folder = submission(machine.out / "reference", REFERENCE.read_bytes(), arguments)
-    return Lane(str(number or 0), machine, arguments, last, folder / "train_gpt2.py")
+    entry = records.load(facts_root() / "records", record).script.entry
+    folder = submission(machine.out / "reference", REFERENCE.read_bytes(), arguments, entry)
+    return Lane(str(number or 0), machine, record, list(arguments), last, folder / entry)
 
 
-def main() -> None:
+def main() -> int:
     """Run the pairs."""
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     machine_options(p)
@@ -131,9 +154,20 @@ def main() -> None:
     p.add_argument("--last", type=int, default=120)
     p.add_argument("--lanes", type=int, help="Run on so many GPUs at once, one run on each.")
     p.add_argument("--arguments", default=ARGUMENTS)
+    p.add_argument("--record", default="4", help="Only its image and its script's name matter.")
+    p.add_argument("--image", default="host", help="An era's image; by default the machine's own files.")
+    p.add_argument("--profile", choices=["full", "smoke"], default="full", help="smoke: on CPUs.")
     a = p.parse_args()
-    numbers = range(a.lanes) if a.lanes else (None,)
-    lanes = [lane(machine_of(a), number, a.arguments.split(), a.last) for number in numbers]
+    gpus = 0 if a.profile == "smoke" else a.gpus
+    try:
+        if a.image != "host":
+            require_image(a.image, a.store)
+        machine = replace(machine_of(a), image=a.image, profile=a.profile, gpus=gpus)
+        numbers = range(a.lanes) if a.lanes else (None,)
+        lanes = [lane(machine, number, a.record, a.arguments.split(), a.last) for number in numbers]
+    except KitError as e:
+        print(f"error: {e.message}" + (f"\nhint: {e.hint}" if e.hint else ""), file=sys.stderr)
+        return next(code for kind, code in EXIT_CODES if isinstance(e, kind))
     row(*TITLES)
     row(*["---"] * len(TITLES))
     for number in range(1, a.pairs + 1):
@@ -144,7 +178,8 @@ def main() -> None:
     overheads = [s for each in lanes for s in each.overheads]
     least, most = min(overheads), max(overheads)
     print(f"seconds beside the guest: {statistics.mean(overheads):.2f} ({least:.2f} to {most:.2f})")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import json
 import signal
 import sys
@@ -160,15 +161,24 @@ def test_a_warm_run_must_name_its_cache_end_and_be_unranked(tmp_path: Path) -> N
     assert faults(ranked, "ab") == ["the bundle is ranked"]
 
 
-def test_era_without_its_image_names_the_command_that_brings_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("module", "arguments"),
+    [
+        ("era", ["torch-2.9.1", "SUBMISSION", "--record", "29"]),
+        ("overhead", ["--image", "torch-2.9.1", "--record", "29"]),
+    ],
+)
+def test_a_pair_without_its_image_names_the_command_that_brings_it(
+    module: str,
+    arguments: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    import era
-
     store, out = tmp_path / "store", tmp_path / "out"
-    argv = ["era.py", str(tmp_path), str(store), str(out), "torch-2.9.1", str(tmp_path), "--record", "29"]
+    argv = [f"{module}.py", str(tmp_path), str(store), str(out), *arguments]
     monkeypatch.setattr(sys, "argv", argv)
-    assert era.main() == 3
+    assert importlib.import_module(module).main() == 3
     carry = ROOT / "benchmarks" / "gpu" / "carry.py"
     assert capsys.readouterr().err == (
         f"error: image torch-2.9.1 is not in {store}\nhint: python {carry} unpack DIR {store}\n"
