@@ -20,3 +20,8 @@ def hint_levels(text: str) -> tuple[HintLevel, ...]:
             "for example: --hints 0, or --hints 1,3",
         )
     return hints
+
+
+def hint_numbers(text: str) -> tuple[int, ...]:
+    """Return the levels of `--hints` as numbers, in ascending order and each once; `0` has none."""
+    return tuple(sorted({int(level) for level in hint_levels(text)} - {0}))

@@ -16,7 +16,7 @@ from kit.agent.llm.profile import ModelProfile, load_profile
 from kit.agent.llm.scripted import SCRIPTED, AnswerScript, load_script
 from kit.agent.policy import POLICIES, SearchFidelity
 from kit.agent.spec import AgentSpec
-from kit.cli.hint_levels import hint_levels
+from kit.cli.hint_levels import hint_numbers
 from kit.cli.options import DEADLINE, image_option, python_option, task_profile_option, with_options
 from kit.cli.runtime import PODMAN, guest_python, select_runtime
 from kit.core.errors import UsageError
@@ -138,7 +138,7 @@ def run_request(options: dict[str, Any], task: int | str | None, flag: str) -> R
         policy = replace(policy, max_nodes=options["nodes"])
     return RunRequest(
         evaluation=_evaluation(options, task),
-        hints=tuple(int(level) for level in hint_levels(options["levels"]) if level),
+        hints=hint_numbers(options["levels"]),
         policy=policy,
         fidelity=SearchFidelity(options["fidelity"]),
         controls=options["controls"],

@@ -12,7 +12,7 @@ import click
 
 from kit.agent.budget import parse_budget
 from kit.cli.extras import require_score
-from kit.cli.hint_levels import hint_levels
+from kit.cli.hint_levels import hint_numbers
 from kit.cli.options import (
     DEADLINE,
     TASK_NAME,
@@ -123,7 +123,7 @@ def command(**options: Any) -> int:
     task = task_for(
         request,
         places,
-        tuple(int(level) for level in hint_levels(options["levels"]) if level),
+        hint_numbers(options["levels"]),
         lambda known: horizon_reference(
             horizon, known, _ms(options, "start"), _ms(options, "target"), one_image=not others
         ),

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from kit.cli.hint_levels import hint_levels
+from kit.cli.hint_levels import hint_numbers
 from kit.cli.options import keys_option
 from kit.cli.terminal import emit_json, note, say_path
 from kit.core.errors import UsageError
@@ -74,7 +74,7 @@ def command(
       speedrun submit runs/<series_id> --agent my-agent --to ../leaderboard
       speedrun submit runs/<run_id> --agent my-agent --hints 1 --to hf://owner/leaderboard
     """
-    about["hints"] = tuple(sorted({int(level) for level in hint_levels(levels) if level}))
+    about["hints"] = hint_numbers(levels)
     if about["model"] is not None and (fault := name_fault(about["model"])):
         raise UsageError(f"--model: {fault}")
     entry = BoardEntry(**about)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from kit.cli import run
+from kit.cli.hint_levels import hint_numbers
 
 VAL = b"step:10/10 val_loss:3.2755 train_time:700ms step_avg:70.00ms\n"
 
@@ -74,6 +75,13 @@ def test_a_wrong_list_of_hints_is_a_usage_error_with_a_right_one(
     assert run(["task", "export", "4", "--hints", levels, "--out", str(tmp_path / "o")]) == 2
     assert "hint: for example: --hints 0, " in capsys.readouterr().err
     assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize(
+    ("levels", "numbers"), [("0", ()), ("2", (2,)), ("3,1", (1, 3)), ("1,1", (1,)), ("2,3,2,1", (1, 2, 3))]
+)
+def test_hints_are_levels_in_order_and_once_each(levels: str, numbers: tuple[int, ...]) -> None:
+    assert hint_numbers(levels) == numbers
 
 
 def test_an_export_without_a_source_ends_with_3(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
