@@ -28,14 +28,15 @@ from kit.values.log import Grammar
 from kit.values.run_result import RunStatus
 
 ASSETS = Path(__file__).parents[1] / "assets"
+SAME_EXAMPLES = "KIT_EXAMPLES" not in os.environ
 settings.register_profile(  # a busy machine is no fault of an example; the gate tries the same ones each time
     "unit",
     deadline=None,
-    derandomize="KIT_EXAMPLES" not in os.environ,
+    derandomize=SAME_EXAMPLES,
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("unit")
-if "KIT_EXAMPLES" not in os.environ:
+if SAME_EXAMPLES:
     # hypothesis also tries the constants of the kit's modules, but only of those that a worker happens to
     # have imported: the examples would depend on the tests that ran before
     providers._get_local_constants = lambda: providers._local_constants
