@@ -12,7 +12,7 @@ from kit.cli.extras import require_score
 from kit.cli.interrupt import cancellable
 from kit.cli.options import retime_option
 from kit.cli.session.parts import MachineSession, given_options, json_option, machine_session, session_options
-from kit.cli.session.score import score_document, score_text
+from kit.cli.session.score import retimed_text, score_document, score_text
 from kit.cli.stderr import STDERR
 from kit.cli.terminal import emit_json, note, say_path, warn
 from kit.core.errors import UsageError
@@ -160,10 +160,8 @@ def _tell(options: dict[str, Any], winner: int | None) -> None:
         note("no evaluation reached the target loss")
     else:
         note(f"winner: evaluation {winner}")
-    if retimed is not None and retimed.mean_ms is not None:
-        recovered = "" if retimed.fsr is None else f", recovered {retimed.fsr:.3f}"
-        runs = f"{retimed.reached} of {retimed.runs} runs"
-        note(f"timed again: {retimed.mean_ms / 1000:.3f} s, {runs}{recovered}; series {retimed.series}")
+    if (again := retimed_text(retimed, with_runs=True)) is not None:
+        note(again)
     if score is not None:
         note(score_text(score))
     say_path(folder)

@@ -1,4 +1,4 @@
-"""The score of a winner's series, with its interval, for people and as JSON."""
+"""The new time of a winner, and the score of its series with its interval, for people and as JSON."""
 
 from __future__ import annotations
 
@@ -6,7 +6,17 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kit.agent.events import Retimed
     from kit.agent.series_score import SeriesScore
+
+
+def retimed_text(retimed: Retimed | None, *, with_runs: bool) -> str | None:
+    """Return the winner's new time as one line, on request with how many runs count; None without one."""
+    if retimed is None or retimed.mean_ms is None:
+        return None
+    counted = f", {retimed.reached} of {retimed.runs} runs" if with_runs else ""
+    recovered = "" if retimed.fsr is None else f", recovered {retimed.fsr:.3f}"
+    return f"timed again: {retimed.mean_ms / 1000:.3f} s{counted}{recovered}; series {retimed.series}"
 
 
 def score_text(score: SeriesScore) -> str:

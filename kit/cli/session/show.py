@@ -12,7 +12,7 @@ from kit.agent.curve import steps_of
 from kit.agent.journal import LOCK
 from kit.cli.extras import require_score
 from kit.cli.session.parts import json_option
-from kit.cli.session.score import score_document, score_text
+from kit.cli.session.score import retimed_text, score_document, score_text
 from kit.cli.terminal import emit_json, say, say_document, say_path, table
 from kit.core.files import write_atomic
 from kit.core.locks import held
@@ -93,10 +93,8 @@ def _lines(folder: Path, session: RecordedSession) -> list[str]:
         *(node_line(node) for node in run.tree.nodes),
         *(try_line(*pair) for pair in session.tries),
     ]
-    if run.retimed is not None and run.retimed.mean_ms is not None:
-        recovered = "" if run.retimed.fsr is None else f", recovered {run.retimed.fsr:.3f}"
-        seconds = f"{run.retimed.mean_ms / 1000:.3f} s"
-        lines.append(f"winner timed again: {seconds}{recovered}; series {run.retimed.series}")
+    if (again := retimed_text(run.retimed, with_runs=False)) is not None:
+        lines.append(f"winner {again}")
     if (score := _score(session)) is not None:
         lines.append(score_text(score))
     findings = _findings(session)
