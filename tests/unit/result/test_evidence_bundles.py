@@ -13,6 +13,7 @@ from kit.core.digest import canonical_json, sha256_bytes, tree_digest
 from kit.core.errors import SignatureError
 from kit.result import keys
 from kit.result.keys import Trusted
+from kit.result.predicate import CompileCache
 from kit.result.verify import open_bundle
 from kit.values.run_result import RunStatus
 from kit.values.run_spec import RuntimeName
@@ -23,8 +24,13 @@ PAGE = REPOSITORY / "docs" / "benchmarks.md"
 FOLDER = EVIDENCE / "docker-gpu"
 RUNTIMES = ("docker", "runc")
 TRAINED = EVIDENCE / "reference-62"
-RECORDS = {"8": ("4578 train_loss", 112), "62": ("1600 train_time", 542)}
-"""Record -> what follows in the line of a training step, and the last step."""
+RECORDS = {
+    "record-8": ("4578 train_loss", 112),
+    "record-62": ("1600 train_time", 542),
+    "record-62-warm": ("1600 train_time", 449),
+}
+"""Folder -> what follows in the line of a training step, and the last step."""
+WARM = EVIDENCE / "record-62-warm"
 
 
 @functools.cache
@@ -117,21 +123,43 @@ def test_the_same_submission_on_a_gpu_gives_the_same_bundle_everywhere(other, wh
     assert comparable(elsewhere) == comparable(runc)
 
 
-@pytest.mark.parametrize("number", RECORDS)
-def test_a_record_trained_in_its_own_image_on_a_gpu(number):
-    folder, (marks, last) = EVIDENCE / f"record-{number}", RECORDS[number]
+@pytest.mark.parametrize("name", RECORDS)
+def test_a_record_trained_in_its_own_image_on_a_gpu(name):
+    folder, (marks, last) = EVIDENCE / name, RECORDS[name]
     bundle = opened(folder / "result.json")
     subjects = {s["name"]: s["digest"]["sha256"] for s in bundle.document["subject"]}
     log = (folder / "guest.log").read_bytes()
     assert bundle.trusted and bundle.predicate.run.status is RunStatus.TIMED_OUT
     assert subjects["guest.log"] == sha256_bytes(log)
-    record = tomllib.loads((REPOSITORY / "records" / f"{int(number):02}.toml").read_text())
+    number = int(name.split("-")[1])
+    record = tomllib.loads((REPOSITORY / "records" / f"{number:02}.toml").read_text())
     scripts = {file["name"]: file["sha256"] for file in record["script"]["files"]}
     assert subjects["submission"] == tree_digest({**scripts, "run.toml": sha256_bytes(b"args = []\n")})
     images = REPOSITORY / "images" / record["environment"]["era"]
     assert bundle.predicate.environment.image.manifest_digest in (images / "digest").read_text()
     steps = re.findall(rf"^step:(\d+)/{marks}".encode(), log, re.M)
     assert [int(step) for step in steps] == list(range(1, last + 1))
+
+
+def test_a_run_with_a_compile_cache_says_so_and_is_unranked():
+    predicate, cold = opened(WARM).predicate, opened(EVIDENCE / "record-62").predicate
+    assert (predicate.run.compile_cache, cold.run.compile_cache) == (CompileCache.WARM, CompileCache.COLD)
+    assert str(predicate.run.compile_cache_sha256)[:12] in PAGE.read_text()
+    assert not predicate.score.ranked
+    assert "the run started with a warm compile cache" in predicate.score.unranked_because
+
+
+def test_the_benchmarks_page_has_the_times_of_the_run_with_a_compile_cache():
+    page, lines = PAGE.read_text(), (WARM / "guest.log").read_text().splitlines()
+    stamps = [json.loads(row)[0] / 1e9 for row in (WARM / "stamps").read_text().splitlines()]
+    step = {line.split("/")[0]: t for t, line in zip(stamps, lines, strict=True) if "train_time" in line}
+    assert f"| first line, s | 12.9 | {stamps[0]:.1f} |" in page
+    assert f"| validation of step 0, s | 407.3 | {step['step:0']:.1f} |" in page
+    assert f"| first training step, s | 407.6 | {step['step:1']:.1f} |" in page
+    ms = {
+        int(n): int(t) for n, t in re.findall(r"^step:(\d+)/1600 train_time:(\d+)ms", "\n".join(lines), re.M)
+    }
+    assert f"| steps 20 to 449, ms each | not trained | {(ms[449] - ms[20]) / 429:.1f} |" in page
 
 
 def test_the_benchmarks_page_has_the_last_steps_of_the_records():
