@@ -8,13 +8,13 @@ import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
-from arms import Bare, Machine, read_until
+from arms import Bare, Machine, free_port, read_until
 
 from kit.core.errors import PrerequisiteError
 from kit.core.facts import facts_root
 from kit.core.store import Store
 from kit.data.synth import load_smoke
-from kit.evaluate.launch import PORT, script_environment
+from kit.evaluate.launch import script_environment
 from kit.gpu.driver import LIBRARY_FOLDERS, environment, find_driver_files
 from kit.gpu.nvml import Driver
 from kit.image.build import ensure_layout
@@ -65,7 +65,7 @@ def bare_in_image(
         (folder / "logs").mkdir()
         argv = [
             "torchrun", "--nnodes=1", f"--nproc_per_node={ranks}", "--master_addr=127.0.0.1",
-            f"--master_port={PORT + 1}", entry, *terms.get("args", ()),
+            f"--master_port={free_port()}", entry, *terms.get("args", ()),
         ]  # fmt: skip
         script = _enter(rootfs, folder, machine.data, mounts, env, argv)
         argv = ["unshare", "--mount", "sh", "-euc", script]

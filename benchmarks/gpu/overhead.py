@@ -158,7 +158,14 @@ def main() -> int:
     p.add_argument("--image", default="host", help="An era's image; by default the machine's own files.")
     p.add_argument("--profile", choices=["full", "smoke"], default="full", help="smoke: on CPUs.")
     a = p.parse_args()
-    gpus = 0 if a.profile == "smoke" else a.gpus
+    smoke = a.profile == "smoke"
+    if a.pairs < 1 or (a.lanes is not None and a.lanes < 1):
+        p.error("--pairs and --lanes are at least 1")
+    if a.lanes and (smoke or a.gpus > 1):
+        p.error("--lanes gives each run one GPU: leave out --gpus and --profile")
+    if smoke and a.image == "host":
+        p.error("--profile smoke needs an image: --image cpu")
+    gpus = 0 if smoke else a.gpus
     try:
         if a.image != "host":
             require_image(a.image, a.store)

@@ -184,3 +184,30 @@ def test_a_pair_without_its_image_names_the_command_that_brings_it(
         f"error: image torch-2.9.1 is not in {store}\nhint: python {carry} unpack DIR {store}\n"
     )
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--pairs", "0"], "--pairs and --lanes are at least 1"),
+        (["--lanes", "0"], "--pairs and --lanes are at least 1"),
+        (["--lanes", "2", "--gpus", "2"], "--lanes gives each run one GPU"),
+        (["--profile", "smoke"], "--profile smoke needs an image: --image cpu"),
+    ],
+)
+def test_overhead_refuses_pairs_that_cannot_be_compared(
+    arguments: list[str],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    import overhead
+
+    places = [str(tmp_path / name) for name in ("data", "store", "out")]
+    monkeypatch.setattr(sys, "argv", ["overhead.py", *places, *arguments])
+    with pytest.raises(SystemExit) as ended:
+        overhead.main()
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
