@@ -48,14 +48,14 @@ class Command:
 
 class Budget:
     """
-    The time of a benchmark. At its end, and at Ctrl-C or SIGTERM, the command that runs is interrupted.
+    The time of a benchmark. At its end, and at Ctrl-C or SIGTERM, the commands that run are interrupted.
 
-    The kit then kills its guest and signs the run, so what was measured until then can be shown.
+    The kit then kills its guests and signs the runs, so what was measured until then can be shown.
     """
 
     def __init__(self, seconds: float) -> None:
         self._end = time.monotonic() + seconds
-        self._child: subprocess.Popen[str] | None = None
+        self._children: set[subprocess.Popen[str]] = set()
         self.is_interrupted = False
         self.at_interrupt: list[Callable[[], None]] = []
         """What ends a process that `run` did not start."""
@@ -69,8 +69,8 @@ class Budget:
 
     def _interrupt(self, number: int, frame: object) -> None:
         self.is_interrupted = True
-        if self._child is not None:
-            self._child.send_signal(signal.SIGINT)
+        for child in tuple(self._children):
+            child.send_signal(signal.SIGINT)
         for end in self.at_interrupt:
             end()
 
@@ -79,21 +79,22 @@ class Budget:
         began = time.monotonic()
         if not self.left_s:
             return Command(130, 0.0, "", "no time was left to start it")
-        self._child = subprocess.Popen(
+        child = subprocess.Popen(
             argv, env=dict(env), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             text=True, errors="replace", start_new_session=True,
         )  # fmt: skip
+        self._children.add(child)
         try:
-            stdout, stderr = self._child.communicate(timeout=self.left_s)
+            stdout, stderr = child.communicate(timeout=self.left_s)
         except subprocess.TimeoutExpired:
-            self._child.send_signal(signal.SIGINT)
+            child.send_signal(signal.SIGINT)
             try:
-                stdout, stderr = self._child.communicate(timeout=GRACE_S)
+                stdout, stderr = child.communicate(timeout=GRACE_S)
             except subprocess.TimeoutExpired:
-                self._child.kill()
-                stdout, stderr = self._child.communicate()
-        code, self._child = self._child.returncode, None
-        return Command(code, time.monotonic() - began, stdout, stderr)
+                child.kill()
+                stdout, stderr = child.communicate()
+        self._children.discard(child)
+        return Command(child.returncode, time.monotonic() - began, stdout, stderr)
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,7 +281,7 @@ def under_torchrun(
         (folder / "tmp").mkdir()
         places["TMPDIR"] = folder / "tmp"
         given = {**machine.env(), **{k: str(v) for k, v in places.items()}, "DATA_PATH": ".", **(env or {})}
-        return read_until(argv, folder, given, enough, patience_s)
+        return read_until(argv, folder, given, enough, patience_s, machine.budget)
 
 
 def read_until(

@@ -3,10 +3,14 @@ What the kit costs: the reference trainer under the kit and under bare torchrun,
 
     python benchmarks/gpu/overhead.py DATA STORE OUT --pairs 5
     python benchmarks/gpu/overhead.py DATA STORE OUT --pairs 2 --lanes 4      (on each of four GPUs at once)
-    python benchmarks/gpu/overhead.py DATA STORE OUT --pairs 4 --gpus 2 --record 62 --image torch-2.10.0
+    python benchmarks/gpu/overhead.py DATA STORE OUT --pairs 3 --gpus 2 --record 62 --image torch-2.10.0
+    python benchmarks/gpu/overhead.py DATA STORE OUT --profile smoke --image cpu --arguments ARGUMENTS
 
 The third one runs both arms in that image's files, which needs root: see `in_image.py`. With `--gpus 2`, NCCL
-sums the gradients of two ranks. `--record` is one of the image's era; its own script is not used.
+sums the gradients of two ranks. `--record` is one of the image's era; its own script is not used. The last
+one tries the benchmark out on CPUs; records/smoke.toml has the arguments of a small model.
+
+All ends after `--limit` seconds, or at Ctrl-C; the rows so far stand. Exit 1: not every pair gave a ratio.
 
 Prints the step time of every run (the script's own clock between two steps, and the reader's clock between
 the same two lines), the ratios, and the seconds in which the kit's command runs but the guest does not. Every
@@ -29,6 +33,7 @@ from pathlib import Path
 
 from arms import (
     Bare,
+    Budget,
     Machine,
     machine_of,
     machine_options,
@@ -45,7 +50,7 @@ from kit.benchmark import records
 from kit.cli import EXIT_CODES
 from kit.core.errors import KitError
 from kit.core.facts import facts_root
-from kit.evaluate.start_script import REFERENCE
+from kit.evaluate.start_script import ENTRY, REFERENCE
 
 FIRST = 20
 """The first step of the interval: by then caches are warm and the untimed steps are over."""
@@ -58,6 +63,8 @@ TITLES = (
     "kit beside the guest, s",
 )  # fmt: skip
 
+ENOUGH = FIRST + 10
+"""The last step, at least, of an interval that gives a ratio."""
 PATIENCE_S = 600.0
 
 Lines = list[tuple[float, str]]
@@ -85,6 +92,9 @@ class Lane:
         """Run one arm and return its lines."""
         if name == "bare":
             bare = self.bare()
+            if max(train_times(bare.lines), default=0) < ENOUGH:
+                said = bare.errors[-2000:].strip() or "it said nothing on stderr"
+                raise SystemExit(f"bare torchrun ended before step {ENOUGH}: {said}")
             self.longest_s = max(self.longest_s, bare.wall_s)
             return bare.lines
         limit = ("--total-deadline", f"{1.1 * self.longest_s + 2.5:.1f}")
@@ -97,9 +107,12 @@ class Lane:
     def bare(self) -> Bare:
         """Run the script under torchrun alone, in the files of the machine or of the image."""
         enough = until_step(self.last)
+        patience_s = min(PATIENCE_S, self.machine.budget.left_s if self.machine.budget else PATIENCE_S)
         if self.machine.image == "host":
-            return under_torchrun(self.machine, self.script, self.arguments, enough=enough)
-        return bare_in_image(self.machine, self.script.parent, self.script.name, enough, PATIENCE_S)
+            return under_torchrun(
+                self.machine, self.script, self.arguments, enough=enough, patience_s=patience_s
+            )
+        return bare_in_image(self.machine, self.script.parent, self.script.name, enough, patience_s)
 
     def pair(self, number: int) -> None:
         """Run both arms and print their row; every second pair begins with the kit."""
@@ -108,7 +121,7 @@ class Lane:
         self.kept.append(arms)
         (self.machine.out / "overhead.json").write_text(json.dumps(self.kept))
         last = min(self.last, *(max(train_times(lines), default=0) for lines in arms.values()))
-        if last < FIRST + 10:
+        if last < ENOUGH:
             row(self.name, number, f"{last}, too few", *["-"] * 4, f"{self.overheads[-1]:.2f}")
             return
         own, seen = ([step_ms(arms[arm], last)[clock] for arm in ("bare", "kit")] for clock in (0, 1))
@@ -137,11 +150,12 @@ def spread(ratios: list[float]) -> str:
     return f"{mean:.5f} (n {len(ratios)}, sd {deviation:.5f}, se {error:.5f}, median {middle:.5f})"
 
 
-def lane(machine: Machine, number: int | None, record: str, arguments: Sequence[str], last: int) -> Lane:
+def lane(
+    machine: Machine, number: int | None, record: str, entry: str, arguments: Sequence[str], last: int
+) -> Lane:
     """Return lane `number`, on the GPU of that index; None takes the first GPUs and the folder as it is."""
     if number is not None:
         machine = replace(machine, out=machine.out / str(number), visible=str(number))
-    entry = records.load(facts_root() / "records", record).script.entry
     folder = submission(machine.out / "reference", REFERENCE.read_bytes(), arguments, entry)
     return Lane(str(number or 0), machine, record, list(arguments), last, folder / entry)
 
@@ -154,38 +168,55 @@ def main() -> int:
     p.add_argument("--last", type=int, default=120)
     p.add_argument("--lanes", type=int, help="Run on so many GPUs at once, one run on each.")
     p.add_argument("--arguments", default=ARGUMENTS)
-    p.add_argument("--record", default="4", help="Only its image and its script's name matter.")
+    p.add_argument(
+        "--record", default="4", help="Only its script's name matters; with --image, one of its era."
+    )
     p.add_argument("--image", default="host", help="An era's image; by default the machine's own files.")
     p.add_argument("--profile", choices=["full", "smoke"], default="full", help="smoke: on CPUs.")
+    p.add_argument("--limit", type=float, default=3600.0, help="Seconds for all of it, at most.")
     a = p.parse_args()
     smoke = a.profile == "smoke"
-    if a.pairs < 1 or (a.lanes is not None and a.lanes < 1):
-        p.error("--pairs and --lanes are at least 1")
+    if a.pairs < 1 or a.gpus < 1 or (a.lanes is not None and a.lanes < 1):
+        p.error("--pairs, --gpus and --lanes are at least 1")
+    if a.last < ENOUGH:
+        p.error(f"--last is at least {ENOUGH}: steps before {FIRST} do not count")
     if a.lanes and (smoke or a.gpus > 1):
         p.error("--lanes gives each run one GPU: leave out --gpus and --profile")
     if smoke and a.image == "host":
         p.error("--profile smoke needs an image: --image cpu")
-    gpus = 0 if smoke else a.gpus
     try:
+        record = records.load(facts_root() / "records", a.record)
+        if a.image not in ("host", record.era) and not smoke:
+            p.error(f"--record {a.record} belongs to the image {record.era}, not {a.image}")
         if a.image != "host":
             require_image(a.image, a.store)
-        machine = replace(machine_of(a), image=a.image, profile=a.profile, gpus=gpus)
-        numbers = range(a.lanes) if a.lanes else (None,)
-        lanes = [lane(machine, number, a.record, a.arguments.split(), a.last) for number in numbers]
     except KitError as e:
         print(f"error: {e.message}" + (f"\nhint: {e.hint}" if e.hint else ""), file=sys.stderr)
         return next(code for kind, code in EXIT_CODES if isinstance(e, kind))
+    budget = Budget(a.limit)
+    gpus = 0 if smoke else a.gpus
+    machine = replace(machine_of(a), image=a.image, profile=a.profile, gpus=gpus, budget=budget)
+    entry = ENTRY if smoke else record.script.entry
+    numbers = range(a.lanes) if a.lanes else (None,)
+    lanes = [lane(machine, number, a.record, entry, a.arguments.split(), a.last) for number in numbers]
     row(*TITLES)
     row(*["---"] * len(TITLES))
-    for number in range(1, a.pairs + 1):
-        with ThreadPoolExecutor(len(lanes)) as pool:
-            list(pool.map(methodcaller("pair", number), lanes))
+    try:
+        for number in range(1, a.pairs + 1):
+            with ThreadPoolExecutor(len(lanes)) as pool:
+                list(pool.map(methodcaller("pair", number), lanes))
+    finally:
+        summary(lanes)
+    return 0 if all(len(each.ratios) == a.pairs for each in lanes) else 1
+
+
+def summary(lanes: Sequence[Lane]) -> None:
+    """Print the ratios of all lanes, and the seconds beside the guests."""
     print("kit / bare by the script's own clock:", spread([r for each in lanes for r in each.ratios]))
     print("kit / bare by the reader's clock:", spread([r for each in lanes for r in each.outer]))
-    overheads = [s for each in lanes for s in each.overheads]
-    least, most = min(overheads), max(overheads)
-    print(f"seconds beside the guest: {statistics.mean(overheads):.2f} ({least:.2f} to {most:.2f})")
-    return 0
+    if overheads := [s for each in lanes for s in each.overheads]:
+        least, most = min(overheads), max(overheads)
+        print(f"seconds beside the guest: {statistics.mean(overheads):.2f} ({least:.2f} to {most:.2f})")
 
 
 if __name__ == "__main__":

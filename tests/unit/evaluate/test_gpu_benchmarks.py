@@ -189,8 +189,11 @@ def test_a_pair_without_its_image_names_the_command_that_brings_it(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--pairs", "0"], "--pairs and --lanes are at least 1"),
-        (["--lanes", "0"], "--pairs and --lanes are at least 1"),
+        (["--pairs", "0"], "--pairs, --gpus and --lanes are at least 1"),
+        (["--lanes", "0"], "--pairs, --gpus and --lanes are at least 1"),
+        (["--gpus", "0"], "--pairs, --gpus and --lanes are at least 1"),
+        (["--last", "29"], "--last is at least 30"),
+        (["--image", "torch-2.10.0"], "--record 4 belongs to the image torch-2.4.1, not torch-2.10.0"),
         (["--lanes", "2", "--gpus", "2"], "--lanes gives each run one GPU"),
         (["--profile", "smoke"], "--profile smoke needs an image: --image cpu"),
     ],
@@ -211,3 +214,17 @@ def test_overhead_refuses_pairs_that_cannot_be_compared(
     assert ended.value.code == 2
     assert said in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_overhead_says_why_a_bare_run_died_and_starts_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import overhead
+    from arms import Bare, Machine
+
+    machine = Machine(tmp_path, tmp_path, tmp_path, image="cpu")
+    monkeypatch.setattr(overhead, "bare_in_image", lambda *_: Bare(2, 0.1, [], "no such option: --bogus\n"))
+    monkeypatch.setattr(overhead, "under_the_kit", lambda *_, **__: pytest.fail("the kit ran"))
+    lane = overhead.lane(machine, None, "3", "train_gpt2.py", ["--bogus"], 60)
+    with pytest.raises(SystemExit, match=r"^bare torchrun ended before step 30: no such option: --bogus$"):
+        lane.pair(1)
