@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -302,8 +303,9 @@ def read_until(
         process = subprocess.Popen(
             argv, cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors
         )
+        end = partial(_end, process.pid)
         if budget is not None:
-            budget.at_interrupt.append(lambda: _end(process.pid))
+            budget.at_interrupt.append(end)
         timer = threading.Timer(patience_s, _end, (process.pid,))
         timer.start()
         lines: list[tuple[float, str]] = []
@@ -319,6 +321,8 @@ def read_until(
         timer.cancel()
         _end(process.pid)
         process.stdout.close()
+        if budget is not None:
+            budget.at_interrupt.remove(end)  # once it is waited for, the number may be another's
         code = process.wait()
         errors.seek(0)
         text = errors.read().decode(errors="replace")

@@ -65,6 +65,24 @@ def test_a_command_ends_when_the_time_of_its_benchmark_does() -> None:
 
 
 @pytest.mark.usefixtures("handlers")
+def test_a_bare_run_that_has_ended_is_killed_by_no_later_interruption(tmp_path: Path) -> None:
+    from arms import Budget, read_until
+
+    budget = Budget(600)
+    seen = []
+    done = read_until(
+        ["echo", "step"],
+        tmp_path,
+        {"PATH": "/usr/bin:/bin"},
+        lambda line: bool(seen.append(line)),
+        60,
+        budget,
+    )
+    assert [text for _, text in done.lines] == seen == ["step"]
+    assert budget.at_interrupt == []
+
+
+@pytest.mark.usefixtures("handlers")
 def test_the_time_of_a_benchmark_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
     from arms import Budget
 
