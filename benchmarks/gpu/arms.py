@@ -72,7 +72,7 @@ class Budget:
         self.is_interrupted = True
         for child in tuple(self._children):
             child.send_signal(signal.SIGINT)
-        for end in self.at_interrupt:
+        for end in tuple(self.at_interrupt):
             end()
 
     def run(self, argv: Sequence[str], env: Mapping[str, str]) -> Command:

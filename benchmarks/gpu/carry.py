@@ -25,9 +25,9 @@ from pathlib import Path
 
 from offline import check, write_tools
 from pieces import PIECE, Blob, EraImage, State, Unpacker, pack
+from refusal import refused
 
 from kit.benchmark import records
-from kit.cli import EXIT_CODES
 from kit.core.errors import DigestMismatch, KitError, PrerequisiteError
 from kit.core.facts import facts_root
 from kit.core.store import Artifact, Store
@@ -205,8 +205,7 @@ def main() -> int:
     try:
         return int(a.run(a))
     except KitError as e:
-        print(f"error: {e.message}" + (f"\nhint: {e.hint}" if e.hint else ""), file=sys.stderr)
-        return next(code for kind, code in EXIT_CODES if isinstance(e, kind))
+        return refused(e)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -30,9 +29,9 @@ from arms import (
     until_step,
 )
 from in_image import bare_in_image, require_image
+from refusal import refused
 
 from kit.benchmark import records
-from kit.cli import EXIT_CODES
 from kit.core.errors import KitError
 from kit.core.facts import facts_root
 from kit.gpu.nvml import Driver
@@ -116,8 +115,7 @@ def main() -> int:
         require_image(a.era, a.store)
         entry = records.load(facts_root() / "records", a.record).script.entry
     except KitError as e:
-        print(f"error: {e.message}" + (f"\nhint: {e.hint}" if e.hint else ""), file=sys.stderr)
-        return next(code for kind, code in EXIT_CODES if isinstance(e, kind))
+        return refused(e)
     a.out.mkdir(parents=True, exist_ok=True)
     here = Machine(a.data, a.store, a.out, a.runtime, a.era, a.gpus, profile=a.profile)
     here = replace(here, budget=Budget(2 * a.seconds + GRACE_S))

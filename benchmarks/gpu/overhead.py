@@ -24,7 +24,6 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -45,9 +44,9 @@ from arms import (
     until_step,
 )
 from in_image import bare_in_image, require_image
+from refusal import refused
 
 from kit.benchmark import records
-from kit.cli import EXIT_CODES
 from kit.core.errors import KitError
 from kit.core.facts import facts_root
 from kit.evaluate.start_script import ENTRY, REFERENCE
@@ -191,8 +190,7 @@ def main() -> int:
         if a.image != "host":
             require_image(a.image, a.store)
     except KitError as e:
-        print(f"error: {e.message}" + (f"\nhint: {e.hint}" if e.hint else ""), file=sys.stderr)
-        return next(code for kind, code in EXIT_CODES if isinstance(e, kind))
+        return refused(e)
     budget = Budget(a.limit)
     gpus = 0 if smoke else a.gpus
     machine = replace(machine_of(a), image=a.image, profile=a.profile, gpus=gpus, budget=budget)

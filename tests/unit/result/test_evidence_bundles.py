@@ -159,6 +159,7 @@ def test_the_benchmarks_page_has_the_times_of_the_run_with_a_compile_cache():
     assert f"| first line, s | {first} | {stamps[0]:.1f} |" in page
     assert f"| validation of step 0, s | {loss} | {step['step:0']:.1f} |" in page
     assert f"| first training step, s | {trained} | {step['step:1']:.1f} |" in page
+    assert "8945 files, 875,759,185 bytes" in printed
     for figure in ("| the whole command, s | 428.0 | 239.7 |", "8,945", "875,759,185 bytes", "416.2 s after"):
         assert figure in page.replace("\n", " ")
         assert all(number in printed for number in re.findall(r"\d{3}\.\d", figure))
